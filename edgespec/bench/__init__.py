@@ -1,0 +1,1 @@
+"""Measuring: prompts, statistics, the comparison of plain with speculative decoding, and its reports."""

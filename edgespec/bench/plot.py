@@ -1,0 +1,177 @@
+"""Runs as a picture: tokens/s by target and arm with the multiple of vanilla on every bar, and speed-ups by category."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgespec.bench.result import ArmResult, BenchResult
+from edgespec.bench.summary import VANILLA, categories
+from edgespec.bench.verdict import AUTO, rate_text
+from edgespec.errors import EdgespecError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".svg")
+"""The suffixes that `save_plot` writes."""
+
+# Okabe and Ito's palette, told apart with any colour vision; an arm looks the same in every picture.
+_INK = "#22262b"
+_FIXED = {VANILLA: "#8a8f98", "ngram": "#e69f00", AUTO: "#009e73"}
+_DRAFTS = ("#0072b2", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _INK,
+    "axes.titlesize": 12.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10.0,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#e4e6ea",
+    "text.parse_math": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "edgespec",
+}
+_DPI = 150
+# Neither a date nor a version of matplotlib, so that equal runs give equal bytes.
+_METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": "edgespec"},
+}
+
+
+def check_plot_path(path: Path) -> None:
+    """Raise UsageError unless the suffix of `path` is one of `FORMATS`; call it before a long run."""
+    if path.suffix.lower() not in FORMATS:
+        ending = repr(path.suffix) if path.suffix else "no suffix"
+        raise UsageError(
+            f"cannot draw {path.name!r}: a plot is a .png or a .svg file, this has {ending}",
+            f"Name it {path.stem or 'plot'}.png or {path.stem or 'plot'}.svg.",
+        )
+
+
+def save_plot(results: Sequence[BenchResult], path: Path) -> None:
+    """Draw one run, or several against each other by target, into `path`; the same runs give the same bytes.
+
+    Raises:
+        UsageError: the suffix is not one of `FORMATS`.
+        EdgespecError: there is nothing to draw, or the file cannot be written (then none is left behind).
+    """
+    check_plot_path(path)
+    shown = [result for result in results if result.arms]
+    if not shown:
+        raise EdgespecError("nothing to draw: no arm has finished", "Run `edgespec bench` to the end first.")
+    suffix = path.suffix.lower()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    import matplotlib
+
+    # The user's own matplotlib settings must not change the picture; the backend stays out of it, as no window opens.
+    defaults: dict[Any, Any] = {k: v for k, v in matplotlib.rcParamsDefault.items() if "backend" not in k}
+    try:
+        with matplotlib.rc_context(defaults | _STYLE):
+            figure = _draw(shown)
+            with temporary.open("wb") as file:
+                figure.savefig(file, format=suffix[1:], dpi=_DPI, metadata=_METADATA[suffix])
+        temporary.replace(path)
+    except OSError as error:
+        raise EdgespecError(
+            f"cannot write the plot {path}: {error.strerror or error}",
+            "Choose a folder that can be written to.",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _draw(results: Sequence[BenchResult]) -> "Figure":
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    names = list(dict.fromkeys(arm.name for result in results for arm in result.arms))
+    drafts = [name for name in names if name not in _FIXED]
+    colours = _FIXED | {name: _DRAFTS[i % len(_DRAFTS)] for i, name in enumerate(drafts)}
+    detailed = [r for r in results if len(categories(r.arms)) > 1 and len(r.arms) > 1]
+    bars = sum(len(r.arms) for r in results)
+    groups = max((len(categories(r.arms)) for r in detailed), default=0)
+    width = min(max(6.4, 1.5 * bars + 1.2 * len(results), 1.3 * groups + 1.5), 20)
+    layout = ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.12)
+    figure = Figure(figsize=(width, 4.3 + 3.6 * len(detailed)), layout=layout)
+    grid = figure.add_gridspec(1 + len(detailed), 1, height_ratios=[1.15] + [1] * len(detailed))
+    # A panel of its own per target: a large and a small model share no scale.
+    top = grid[0].subgridspec(1, len(results), width_ratios=[len(r.arms) for r in results])
+    for column, result in enumerate(results):
+        _draw_rates(figure.add_subplot(top[0, column]), result, colours)
+    for row, result in enumerate(detailed, 1):
+        _draw_categories(figure.add_subplot(grid[row, 0]), result, colours, named=len(results) > 1)
+    return figure
+
+
+def _draw_rates(axes: "Axes", result: BenchResult, colours: dict[str, str]) -> None:
+    arms = result.arms
+    rates = [arm.tok_per_s for arm in arms]
+    places = range(len(arms))
+    axes.bar(places, rates, width=0.68, color=[colours[arm.name] for arm in arms])
+    tops = [arm.tok_per_s + _finite(arm.tok_per_s_sd) for arm in arms]
+    for x, arm in zip(places, arms, strict=True):
+        if _finite(arm.tok_per_s_sd):
+            axes.errorbar(x, arm.tok_per_s, yerr=arm.tok_per_s_sd, color=_INK, capsize=4, linewidth=1.3)
+        _label(axes, _multiple(arm), x, tops[x], weight="bold")
+    axes.set_ylim(0, max(tops) * 1.14)
+    axes.set_xlim(-0.6, len(arms) - 0.4)
+    axes.set_xticks(list(places), [_caption(arm) for arm in arms])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel("tokens/s, decoding")
+    axes.set_title(result.target)
+
+
+def _draw_categories(axes: "Axes", result: BenchResult, colours: dict[str, str], *, named: bool) -> None:
+    names = categories(result.arms)
+    arms = [arm for arm in result.arms if arm.name != VANILLA]
+    step = 0.8 / len(arms)
+    highest = 1.0
+    for i, arm in enumerate(arms):
+        values = [arm.by_category[n].speedup if n in arm.by_category else math.nan for n in names]
+        places = [x + (i - (len(arms) - 1) / 2) * step for x in range(len(names))]
+        axes.bar(places, values, width=step * 0.9, color=colours[arm.name], label=arm.name)
+        for x, value in zip(places, values, strict=True):
+            if math.isfinite(value):
+                highest = max(highest, value)
+                _label(axes, f"{value:.2f}", x, value, size=8.5)
+    axes.axhline(1.0, color=_INK, linewidth=1.0, linestyle=(0, (4, 3)))
+    axes.set_ylim(0, highest * 1.12)
+    axes.set_xlim(-0.55, len(names) - 0.45)
+    axes.set_xticks(range(len(names)), names)
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel("multiple of vanilla")
+    axes.set_title("Speed-up by category" + (f", {result.target}" if named else ""))
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=len(arms), frameon=False, borderaxespad=0
+    )
+
+
+def _label(axes: "Axes", text: str, x: float, y: float, **style: Any) -> None:
+    """Text three points above (x, y)."""
+    axes.annotate(text, (x, y), (0, 3), textcoords="offset points", ha="center", color=_INK, **style)
+
+
+def _multiple(arm: ArmResult) -> str:
+    return f"{arm.speedup:.2f}x" if math.isfinite(arm.speedup) else ""
+
+
+def _caption(arm: ArmResult) -> str:
+    """The arm's name and rate, a long name broken at a hyphen."""
+    import textwrap
+
+    name = "\n".join(textwrap.wrap(arm.name, 19)) or "?"
+    return f"{name}\n{rate_text(arm.tok_per_s)} tok/s"
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0

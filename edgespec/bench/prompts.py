@@ -1,0 +1,161 @@
+"""The prompts of a benchmark: the package's own, or a file in Spec-Bench's form."""
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal, cast
+
+from edgespec.errors import ConfigError, UsageError
+
+Role = Literal["system", "user", "assistant"]
+_ROLES = ("system", "user", "assistant")
+_FORMS = (
+    'Each line is a JSON object like {"id": "a1", "category": "chat", "prompt": "..."} '
+    'or Spec-Bench\'s {"question_id": 1, "category": "qa", "turns": ["..."]}.'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation, before the chat template."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One conversation that every arm answers once per repeat."""
+
+    id: str
+    category: str
+    messages: tuple[Message, ...]
+
+
+def builtin_prompts() -> tuple[Prompt, ...]:
+    """The package's own prompts: three each of chat, code, edit, summarize, question, mathematics, translation."""
+    text = resources.files("edgespec").joinpath("data", "prompts.jsonl").read_text(encoding="utf-8")
+    return _parse(text, "the built-in prompts")
+
+
+def load_prompts(path: Path) -> tuple[Prompt, ...]:
+    """Read prompts from a JSONL file; blank lines are skipped.
+
+    Three forms of a line are read: Spec-Bench's (`question_id`, `category`, `turns`: the first turn is used), one with
+    `prompt`, and one with `messages` of `role` and `content`. `id` and `category` may be left out of the last two.
+
+    Raises:
+        UsageError: the file cannot be read.
+        ConfigError: a line is not of these forms (the message names it), two prompts share an id, or there are none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})", _FORMS) from error
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the prompts file {path}: {error.strerror or error}",
+            "Give the path of a JSONL file to --prompts, or leave it out for the built-in prompts.",
+        ) from error
+    return _parse(text, str(path))
+
+
+def select(
+    prompts: Sequence[Prompt], categories: Sequence[str] = (), limit: int | None = None
+) -> tuple[Prompt, ...]:
+    """The first `limit` prompts of each category in their own order; no categories means all of them.
+
+    Raises:
+        UsageError: a category that no prompt has (the nearest is named), or a limit below one.
+    """
+    known = tuple(dict.fromkeys(p.category for p in prompts))
+    for name in categories:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"Did you mean {near[0]!r}? " if near else ""
+            raise UsageError(f"no prompt has the category {name!r}", f"{meant}There are: {', '.join(known)}.")
+    if limit is not None and limit < 1:
+        raise UsageError(f"a limit of {limit} prompts a category leaves none", "Give --limit 1 or more.")
+    seen: Counter[str] = Counter()
+    chosen = []
+    for prompt in prompts:
+        seen[prompt.category] += 1
+        wanted = not categories or prompt.category in categories
+        if wanted and (limit is None or seen[prompt.category] <= limit):
+            chosen.append(prompt)
+    return tuple(chosen)
+
+
+def _parse(text: str, source: str) -> tuple[Prompt, ...]:
+    prompts: dict[str, Prompt] = {}
+    # Not splitlines(): JSON strings may hold U+2028 and its like, which are no line ends in JSONL.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{source}, line {number}"
+        prompt = _prompt(_object(line, where), where, number)
+        if prompt.id in prompts:
+            raise ConfigError(
+                f"{where}: the id {prompt.id!r} was used before", "Give every prompt its own id."
+            )
+        prompts[prompt.id] = prompt
+    if not prompts:
+        raise ConfigError(f"{source} has no prompts", _FORMS)
+    return tuple(prompts.values())
+
+
+def _object(line: str, where: str) -> dict[str, object]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise ConfigError(f"{where}: not JSON ({error})", _FORMS) from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: not a JSON object", _FORMS)
+    return value
+
+
+def _prompt(entry: dict[str, object], where: str, number: int) -> Prompt:
+    return Prompt(
+        id=_label(entry, ("id", "question_id"), f"line-{number}", where),
+        category=_label(entry, ("category",), "prompts", where),
+        messages=_messages(entry, where),
+    )
+
+
+def _label(entry: dict[str, object], keys: Iterable[str], default: str, where: str) -> str:
+    for key in keys:
+        value = entry.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            raise ConfigError(f"{where}: {key!r} is {value!r}, not a name or a number", _FORMS)
+        return str(value)
+    return default
+
+
+def _messages(entry: dict[str, object], where: str) -> tuple[Message, ...]:
+    if "messages" in entry:
+        return _conversation(entry["messages"], where)
+    text: object = entry.get("prompt")
+    if "turns" in entry:
+        turns = entry["turns"]
+        text = turns[0] if isinstance(turns, list) and turns else None
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigError(f"{where}: no text to answer (neither 'turns' nor 'prompt' nor 'messages')", _FORMS)
+    return (Message("user", text),)
+
+
+def _conversation(value: object, where: str) -> tuple[Message, ...]:
+    messages = []
+    for item in value if isinstance(value, list) else ():
+        role, content = (item.get("role"), item.get("content")) if isinstance(item, dict) else (None, None)
+        if role not in _ROLES or not isinstance(content, str):
+            raise ConfigError(f"{where}: a message needs a role ({', '.join(_ROLES)}) and a text", _FORMS)
+        messages.append(Message(cast(Role, role), content))
+    if not messages or messages[-1].role != "user":
+        raise ConfigError(f"{where}: 'messages' must end with what the user says", _FORMS)
+    return tuple(messages)

@@ -1,0 +1,127 @@
+"""A run as CSV for a spreadsheet and as Markdown for a page."""
+
+import csv
+import io
+import math
+
+from edgespec.bench.result import ArmResult, BenchResult
+from edgespec.bench.summary import VANILLA, arm_in_category, arm_named, categories
+from edgespec.bench.verdict import speedup_text, verdict, with_error
+from edgespec.errors import EdgespecError
+
+ALL = "all"
+"""The category of the rows over all prompts."""
+
+CSV_COLUMNS = (
+    "run_id", "target", "arm", "draft", "category", "prompts", "samples", "tok_per_s", "tok_per_s_sd", "speedup",
+    "speedup_sd", "acceptance", "mean_accepted_len", "t_d_s", "ttft_s", "prompt_tok_per_s", "peak_memory_bytes",
+    "draft_time_share", "verify_time_share", "policy_time_share",
+)  # fmt: skip
+"""The head of the CSV; names and units are those of the JSON."""
+
+_MARKDOWN_HEAD = (
+    ("arm", "---"),
+    ("t/s", "---:"),
+    ("speed-up", "---:"),
+    ("accept", "---:"),
+    ("mean len", "---:"),
+    ("t_d ms", "---:"),
+    ("TTFT s", "---:"),
+    ("prompt t/s", "---:"),
+    ("peak MiB", "---:"),
+    ("draft %", "---:"),
+    ("verify %", "---:"),
+)
+
+
+def to_csv(result: BenchResult) -> str:
+    """One row per arm for all prompts and one per arm and category; an unknown number is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    vanilla = arm_named(result, VANILLA)
+    for arm in result.arms:
+        writer.writerow(_csv_row(result, arm, ALL))
+        for category in arm.by_category:
+            try:
+                part = arm_in_category(arm, category, vanilla)
+            except EdgespecError:  # samples of a file made by hand may not cover its categories
+                continue
+            writer.writerow(_csv_row(result, part, category))
+    return text.getvalue()
+
+
+def _csv_row(result: BenchResult, arm: ArmResult, category: str) -> list[str]:
+    own = {
+        "run_id": result.run_id,
+        "target": result.target,
+        "arm": arm.name,
+        "draft": arm.draft,
+        "category": category,
+        "prompts": len({s.prompt_id for s in arm.samples}),
+        "samples": len(arm.samples),
+    }
+    values = [own[name] if name in own else getattr(arm, name) for name in CSV_COLUMNS]
+    return [_cell(value) for value in values]
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def to_markdown(result: BenchResult) -> str:
+    """The table of arms in llama-bench's style, the speed-ups by category, and the verdict."""
+    parts = [
+        f"**{_escape(result.target)}**: {_escape(verdict(result))}",
+        _table(_MARKDOWN_HEAD, _arm_rows(result)),
+    ]
+    names = categories(result.arms)
+    if len(names) > 1:
+        others = [arm for arm in result.arms if arm.name != VANILLA]
+        head = (("speed-up by category", "---"), *((arm.name, "---:") for arm in others))
+        rows = [[name, *(category_speedup(arm, name) for arm in others)] for name in names]
+        parts.append(_table(head, rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def category_speedup(arm: ArmResult, category: str) -> str:
+    """`1.42x`, or `-` where this arm has no figure."""
+    figures = arm.by_category.get(category)
+    return with_error(figures.speedup, math.nan, digits=2, unit="x") if figures else "-"
+
+
+def _arm_rows(result: BenchResult) -> list[list[str]]:
+    return [
+        [
+            arm.name,
+            with_error(arm.tok_per_s, arm.tok_per_s_sd, digits=2),
+            speedup_text(arm),
+            "-" if arm.acceptance is None else f"{arm.acceptance:.0%}".replace("%", " %"),
+            number(arm.mean_accepted_len, 2),
+            number(arm.t_d_s, 1, 1e3),
+            number(arm.ttft_s, 2),
+            number(arm.prompt_tok_per_s, 1),
+            number(arm.peak_memory_bytes or None, 0, 1 / 2**20),
+            number(arm.draft_time_share, 0, 100),
+            number(arm.verify_time_share, 0, 100),
+        ]
+        for arm in result.arms
+    ]
+
+
+def number(value: float | None, digits: int, scale: float = 1.0) -> str:
+    """`value * scale` with so many decimals; `-` when it is unknown."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value * scale:.{digits}f}"
+
+
+def _table(head: tuple[tuple[str, str], ...], rows: list[list[str]]) -> str:
+    lines = [[title for title, _ in head], [rule for _, rule in head], *rows]
+    return "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines)
+
+
+def _escape(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,151 @@
+"""Saved runs: one JSON document per run in one folder, written so that an interruption loses nothing."""
+
+import contextlib
+import difflib
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edgespec.bench.document import from_json, to_json
+from edgespec.bench.result import BenchResult
+from edgespec.errors import ConfigError, EdgespecError, UsageError
+
+LATEST = "latest"
+"""Stands for the newest run that can be read."""
+
+_SUFFIX = ".json"
+_REPLACE_TRIES = 10
+_REPLACE_PAUSE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the store."""
+
+    run_id: str
+    path: Path
+    result: BenchResult | None
+    """None when the file is damaged."""
+    damage: str = ""
+    """What is wrong with a damaged file."""
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """An id that sorts by time, such as `20260102-030405-1f9a`; the time is UTC."""
+    moment = (now or datetime.now(UTC)).astimezone(UTC)
+    return f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+class ResultStore:
+    """The runs in a folder, which is made when the first one is saved."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, result: BenchResult) -> Path:
+        """Write a run, in place of what was saved of it before; readers see the old file or the new one.
+
+        Raises:
+            EdgespecError: the folder or the file cannot be written; the file from before is whole.
+        """
+        path = self.folder / (result.run_id + _SUFFIX)
+        temporary = self.folder / f".{result.run_id}.{os.getpid()}.tmp"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with temporary.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(to_json(result))
+                file.flush()
+                os.fsync(file.fileno())
+            _replace(temporary, path)
+        except OSError as error:
+            raise EdgespecError(
+                f"cannot save the result {path}: {error.strerror or error}",
+                "Free some space, or set EDGESPEC_HOME to a folder that can be written to.",
+            ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        return path
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All runs, oldest first; a damaged file is an entry without a result."""
+        if not self.folder.is_dir():
+            return ()
+        return tuple(_read(self.folder / name) for name in self._names())
+
+    def load(self, name: str) -> BenchResult:
+        """The run with this id, with an id that begins so, or the newest one for `latest`.
+
+        Raises:
+            UsageError: no run or several runs fit (the message names the nearest or the candidates).
+            EdgespecError: the file of the run is damaged.
+        """
+        if name == LATEST:
+            return self._latest()
+        ids = [file.removesuffix(_SUFFIX) for file in self._names()]
+        fits = [name] if name in ids else [run_id for run_id in ids if name and run_id.startswith(name)]
+        if len(fits) > 1:
+            raise UsageError(f"{name!r} fits {len(fits)} saved runs", f"They are: {', '.join(fits[-8:])}.")
+        if not fits:
+            raise UsageError(f"no saved run is called {name!r}", _unknown_hint(name, ids))
+        entry = _read(self.folder / (fits[0] + _SUFFIX))
+        if entry.result is None:
+            raise EdgespecError(
+                f"the saved run {entry.path} cannot be read: {entry.damage}", "Delete the file or restore it."
+            )
+        return entry.result
+
+    def _latest(self) -> BenchResult:
+        for name in reversed(self._names()):
+            result = _read(self.folder / name).result
+            if result is not None:
+                return result
+        raise UsageError(f"there is no saved run in {self.folder}", "Run `edgespec bench` first.")
+
+    def _names(self) -> list[str]:
+        if not self.folder.is_dir():
+            return []
+        return sorted(
+            path.name
+            for path in self.folder.iterdir()
+            if path.suffix == _SUFFIX and not path.name.startswith(".") and path.is_file()
+        )
+
+
+def _read(path: Path) -> Entry:
+    """A run is known by its file name, so that a copied or renamed file can still be told apart."""
+    run_id = path.name.removesuffix(_SUFFIX)
+    try:
+        return Entry(run_id, path, from_json(path.read_text(encoding="utf-8")))
+    except ConfigError as error:
+        return Entry(run_id, path, None, error.message)
+    except UnicodeDecodeError:
+        return Entry(run_id, path, None, "not UTF-8 text")
+    except OSError as error:
+        return Entry(run_id, path, None, error.strerror or str(error))
+
+
+def _replace(source: Path, target: Path) -> None:
+    """os.replace, tried again for half a second: Windows refuses while another program has the target open."""
+    for _ in range(_REPLACE_TRIES):
+        try:
+            source.replace(target)
+        except PermissionError:
+            time.sleep(_REPLACE_PAUSE_S)
+        else:
+            return
+    source.replace(target)
+
+
+def _unknown_hint(name: str, ids: list[str]) -> str:
+    if not ids:
+        return "There are none yet; `edgespec bench` makes the first one."
+    near = difflib.get_close_matches(name, ids, n=1, cutoff=0.4)
+    return (
+        f"Did you mean {near[0]!r}?"
+        if near
+        else f"The newest is {ids[-1]!r}; `edgespec results list` shows all."
+    )

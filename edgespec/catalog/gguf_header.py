@@ -1,0 +1,324 @@
+"""The header of one GGUF file, read in one pass over a memory map. Nothing of the weights is touched.
+
+String arrays (150 thousand tokens, as many merges) are only walked; they are decoded when somebody asks.
+"""
+
+import mmap
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from edgespec.catalog import gguf_types as types
+from edgespec.errors import ModelFileError, ModelMissingError
+
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_REDOWNLOAD = "Download the file again; `edgespec models pull NAME` checks size and hash."
+_MIN_FIELD_BYTES = 8 + 4 + 1
+_MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
+_MAX_ARRAY_DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor as the header describes it."""
+
+    name: str
+    shape: tuple[int, ...]
+    """In GGUF order: the first dimension is the contiguous one (columns)."""
+    ggml_type: str
+    n_bytes: int
+    offset: int
+    """From the start of the data section of its own file."""
+    part: int = 0
+    """Which file of a split model holds it; 0 for the first or the only one."""
+
+    @property
+    def n_elements(self) -> int:
+        """Number of weights."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _PackedStrings:
+    """A string array as it lies in the file: length, bytes, length, bytes, ..."""
+
+    packed: bytes
+    count: int
+
+    def unpack(self) -> list[bytes]:
+        out: list[bytes] = []
+        packed, position, length_at = self.packed, 0, _U64.unpack_from
+        for _ in range(self.count):
+            start = position + 8
+            position = start + length_at(packed, position)[0]
+            out.append(packed[start:position])
+        return out
+
+
+class Fields(Mapping[str, object]):
+    """The key-value section: scalars, str and lists. Long string arrays are decoded on access and then kept."""
+
+    __slots__ = ("_strings", "_values")
+
+    def __init__(self, values: dict[str, object]) -> None:
+        self._values = values
+        self._strings: dict[str, list[bytes]] = {}
+
+    def __getitem__(self, key: str) -> object:
+        value = self._values[key]
+        if isinstance(value, _PackedStrings):
+            return [text.decode("utf-8", "replace") for text in self.raw_strings(key)]
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Fields({len(self)} keys)"
+
+    def array_length(self, key: str) -> int:
+        """Length of an array without decoding it; 0 when the key is absent or no array."""
+        value = self._values.get(key)
+        if isinstance(value, _PackedStrings):
+            return value.count
+        return len(value) if isinstance(value, list) else 0
+
+    def raw_strings(self, key: str) -> list[bytes]:
+        """A string array as bytes, exactly as stored; empty when the key is absent or no string array."""
+        if key not in self._strings:
+            value = self._values.get(key)
+            self._strings[key] = value.unpack() if isinstance(value, _PackedStrings) else []
+        return self._strings[key]
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """Everything before the weights of one file."""
+
+    path: Path
+    version: int
+    fields: Fields
+    tensors: tuple[TensorInfo, ...]
+    alignment: int
+    data_offset: int
+    file_bytes: int
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Read the header of one GGUF file and check that its tensors lie inside the file.
+
+    Raises:
+        ModelMissingError: There is no such file.
+        ModelFileError: Not a GGUF, an unsupported version, a damaged or truncated file.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            if size < 4:
+                raise ModelFileError(f"{path} is no GGUF file: it has {size} bytes.", _REDOWNLOAD)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _Reader(path, data, size).read()
+    except FileNotFoundError:
+        raise ModelMissingError(f"There is no file {path}.", "Check the path.") from None
+    except IsADirectoryError:
+        raise ModelFileError(f"{path} is a folder, not a GGUF file.", "Name the file in it.") from None
+    except PermissionError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
+
+
+class _Reader:
+    """A cursor over the mapped file; `_what` names what is being read, for the message of a truncation."""
+
+    def __init__(self, path: Path, data: mmap.mmap, size: int) -> None:
+        self._path = path
+        self._data = data
+        self._size = size
+        self._position = 0
+        self._what = "the first bytes"
+
+    def read(self) -> GgufHeader:
+        try:
+            return self._header()
+        except (struct.error, OverflowError):
+            raise self._truncated() from None
+
+    def _header(self) -> GgufHeader:
+        version = self._magic_and_version()
+        self._what = "the counts"
+        n_tensors, n_fields = self._u64(), self._u64()
+        self._check_count(n_fields, _MIN_FIELD_BYTES, "fields")
+        self._check_count(n_tensors, _MIN_TENSOR_BYTES, "tensors")
+        values = self._fields(n_fields)
+        alignment = values.get("general.alignment", types.DEFAULT_ALIGNMENT)
+        if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
+            raise self._damaged(f"general.alignment is {alignment!r}, which is no power of two")
+        tensors = tuple(self._tensor(index) for index in range(n_tensors))
+        data_offset = -(-self._position // alignment) * alignment
+        self._check_extent(tensors, data_offset)
+        return GgufHeader(self._path, version, Fields(values), tensors, alignment, data_offset, self._size)
+
+    def _magic_and_version(self) -> int:
+        magic = self._bytes(4)
+        if magic != types.MAGIC:
+            raise ModelFileError(
+                f"{self._path} is no GGUF file: it starts with {magic!r} instead of {types.MAGIC!r}.",
+                _magic_hint(bytes(self._data[:64])),
+            )
+        self._what = "the version"
+        version = self._u32()
+        if version in types.SUPPORTED_VERSIONS:
+            return version
+        if int.from_bytes(version.to_bytes(4, "little"), "big") in types.SUPPORTED_VERSIONS:
+            raise ModelFileError(
+                f"{self._path} is a big-endian GGUF file.", "Convert it with gguf-py's gguf_convert_endian."
+            )
+        raise ModelFileError(
+            f"{self._path} is GGUF version {version}; versions 2 and 3 are read.",
+            "Convert the model again with a current llama.cpp, or update edgespec.",
+        )
+
+    def _check_count(self, count: int, least_bytes: int, what: str) -> None:
+        if count * least_bytes > self._size:
+            raise self._damaged(f"it claims {count} {what} in {self._size} bytes")
+
+    def _fields(self, count: int) -> dict[str, object]:
+        values: dict[str, object] = {}
+        for index in range(count):
+            self._what = f"field {index + 1} of {count}"
+            key = self._string()
+            self._what = f"field {key!r}"
+            if key in values:
+                raise self._damaged(f"field {key!r} appears twice")
+            values[key] = self._value(self._u32())
+        return values
+
+    def _value(self, value_type: int, depth: int = 0) -> object:
+        if value_type == types.TYPE_STRING:
+            return self._string()
+        if value_type == types.TYPE_ARRAY:
+            return self._array(depth + 1)
+        letter = types.SCALAR_FORMATS.get(value_type)
+        if letter is None:
+            raise self._damaged(f"{self._what} has the unknown value type {value_type}")
+        return self._numbers(letter, 1)[0]
+
+    def _array(self, depth: int) -> object:
+        if depth > _MAX_ARRAY_DEPTH:
+            raise self._damaged(f"{self._what} nests arrays too deeply")
+        item_type, count = self._u32(), self._u64()
+        if item_type == types.TYPE_STRING:
+            return self._strings(count)
+        if item_type == types.TYPE_ARRAY:
+            self._check_count(count, 12, "arrays")
+            return [self._array(depth + 1) for _ in range(count)]
+        letter = types.SCALAR_FORMATS.get(item_type)
+        if letter is None:
+            raise self._damaged(f"{self._what} has the unknown item type {item_type}")
+        if count > self._size - self._position:
+            raise self._truncated()
+        return list(self._numbers(letter, count))
+
+    def _strings(self, count: int) -> _PackedStrings:
+        data, position, length_at = self._data, self._position, _U64.unpack_from
+        for _ in range(count):
+            position += 8 + length_at(data, position)[0]
+        if position > self._size:
+            raise self._truncated()
+        packed = data[self._position : position]
+        self._position = position
+        return _PackedStrings(packed, count)
+
+    def _tensor(self, index: int) -> TensorInfo:
+        self._what = f"the description of tensor {index + 1}"
+        name = self._string()
+        n_dimensions = self._u32()
+        if n_dimensions > types.MAX_DIMENSIONS:
+            raise self._damaged(f"tensor {name!r} has {n_dimensions} dimensions")
+        shape = self._numbers("Q", n_dimensions)
+        type_id = self._u32()
+        offset = self._u64()
+        type_name, block, block_bytes = self._tensor_type(name, type_id)
+        columns = shape[0] if shape else 1
+        if columns % block:
+            raise self._damaged(f"tensor {name!r} has rows of {columns}, which {type_name} cannot store")
+        return TensorInfo(name, shape, type_name, prod(shape) // block * block_bytes, offset)
+
+    def _tensor_type(self, name: str, type_id: int) -> tuple[str, int, int]:
+        known = types.TENSOR_TYPES.get(type_id)
+        if known is not None:
+            return known
+        removed = types.REMOVED_TENSOR_TYPES.get(type_id)
+        if removed is not None:
+            raise ModelFileError(
+                f"{self._path} stores tensor {name!r} as {removed}, which llama.cpp no longer loads.",
+                "Take the Q4_0 file of the same model: llama.cpp repacks it while loading.",
+            )
+        raise ModelFileError(
+            f"{self._path} stores tensor {name!r} in the unknown type {type_id}.",
+            "The file is damaged, or made by a newer llama.cpp than this edgespec knows.",
+        )
+
+    def _check_extent(self, tensors: tuple[TensorInfo, ...], data_offset: int) -> None:
+        end = max((tensor.offset + tensor.n_bytes for tensor in tensors), default=0)
+        missing = data_offset + end - self._size if tensors else 0
+        if missing > 0:
+            raise ModelFileError(
+                f"{self._path} is truncated: {missing} bytes are missing at its end "
+                f"({self._size} of {data_offset + end}).",
+                _REDOWNLOAD,
+            )
+
+    def _u32(self) -> int:
+        (value,) = _U32.unpack_from(self._data, self._position)
+        self._position += 4
+        return int(value)
+
+    def _u64(self) -> int:
+        (value,) = _U64.unpack_from(self._data, self._position)
+        self._position += 8
+        return int(value)
+
+    def _numbers(self, letter: str, count: int) -> tuple[int, ...]:
+        layout = struct.Struct(f"<{count}{letter}")
+        values = layout.unpack_from(self._data, self._position)
+        self._position += layout.size
+        return values
+
+    def _bytes(self, count: int) -> bytes:
+        end = self._position + count
+        if end > self._size:
+            raise self._truncated()
+        value = self._data[self._position : end]
+        self._position = end
+        return value
+
+    def _string(self) -> str:
+        return self._bytes(self._u64()).decode("utf-8", "replace")
+
+    def _truncated(self) -> ModelFileError:
+        return ModelFileError(
+            f"{self._path} has a truncated or damaged header: "
+            f"the file ends at byte {self._size}, inside {self._what}.",
+            _REDOWNLOAD,
+        )
+
+    def _damaged(self, why: str) -> ModelFileError:
+        return ModelFileError(f"{self._path} has a damaged header: {why}.", _REDOWNLOAD)
+
+
+def _magic_hint(start: bytes) -> str:
+    if start.startswith(b"version https://git-lfs"):
+        return "This is a Git LFS pointer: run `git lfs pull`, or download the file itself."
+    if start[:4] in {b"tjgg", b"fmgg", b"lmgg"}:
+        return "This is a GGML file from before GGUF: take a GGUF file of the same model."
+    if start.lstrip()[:1] == b"<":
+        return "This looks like a web page saved in place of the file: download the file itself."
+    if start[8:9] == b"{":
+        return "This looks like safetensors: convert it with llama.cpp's convert_hf_to_gguf.py."
+    return "Name a .gguf file."

@@ -1,0 +1,262 @@
+"""What `edgespec doctor` reports, as values; the JSON is made of these and of nothing else."""
+
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgespec import __version__, paths
+from edgespec.errors import EdgespecError
+
+SCHEMA = "edgespec.doctor/1"
+"""Name and version of the JSON contract; a field that changes its meaning changes the number."""
+
+_LITTLE_MEMORY_BYTES = 2 * 1024**3
+_LITTLE_DISK_BYTES = 2 * 1024**3
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What is installed; an empty string where it could not be found out."""
+
+    edgespec: str
+    python: str
+    llama_cpp_python: str
+    llama_cpp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The processor and its memory."""
+
+    system: str
+    cpu: str
+    physical_cores: int
+    logical_cores: int
+    memory_total_bytes: int
+    memory_available_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDevice:
+    """A device as this build of llama.cpp reports it."""
+
+    name: str
+    description: str
+    kind: str
+    """`cpu`, `gpu`, `igpu` or `accel`."""
+    memory_free_bytes: int
+    memory_total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What this build of llama.cpp can do."""
+
+    system_info: str
+    features: tuple[str, ...]
+    """Instruction sets and options that are on, such as `AVX2`."""
+    supports_gpu_offload: bool
+    supports_rpc: bool
+    default_threads: int
+    devices: tuple[EngineDevice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A place where edgespec keeps things."""
+
+    name: str
+    path: Path
+    exists: bool
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOnDisk:
+    """A model that needs no network."""
+
+    name: str
+    path: Path
+    size_bytes: int
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that could be better, and how."""
+
+    severity: Severity
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineReport:
+    """All of it. `engine` is None when llama.cpp does not load; then a finding says why."""
+
+    versions: Versions
+    machine: Machine
+    engine: Engine | None
+    folders: tuple[Folder, ...]
+    models: tuple[ModelOnDisk, ...]
+    offline: bool
+    findings: tuple[Finding, ...]
+
+
+def examine_machine(*, offline: bool) -> MachineReport:
+    """Looks at everything; what is missing becomes a finding instead of an error.
+
+    Args:
+        offline: Whether fetching is forbidden.
+    """
+    findings: list[Finding] = []
+    versions, engine = _examine_engine(findings)
+    models = _list_models(findings)
+    machine = _examine_machine(engine)
+    folders = _list_folders()
+    findings += _judge(machine, engine, folders, offline=offline)
+    return MachineReport(versions, machine, engine, folders, models, offline, tuple(findings))
+
+
+def _examine_engine(findings: list[Finding]) -> tuple[Versions, Engine | None]:
+    from edgespec.llama.library import default_threads, describe_backends
+
+    try:
+        report = describe_backends()
+    except EdgespecError as error:
+        findings.append(_finding_of(error))
+        return Versions(__version__, platform.python_version(), "", ""), None
+    versions = Versions(
+        __version__,
+        platform.python_version(),
+        report.llama_cpp_python,
+        getattr(report, "llama_cpp", ""),
+    )
+    devices = tuple(
+        EngineDevice(
+            device.name,
+            device.description,
+            device.kind,
+            device.memory_free_bytes,
+            device.memory_total_bytes,
+        )
+        for device in report.devices
+    )
+    engine = Engine(
+        report.system_info,
+        parse_features(report.system_info),
+        report.supports_gpu_offload,
+        report.supports_rpc,
+        default_threads(),
+        devices,
+    )
+    return versions, engine
+
+
+def parse_features(system_info: str) -> tuple[str, ...]:
+    """Names of what is on in `llama_print_system_info` ("CPU : SSE3 = 1 | AVX = 1 | OPENMP = 0 | ..."), in order."""
+    items = (item.rsplit(":", 1)[-1].split("=") for item in system_info.split("|"))
+    pairs = ((item[0].strip(), item[1].strip()) for item in items if len(item) == 2)
+    return tuple(dict.fromkeys(name for name, value in pairs if value not in {"0", ""}))
+
+
+def _examine_machine(engine: Engine | None) -> Machine:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    logical = psutil.cpu_count(logical=True) or 1
+    return Machine(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cpu=_cpu_name(engine),
+        physical_cores=psutil.cpu_count(logical=False) or logical,
+        logical_cores=logical,
+        memory_total_bytes=int(memory.total),
+        memory_available_bytes=int(memory.available),
+    )
+
+
+def _cpu_name(engine: Engine | None) -> str:
+    """llama.cpp asks each system in its own way; Python's answer is empty on most Linux machines."""
+    devices = engine.devices if engine is not None else ()
+    names = [device.description for device in devices if device.kind == "cpu" and device.description]
+    return names[0] if names else platform.processor() or platform.machine() or "unknown"
+
+
+def _list_folders() -> tuple[Folder, ...]:
+    from edgespec.catalog.sources import hub
+
+    places = {
+        "models": paths.models_dir(),
+        "hub cache": hub.cache_dir(),
+        "results": paths.results_dir(),
+        "calibration": paths.calibration_dir(),
+        "derived models": paths.derived_models_dir(),
+        "your models.toml": paths.user_catalog_file(),
+    }
+    return tuple(Folder(name, path, path.exists(), _free_bytes(path)) for name, path in places.items())
+
+
+def _free_bytes(path: Path) -> int:
+    """Room on the disk where `path` is or would be."""
+    for place in (path, *path.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free
+        except OSError:
+            continue
+    return 0
+
+
+def _list_models(findings: list[Finding]) -> tuple[ModelOnDisk, ...]:
+    from edgespec.catalog.entries import load_catalog
+    from edgespec.catalog.resolve import local_models
+
+    try:
+        found = local_models(load_catalog())
+    except EdgespecError as error:
+        findings.append(_finding_of(error))
+        return ()
+    return tuple(ModelOnDisk(model.name, model.path, model.size_bytes, model.origin) for model in found)
+
+
+def _finding_of(error: EdgespecError) -> Finding:
+    message = error.message if error.message.endswith((".", "!", "?")) else f"{error.message}."
+    return Finding("error", message, error.hint)
+
+
+def _judge(
+    machine: Machine, engine: Engine | None, folders: tuple[Folder, ...], *, offline: bool
+) -> list[Finding]:
+    findings = _judge_devices(engine) if engine is not None else []
+    if machine.memory_available_bytes < _LITTLE_MEMORY_BYTES:
+        findings.append(
+            Finding(
+                "warning", "Less than 2 GiB of memory is free.", "Close other programs, or use small models."
+            )
+        )
+    findings += [
+        Finding(
+            "warning",
+            f"Less than 2 GiB of disk is free for {folder.path}.",
+            "Free some, or move the folder with EDGESPEC_HOME or HF_HOME.",
+        )
+        for folder in folders
+        if folder.name in {"models", "hub cache"} and folder.free_bytes < _LITTLE_DISK_BYTES
+    ]
+    if offline:
+        findings.append(
+            Finding(
+                "note", "Offline: models on disk work, nothing is fetched.", "Unset HF_HUB_OFFLINE to fetch."
+            )
+        )
+    return findings
+
+
+def _judge_devices(engine: Engine) -> list[Finding]:
+    if any(device.kind in {"gpu", "igpu"} for device in engine.devices):
+        return []
+    hint = "If this machine has one, build for it: CMAKE_ARGS=-DGGML_CUDA=on make install (or VULKAN, METAL, HIP)."
+    return [Finding("note", "This build of llama.cpp sees no GPU.", hint)]

@@ -1,0 +1,62 @@
+"""The global flags, understood before and after the name of a command."""
+
+from typing import Any
+
+import click
+
+from edgespec.cli.context import Settings
+
+_FLAGS: dict[str, tuple[tuple[str, ...], str]] = {
+    "verbose": (("-v", "--verbose"), "Say more on stderr; twice: everything, llama.cpp's log included."),
+    "quiet": (("-q", "--quiet"), "No progress and no warnings."),
+    "debug": (("--debug",), "Show the traceback of an error."),
+    "offline": (("--offline",), "Fetch nothing."),
+}
+
+
+def add_global_options(command: click.Command, *, hidden: bool = True) -> None:
+    """Adds the global flags to a command and to those inside it; a command's own option of the same name wins.
+
+    Args:
+        command: The command; adding twice changes nothing.
+        hidden: Leave them out of its help.
+    """
+    taken = {name for parameter in command.params for name in parameter.opts}
+    for name, (declarations, text) in _FLAGS.items():
+        free = [declaration for declaration in declarations if declaration not in taken]
+        if free:
+            command.params.append(_make_flag(name, free, text, hidden=hidden))
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            add_global_options(inner, hidden=hidden)
+
+
+def _make_flag(name: str, declarations: list[str], text: str, *, hidden: bool) -> click.Option:
+    counted = name == "verbose"
+
+    def take(ctx: click.Context, _parameter: click.Parameter, value: int) -> None:
+        if value:
+            flags: dict[str, Any] = {name: value}
+            _use(ctx, ctx.ensure_object(Settings).with_flags(**flags))
+
+    return click.Option(
+        [*declarations, f"global_{name}"],
+        is_flag=not counted,
+        count=counted,
+        expose_value=False,
+        hidden=hidden,
+        help=text,
+        callback=take,
+    )
+
+
+def _use(ctx: click.Context, settings: Settings) -> None:
+    inner: click.Context | None = ctx
+    while inner is not None:
+        inner.obj = settings
+        inner = inner.parent
+    if ctx.parent is not None:
+        # The group set up logging before it could see a flag that stands after the command.
+        from edgespec.cli.log import configure_logging
+
+        configure_logging(settings)

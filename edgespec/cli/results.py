@@ -1,0 +1,164 @@
+"""`edgespec results`: list, show and compare saved benchmarks."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgespec.cli.columns import columns
+from edgespec.cli.context import Settings
+from edgespec.cli.result_view import Form, show_result
+
+if TYPE_CHECKING:
+    from edgespec.bench.compare import ComparedArm
+    from edgespec.bench.statistics import Estimate
+    from edgespec.bench.store import Entry, ResultStore
+
+_LIST_SCHEMA = "edgespec.results/1"
+_COMPARE_SCHEMA = "edgespec.comparison/1"
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List, show and compare saved benchmarks. Alone, it lists them."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_results)
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_results(as_json: bool) -> None:
+    """List the saved runs, oldest first."""
+    store = _store()
+    entries = store.entries()
+    if as_json:
+        _print_json({"schema": _LIST_SCHEMA, "results": [_entry_document(entry) for entry in entries]})
+    elif entries:
+        click.echo(columns(["RUN", "TARGET", "ARMS", "SPEED-UP", "STATE"], [_row(e) for e in entries]))
+    else:
+        click.echo(
+            f"There are no saved runs in {store.folder}; `edgespec bench` makes the first one.", err=True
+        )
+
+
+@command.command()
+@click.argument("run", default="latest")
+@click.option("--json", "form", flag_value="json", type=str, help="Print the whole run as JSON.")
+@click.option("--csv", "form", flag_value="csv", type=str, help="Print a row per arm and category.")
+@click.option("--markdown", "form", flag_value="markdown", type=str, help="Print tables for a page.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into FILE.png or FILE.svg, too."
+)
+@click.pass_obj
+def show(settings: Settings, run: str, form: Form | None, plot: Path | None) -> None:
+    """Show RUN: an id, the beginning of one, or `latest` (the default)."""
+    show_result(_store().load(run), form or "table", plot, quiet=settings.quiet)
+
+
+@command.command()
+@click.argument("before")
+@click.argument("after")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(before: str, after: str, as_json: bool) -> None:
+    """Compare two runs arm by arm: above 1.00x, AFTER is the faster one.
+
+    TOK/S RATIO is taken over the prompts that both runs have. It contains whatever else changed on the machine;
+    SPEED-UP RATIO does not, because each run has its own vanilla.
+    """
+    from edgespec.bench.compare import compare as compare_runs
+
+    store = _store()
+    first, second = store.load(before), store.load(after)
+    rows = compare_runs(first, second)
+    if as_json:
+        arms = [_compared_document(row) for row in rows]
+        _print_json({"schema": _COMPARE_SCHEMA, "before": first.run_id, "after": second.run_id, "arms": arms})
+        return
+    click.echo(f"before: {first.run_id}  {first.target}")
+    click.echo(f"after:  {second.run_id}  {second.target}")
+    click.echo()
+    heads = ["ARM", "BEFORE TOK/S", "AFTER TOK/S", "TOK/S RATIO", "SPEED-UP RATIO", "SHARED PROMPTS"]
+    click.echo(columns(heads, [_compared_row(row) for row in rows], right=frozenset({1, 2, 3, 4, 5})))
+
+
+@command.command()
+def path() -> None:
+    """Print the folder of the saved runs."""
+    click.echo(_store().folder)
+
+
+def _store() -> "ResultStore":
+    from edgespec.bench.store import ResultStore
+    from edgespec.paths import results_dir
+
+    return ResultStore(results_dir())
+
+
+def _row(entry: "Entry") -> list[str]:
+    from edgespec.bench.verdict import deciding_arm, speedup_text
+
+    result = entry.result
+    if result is None:
+        return [entry.run_id, "?", "?", "?", f"damaged: {entry.damage}"]
+    arm = deciding_arm(result)
+    speedup = f"{arm.name} {speedup_text(arm)}" if arm else "-"
+    state = "done" if result.complete else "not finished"
+    return [entry.run_id, result.target, str(len(result.arms)), speedup, state]
+
+
+def _entry_document(entry: "Entry") -> dict[str, Any]:
+    from edgespec.bench.verdict import verdict
+
+    result = entry.result
+    return {
+        "run_id": entry.run_id,
+        "path": str(entry.path),
+        "damage": entry.damage or None,
+        "target": result.target if result else None,
+        "started_at": result.started_at if result else None,
+        "complete": result.complete if result else None,
+        "verdict": verdict(result) if result else None,
+    }
+
+
+def _compared_row(row: "ComparedArm") -> list[str]:
+    from edgespec.bench.verdict import rate_text
+
+    return [
+        row.name,
+        rate_text(row.before.tok_per_s) if row.before else "-",
+        rate_text(row.after.tok_per_s) if row.after else "-",
+        _ratio_text(row.tok_per_s_ratio),
+        _ratio_text(row.speedup_ratio),
+        str(row.shared_prompts),
+    ]
+
+
+def _ratio_text(ratio: "Estimate") -> str:
+    from edgespec.bench.verdict import with_error
+
+    return with_error(ratio.value, ratio.sd, digits=2, unit="x")
+
+
+def _compared_document(row: "ComparedArm") -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "before_tok_per_s": row.before.tok_per_s if row.before else None,
+        "after_tok_per_s": row.after.tok_per_s if row.after else None,
+        "shared_prompts": row.shared_prompts,
+        "tok_per_s_ratio": _known(row.tok_per_s_ratio.value),
+        "tok_per_s_ratio_sd": _known(row.tok_per_s_ratio.sd),
+        "speedup_ratio": _known(row.speedup_ratio.value),
+        "speedup_ratio_sd": _known(row.speedup_ratio.sd),
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1))

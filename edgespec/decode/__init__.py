@@ -1,0 +1,1 @@
+"""Decoding: drafters propose, the target verifies, a cost model decides how much to draft."""

@@ -1,0 +1,115 @@
+"""How likely a draft is to be accepted, learnt from everything the target has said so far.
+
+Three tables of decayed counts. Their priors were measured on 39 chat, code and question prompts with
+Qwen2.5-Coder 1.5B and 0.5B; a few dozen tokens of the pair in use outweigh them.
+
+- by the draft's own lead in logits (best minus second best): costs two passes over the logits, where a softmax over
+  152k entries would cost many times that;
+- by the target's recent certainty: known before a single draft token is paid for;
+- by the length of an n-gram match and whether other matches agree: learnt at every step, drafted or not.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+DECAY = 0.995
+"""Weight of a count after one more observation in the same bucket: a memory of about 200."""
+PRIOR_WEIGHT = 12.0
+"""Observations that a prior is worth."""
+
+_LEAD_EDGES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+_LEAD_PRIORS = (0.34, 0.45, 0.57, 0.65, 0.78, 0.91, 0.96, 0.99, 0.995)
+_CERTAINTY_PRIORS = (0.60, 0.62, 0.64, 0.67, 0.73, 0.81, 0.90, 0.93, 0.95, 0.98)
+_MATCH_EDGES = (3, 4, 5, 6, 8, 11, 16)
+_AGREED_PRIORS = (0.50, 0.62, 0.68, 0.74, 0.82, 0.86, 0.90, 0.94)
+_SPLIT_PRIORS = (0.22, 0.24, 0.30, 0.40, 0.45, 0.50, 0.60, 0.70)
+
+CERTAIN_LEAD = 6.0
+"""A lead of this many logits counts as full certainty."""
+_FAST_WEIGHT, _SLOW_WEIGHT = 0.2, 0.05
+
+
+@dataclass(slots=True)
+class RateTable:
+    """Acceptance by bucket: decayed counts on top of a prior."""
+
+    priors: tuple[float, ...]
+    accepted: list[float] = field(default_factory=list)
+    tested: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if len(self.accepted) != len(self.priors):
+            self.accepted = [0.0] * len(self.priors)
+            self.tested = [0.0] * len(self.priors)
+
+    def rate(self, bucket: int) -> float:
+        """Posterior mean."""
+        return (self.priors[bucket] * PRIOR_WEIGHT + self.accepted[bucket]) / (PRIOR_WEIGHT + self.tested[bucket])
+
+    def count(self, bucket: int, accepted: bool) -> None:
+        """Adds one observation."""
+        self.accepted[bucket] = self.accepted[bucket] * DECAY + accepted
+        self.tested[bucket] = self.tested[bucket] * DECAY + 1.0
+
+
+@dataclass(slots=True)
+class Certainty:
+    """The target's certainty, 0 to 1: moving averages of its leads over about 5 and 20 tokens."""
+
+    recent: float = 0.5
+    lasting: float = 0.5
+
+    def add(self, lead: float) -> None:
+        """Moves both."""
+        share = min(lead, CERTAIN_LEAD) / CERTAIN_LEAD
+        self.recent += _FAST_WEIGHT * (share - self.recent)
+        self.lasting += _SLOW_WEIGHT * (share - self.lasting)
+
+
+@dataclass(slots=True)
+class Acceptance:
+    """The three tables of a pair. Kept across answers and, with the calibration, across runs."""
+
+    by_lead: RateTable = field(default_factory=lambda: RateTable(_LEAD_PRIORS))
+    by_certainty: RateTable = field(default_factory=lambda: RateTable(_CERTAINTY_PRIORS))
+    agreed_match: RateTable = field(default_factory=lambda: RateTable(_AGREED_PRIORS))
+    split_match: RateTable = field(default_factory=lambda: RateTable(_SPLIT_PRIORS))
+
+    def of_lead(self, lead: float) -> float:
+        """Acceptance of a model draft token with this lead."""
+        return self.by_lead.rate(lead_bucket(lead))
+
+    def of_certainty(self, certainty: float) -> float:
+        """Acceptance of a model draft token before it is drafted."""
+        return self.by_certainty.rate(certainty_bucket(certainty))
+
+    def of_match(self, length: int, agreed: bool) -> float:
+        """Acceptance of the token after an n-gram match."""
+        return self._matches(agreed).rate(match_bucket(length))
+
+    def count_match(self, length: int, agreed: bool, accepted: bool) -> None:
+        """Books what followed a match."""
+        self._matches(agreed).count(match_bucket(length), accepted)
+
+    def count_guess(self, lead: float, certainty: float, accepted: bool) -> None:
+        """Books a tested model draft token."""
+        self.by_lead.count(lead_bucket(lead), accepted)
+        self.by_certainty.count(certainty_bucket(certainty), accepted)
+
+    def _matches(self, agreed: bool) -> RateTable:
+        return self.agreed_match if agreed else self.split_match
+
+
+def lead_bucket(lead: float) -> int:
+    """0 to 8."""
+    return bisect_right(_LEAD_EDGES, lead)
+
+
+def certainty_bucket(certainty: float) -> int:
+    """0 to 9."""
+    return min(int(certainty * 10), 9)
+
+
+def match_bucket(length: int) -> int:
+    """0 to 7."""
+    return bisect_right(_MATCH_EDGES, length)

@@ -1,0 +1,111 @@
+"""What things cost here: a decode of n rows, a draft step, a catch-up. Measured, then corrected while running."""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_POINT_WEIGHT = 0.08
+"""How fast one point of a curve follows what is observed."""
+_DRIFT_WEIGHT = 0.25
+"""How fast the common factor follows: machines change their clock, and all costs move together."""
+_CLIP = (0.5, 2.0)
+"""One observation counts for no more than this factor: a page fault is not a trend."""
+
+
+@dataclass(slots=True)
+class CostCurve:
+    """Seconds of one decode by its number of rows: a staircase, kept as points with straight lines between."""
+
+    points: dict[int, float]
+    _rows: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rows = sorted(self.points)
+
+    def cost(self, rows: int) -> float:
+        """Seconds of a decode of `rows` rows; beyond the last point with the slope from the first to the last."""
+        known = self._rows
+        at = bisect_left(known, rows)
+        if at < len(known) and known[at] == rows:
+            return self.points[rows]
+        if at == 0:
+            return self.points[known[0]] * rows / known[0]
+        if at == len(known):
+            first, last = known[0], known[-1]
+            slope = (self.points[last] - self.points[first]) / (last - first) if last > first else 0.0
+            return self.points[last] + max(slope, 0.0) * (rows - last)
+        low, high = known[at - 1], known[at]
+        share = (rows - low) / (high - low)
+        return self.points[low] * (1 - share) + self.points[high] * share
+
+    def scale(self, factor: float) -> None:
+        """Multiplies all points."""
+        for rows in self.points:
+            self.points[rows] *= factor
+
+    def nudge(self, rows: int, factor: float) -> None:
+        """Moves one point, if it is one, by a share of `factor`."""
+        if rows in self.points:
+            self.points[rows] *= factor**_POINT_WEIGHT
+
+
+@dataclass(slots=True)
+class PairCosts:
+    """The cost model of a target and, if there is one, its draft.
+
+    `verify` is t_v(n); `draft` is the draft's own curve: t_d is `draft.cost(1)`, a catch-up of n tokens
+    is `draft.cost(n)`. Both move by one common factor with the speed of the machine.
+    """
+
+    verify: CostCurve
+    draft: CostCurve | None = None
+    round_s: float = 0.0
+    """Python's own work in a round."""
+    batch_for: dict[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.refresh_batches()
+
+    @property
+    def step_s(self) -> float:
+        """One plain step, t_v(1)."""
+        return self.verify.cost(1)
+
+    @property
+    def draft_step_s(self) -> float:
+        """One draft step, t_d; infinite without a draft."""
+        return self.draft.cost(1) if self.draft else float("inf")
+
+    def verify_s(self, rows: int) -> float:
+        """Seconds of a target decode of `rows` rows, padded where that is cheaper."""
+        return self.verify.cost(self.batch_for.get(rows, rows))
+
+    def refresh_batches(self) -> None:
+        """For every number of rows, the batch size at least as large that costs least (a staircase can go down)."""
+        largest = max(self.verify.points)
+        self.batch_for = {
+            rows: min(range(rows, min(rows + 3, largest) + 1), key=self.verify.cost) for rows in range(2, largest + 1)
+        }
+        self.batch_for[1] = 1
+
+    def observe_verify(self, rows: int, seconds: float) -> None:
+        """Corrects the model by one target decode of `rows` rows."""
+        self._observe(self.verify, rows, seconds)
+
+    def observe_draft(self, rows: int, seconds: float) -> None:
+        """Corrects the model by one draft decode of `rows` rows."""
+        if self.draft:
+            self._observe(self.draft, rows, seconds)
+
+    def _observe(self, curve: CostCurve, rows: int, seconds: float) -> None:
+        factor = min(max(seconds / curve.cost(rows), _CLIP[0]), _CLIP[1])
+        curve.nudge(rows, factor)
+        drift = factor**_DRIFT_WEIGHT
+        self.verify.scale(drift)
+        if self.draft:
+            self.draft.scale(drift)
+
+
+def curve_from(points: Mapping[int, float]) -> CostCurve:
+    """A curve from measured points, in seconds by rows."""
+    return CostCurve(dict(points))

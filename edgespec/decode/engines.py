@@ -1,0 +1,132 @@
+"""What the generation loop asks of its target and its draft; the real ones, and a scripted one in the tests."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from edgespec.llama.context import Context, top_two_gap
+from edgespec.llama.sampler import Sampler, Sampling
+
+
+class Target(Protocol):
+    """The model whose text is generated."""
+
+    def start(self, prompt: Sequence[int]) -> int:
+        """Evaluates what the cache lacks of the prompt; returns how many tokens that were."""
+        ...
+
+    def pick(self, row: int) -> int:
+        """The target's own choice after output row `row` of the last evaluation."""
+        ...
+
+    def evaluate(self, tokens: Sequence[int], batch: int) -> None:
+        """Evaluates `tokens`, with logits on every row, as a batch of at least `batch` rows."""
+        ...
+
+    def keep(self, n_past: int) -> None:
+        """Forgets everything from position `n_past` on."""
+        ...
+
+    def certainty(self, row: int, token: int) -> float:
+        """Logit of `token`, the best of the row, over the second best."""
+        ...
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends the answer."""
+        ...
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that a token stands for."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit the context."""
+        ...
+
+
+class Draft(Protocol):
+    """A small model that guesses ahead. It speaks the target's token ids."""
+
+    def begin(self) -> None:
+        """A new answer starts: its history may be another one."""
+        ...
+
+    def missing(self, history: Sequence[int]) -> int:
+        """Tokens it would have to read before it can guess."""
+        ...
+
+    def catch_up(self, history: Sequence[int]) -> int:
+        """Reads them, as far as its window goes; returns how many rows that took."""
+        ...
+
+    def guess(self) -> tuple[int, float] | None:
+        """Its next token and that token's lead in logits; None where its vocabulary has no such text."""
+        ...
+
+    def advance(self) -> None:
+        """Reads its own last guess: one draft step."""
+        ...
+
+
+class LlamaTarget:
+    """A target in llama.cpp, with its sampler."""
+
+    def __init__(self, context: Context, sampling: Sampling) -> None:
+        self.context = context
+        self._sampler = None if sampling.is_plain_greedy else Sampler(sampling)
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit the context."""
+        return self.context.room
+
+    def start(self, prompt: Sequence[int]) -> int:
+        """Evaluates what the cache lacks of the prompt; the last token always, for its logits."""
+        if self._sampler:
+            self._sampler.start(prompt)
+        kept = min(shared_prefix(self.context.tokens, prompt), len(prompt) - 1)
+        self.context.rollback(kept)
+        self.context.prefill(prompt[kept:])
+        self._logits = self.context.logits(1)
+        return len(prompt) - kept
+
+    def evaluate(self, tokens: Sequence[int], batch: int) -> None:
+        """Evaluates `tokens`, with logits on every row, as a batch of at least `batch` rows."""
+        self.context.decode(tokens, outputs=len(tokens), pad_to=batch)
+        self._logits = self.context.logits(len(tokens))
+
+    def pick(self, row: int) -> int:
+        """The largest logit, or what the sampler chain draws."""
+        if self._sampler:
+            return self._sampler.sample(self.context, row)
+        return int(self._logits[row].argmax())
+
+    def certainty(self, row: int, token: int) -> float:
+        """Logit of `token`, the best of the row, over the second best."""
+        return top_two_gap(self._logits[row], token)
+
+    def keep(self, n_past: int) -> None:
+        """Forgets everything from position `n_past` on."""
+        self.context.rollback(n_past)
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends the answer."""
+        return self.context.model.is_end(token)
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that a token stands for."""
+        return self.context.model.token_bytes(token)
+
+    def close(self) -> None:
+        """Frees the sampler; the context belongs to the session."""
+        if self._sampler:
+            self._sampler.close()
+
+
+def shared_prefix(left: Sequence[int], right: Sequence[int], known: int = 0) -> int:
+    """How many leading tokens two sequences share, `known` of them known to."""
+    limit = min(len(left), len(right))
+    count = min(known, limit)
+    while count < limit and left[count] == right[count]:
+        count += 1
+    return count

@@ -1,0 +1,81 @@
+"""Drafting from the text itself: the longest earlier match of the last tokens, the most recent one on a tie.
+
+Prompt lookup decoding (Saxena 2023) with two changes: matches are ranked by their length, and a copy may run past
+the end of the history into its own proposal, as in LZ77, so that a repeated pattern is followed at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MIN_MATCH = 2
+"""Shorter matches are accepted too rarely to pay for a second row."""
+MAX_MATCH = 24
+"""Longer matches say nothing more about acceptance."""
+MAX_CANDIDATES = 24
+"""Earlier places looked at; bounds the work of a step whatever the context's length."""
+
+
+@dataclass(frozen=True, slots=True)
+class NgramMatch:
+    """Where the last tokens stood before.
+
+    `start` is the index of the token that followed; `length` is how many tokens before it match;
+    `agreed` says whether every other match of at least half that length was followed by the same token.
+    """
+
+    start: int
+    length: int
+    agreed: bool
+
+
+@dataclass(slots=True)
+class NgramIndex:
+    """An index of the last two tokens over a growing history."""
+
+    history: list[int] = field(default_factory=list)
+    _places: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+
+    def reset(self, tokens: Sequence[int]) -> None:
+        """Starts over with `tokens`."""
+        self.history = []
+        self._places = {}
+        self.extend(tokens)
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Adds tokens at the end."""
+        history, places = self.history, self._places
+        for token in tokens:
+            history.append(token)
+            # The place of a pair is the index after it; the newest pair has nothing after it yet.
+            if len(history) > MIN_MATCH:
+                places.setdefault((history[-3], history[-2]), []).append(len(history) - 1)
+
+    def find(self) -> NgramMatch | None:
+        """The best earlier match of the end of the history."""
+        history = self.history
+        if len(history) <= MIN_MATCH:
+            return None
+        candidates = self._places.get((history[-2], history[-1]))
+        if not candidates:
+            return None
+        scored = [(self._match_length(place), place) for place in candidates[: -MAX_CANDIDATES - 1 : -1]]
+        length, start = max(scored, key=lambda pair: pair[0])  # the first of equals is the most recent
+        followed_by = history[start]
+        agreed = all(history[place] == followed_by for other, place in scored if 2 * other >= length)
+        return NgramMatch(start, length, agreed)
+
+    def propose(self, match: NgramMatch, count: int) -> list[int]:
+        """The `count` tokens that follow the match."""
+        history = self.history
+        period = len(history) - match.start
+        return [history[match.start + (offset % period)] for offset in range(count)]
+
+    def _match_length(self, place: int) -> int:
+        history = self.history
+        length = MIN_MATCH
+        left, right = place - MIN_MATCH - 1, len(history) - MIN_MATCH - 1
+        while left >= 0 and length < MAX_MATCH and history[left] == history[right]:
+            length += 1
+            left -= 1
+            right -= 1
+        return length

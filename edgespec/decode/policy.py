@@ -1,0 +1,238 @@
+"""How much to draft, and with what: the choice that makes speculation pay or not.
+
+Every round compares, in tokens per second, a plain step, the n-gram match at hand and a model draft, each from
+measured costs and learnt acceptance: max over K of (1 + sum of A_k) / (drafting + t_v(K + 1)), K = 0 included.
+`docs/how-it-decides.md` explains it with the figures.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from edgespec.decode.acceptance import Acceptance, Certainty
+from edgespec.decode.costs import PairCosts
+from edgespec.decode.ngram import NgramMatch
+
+MAX_DRAFT = 15
+"""Longest draft; with the target's own token that is a batch of 16."""
+MAX_MODEL_DRAFT = 8
+SMALL_CATCH_UP = 8
+"""Rows that a draft may lack between rounds and still be charged to the next round alone."""
+MARGIN = 1.03
+"""Drafting must promise this much over a plain step: estimates are optimistic at the moment they look best."""
+WARM_UP_TOKENS = 6
+"""Tokens of an answer before the target's certainty says anything about its kind of text."""
+HORIZON_TOKENS = 128
+"""A catch-up is written off over at most this many tokens to come."""
+HORIZON_TRUST = 0.35
+"""Share of the promised gain that is believed when a catch-up is paid in advance."""
+LOSS_BUDGET = 0.01
+"""Share of an answer's time that model drafting may have lost before it is switched off for a while."""
+_TRUST_WEIGHT = 4.0
+_CONFIDENT, _DOUBTFUL = 0.97, 0.5
+
+
+class Kind(StrEnum):
+    """What a round does."""
+
+    PLAIN = "plain"
+    NGRAM = "ngram"
+    MODEL = "model"
+
+
+class Mode(StrEnum):
+    """What the policy may use."""
+
+    OFF = "none"
+    NGRAM = "ngram"
+    MODEL = "model"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A round: what drafts, and for n-grams how many tokens. `rate` is the promised tok/s."""
+
+    kind: Kind
+    count: int
+    rate: float
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What model drafting has gained or lost in this answer, in seconds against plain steps."""
+
+    elapsed_s: float = 0.0
+    balance_s: float = 0.0
+    off_until: int = 0
+    """Model drafting rests until that many tokens are out."""
+    rest_tokens: int = 16
+
+
+@dataclass(slots=True)
+class Policy:
+    """Chooses for one pair; `acceptance` and `costs` outlive the answer."""
+
+    costs: PairCosts
+    acceptance: Acceptance
+    mode: Mode = Mode.AUTO
+    certainty: Certainty = field(default_factory=Certainty)
+    ledger: Ledger = field(default_factory=Ledger)
+    _expected: float = 0.0
+    _held: float = 0.0
+    _rates: dict[int, float] = field(default_factory=dict)
+    _rounds: int = 0
+
+    def begin(self) -> None:
+        """A new answer."""
+        self.certainty = Certainty()
+        self.ledger = Ledger()
+        self._expected = self._held = _TRUST_WEIGHT
+        self._rates.clear()
+
+    def plan(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> Plan:
+        """The next round.
+
+        Args:
+            match: The n-gram match at the end of the history.
+            missing: Rows that the draft model would have to read; None without one.
+            done: Tokens of the answer that are out.
+            remaining: Tokens that it may still have.
+        """
+        plain = Plan(Kind.PLAIN, 0, 1.0 / self.costs.step_s)
+        if self.mode is Mode.OFF or remaining < 2:
+            return plain
+        best = plain
+        if match and self.mode in (Mode.NGRAM, Mode.AUTO):
+            best = self._better(best, self._plan_match(match, min(MAX_DRAFT, remaining - 1)))
+        if missing is not None and self.mode in (Mode.MODEL, Mode.AUTO):
+            best = self._better(best, self._plan_model(missing, done, remaining))
+        return best
+
+    def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
+        """Whether one more draft step is expected to pay, given the leads of the tokens drafted so far."""
+        most = min(MAX_MODEL_DRAFT, remaining - 1)
+        if len(leads) >= most:
+            return False
+        reach, tokens = self._chain(leads)
+        worth = 1.0 / rate
+        stop = max(
+            (1.0 + gained) * worth - self.costs.verify_s(kept + 1) for kept, gained in enumerate([0.0, *tokens])
+        )
+        certainty = Certainty(self.certainty.recent)
+        for lead in leads:
+            certainty.add(lead)
+        follow = self.expected_acceptance(certainty.recent)
+        gained, value = (tokens[-1] if tokens else 0.0), reach
+        for count in range(len(leads) + 1, most + 1):
+            value *= follow
+            gained += value
+            spent = (count - len(leads)) * self.costs.draft_step_s + self.costs.verify_s(count + 1)
+            if (1.0 + gained) * worth - spent > stop:
+                return True
+        return False
+
+    def cut(self, leads: list[float], rate: float) -> int:
+        """How many of the drafted tokens are worth verifying."""
+        _, tokens = self._chain(leads)
+        worth = 1.0 / rate
+        values = [
+            (1.0 + gained) * worth - self.costs.verify_s(kept + 1) for kept, gained in enumerate([0.0, *tokens])
+        ]
+        return max(range(len(values)), key=values.__getitem__)
+
+    def observe_model_round(self, done: int, tokens: int, seconds: float) -> None:
+        """Books what a model round brought; after too much loss the model rests, each time twice as long.
+
+        A catch-up paid in advance is not in `seconds`: it was weighed when it was decided.
+        """
+        ledger = self.ledger
+        ledger.balance_s += tokens * self.costs.step_s - seconds
+        if ledger.balance_s < -max(LOSS_BUDGET * ledger.elapsed_s, 1.0 * self.costs.step_s):
+            ledger.off_until = done + ledger.rest_tokens
+            ledger.rest_tokens *= 2
+            ledger.balance_s = 0.0
+
+    def count_guess(self, lead: float, held: bool) -> None:
+        """Books a tested model draft token, for this answer and for the ones to come."""
+        self._expected += self.acceptance.of_certainty(self.certainty.recent)
+        self._held += held
+        self.acceptance.count_guess(lead, self.certainty.recent, held)
+
+    def expected_acceptance(self, certainty: float) -> float:
+        """Acceptance of a draft token before it is drafted: the table's, corrected by this answer's record."""
+        return min(self.acceptance.of_certainty(certainty) * self._held / self._expected, 0.995)
+
+    def observe_time(self, seconds: float) -> None:
+        """Adds to the answer's clock and, now and then, lets new costs and rates in."""
+        self.ledger.elapsed_s += seconds
+        self._rounds += 1
+        if self._rounds % 16 == 0:
+            self.costs.refresh_batches()
+            self._rates.clear()
+
+    def _better(self, best: Plan, other: Plan) -> Plan:
+        hurdle = MARGIN if best.kind is Kind.PLAIN else 1.0
+        return other if other.rate > best.rate * hurdle else best
+
+    def _plan_match(self, match: NgramMatch, most: int) -> Plan:
+        reach, tokens, best = 1.0, 1.0, Plan(Kind.NGRAM, 0, 0.0)
+        for count in range(1, most + 1):
+            reach *= self.acceptance.of_match(match.length + count - 1, match.agreed)
+            tokens += reach
+            rate = tokens / (self.costs.verify_s(count + 1) + self.costs.round_s)
+            if rate > best.rate:
+                best = Plan(Kind.NGRAM, count, rate)
+        return best
+
+    def _plan_model(self, missing: int, done: int, remaining: int) -> Plan:
+        never = Plan(Kind.MODEL, 0, 0.0)
+        if self.costs.draft is None or done < self.ledger.off_until:
+            return never
+        if self.mode is Mode.AUTO and done < WARM_UP_TOKENS:
+            return never
+        extra_s = self.costs.draft.cost(missing) - self.costs.draft_step_s if missing > 1 else 0.0
+        rate = self.model_rate(self.expected_acceptance(self.certainty.recent))
+        if missing <= SMALL_CATCH_UP:
+            # A few tokens that others brought: charged to this round alone.
+            return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / 3.0))
+        rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))
+        now_s = min(self.costs.step_s, self.ledger.elapsed_s / done)
+        saved_s = min(remaining, HORIZON_TOKENS) * (now_s - 1.0 / rate) * HORIZON_TRUST
+        return Plan(Kind.MODEL, 0, rate) if saved_s > extra_s else never
+
+    def model_rate(self, acceptance: float) -> float:
+        """Tok/s of adaptive model drafting at a mean acceptance.
+
+        Draft tokens are taken as either confident (accepted 97 % of the time) or doubtful (50 %); a draft goes on until
+        the first doubtful one. The mixture that gives `acceptance` gives the expected tokens and time of every K.
+        """
+        key = int(acceptance * 100)
+        if (known := self._rates.get(key)) is not None:
+            return known
+        share = min(max((acceptance - _DOUBTFUL) / (_CONFIDENT - _DOUBTFUL), 0.0), 1.0)
+        best = 0.0
+        tokens = time_s = 0.0
+        reach, gained, odds = 1.0, 1.0, 1.0
+        for count in range(MAX_MODEL_DRAFT + 1):
+            if count:
+                whole_s = count * self.costs.draft_step_s + self.costs.verify_s(count + 1) + self.costs.round_s
+                best = max(best, (tokens + odds * gained) / (time_s + odds * whole_s))
+            stopped = odds * (1.0 - share)
+            tokens += stopped * gained
+            time_s += stopped * (
+                (count + 1) * self.costs.draft_step_s + self.costs.verify_s(count + 1) + self.costs.round_s
+            )
+            odds *= share
+            reach *= _CONFIDENT
+            gained += reach
+        self._rates[key] = best
+        return best
+
+    def _chain(self, leads: list[float]) -> tuple[float, list[float]]:
+        """Probability that all drafted tokens hold, and the expected accepted tokens after each."""
+        reach, gained, tokens = 1.0, 0.0, []
+        for lead in leads:
+            reach *= self.acceptance.of_lead(lead)
+            gained += reach
+            tokens.append(gained)
+        return reach, tokens

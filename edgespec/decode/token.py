@@ -1,0 +1,104 @@
+"""The one record of a generated token, and the figures of a whole answer."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """Who thought of a token first. Every token is the target's choice all the same."""
+
+    TARGET = "target"
+    MODEL = "model"
+    NGRAM = "ngram"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One generated token.
+
+    `text` holds the characters that became complete with this token; a token inside a multi-byte character has
+    none. `round_s` is the time of the round that brought it, shared by `round_tokens` tokens.
+    """
+
+    id: int
+    text: str
+    source: Source
+    round_s: float
+    round_tokens: int
+
+    @property
+    def from_draft(self) -> bool:
+        """Whether a drafter proposed it."""
+        return self.source is not Source.TARGET
+
+
+@dataclass(slots=True)
+class GenerationStats:
+    """What an answer cost. Filled while it is generated; times in seconds."""
+
+    prompt_n: int = 0
+    """Tokens of the prompt."""
+    prompt_evaluated_n: int = 0
+    """Of these, the ones that were not in the KV cache already."""
+    predicted_n: int = 0
+    prefill_s: float = 0.0
+    ttft_s: float = 0.0
+    decode_s: float = 0.0
+    """From the first token to the last, drafting, catching up and deciding included."""
+    draft_s: float = 0.0
+    verify_s: float = 0.0
+    policy_s: float = 0.0
+    draft_n: int = 0
+    """Draft tokens that were tested: up to and with the first rejected one (llama.cpp PR 14104)."""
+    draft_n_accepted: int = 0
+    target_passes: int = 0
+    vanilla_step_s: float = 0.0
+    """What a plain step is reckoned to cost here, for the estimated speed-up."""
+    accepted_at: list[int] = field(default_factory=list)
+    tested_at: list[int] = field(default_factory=list)
+    by_source: dict[Source, tuple[int, int]] = field(default_factory=dict)
+    """Source -> (tested, accepted)."""
+    stopped: str = ""
+    """`eog`, `length` or `interrupted`."""
+    why: str = ""
+    """Whether speculation was on, and the reason, in a sentence."""
+
+    def count_round(self, source: Source, tested: int, accepted: int) -> None:
+        """Books one verified draft."""
+        self.draft_n += tested
+        self.draft_n_accepted += accepted
+        before = self.by_source.get(source, (0, 0))
+        self.by_source[source] = (before[0] + tested, before[1] + accepted)
+        while len(self.tested_at) < tested:
+            self.tested_at.append(0)
+            self.accepted_at.append(0)
+        for position in range(tested):
+            self.tested_at[position] += 1
+            self.accepted_at[position] += position < accepted
+
+    @property
+    def tok_per_s(self) -> float:
+        """Decoding only: the first token belongs to the prompt's pass."""
+        return (self.predicted_n - 1) / self.decode_s if self.decode_s > 0 else 0.0
+
+    @property
+    def prompt_tok_per_s(self) -> float:
+        """Prefill speed over the tokens that were evaluated."""
+        return self.prompt_evaluated_n / self.prefill_s if self.prefill_s > 0 else 0.0
+
+    @property
+    def acceptance(self) -> float | None:
+        """Accepted / tested; None when nothing was drafted."""
+        return self.draft_n_accepted / self.draft_n if self.draft_n else None
+
+    @property
+    def mean_accepted_len(self) -> float | None:
+        """Tokens gained per target pass, the target's own included."""
+        return (self.predicted_n - 1) / self.target_passes if self.target_passes else None
+
+    @property
+    def estimated_speedup(self) -> float | None:
+        """Against plain steps at their calibrated cost: an estimate, not a measurement."""
+        if not self.vanilla_step_s or not self.decode_s:
+            return None
+        return (self.predicted_n - 1) * self.vanilla_step_s / self.decode_s

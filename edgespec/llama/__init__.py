@@ -1,0 +1,1 @@
+"""The llama layer: the only code that touches ctypes and llama_cpp."""

@@ -1,0 +1,291 @@
+"""A context: the KV cache of a model, one sequence in it, and decodes of a few rows at a time."""
+
+import ctypes
+import math
+import signal
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgespec.errors import ContextOverflowError, EngineError, NotEnoughMemoryError, UsageError
+from edgespec.llama.library import load_library, take_native_errors
+from edgespec.llama.model import Model
+
+Logits = NDArray[np.float32]
+FlashAttention = Literal["auto", "on", "off"]
+
+_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+_SEQUENCE = 0
+
+
+class KvType(IntEnum):
+    """Element types that llama.cpp accepts for the KV cache, with ggml's numbers."""
+
+    F32 = 0
+    F16 = 1
+    Q4_0 = 2
+    Q4_1 = 3
+    Q5_0 = 6
+    Q5_1 = 7
+    Q8_0 = 8
+    IQ4_NL = 20
+    BF16 = 30
+
+    @classmethod
+    def parse(cls, text: str) -> "KvType":
+        """The type called `text`, in any case.
+
+        Raises:
+            UsageError: no such type.
+        """
+        try:
+            return cls[text.upper()]
+        except KeyError:
+            names = ", ".join(kind.name.lower() for kind in cls)
+            raise UsageError(f"{text!r} is not a KV cache type", f"choose one of {names}") from None
+
+    @property
+    def bytes_per_element(self) -> float:
+        """Storage of one element, block scales included."""
+        bits = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.5, "Q5_1": 6, "Q5_0": 5.5, "Q4_1": 5}
+        return bits.get(self.name, 4.5) / 8
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSettings:
+    """How a context is made."""
+
+    n_ctx: int
+    n_threads: int
+    n_outputs_max: int = 1
+    """Rows with logits in one decode; sizes the logits buffer (llama.h, `n_outputs_max`)."""
+    n_batch: int = 512
+    type_k: KvType = KvType.F16
+    type_v: KvType = KvType.F16
+    flash_attention: FlashAttention = "auto"
+
+
+class Context:
+    """One sequence of tokens in a model's KV cache.
+
+    `tokens` is what the cache holds, in order: position i holds `tokens[i]`.
+
+    Raises:
+        NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
+    """
+
+    def __init__(self, model: Model, settings: ContextSettings) -> None:
+        self.model = model
+        self.settings = settings
+        self.tokens: list[int] = []
+        self._lib = load_library()
+        take_native_errors()
+        self.handle: Any = self._lib.llama_init_from_model(model.handle, self._params())
+        if not self.handle:
+            reason = take_native_errors() or "no reason given"
+            raise NotEnoughMemoryError(
+                f"no context of {settings.n_ctx} tokens for {model.path.name}: {reason}",
+                "use a smaller --ctx, or a smaller KV type such as --kv-type q8_0",
+            )
+        self.n_ctx: int = self._lib.llama_n_ctx(self.handle)
+        self._memory: Any = self._lib.llama_get_memory(self.handle)
+        self._make_batch(settings.n_batch)
+
+    def _params(self) -> Any:
+        wanted = self.settings
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = wanted.n_ctx
+        params.n_batch = wanted.n_batch
+        params.n_ubatch = wanted.n_batch
+        params.n_outputs_max = wanted.n_outputs_max
+        params.n_threads = wanted.n_threads
+        # A verification is a batch in llama.cpp's eyes (llama-context.cpp, graph_compute): same threads for both.
+        params.n_threads_batch = wanted.n_threads
+        params.type_k = int(wanted.type_k)
+        params.type_v = int(wanted.type_v)
+        params.flash_attn_type = _FLASH_ATTENTION[wanted.flash_attention]
+        # Speculation takes tokens back; a sliding-window cache of minimal size could not.
+        params.swa_full = True
+        params.no_perf = True
+        return params
+
+    def _make_batch(self, rows: int) -> None:
+        self._batch: Any = self._lib.llama_batch_init(rows, 0, 1)
+        batch = self._batch
+        self._batch_tokens = np.ctypeslib.as_array(batch.token, shape=(rows,))
+        self._batch_positions = np.ctypeslib.as_array(batch.pos, shape=(rows,))
+        self._batch_outputs = np.ctypeslib.as_array(batch.logits, shape=(rows,))
+        for row in range(rows):
+            batch.n_seq_id[row] = 1
+            batch.seq_id[row][0] = _SEQUENCE
+
+    @property
+    def n_past(self) -> int:
+        """Tokens in the cache."""
+        return len(self.tokens)
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit."""
+        return self.n_ctx - len(self.tokens)
+
+    def decode(self, tokens: Sequence[int], *, outputs: int = 1, pad_to: int = 0) -> None:
+        """Evaluates `tokens` after what the cache holds, as one batch.
+
+        Args:
+            tokens: At most `settings.n_batch` ids.
+            outputs: Logits are computed for that many rows at the end of `tokens`.
+            pad_to: Adds rows without logits up to this batch size and takes them back at once: on some
+                backends 4 rows cost less than 3 (notes in docs/how-it-decides.md).
+
+        Raises:
+            ContextOverflowError: the rows do not fit the context.
+            EngineError: llama.cpp failed; the cache is left as it was before.
+        """
+        count = len(tokens)
+        rows = count
+        if count < pad_to <= self.room:
+            rows = pad_to
+        if count > self.room:
+            raise ContextOverflowError(
+                f"{len(self.tokens) + count} tokens do not fit a context of {self.n_ctx}",
+                "use a larger --ctx or a shorter prompt",
+            )
+        past = len(self.tokens)
+        self._batch_tokens[:count] = tokens
+        self._batch_tokens[count:rows] = tokens[-1]
+        self._batch_positions[:rows] = np.arange(past, past + rows, dtype=np.int32)
+        self._batch_outputs[:rows] = 0
+        self._batch_outputs[count - outputs : count] = 1
+        self._batch.n_tokens = rows
+        code = self._lib.llama_decode(self.handle, self._batch)
+        if code:
+            self._remove_from(past)
+            raise _decode_error(code, rows, self.n_ctx)
+        self.tokens.extend(tokens)
+        if rows > count:
+            self._remove_from(past + count)
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Evaluates a prompt in batches; logits of its last token only. Ctrl-C stops it inside a batch.
+
+        Raises:
+            ContextOverflowError: before anything is evaluated, if the prompt does not fit.
+            KeyboardInterrupt: the user stopped it; what was evaluated stays in the cache.
+        """
+        if len(tokens) >= self.room:
+            raise ContextOverflowError(
+                f"the prompt has {len(self.tokens) + len(tokens)} tokens and the context {self.n_ctx}",
+                "use a larger --ctx or a shorter prompt",
+            )
+        with _Interruptible(self._lib, self.handle):
+            for start in range(0, len(tokens), self.settings.n_batch):
+                self.decode(tokens[start : start + self.settings.n_batch], outputs=1)
+
+    def logits(self, rows: int = 1) -> Logits:
+        """The logits of the last decode, shape (rows, n_vocab): a view, valid until the next decode."""
+        address = self._lib.llama_get_logits(self.handle)
+        if not address:
+            raise EngineError("llama.cpp returned no logits", "this is a defect: please report it")
+        return np.ctypeslib.as_array(address, shape=(rows, self.model.n_vocab))
+
+    def rollback(self, n_past: int) -> None:
+        """Forgets all tokens from position `n_past` on.
+
+        Raises:
+            EngineError: this model's memory cannot take tokens back (recurrent models).
+        """
+        if n_past >= len(self.tokens):
+            return
+        if n_past == 0:
+            self.clear()
+            return
+        self._remove_from(n_past)
+        del self.tokens[n_past:]
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._lib.llama_memory_clear(self._memory, False)
+        self.tokens.clear()
+
+    def close(self) -> None:
+        """Frees the cache and its buffers. A second call does nothing."""
+        if self.handle:
+            self._lib.llama_batch_free(self._batch)
+            self._lib.llama_free(self.handle)
+            self.handle = None
+
+    def _remove_from(self, position: int) -> None:
+        if not self._lib.llama_memory_seq_rm(self._memory, _SEQUENCE, position, -1):
+            raise EngineError(
+                f"{self.model.path.name} cannot take tokens back from its memory",
+                "run it with --draft none: speculation needs a model that can",
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def greedy_rows(logits: Logits) -> list[int]:
+    """The most likely token of every row."""
+    return [int(row.argmax()) for row in logits]
+
+
+def top_two_gap(row: Logits, best: int) -> float:
+    """Best minus second best logit of one row; infinite for a vocabulary of one."""
+    value = float(row[best])
+    row[best] = -np.inf
+    second = float(row.max())
+    row[best] = value
+    return value - second if math.isfinite(second) else math.inf
+
+
+class _Interruptible:
+    """While it is entered, Ctrl-C aborts the running graph (CPU and Metal; others stop after the batch)."""
+
+    def __init__(self, lib: Any, handle: Any) -> None:
+        self._lib, self._handle, self._stopped = lib, handle, False
+
+    def __enter__(self) -> None:
+        def should_abort(_user_data: Any) -> bool:
+            return self._stopped
+
+        # Only the main thread can handle signals; elsewhere the caller cancels between tokens.
+        self._watching = threading.current_thread() is threading.main_thread()
+        if self._watching:
+            self._callback = self._lib.ggml_abort_callback(should_abort)
+            self._lib.llama_set_abort_callback(self._handle, self._callback, None)
+            self._previous = signal.signal(signal.SIGINT, self._remember)
+
+    def _remember(self, _number: int, _frame: Any) -> None:
+        self._stopped = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._watching:
+            return
+        signal.signal(signal.SIGINT, self._previous)
+        self._lib.llama_set_abort_callback(self._handle, self._lib.ggml_abort_callback(0), None)
+        if self._stopped:
+            raise KeyboardInterrupt
+
+
+def _decode_error(code: int, rows: int, n_ctx: int) -> EngineError | ContextOverflowError:
+    words = take_native_errors()
+    if code == 1:
+        return ContextOverflowError(f"no room for {rows} more tokens in a context of {n_ctx}", "use a larger --ctx")
+    if code == 2:
+        return EngineError("the evaluation was stopped")
+    return EngineError(f"llama_decode failed with code {code} on {rows} rows: {words or 'no reason given'}")

@@ -1,0 +1,192 @@
+"""llama.cpp as a library: loaded once, its log routed into `logging`, its devices listed."""
+
+import ctypes
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from edgespec.errors import EngineError
+
+native_log = logging.getLogger("edgespec.llama.native")
+"""What llama.cpp says; never printed unless somebody asks for it."""
+
+DeviceKind = Literal["cpu", "gpu", "igpu", "accel"]
+
+# ggml_log_level and ggml_backend_dev_type in ggml.h and ggml-backend.h.
+_LOG_LEVELS = {1: logging.DEBUG, 2: logging.WARNING, 3: logging.ERROR, 4: logging.DEBUG}
+_LOG_CONTINUES = 5
+_DEVICE_KINDS: dict[int, DeviceKind] = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
+
+_recent_errors: deque[str] = deque(maxlen=8)
+_kept_callbacks: list[Any] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device as llama.cpp reports it."""
+
+    name: str
+    description: str
+    kind: DeviceKind
+    memory_free_bytes: int
+    memory_total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackendReport:
+    """What this build of llama.cpp can do."""
+
+    llama_cpp_python: str
+    system_info: str
+    supports_gpu_offload: bool
+    supports_rpc: bool
+    devices: tuple[Device, ...]
+
+
+@cache
+def load_library() -> ModuleType:
+    """Imports llama_cpp's low-level API once, with the log routed and the backends initialised.
+
+    Raises:
+        EngineError: llama-cpp-python is not installed or its shared library does not load.
+    """
+    try:
+        import llama_cpp.llama_cpp as lib
+    except (ImportError, OSError, RuntimeError, FileNotFoundError) as err:
+        raise EngineError(
+            f"llama-cpp-python cannot be loaded: {err}",
+            "run `make install`, or `pip install --force-reinstall llama-cpp-python`",
+        ) from err
+    _route_log(lib)
+    lib.llama_backend_init()
+    module: ModuleType = lib
+    return module
+
+
+def take_native_errors() -> str:
+    """The error lines that llama.cpp logged since the last call, joined; empty when there were none."""
+    text = "; ".join(_recent_errors)
+    _recent_errors.clear()
+    return text
+
+
+def default_threads() -> int:
+    """Threads for decoding: the cores that llama.cpp's own tools would take (physical ones, within affinity)."""
+    import psutil
+
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        physical = min(physical, len(os.sched_getaffinity(0)))
+    return max(1, physical)
+
+
+def describe_backends() -> BackendReport:
+    """Versions, CPU features and devices of the llama.cpp that is loaded."""
+    lib = load_library()
+    return BackendReport(
+        llama_cpp_python=version("llama-cpp-python"),
+        system_info=lib.llama_print_system_info().decode("utf-8", "replace").strip(),
+        supports_gpu_offload=bool(lib.llama_supports_gpu_offload()),
+        supports_rpc=bool(lib.llama_supports_rpc()),
+        devices=list_devices(),
+    )
+
+
+def list_devices() -> tuple[Device, ...]:
+    """All devices in llama.cpp's own order."""
+    return tuple(_describe_device(handle) for handle in _device_handles())
+
+
+def device_handle(name: str) -> int:
+    """The `ggml_backend_dev_t` of the device called `name`, as an address.
+
+    Raises:
+        EngineError: no device has that name; the message lists those there are.
+    """
+    handles = _device_handles()
+    for handle in handles:
+        if _describe_device(handle).name.lower() == name.lower():
+            return handle
+    names = ", ".join(device.name for device in list_devices())
+    raise EngineError(f"there is no device {name!r}", f"this build of llama.cpp has: {names}")
+
+
+def _device_handles() -> tuple[int, ...]:
+    load_library()
+    count = _ggml("ggml_backend_dev_count", ctypes.c_size_t)()
+    get = _ggml("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
+    return tuple(get(index) for index in range(count))
+
+
+def _describe_device(handle: int) -> Device:
+    text = {
+        what: _ggml(f"ggml_backend_dev_{what}", ctypes.c_char_p, ctypes.c_void_p)(handle) or b""
+        for what in ("name", "description")
+    }
+    kind = _ggml("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(handle)
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    size_pointer = ctypes.POINTER(ctypes.c_size_t)
+    read_memory = _ggml("ggml_backend_dev_memory", None, ctypes.c_void_p, size_pointer, size_pointer)
+    read_memory(handle, ctypes.byref(free), ctypes.byref(total))
+    return Device(
+        name=text["name"].decode("utf-8", "replace"),
+        description=text["description"].decode("utf-8", "replace"),
+        kind=_DEVICE_KINDS.get(kind, "accel"),
+        memory_free_bytes=free.value,
+        memory_total_bytes=total.value,
+    )
+
+
+@cache
+def _ggml_libraries() -> tuple[ctypes.CDLL, ...]:
+    import llama_cpp
+
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+    prefix = "" if sys.platform == "win32" else "lib"
+    paths = [folder / f"{prefix}{name}{suffix}" for name in ("ggml", "ggml-base")]
+    return tuple(ctypes.CDLL(str(path)) for path in paths if path.exists())
+
+
+@cache
+def _ggml(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """A function of libggml that llama_cpp does not bind."""
+    for library in _ggml_libraries():
+        try:
+            function: Callable[..., Any] = getattr(library, name)
+        except AttributeError:
+            continue
+        function.restype = result  # type: ignore[attr-defined]
+        function.argtypes = list(arguments)  # type: ignore[attr-defined]
+        return function
+    raise EngineError(f"this build of llama.cpp lacks {name}", "install llama-cpp-python 0.3.36 or newer")
+
+
+def _route_log(lib: ModuleType) -> None:
+    level_now = logging.DEBUG
+
+    def receive(level: int, text: bytes, _user_data: Any) -> None:
+        nonlocal level_now
+        if level != _LOG_CONTINUES:
+            level_now = _LOG_LEVELS.get(level, logging.DEBUG)
+        line = text.decode("utf-8", "replace").strip()
+        if not line or line == ".":
+            return
+        if level_now >= logging.ERROR:
+            _recent_errors.append(line)
+        # llama.cpp warns about much that concerns only its developers: one level down.
+        native_log.log(logging.INFO if level_now == logging.WARNING else level_now, line)
+
+    callback = lib.llama_log_callback(receive)
+    _kept_callbacks.append(callback)
+    lib.llama_log_set(callback, ctypes.c_void_p(0))
+    if not native_log.handlers:
+        native_log.addHandler(logging.NullHandler())

@@ -1,0 +1,159 @@
+"""A model: weights and vocabulary, freed when it is closed."""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edgespec.errors import EngineError, ModelFileError
+from edgespec.llama.library import device_handle, load_library, take_native_errors
+from edgespec.llama.placement import Placement
+
+LoadProgress = Callable[[float], None]
+"""Called with the share loaded, 0 to 1."""
+
+
+class Model:
+    """A loaded GGUF.
+
+    Raises:
+        ModelFileError: llama.cpp cannot load the file; the message carries its own words.
+    """
+
+    def __init__(self, path: Path, placement: Placement | None = None, progress: LoadProgress | None = None) -> None:
+        self.path = path
+        self.placement = placement or Placement()
+        self._lib = load_library()
+        params, keep = self._params(progress)
+        take_native_errors()
+        self.handle: Any = self._lib.llama_model_load_from_file(str(path).encode(), params)
+        del keep
+        if not self.handle:
+            reason = take_native_errors() or "no reason given"
+            raise ModelFileError(
+                f"llama.cpp cannot load {path.name}: {reason}", "check the file with `edgespec models show`"
+            )
+        self.vocab: Any = self._lib.llama_model_get_vocab(self.handle)
+        self.n_vocab: int = self._lib.llama_vocab_n_tokens(self.vocab)
+        self.n_ctx_train: int = self._lib.llama_model_n_ctx_train(self.handle)
+        self.n_embd: int = self._lib.llama_model_n_embd(self.handle)
+        self.n_layer: int = self._lib.llama_model_n_layer(self.handle)
+        self.size_bytes: int = self._lib.llama_model_size(self.handle)
+        self.n_params: int = self._lib.llama_model_n_params(self.handle)
+        self._pieces: dict[int, bytes] = {}
+
+    def _params(self, progress: LoadProgress | None) -> tuple[Any, list[Any]]:
+        """The parameter structure, and what must stay alive while it is used."""
+        lib, keep = self._lib, list[Any]()
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = self.placement.gpu_layers
+        if self.placement.devices:
+            handles = [device_handle(name) for name in self.placement.devices]
+            array = (ctypes.c_void_p * (len(handles) + 1))(*handles, None)
+            params.devices = ctypes.cast(array, ctypes.c_void_p)
+            keep.append(array)
+        if self.placement.tensor_split:
+            shares = (ctypes.c_float * lib.llama_max_devices())(*self.placement.tensor_split)
+            params.tensor_split = shares
+            keep.append(shares)
+        if progress is not None:
+
+            def report(share: float, _user_data: Any) -> bool:
+                progress(share)
+                return True
+
+            callback = lib.llama_progress_callback(report)
+            params.progress_callback = callback
+            keep.append(callback)
+        return params, keep
+
+    @property
+    def description(self) -> str:
+        """Architecture, size and type in llama.cpp's words, such as `qwen2 1.5B Q4_K - Medium`."""
+        buffer = ctypes.create_string_buffer(256)
+        self._lib.llama_model_desc(self.handle, buffer, 256)
+        return buffer.value.decode("utf-8", "replace")
+
+    @property
+    def keeps_positions(self) -> bool:
+        """Whether tokens can be taken back from its memory one by one; recurrent and hybrid models cannot."""
+        lib = self._lib
+        return not (lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
+
+    @property
+    def bos_text(self) -> str:
+        """Text of the begin-of-text token, for chat templates."""
+        return self._token_text(self._lib.llama_vocab_bos(self.vocab))
+
+    @property
+    def eos_text(self) -> str:
+        """Text of the end-of-text token, for chat templates."""
+        return self._token_text(self._lib.llama_vocab_eos(self.vocab))
+
+    @property
+    def chat_template(self) -> str | None:
+        """The model's own Jinja template, if it carries one."""
+        raw = self._lib.llama_model_chat_template(self.handle, None)
+        return raw.decode("utf-8", "replace") if raw else None
+
+    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
+        """Token ids of `text`.
+
+        Args:
+            text: The text; its NUL characters are kept.
+            add_special: Adds begin and end tokens where the vocabulary wants them.
+            parse_special: Reads `<|im_start|>` and its like as control tokens.
+
+        Raises:
+            EngineError: the vocabulary cannot encode the text.
+        """
+        raw = text.encode()
+        size = len(raw) + 16
+        buffer = (self._lib.llama_token * size)()
+        count = self._lib.llama_tokenize(self.vocab, raw, len(raw), buffer, size, add_special, parse_special)
+        if count < 0:
+            buffer = (self._lib.llama_token * -count)()
+            count = self._lib.llama_tokenize(
+                self.vocab, raw, len(raw), buffer, -count, add_special, parse_special
+            )
+        if count < 0:
+            raise EngineError(f"{self.path.name} cannot tokenize a text of {len(raw)} bytes")
+        return list(buffer[:count])
+
+    def token_bytes(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes that a token stands for; control tokens are empty unless `special`."""
+        if not special and (kept := self._pieces.get(token)) is not None:
+            return kept
+        size = 64
+        buffer = ctypes.create_string_buffer(size)
+        count = self._lib.llama_token_to_piece(self.vocab, token, buffer, size, 0, special)
+        if count < 0:
+            size = -count
+            buffer = ctypes.create_string_buffer(size)
+            count = self._lib.llama_token_to_piece(self.vocab, token, buffer, size, 0, special)
+        piece = buffer.raw[: max(count, 0)]
+        if not special:
+            self._pieces[token] = piece
+        return piece
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a generation."""
+        return bool(self._lib.llama_vocab_is_eog(self.vocab, token))
+
+    def close(self) -> None:
+        """Frees the weights. A second call does nothing."""
+        if self.handle:
+            self._lib.llama_model_free(self.handle)
+            self.handle = None
+
+    def _token_text(self, token: int) -> str:
+        return "" if token < 0 else self.token_bytes(token, special=True).decode("utf-8", "replace")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

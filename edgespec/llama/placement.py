@@ -1,0 +1,81 @@
+"""Where a model's layers go: how many on the GPU, which devices, in which shares."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgespec.errors import UsageError
+from edgespec.llama.library import Device
+
+GpuLayers = int | Literal["auto"]
+
+DEVICE_RESERVE_BYTES = 512 << 20
+"""Left free on a device for compute buffers and whoever draws the screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRequest:
+    """What the user asked for."""
+
+    gpu_layers: GpuLayers = "auto"
+    devices: tuple[str, ...] = ()
+    """Device names; empty means all that llama.cpp would take."""
+    tensor_split: tuple[float, ...] = ()
+    """Share of the layers for each device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What llama.cpp is told."""
+
+    gpu_layers: int = 0
+    devices: tuple[str, ...] = ()
+    tensor_split: tuple[float, ...] = ()
+    reason: str = "all layers on the CPU"
+
+
+def parse_gpu_layers(text: str) -> GpuLayers:
+    """`auto`, `all` or a number of layers.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if text == "auto":
+        return "auto"
+    if text == "all":
+        return 1 << 16
+    if text.isdigit():
+        return int(text)
+    raise UsageError(f"--gpu-layers {text!r} is not a number of layers", "use auto, all, 0 or a whole number")
+
+
+def place_model(
+    request: PlacementRequest,
+    available: tuple[Device, ...],
+    *,
+    block_count: int,
+    weights_bytes: int,
+    kv_bytes: int,
+    reserved_bytes: int = 0,
+) -> Placement:
+    """Decides how many of the `block_count + 1` layers (blocks and the output) go to accelerators.
+
+    `auto` counts every layer as an equal share of weights and KV cache and fills the free memory of the
+    devices, less a reserve; `reserved_bytes` is what another model of the same pair already took.
+    """
+    accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
+    if request.devices:
+        accelerators = [d for d in accelerators if d.name.lower() in {n.lower() for n in request.devices}]
+    names = tuple(device.name for device in accelerators) if request.devices else ()
+    layers = block_count + 1
+    if request.gpu_layers != "auto":
+        wanted = min(request.gpu_layers, layers)
+        if wanted and not accelerators:
+            return Placement(reason="no GPU in this build of llama.cpp: all layers on the CPU")
+        return Placement(wanted, names, request.tensor_split, f"{wanted} of {layers} layers offloaded, as asked")
+    if not accelerators:
+        return Placement()
+    free = sum(max(0, d.memory_free_bytes - DEVICE_RESERVE_BYTES) for d in accelerators) - reserved_bytes
+    per_layer = max(1, (weights_bytes + kv_bytes) // layers)
+    fitting = max(0, min(layers, free // per_layer))
+    where = ", ".join(device.name for device in accelerators)
+    return Placement(fitting, names, request.tensor_split, f"{fitting} of {layers} layers fit on {where}")

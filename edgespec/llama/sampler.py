@@ -1,0 +1,111 @@
+"""Sampler chains: how the target picks a token. Greedy needs no chain and takes the largest logit."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from edgespec.errors import UsageError
+from edgespec.llama.context import Context
+from edgespec.llama.library import load_library
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Sampling settings under llama.cpp's names. `temperature` 0 is greedy.
+
+    Raises:
+        UsageError: a value outside its range.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 40
+    """0 keeps all tokens."""
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_last_n: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("--temperature", self.temperature, 0.0 <= self.temperature <= 10.0, "0 (greedy) to 10"),
+            ("--top-k", self.top_k, self.top_k >= 0, "0 (off) or more"),
+            ("--top-p", self.top_p, 0.0 < self.top_p <= 1.0, "above 0, at most 1"),
+            ("--min-p", self.min_p, 0.0 <= self.min_p <= 1.0, "0 to 1"),
+            ("--repeat-penalty", self.repeat_penalty, self.repeat_penalty > 0.0, "above 0; 1 is off"),
+            ("--seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295"),
+        )
+        for flag, value, fits, range_text in checks:
+            if not fits:
+                raise UsageError(f"{flag} {value} is out of range", f"use {range_text}")
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether earlier tokens change the odds of later ones."""
+        return self.repeat_penalty != 1.0 or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
+
+    @property
+    def is_plain_greedy(self) -> bool:
+        """Whether the choice is the largest logit and nothing else."""
+        return self.temperature == 0.0 and not self.penalizes
+
+
+class Sampler:
+    """A llama.cpp sampler chain, stepped once per emitted token (llama.cpp common/sampling.cpp's order)."""
+
+    def __init__(self, settings: Sampling) -> None:
+        self.settings = settings
+        self._lib = load_library()
+        params = self._lib.llama_sampler_chain_default_params()
+        self.handle: Any = self._lib.llama_sampler_chain_init(params)
+        for stage in self._stages():
+            self._lib.llama_sampler_chain_add(self.handle, stage)
+
+    def _stages(self) -> list[Any]:
+        lib, s = self._lib, self.settings
+        stages = []
+        if s.penalizes:
+            stages.append(
+                lib.llama_sampler_init_penalties(
+                    s.repeat_last_n, s.repeat_penalty, s.frequency_penalty, s.presence_penalty
+                )
+            )
+        if s.temperature == 0.0:
+            return [*stages, lib.llama_sampler_init_greedy()]
+        if s.top_k > 0:
+            stages.append(lib.llama_sampler_init_top_k(s.top_k))
+        if s.top_p < 1.0:
+            stages.append(lib.llama_sampler_init_top_p(s.top_p, 1))
+        if s.min_p > 0.0:
+            stages.append(lib.llama_sampler_init_min_p(s.min_p, 1))
+        stages.append(lib.llama_sampler_init_temp(s.temperature))
+        return [*stages, lib.llama_sampler_init_dist(s.seed)]
+
+    def start(self, prompt: Sequence[int]) -> None:
+        """Resets the chain to its seed and shows it the prompt, which the penalties count."""
+        self._lib.llama_sampler_reset(self.handle)
+        if self.settings.penalizes:
+            for token in prompt[-self.settings.repeat_last_n :]:
+                self._lib.llama_sampler_accept(self.handle, token)
+
+    def sample(self, context: Context, row: int) -> int:
+        """Picks and accepts the token after output row `row` of the last decode."""
+        return int(self._lib.llama_sampler_sample(self.handle, context.handle, ctypes.c_int32(row)))
+
+    def close(self) -> None:
+        """Frees the chain. A second call does nothing."""
+        if self.handle:
+            self._lib.llama_sampler_free(self.handle)
+            self.handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

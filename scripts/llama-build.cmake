@@ -1,0 +1,6 @@
+# Read by llama-cpp-python's own project (CMAKE_PROJECT_llama_cpp_INCLUDE), before it adds llama.cpp.
+#
+# llama.cpp's `common` library serves only its own command line tools, and takes about half of the compile time.
+# llama-cpp-python forces the cache entry ON; a normal variable of the same name comes before a cache entry
+# (policy CMP0126), so this switches the library off without changing the package's sources.
+set(LLAMA_BUILD_COMMON OFF)

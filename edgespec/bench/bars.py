@@ -67,7 +67,7 @@ class _Panel:
         # One line more than the bars are high: the label of the highest bar stands there.
         rows = [self._line(row) for row in range(_HEIGHT, -1, -1)]
         corner, dash = ("+", "-") if self.ascii_only else ("└", "─")
-        axis = " " * (_AXIS_WIDTH - 1) + corner + dash * (self.slot * len(self.arms))
+        axis = f"{0:>{_AXIS_WIDTH - 2}} " + corner + dash * (self.slot * len(self.arms))
         return [*rows, Text(axis, no_wrap=True), *self._captions()]
 
     def _line(self, row: int) -> Text:
@@ -78,7 +78,8 @@ class _Panel:
         return line
 
     def _tick(self, row: int) -> str:
-        marks = {_HEIGHT: self.top, _HEIGHT // 2: self.top / 2}
+        # A mark is in the middle of its line, half a line below the top of a bar of that height, as the zero is.
+        marks = {_HEIGHT - 1: self.top, _HEIGHT // 2 - 1: self.top / 2}
         if row in marks:
             return f"{marks[row]:>{_AXIS_WIDTH - 2}.4g} " + ("+" if self.ascii_only else "┤")
         return " " * (_AXIS_WIDTH - 1) + ("|" if self.ascii_only else "│")

@@ -16,8 +16,8 @@ _FAMILY = SCHEMA.partition("/")[0]
 
 
 def to_json(result: BenchResult) -> str:
-    """The run as JSON text ending in a newline. A number that is not known is null; NaN never appears."""
-    return json.dumps(to_document(result), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    """The run as ASCII JSON ending in a newline. A number that is not known is null; NaN never appears."""
+    return json.dumps(to_document(result), allow_nan=False, indent=1) + "\n"
 
 
 def to_document(result: BenchResult) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Runs as a picture: tokens/s by target and arm with the multiple of vanilla on every bar, and speed-ups by category."""
 
+import contextlib
 import math
 import os
 from collections.abc import Sequence
@@ -80,6 +81,8 @@ def save_plot(results: Sequence[BenchResult], path: Path) -> None:
             figure = _draw(shown)
             with temporary.open("wb") as file:
                 figure.savefig(file, format=suffix[1:], dpi=_DPI, metadata=_METADATA[suffix])
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise EdgespecError(
@@ -87,7 +90,8 @@ def save_plot(results: Sequence[BenchResult], path: Path) -> None:
             "Choose a folder that can be written to.",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _draw(results: Sequence[BenchResult]) -> "Figure":

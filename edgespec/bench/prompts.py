@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
+from edgespec.decode.chat_template import ChatMessage, Role
 from edgespec.errors import ConfigError, UsageError
 
-Role = Literal["system", "user", "assistant"]
 _ROLES = ("system", "user", "assistant")
 _FORMS = (
     'Each line is a JSON object like {"id": "a1", "category": "chat", "prompt": "..."} '
@@ -20,20 +20,12 @@ _FORMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a conversation, before the chat template."""
-
-    role: Role
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
 class Prompt:
     """One conversation that every arm answers once per repeat."""
 
     id: str
     category: str
-    messages: tuple[Message, ...]
+    messages: tuple[ChatMessage, ...]
 
 
 def builtin_prompts() -> tuple[Prompt, ...]:
@@ -137,7 +129,7 @@ def _label(entry: dict[str, object], keys: Iterable[str], default: str, where: s
     return default
 
 
-def _messages(entry: dict[str, object], where: str) -> tuple[Message, ...]:
+def _messages(entry: dict[str, object], where: str) -> tuple[ChatMessage, ...]:
     if "messages" in entry:
         return _conversation(entry["messages"], where)
     text: object = entry.get("prompt")
@@ -146,16 +138,16 @@ def _messages(entry: dict[str, object], where: str) -> tuple[Message, ...]:
         text = turns[0] if isinstance(turns, list) and turns else None
     if not isinstance(text, str) or not text.strip():
         raise ConfigError(f"{where}: no text to answer (neither 'turns' nor 'prompt' nor 'messages')", _FORMS)
-    return (Message("user", text),)
+    return (ChatMessage("user", text),)
 
 
-def _conversation(value: object, where: str) -> tuple[Message, ...]:
+def _conversation(value: object, where: str) -> tuple[ChatMessage, ...]:
     messages = []
     for item in value if isinstance(value, list) else ():
         role, content = (item.get("role"), item.get("content")) if isinstance(item, dict) else (None, None)
         if role not in _ROLES or not isinstance(content, str):
             raise ConfigError(f"{where}: a message needs a role ({', '.join(_ROLES)}) and a text", _FORMS)
-        messages.append(Message(cast(Role, role), content))
+        messages.append(ChatMessage(cast(Role, role), content))
     if not messages or messages[-1].role != "user":
         raise ConfigError(f"{where}: 'messages' must end with what the user says", _FORMS)
     return tuple(messages)

@@ -57,7 +57,7 @@ def check_draft(target: GgufMetadata, draft: GgufMetadata) -> Compatibility:
     if obstacle:
         return Compatibility("refused", obstacle, 0.0)
     difference = _difference(target, draft)
-    warning = _size_warning(target, draft)
+    warning = _size_warning(target, draft) + _expert_warning(target)
     if difference is None:
         return Compatibility("same-vocabulary", _same_vocabulary(target, draft) + warning)
     for role, model in (("target", target), ("draft", draft)):
@@ -167,3 +167,10 @@ def _size_warning(target: GgufMetadata, draft: GgufMetadata) -> str:
         f"; but the draft is not smaller than the target ({draft.weights_bytes / 2**20:.0f} MiB "
         f"against {target.weights_bytes / 2**20:.0f} MiB of weights), so expect no gain"
     )
+
+
+def _expert_warning(target: GgufMetadata) -> str:
+    # Each token of a batch wakes its own experts, so checking several reads more weights than checking one.
+    if target.expert_count == 0:
+        return ""
+    return f"; the target mixes {target.expert_count} experts, where drafting gains less"

@@ -134,7 +134,7 @@ def _examine_engine(findings: list[Finding]) -> tuple[Versions, Engine | None]:
         __version__,
         platform.python_version(),
         report.llama_cpp_python,
-        getattr(report, "llama_cpp", ""),
+        report.llama_cpp,
     )
     devices = tuple(
         EngineDevice(

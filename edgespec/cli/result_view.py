@@ -28,7 +28,7 @@ def show_result(
     if form == "table":
         _show_table(result, quiet=quiet)
     else:
-        click.echo(plain_text(_as_text(result, form)), nl=False)
+        click.echo(_as_text(result, form), nl=False)
     if plot is not None:
         from edgespec.bench.plot import save_plot
 
@@ -43,7 +43,7 @@ def _as_text(result: "BenchResult", form: Form) -> str:
 
     if form == "json":
         return to_json(result)
-    return to_csv(result) if form == "csv" else to_markdown(result)
+    return plain_text(to_csv(result) if form == "csv" else to_markdown(result))
 
 
 def _show_table(result: "BenchResult", *, quiet: bool) -> None:

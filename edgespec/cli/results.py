@@ -161,4 +161,4 @@ def _known(value: float) -> float | None:
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1))
+    click.echo(json.dumps(document, allow_nan=False, indent=1))

@@ -43,6 +43,10 @@ class Target(Protocol):
         """Tokens that still fit the context."""
         ...
 
+    def close(self) -> None:
+        """Frees what is its own."""
+        ...
+
 
 class Draft(Protocol):
     """A small model that guesses ahead. It speaks the target's token ids."""

@@ -75,18 +75,22 @@ class Generator:
             stats.decode_s += round_s
             self._policy.observe_time(round_s)
 
+    def close(self) -> None:
+        """Frees the target's sampler; contexts belong to whoever opened them."""
+        self._target.close()
+
     def _begin(self, prompt: Sequence[int], first: int) -> None:
         self._policy.begin()
-        self._policy.certainty.add(self._target.certainty(0, first))
         self._index.reset([*prompt, first])
         if self._draft:
+            self._policy.certainty.add(self._target.certainty(0, first))
             self._draft.begin()
 
     def _round(self, remaining: int) -> tuple[list[int], list[Source]]:
         """One target pass, with what was drafted for it; returns the tokens it brought."""
         started = self._clock()
         history = self._index.history
-        match = self._index.find()
+        match = self._index.find() if self._policy.drafts else None
         missing = self._draft.missing(history) if self._draft else None
         done = self.stats.predicted_n
         plan = self._policy.plan(match, missing, done, min(remaining, self._target.room))
@@ -162,7 +166,8 @@ class Generator:
                 accepted += held
                 if proposal.source is Source.MODEL:
                     policy.count_guess(proposal.leads[row], held)
-            policy.certainty.add(self._target.certainty(row, token))
+            if self._draft:
+                policy.certainty.add(self._target.certainty(row, token))
         if proposal.tokens:
             tested = min(len(tokens), len(proposal.tokens))
             self.stats.count_round(proposal.source, tested, accepted)

@@ -82,6 +82,11 @@ class Policy:
     _rates: dict[int, float] = field(default_factory=dict)
     _rounds: int = 0
 
+    @property
+    def drafts(self) -> bool:
+        """Whether it may ever draft."""
+        return self.mode is not Mode.OFF
+
     def begin(self) -> None:
         """A new answer."""
         self.certainty = Certainty()

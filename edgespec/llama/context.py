@@ -1,6 +1,5 @@
 """A context: the KV cache of a model, one sequence in it, and decodes of a few rows at a time."""
 
-import ctypes
 import math
 import signal
 import threading
@@ -91,7 +90,7 @@ class Context:
             reason = take_native_errors() or "no reason given"
             raise NotEnoughMemoryError(
                 f"no context of {settings.n_ctx} tokens for {model.path.name}: {reason}",
-                "use a smaller --ctx, or a smaller KV type such as --kv-type q8_0",
+                "use a smaller --ctx-size, or a smaller KV type such as --kv-type q8_0",
             )
         self.n_ctx: int = self._lib.llama_n_ctx(self.handle)
         self._memory: Any = self._lib.llama_get_memory(self.handle)
@@ -155,7 +154,7 @@ class Context:
         if count > self.room:
             raise ContextOverflowError(
                 f"{len(self.tokens) + count} tokens do not fit a context of {self.n_ctx}",
-                "use a larger --ctx or a shorter prompt",
+                "use a larger --ctx-size or a shorter prompt",
             )
         past = len(self.tokens)
         self._batch_tokens[:count] = tokens
@@ -182,7 +181,7 @@ class Context:
         if len(tokens) >= self.room:
             raise ContextOverflowError(
                 f"the prompt has {len(self.tokens) + len(tokens)} tokens and the context {self.n_ctx}",
-                "use a larger --ctx or a shorter prompt",
+                "use a larger --ctx-size or a shorter prompt",
             )
         with _Interruptible(self._lib, self.handle):
             for start in range(0, len(tokens), self.settings.n_batch):
@@ -285,7 +284,7 @@ class _Interruptible:
 def _decode_error(code: int, rows: int, n_ctx: int) -> EngineError | ContextOverflowError:
     words = take_native_errors()
     if code == 1:
-        return ContextOverflowError(f"no room for {rows} more tokens in a context of {n_ctx}", "use a larger --ctx")
+        return ContextOverflowError(f"no room for {rows} more tokens in a context of {n_ctx}", "use a larger --ctx-size")
     if code == 2:
         return EngineError("the evaluation was stopped")
     return EngineError(f"llama_decode failed with code {code} on {rows} rows: {words or 'no reason given'}")

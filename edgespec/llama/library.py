@@ -21,7 +21,8 @@ native_log = logging.getLogger("edgespec.llama.native")
 DeviceKind = Literal["cpu", "gpu", "igpu", "accel"]
 
 # ggml_log_level and ggml_backend_dev_type in ggml.h and ggml-backend.h.
-_LOG_LEVELS = {1: logging.DEBUG, 2: logging.WARNING, 3: logging.ERROR, 4: logging.DEBUG}
+# llama.cpp informs at great length and warns about much that concerns only its developers: one level down each.
+_LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.ERROR}
 _LOG_CONTINUES = 5
 _DEVICE_KINDS: dict[int, DeviceKind] = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
 
@@ -45,6 +46,8 @@ class BackendReport:
     """What this build of llama.cpp can do."""
 
     llama_cpp_python: str
+    llama_cpp: str
+    """ggml's version and commit, which names the llama.cpp sources."""
     system_info: str
     supports_gpu_offload: bool
     supports_rpc: bool
@@ -93,11 +96,19 @@ def describe_backends() -> BackendReport:
     lib = load_library()
     return BackendReport(
         llama_cpp_python=version("llama-cpp-python"),
+        llama_cpp=native_version(),
         system_info=lib.llama_print_system_info().decode("utf-8", "replace").strip(),
         supports_gpu_offload=bool(lib.llama_supports_gpu_offload()),
         supports_rpc=bool(lib.llama_supports_rpc()),
         devices=list_devices(),
     )
+
+
+def native_version() -> str:
+    """ggml's version and commit, such as `0.25.3 (0c1e570)`."""
+    load_library()
+    parts = [_ggml(name, ctypes.c_char_p)().decode() for name in ("ggml_version", "ggml_commit")]
+    return f"{parts[0]} ({parts[1]})"
 
 
 def list_devices() -> tuple[Device, ...]:
@@ -182,8 +193,7 @@ def _route_log(lib: ModuleType) -> None:
             return
         if level_now >= logging.ERROR:
             _recent_errors.append(line)
-        # llama.cpp warns about much that concerns only its developers: one level down.
-        native_log.log(logging.INFO if level_now == logging.WARNING else level_now, line)
+        native_log.log(level_now, line)
 
     callback = lib.llama_log_callback(receive)
     _kept_callbacks.append(callback)

@@ -55,12 +55,11 @@ def place_model(
     block_count: int,
     weights_bytes: int,
     kv_bytes: int,
-    reserved_bytes: int = 0,
 ) -> Placement:
     """Decides how many of the `block_count + 1` layers (blocks and the output) go to accelerators.
 
     `auto` counts every layer as an equal share of weights and KV cache and fills the free memory of the
-    devices, less a reserve; `reserved_bytes` is what another model of the same pair already took.
+    devices, less a reserve.
     """
     accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
     if request.devices:
@@ -74,7 +73,7 @@ def place_model(
         return Placement(wanted, names, request.tensor_split, f"{wanted} of {layers} layers offloaded, as asked")
     if not accelerators:
         return Placement()
-    free = sum(max(0, d.memory_free_bytes - DEVICE_RESERVE_BYTES) for d in accelerators) - reserved_bytes
+    free = sum(max(0, d.memory_free_bytes - DEVICE_RESERVE_BYTES) for d in accelerators)
     per_layer = max(1, (weights_bytes + kv_bytes) // layers)
     fitting = max(0, min(layers, free // per_layer))
     where = ", ".join(device.name for device in accelerators)

@@ -24,6 +24,7 @@ def write_gguf(
     blocks: int = 2,
     heads_kv: int | list[int] = 1,
     rows: int = 4,
+    experts: int = 0,
 ) -> Path:
     """A model of `blocks` blocks with a vocabulary of `tokens` and one weight of `rows` rows."""
     writer = gguf.GGUFWriter(path, architecture)
@@ -34,6 +35,8 @@ def write_gguf(
     writer.add_feed_forward_length(2 * width)
     writer.add_head_count(2)
     writer.add_head_count_kv(heads_kv)
+    if experts:
+        writer.add_expert_count(experts)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     texts = list(vocabulary(40) if tokens is None else tokens)
     if texts:

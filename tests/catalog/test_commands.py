@@ -240,7 +240,12 @@ def test_a_mistake_in_the_users_catalogue_is_one_line(one: Path, run_cli) -> Non
 
 def test_pair_checks_what_is_on_disk_and_does_not_guess_the_rest(one: Path, run_cli, tmp_path: Path) -> None:
     target = pad(write_gguf(tmp_path / "target.gguf", rows=500), 164_352)
-    write_gguf(tmp_path / "mapped.gguf", tokens=["x", *vocabulary(40)[1:], *vocabulary(160, "u")[:30]], bos=3, add_bos=True)
+    write_gguf(
+        tmp_path / "mapped.gguf",
+        tokens=["x", *vocabulary(40)[1:], *vocabulary(160, "u")[:30]],
+        bos=3,
+        add_bos=True,
+    )
     write_gguf(tmp_path / "wrong.gguf", tokens=vocabulary(40, "w"))
     (tmp_path / "broken.gguf").write_bytes(b"nothing")
     result = run_cli("pair", target)
@@ -273,9 +278,7 @@ def test_pair_of_a_pair_takes_its_target_and_trusts_the_catalogue(one: Path, run
 
 def test_pair_of_a_target_that_is_not_here_says_how_to_get_it(one: Path, run_cli) -> None:
     lines = run_cli("pair", "huge").out.splitlines()
-    assert lines[0] == (
-        "target huge (not on disk; edgespec models pull huge lets drafts be checked)"
-    )
+    assert lines[0] == ("target huge (not on disk; edgespec models pull huge lets drafts be checked)")
     assert "the target is not on disk, so its vocabulary is not known" in lines[3]
 
 

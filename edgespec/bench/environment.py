@@ -1,0 +1,58 @@
+"""Where a run was made: versions, processor, memory, devices. Recorded with every result."""
+
+import os
+import platform
+from pathlib import Path
+
+import edgespec
+from edgespec.llama.library import describe_backends
+from edgespec.session.engine import Engine
+from edgespec.session.loading import Loaded
+
+
+def describe_environment(engine: Engine, n_threads: int) -> dict[str, object]:
+    """Plain values, ready for JSON. No name of the machine or its user."""
+    import psutil
+
+    report = describe_backends()
+    return {
+        "edgespec": edgespec.__version__,
+        "llama_cpp_python": report.llama_cpp_python,
+        "llama_cpp": report.llama_cpp,
+        "python": platform.python_version(),
+        "os": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "cpu_features": report.system_info,
+        "cores_physical": psutil.cpu_count(logical=False),
+        "cores_logical": psutil.cpu_count(logical=True),
+        "memory_total_bytes": psutil.virtual_memory().total,
+        "devices": [device.description for device in report.devices],
+        "n_threads": n_threads,
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "target": _describe_model(engine.target),
+        "drafts": {name: _describe_model(draft) for name, draft in engine.drafts.items()},
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _describe_model(loaded: Loaded) -> dict[str, object]:
+    meta = loaded.file.meta
+    return {
+        "name": loaded.file.name,
+        "file": loaded.file.path.name,
+        "description": loaded.model.description,
+        "bytes": meta.file_bytes,
+        "bpw": round(meta.bpw, 3),
+        "placement": loaded.model.placement.reason,
+    }

@@ -1,0 +1,223 @@
+"""Figure 1: plain against speculative decoding on the same prompts in the same run.
+
+Per prompt the target reads the prompt once, and every arm continues from that same KV cache, in an order that turns
+from prompt to prompt; drafts start empty and pay for what they read. TTFT and prompt speed are therefore the
+target's own and the same for all arms.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+
+from edgespec.bench.audit import compare_answers, merge_audits
+from edgespec.bench.environment import describe_environment
+from edgespec.bench.prompts import Prompt
+from edgespec.bench.result import Audit, BenchResult, CalibrationFigures, Sample
+from edgespec.bench.store import ResultStore, new_run_id
+from edgespec.bench.summary import VANILLA, summarize_arm
+from edgespec.decode.chat_template import render_chat
+from edgespec.decode.policy import Mode
+from edgespec.decode.token import GenerationStats
+from edgespec.llama.library import default_threads
+from edgespec.llama.sampler import Sampling
+from edgespec.session.engine import Engine, PairState
+from edgespec.session.loading import resident_bytes
+
+WARM_UP_TOKENS = 12
+CATCH_ALL = "auto"
+
+Progress = Callable[[int, int, str], None]
+"""Called with answers done, answers in all, and what is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSettings:
+    """What is run."""
+
+    max_tokens: int = 96
+    repeat: int = 3
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(slots=True)
+class _Arm:
+    name: str
+    mode: Mode
+    draft: str | None
+    state: PairState
+    samples: list[Sample] = field(default_factory=list)
+    why: str = ""
+    peak_bytes: int = 0
+
+
+class SpeculativeBench:
+    """One run: `vanilla`, every draft, `ngram` and `auto` over all prompts.
+
+    Args:
+        engine: The loaded pair; its drafts become arms.
+        prompts: What is answered.
+        settings: Length, repeats, sampling.
+        store: Where the run is saved after every prompt.
+        progress: Told about every answer.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompts: Sequence[Prompt],
+        settings: BenchSettings,
+        store: ResultStore,
+        progress: Progress = lambda _done, _total, _label: None,
+    ) -> None:
+        self._engine, self._settings, self._store, self._progress = engine, settings, store, progress
+        self._prompts = [(prompt, self._tokenize(prompt)) for prompt in prompts]
+        self._audits: list[Audit] = []
+        self._run_id, self._started = new_run_id(), datetime.now(UTC).isoformat(timespec="seconds")
+        self._done = 0
+
+    def run(self) -> BenchResult:
+        """Measures everything. Ctrl-C ends it early: what is finished is saved and returned as incomplete."""
+        self._arms: list[_Arm] = []
+        try:
+            self._arms = self._prepare()
+            for repeat in range(self._settings.repeat):
+                for number, (prompt, tokens) in enumerate(self._prompts):
+                    self._measure(prompt, tokens, repeat, number)
+                    last = repeat == self._settings.repeat - 1 and number == len(self._prompts) - 1
+                    result = self._result(complete=last)
+                    self._store.save(result)
+        except KeyboardInterrupt:
+            result = self._result(complete=False)
+            if result.arms:
+                self._store.save(result)
+        return result
+
+    def _prepare(self) -> list[_Arm]:
+        """Calibrates, makes the arms, and warms each of them up on the first prompt."""
+        engine = self._engine
+        total = len(self._prompts) * self._settings.repeat
+        for name in [None, *engine.drafts]:
+            self._progress(0, total, f"measuring {name or engine.target.file.name}")
+            engine.calibrate(name)
+        best = engine.best_draft()
+        specs = [(VANILLA, Mode.OFF, None)]
+        specs += [(name, Mode.MODEL, name) for name in engine.drafts]
+        specs += [("ngram", Mode.NGRAM, None), (CATCH_ALL, Mode.AUTO, best)]
+        arms = [_Arm(name, mode, draft, copy.deepcopy(engine.states[draft])) for name, mode, draft in specs]
+        for arm in arms:
+            generator = engine.generator(arm.mode, arm.draft, self._settings.sampling, copy.deepcopy(arm.state))
+            for _ in generator.generate(self._prompts[0][1], WARM_UP_TOKENS):
+                pass
+            generator.close()
+        return arms
+
+    def _measure(self, prompt: Prompt, tokens: list[int], repeat: int, number: int) -> None:
+        """All arms on one prompt, the audit behind them."""
+        target = self._engine.target.context
+        target.clear()
+        before = perf_counter()
+        target.prefill(tokens)
+        target.logits(1)
+        prefill_s = perf_counter() - before
+        turn = (number + repeat) % len(self._arms)
+        answers: dict[str, Sample] = {}
+        for arm in self._arms[turn:] + self._arms[:turn]:
+            total = len(self._prompts) * self._settings.repeat * len(self._arms)
+            self._progress(self._done, total, f"{prompt.category}: {arm.name}")
+            answers[arm.name] = self._answer(arm, prompt, tokens, repeat, prefill_s)
+            self._done += 1
+        # Only whole rounds count: an interrupted prompt leaves no arm with more samples than another.
+        for arm in self._arms:
+            arm.samples.append(answers[arm.name])
+        plain = answers.pop(VANILLA)
+        judge = self._settings.sampling.temperature == 0.0
+        self._audits.append(compare_answers(target, tokens, plain, answers, judge=judge))
+
+    def _answer(self, arm: _Arm, prompt: Prompt, tokens: list[int], repeat: int, prefill_s: float) -> Sample:
+        for draft in self._engine.drafts.values():
+            draft.context.clear()
+        generator = self._engine.generator(arm.mode, arm.draft, self._settings.sampling, arm.state)
+        ids = tuple(token.id for token in generator.generate(tokens, self._settings.max_tokens))
+        generator.close()
+        unused = sum(d.memory_bytes for name, d in self._engine.drafts.items() if name != arm.draft)
+        arm.peak_bytes = max(arm.peak_bytes, resident_bytes() - unused)
+        return _sample(generator.stats, ids, prompt, repeat, prefill_s)
+
+    def _tokenize(self, prompt: Prompt) -> list[int]:
+        model = self._engine.target.model
+        text = render_chat(
+            model.chat_template, prompt.messages, bos_text=model.bos_text, eos_text=model.eos_text
+        )
+        has_bos = bool(model.bos_text) and text.startswith(model.bos_text)
+        return model.tokenize(text, add_special=not has_bos)
+
+    def _result(self, *, complete: bool) -> BenchResult:
+        engine, settings = self._engine, self._settings
+        vanilla = self._arms[0].samples if self._arms else []
+        arms = tuple(
+            summarize_arm(
+                arm.name,
+                arm.draft,
+                arm.samples,
+                vanilla,
+                t_d_s=engine.states[arm.draft].costs.draft_step_s if arm.draft else None,
+                peak_memory_bytes=arm.peak_bytes,
+                note=_note(arm),
+            )
+            for arm in self._arms
+            if arm.samples
+        )
+        plain = engine.states.get(None)
+        return BenchResult(
+            run_id=self._run_id,
+            started_at=self._started,
+            target=engine.target.file.name,
+            env=describe_environment(engine, engine.settings.n_threads or default_threads()),
+            settings={**asdict(settings), "prompts": len(self._prompts)},
+            arms=arms,
+            audit=merge_audits(self._audits),
+            calibration=CalibrationFigures(
+                {name: state.costs.draft_step_s for name, state in engine.states.items() if name},
+                dict(sorted(plain.costs.verify.points.items())) if plain else {},
+            ),
+            complete=complete,
+        )
+
+
+def _sample(
+    stats: GenerationStats, ids: tuple[int, ...], prompt: Prompt, repeat: int, prefill_s: float
+) -> Sample:
+    return Sample(
+        prompt_id=prompt.id,
+        category=prompt.category,
+        repeat=repeat,
+        prompt_n=stats.prompt_n,
+        predicted_n=stats.predicted_n,
+        decode_s=stats.decode_s,
+        tok_per_s=stats.tok_per_s,
+        ttft_s=prefill_s,
+        prompt_tok_per_s=stats.prompt_n / prefill_s,
+        draft_n=stats.draft_n,
+        draft_n_accepted=stats.draft_n_accepted,
+        target_passes=stats.target_passes,
+        draft_s=stats.draft_s,
+        verify_s=stats.verify_s,
+        policy_s=stats.policy_s,
+        accepted_per_position=tuple(zip(stats.accepted_at, stats.tested_at, strict=True)),
+        tokens=ids,
+        stopped=stats.stopped,
+    )
+
+
+def _note(arm: _Arm) -> str:
+    """What the arm drafted with, in words."""
+    if arm.mode is Mode.OFF:
+        return "plain decoding"
+    tested = sum(sample.draft_n for sample in arm.samples)
+    if not tested:
+        return "speculation stayed off: no draft promised to pay"
+    passes = sum(sample.target_passes for sample in arm.samples)
+    source = {Mode.NGRAM: "the text itself", Mode.MODEL: arm.draft}.get(arm.mode, "both")
+    return f"{tested} tokens drafted from {source} in {passes} target passes"

@@ -1,0 +1,108 @@
+"""`edgespec bench`: plain against speculative decoding on this machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgespec.cli.context import Settings
+from edgespec.cli.engine_options import engine_options, make_engine_settings, make_sampling, sampling_options
+from edgespec.errors import ExitCode, InterruptedRunError
+
+if TYPE_CHECKING:
+    from edgespec.bench.prompts import Prompt
+    from edgespec.bench.result import BenchResult
+    from edgespec.bench.speculative import BenchSettings
+    from edgespec.cli.result_view import Form
+    from edgespec.session import EngineSettings
+
+
+@click.command("bench")
+@click.argument("target", required=False)
+@click.option("--draft", "drafts", multiple=True, help="A draft model, or none; may be repeated [default: the pair's own].")
+@click.option("--prompts", "prompts_file", type=click.Path(path_type=Path), help="JSONL in Spec-Bench's form [default: built in].")
+@click.option("--category", "categories", multiple=True, help="Only this category; may be repeated.")
+@click.option("--limit", type=click.IntRange(1), help="Prompts of each category [default: 1, of a file all].")
+@click.option("-n", "--max-tokens", type=click.IntRange(2), default=96, show_default=True, help="Longest answer.")
+@click.option("-r", "--repeat", type=click.IntRange(1), default=3, show_default=True, help="Answers per prompt and arm.")
+@click.option("--json", "form", flag_value="json", help="Print JSON (docs/bench-json.md).")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Also draw FILE.png or FILE.svg.")
+@sampling_options
+@engine_options
+@click.pass_obj
+def command(settings: Settings, target: str | None, **values: Any) -> int:
+    """Measure TARGET plain and with drafts: a pair's or model's name or a GGUF file [default: the embedded model]."""
+    from edgespec.bench.speculative import BenchSettings
+
+    plot: Path | None = values["plot"]
+    if plot is not None:
+        from edgespec.bench.plot import check_plot_path
+
+        check_plot_path(plot)
+    prompts = _choose_prompts(values)
+    sampling, engine_settings = make_sampling(values), make_engine_settings(values)
+    bench_settings = BenchSettings(values["max_tokens"], values["repeat"], sampling)
+    result = _run(settings, target, values["drafts"] or ("auto",), prompts, bench_settings, engine_settings)
+    return _show(result, values["form"], plot, settings)
+
+
+def _choose_prompts(values: dict[str, Any]) -> "tuple[Prompt, ...]":
+    from edgespec.bench.prompts import builtin_prompts, load_prompts, select
+
+    file: Path | None = values["prompts_file"]
+    limit = values["limit"] or (None if file else 1)
+    return select(load_prompts(file) if file else builtin_prompts(), values["categories"], limit)
+
+
+def _run(
+    settings: Settings,
+    target: str | None,
+    drafts: tuple[str, ...],
+    prompts: "tuple[Prompt, ...]",
+    bench_settings: "BenchSettings",
+    engine_settings: "EngineSettings",
+) -> "BenchResult":
+    from edgespec.bench.speculative import SpeculativeBench
+    from edgespec.bench.store import ResultStore
+    from edgespec.cli.opening import find_files
+    from edgespec.cli.progress import progress
+    from edgespec.paths import results_dir
+    from edgespec.session.engine import Engine
+
+    files = find_files(target, drafts, settings)
+    with progress(None, "loading", quiet=settings.quiet) as meter:
+
+        def report(done: int, total: int, label: str) -> None:
+            meter.set_label(label)
+            meter.set_total(total)
+            meter.set_done(done)
+
+        with Engine(files.target, files.drafts, engine_settings, meter.set_label) as engine:
+            return SpeculativeBench(engine, prompts, bench_settings, ResultStore(results_dir()), report).run()
+
+
+def _show(result: "BenchResult", form: "Form | None", plot: Path | None, settings: Settings) -> int:
+    """Prints the result in the wanted form and says with the exit code how it went."""
+    from edgespec.cli.result_view import show_result
+
+    if not result.arms:
+        raise InterruptedRunError("interrupted before the first prompt was finished; nothing was kept")
+    show_result(result, form or "table", plot, quiet=settings.quiet)
+    if not result.complete:
+        click.echo(f"edgespec: interrupted; the finished prompts are kept as {result.run_id}", err=True)
+        return ExitCode.INTERRUPTED
+    if result.audit.failed:
+        click.echo(_audit_failure(result), err=True)
+        return ExitCode.FAILED
+    return ExitCode.OK
+
+
+def _audit_failure(result: "BenchResult") -> str:
+    worst = max((d for d in result.audit.first_differences if d.large), key=lambda d: d.logit_gap)
+    return (
+        f"edgespec: the equality audit failed: arm {worst.arm} left the plain text of prompt {worst.prompt_id} at token "
+        f"{worst.position}, where the plain choice led by {worst.logit_gap:.2f} logits. Please report this run: "
+        f"edgespec results show {result.run_id} --json"
+    )

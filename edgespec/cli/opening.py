@@ -1,0 +1,50 @@
+"""Opens a pair with its progress on stderr: downloads in bytes, loading and measuring in words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edgespec.cli.context import Settings
+from edgespec.cli.progress import Meter, progress
+
+if TYPE_CHECKING:
+    from edgespec.catalog.sources import ProgressCallback
+    from edgespec.session import EngineSettings, Session
+    from edgespec.session.choice import PairFiles
+
+
+@contextmanager
+def open_with_progress(
+    target: str | None, draft: str, engine_settings: "EngineSettings", settings: Settings
+) -> Iterator["Session"]:
+    """A session for as long as the block runs; the bars are gone before the first token."""
+    from edgespec.session.engine import Engine
+    from edgespec.session.session import Session
+
+    files = find_files(target, (draft,), settings)
+    with progress(None, "loading", quiet=settings.quiet) as meter:
+        engine = Engine(files.target, files.drafts, engine_settings, meter.set_label)
+        try:
+            session = Session(engine, draft, meter.set_label)
+        except BaseException:
+            engine.close()
+            raise
+    with session:
+        yield session
+
+
+def find_files(target: str | None, drafts: tuple[str, ...], settings: Settings) -> "PairFiles":
+    """Finds the files of a pair, downloading what is named and not here."""
+    from edgespec.session.choice import choose_files
+
+    with progress(None, "looking for the models", quiet=settings.quiet, unit="bytes") as meter:
+        return choose_files(target, drafts, offline=settings.offline, progress=_to_meter(meter))
+
+
+def _to_meter(meter: Meter) -> "ProgressCallback":
+    def report(done_bytes: int, total_bytes: int, label: str) -> None:
+        meter.set_label(label)
+        meter.set_total(total_bytes)
+        meter.set_done(done_bytes)
+
+    return report

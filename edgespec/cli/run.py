@@ -1,0 +1,115 @@
+"""`edgespec run`: one answer, streamed to stdout."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgespec.cli.context import Settings
+from edgespec.cli.engine_options import engine_options, make_engine_settings, make_sampling, sampling_options
+from edgespec.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgespec.decode.token import GenerationStats, Token
+    from edgespec.session import Session
+
+
+@click.command("run")
+@click.argument("target", required=False)
+@click.option("-p", "--prompt", default="", help="The prompt; what is piped in comes before it.")
+@click.option("--system", default="", help="A system prompt.")
+@click.option("--draft", default="auto", show_default=True, help="A model, ngram, auto or none.")
+@click.option("-n", "--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Longest answer.")
+@click.option("--raw", is_flag=True, help="Send the text without the model's chat template.")
+@click.option("--stats", is_flag=True, help="Print speed and acceptance to stderr afterwards.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer and its figures as JSON.")
+@sampling_options
+@engine_options
+@click.pass_obj
+def command(settings: Settings, target: str | None, prompt: str, system: str, **values: Any) -> None:
+    """Answer one prompt with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
+    text = _read_prompt(prompt)
+    draft, as_json, show_stats = values.pop("draft"), values.pop("as_json"), values.pop("stats")
+    sampling, engine_settings = make_sampling(values), make_engine_settings(values)
+
+    from edgespec.cli.opening import open_with_progress
+    from edgespec.decode.chat_template import ChatMessage
+
+    messages = [ChatMessage("system", system)] if system else []
+    messages.append(ChatMessage("user", text))
+    with open_with_progress(target, draft, engine_settings, settings) as session:
+        tokens = session.stream(
+            messages, max_tokens=values["max_tokens"], sampling=sampling, raw=values["raw"]
+        )
+        answer = _print_answer(tokens, silent=as_json)
+        if as_json:
+            _print_json(session, answer)
+        elif show_stats:
+            click.echo(describe(session.stats), err=True)
+
+
+def _read_prompt(prompt: str) -> str:
+    """What is piped in, then the prompt.
+
+    Raises:
+        UsageError: neither is there.
+    """
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+    text = "\n\n".join(part for part in (piped, prompt) if part)
+    if not text:
+        raise UsageError("there is no prompt", "give one with -p, or pipe one in")
+    return text
+
+
+def _print_answer(tokens: "Any", *, silent: bool) -> str:
+    """Streams the text; control characters become visible, so that no model can drive the terminal."""
+    from edgespec.cli.style import plain_text
+
+    parts: list[str] = []
+    token: Token
+    try:
+        for token in tokens:
+            parts.append(token.text)
+            if not silent:
+                click.echo(plain_text(token.text), nl=False)
+    finally:
+        tokens.close()
+        if not silent and parts:
+            click.echo()
+    return "".join(parts)
+
+
+def describe(stats: "GenerationStats") -> str:
+    """The receipt of an answer in one line."""
+    parts = [f"{stats.predicted_n} tokens", f"{stats.tok_per_s:.1f} tok/s"]
+    if stats.estimated_speedup and stats.draft_n:
+        parts.append(f"{stats.estimated_speedup:.2f}x vanilla (estimated)")
+    if stats.acceptance is not None:
+        parts.append(f"{stats.acceptance:.0%} accepted ({stats.draft_n_accepted}/{stats.draft_n})")
+        parts.append(f"mean length {stats.mean_accepted_len or 1:.2f}")
+    parts.append(f"TTFT {stats.ttft_s:.2f} s")
+    parts.append(f"prompt {stats.prompt_tok_per_s:.0f} tok/s")
+    return " · ".join(parts) + f"\n{stats.why}"
+
+
+def _print_json(session: "Session", answer: str) -> None:
+    import json
+
+    stats = session.stats
+    document = {
+        "schema": "edgespec.run/1",
+        "text": answer,
+        "prompt_n": stats.prompt_n,
+        "predicted_n": stats.predicted_n,
+        "tok_per_s": stats.tok_per_s,
+        "estimated_speedup": stats.estimated_speedup,
+        "draft_n": stats.draft_n,
+        "draft_n_accepted": stats.draft_n_accepted,
+        "acceptance": stats.acceptance,
+        "mean_accepted_len": stats.mean_accepted_len,
+        "ttft_s": stats.ttft_s,
+        "prompt_tok_per_s": stats.prompt_tok_per_s,
+        "stopped": stats.stopped,
+        "speculation": stats.why,
+    }
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))

@@ -1,0 +1,82 @@
+"""Measures what a pair costs here: t_v(n) of the target, t_d and catch-ups of the draft. A few seconds, then cached."""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter
+
+from edgespec.decode.costs import PairCosts, curve_from
+from edgespec.llama.context import Context
+
+BUDGET_S = 4.0
+"""For target and draft together; a slow target gets fewer points, in order of their use."""
+TARGET_ROWS = (1, 4, 2, 3, 6, 8, 16, 12)
+DRAFT_ROWS = (1, 2, 8, 32)
+_PRIMER_TOKENS = 48
+_DRAFT_SHARE = 0.25
+
+Progress = Callable[[float], None]
+"""Called with the share of the budget that is used."""
+
+
+def calibrate_pair(
+    target: Context,
+    draft: Context | None,
+    *,
+    budget_s: float = BUDGET_S,
+    clock: Callable[[], float] = perf_counter,
+    progress: Progress | None = None,
+) -> PairCosts:
+    """The cost model of a pair, from timed decodes of arbitrary tokens. Both contexts are empty afterwards."""
+    share = _DRAFT_SHARE if draft else 0.0
+    started = clock()
+
+    def report() -> None:
+        if progress:
+            progress(min((clock() - started) / budget_s, 1.0))
+
+    most = target.settings.n_outputs_max
+    rows = [count for count in TARGET_ROWS if count <= most]
+    verify = curve_from(time_decodes(target, rows, budget_s * (1 - share), clock, report, all_outputs=True))
+    costs = PairCosts(verify)
+    if draft:
+        draft_times = time_decodes(draft, DRAFT_ROWS, budget_s * share, clock, report, all_outputs=False)
+        costs.draft = curve_from(draft_times)
+    return costs
+
+
+def time_decodes(
+    context: Context,
+    rows_in_order: Sequence[int],
+    budget_s: float,
+    clock: Callable[[], float],
+    report: Callable[[], None],
+    *,
+    all_outputs: bool,
+) -> dict[int, float]:
+    """Median seconds of a decode by its rows; passes over all rows in turn, so that drift hits them alike."""
+    context.clear()
+    vocab = context.model.n_vocab
+    tokens = [(7919 * place + 13) % vocab for place in range(max(_PRIMER_TOKENS, *rows_in_order))]
+    context.prefill(tokens[:_PRIMER_TOKENS])
+    times: dict[int, list[float]] = {}
+    started = clock()
+    context.decode(tokens[:1])  # warms caches and builds the first graph
+    context.rollback(_PRIMER_TOKENS)
+    passes = 0
+    while passes < 8:
+        for rows in rows_in_order:
+            spent = clock() - started
+            typical = median(times[1]) if 1 in times else 0.0
+            if 1 in times and spent + typical * rows * 0.6 > budget_s:
+                continue
+            before = clock()
+            context.decode(tokens[:rows], outputs=rows if all_outputs else 1)
+            context.logits(1)
+            times.setdefault(rows, []).append(clock() - before)
+            context.rollback(_PRIMER_TOKENS)
+            report()
+        passes += 1
+        if clock() - started > budget_s * 0.85:
+            break
+    context.clear()
+    return {rows: median(values) for rows, values in times.items()}

@@ -1,0 +1,79 @@
+"""Keeps what was measured and learnt of a pair: one small file per pair, machine, thread count and placement."""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgespec.decode.acceptance import Acceptance, RateTable
+from edgespec.decode.costs import PairCosts, curve_from
+from edgespec.llama.library import native_version
+from edgespec.paths import calibration_dir
+from edgespec.session.loading import Loaded
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1
+
+
+class CalibrationStore:
+    """The calibration of one pair on disk. A missing or damaged file is simply measured again."""
+
+    def __init__(self, target: Loaded, draft: Loaded | None) -> None:
+        parts = [_describe(target), _describe(draft) if draft else "", platform.processor(), platform.node()]
+        key = hashlib.sha256("|".join([*parts, native_version()]).encode()).hexdigest()[:16]
+        self._file = calibration_dir() / f"{target.file.path.stem}.{key}.json"
+
+    def load(self) -> tuple[PairCosts, Acceptance] | None:
+        """What was kept, or None."""
+        try:
+            document = json.loads(self._file.read_text(encoding="utf-8"))
+            if document["version"] != _VERSION:
+                return None
+            costs = PairCosts(_curve(document["verify_s"]))
+            if document["draft_s"]:
+                costs.draft = _curve(document["draft_s"])
+            tables = {name: RateTable(**_table(values)) for name, values in document["acceptance"].items()}
+            return costs, Acceptance(**tables)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as err:
+            log.info("measuring again: %s cannot be read (%s)", self._file, err)
+            return None
+
+    def save(self, costs: PairCosts, acceptance: Acceptance) -> None:
+        """Writes it; a failure costs the next run four seconds, so it is only logged."""
+        document = {
+            "version": _VERSION,
+            "verify_s": costs.verify.points,
+            "draft_s": costs.draft.points if costs.draft else None,
+            "acceptance": asdict(acceptance),
+        }
+        unfinished = self._file.with_suffix(f".{os.getpid()}.part")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(json.dumps(document), encoding="utf-8")
+            unfinished.replace(self._file)
+        except OSError as err:
+            log.info("the calibration is not kept: %s", err)
+            unfinished.unlink(missing_ok=True)
+
+
+def _describe(loaded: Loaded) -> str:
+    path: Path = loaded.file.path
+    stat = path.stat()
+    settings = loaded.context.settings
+    where = loaded.model.placement
+    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {where.gpu_layers} {where.devices}"
+
+
+def _curve(points: dict[str, float]) -> Any:
+    return curve_from({int(rows): float(seconds) for rows, seconds in points.items()})
+
+
+def _table(values: dict[str, Any]) -> dict[str, Any]:
+    return {"priors": tuple(values["priors"]), "accepted": values["accepted"], "tested": values["tested"]}

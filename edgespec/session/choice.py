@@ -1,0 +1,61 @@
+"""From names to files: which target, which drafts. Downloads what is named, never what is merely possible."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgespec.catalog.entries import Catalog, load_catalog
+from edgespec.catalog.resolve import find_on_disk, resolve_model
+from edgespec.catalog.sources import ProgressCallback
+from edgespec.session.loading import ModelFile, open_file
+
+AUTO, NONE, NGRAM = "auto", "none", "ngram"
+
+
+@dataclass(frozen=True, slots=True)
+class PairFiles:
+    """A target and the drafts that were chosen for it."""
+
+    target: ModelFile
+    drafts: list[ModelFile]
+
+
+def choose_files(
+    spec: str | None,
+    drafts: Sequence[str] = (AUTO,),
+    *,
+    offline: bool = False,
+    progress: ProgressCallback | None = None,
+    catalog: Catalog | None = None,
+) -> PairFiles:
+    """Finds the files of a pair.
+
+    Args:
+        spec: A pair's or a model's name in the catalogue, `owner/repo:file.gguf`, or a path; None for the default.
+        drafts: Names like `spec`, or `auto` (the pair's own draft; for a single model what is on disk already),
+            `ngram` and `none` (no model draft).
+        offline: Use only what is on disk.
+        progress: Told about downloads.
+        catalog: Another catalogue than the shipped one with the user's on top.
+
+    Raises:
+        ModelMissingError: no such model, or it cannot be fetched now.
+    """
+    known = catalog or load_catalog()
+    name = spec or known.default
+    pair = known.find_pair(name)
+    target = resolve_model(pair.target if pair else name, known, offline=offline, progress=progress)
+    wanted: list[str] = []
+    for draft in drafts:
+        if draft == AUTO:
+            wanted += [pair.drafts[0]] if pair else _drafts_on_disk(known, target.name)
+        elif draft not in (NONE, NGRAM):
+            wanted.append(draft)
+    files = [resolve_model(draft, known, offline=offline, progress=progress) for draft in dict.fromkeys(wanted)]
+    return PairFiles(
+        open_file(target.name, target.path), [open_file(file.name, file.path) for file in files]
+    )
+
+
+def _drafts_on_disk(catalog: Catalog, target_name: str) -> list[str]:
+    names = catalog.drafts_for(target_name)
+    return [name for name in names if find_on_disk(catalog.models[name]) is not None][:1]

@@ -1,0 +1,118 @@
+"""A target with its drafts, loaded, calibrated, and ready to generate in any mode."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from edgespec.decode.acceptance import Acceptance
+from edgespec.decode.calibrate import calibrate_pair
+from edgespec.decode.costs import PairCosts
+from edgespec.decode.draft import LlamaDraft
+from edgespec.decode.engines import LlamaTarget
+from edgespec.decode.generate import Generator
+from edgespec.decode.policy import Mode, Policy
+from edgespec.llama.sampler import Sampling
+from edgespec.session.loading import (
+    Loaded,
+    ModelFile,
+    Note,
+    check_memory,
+    check_pair,
+    load_draft,
+    load_target,
+)
+from edgespec.session.settings import EngineSettings
+
+PLAUSIBLE_ACCEPTANCE = 0.85
+"""At which drafts are ranked before anything is known of their acceptance."""
+
+
+@dataclass(slots=True)
+class PairState:
+    """What is known of the target with one draft (or none)."""
+
+    costs: PairCosts
+    acceptance: Acceptance
+
+
+class Engine:
+    """Owns the models. Generators made from it share its contexts: one at a time.
+
+    Args:
+        target: The target's file.
+        drafts: Draft files; each must be able to serve the target.
+        settings: Placement, context, threads.
+        note: Told what is being loaded.
+
+    Raises:
+        IncompatibleDraftError: a draft that cannot serve the target.
+        NotEnoughMemoryError: they do not fit, said before anything is loaded.
+        ModelFileError: llama.cpp cannot load one.
+    """
+
+    def __init__(
+        self, target: ModelFile, drafts: list[ModelFile], settings: EngineSettings, note: Note = lambda _text: None
+    ) -> None:
+        verdicts = [check_pair(target, draft) for draft in drafts]
+        check_memory(target, drafts, settings)
+        self.settings = settings
+        self.target = load_target(target, settings, note)
+        self.drafts: dict[str, Loaded] = {}
+        try:
+            for draft, verdict in zip(drafts, verdicts, strict=True):
+                self.drafts[draft.name] = load_draft(self.target, draft, verdict, settings, note)
+        except BaseException:
+            self.close()
+            raise
+        self.states: dict[str | None, PairState] = {}
+
+    def calibrate(self, name: str | None, note: Note = lambda _text: None) -> PairState:
+        """Measures the costs of the target with draft `name` (None: without one)."""
+        draft = self.drafts[name] if name else None
+        note(f"measuring {name or self.target.file.name}")
+        costs = calibrate_pair(self.target.context, draft.context if draft else None)
+        state = PairState(costs, Acceptance())
+        self.states[name] = state
+        return state
+
+    def best_draft(self) -> str | None:
+        """The calibrated draft that promises the most at a plausible acceptance."""
+        named = [name for name in self.states if name]
+        if not named:
+            return None
+
+        def promise(name: str) -> float:
+            state = self.states[name]
+            return Policy(state.costs, state.acceptance).model_rate(PLAUSIBLE_ACCEPTANCE) * state.costs.step_s
+
+        return max(named, key=promise)
+
+    def generator(self, mode: Mode, draft_name: str | None, sampling: Sampling, state: PairState) -> Generator:
+        """A generator with its own n-gram table; costs and acceptance in `state` are corrected as it runs."""
+        draft = None
+        if draft_name and mode in (Mode.MODEL, Mode.AUTO):
+            loaded = self.drafts[draft_name]
+            draft = LlamaDraft(loaded.context, loaded.translator)
+        target = LlamaTarget(self.target.context, sampling)
+        if not self.target.model.keeps_positions:
+            mode = Mode.OFF
+        return Generator(target, draft, Policy(state.costs, state.acceptance, mode))
+
+    def memory_by_draft(self) -> Mapping[str, int]:
+        """Resident memory that each draft added."""
+        return {name: draft.memory_bytes for name, draft in self.drafts.items()}
+
+    def close(self) -> None:
+        """Frees everything. A second call does nothing."""
+        for draft in self.drafts.values():
+            draft.close()
+        self.target.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,54 @@
+"""A faster copy of a draft: Q4_0 throughout, made once and kept in the cache.
+
+A draft's answers are only guesses, so its precision costs acceptance and never the text. On CPUs llama.cpp has its
+fastest kernels for Q4_0 (ggml-cpu/repack.cpp), while small published files keep many tensors in Q5_0, Q6_K or Q8_0
+because their rows are no multiple of 256.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+
+from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.errors import EdgespecError
+from edgespec.llama.quantizer import requantize_file
+from edgespec.paths import derived_models_dir
+
+log = logging.getLogger(__name__)
+
+FAST_TYPE = "Q4_0"
+FAST_BPW = 4.5
+WORTH_IT = 1.15
+"""The published file must be that much larger; else its types are fast already."""
+
+
+def wants_fast_copy(meta: GgufMetadata) -> bool:
+    """Whether a Q4_0 copy would be clearly smaller than the file."""
+    return meta.bpw > FAST_BPW * WORTH_IT
+
+
+def find_or_make_fast_copy(path: Path, *, n_threads: int) -> Path:
+    """The Q4_0 copy of a draft; the file itself where no copy can be made (the log says why)."""
+    copy = derived_models_dir() / f"{path.stem}.{_identity(path)}.{FAST_TYPE.lower()}.gguf"
+    if _is_whole(copy):
+        return copy
+    log.info("making a %s copy of %s for drafting: once, a few seconds", FAST_TYPE, path.name)
+    try:
+        requantize_file(path, copy, FAST_TYPE, n_threads=n_threads)
+    except (EdgespecError, OSError) as err:
+        log.warning("no %s copy of %s: %s; drafting with the file itself", FAST_TYPE, path.name, err)
+        return path
+    return copy
+
+
+def _is_whole(copy: Path) -> bool:
+    try:
+        read_metadata(copy)
+    except (EdgespecError, OSError):
+        return False
+    return True
+
+
+def _identity(path: Path) -> str:
+    stat = path.stat()
+    return hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:12]

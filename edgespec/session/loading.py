@@ -1,0 +1,190 @@
+"""Loads a target and its drafts: found, checked against each other and against the memory, placed, opened."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edgespec.catalog.compatibility import Compatibility, check_draft, token_map
+from edgespec.catalog.memory import MemoryEstimate, check_fits, estimate_memory
+from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.decode.policy import MAX_DRAFT
+from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
+from edgespec.errors import IncompatibleDraftError
+from edgespec.llama.context import Context
+from edgespec.llama.library import default_threads, list_devices
+from edgespec.llama.model import Model
+from edgespec.llama.placement import Placement, PlacementRequest, place_model
+from edgespec.session.fast_draft import find_or_make_fast_copy, wants_fast_copy
+from edgespec.session.settings import DEFAULT_N_CTX, DraftType, EngineSettings
+
+log = logging.getLogger(__name__)
+
+TARGET_ROWS = MAX_DRAFT + 1
+Note = Callable[[str], None]
+"""Told in a few words what is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model's name and file, with what its header says."""
+
+    name: str
+    path: Path
+    meta: GgufMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model with its context; `translator` joins a draft's vocabulary to the target's."""
+
+    file: ModelFile
+    model: Model
+    context: Context
+    translator: Translator
+    memory_bytes: int
+    """Growth of resident memory through loading it."""
+
+    def close(self) -> None:
+        """Frees context and weights."""
+        self.context.close()
+        self.model.close()
+
+
+def open_file(name: str, path: Path) -> ModelFile:
+    """Reads the header.
+
+    Raises:
+        ModelFileError: not a GGUF, or a damaged one.
+    """
+    return ModelFile(name, path, read_metadata(path))
+
+
+def check_pair(target: ModelFile, draft: ModelFile) -> Compatibility:
+    """Whether the draft can serve the target.
+
+    Raises:
+        IncompatibleDraftError: it cannot; the message says why.
+    """
+    verdict = check_draft(target.meta, draft.meta)
+    if not verdict.ok:
+        raise IncompatibleDraftError(
+            f"{draft.name} cannot draft for {target.name}: {verdict.reason}",
+            f"`edgespec pair {target.name}` lists drafts that can",
+        )
+    return verdict
+
+
+def choose_n_ctx(target: ModelFile, settings: EngineSettings) -> int:
+    """The context length: what was asked, or a default within what the model was trained for."""
+    trained = target.meta.context_length or DEFAULT_N_CTX
+    return settings.n_ctx or min(DEFAULT_N_CTX, trained)
+
+
+def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> None:
+    """Compares what all of them need with what the machine has, before anything is loaded.
+
+    Raises:
+        NotEnoughMemoryError: they do not fit.
+    """
+    n_ctx = choose_n_ctx(target, settings)
+    check_fits(
+        [(target.name, _estimate(target, n_ctx, settings, TARGET_ROWS))]
+        + [(draft.name, _estimate(draft, n_ctx, settings, 1)) for draft in drafts]
+    )
+
+
+def load_target(file: ModelFile, settings: EngineSettings, note: Note) -> Loaded:
+    """Loads the target; its context keeps logits for a whole verification."""
+    n_ctx = choose_n_ctx(file, settings)
+    note(f"loading {file.name}")
+    placement = _place(file, settings.placement, n_ctx, settings)
+    return _load(file, placement, settings, n_ctx, TARGET_ROWS, None)
+
+
+def load_draft(target: Loaded, file: ModelFile, verdict: Compatibility, settings: EngineSettings, note: Note) -> Loaded:
+    """Loads a draft, as a faster copy where that pays; its context keeps one row of logits."""
+    # The loaded target is already missing from the free memory that the devices report.
+    placement = _place(file, settings.draft_placement, target.context.n_ctx, settings)
+    n_threads = settings.n_threads or default_threads()
+    if settings.draft_type is DraftType.AUTO and placement.gpu_layers == 0 and wants_fast_copy(file.meta):
+        note(f"preparing {file.name}")
+        copy = find_or_make_fast_copy(file.path, n_threads=n_threads)
+        if copy != file.path:
+            file = replace(open_file(file.name, copy), name=f"{file.name} (Q4_0 copy)")
+    note(f"loading {file.name}")
+    return _load(file, placement, settings, target.context.n_ctx, 1, (target, verdict))
+
+
+def _load(
+    file: ModelFile,
+    placement: Placement,
+    settings: EngineSettings,
+    n_ctx: int,
+    n_outputs: int,
+    partner: tuple[Loaded, Compatibility] | None,
+) -> Loaded:
+    before = resident_bytes()
+    model = Model(file.path, placement)
+    try:
+        context = Context(model, settings.context(n_ctx, settings.n_threads or default_threads(), n_outputs))
+        warm_up(context)
+    except BaseException:
+        model.close()
+        raise
+    log.info("%s: %s", file.name, placement.reason)
+    translator = _translator(model, file, partner)
+    return Loaded(file, model, context, translator, max(0, resident_bytes() - before))
+
+
+def _translator(model: Model, file: ModelFile, partner: tuple[Loaded, Compatibility] | None) -> Translator:
+    if partner is None:
+        return SameVocabulary(model.n_vocab, model.n_vocab)
+    target, verdict = partner
+    if verdict.kind == "same-vocabulary":
+        return SameVocabulary(target.model.n_vocab, model.n_vocab)
+    to_target, to_draft = token_map(target.file.meta, file.meta)
+
+    def pieces(token: int) -> list[int]:
+        text = target.model.token_bytes(token).decode("utf-8", "replace")
+        return model.tokenize(text, add_special=False, parse_special=False)
+
+    return TextMap(np.asarray(to_target).tolist(), np.asarray(to_draft).tolist(), pieces)
+
+
+def warm_up(context: Context) -> None:
+    """Touches all weights once, so that the first answer is not the one that reads them from the disk."""
+    context.decode([0])
+    context.clear()
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def _estimate(file: ModelFile, n_ctx: int, settings: EngineSettings, n_outputs: int) -> MemoryEstimate:
+    element = settings.kv_type.bytes_per_element
+    return estimate_memory(
+        file.meta,
+        n_ctx=n_ctx,
+        kv_bytes_per_element_k=element,
+        kv_bytes_per_element_v=element,
+        n_outputs=n_outputs,
+    )
+
+
+def _place(file: ModelFile, request: PlacementRequest, n_ctx: int, settings: EngineSettings) -> Placement:
+    estimate = _estimate(file, n_ctx, settings, 1)
+    return place_model(
+        request,
+        list_devices(),
+        block_count=file.meta.block_count or 0,
+        weights_bytes=file.meta.weights_bytes,
+        kv_bytes=estimate.kv_bytes,
+    )
+

@@ -1,0 +1,44 @@
+"""What a pair is opened with."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from edgespec.llama.context import ContextSettings, FlashAttention, KvType
+from edgespec.llama.placement import PlacementRequest
+
+DEFAULT_N_CTX = 4096
+
+
+class DraftType(StrEnum):
+    """In which types a draft runs."""
+
+    AUTO = "auto"
+    """A Q4_0 copy where that is faster: all weights on the CPU and the published types are larger."""
+    AS_IS = "as-is"
+    """The published file."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How models are placed and contexts made. The defaults suit a machine without an accelerator, too."""
+
+    n_ctx: int = 0
+    """Context in tokens; 0 takes the smaller of 4096 and what the model was trained with."""
+    n_threads: int = 0
+    """0 takes the cores that llama.cpp's own tools would."""
+    placement: PlacementRequest = field(default_factory=PlacementRequest)
+    draft_placement: PlacementRequest = field(default_factory=PlacementRequest)
+    kv_type: KvType = KvType.F16
+    flash_attention: FlashAttention = "auto"
+    draft_type: DraftType = DraftType.AUTO
+
+    def context(self, n_ctx: int, n_threads: int, n_outputs_max: int) -> ContextSettings:
+        """The settings of one context."""
+        return ContextSettings(
+            n_ctx=n_ctx,
+            n_threads=n_threads,
+            n_outputs_max=n_outputs_max,
+            type_k=self.kv_type,
+            type_v=self.kv_type,
+            flash_attention=self.flash_attention,
+        )

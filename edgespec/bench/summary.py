@@ -73,6 +73,11 @@ def summarize_arm(
     )
 
 
+def has_figures(samples: Sequence[Sample]) -> bool:
+    """Whether any of these answers counts, so that `summarize_arm` can say something about them."""
+    return bool(_counted(samples))
+
+
 def arm_in_category(arm: ArmResult, category: str, vanilla: ArmResult | None) -> ArmResult:
     """The same arm as if the run had had this category's prompts alone.
 

@@ -46,13 +46,13 @@ def speedup_text(arm: ArmResult) -> str:
 def with_error(value: float, sd: float, *, digits: int, unit: str = "") -> str:
     """`1.42x ± 0.05`: the value with its unit and the error, each with `digits` decimals.
 
-    One decimal more when the error would read 0.00; no error when it is unknown, `-` when the value is.
+    One decimal more when that keeps the error from reading 0.00; no error when it is unknown, `-` when the value is.
     """
     if not math.isfinite(value):
         return "-"
     if not math.isfinite(sd):
         return f"{value:.{digits}f}{unit}"
-    if 0 < sd < 0.5 * 10**-digits:
+    if 0.05 <= sd * 10**digits < 0.5:
         digits += 1
     return f"{value:.{digits}f}{unit} ± {sd:.{digits}f}"
 

@@ -47,7 +47,10 @@ def test_the_contract_holds_the_fields_that_other_programs_read() -> None:
     assert document["target"] == "big-1.5b"
     assert document["geomean_speedup"] == {a["name"]: a["speedup"] for a in document["arms"]}
     assert document["geomean_speedup"]["vanilla"] == 1.0
-    assert document["calibration"] == {"t_d_s": {"small-0.5b": 0.02}, "t_v_s": {"1": 0.1, "2": 0.18, "4": 0.21}}
+    assert document["calibration"] == {
+        "t_d_s": {"small-0.5b": 0.02},
+        "t_v_s": {"1": 0.1, "2": 0.18, "4": 0.21},
+    }
     assert document["audit"]["compared"] == 18
     assert document["audit"]["identical"] == 17
     assert document["audit"]["failed"] is False
@@ -69,7 +72,9 @@ def test_every_field_of_a_real_document_stands_in_the_documentation() -> None:
 
 
 def test_every_field_in_the_tables_of_the_documentation_exists() -> None:
-    rows = [line.split("|") for line in DOC.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    rows = [
+        line.split("|") for line in DOC.read_text(encoding="utf-8").splitlines() if line.startswith("| `")
+    ]
     documented = {row[1].strip().strip("`") for row in rows}
     assert documented - fields_of(to_document(run())) == set()
 
@@ -143,6 +148,6 @@ def test_other_files_are_refused_and_other_versions_explained() -> None:
     with pytest.raises(ConfigError, match="None") as foreign:
         from_json("{}")
     assert foreign.value.hint == ""
-    with pytest.raises(ConfigError, match="edgespec.bench/2") as later:
+    with pytest.raises(ConfigError, match=r"edgespec\.bench/2") as later:
         from_json('{"schema": "edgespec.bench/2"}')
     assert "another version" in later.value.hint

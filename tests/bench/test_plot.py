@@ -72,7 +72,9 @@ def test_a_dollar_in_a_name_is_no_formula(tmp_path: Path) -> None:
     assert "<!-- a $\\frac$ b -->" in (tmp_path / "a.svg").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("name", "offers"), [("out.pdf", "out.png or out.svg"), ("out", "out.png or out.svg")])
+@pytest.mark.parametrize(
+    ("name", "offers"), [("out.pdf", "out.png or out.svg"), ("out", "out.png or out.svg")]
+)
 def test_another_suffix_is_a_usage_error_that_names_both(tmp_path: Path, name: str, offers: str) -> None:
     with pytest.raises(UsageError, match=r"\.png or a \.svg") as caught:
         save_plot([run()], tmp_path / name)

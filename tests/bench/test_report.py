@@ -13,9 +13,7 @@ from tests.bench.runs import answers, arm, run, sample, vanilla
 
 
 def auto(speedup: float, sd: float, name: str = "auto") -> ArmResult:
-    return dataclasses.replace(
-        arm(name, {"chat-1": 1.0, "edit-1": 1.0}), speedup=speedup, speedup_sd=sd
-    )
+    return dataclasses.replace(arm(name, {"chat-1": 1.0, "edit-1": 1.0}), speedup=speedup, speedup_sd=sd)
 
 
 def test_a_clear_gain_is_called_faster() -> None:
@@ -65,9 +63,10 @@ def test_a_failed_audit_overrules_every_speed() -> None:
     assert text == "do not trust these figures: 1 output differs from plain decoding, and not by a tie"
 
 
-def test_an_error_is_never_printed_as_zero_unless_it_is() -> None:
+def test_an_error_gets_one_more_decimal_rather_than_reading_zero() -> None:
     assert with_error(1.2345, 0.0012, digits=2, unit="x") == "1.234x ± 0.001"
-    assert with_error(1.2345, 0.0, digits=2, unit="x") == "1.23x ± 0.00"
+    assert with_error(1.2345, 0.0051, digits=2, unit="x") == "1.23x ± 0.01"
+    assert with_error(1.2345, 1e-17, digits=2, unit="x") == "1.23x ± 0.00"
     assert with_error(1.2345, math.nan, digits=2, unit="x") == "1.23x"
     assert with_error(math.nan, 0.1, digits=2) == "-"
 

@@ -53,12 +53,14 @@ def test_the_list_has_a_line_for_each_run(run_cli: RunCli, arguments: tuple[str,
     lines = found.out.splitlines()
     assert (found.code, found.err) == (0, "")
     assert lines[:3] == [
-        "RUN                   TARGET    ARMS  SPEED-UP            STATE",
-        "20260101-080000-aaaa  big-1.5b  2     auto 1.00x ± 0.02  done".replace("0.02  ", "0.02   "),
-        "20260102-080000-bbbb  big-1.5b  2     auto 1.50x ± 0.03  done".replace("0.03  ", "0.03   "),
+        "RUN                   TARGET    ARMS  SPEED-UP           STATE",
+        "20260101-080000-aaaa  big-1.5b  2     auto 1.00x ± 0.02  done",
+        "20260102-080000-bbbb  big-1.5b  2     auto 1.50x ± 0.03  done",
     ]
-    assert lines[3].startswith("20260103-080000-cccc  ?         ?     ?                   damaged: not a benchmark")
-    assert lines[4] == "20260104-080000-dddd  big-1.5b  1     -                   not finished"
+    assert lines[3].startswith(
+        "20260103-080000-cccc  ?         ?     ?                  damaged: not a benchmark"
+    )
+    assert lines[4] == "20260104-080000-dddd  big-1.5b  1     -                  not finished"
 
 
 @pytest.mark.usefixtures("two_runs")
@@ -91,7 +93,9 @@ def test_show_prints_title_tables_bars_and_verdict(run_cli: RunCli) -> None:
 
 
 @pytest.mark.usefixtures("two_runs")
-@pytest.mark.parametrize(("flag", "writer"), [("--json", to_json), ("--csv", to_csv), ("--markdown", to_markdown)])
+@pytest.mark.parametrize(
+    ("flag", "writer"), [("--json", to_json), ("--csv", to_csv), ("--markdown", to_markdown)]
+)
 def test_show_prints_other_forms_and_nothing_else(
     run_cli: RunCli, flag: str, writer: Callable[[BenchResult], str]
 ) -> None:
@@ -109,7 +113,9 @@ def test_show_draws_beside_printing(run_cli: RunCli, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("two_runs")
-def test_a_plot_of_another_kind_is_refused_before_anything_is_printed(run_cli: RunCli, tmp_path: Path) -> None:
+def test_a_plot_of_another_kind_is_refused_before_anything_is_printed(
+    run_cli: RunCli, tmp_path: Path
+) -> None:
     found = run_cli("results", "show", "--plot", tmp_path / "out.pdf")
     assert (found.code, found.out) == (2, "")
     assert found.err == (
@@ -143,7 +149,10 @@ def test_a_damaged_run_is_one_line_and_exit_code_one(run_cli: RunCli) -> None:
 def test_notes_about_noise_go_to_stderr_unless_quiet(run_cli: RunCli) -> None:
     ResultStore(results_dir()).save(run())
     found = run_cli("results", "show", "20260102-03")
-    assert found.err == "note: 1 output leaves the plain text at a tie of two tokens (floating-point rounding).\n"
+    assert (
+        found.err
+        == "note: 1 output leaves the plain text at a tie of two tokens (floating-point rounding).\n"
+    )
     assert run_cli("results", "show", "20260102-03", "-q").err == ""
 
 

@@ -20,7 +20,9 @@ from edgespec.bench.statistics import (
 
 rates = st.floats(0.01, 1e4)
 rate_lists = st.lists(rates, min_size=1, max_size=12)
-prompts = st.dictionaries(st.text(max_size=3), st.lists(rates, min_size=1, max_size=5), min_size=1, max_size=6)
+prompts = st.dictionaries(
+    st.text(max_size=3), st.lists(rates, min_size=1, max_size=5), min_size=1, max_size=6
+)
 
 
 def test_the_geometric_mean_of_a_doubling_and_a_halving_is_one() -> None:
@@ -95,7 +97,7 @@ def test_a_rate_without_repeats_carries_the_spread_between_prompts() -> None:
 def test_the_error_of_a_speedup_with_two_repeats_is_that_of_a_mean_of_means() -> None:
     # Pooled deviation of the logarithm: sqrt(2) * 0.1; each mean of two: 0.1; mean of four prompts: 0.05.
     pair = [math.exp(-0.1), math.exp(0.1)]
-    found = mean_ratio({name: pair for name in "abcd"})
+    found = mean_ratio(dict.fromkeys("abcd", pair))
     assert found.value == pytest.approx(math.cosh(0.1))
     assert found.sd == pytest.approx(found.value * 0.05)
 

@@ -1,10 +1,10 @@
-import os
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from edgespec.bench.compare import compare
+from edgespec.bench.result import ArmResult
 from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.summary import summarize_arm
 from edgespec.errors import EdgespecError, UsageError
@@ -25,7 +25,7 @@ def test_saving_again_replaces_the_unfinished_run_and_leaves_one_file(store: Res
     store.save(run(vanilla(), complete=False))
     path = store.save(run())
     assert store.load("latest").complete
-    assert os.listdir(store.folder) == [path.name]
+    assert list(store.folder.iterdir()) == [path]
 
 
 def test_a_beginning_that_fits_one_run_is_enough(store: ResultStore) -> None:
@@ -94,7 +94,9 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Pa
     assert "EDGESPEC_HOME" in caught.value.hint
 
 
-def test_a_failed_save_keeps_the_file_from_before(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_keeps_the_file_from_before(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.save(run())
 
     def full_disk(_descriptor: int) -> None:
@@ -104,7 +106,7 @@ def test_a_failed_save_keeps_the_file_from_before(store: ResultStore, monkeypatc
     with pytest.raises(EdgespecError, match="No space left on device"):
         store.save(run(vanilla()))
     assert store.load("latest") == run()
-    assert len(os.listdir(store.folder)) == 1
+    assert len(list(store.folder.iterdir())) == 1
 
 
 def test_ids_sort_by_time_wherever_the_clock_stands() -> None:
@@ -126,7 +128,7 @@ def test_a_run_compared_with_itself_is_one_everywhere() -> None:
 def test_a_faster_machine_shows_in_rates_and_not_in_speedups() -> None:
     rates = {"chat-1": (10.0, 11.0), "edit-1": (12.0, 12.5)}
 
-    def on_machine(speed: float) -> list:
+    def on_machine(speed: float) -> list[ArmResult]:
         plain = answers({p: [r * speed for r in rs] for p, rs in rates.items()})
         fast = answers({p: [r * speed * 1.5 for r in rs] for p, rs in rates.items()})
         return [summarize_arm("vanilla", None, plain, plain), summarize_arm("auto", None, fast, plain)]

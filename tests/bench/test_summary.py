@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from edgespec.bench.summary import (
     arm_in_category,
+    has_figures,
     paired_ratio,
     summarize_arm,
     unsteady_samples,
@@ -101,6 +102,8 @@ def test_an_arm_without_a_single_rate_is_an_error_that_names_it() -> None:
     with pytest.raises(EdgespecError, match="'auto'") as caught:
         summarize_arm("auto", None, [sample(1.0, predicted_n=1)], [])
     assert "--max-tokens" in caught.value.hint
+    assert not has_figures([sample(1.0, predicted_n=1), sample(1.0, stopped="interrupted")])
+    assert has_figures([sample(1.0, predicted_n=1), sample(1.0)])
 
 
 def test_without_plain_answers_the_speedup_is_unknown() -> None:

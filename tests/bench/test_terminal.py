@@ -19,7 +19,11 @@ def drawn(part: RenderableType, *, width: int = 80, encoding: str = "utf-8", col
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
     console = Console(
-        file=file, width=width, force_terminal=colour, no_color=not colour, color_system="standard" if colour else None
+        file=file,
+        width=width,
+        force_terminal=colour,
+        no_color=not colour,
+        color_system="standard" if colour else None,
     )
     console.print(part)
     file.flush()
@@ -71,7 +75,9 @@ def test_nothing_is_wider_than_the_terminal(width: int, encoding: str) -> None:
     for result in (RUN, many):
         text = drawn(render_bars(result), width=width, encoding=encoding)
         assert max(map(len, text.splitlines())) <= width
-        assert max(map(len, drawn(render_table(result), width=width, encoding=encoding).splitlines())) <= width
+        assert (
+            max(map(len, drawn(render_table(result), width=width, encoding=encoding).splitlines())) <= width
+        )
 
 
 def test_many_arms_are_drawn_in_several_rows_and_none_is_lost() -> None:
@@ -135,7 +141,8 @@ def test_markup_and_escape_sequences_in_names_do_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "top"), [(0.0, 1.0), (1.0, 1.0), (15.1, 20.0), (14.0, 15.0), (0.033, 0.04), (8.1, 10.0), (990.0, 1000.0)]
+    ("value", "top"),
+    [(0.0, 1.0), (1.0, 1.0), (15.1, 20.0), (14.0, 15.0), (0.033, 0.04), (8.1, 10.0), (990.0, 1000.0)],
 )
 def test_axes_end_at_round_numbers(value: float, top: float) -> None:
     assert nice_ceiling(value) == pytest.approx(top)

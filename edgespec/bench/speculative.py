@@ -16,7 +16,8 @@ from edgespec.bench.environment import describe_environment
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import Audit, BenchResult, CalibrationFigures, Sample
 from edgespec.bench.store import ResultStore, new_run_id
-from edgespec.bench.summary import VANILLA, summarize_arm
+from edgespec.bench.summary import VANILLA, has_figures, summarize_arm
+from edgespec.bench.verdict import AUTO
 from edgespec.decode.chat_template import render_chat
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats
@@ -26,7 +27,6 @@ from edgespec.session.engine import Engine, PairState
 from edgespec.session.loading import resident_bytes
 
 WARM_UP_TOKENS = 12
-CATCH_ALL = "auto"
 
 Progress = Callable[[int, int, str], None]
 """Called with answers done, answers in all, and what is being done."""
@@ -102,12 +102,14 @@ class SpeculativeBench:
             self._progress(0, total, f"measuring {name or engine.target.file.name}")
             engine.calibrate(name)
         best = engine.best_draft()
-        specs = [(VANILLA, Mode.OFF, None)]
+        specs: list[tuple[str, Mode, str | None]] = [(VANILLA, Mode.OFF, None)]
         specs += [(name, Mode.MODEL, name) for name in engine.drafts]
-        specs += [("ngram", Mode.NGRAM, None), (CATCH_ALL, Mode.AUTO, best)]
+        specs += [("ngram", Mode.NGRAM, None), (AUTO, Mode.AUTO, best)]
         arms = [_Arm(name, mode, draft, copy.deepcopy(engine.states[draft])) for name, mode, draft in specs]
         for arm in arms:
-            generator = engine.generator(arm.mode, arm.draft, self._settings.sampling, copy.deepcopy(arm.state))
+            generator = engine.generator(
+                arm.mode, arm.draft, self._settings.sampling, copy.deepcopy(arm.state)
+            )
             for _ in generator.generate(self._prompts[0][1], WARM_UP_TOKENS):
                 pass
             generator.close()
@@ -167,7 +169,7 @@ class SpeculativeBench:
                 note=_note(arm),
             )
             for arm in self._arms
-            if arm.samples
+            if has_figures(arm.samples)
         )
         plain = engine.states.get(None)
         return BenchResult(

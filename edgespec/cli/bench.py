@@ -19,12 +19,26 @@ if TYPE_CHECKING:
 
 @click.command("bench")
 @click.argument("target", required=False)
-@click.option("--draft", "drafts", multiple=True, help="A draft model, or none; may be repeated [default: the pair's own].")
-@click.option("--prompts", "prompts_file", type=click.Path(path_type=Path), help="JSONL in Spec-Bench's form [default: built in].")
+@click.option(
+    "--draft",
+    "drafts",
+    multiple=True,
+    help="A draft model, or none; may be repeated [default: the pair's own].",
+)
+@click.option(
+    "--prompts",
+    "prompts_file",
+    type=click.Path(path_type=Path),
+    help="JSONL in Spec-Bench's form [default: built in].",
+)
 @click.option("--category", "categories", multiple=True, help="Only this category; may be repeated.")
 @click.option("--limit", type=click.IntRange(1), help="Prompts of each category [default: 1, of a file all].")
-@click.option("-n", "--max-tokens", type=click.IntRange(2), default=96, show_default=True, help="Longest answer.")
-@click.option("-r", "--repeat", type=click.IntRange(1), default=3, show_default=True, help="Answers per prompt and arm.")
+@click.option(
+    "-n", "--max-tokens", type=click.IntRange(2), default=96, show_default=True, help="Longest answer."
+)
+@click.option(
+    "-r", "--repeat", type=click.IntRange(1), default=3, show_default=True, help="Answers per prompt and arm."
+)
 @click.option("--json", "form", flag_value="json", help="Print JSON (docs/bench-json.md).")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table.")
@@ -32,7 +46,7 @@ if TYPE_CHECKING:
 @sampling_options
 @engine_options
 @click.pass_obj
-def command(settings: Settings, target: str | None, **values: Any) -> int:
+def command(settings: Settings, /, target: str | None, **values: Any) -> int:
     """Measure TARGET plain and with drafts: a pair's or model's name or a GGUF file [default: the embedded model]."""
     from edgespec.bench.speculative import BenchSettings
 

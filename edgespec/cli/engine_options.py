@@ -11,15 +11,23 @@ if TYPE_CHECKING:
 
 _ENGINE = (
     click.option("-t", "--threads", type=click.IntRange(1), help="Threads [default: the physical cores]."),
-    click.option("-c", "--ctx-size", type=click.IntRange(64), help="Context in tokens [default: 4096 at most]."),
+    click.option(
+        "-c", "--ctx-size", type=click.IntRange(64), help="Context in tokens [default: 4096 at most]."
+    ),
     click.option("-ngl", "--gpu-layers", default="auto", show_default=True, help="auto, all or a number."),
     click.option("--draft-gpu-layers", default="auto", show_default=True, help="The same for the draft."),
     click.option("--device", multiple=True, help="Only this device; may be repeated. See edgespec doctor."),
     click.option("--draft-device", multiple=True, help="The same for the draft."),
     click.option("--tensor-split", default="", help="Share of the layers for each device, such as 3,1."),
-    click.option("--kv-type", default="f16", show_default=True, help="Type of the KV cache: f16, q8_0, q4_0 ..."),
     click.option(
-        "--flash-attn", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True, help="Flash attention."
+        "--kv-type", default="f16", show_default=True, help="Type of the KV cache: f16, q8_0, q4_0 ..."
+    ),
+    click.option(
+        "--flash-attn",
+        type=click.Choice(["auto", "on", "off"]),
+        default="auto",
+        show_default=True,
+        help="Flash attention.",
     ),
     click.option(
         "--draft-type",
@@ -88,7 +96,16 @@ def make_sampling(values: dict[str, Any]) -> "Sampling":
     """
     from edgespec.llama.sampler import Sampling
 
-    names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty", "seed")
+    names = (
+        "temperature",
+        "top_k",
+        "top_p",
+        "min_p",
+        "repeat_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "seed",
+    )
     return Sampling(**{name: values.pop(name) for name in names})
 
 

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 @click.option("-p", "--prompt", default="", help="The prompt; what is piped in comes before it.")
 @click.option("--system", default="", help="A system prompt.")
 @click.option("--draft", default="auto", show_default=True, help="A model, ngram, auto or none.")
-@click.option("-n", "--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Longest answer.")
+@click.option(
+    "-n", "--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Longest answer."
+)
 @click.option("--raw", is_flag=True, help="Send the text without the model's chat template.")
 @click.option("--stats", is_flag=True, help="Print speed and acceptance to stderr afterwards.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer and its figures as JSON.")
 @sampling_options
 @engine_options
 @click.pass_obj
-def command(settings: Settings, target: str | None, prompt: str, system: str, **values: Any) -> None:
+def command(settings: Settings, /, target: str | None, prompt: str, system: str, **values: Any) -> None:
     """Answer one prompt with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
     text = _read_prompt(prompt)
     draft, as_json, show_stats = values.pop("draft"), values.pop("as_json"), values.pop("stats")

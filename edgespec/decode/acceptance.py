@@ -44,7 +44,9 @@ class RateTable:
 
     def rate(self, bucket: int) -> float:
         """Posterior mean."""
-        return (self.priors[bucket] * PRIOR_WEIGHT + self.accepted[bucket]) / (PRIOR_WEIGHT + self.tested[bucket])
+        return (self.priors[bucket] * PRIOR_WEIGHT + self.accepted[bucket]) / (
+            PRIOR_WEIGHT + self.tested[bucket]
+        )
 
     def count(self, bucket: int, accepted: bool) -> None:
         """Adds one observation."""

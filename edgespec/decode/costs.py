@@ -84,7 +84,8 @@ class PairCosts:
         """For every number of rows, the batch size at least as large that costs least (a staircase can go down)."""
         largest = max(self.verify.points)
         self.batch_for = {
-            rows: min(range(rows, min(rows + 3, largest) + 1), key=self.verify.cost) for rows in range(2, largest + 1)
+            rows: min(range(rows, min(rows + 3, largest) + 1), key=self.verify.cost)
+            for rows in range(2, largest + 1)
         }
         self.batch_for[1] = 1
 

@@ -39,7 +39,9 @@ class Generator:
         self._index = NgramIndex()
         self.stats = GenerationStats()
 
-    def generate(self, prompt: Sequence[int], max_tokens: int, *, ignore_end: bool = False) -> Iterator[Token]:
+    def generate(
+        self, prompt: Sequence[int], max_tokens: int, *, ignore_end: bool = False
+    ) -> Iterator[Token]:
         """Yields the answer's tokens; `stats` is complete when the iterator ends.
 
         Args:

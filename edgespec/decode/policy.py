@@ -121,7 +121,8 @@ class Policy:
         reach, tokens = self._chain(leads)
         worth = 1.0 / rate
         stop = max(
-            (1.0 + gained) * worth - self.costs.verify_s(kept + 1) for kept, gained in enumerate([0.0, *tokens])
+            (1.0 + gained) * worth - self.costs.verify_s(kept + 1)
+            for kept, gained in enumerate([0.0, *tokens])
         )
         certainty = Certainty(self.certainty.recent)
         for lead in leads:
@@ -141,7 +142,8 @@ class Policy:
         _, tokens = self._chain(leads)
         worth = 1.0 / rate
         values = [
-            (1.0 + gained) * worth - self.costs.verify_s(kept + 1) for kept, gained in enumerate([0.0, *tokens])
+            (1.0 + gained) * worth - self.costs.verify_s(kept + 1)
+            for kept, gained in enumerate([0.0, *tokens])
         ]
         return max(range(len(values)), key=values.__getitem__)
 
@@ -220,7 +222,9 @@ class Policy:
         reach, gained, odds = 1.0, 1.0, 1.0
         for count in range(MAX_MODEL_DRAFT + 1):
             if count:
-                whole_s = count * self.costs.draft_step_s + self.costs.verify_s(count + 1) + self.costs.round_s
+                whole_s = (
+                    count * self.costs.draft_step_s + self.costs.verify_s(count + 1) + self.costs.round_s
+                )
                 best = max(best, (tokens + odds * gained) / (time_s + odds * whole_s))
             stopped = odds * (1.0 - share)
             tokens += stopped * gained

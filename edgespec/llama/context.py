@@ -284,7 +284,9 @@ class _Interruptible:
 def _decode_error(code: int, rows: int, n_ctx: int) -> EngineError | ContextOverflowError:
     words = take_native_errors()
     if code == 1:
-        return ContextOverflowError(f"no room for {rows} more tokens in a context of {n_ctx}", "use a larger --ctx-size")
+        return ContextOverflowError(
+            f"no room for {rows} more tokens in a context of {n_ctx}", "use a larger --ctx-size"
+        )
     if code == 2:
         return EngineError("the evaluation was stopped")
     return EngineError(f"llama_decode failed with code {code} on {rows} rows: {words or 'no reason given'}")

@@ -21,7 +21,9 @@ class Model:
         ModelFileError: llama.cpp cannot load the file; the message carries its own words.
     """
 
-    def __init__(self, path: Path, placement: Placement | None = None, progress: LoadProgress | None = None) -> None:
+    def __init__(
+        self, path: Path, placement: Placement | None = None, progress: LoadProgress | None = None
+    ) -> None:
         self.path = path
         self.placement = placement or Placement()
         self._lib = load_library()

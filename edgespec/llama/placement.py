@@ -70,7 +70,9 @@ def place_model(
         wanted = min(request.gpu_layers, layers)
         if wanted and not accelerators:
             return Placement(reason="no GPU in this build of llama.cpp: all layers on the CPU")
-        return Placement(wanted, names, request.tensor_split, f"{wanted} of {layers} layers offloaded, as asked")
+        return Placement(
+            wanted, names, request.tensor_split, f"{wanted} of {layers} layers offloaded, as asked"
+        )
     if not accelerators:
         return Placement()
     free = sum(max(0, d.memory_free_bytes - DEVICE_RESERVE_BYTES) for d in accelerators)

@@ -50,10 +50,10 @@ def choose_files(
             wanted += [pair.drafts[0]] if pair else _drafts_on_disk(known, target.name)
         elif draft not in (NONE, NGRAM):
             wanted.append(draft)
-    files = [resolve_model(draft, known, offline=offline, progress=progress) for draft in dict.fromkeys(wanted)]
-    return PairFiles(
-        open_file(target.name, target.path), [open_file(file.name, file.path) for file in files]
-    )
+    files = [
+        resolve_model(draft, known, offline=offline, progress=progress) for draft in dict.fromkeys(wanted)
+    ]
+    return PairFiles(open_file(target.name, target.path), [open_file(file.name, file.path) for file in files])
 
 
 def _drafts_on_disk(catalog: Catalog, target_name: str) -> list[str]:

@@ -52,7 +52,11 @@ class Engine:
     """
 
     def __init__(
-        self, target: ModelFile, drafts: list[ModelFile], settings: EngineSettings, note: Note = lambda _text: None
+        self,
+        target: ModelFile,
+        drafts: list[ModelFile],
+        settings: EngineSettings,
+        note: Note = lambda _text: None,
     ) -> None:
         verdicts = [check_pair(target, draft) for draft in drafts]
         check_memory(target, drafts, settings)
@@ -88,7 +92,9 @@ class Engine:
 
         return max(named, key=promise)
 
-    def generator(self, mode: Mode, draft_name: str | None, sampling: Sampling, state: PairState) -> Generator:
+    def generator(
+        self, mode: Mode, draft_name: str | None, sampling: Sampling, state: PairState
+    ) -> Generator:
         """A generator with its own n-gram table; costs and acceptance in `state` are corrected as it runs."""
         draft = None
         if draft_name and mode in (Mode.MODEL, Mode.AUTO):

@@ -104,7 +104,9 @@ def load_target(file: ModelFile, settings: EngineSettings, note: Note) -> Loaded
     return _load(file, placement, settings, n_ctx, TARGET_ROWS, None)
 
 
-def load_draft(target: Loaded, file: ModelFile, verdict: Compatibility, settings: EngineSettings, note: Note) -> Loaded:
+def load_draft(
+    target: Loaded, file: ModelFile, verdict: Compatibility, settings: EngineSettings, note: Note
+) -> Loaded:
     """Loads a draft, as a faster copy where that pays; its context keeps one row of logits."""
     # The loaded target is already missing from the free memory that the devices report.
     placement = _place(file, settings.draft_placement, target.context.n_ctx, settings)
@@ -187,4 +189,3 @@ def _place(file: ModelFile, request: PlacementRequest, n_ctx: int, settings: Eng
         weights_bytes=file.meta.weights_bytes,
         kv_bytes=estimate.kv_bytes,
     )
-

@@ -73,7 +73,8 @@ class ContextSettings:
 class Context:
     """One sequence of tokens in a model's KV cache.
 
-    `tokens` is what the cache holds, in order: position i holds `tokens[i]`.
+    `tokens` is what the cache holds, in order: position i holds `tokens[i]`; `n_outputs` is how many rows of logits
+    the last decode left.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
@@ -83,6 +84,7 @@ class Context:
         self.model = model
         self.settings = settings
         self.tokens: list[int] = []
+        self.n_outputs = 0
         self._lib = load_library()
         take_native_errors()
         self.handle: Any = self._lib.llama_init_from_model(model.handle, self._params())
@@ -168,6 +170,7 @@ class Context:
             self._remove_from(past)
             raise _decode_error(code, rows, self.n_ctx)
         self.tokens.extend(tokens)
+        self.n_outputs = outputs
         if rows > count:
             self._remove_from(past + count)
 

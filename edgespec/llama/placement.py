@@ -60,7 +60,11 @@ def place_model(
 
     `auto` counts every layer as an equal share of weights and KV cache and fills the free memory of the
     devices, less a reserve.
+
+    Raises:
+        UsageError: a device was named that this build of llama.cpp does not have.
     """
+    _check_devices(request, available)
     accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
     if request.devices:
         accelerators = [d for d in accelerators if d.name.lower() in {n.lower() for n in request.devices}]
@@ -80,3 +84,11 @@ def place_model(
     fitting = max(0, min(layers, free // per_layer))
     where = ", ".join(device.name for device in accelerators)
     return Placement(fitting, names, request.tensor_split, f"{fitting} of {layers} layers fit on {where}")
+
+
+def _check_devices(request: PlacementRequest, available: tuple[Device, ...]) -> None:
+    known = {device.name.lower() for device in available}
+    for name in request.devices:
+        if name.lower() not in known:
+            names = ", ".join(device.name for device in available)
+            raise UsageError(f"there is no device {name!r}", f"this build of llama.cpp has: {names}")

@@ -94,7 +94,9 @@ class Sampler:
 
     def sample(self, context: Context, row: int) -> int:
         """Picks and accepts the token after output row `row` of the last decode."""
-        return int(self._lib.llama_sampler_sample(self.handle, context.handle, ctypes.c_int32(row)))
+        # llama.cpp counts positive indices over all rows of the batch and negative ones over those with logits.
+        index = row - context.n_outputs
+        return int(self._lib.llama_sampler_sample(self.handle, context.handle, ctypes.c_int32(index)))
 
     def close(self) -> None:
         """Frees the chain. A second call does nothing."""

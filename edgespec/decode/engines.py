@@ -77,7 +77,7 @@ class LlamaTarget:
 
     def __init__(self, context: Context, sampling: Sampling) -> None:
         self.context = context
-        self._sampler = None if sampling.is_plain_greedy else Sampler(sampling)
+        self._sampler = None if sampling.is_plain_greedy else Sampler(sampling, context.model.n_vocab)
 
     @property
     def room(self) -> int:

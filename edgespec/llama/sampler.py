@@ -57,8 +57,9 @@ class Sampling:
 class Sampler:
     """A llama.cpp sampler chain, stepped once per emitted token (llama.cpp common/sampling.cpp's order)."""
 
-    def __init__(self, settings: Sampling) -> None:
+    def __init__(self, settings: Sampling, n_vocab: int) -> None:
         self.settings = settings
+        self._n_vocab = n_vocab
         self._lib = load_library()
         params = self._lib.llama_sampler_chain_default_params()
         self.handle: Any = self._lib.llama_sampler_chain_init(params)
@@ -71,7 +72,7 @@ class Sampler:
         if s.penalizes:
             stages.append(
                 lib.llama_sampler_init_penalties(
-                    s.repeat_last_n, s.repeat_penalty, s.frequency_penalty, s.presence_penalty
+                    self._n_vocab, s.repeat_last_n, s.repeat_penalty, s.frequency_penalty, s.presence_penalty
                 )
             )
         if s.temperature == 0.0:

@@ -18,7 +18,7 @@ from edgespec.bench.result import Audit, BenchResult, CalibrationFigures, Sample
 from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.summary import VANILLA, has_figures, summarize_arm
 from edgespec.bench.verdict import AUTO
-from edgespec.decode.chat_template import render_chat
+from edgespec.decode.chat_template import tokenize_chat
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats
 from edgespec.llama.library import default_threads
@@ -61,6 +61,9 @@ class SpeculativeBench:
         settings: Length, repeats, sampling.
         store: Where the run is saved after every prompt.
         progress: Told about every answer.
+
+    Raises:
+        ContextOverflowError: a prompt does not fit the context; nothing has been measured then.
     """
 
     def __init__(
@@ -72,7 +75,9 @@ class SpeculativeBench:
         progress: Progress = lambda _done, _total, _label: None,
     ) -> None:
         self._engine, self._settings, self._store, self._progress = engine, settings, store, progress
-        self._prompts = [(prompt, self._tokenize(prompt)) for prompt in prompts]
+        self._prompts = [
+            (prompt, tokenize_chat(engine.target.context, prompt.messages)) for prompt in prompts
+        ]
         self._audits: list[Audit] = []
         self._run_id, self._started = new_run_id(), datetime.now(UTC).isoformat(timespec="seconds")
         self._done = 0
@@ -130,12 +135,14 @@ class SpeculativeBench:
             self._progress(self._done, total, f"{prompt.category}: {arm.name}")
             answers[arm.name] = self._answer(arm, prompt, tokens, repeat, prefill_s)
             self._done += 1
-        # Only whole rounds count: an interrupted prompt leaves no arm with more samples than another.
+        others = {name: sample for name, sample in answers.items() if name != VANILLA}
+        # The gap is one of bare logits: it says nothing about a choice that penalties had a part in.
+        judge = self._settings.sampling.is_plain_greedy
+        audit = compare_answers(target, tokens, answers[VANILLA], others, judge=judge)
+        # Only whole, audited rounds count: an interrupted prompt leaves no arm with more samples than another.
+        self._audits.append(audit)
         for arm in self._arms:
             arm.samples.append(answers[arm.name])
-        plain = answers.pop(VANILLA)
-        judge = self._settings.sampling.temperature == 0.0
-        self._audits.append(compare_answers(target, tokens, plain, answers, judge=judge))
 
     def _answer(self, arm: _Arm, prompt: Prompt, tokens: list[int], repeat: int, prefill_s: float) -> Sample:
         for draft in self._engine.drafts.values():
@@ -146,14 +153,6 @@ class SpeculativeBench:
         unused = sum(d.memory_bytes for name, d in self._engine.drafts.items() if name != arm.draft)
         arm.peak_bytes = max(arm.peak_bytes, resident_bytes() - unused)
         return _sample(generator.stats, ids, prompt, repeat, prefill_s)
-
-    def _tokenize(self, prompt: Prompt) -> list[int]:
-        model = self._engine.target.model
-        text = render_chat(
-            model.chat_template, prompt.messages, bos_text=model.bos_text, eos_text=model.eos_text
-        )
-        has_bos = bool(model.bos_text) and text.startswith(model.bos_text)
-        return model.tokenize(text, add_special=not has_bos)
 
     def _result(self, *, complete: bool) -> BenchResult:
         engine, settings = self._engine, self._settings

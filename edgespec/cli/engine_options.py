@@ -1,5 +1,6 @@
 """The options that say how models are placed and opened, the same for every command that loads one."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,6 @@ def _parse_split(text: str) -> tuple[float, ...]:
         shares = tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
         shares = (-1.0,)
-    if any(share < 0 for share in shares):
+    if not all(0 <= share < math.inf for share in shares):
         raise UsageError(f"--tensor-split {text!r} is not a list of shares", "use numbers such as 3,1")
     return shares

@@ -56,11 +56,19 @@ def _read_prompt(prompt: str) -> str:
     Raises:
         UsageError: neither is there.
     """
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else _read_stdin().strip()
     text = "\n\n".join(part for part in (piped, prompt) if part)
     if not text:
         raise UsageError("there is no prompt", "give one with -p, or pipe one in")
     return text
+
+
+def _read_stdin() -> str:
+    """All of stdin; bytes that are no text become replacement characters."""
+    reconfigure: Any = getattr(sys.stdin, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+    return sys.stdin.read()
 
 
 def _print_answer(tokens: "Any", *, silent: bool) -> str:
@@ -114,4 +122,5 @@ def _print_json(session: "Session", answer: str) -> None:
         "stopped": stats.stopped,
         "speculation": stats.why,
     }
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    # ASCII only: no character of a model's reaches the terminal raw, and no code page can lose one.
+    click.echo(json.dumps(document, indent=2))

@@ -20,9 +20,9 @@ PRIOR_WEIGHT = 12.0
 _LEAD_EDGES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _LEAD_PRIORS = (0.34, 0.45, 0.57, 0.65, 0.78, 0.91, 0.96, 0.99, 0.995)
 _CERTAINTY_PRIORS = (0.60, 0.62, 0.64, 0.67, 0.73, 0.81, 0.90, 0.93, 0.95, 0.98)
-_MATCH_EDGES = (3, 4, 5, 6, 8, 11, 16)
-_AGREED_PRIORS = (0.50, 0.62, 0.68, 0.74, 0.82, 0.86, 0.90, 0.94)
-_SPLIT_PRIORS = (0.22, 0.24, 0.30, 0.40, 0.45, 0.50, 0.60, 0.70)
+_MATCH_EDGES = (3, 4, 5, 6, 8, 11, 16, 24, 40)
+_AGREED_PRIORS = (0.55, 0.66, 0.70, 0.74, 0.84, 0.86, 0.90, 0.94, 0.96, 0.98)
+_SPLIT_PRIORS = (0.20, 0.28, 0.36, 0.45, 0.50, 0.55, 0.60, 0.70, 0.80, 0.85)
 
 CERTAIN_LEAD = 6.0
 """A lead of this many logits counts as full certainty."""
@@ -52,6 +52,28 @@ class RateTable:
         """Adds one observation."""
         self.accepted[bucket] = self.accepted[bucket] * DECAY + accepted
         self.tested[bucket] = self.tested[bucket] * DECAY + 1.0
+
+
+@dataclass(slots=True)
+class Record:
+    """How an answer does against the tables: observed over expected misses, shrunk towards 1.
+
+    Misses, not hits, are scaled: in a text that copies they all but vanish, whatever the table says.
+    """
+
+    weight: float
+    expected_misses: float = 0.0
+    misses: float = 0.0
+
+    def count(self, rate: float, accepted: bool) -> None:
+        """Adds an outcome that the table gave `rate`."""
+        self.expected_misses += 1.0 - rate
+        self.misses += not accepted
+
+    def adjust(self, rate: float) -> float:
+        """A table's rate as this answer bears it out."""
+        factor = (self.misses + self.weight) / (self.expected_misses + self.weight)
+        return min(max(1.0 - (1.0 - rate) * factor, 0.02), 0.995)
 
 
 @dataclass(slots=True)
@@ -113,5 +135,5 @@ def certainty_bucket(certainty: float) -> int:
 
 
 def match_bucket(length: int) -> int:
-    """0 to 7."""
+    """0 to 9."""
     return bisect_right(_MATCH_EDGES, length)

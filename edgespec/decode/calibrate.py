@@ -35,7 +35,8 @@ def calibrate_pair(
             progress(min((clock() - started) / budget_s, 1.0))
 
     most = target.settings.n_outputs_max
-    rows = [count for count in TARGET_ROWS if count <= most]
+    # Without a way to take rows back there is no speculation, and only the plain step matters.
+    rows = [count for count in TARGET_ROWS if count <= most] if target.model.keeps_positions else [1]
     verify = curve_from(time_decodes(target, rows, budget_s * (1 - share), clock, report, all_outputs=True))
     costs = PairCosts(verify)
     if draft:
@@ -60,8 +61,10 @@ def time_decodes(
     context.prefill(tokens[:_PRIMER_TOKENS])
     times: dict[int, list[float]] = {}
     started = clock()
+    restore = context.model.keeps_positions
     context.decode(tokens[:1])  # warms caches and builds the first graph
-    context.rollback(_PRIMER_TOKENS)
+    if restore:
+        context.rollback(_PRIMER_TOKENS)
     passes = 0
     while passes < 8:
         for rows in rows_in_order:
@@ -73,7 +76,8 @@ def time_decodes(
             context.decode(tokens[:rows], outputs=rows if all_outputs else 1)
             context.logits(1)
             times.setdefault(rows, []).append(clock() - before)
-            context.rollback(_PRIMER_TOKENS)
+            if restore:
+                context.rollback(_PRIMER_TOKENS)
             report()
         passes += 1
         if clock() - started > budget_s * 0.85:

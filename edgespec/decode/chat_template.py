@@ -7,7 +7,8 @@ from typing import Literal
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from edgespec.errors import ModelFileError
+from edgespec.errors import ContextOverflowError, ModelFileError, UsageError
+from edgespec.llama.context import Context
 
 Role = Literal["system", "user", "assistant"]
 
@@ -43,6 +44,30 @@ def render_chat(
         raise ModelFileError(
             f"the model's chat template fails: {err}", "use --raw to send the prompt without a template"
         ) from err
+
+
+def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: bool = False) -> list[int]:
+    """Tokens of a conversation in the model's own template; `raw` leaves the template out.
+
+    Raises:
+        ModelFileError: the template fails.
+        UsageError: nothing is left to answer.
+        ContextOverflowError: it does not fit the context.
+    """
+    model = context.model
+    template = None if raw else model.chat_template
+    text = render_chat(template, messages, bos_text=model.bos_text, eos_text=model.eos_text)
+    # A template that writes the begin token itself must not get a second one.
+    has_bos = bool(model.bos_text) and text.startswith(model.bos_text)
+    tokens = model.tokenize(text, add_special=not has_bos)
+    if not tokens:
+        raise UsageError("the prompt is empty", "give one with -p, or pipe one in")
+    if len(tokens) >= context.n_ctx:
+        raise ContextOverflowError(
+            f"the prompt has {len(tokens)} tokens and the context {context.n_ctx}",
+            "use a larger --ctx-size or a shorter prompt",
+        )
+    return tokens
 
 
 def _raise(message: str) -> None:

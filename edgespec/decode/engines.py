@@ -89,6 +89,8 @@ class LlamaTarget:
         if self._sampler:
             self._sampler.start(prompt)
         kept = min(shared_prefix(self.context.tokens, prompt), len(prompt) - 1)
+        if kept < self.context.n_past and not self.context.model.keeps_positions:
+            kept = 0  # a recurrent state can only be thrown away whole
         self.context.rollback(kept)
         self.context.prefill(prompt[kept:])
         self._logits = self.context.logits(1)

@@ -180,6 +180,6 @@ class Generator:
             return
         proposed = self._index.propose(match, len(tokens))
         for offset, (guess, token) in enumerate(zip(proposed, tokens, strict=True)):
-            self._policy.acceptance.count_match(match.length + offset, match.agreed, guess == token)
+            self._policy.count_match(match.length + offset, match.agreed, guess == token)
             if guess != token:
                 return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 MIN_MATCH = 2
 """Shorter matches are accepted too rarely to pay for a second row."""
-MAX_MATCH = 24
+MAX_MATCH = 48
 """Longer matches say nothing more about acceptance."""
 MAX_CANDIDATES = 24
 """Earlier places looked at; bounds the work of a step whatever the context's length."""

@@ -8,7 +8,7 @@ measured costs and learnt acceptance: max over K of (1 + sum of A_k) / (drafting
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgespec.decode.acceptance import Acceptance, Certainty
+from edgespec.decode.acceptance import Acceptance, Certainty, Record
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.ngram import NgramMatch
 
@@ -27,7 +27,10 @@ HORIZON_TRUST = 0.35
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
 LOSS_BUDGET = 0.01
 """Share of an answer's time that model drafting may have lost before it is switched off for a while."""
-_TRUST_WEIGHT = 4.0
+GUESS_WEIGHT = 2.0
+"""Expected misses of the model draft after which an answer's own record counts as much as the tables."""
+MATCH_WEIGHT = 2.0
+"""The same for n-gram matches."""
 _CONFIDENT, _DOUBTFUL = 0.97, 0.5
 
 
@@ -77,8 +80,8 @@ class Policy:
     mode: Mode = Mode.AUTO
     certainty: Certainty = field(default_factory=Certainty)
     ledger: Ledger = field(default_factory=Ledger)
-    _expected: float = 0.0
-    _held: float = 0.0
+    guesses: Record = field(default_factory=lambda: Record(GUESS_WEIGHT))
+    matches: Record = field(default_factory=lambda: Record(MATCH_WEIGHT))
     _rates: dict[int, float] = field(default_factory=dict)
     _rounds: int = 0
 
@@ -91,7 +94,8 @@ class Policy:
         """A new answer."""
         self.certainty = Certainty()
         self.ledger = Ledger()
-        self._expected = self._held = _TRUST_WEIGHT
+        self.guesses = Record(GUESS_WEIGHT)
+        self.matches = Record(MATCH_WEIGHT)
         self._rates.clear()
 
     def plan(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> Plan:
@@ -159,15 +163,19 @@ class Policy:
             ledger.rest_tokens *= 2
             ledger.balance_s = 0.0
 
-    def count_guess(self, lead: float, held: bool) -> None:
+    def count_guess(self, lead: float, accepted: bool) -> None:
         """Books a tested model draft token, for this answer and for the ones to come."""
-        self._expected += self.acceptance.of_certainty(self.certainty.recent)
-        self._held += held
-        self.acceptance.count_guess(lead, self.certainty.recent, held)
+        self.guesses.count(self.acceptance.of_certainty(self.certainty.recent), accepted)
+        self.acceptance.count_guess(lead, self.certainty.recent, accepted)
+
+    def count_match(self, length: int, agreed: bool, accepted: bool) -> None:
+        """Books what followed an n-gram match, drafted or not."""
+        self.matches.count(self.acceptance.of_match(length, agreed), accepted)
+        self.acceptance.count_match(length, agreed, accepted)
 
     def expected_acceptance(self, certainty: float) -> float:
-        """Acceptance of a draft token before it is drafted: the table's, corrected by this answer's record."""
-        return min(self.acceptance.of_certainty(certainty) * self._held / self._expected, 0.995)
+        """Acceptance of a model draft token before it is drafted."""
+        return self.guesses.adjust(self.acceptance.of_certainty(certainty))
 
     def observe_time(self, seconds: float) -> None:
         """Adds to the answer's clock and, now and then, lets new costs and rates in."""
@@ -184,7 +192,7 @@ class Policy:
     def _plan_match(self, match: NgramMatch, most: int) -> Plan:
         reach, tokens, best = 1.0, 1.0, Plan(Kind.NGRAM, 0, 0.0)
         for count in range(1, most + 1):
-            reach *= self.acceptance.of_match(match.length + count - 1, match.agreed)
+            reach *= self.matches.adjust(self.acceptance.of_match(match.length + count - 1, match.agreed))
             tokens += reach
             rate = tokens / (self.costs.verify_s(count + 1) + self.costs.round_s)
             if rate > best.rate:

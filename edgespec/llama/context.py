@@ -1,9 +1,8 @@
 """A context: the KV cache of a model, one sequence in it, and decodes of a few rows at a time."""
 
 import math
-import signal
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
@@ -12,7 +11,14 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.errors import ContextOverflowError, EngineError, NotEnoughMemoryError, UsageError
+from edgespec.errors import (
+    ContextOverflowError,
+    EdgespecError,
+    EngineError,
+    NotEnoughMemoryError,
+    UsageError,
+)
+from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import load_library, take_native_errors
 from edgespec.llama.model import Model
 
@@ -78,6 +84,8 @@ class Context:
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
+        UsageError: the model cannot have a cache of that type.
+        EngineError: another refusal, in llama.cpp's words.
     """
 
     def __init__(self, model: Model, settings: ContextSettings) -> None:
@@ -86,14 +94,18 @@ class Context:
         self.tokens: list[int] = []
         self.n_outputs = 0
         self._lib = load_library()
+        self._unsettled = False
+        self._batch: Any = None
+        self.handle: Any = None
         take_native_errors()
-        self.handle: Any = self._lib.llama_init_from_model(model.handle, self._params())
+        try:
+            with HeldInterrupts():
+                self.handle = self._lib.llama_init_from_model(model.handle, self._params())
+        except KeyboardInterrupt:
+            self.close()
+            raise
         if not self.handle:
-            reason = take_native_errors() or "no reason given"
-            raise NotEnoughMemoryError(
-                f"no context of {settings.n_ctx} tokens for {model.path.name}: {reason}",
-                "use a smaller --ctx-size, or a smaller KV type such as --kv-type q8_0",
-            )
+            raise _creation_error(model.path.name, settings, take_native_errors())
         self.n_ctx: int = self._lib.llama_n_ctx(self.handle)
         self._memory: Any = self._lib.llama_get_memory(self.handle)
         self._make_batch(settings.n_batch)
@@ -117,8 +129,7 @@ class Context:
         return params
 
     def _make_batch(self, rows: int) -> None:
-        self._batch: Any = self._lib.llama_batch_init(rows, 0, 1)
-        batch = self._batch
+        batch = self._batch = self._lib.llama_batch_init(rows, 0, 1)
         self._batch_tokens = np.ctypeslib.as_array(batch.token, shape=(rows,))
         self._batch_positions = np.ctypeslib.as_array(batch.pos, shape=(rows,))
         self._batch_outputs = np.ctypeslib.as_array(batch.logits, shape=(rows,))
@@ -159,6 +170,10 @@ class Context:
                 "use a larger --ctx-size or a shorter prompt",
             )
         past = len(self.tokens)
+        if self._unsettled:
+            self._remove_from(past)
+        # Ctrl-C can come between any two lines: then the next call takes back what `tokens` does not list.
+        self._unsettled = True
         self._batch_tokens[:count] = tokens
         self._batch_tokens[count:rows] = tokens[-1]
         self._batch_positions[:rows] = np.arange(past, past + rows, dtype=np.int32)
@@ -173,6 +188,7 @@ class Context:
         self.n_outputs = outputs
         if rows > count:
             self._remove_from(past + count)
+        self._unsettled = False
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Evaluates a prompt in batches; logits of its last token only. Ctrl-C stops it inside a batch.
@@ -186,9 +202,28 @@ class Context:
                 f"the prompt has {len(self.tokens) + len(tokens)} tokens and the context {self.n_ctx}",
                 "use a larger --ctx-size or a shorter prompt",
             )
-        with _Interruptible(self._lib, self.handle):
+        with HeldInterrupts() as held, self._abortable(held):
             for start in range(0, len(tokens), self.settings.n_batch):
+                if held.pending:
+                    break
                 self.decode(tokens[start : start + self.settings.n_batch], outputs=1)
+
+    @contextmanager
+    def _abortable(self, held: HeldInterrupts) -> Iterator[None]:
+        """While it is entered, Ctrl-C aborts the running graph (CPU and Metal; others stop after the batch)."""
+        if not held.watching:
+            yield
+            return
+
+        def should_abort(_user_data: Any) -> bool:
+            return held.pending
+
+        callback = self._lib.ggml_abort_callback(should_abort)
+        self._lib.llama_set_abort_callback(self.handle, callback, None)
+        try:
+            yield
+        finally:
+            self._lib.llama_set_abort_callback(self.handle, self._lib.ggml_abort_callback(0), None)
 
     def logits(self, rows: int = 1) -> Logits:
         """The logits of the last decode, shape (rows, n_vocab): a view, valid until the next decode."""
@@ -208,18 +243,24 @@ class Context:
         if n_past == 0:
             self.clear()
             return
-        self._remove_from(n_past)
+        self._unsettled = True
         del self.tokens[n_past:]
+        self._remove_from(n_past)
+        self._unsettled = False
 
     def clear(self) -> None:
         """Forgets everything."""
-        self._lib.llama_memory_clear(self._memory, False)
+        self._unsettled = True
         self.tokens.clear()
+        self._lib.llama_memory_clear(self._memory, False)
+        self._unsettled = False
 
     def close(self) -> None:
         """Frees the cache and its buffers. A second call does nothing."""
-        if self.handle:
+        if self._batch is not None:
             self._lib.llama_batch_free(self._batch)
+            self._batch = None
+        if self.handle:
             self._lib.llama_free(self.handle)
             self.handle = None
 
@@ -253,35 +294,19 @@ def top_two_gap(row: Logits, best: int) -> float:
     return value - second if math.isfinite(second) else math.inf
 
 
-class _Interruptible:
-    """While it is entered, Ctrl-C aborts the running graph (CPU and Metal; others stop after the batch)."""
-
-    def __init__(self, lib: Any, handle: Any) -> None:
-        self._lib, self._handle, self._stopped = lib, handle, False
-
-    def __enter__(self) -> None:
-        def should_abort(_user_data: Any) -> bool:
-            return self._stopped
-
-        # Only the main thread can handle signals; elsewhere the caller cancels between tokens.
-        self._watching = threading.current_thread() is threading.main_thread()
-        if self._watching:
-            self._callback = self._lib.ggml_abort_callback(should_abort)
-            self._lib.llama_set_abort_callback(self._handle, self._callback, None)
-            self._previous = signal.signal(signal.SIGINT, self._remember)
-
-    def _remember(self, _number: int, _frame: Any) -> None:
-        self._stopped = True
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self._watching:
-            return
-        signal.signal(signal.SIGINT, self._previous)
-        self._lib.llama_set_abort_callback(self._handle, self._lib.ggml_abort_callback(0), None)
-        if self._stopped:
-            raise KeyboardInterrupt
+def _creation_error(name: str, settings: ContextSettings, reason: str) -> EdgespecError:
+    said = reason or "no reason given"
+    if not reason or "alloc" in reason:
+        return NotEnoughMemoryError(
+            f"no context of {settings.n_ctx} tokens for {name}: {said}",
+            "use a smaller --ctx-size, or a smaller KV type such as --kv-type q8_0",
+        )
+    if "cache" in reason:
+        kind, attention = settings.type_v.name.lower(), settings.flash_attention
+        return UsageError(
+            f"{name} cannot run with --kv-type {kind} --flash-attn {attention}: {said}", "use --kv-type f16"
+        )
+    return EngineError(f"llama.cpp makes no context for {name}: {said}")
 
 
 def _decode_error(code: int, rows: int, n_ctx: int) -> EngineError | ContextOverflowError:

@@ -1,12 +1,14 @@
 """A model: weights and vocabulary, freed when it is closed."""
 
 import ctypes
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from edgespec.errors import EngineError, ModelFileError
+from edgespec.errors import EngineError, ModelFileError, NotEnoughMemoryError
+from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import device_handle, load_library, take_native_errors
 from edgespec.llama.placement import Placement
 
@@ -15,10 +17,11 @@ LoadProgress = Callable[[float], None]
 
 
 class Model:
-    """A loaded GGUF.
+    """A loaded GGUF. Ctrl-C ends the loading.
 
     Raises:
         ModelFileError: llama.cpp cannot load the file; the message carries its own words.
+        NotEnoughMemoryError: the machine or the device has no room for the weights.
     """
 
     def __init__(
@@ -27,15 +30,18 @@ class Model:
         self.path = path
         self.placement = placement or Placement()
         self._lib = load_library()
-        params, keep = self._params(progress)
+        self.handle: Any = None
         take_native_errors()
-        self.handle: Any = self._lib.llama_model_load_from_file(str(path).encode(), params)
+        try:
+            with HeldInterrupts() as held:
+                params, keep = self._params(progress, held)
+                self.handle = self._lib.llama_model_load_from_file(os.fsencode(path), params)
+        except KeyboardInterrupt:
+            self.close()
+            raise
         del keep
         if not self.handle:
-            reason = take_native_errors() or "no reason given"
-            raise ModelFileError(
-                f"llama.cpp cannot load {path.name}: {reason}", "check the file with `edgespec models show`"
-            )
+            raise _load_error(path.name, take_native_errors())
         self.vocab: Any = self._lib.llama_model_get_vocab(self.handle)
         self.n_vocab: int = self._lib.llama_vocab_n_tokens(self.vocab)
         self.n_ctx_train: int = self._lib.llama_model_n_ctx_train(self.handle)
@@ -45,7 +51,7 @@ class Model:
         self.n_params: int = self._lib.llama_model_n_params(self.handle)
         self._pieces: dict[int, bytes] = {}
 
-    def _params(self, progress: LoadProgress | None) -> tuple[Any, list[Any]]:
+    def _params(self, progress: LoadProgress | None, held: HeldInterrupts) -> tuple[Any, list[Any]]:
         """The parameter structure, and what must stay alive while it is used."""
         lib, keep = self._lib, list[Any]()
         params = lib.llama_model_default_params()
@@ -59,15 +65,15 @@ class Model:
             shares = (ctypes.c_float * lib.llama_max_devices())(*self.placement.tensor_split)
             params.tensor_split = shares
             keep.append(shares)
-        if progress is not None:
 
-            def report(share: float, _user_data: Any) -> bool:
+        def go_on(share: float, _user_data: Any) -> bool:
+            if progress is not None:
                 progress(share)
-                return True
+            return not held.pending
 
-            callback = lib.llama_progress_callback(report)
-            params.progress_callback = callback
-            keep.append(callback)
+        callback = lib.llama_progress_callback(go_on)
+        params.progress_callback = callback
+        keep.append(callback)
         return params, keep
 
     @property
@@ -110,7 +116,8 @@ class Model:
         Raises:
             EngineError: the vocabulary cannot encode the text.
         """
-        raw = text.encode()
+        # A lone surrogate stands for a byte of the command line that is no UTF-8.
+        raw = text.encode("utf-8", "replace")
         size = len(raw) + 16
         buffer = (self._lib.llama_token * size)()
         count = self._lib.llama_tokenize(self.vocab, raw, len(raw), buffer, size, add_special, parse_special)
@@ -159,3 +166,14 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _load_error(name: str, reason: str) -> ModelFileError | NotEnoughMemoryError:
+    said = reason or "no reason given"
+    if "allocat" in reason or "bad_alloc" in reason:
+        return NotEnoughMemoryError(
+            f"there is no room for {name}: {said}", "offload fewer --gpu-layers, or use a smaller model"
+        )
+    return ModelFileError(
+        f"llama.cpp cannot load {name}: {said}", "check the file with `edgespec models show`"
+    )

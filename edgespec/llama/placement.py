@@ -43,7 +43,7 @@ def parse_gpu_layers(text: str) -> GpuLayers:
         return "auto"
     if text == "all":
         return 1 << 16
-    if text.isdigit():
+    if text.isdecimal():
         return int(text)
     raise UsageError(f"--gpu-layers {text!r} is not a number of layers", "use auto, all, 0 or a whole number")
 

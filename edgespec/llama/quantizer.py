@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from edgespec.errors import EngineError
+from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import load_library, take_native_errors
 
 FTYPES = {"Q4_0": 2, "Q8_0": 7}
@@ -20,6 +21,7 @@ def requantize_file(source: Path, destination: Path, type_name: str, *, n_thread
 
     Raises:
         EngineError: llama.cpp refused; nothing is left behind.
+        KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
     lib = load_library()
     params = lib.llama_model_quantize_default_params()
@@ -33,7 +35,10 @@ def requantize_file(source: Path, destination: Path, type_name: str, *, n_thread
     unfinished = destination.with_name(f"{destination.name}.{os.getpid()}.part")
     take_native_errors()
     try:
-        code = lib.llama_model_quantize(str(source).encode(), str(unfinished).encode(), ctypes.byref(params))
+        with HeldInterrupts():
+            code = lib.llama_model_quantize(
+                os.fsencode(source), os.fsencode(unfinished), ctypes.byref(params)
+            )
         if code:
             raise EngineError(
                 f"llama.cpp could not requantize {source.name} to {type_name}: {take_native_errors() or code}"

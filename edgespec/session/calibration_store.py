@@ -3,14 +3,14 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from edgespec.decode.acceptance import Acceptance, RateTable
-from edgespec.decode.costs import PairCosts, curve_from
+from edgespec.decode.costs import CostCurve, PairCosts, curve_from
 from edgespec.llama.library import native_version
 from edgespec.paths import calibration_dir
 from edgespec.session.loading import Loaded
@@ -37,11 +37,10 @@ class CalibrationStore:
             costs = PairCosts(_curve(document["verify_s"]))
             if document["draft_s"]:
                 costs.draft = _curve(document["draft_s"])
-            tables = {name: RateTable(**_table(values)) for name, values in document["acceptance"].items()}
-            return costs, Acceptance(**tables)
+            return costs, _acceptance(document["acceptance"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as err:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
             log.info("measuring again: %s cannot be read (%s)", self._file, err)
             return None
 
@@ -71,9 +70,22 @@ def _describe(loaded: Loaded) -> str:
     return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {where.gpu_layers} {where.devices}"
 
 
-def _curve(points: dict[str, float]) -> Any:
-    return curve_from({int(rows): float(seconds) for rows, seconds in points.items()})
+def _curve(points: dict[str, float]) -> CostCurve:
+    curve = curve_from({int(rows): float(seconds) for rows, seconds in points.items()})
+    if not all(0.0 < seconds < math.inf for seconds in curve.points.values()) or 1 not in curve.points:
+        raise ValueError("costs that cannot be")
+    return curve
 
 
-def _table(values: dict[str, Any]) -> dict[str, Any]:
-    return {"priors": tuple(values["priors"]), "accepted": values["accepted"], "tested": values["tested"]}
+def _acceptance(tables: dict[str, dict[str, list[float]]]) -> Acceptance:
+    """The counts of a file on top of the priors of this version."""
+    acceptance = Acceptance()
+    for field in fields(acceptance):
+        table: RateTable = getattr(acceptance, field.name)
+        accepted = [float(count) for count in tables[field.name]["accepted"]]
+        tested = [float(count) for count in tables[field.name]["tested"]]
+        sizes = {len(accepted), len(tested), len(table.priors)}
+        if len(sizes) > 1 or not all(0.0 <= a <= t < math.inf for a, t in zip(accepted, tested, strict=True)):
+            raise ValueError(f"counts of {field.name} that cannot be")
+        table.accepted, table.tested = accepted, tested
+    return acceptance

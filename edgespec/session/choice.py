@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from edgespec.catalog.entries import Catalog, load_catalog
 from edgespec.catalog.resolve import find_on_disk, resolve_model
 from edgespec.catalog.sources import ProgressCallback
+from edgespec.errors import UsageError
 from edgespec.session.loading import ModelFile, open_file
 
 AUTO, NONE, NGRAM = "auto", "none", "ngram"
@@ -39,6 +40,7 @@ def choose_files(
 
     Raises:
         ModelMissingError: no such model, or it cannot be fetched now.
+        UsageError: two drafts of one name, which nothing could tell apart.
     """
     known = catalog or load_catalog()
     name = spec or known.default
@@ -53,7 +55,14 @@ def choose_files(
     files = [
         resolve_model(draft, known, offline=offline, progress=progress) for draft in dict.fromkeys(wanted)
     ]
+    _check_names([file.name for file in files])
     return PairFiles(open_file(target.name, target.path), [open_file(file.name, file.path) for file in files])
+
+
+def _check_names(drafts: list[str]) -> None:
+    for place, name in enumerate(drafts):
+        if name in drafts[:place]:
+            raise UsageError(f"two drafts are called {name!r}", "rename one of the files")
 
 
 def _drafts_on_disk(catalog: Catalog, target_name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -129,15 +130,14 @@ def _load(
     partner: tuple[Loaded, Compatibility] | None,
 ) -> Loaded:
     before = resident_bytes()
-    model = Model(file.path, placement)
-    try:
-        context = Context(model, settings.context(n_ctx, settings.n_threads or default_threads(), n_outputs))
+    with ExitStack() as undo:
+        model = undo.enter_context(Model(file.path, placement))
+        n_threads = settings.n_threads or default_threads()
+        context = undo.enter_context(Context(model, settings.context(n_ctx, n_threads, n_outputs)))
         warm_up(context)
-    except BaseException:
-        model.close()
-        raise
+        translator = _translator(model, file, partner)
+        undo.pop_all()
     log.info("%s: %s", file.name, placement.reason)
-    translator = _translator(model, file, partner)
     return Loaded(file, model, context, translator, max(0, resident_bytes() - before))
 
 

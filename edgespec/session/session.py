@@ -6,10 +6,9 @@ from types import TracebackType
 from typing import Self
 
 from edgespec.catalog.sources import ProgressCallback
-from edgespec.decode.chat_template import ChatMessage, render_chat
+from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
-from edgespec.errors import ContextOverflowError
 from edgespec.llama.sampler import Sampling
 from edgespec.session.calibration_store import CalibrationStore
 from edgespec.session.choice import AUTO, NGRAM, NONE, choose_files
@@ -64,21 +63,14 @@ class Session:
             generator.close()
 
     def tokenize(self, prompt: Prompt, *, raw: bool = False) -> list[int]:
-        """The prompt's tokens, chat template included."""
-        model = self.engine.target.model
+        """The prompt's tokens, chat template included.
+
+        Raises:
+            ContextOverflowError: they do not fit the context.
+            UsageError: there are none.
+        """
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
-        template = None if raw else model.chat_template
-        text = render_chat(template, messages, bos_text=model.bos_text, eos_text=model.eos_text)
-        # A template that writes the begin token itself must not get a second one.
-        has_bos = bool(model.bos_text) and text.startswith(model.bos_text)
-        tokens = model.tokenize(text, add_special=not has_bos)
-        n_ctx = self.engine.target.context.n_ctx
-        if len(tokens) >= n_ctx:
-            raise ContextOverflowError(
-                f"the prompt has {len(tokens)} tokens and the context {n_ctx}",
-                "use a larger --ctx-size or a shorter prompt",
-            )
-        return tokens
+        return tokenize_chat(self.engine.target.context, messages, raw=raw)
 
     def close(self) -> None:
         """Keeps what was learnt and frees the models."""

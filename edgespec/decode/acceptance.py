@@ -84,8 +84,8 @@ class Certainty:
     lasting: float = 0.5
 
     def add(self, lead: float) -> None:
-        """Moves both."""
-        share = min(lead, CERTAIN_LEAD) / CERTAIN_LEAD
+        """Moves both. A sampled token may lie below the best one: its lead is negative and counts as none."""
+        share = min(max(lead, 0.0), CERTAIN_LEAD) / CERTAIN_LEAD
         self.recent += _FAST_WEIGHT * (share - self.recent)
         self.lasting += _SLOW_WEIGHT * (share - self.lasting)
 

@@ -23,7 +23,10 @@ class CostCurve:
         self._rows = sorted(self.points)
 
     def cost(self, rows: int) -> float:
-        """Seconds of a decode of `rows` rows; beyond the last point with the slope from the first to the last."""
+        """Seconds of a decode of `rows` rows.
+
+        Beyond the last point with the slope from the first to the last; one point alone promises no gain.
+        """
         known = self._rows
         at = bisect_left(known, rows)
         if at < len(known) and known[at] == rows:
@@ -32,7 +35,9 @@ class CostCurve:
             return self.points[known[0]] * rows / known[0]
         if at == len(known):
             first, last = known[0], known[-1]
-            slope = (self.points[last] - self.points[first]) / (last - first) if last > first else 0.0
+            if first == last:
+                return self.points[last] * rows / last
+            slope = (self.points[last] - self.points[first]) / (last - first)
             return self.points[last] + max(slope, 0.0) * (rows - last)
         low, high = known[at - 1], known[at]
         share = (rows - low) / (high - low)

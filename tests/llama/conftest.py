@@ -1,0 +1,31 @@
+"""A tiny model that is loaded once, and Ctrl-C as a test can send it."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgespec.llama.context import Context
+from edgespec.llama.model import Model
+from tests.llama.engines import settings
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Iterator[Model]:
+    with Model(tiny_model) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def context(model: Model) -> Iterator[Context]:
+    with Context(model, settings()) as made:
+        yield made
+
+
+@pytest.fixture
+def default_ctrl_c() -> Iterator[None]:
+    """Python's own handler, even where the tests run in the background with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

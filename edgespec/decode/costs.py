@@ -4,9 +4,9 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_POINT_WEIGHT = 0.08
+_POINT_WEIGHT = 0.15
 """How fast one point of a curve follows what is observed."""
-_DRIFT_WEIGHT = 0.25
+_DRIFT_WEIGHT = 0.2
 """How fast the common factor follows: machines change their clock, and all costs move together."""
 _CLIP = (0.5, 2.0)
 """One observation counts for no more than this factor: a page fault is not a trend."""

@@ -65,7 +65,7 @@ class Generator:
                 stats.predicted_n += 1
                 ends = self._target.is_end(token) and not ignore_end
                 last = ends or stats.predicted_n >= limit
-                text = "" if ends else pieces.decode(self._target.token_bytes(token), last)
+                text = pieces.decode(b"" if ends else self._target.token_bytes(token), last)
                 if last:
                     stats.stopped = "eog" if ends else "length"
                 yield Token(token, text, source, round_s, len(batch))

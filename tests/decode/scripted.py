@@ -5,7 +5,7 @@ else it says `STRAY`. The draft guesses right where the script says so. What the
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 from edgespec.decode.acceptance import Acceptance
@@ -127,8 +127,8 @@ class ScriptedTarget:
         self.script, self.clock, self.cost, self.n_ctx = script, clock, cost, n_ctx
         self.pieces = pieces or {}
         self.cache: list[int] = []
-        self.batches: list[tuple[int, int]] = []
-        """Rows and batch size of every evaluation."""
+        self.passes: list[tuple[list[int], int]] = []
+        """Tokens and batch size of every evaluation."""
         self.closed = False
         self._rows = 1
 
@@ -147,7 +147,7 @@ class ScriptedTarget:
             raise ContextOverflowError("the script's context is full")
         self.cache.extend(tokens)
         self._rows = len(tokens)
-        self.batches.append((len(tokens), batch))
+        self.passes.append((list(tokens), batch))
         self.clock.spend(self.cost(max(len(tokens), batch)))
 
     def pick(self, row: int) -> int:
@@ -261,9 +261,6 @@ class Machine:
             generator.generate(script.prompt, max_tokens or len(script.tokens), ignore_end=ignore_end)
         )
         return Performance(tokens, generator.stats, target, draft, self.verify[1])
-
-    def with_mode(self, mode: Mode) -> "Machine":
-        return replace(self, mode=mode, clock=FakeClock(), acceptance=Acceptance())
 
     def _timed(self, points: Mapping[int, float]) -> Cost:
         curve = curve_from(points)

@@ -76,12 +76,16 @@ def make_engine_settings(values: dict[str, Any]) -> "EngineSettings":
     from edgespec.session.settings import DraftType, EngineSettings
 
     split = _parse_split(values.pop("tensor_split"))
+    draft_devices = values.pop("draft_device")
     return EngineSettings(
         n_ctx=values.pop("ctx_size") or 0,
         n_threads=values.pop("threads") or 0,
         placement=PlacementRequest(parse_gpu_layers(values.pop("gpu_layers")), values.pop("device"), split),
         draft_placement=PlacementRequest(
-            parse_gpu_layers(values.pop("draft_gpu_layers")), values.pop("draft_device"), split
+            # The shares are those of the target's devices; a draft on devices of its own has others.
+            parse_gpu_layers(values.pop("draft_gpu_layers")),
+            draft_devices,
+            () if draft_devices else split,
         ),
         kv_type=KvType.parse(values.pop("kv_type")),
         flash_attention=values.pop("flash_attn"),

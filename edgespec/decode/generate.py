@@ -100,9 +100,8 @@ class Generator:
         proposal = self._propose(plan, match, remaining, started)
         tokens = self._verify(proposal)
         self._learn(match, tokens)
-        if plan.kind is Kind.MODEL:
-            seconds = self._clock() - started - proposal.advance_s
-            self._policy.observe_model_round(done, len(tokens), seconds)
+        if plan.kind is not Kind.PLAIN:
+            self._policy.observe_round(len(tokens), self._clock() - started - proposal.advance_s)
         self._index.extend(tokens)
         drafted = min(len(tokens), len(proposal.tokens))
         agreed = sum(a == b for a, b in zip(tokens, proposal.tokens, strict=False))

@@ -25,11 +25,13 @@ HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
 HORIZON_TRUST = 0.35
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
-LOSS_BUDGET = 0.01
-"""Share of an answer's time that model drafting may have lost before it is switched off for a while."""
+STAKE_STEPS = 1.5
+"""Plain steps that an answer may lose to drafts before any of them has won."""
+STAKE_SHARE = 0.02
+"""Share of an answer's time that it may lose besides."""
 GUESS_WEIGHT = 2.0
 """Expected misses of the model draft after which an answer's own record counts as much as the tables."""
-MATCH_WEIGHT = 2.0
+MATCH_WEIGHT = 3.0
 """The same for n-gram matches."""
 _CONFIDENT, _DOUBTFUL = 0.97, 0.5
 
@@ -62,13 +64,18 @@ class Plan:
 
 @dataclass(slots=True)
 class Ledger:
-    """What model drafting has gained or lost in this answer, in seconds against plain steps."""
+    """What drafting has won or lost in this answer, in seconds against plain steps.
+
+    It bounds the loss: a round may stake no more than what was won so far, a little at the start, and a small
+    share of the time. Wins allow longer drafts, losses shorter ones, until they are forbidden for a while.
+    """
 
     elapsed_s: float = 0.0
-    balance_s: float = 0.0
-    off_until: int = 0
-    """Model drafting rests until that many tokens are out."""
-    rest_tokens: int = 16
+    won_s: float = 0.0
+
+    def stake_s(self, step_s: float) -> float:
+        """The most that the next round may lose."""
+        return STAKE_STEPS * step_s + STAKE_SHARE * self.elapsed_s + self.won_s
 
 
 @dataclass(slots=True)
@@ -151,17 +158,12 @@ class Policy:
         ]
         return max(range(len(values)), key=values.__getitem__)
 
-    def observe_model_round(self, done: int, tokens: int, seconds: float) -> None:
-        """Books what a model round brought; after too much loss the model rests, each time twice as long.
+    def observe_round(self, tokens: int, seconds: float) -> None:
+        """Books what a round with a draft brought.
 
         A catch-up paid in advance is not in `seconds`: it was weighed when it was decided.
         """
-        ledger = self.ledger
-        ledger.balance_s += tokens * self.costs.step_s - seconds
-        if ledger.balance_s < -max(LOSS_BUDGET * ledger.elapsed_s, 1.0 * self.costs.step_s):
-            ledger.off_until = done + ledger.rest_tokens
-            ledger.rest_tokens *= 2
-            ledger.balance_s = 0.0
+        self.ledger.won_s += tokens * self.costs.step_s - seconds
 
     def count_guess(self, lead: float, accepted: bool) -> None:
         """Books a tested model draft token, for this answer and for the ones to come."""
@@ -191,17 +193,19 @@ class Policy:
 
     def _plan_match(self, match: NgramMatch, most: int) -> Plan:
         reach, tokens, best = 1.0, 1.0, Plan(Kind.NGRAM, 0, 0.0)
+        stake_s = self.ledger.stake_s(self.costs.step_s)
         for count in range(1, most + 1):
             reach *= self.matches.adjust(self.acceptance.of_match(match.length + count - 1, match.agreed))
             tokens += reach
-            rate = tokens / (self.costs.verify_s(count + 1) + self.costs.round_s)
-            if rate > best.rate:
+            verify_s = self.costs.verify_s(count + 1)
+            rate = tokens / (verify_s + self.costs.round_s)
+            if rate > best.rate and verify_s - self.costs.step_s <= stake_s:
                 best = Plan(Kind.NGRAM, count, rate)
         return best
 
     def _plan_model(self, missing: int, done: int, remaining: int) -> Plan:
         never = Plan(Kind.MODEL, 0, 0.0)
-        if self.costs.draft is None or done < self.ledger.off_until:
+        if self.costs.draft is None or self.ledger.stake_s(self.costs.step_s) <= 0.0:
             return never
         if self.mode is Mode.AUTO and done < WARM_UP_TOKENS:
             return never

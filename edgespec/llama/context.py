@@ -163,7 +163,9 @@ class Context:
         count = len(tokens)
         if not 0 < outputs <= min(count, self.settings.n_outputs_max) or count > self.settings.n_batch:
             # llama.cpp would end the whole process.
-            raise EngineError(f"{count} rows with {outputs} outputs are no batch", "please report this defect")
+            raise EngineError(
+                f"{count} rows with {outputs} outputs are no batch", "please report this defect"
+            )
         rows = count
         if count < pad_to <= self.room:
             rows = pad_to

@@ -62,12 +62,20 @@ def place_model(
     devices, less a reserve.
 
     Raises:
-        UsageError: a device was named that this build of llama.cpp does not have.
+        UsageError: a device was named that this build of llama.cpp does not have, or more shares than devices.
     """
     _check_devices(request, available)
     accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
     if request.devices:
         accelerators = [d for d in accelerators if d.name.lower() in {n.lower() for n in request.devices}]
+    where = ", ".join(device.name for device in accelerators)
+    shares = len(request.tensor_split)
+    if accelerators and shares > len(accelerators):
+        count = len(accelerators)
+        raise UsageError(
+            f"--tensor-split names {shares} shares and there are {count} devices: {where}",
+            "give one share for each device",
+        )
     names = tuple(device.name for device in accelerators) if request.devices else ()
     layers = block_count + 1
     if request.gpu_layers != "auto":
@@ -82,7 +90,6 @@ def place_model(
     free = sum(max(0, d.memory_free_bytes - DEVICE_RESERVE_BYTES) for d in accelerators)
     per_layer = max(1, (weights_bytes + kv_bytes) // layers)
     fitting = max(0, min(layers, free // per_layer))
-    where = ", ".join(device.name for device in accelerators)
     return Placement(fitting, names, request.tensor_split, f"{fitting} of {layers} layers fit on {where}")
 
 

@@ -47,7 +47,7 @@ def command(settings: Settings, /, target: str | None, prompt: str, system: str,
         if as_json:
             _print_json(session, answer)
         elif show_stats:
-            click.echo(describe(session.stats), err=True)
+            click.echo("\n".join([describe(session.stats), *session.engine.placements()]), err=True)
 
 
 def _read_prompt(prompt: str) -> str:

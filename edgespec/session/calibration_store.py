@@ -1,5 +1,6 @@
 """Keeps what was measured and learnt of a pair: one small file per pair, machine, thread count and placement."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -59,7 +60,8 @@ class CalibrationStore:
             unfinished.replace(self._file)
         except OSError as err:
             log.info("the calibration is not kept: %s", err)
-            unfinished.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
 
 
 def _describe(loaded: Loaded) -> str:

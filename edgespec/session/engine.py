@@ -1,6 +1,5 @@
 """A target with its drafts, loaded, calibrated, and ready to generate in any mode."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -105,9 +104,14 @@ class Engine:
             mode = Mode.OFF
         return Generator(target, draft, Policy(state.costs, state.acceptance, mode))
 
-    def memory_by_draft(self) -> Mapping[str, int]:
-        """Resident memory that each draft added."""
-        return {name: draft.memory_bytes for name, draft in self.drafts.items()}
+    def placements(self) -> list[str]:
+        """Where each model's layers went, a clause per model that is not wholly on the CPU."""
+        loaded = [self.target, *self.drafts.values()]
+        return [
+            f"{one.file.name}: {one.model.placement.reason}"
+            for one in loaded
+            if one.model.placement.gpu_layers
+        ]
 
     def close(self) -> None:
         """Frees everything. A second call does nothing."""

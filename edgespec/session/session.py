@@ -74,8 +74,10 @@ class Session:
 
     def close(self) -> None:
         """Keeps what was learnt and frees the models."""
-        self._store.save(self.state.costs, self.state.acceptance)
-        self.engine.close()
+        try:
+            self._store.save(self.state.costs, self.state.acceptance)
+        finally:
+            self.engine.close()
 
     def __enter__(self) -> Self:
         return self

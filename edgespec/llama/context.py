@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from edgespec.errors import (
     NotEnoughMemoryError,
     UsageError,
 )
+from edgespec.lifetime import Closes
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import load_library, take_native_errors
 from edgespec.llama.model import Model
@@ -76,7 +76,7 @@ class ContextSettings:
     flash_attention: FlashAttention = "auto"
 
 
-class Context:
+class Context(Closes):
     """One sequence of tokens in a model's KV cache.
 
     `tokens` is what the cache holds, in order: position i holds `tokens[i]`; `n_outputs` is how many rows of logits
@@ -275,14 +275,6 @@ class Context:
                 f"{self.model.path.name} cannot take tokens back from its memory",
                 "run it with --draft none: speculation needs a model that can",
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def greedy_rows(logits: Logits) -> list[int]:

@@ -4,10 +4,10 @@ import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from edgespec.errors import EngineError, ModelFileError, NotEnoughMemoryError
+from edgespec.lifetime import Closes
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import device_handle, load_library, take_native_errors
 from edgespec.llama.placement import Placement
@@ -16,7 +16,7 @@ LoadProgress = Callable[[float], None]
 """Called with the share loaded, 0 to 1."""
 
 
-class Model:
+class Model(Closes):
     """A loaded GGUF. Ctrl-C ends the loading.
 
     Raises:
@@ -158,14 +158,6 @@ class Model:
 
     def _token_text(self, token: int) -> str:
         return "" if token < 0 else self.token_bytes(token, special=True).decode("utf-8", "replace")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _load_error(name: str, reason: str) -> ModelFileError | NotEnoughMemoryError:

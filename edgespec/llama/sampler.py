@@ -4,10 +4,10 @@ import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from edgespec.errors import UsageError
+from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
 from edgespec.llama.library import load_library
 
@@ -64,7 +64,7 @@ class Sampling:
         return self.temperature == 0.0 and not self.penalizes
 
 
-class Sampler:
+class Sampler(Closes):
     """A llama.cpp sampler chain, stepped once per emitted token (llama.cpp common/sampling.cpp's order)."""
 
     def __init__(self, settings: Sampling, n_vocab: int) -> None:
@@ -114,11 +114,3 @@ class Sampler:
         if self.handle:
             self._lib.llama_sampler_free(self.handle)
             self.handle = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -1,8 +1,6 @@
 """A target with its drafts, loaded, calibrated, and ready to generate in any mode."""
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.calibrate import calibrate_pair
@@ -11,6 +9,7 @@ from edgespec.decode.draft import LlamaDraft
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode, Policy
+from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.session.loading import (
     Loaded,
@@ -35,7 +34,7 @@ class PairState:
     acceptance: Acceptance
 
 
-class Engine:
+class Engine(Closes):
     """Owns the models. Generators made from it share its contexts: one at a time.
 
     Args:
@@ -118,11 +117,3 @@ class Engine:
         for draft in self.drafts.values():
             draft.close()
         self.target.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from edgespec.catalog.sources import ProgressCallback
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
+from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.session.calibration_store import CalibrationStore
 from edgespec.session.choice import AUTO, NGRAM, NONE, choose_files
@@ -20,7 +19,7 @@ from edgespec.session.settings import EngineSettings
 Prompt = str | Sequence[ChatMessage]
 
 
-class Session:
+class Session(Closes):
     """A loaded pair. Answers one prompt at a time; what was learnt is kept when it closes."""
 
     def __init__(self, engine: Engine, draft: str, note: Note = lambda _text: None) -> None:
@@ -78,14 +77,6 @@ class Session:
             self._store.save(self.state.costs, self.state.acceptance)
         finally:
             self.engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_pair(

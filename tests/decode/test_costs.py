@@ -10,9 +10,7 @@ curves = st.dictionaries(st.integers(1, 16), st.floats(1e-4, 10.0), min_size=2)
 
 
 def pair(verify: dict[int, float] | None = None, draft: dict[int, float] | None = None) -> PairCosts:
-    return PairCosts(
-        curve_from(verify or {1: 1.0, 2: 1.5, 4: 2.0}), curve_from(draft or {1: 0.2, 8: 0.9})
-    )
+    return PairCosts(curve_from(verify or {1: 1.0, 2: 1.5, 4: 2.0}), curve_from(draft or {1: 0.2, 8: 0.9}))
 
 
 def test_between_two_points_lies_a_straight_line():

@@ -121,7 +121,9 @@ def test_a_full_context_ends_the_answer_and_nothing_overflows(machine: Machine, 
 
 
 @given(machines, scripts(), st.data())
-def test_an_end_token_ends_the_answer_wherever_it_comes(machine: Machine, script: Script, data: st.DataObject):
+def test_an_end_token_ends_the_answer_wherever_it_comes(
+    machine: Machine, script: Script, data: st.DataObject
+):
     end = data.draw(st.sampled_from(script.tokens))
     done = replace(machine).play(replace(script, ends=frozenset({end})))
     assert done.ids == list(script.tokens[: script.tokens.index(end) + 1])
@@ -148,14 +150,19 @@ def test_a_draft_that_is_always_right_brings_whole_batches():
 
 
 def test_only_tokens_up_to_the_first_rejected_one_count_as_tested():
-    """The target is shown eight tokens, of which the third is wrong: the other five were never put to the test."""
+    """The third of eight is wrong: the other five were never put to the test."""
     held = [True, True, True, False, *[True] * 16]
-    done = eager().play(script_of(fresh_tokens(20), held=held))
-    first_draft = done.target.passes[0][0][1:]
-    assert len(first_draft) > 3
-    assert first_draft[2] == done.ids[3] + WRONG
-    assert done.stats.tested_at[:4] == [4, 4, 4, 3]
-    assert done.stats.accepted_at[:3] == [4, 4, 3]
+    generator, target, _ = eager().generator(script_of(fresh_tokens(20), held=held))
+    stream = generator.generate(PROMPT, 20)
+    brought = [next(stream).id for _ in range(4)]
+    assert brought == [1, 2, 3, 4]
+    assert len(target.passes) == 1
+    drafted = target.passes[0][0][1:]
+    assert (len(drafted), drafted[:3]) == (8, [2, 3, 4 + WRONG])
+    stats = generator.stats
+    assert (stats.draft_n, stats.draft_n_accepted) == (3, 2)
+    assert (stats.tested_at, stats.accepted_at) == ([1, 1, 1], [1, 1, 0])
+    assert stats.by_source == {Source.MODEL: (3, 2)}
 
 
 def test_a_rejected_token_is_replaced_in_the_same_pass():

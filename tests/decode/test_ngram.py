@@ -20,9 +20,7 @@ def search_slowly(tokens: list[int]) -> NgramMatch | None:
     places = []
     for place in range(MIN_MATCH, len(tokens)):
         length = 0
-        while (
-            length < MAX_MATCH and place - length > 0 and tokens[place - 1 - length] == tokens[-1 - length]
-        ):
+        while length < MAX_MATCH and place - length > 0 and tokens[place - 1 - length] == tokens[-1 - length]:
             length += 1
         if length >= MIN_MATCH:
             places.append((length, place))

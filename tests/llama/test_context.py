@@ -228,7 +228,7 @@ def test_every_return_code_is_an_error_and_the_cache_is_as_before(
         patch.setattr(lib, "llama_decode", evaluate_and_fail)
         context.decode([20, 21, 22], outputs=3)
     assert type(caught.value) is kind
-    assert caught.value.message == message  # type: ignore[attr-defined]
+    assert caught.value.message == message
     assert context.tokens == tokens[:6]
     assert rows_in_memory(context) == 6
     context.decode(tokens[6:9], outputs=3)
@@ -440,7 +440,7 @@ def test_the_error_of_a_context_that_cannot_be_made_follows_llama_cpps_words(
     monkeypatch.setattr(edgespec.llama.context, "take_native_errors", lambda: words.pop(0))
     with pytest.raises(kind, match=f"tiny.gguf: {said}") as caught:
         Context(model, settings())
-    assert caught.value.exit_code == code  # type: ignore[attr-defined]
+    assert caught.value.exit_code == code
 
 
 def test_a_draft_context_keeps_one_row_of_logits(model: Model):

@@ -1,0 +1,37 @@
+"""edgespec in a process of its own, for what needs real signals and real streams."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+needs_signals = pytest.mark.skipif(
+    sys.platform == "win32", reason="a test cannot send Ctrl-C to one process there"
+)
+
+
+def start(*arguments: str | Path, **streams: int) -> subprocess.Popen[bytes]:
+    """Starts `edgespec ARGUMENTS` in the home of this test, with nothing on stdin."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgespec", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=streams.get("stdout", subprocess.PIPE),
+        stderr=streams.get("stderr", subprocess.PIPE),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        # Tests that run in the background may hand down an ignored signal.
+        preexec_fn=_default_ctrl_c if sys.platform != "win32" else None,
+    )
+
+
+def _default_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def interrupt(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    """Sends Ctrl-C; the exit code and what was still to read of stdout and stderr."""
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, (out or b"").decode(), (err or b"").decode()

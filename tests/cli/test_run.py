@@ -1,0 +1,499 @@
+"""`edgespec run`: the answer and nothing else on stdout, one line for every error, and Ctrl-C."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgespec.llama import context as context_module
+from edgespec.llama.library import load_library
+from edgespec.llama.model import Model
+from edgespec.llama.sampler import Sampling
+from edgespec.session import open_pair
+from edgespec.session.session import Prompt
+from tests.catalog.gguf_files import write_gguf
+from tests.cli.processes import interrupt, needs_signals, start
+from tests.session.eager import draft_eagerly
+from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
+
+RunCli = Callable[..., Any]
+JSON_KEYS = [
+    "schema",
+    "text",
+    "prompt_n",
+    "predicted_n",
+    "tok_per_s",
+    "estimated_speedup",
+    "draft_n",
+    "draft_n_accepted",
+    "acceptance",
+    "mean_accepted_len",
+    "ttft_s",
+    "prompt_tok_per_s",
+    "stopped",
+    "speculation",
+]
+
+
+def library_answer(
+    path: Path | str, prompt: Prompt, count: int, *, raw: bool = False, **sampling: Any
+) -> str:
+    """What the Python API says to the same prompt."""
+    with open_pair(path, "none") as session:
+        stream = session.stream(prompt, max_tokens=count, sampling=Sampling(**sampling), raw=raw)
+        return "".join(token.text for token in stream)
+
+
+@pytest.fixture
+def readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens of random weights become letters and spaces, so that outputs can be compared as they are."""
+    real = Model.token_bytes
+
+    def letters(model: Model, token: int, *, special: bool = False) -> bytes:
+        return real(model, token, special=special) if special else b"abcdefgh "[token % 9 :][:1]
+
+    monkeypatch.setattr(Model, "token_bytes", letters)
+
+
+# The answer
+
+
+def test_stdout_is_the_answer_and_a_newline(run_cli: RunCli, readable: None, tiny_model: Path):
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "40")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == library_answer(tiny_model, "the cat", 40) + "\n"
+    assert len(result.out) == 41
+
+
+@pytest.mark.parametrize("draft", ["none", "ngram", "tiny-draft"])
+def test_the_answer_is_the_same_whatever_drafts(
+    run_cli: RunCli,
+    readable: None,
+    tiny_model: Path,
+    tiny_draft: Path,
+    draft: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    draft_eagerly(monkeypatch)
+    named = tiny_draft if draft == "tiny-draft" else draft
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "40", "--draft", named, "--json")
+    document = json.loads(result.out)
+    assert document["text"] == library_answer(tiny_model, "the cat", 40)
+    if draft == "tiny-draft":
+        assert document["draft_n"] > 10
+        assert document["speculation"].startswith("speculation on: ")
+
+
+@pytest.mark.model
+def test_the_embedded_model_answers_without_being_named(run_cli: RunCli, home_with_smollm2: Path):
+    result = run_cli("run", "-p", "Name one colour.", "-n", "24", "--draft", "none")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == library_answer("smollm2-135m", "Name one colour.", 24) + "\n"
+    assert any(character.isalpha() for character in result.out)
+
+
+def test_what_is_piped_in_comes_before_the_prompt(run_cli: RunCli, readable: None, tiny_model: Path):
+    result = run_cli("run", tiny_model, "-p", "in short", "-n", "9", stdin="\nthe long text\n\n")
+    assert result.out == library_answer(tiny_model, "the long text\n\nin short", 9) + "\n"
+
+
+def test_what_is_piped_in_is_a_prompt_by_itself(run_cli: RunCli, readable: None, tiny_model: Path):
+    result = run_cli("run", tiny_model, "-n", "9", stdin="the long text\n")
+    assert result.out == library_answer(tiny_model, "the long text", 9) + "\n"
+
+
+def test_bytes_that_are_no_text_can_be_piped_in(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[str] = []
+    tokenize = Model.tokenize
+
+    def listen(model: Model, text: str, **options: bool) -> list[int]:
+        seen.append(text)
+        return tokenize(model, text, **options)
+
+    monkeypatch.setattr(Model, "tokenize", listen)
+    # The bytes of a UTF-16 file, as a Windows shell may send them.
+    result = run_cli_with_bytes(run_cli, monkeypatch, b"\xff\xfea\x00b\x00", tiny_model)
+    assert (result.code, result.err) == (0, "")
+    assert "\ufffd\ufffda\0b" in seen[0]
+
+
+def run_cli_with_bytes(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, data: bytes, model: Path) -> Any:
+    import io
+
+    from edgespec.cli import run
+
+    def read() -> str:
+        stream = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
+        monkeypatch.setattr(sys, "stdin", stream)
+        return real()
+
+    real = run._read_stdin
+    monkeypatch.setattr(run, "_read_stdin", read)
+    return run_cli("run", model, "-n", "3", stdin="x")
+
+
+def test_a_system_prompt_is_a_turn_of_its_own(run_cli: RunCli, readable: None, tiny_model: Path):
+    from edgespec.decode.chat_template import ChatMessage
+
+    result = run_cli("run", tiny_model, "--system", "be brief", "-p", "hi", "-n", "9")
+    turns = [ChatMessage("system", "be brief"), ChatMessage("user", "hi")]
+    assert result.out == library_answer(tiny_model, turns, 9) + "\n"
+    assert result.out != library_answer(tiny_model, "hi", 9) + "\n"
+
+
+def test_raw_sends_the_text_without_the_template(run_cli: RunCli, readable: None, tiny_model: Path):
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "20", "--raw")
+    assert result.out == library_answer(tiny_model, "the cat", 20, raw=True) + "\n"
+    assert result.out != library_answer(tiny_model, "the cat", 20) + "\n"
+
+
+def test_sampling_flags_reach_the_sampler(run_cli: RunCli, readable: None, tiny_model: Path):
+    flags = ["--temperature", "0.9", "--top-k", "7", "--top-p", "0.8", "--min-p", "0.1", "--seed", "5"]
+    flags += ["--repeat-penalty", "1.2", "--presence-penalty", "0.1", "--frequency-penalty", "0.2"]
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "40", *flags)
+    expected = library_answer(
+        tiny_model,
+        "the cat",
+        40,
+        temperature=0.9,
+        top_k=7,
+        top_p=0.8,
+        min_p=0.1,
+        seed=5,
+        repeat_penalty=1.2,
+        presence_penalty=0.1,
+        frequency_penalty=0.2,
+    )
+    assert result.out == expected + "\n"
+    assert expected != library_answer(tiny_model, "the cat", 40)
+
+
+# Figures
+
+
+def test_stats_are_on_stderr_and_leave_stdout_as_it_is(run_cli: RunCli, readable: None, tiny_model: Path):
+    plain = run_cli("run", tiny_model, "-p", "the cat", "-n", "12", "--draft", "none")
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "12", "--draft", "none", "--stats")
+    assert result.out == plain.out
+    lines = result.err.splitlines()
+    assert lines[0].startswith("12 tokens \u00b7 ")
+    assert "tok/s \u00b7 TTFT " in lines[0]
+    assert "accepted" not in lines[0]
+    assert lines[1] == "speculation off: as asked"
+    assert lines[2:] == ["tiny: all layers on the CPU"]
+
+
+def test_stats_of_a_drafted_answer_name_acceptance(
+    run_cli: RunCli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    draft_eagerly(monkeypatch)
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "40", "--draft", tiny_draft, "--stats")
+    assert "% accepted (" in result.err
+    assert "mean length " in result.err
+    assert "speculation on: " in result.err
+
+
+def test_json_is_one_document_with_the_promised_keys(run_cli: RunCli, tiny_model: Path):
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "12", "--draft", "none", "--json")
+    assert (result.code, result.err) == (0, "")
+    document = json.loads(result.out)
+    assert list(document) == JSON_KEYS
+    assert document["schema"] == "edgespec.run/1"
+    assert document["text"] == library_answer(tiny_model, "the cat", 12)
+    assert (document["predicted_n"], document["draft_n"], document["acceptance"]) == (12, 0, None)
+    assert document["tok_per_s"] > 0
+    assert document["stopped"] == "length"
+
+
+# What a model may not do to a terminal
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (b"\x1b[31m", "\\x1b[31m"),
+        (b"\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\u009b2J".encode(), "\\x9b2J"),
+        ("\u202egpj.exe".encode(), "\\u202egpj.exe"),
+        (b"\r\x7f\x08", "\\x0d\\x7f\\x08"),
+        (b"\ttwo\nlines", "\ttwo\nlines"),
+    ],
+)
+def test_control_characters_of_a_model_never_reach_stdout(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, shown: str
+):
+    real = Model.token_bytes
+    monkeypatch.setattr(
+        Model,
+        "token_bytes",
+        lambda model, token, *, special=False: real(model, token, special=True) if special else said,
+    )
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "3")
+    assert result.out == shown * 3 + "\n"
+    as_json = run_cli("run", tiny_model, "-p", "the cat", "-n", "3", "--json").out
+    assert json.loads(as_json)["text"] == said.decode() * 3
+    assert all(character == "\n" or " " <= character <= "~" for character in as_json)
+
+
+def test_an_escape_sequence_in_single_bytes_is_as_harmless(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real, said = Model.token_bytes, iter(b"\x1b[2J\xc2\x9b31m\xe2\x80\xae")
+    monkeypatch.setattr(
+        Model,
+        "token_bytes",
+        lambda model, token, *, special=False: (
+            real(model, token, special=True) if special else bytes([next(said)])
+        ),
+    )
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "12")
+    assert result.out == "\\x1b[2J\\x9b31m\\u202e\n"
+
+
+def test_random_bytes_of_a_model_are_all_made_visible(run_cli: RunCli, tiny_model: Path):
+    flags = ["--temperature", "5", "--top-k", "0", "--top-p", "1", "--min-p", "0"]
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "400", *flags)
+    assert "\\x1b" in result.out
+    controls = {character for character in result.out if ord(character) < 32 or 127 <= ord(character) < 160}
+    assert controls <= {"\n", "\t"}
+
+
+# Errors
+
+
+@pytest.fixture
+def files(tiny_model: Path, tmp_path: Path) -> dict[str, Path]:
+    """Files with something wrong, by name."""
+    made = {name: tmp_path / f"{name}.gguf" for name in ("picture", "empty", "cut")}
+    made["picture"].write_bytes(b"GIF89a" * 10)
+    made["empty"].write_bytes(b"")
+    made["cut"].write_bytes(tiny_model.read_bytes()[:-1000])
+    made["mamba"] = write_gguf(tmp_path / "mamba.gguf", architecture="mamba")
+    made["zebra"] = write_gguf(tmp_path / "zebra.gguf", architecture="zebra")
+    return made
+
+
+AGAIN = "Download the file again; `edgespec models pull NAME` checks size and hash."
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "code", "line"),
+    [
+        ("tiny", [], 2, "there is no prompt. Give one with -p, or pipe one in"),
+        (
+            "smolm2-135m",
+            ["-p", "x"],
+            3,
+            "There is no model 'smolm2-135m' in the catalogue and no file of that name. Did you mean "
+            "smollm2-135m? `edgespec models` lists all names; a path or owner/repo:file.gguf works too.",
+        ),
+        (
+            "picture",
+            ["-p", "x"],
+            3,
+            "{picture} is no GGUF file: it starts with b'GIF8' instead of b'GGUF'. Name a .gguf file.",
+        ),
+        ("empty", ["-p", "x"], 3, "{empty} is no GGUF file: it has 0 bytes. " + AGAIN),
+        (
+            "cut",
+            ["-p", "x"],
+            3,
+            "{cut} is truncated: 1000 bytes are missing at its end ({cut_size} of {size}). " + AGAIN,
+        ),
+        (
+            "zebra",
+            ["-p", "x"],
+            3,
+            "llama.cpp cannot load zebra.gguf: llama_model_load: error loading model: unknown model "
+            "architecture: 'zebra'; llama_model_load_from_file_impl: failed to load model. Check the file "
+            "with `edgespec models show`",
+        ),
+        (
+            "tiny",
+            ["-p", "x", "--draft", "{mamba}"],
+            3,
+            "mamba cannot draft for tiny: the draft is 'mamba', whose recurrent state cannot be rolled back "
+            "after a wrong draft. `edgespec pair tiny` lists drafts that can",
+        ),
+        (
+            "tiny",
+            ["-p", "x", "--temperature", "-1"],
+            2,
+            "--temperature -1.0 is out of range. Use 0 (greedy) to 10",
+        ),
+        (
+            "tiny",
+            ["-p", "x", "--temperature", "hot"],
+            2,
+            "Invalid value for '--temperature': 'hot' is not a valid float. Try 'edgespec run --help'",
+        ),
+        ("tiny", ["-p", "x", "--top-p", "0"], 2, "--top-p 0.0 is out of range. Use above 0, at most 1"),
+        (
+            "tiny",
+            ["-p", "x", "--gpu-layers", "some"],
+            2,
+            "--gpu-layers 'some' is not a number of layers. Use auto, all, 0 or a whole number",
+        ),
+        (
+            "tiny",
+            ["-p", "x", "--tensor-split", "3,nan"],
+            2,
+            "--tensor-split '3,nan' is not a list of shares. Use numbers such as 3,1",
+        ),
+        (
+            "tiny",
+            ["-p", "x", "--kv-type", "q3_k"],
+            2,
+            "'q3_k' is not a KV cache type. Choose one of f32, f16, q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, bf16",
+        ),
+        (
+            "tiny",
+            ["-p", "x", "--kv-type", "q8_0"],
+            2,
+            "tiny.gguf cannot run with --kv-type q8_0 --flash-attn auto: llama_init_from_model: K cache type "
+            "q8_0 with block size 32 does not divide n_embd_head_k=16. Use --kv-type f16",
+        ),
+        (
+            "tiny",
+            ["-p", "x" * 600, "--raw"],
+            2,
+            "the prompt has 601 tokens and the context 512. Use a larger --ctx-size or a shorter prompt",
+        ),
+        (
+            "tiny",
+            ["-p", "x", "-c", "10"],
+            2,
+            "Invalid value for '-c' / '--ctx-size': 10 is not in the range x>=64. Try 'edgespec run --help'",
+        ),
+    ],
+)
+def test_an_error_is_one_line_with_the_way_out(
+    run_cli: RunCli,
+    files: dict[str, Path],
+    tiny_model: Path,
+    target: str,
+    arguments: list[str],
+    code: int,
+    line: str,
+):
+    named: dict[str, Any] = {**files, "tiny": tiny_model}
+    sizes = {"size": tiny_model.stat().st_size, "cut_size": tiny_model.stat().st_size - 1000}
+    result = run_cli("run", named.get(target, target), *[text.format(**named) for text in arguments])
+    assert (result.code, result.out) == (code, "")
+    assert result.err == "edgespec: " + line.format(**named, **sizes) + "\n"
+
+
+def test_an_unknown_device_names_the_known_ones(run_cli: RunCli, tiny_model: Path, tiny_draft: Path):
+    from edgespec.llama.library import list_devices
+
+    known = ", ".join(device.name for device in list_devices())
+    line = f"edgespec: there is no device 'CUDA9'. This build of llama.cpp has: {known}\n"
+    assert run_cli("run", tiny_model, "-p", "x", "--device", "CUDA9").err == line
+    result = run_cli("run", tiny_model, "-p", "x", "--draft", tiny_draft, "--draft-device", "CUDA9")
+    assert (result.code, result.out, result.err) == (2, "", line)
+
+
+def test_too_little_memory_has_its_own_exit_code(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from edgespec.catalog import memory
+
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 1 << 20)
+    result = run_cli("run", tiny_model, "-p", "x")
+    assert (result.code, result.out) == (4, "")
+    assert result.err.startswith("edgespec: tiny would take 0.01 GiB and this machine has 0.00 GiB free")
+    assert result.err.count("\n") == 1
+
+
+def test_what_was_said_before_an_error_stays_on_stdout(
+    run_cli: RunCli, readable: None, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lib = load_library()
+    decode, answer = lib.llama_decode, library_answer(tiny_model, "the cat", 40)
+    run_cli("run", tiny_model, "-p", "the cat", "-n", "1")  # calibrates
+    calls: list[int] = []
+
+    def fail_late(*arguments: Any) -> int:
+        calls.append(1)
+        return -3 if len(calls) == 12 else int(decode(*arguments))
+
+    monkeypatch.setattr(lib, "llama_decode", fail_late)
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "40", "--draft", "none")
+    assert result.code == 1
+    assert result.err == "edgespec: llama_decode failed with code -3 on 1 rows: no reason given\n"
+    assert result.out.endswith("\n")
+    assert len(result.out) > 5
+    assert answer.startswith(result.out.rstrip("\n"))
+
+
+# Ctrl-C
+
+
+@pytest.fixture(scope="module")
+def long_model(tiny_folder: Path) -> Path:
+    """A model with room for an answer that nobody waits for."""
+    return make_tiny_model(
+        tiny_folder / "long.gguf", chat_template=CHAT_TEMPLATE, shape=TinyShape(context=1 << 16)
+    )
+
+
+@needs_signals
+def test_ctrl_c_while_it_answers_keeps_what_was_said(long_model: Path):
+    process = start("run", long_model, "-p", "the cat", "-c", "60000", "-n", "60000", "--draft", "none")
+    assert process.stdout is not None
+    first = process.stdout.read(20)
+    code, rest, err = interrupt(process)
+    assert code == 130
+    assert err == "edgespec: interrupted\n"
+    assert len(first) == 20
+    assert rest.endswith("\n")
+
+
+@pytest.fixture
+def default_ctrl_c() -> Iterator[None]:
+    """Python's own handler, even where the tests run in the background with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_ctrl_c")
+def test_ctrl_c_while_it_reads_the_prompt_stops_within_the_batch(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run_cli("run", tiny_model, "-p", "x", "-n", "1")  # calibrates
+    lib, codes = load_library(), list[int]()
+    decode = lib.llama_decode
+
+    def interrupted(handle: Any, batch: Any) -> int:
+        if batch.n_tokens > 100:
+            signal.raise_signal(signal.SIGINT)
+        codes.append(decode(handle, batch))
+        return codes[-1]
+
+    monkeypatch.setattr(lib, "llama_decode", interrupted)
+    result = run_cli("run", tiny_model, "-p", "x" * 400, "-n", "5")
+    assert (result.code, result.out, result.err) == (130, "", "edgespec: interrupted\n")
+    # The warm-up, and then the prompt's batch, which llama.cpp says was aborted.
+    assert codes == [0, 2]
+
+
+@pytest.mark.usefixtures("default_ctrl_c")
+def test_ctrl_c_while_it_loads_is_one_line(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = context_module.Context.__init__
+
+    def interrupted(self: Any, *arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        real(self, *arguments)
+
+    monkeypatch.setattr(context_module.Context, "__init__", interrupted)
+    result = run_cli("run", tiny_model, "-p", "x")
+    assert (result.code, result.out, result.err) == (130, "", "edgespec: interrupted\n")

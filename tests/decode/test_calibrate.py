@@ -1,0 +1,149 @@
+"""Calibration: what it measures, in what order, and that it keeps to its budget. Real contexts on made-up time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+
+from edgespec.decode.calibrate import BUDGET_S, DRAFT_ROWS, TARGET_ROWS, calibrate_pair
+from edgespec.decode.costs import curve_from
+from edgespec.llama.context import Context
+from edgespec.llama.model import Model
+from tests.decode.real import open_context
+from tests.decode.scripted import FakeClock
+
+TARGET_S = {1: 0.020, 2: 0.034, 4: 0.030, 8: 0.064, 16: 0.110}
+DRAFT_S = {1: 0.004, 2: 0.006, 8: 0.018, 32: 0.060}
+
+
+class TimedContext(Context):
+    """A context whose decodes cost what a curve says, times a factor for each decode in turn."""
+
+    clock: FakeClock
+    seconds: Mapping[int, float]
+    hiccups: dict[int, float]
+    decodes: list[int]
+
+    def decode(self, tokens: Sequence[int], *, outputs: int = 1, pad_to: int = 0) -> None:
+        super().decode(tokens, outputs=outputs, pad_to=pad_to)
+        self.decodes.append(len(tokens))
+        factor = self.hiccups.get(len(self.decodes), 1.0)
+        self.clock.spend(curve_from(self.seconds).cost(len(tokens)) * factor)
+
+
+def timed(
+    model: Model,
+    clock: FakeClock,
+    seconds: Mapping[int, float],
+    *,
+    n_outputs_max: int = 16,
+    hiccups: dict[int, float] | None = None,
+) -> TimedContext:
+    with open_context(model) as plain:
+        settings = plain.settings
+    context = TimedContext(
+        model, type(settings)(n_ctx=256, n_threads=1, n_outputs_max=n_outputs_max, type_k=settings.type_k)
+    )
+    context.clock, context.seconds, context.hiccups, context.decodes = clock, seconds, hiccups or {}, []
+    return context
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def target(target_model: Model, clock: FakeClock) -> Iterator[TimedContext]:
+    with timed(target_model, clock, TARGET_S) as context:
+        yield context
+
+
+@pytest.fixture
+def draft(draft_model: Model, clock: FakeClock) -> Iterator[TimedContext]:
+    with timed(draft_model, clock, DRAFT_S, n_outputs_max=1) as context:
+        yield context
+
+
+def test_it_measures_what_decodes_cost(target: TimedContext, draft: TimedContext, clock: FakeClock):
+    costs = calibrate_pair(target, draft, clock=clock)
+    assert costs.draft is not None
+    assert sorted(costs.verify.points) == sorted(TARGET_ROWS)
+    assert sorted(costs.draft.points) == sorted(DRAFT_ROWS)
+    for rows, seconds in TARGET_S.items():
+        assert costs.verify.cost(rows) == pytest.approx(seconds)
+    for rows, seconds in DRAFT_S.items():
+        assert costs.draft.cost(rows) == pytest.approx(seconds)
+    assert costs.batch_for[2] == 4
+
+
+def test_both_contexts_are_empty_afterwards(target: TimedContext, draft: TimedContext, clock: FakeClock):
+    target.decode([5, 6, 7])
+    calibrate_pair(target, draft, clock=clock)
+    assert target.tokens == draft.tokens == []
+    target.decode([5, 6, 7])
+    assert target.tokens == [5, 6, 7]
+
+
+@pytest.mark.parametrize("slowness", [0.1, 1.0, 5.0])
+def test_it_keeps_to_its_budget(
+    target: TimedContext, draft: TimedContext, clock: FakeClock, slowness: float
+):
+    target.seconds = {rows: seconds * slowness for rows, seconds in TARGET_S.items()}
+    calibrate_pair(target, draft, clock=clock)
+    assert clock.now_s < BUDGET_S * 1.1
+
+
+def test_a_slow_target_is_measured_at_fewer_points_in_the_order_of_their_use(
+    target: TimedContext, clock: FakeClock
+):
+    target.seconds = {rows: seconds * 20 for rows, seconds in TARGET_S.items()}
+    points = calibrate_pair(target, None, clock=clock).verify.points
+    assert 1 < len(points) < len(TARGET_ROWS)
+    assert {1, 4} <= set(points)
+    assert points[1] == pytest.approx(0.4)
+
+
+def test_a_fast_pair_does_not_use_up_its_budget(target: TimedContext, clock: FakeClock):
+    target.seconds = {rows: seconds / 1000 for rows, seconds in TARGET_S.items()}
+    calibrate_pair(target, None, clock=clock)
+    assert clock.now_s < 0.2 * BUDGET_S
+
+
+def test_one_decode_that_hangs_does_not_count(target_model: Model, clock: FakeClock):
+    """The primer and the first decode are not measured; every eighth of the others hangs."""
+    hiccups = dict.fromkeys(range(4, 100, 8), 30.0)
+    with timed(target_model, clock, TARGET_S, hiccups=hiccups) as context:
+        costs = calibrate_pair(context, None, clock=clock, budget_s=30.0)
+    for rows, seconds in TARGET_S.items():
+        assert costs.verify.cost(rows) == pytest.approx(seconds)
+
+
+def test_the_first_decode_is_not_counted(target_model: Model, clock: FakeClock):
+    with timed(target_model, clock, TARGET_S, hiccups={2: 100.0}) as context:
+        costs = calibrate_pair(context, None, clock=clock, budget_s=3.0)
+    assert costs.step_s == pytest.approx(TARGET_S[1])
+
+
+def test_a_target_that_keeps_few_logits_is_measured_only_as_far(target_model: Model, clock: FakeClock):
+    with timed(target_model, clock, TARGET_S, n_outputs_max=4) as context:
+        costs = calibrate_pair(context, None, clock=clock)
+    assert max(costs.verify.points) == 4
+
+
+def test_without_a_draft_there_is_no_draft_curve(target: TimedContext, clock: FakeClock):
+    assert calibrate_pair(target, None, clock=clock).draft is None
+
+
+def test_progress_grows_to_the_end(target: TimedContext, draft: TimedContext, clock: FakeClock):
+    seen: list[float] = []
+    calibrate_pair(target, draft, clock=clock, progress=seen.append)
+    assert seen == sorted(seen)
+    assert 0.0 < seen[0] < seen[-1] <= 1.0
+
+
+def test_real_time_is_measured_by_default(target_model: Model):
+    """Says only that it ends and that costs are positive: how long it takes is the machine's business."""
+    with open_context(target_model) as context:
+        costs = calibrate_pair(context, None, budget_s=0.2)
+        assert context.tokens == []
+    assert min(costs.verify.points.values()) > 0.0

@@ -1,0 +1,261 @@
+"""What the policy decides in single situations: costs, acceptance and the length of what is left."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgespec.decode.acceptance import Acceptance
+from edgespec.decode.costs import PairCosts, curve_from
+from edgespec.decode.ngram import NgramMatch
+from edgespec.decode.policy import (
+    MAX_DRAFT,
+    MAX_MODEL_DRAFT,
+    SMALL_CATCH_UP,
+    WARM_UP_TOKENS,
+    Kind,
+    Mode,
+    Policy,
+)
+from tests.decode.scripted import (
+    CHEAP_DRAFT,
+    FLAT,
+    LINEAR,
+    STAIRCASE,
+    USUAL_DRAFT,
+    Machine,
+    fresh_tokens,
+    script_of,
+)
+
+GOOD_MATCH = NgramMatch(start=5, length=20, agreed=True)
+POOR_MATCH = NgramMatch(start=5, length=2, agreed=False)
+SURE, UNSURE = 9.0, 0.1
+
+
+def policy_of(
+    verify: dict[int, float],
+    draft: dict[int, float] | None = None,
+    mode: Mode = Mode.AUTO,
+    *,
+    elapsed_tokens: int = 20,
+    lead: float = SURE,
+) -> Policy:
+    """A policy in the middle of an answer of plain steps, where the target was as certain as `lead` says."""
+    costs = PairCosts(curve_from(verify), curve_from(draft) if draft else None)
+    policy = Policy(costs, Acceptance(), mode)
+    policy.begin()
+    for _ in range(elapsed_tokens):
+        policy.certainty.add(lead)
+        policy.observe_time(verify[1])
+    return policy
+
+
+@pytest.mark.parametrize("match", [None, POOR_MATCH, GOOD_MATCH])
+@pytest.mark.parametrize("missing", [None, 1])
+def test_nothing_is_drafted_where_every_row_costs_a_step(match: NgramMatch | None, missing: int | None):
+    plan = policy_of(LINEAR, USUAL_DRAFT).plan(match, missing, 20, 100)
+    assert (plan.kind, plan.count) == (Kind.PLAIN, 0)
+
+
+def test_a_good_match_is_followed_far_where_rows_are_cheap():
+    plan = policy_of(FLAT).plan(GOOD_MATCH, None, 20, 100)
+    assert plan.kind is Kind.NGRAM
+    assert plan.count >= 8
+
+
+def test_a_poor_match_is_followed_less_far_than_a_good_one():
+    good, poor = (policy_of(STAIRCASE).plan(match, None, 20, 100) for match in (GOOD_MATCH, POOR_MATCH))
+    assert poor.count < good.count
+    assert poor.rate < good.rate
+
+
+def test_a_cheap_draft_that_agrees_is_used():
+    assert policy_of(FLAT, CHEAP_DRAFT).plan(None, 1, 20, 100).kind is Kind.MODEL
+
+
+def test_a_draft_is_not_asked_where_the_target_is_unsure_and_drafting_dear():
+    dear = {1: 0.6, 8: 3.0}
+    assert policy_of(STAIRCASE, dear, lead=UNSURE).plan(None, 1, 20, 100).kind is Kind.PLAIN
+
+
+def test_the_better_of_match_and_draft_is_taken():
+    policy = policy_of(FLAT, CHEAP_DRAFT)
+    assert policy.plan(GOOD_MATCH, 1, 20, 100).kind is Kind.NGRAM
+    assert policy.plan(POOR_MATCH, 1, 20, 100).kind is Kind.MODEL
+
+
+@pytest.mark.parametrize(
+    ("mode", "kinds"),
+    [
+        (Mode.OFF, {Kind.PLAIN}),
+        (Mode.NGRAM, {Kind.PLAIN, Kind.NGRAM}),
+        (Mode.MODEL, {Kind.PLAIN, Kind.MODEL}),
+        (Mode.AUTO, {Kind.NGRAM, Kind.MODEL}),
+    ],
+)
+def test_a_mode_uses_only_what_it_names(mode: Mode, kinds: set[Kind]):
+    policy = policy_of(FLAT, CHEAP_DRAFT, mode)
+    plans = [policy.plan(match, missing, 20, 100) for match, missing in ((GOOD_MATCH, None), (None, 1))]
+    assert {plan.kind for plan in plans} == kinds
+    assert policy.drafts == (mode is not Mode.OFF)
+
+
+@given(
+    st.sampled_from([LINEAR, FLAT, STAIRCASE]),
+    st.sampled_from([None, 1, 5, 100, 384]),
+    st.sampled_from([None, GOOD_MATCH, POOR_MATCH]),
+    st.integers(0, 40),
+)
+def test_a_plan_never_promises_less_than_plain_steps_nor_more_tokens_than_are_left(
+    verify: dict[int, float], missing: int | None, match: NgramMatch | None, remaining: int
+):
+    plan = policy_of(verify, CHEAP_DRAFT).plan(match, missing, 20, remaining)
+    assert plan.rate >= 1.0 / verify[1]
+    assert plan.count <= min(max(remaining - 1, 0), MAX_DRAFT)
+    if remaining < 2:
+        assert plan.kind is Kind.PLAIN
+
+
+def test_a_long_catch_up_is_paid_for_a_long_rest_and_refused_for_a_short_one():
+    policy = policy_of(FLAT, USUAL_DRAFT)
+    kinds = {remaining: policy.plan(None, 100, 20, remaining).kind for remaining in (5, 20, 120)}
+    assert kinds == {5: Kind.PLAIN, 20: Kind.PLAIN, 120: Kind.MODEL}
+
+
+def test_a_longer_catch_up_needs_more_to_be_left():
+    policy = policy_of(FLAT, USUAL_DRAFT)
+    assert policy.plan(None, 10, 20, 40).kind is Kind.MODEL
+    assert policy.plan(None, 384, 20, 40).kind is Kind.PLAIN
+
+
+def test_a_few_missing_tokens_are_no_reason_to_stay_away():
+    assert policy_of(FLAT, USUAL_DRAFT).plan(None, SMALL_CATCH_UP, 20, 6).kind is Kind.MODEL
+
+
+def test_the_model_waits_until_the_answer_has_shown_its_kind_unless_it_is_all_there_is():
+    for done, mode, kind in (
+        (WARM_UP_TOKENS - 1, Mode.AUTO, Kind.PLAIN),
+        (WARM_UP_TOKENS, Mode.AUTO, Kind.MODEL),
+        (1, Mode.MODEL, Kind.MODEL),
+    ):
+        assert policy_of(FLAT, CHEAP_DRAFT, mode).plan(None, 1, done, 100).kind is kind
+
+
+def test_a_model_that_lost_its_stake_rests_until_plain_steps_have_earned_another():
+    policy = policy_of(FLAT, CHEAP_DRAFT)
+    policy.observe_round(1, 11.0)
+    rest = 0
+    while policy.plan(None, 1, 20, 1000).kind is Kind.PLAIN:
+        policy.observe_time(1.0)
+        rest += 1
+    assert rest > 50
+
+
+def test_the_more_was_lost_the_longer_the_model_rests():
+    rests = []
+    for lost_s in (4.0, 8.0, 16.0):
+        policy = policy_of(FLAT, CHEAP_DRAFT)
+        policy.observe_round(1, 1.0 + lost_s)
+        rests.append(0)
+        while policy.plan(None, 1, 20, 1000).kind is Kind.PLAIN:
+            policy.observe_time(1.0)
+            rests[-1] += 1
+    assert 0 < rests[0] < rests[1] < rests[2]
+
+
+def test_a_model_that_wins_goes_on():
+    policy = policy_of(FLAT, CHEAP_DRAFT)
+    for done in range(20, 400, 4):
+        policy.observe_round(4, 1.5)
+        policy.observe_time(1.5)
+        assert policy.plan(None, 1, done, 1000).kind is Kind.MODEL
+
+
+def test_a_match_is_followed_no_further_than_may_be_lost():
+    """Each row costs 0.3 steps: a first draft risks little, and wins pay for longer ones."""
+    copy = NgramMatch(start=5, length=44, agreed=True)
+    policy = policy_of({1: 1.0, 2: 1.3, 16: 5.5}, elapsed_tokens=0)
+    first = policy.plan(copy, None, 20, 100).count
+    policy.observe_round(8, 3.0)
+    after_a_win = policy.plan(copy, None, 20, 100).count
+    policy.observe_round(1, 20.0)
+    assert 0 < first < after_a_win
+    assert policy.plan(copy, None, 20, 100).kind is Kind.PLAIN
+
+
+def test_a_new_answer_begins_without_the_last_ones_record():
+    policy = policy_of(FLAT, CHEAP_DRAFT)
+    policy.observe_round(1, 50.0)
+    policy.begin()
+    assert (policy.ledger.won_s, policy.ledger.elapsed_s, policy.certainty.recent) == (0.0, 0.0, 0.5)
+    assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
+
+
+def test_what_an_answer_taught_about_acceptance_outlives_it():
+    policy = policy_of(FLAT, CHEAP_DRAFT)
+    before = policy.acceptance.of_lead(SURE)
+    for _ in range(30):
+        policy.count_guess(SURE, False)
+    policy.begin()
+    assert policy.acceptance.of_lead(SURE) < before - 0.3
+
+
+def test_drafting_goes_on_while_the_draft_is_sure_and_stops_when_it_is_not():
+    policy = policy_of(STAIRCASE, CHEAP_DRAFT)
+    rate = policy.plan(None, 1, 20, 100).rate
+    assert policy.keeps_drafting([SURE], rate, 100)
+    assert not policy.keeps_drafting([SURE, SURE, SURE, UNSURE, UNSURE], rate, 100)
+
+
+@pytest.mark.parametrize(("remaining", "most"), [(100, MAX_MODEL_DRAFT), (4, 3), (2, 1)])
+def test_no_more_is_drafted_than_fits(remaining: int, most: int):
+    policy = policy_of(FLAT, CHEAP_DRAFT)
+    leads = [SURE]
+    while policy.keeps_drafting(leads, 1.5, remaining):
+        leads.append(SURE)
+    assert len(leads) == most
+
+
+def test_drafted_tokens_that_became_doubtful_are_not_verified_where_rows_are_dear():
+    policy = policy_of(STAIRCASE, CHEAP_DRAFT)
+    assert policy.cut([SURE, SURE, SURE, UNSURE, UNSURE, UNSURE], 1.5) == 3
+    assert policy.cut([UNSURE], 1.0) == 0
+    assert policy.cut([], 1.0) == 0
+
+
+@given(st.lists(st.floats(0.0, 12.0), max_size=8), st.floats(0.2, 5.0))
+def test_a_cut_keeps_a_beginning_of_the_draft(leads: list[float], rate: float):
+    assert 0 <= policy_of(STAIRCASE, CHEAP_DRAFT).cut(leads, rate) <= len(leads)
+
+
+@given(st.sampled_from([LINEAR, FLAT, STAIRCASE]), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_more_acceptance_never_promises_less(verify: dict[int, float], one: float, other: float):
+    policy = policy_of(verify, USUAL_DRAFT)
+    low, high = sorted((one, other))
+    assert policy.model_rate(low) <= policy.model_rate(high)
+
+
+def test_a_staircase_makes_it_verify_in_batches_of_four():
+    """Two, three and four rows all cost what four do; one draft is as long as the step is wide."""
+    done = Machine({1: 1.0, 2: 1.7, 3: 2.2, 4: 1.5, 5: 4.0, 16: 16.0}, CHEAP_DRAFT).play(
+        script_of(fresh_tokens(80), lead=2.5)
+    )
+    assert {batch for _, batch in done.target.passes} == {1, 4}
+    assert sum(len(tokens) == 4 for tokens, _ in done.target.passes) > 10
+
+
+def test_a_draft_shorter_than_the_stair_is_padded_to_it():
+    """The text ends before a whole draft would."""
+    done = Machine(STAIRCASE, CHEAP_DRAFT, Mode.MODEL).play(script_of(fresh_tokens(4)))
+    rows, batch = len(done.target.passes[0][0]), done.target.passes[0][1]
+    assert (rows, batch) == (3, 4)
+
+
+def test_costs_observed_while_running_change_the_choice():
+    policy = policy_of(FLAT)
+    assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
+    for _ in range(100):
+        for rows in (2, 4, 8, 16):
+            policy.costs.observe_verify(rows, float(rows))
+        policy.costs.observe_verify(1, 1.0)
+    assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.PLAIN

@@ -1,0 +1,143 @@
+"""What was measured and learnt is kept, and measured again where it cannot be trusted."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgespec.llama.context import KvType
+from edgespec.paths import calibration_dir
+from edgespec.session import EngineSettings, Session, open_pair
+
+
+def open_noting(*arguments: Any, **options: Any) -> tuple[Session, list[str]]:
+    """A session, and what was measured on opening it."""
+    notes: list[str] = []
+    session = open_pair(*arguments, note=notes.append, **options)
+    return session, [note for note in notes if note.startswith("measuring")]
+
+
+def use(*arguments: Any, **options: Any) -> list[str]:
+    session, measured = open_noting(*arguments, **options)
+    session.close()
+    return measured
+
+
+def test_a_pair_is_measured_once(tiny_model: Path, tiny_draft: Path):
+    assert use(tiny_model, tiny_draft) == ["measuring tiny-draft"]
+    (file,) = calibration_dir().iterdir()
+    document = json.loads(file.read_text(encoding="utf-8"))
+    session, measured = open_noting(tiny_model, tiny_draft)
+    with session:
+        assert measured == []
+        costs = session.state.costs
+        assert {str(rows): seconds for rows, seconds in costs.verify.points.items()} == document["verify_s"]
+        assert costs.draft is not None
+        assert {str(rows): seconds for rows, seconds in costs.draft.points.items()} == document["draft_s"]
+    assert list(calibration_dir().iterdir()) == [file]
+
+
+def test_a_target_alone_is_measured_once_for_every_mode_without_a_draft(tiny_model: Path):
+    assert use(tiny_model, "none") == ["measuring tiny"]
+    assert use(tiny_model, "ngram") == []
+    assert use(tiny_model) == []
+
+
+def test_what_was_learnt_is_kept(tiny_model: Path, tiny_draft: Path):
+    with open_pair(tiny_model, tiny_draft) as session:
+        for _ in session.stream("the cat and the hat and the cat and the hat and the", max_tokens=60):
+            pass
+        learnt = session.state.acceptance
+    assert sum(learnt.agreed_match.tested) + sum(learnt.split_match.tested) > 0
+    with open_pair(tiny_model, tiny_draft) as session:
+        assert session.state.acceptance == learnt
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"settings": EngineSettings(n_threads=7)},
+        {"settings": EngineSettings(n_ctx=256)},
+        {"settings": EngineSettings(kv_type=KvType.F32)},
+        {"settings": EngineSettings(flash_attention="off")},
+    ],
+    ids=["threads", "context", "cache", "attention"],
+)
+def test_other_settings_are_measured_for_themselves(tiny_model: Path, options: dict[str, Any]):
+    use(tiny_model)
+    assert use(tiny_model, **options) == ["measuring tiny"]
+    assert use(tiny_model) == []
+    assert len(list(calibration_dir().iterdir())) == 2
+
+
+def test_a_changed_file_is_measured_again(tiny_model: Path, tmp_path: Path):
+    path = tmp_path / "model.gguf"
+    shutil.copyfile(tiny_model, path)
+    use(path)
+    assert use(path) == []
+    os.utime(path, ns=(1, 1))
+    assert use(path) == ["measuring model"]
+
+
+DAMAGE: dict[str, Any] = {
+    "nothing": "",
+    "half of it": '{"version": 1, "verify',
+    "a list": "[]",
+    "null": "null",
+    "another version": lambda document: document.update(version=99),
+    "no costs": lambda document: document.pop("verify_s"),
+    "empty costs": lambda document: document.update(verify_s={}),
+    "costs in a list": lambda document: document.update(verify_s=[1, 2]),
+    "a cost of nothing": lambda document: document["verify_s"].update({"1": 0}),
+    "a negative cost": lambda document: document["verify_s"].update({"2": -1e-3}),
+    "a cost that is no number": lambda document: document["verify_s"].update({"1": float("nan")}),
+    "an endless cost": lambda document: document["draft_s"].update({"1": float("inf")}),
+    "no plain step": lambda document: document["verify_s"].pop("1"),
+    "rows that are no number": lambda document: document["verify_s"].update({"many": 1.0}),
+    "no draft step": lambda document: document["draft_s"].pop("1"),
+    "no acceptance": lambda document: document.pop("acceptance"),
+    "acceptance in a list": lambda document: document.update(acceptance=[]),
+    "a table too short": lambda document: document["acceptance"]["by_lead"].update(
+        {"priors": [0.5], "accepted": [0.0], "tested": [0.0]}
+    ),
+    "uneven counts": lambda document: document["acceptance"]["by_lead"]["tested"].pop(),
+    "a table missing": lambda document: document["acceptance"].pop("split_match"),
+    "more accepted than tested": lambda document: document["acceptance"]["by_lead"]["accepted"].__setitem__(
+        0, 1e9
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_file_is_measured_again_and_mended(tiny_model: Path, tiny_draft: Path, damage: Any):
+    use(tiny_model, tiny_draft)
+    (file,) = calibration_dir().iterdir()
+    if isinstance(damage, str):
+        file.write_text(damage, encoding="utf-8")
+    else:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        damage(document)
+        file.write_text(json.dumps(document), encoding="utf-8")
+    session, measured = open_noting(tiny_model, tiny_draft)
+    with session:
+        assert measured == ["measuring tiny-draft"]
+        assert len(list(session.stream("the cat", max_tokens=8))) == 8
+    assert use(tiny_model, tiny_draft) == []
+
+
+def test_bytes_that_are_no_text_are_measured_again(tiny_model: Path):
+    use(tiny_model)
+    (file,) = calibration_dir().iterdir()
+    file.write_bytes(b"\xff\xfe\x00")
+    assert use(tiny_model) == ["measuring tiny"]
+
+
+def test_a_folder_that_cannot_be_written_to_costs_only_the_next_measurement(tiny_model: Path):
+    calibration_dir().parent.mkdir(parents=True)
+    calibration_dir().write_text("a file where the folder should be", encoding="utf-8")
+    assert use(tiny_model) == ["measuring tiny"]
+    assert use(tiny_model) == ["measuring tiny"]
+    assert calibration_dir().is_file()

@@ -1,0 +1,54 @@
+"""The sentence that says whether speculation was on, and why."""
+
+import pytest
+
+from edgespec.decode.policy import Mode
+from edgespec.decode.token import GenerationStats, Source
+from edgespec.session.explain import explain
+
+
+def stats(**by_source: tuple[int, int]) -> GenerationStats:
+    return GenerationStats(by_source={Source(name): counts for name, counts in by_source.items()})
+
+
+@pytest.mark.parametrize(
+    ("mode", "draft", "counts", "sentence"),
+    [
+        (Mode.OFF, "small", {}, "speculation off: as asked"),
+        (Mode.AUTO, "small", {"model": (9, 7)}, "speculation on: 7 of 9 tokens from small accepted"),
+        (
+            Mode.AUTO,
+            "small",
+            {"model": (9, 7), "ngram": (4, 4)},
+            "speculation on: 7 of 9 tokens from small accepted, 4 of 4 tokens from the text itself accepted",
+        ),
+        (
+            Mode.NGRAM,
+            None,
+            {"ngram": (4, 0)},
+            "speculation on: 0 of 4 tokens from the text itself accepted",
+        ),
+        (
+            Mode.NGRAM,
+            None,
+            {},
+            "speculation off: nothing in the text repeated itself enough to pay",
+        ),
+        (
+            Mode.AUTO,
+            None,
+            {},
+            "speculation off: no draft model on disk, and the text did not repeat itself",
+        ),
+        (
+            Mode.AUTO,
+            "small",
+            {},
+            "speculation off: at this text's acceptance small would cost more than it brings",
+        ),
+    ],
+)
+def test_the_sentence_follows_from_what_was_tested(
+    mode: Mode, draft: str | None, counts: dict[str, tuple[int, int]], sentence: str
+):
+    assert explain(mode, draft, stats(**counts)) == sentence

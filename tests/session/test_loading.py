@@ -1,0 +1,259 @@
+"""Before and while a pair is loaded: refusals, the memory, the fast copy of a draft, and what is freed on failure."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+
+from edgespec.catalog import memory
+from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
+from edgespec.llama.library import Device, load_library
+from edgespec.paths import derived_models_dir
+from edgespec.session import DraftType, EngineSettings, loading, open_pair
+from edgespec.session import fast_draft as fast_draft_module
+from edgespec.session.loading import choose_n_ctx, open_file
+from tests.catalog.gguf_files import write_gguf
+from tests.tiny import TinyShape, make_tiny_model
+
+GIB = 1 << 30
+
+
+def notes_of(*arguments: Any, **options: Any) -> list[str]:
+    """What is said while a pair is opened, which is closed again."""
+    notes: list[str] = []
+    open_pair(*arguments, note=notes.append, **options).close()
+    return [note for note in notes if not note.startswith("measuring")]
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many models and contexts were made and freed."""
+    lib = load_library()
+    counts: dict[str, int] = {}
+
+    def counting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*arguments: Any) -> Any:
+            result = function(*arguments)
+            counts[name] = counts.get(name, 0) + (name.endswith("free") or bool(result))
+            return result
+
+        return count
+
+    for name in ("llama_model_load_from_file", "llama_model_free", "llama_init_from_model", "llama_free"):
+        monkeypatch.setattr(lib, name, counting(name, getattr(lib, name)))
+    return counts
+
+
+# Refusals before anything is loaded
+
+
+def test_too_little_memory_is_said_before_anything_is_loaded(
+    tiny_model: Path, tiny_draft: Path, loads: dict[str, int], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 1 << 20)
+    with pytest.raises(NotEnoughMemoryError, match=r"^tiny and tiny-draft would take 0\.02 GiB") as caught:
+        open_pair(tiny_model, tiny_draft)
+    assert "this machine has 0.00 GiB free" in caught.value.message
+    assert caught.value.exit_code == 4
+    assert loads == {}
+
+
+def test_a_draft_counts_in_the_memory(tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 15 << 20)
+    notes_of(tiny_model, "none")
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        open_pair(tiny_model, tiny_draft)
+    assert "--draft none" in caught.value.hint
+
+
+def test_a_larger_context_counts_in_the_memory(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 15 << 20)
+    notes_of(tiny_model, settings=EngineSettings(n_ctx=4096))
+    with pytest.raises(NotEnoughMemoryError, match=r"0\.25 GiB KV cache"):
+        open_pair(tiny_model, settings=EngineSettings(n_ctx=1 << 20))
+
+
+def test_a_draft_that_cannot_serve_is_refused_before_anything_is_loaded(
+    tiny_model: Path, tmp_path: Path, loads: dict[str, int]
+):
+    draft = write_gguf(tmp_path / "other.gguf", architecture="mamba")
+    with pytest.raises(IncompatibleDraftError) as caught:
+        open_pair(tiny_model, draft)
+    assert caught.value.message == (
+        "other cannot draft for tiny: the draft is 'mamba', whose recurrent state cannot be rolled back "
+        "after a wrong draft"
+    )
+    assert caught.value.hint == "`edgespec pair tiny` lists drafts that can"
+    assert loads == {}
+
+
+def test_a_target_that_is_no_model_is_refused(tmp_path: Path, loads: dict[str, int]):
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"GIF89a")
+    with pytest.raises(ModelFileError, match="broken"):
+        open_pair(path)
+    assert loads == {}
+
+
+# Failures half-way
+
+
+def test_a_draft_that_does_not_load_frees_the_target(
+    tiny_model: Path, tmp_path: Path, loads: dict[str, int], monkeypatch: pytest.MonkeyPatch
+):
+    """Its header and vocabulary are in order, but it has no weights."""
+    tokens, types = tokens_and_types(tiny_model)
+    draft = write_gguf(tmp_path / "hollow.gguf", tokens=tokens, token_types=types, tokenizer="llama")
+    with pytest.raises(ModelFileError, match=r"llama\.cpp cannot load hollow\.gguf"):
+        open_pair(tiny_model, draft, settings=EngineSettings(draft_type=DraftType.AS_IS))
+    assert loads["llama_model_load_from_file"] == loads["llama_model_free"] == 1
+    assert loads["llama_init_from_model"] == loads["llama_free"] == 1
+
+
+def tokens_and_types(path: Path) -> tuple[list[str], list[int]]:
+    fields = gguf.GGUFReader(path).fields
+    return fields["tokenizer.ggml.tokens"].contents(), fields["tokenizer.ggml.token_type"].contents()
+
+
+@pytest.mark.parametrize("fails", ["warm_up", "_translator"])
+def test_a_failure_after_loading_frees_model_and_context(
+    tiny_model: Path, loads: dict[str, int], monkeypatch: pytest.MonkeyPatch, fails: str
+):
+    def fail(*_: Any) -> None:
+        raise EngineError("no more")
+
+    monkeypatch.setattr(loading, fails, fail)
+    with pytest.raises(EngineError, match="no more"):
+        open_pair(tiny_model)
+    assert loads["llama_model_load_from_file"] == loads["llama_model_free"] == 1
+    assert loads["llama_init_from_model"] == loads["llama_free"] == 1
+
+
+def test_ctrl_c_while_measuring_frees_everything(tiny_model: Path, tiny_draft: Path, loads: dict[str, int]):
+    def interrupt_measuring(note: str) -> None:
+        if note.startswith("measuring"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_pair(tiny_model, tiny_draft, note=interrupt_measuring)
+    assert loads["llama_model_free"] == loads["llama_model_load_from_file"] == 2
+    assert loads["llama_free"] == loads["llama_init_from_model"]
+
+
+# The fast copy of a draft
+
+
+def copies() -> list[Path]:
+    return sorted(derived_models_dir().iterdir()) if derived_models_dir().is_dir() else []
+
+
+def test_a_fast_copy_is_made_once_and_used_again(
+    tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = ["loading tiny", "preparing tiny-draft", "loading tiny-draft (Q4_0 copy)"]
+    assert notes_of(tiny_model, tiny_draft) == first
+    (copy,) = copies()
+    assert copy.stat().st_size < tiny_draft.stat().st_size / 4
+    monkeypatch.setattr(fast_draft_module, "requantize_file", fail_to_requantize)
+    with open_pair(tiny_model, tiny_draft) as session:
+        assert session.engine.drafts["tiny-draft"].file.path == copy
+    assert copies() == [copy]
+
+
+def fail_to_requantize(*_: Any, **__: Any) -> None:
+    raise EngineError("llama.cpp could not requantize it")
+
+
+@pytest.mark.parametrize("size", [0, 20, 3000, -64])
+def test_a_broken_copy_is_made_again(tiny_model: Path, tiny_draft: Path, size: int):
+    notes_of(tiny_model, tiny_draft)
+    (copy,) = copies()
+    whole = copy.read_bytes()
+    copy.write_bytes(whole[:size])
+    notes_of(tiny_model, tiny_draft)
+    assert copies() == [copy]
+    assert copy.read_bytes() == whole
+
+
+def test_a_changed_draft_gets_a_copy_of_its_own(tiny_model: Path, tmp_path: Path):
+    draft = make_tiny_model(tmp_path / "draft.gguf", noise=0.08)
+    notes_of(tiny_model, draft)
+    make_tiny_model(draft, noise=0.2)
+    notes_of(tiny_model, draft)
+    assert len(copies()) == 2
+
+
+def test_as_is_takes_the_file_itself(tiny_model: Path, tiny_draft: Path):
+    settings = EngineSettings(draft_type=DraftType.AS_IS)
+    assert notes_of(tiny_model, tiny_draft, settings=settings) == ["loading tiny", "loading tiny-draft"]
+    assert copies() == []
+
+
+def test_a_draft_that_is_small_already_is_not_copied(tiny_model: Path, tiny_draft: Path):
+    notes_of(tiny_model, tiny_draft)
+    (copy,) = copies()
+    assert notes_of(tiny_model, copy) == ["loading tiny", f"loading {copy.stem}"]
+    assert copies() == [copy]
+
+
+def test_the_target_is_never_copied(tiny_model: Path):
+    with open_pair(tiny_model) as session:
+        assert session.engine.target.file.path == tiny_model
+    assert copies() == []
+
+
+def test_a_draft_that_cannot_be_copied_is_used_as_it_is(
+    tiny_model: Path,
+    tiny_draft: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(fast_draft_module, "requantize_file", fail_to_requantize)
+    with caplog.at_level(logging.WARNING, "edgespec"):
+        notes = notes_of(tiny_model, tiny_draft)
+    assert notes == ["loading tiny", "preparing tiny-draft", "loading tiny-draft"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "no Q4_0 copy of tiny-draft.gguf: llama.cpp could not requantize it; drafting with the file itself"
+    ]
+
+
+def test_a_folder_without_room_for_copies_is_no_obstacle(tiny_model: Path, tiny_draft: Path):
+    derived_models_dir().parent.mkdir(parents=True)
+    derived_models_dir().write_text("a file where the folder should be", encoding="utf-8")
+    assert notes_of(tiny_model, tiny_draft)[-1] == "loading tiny-draft"
+
+
+def test_a_draft_on_a_gpu_is_not_copied(tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch):
+    card = Device("GPU0", "A card", "gpu", 8 * GIB, 8 * GIB)
+    monkeypatch.setattr(loading, "list_devices", lambda: (card,))
+    with open_pair(tiny_model, tiny_draft) as session:
+        placement = session.engine.drafts["tiny-draft"].model.placement
+    assert (placement.gpu_layers, placement.reason) == (3, "3 of 3 layers fit on GPU0")
+    assert copies() == []
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "n_ctx"), [(512, 0, 512), (65536, 0, 4096), (512, 1024, 1024), (65536, 100, 100)]
+)
+def test_the_context_is_what_was_asked_or_a_default_within_the_training(
+    tmp_path: Path, trained: int, asked: int, n_ctx: int
+):
+    path = make_tiny_model(tmp_path / "model.gguf", shape=TinyShape(context=trained))
+    assert choose_n_ctx(open_file("model", path), EngineSettings(n_ctx=asked)) == n_ctx
+
+
+def test_target_and_draft_get_the_same_context_and_cache(tiny_model: Path, tiny_draft: Path):
+    settings = EngineSettings(n_ctx=1024, n_threads=1, flash_attention="on")
+    with open_pair(tiny_model, tiny_draft, settings=settings) as session:
+        target, draft = session.engine.target.context, session.engine.drafts["tiny-draft"].context
+        assert (target.n_ctx, draft.n_ctx) == (1024, 1024)
+        assert target.settings.n_outputs_max == 16
+        assert draft.settings.n_outputs_max == 1
+        for made in (target.settings, draft.settings):
+            assert (made.n_threads, made.flash_attention) == (1, "on")

@@ -104,13 +104,12 @@ def _show(result: "BenchResult", form: "Form | None", plot: Path | None, setting
     if not result.arms:
         raise InterruptedRunError("interrupted before the first prompt was finished; nothing was kept")
     show_result(result, form or "table", plot, quiet=settings.quiet)
+    if result.audit.failed:
+        click.echo(_audit_failure(result), err=True)
     if not result.complete:
         click.echo(f"edgespec: interrupted; the finished prompts are kept as {result.run_id}", err=True)
         return ExitCode.INTERRUPTED
-    if result.audit.failed:
-        click.echo(_audit_failure(result), err=True)
-        return ExitCode.FAILED
-    return ExitCode.OK
+    return ExitCode.FAILED if result.audit.failed else ExitCode.OK
 
 
 def _audit_failure(result: "BenchResult") -> str:

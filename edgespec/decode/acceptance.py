@@ -48,6 +48,11 @@ class RateTable:
             PRIOR_WEIGHT + self.tested[bucket]
         )
 
+    def fade(self, share: float) -> None:
+        """Keeps a share of what was counted."""
+        self.accepted = [count * share for count in self.accepted]
+        self.tested = [count * share for count in self.tested]
+
     def count(self, bucket: int, accepted: bool) -> None:
         """Adds one observation."""
         self.accepted[bucket] = self.accepted[bucket] * DECAY + accepted
@@ -64,9 +69,11 @@ class Record:
     weight: float
     expected_misses: float = 0.0
     misses: float = 0.0
+    tested: int = 0
 
     def count(self, rate: float, accepted: bool) -> None:
         """Adds an outcome that the table gave `rate`."""
+        self.tested += 1
         self.expected_misses += 1.0 - rate
         self.misses += not accepted
 
@@ -119,6 +126,11 @@ class Acceptance:
         """Books a tested model draft token."""
         self.by_lead.count(lead_bucket(lead), accepted)
         self.by_certainty.count(certainty_bucket(certainty), accepted)
+
+    def fade_guesses(self, share: float) -> None:
+        """Keeps a share of what was learnt of model drafts, which nothing corrects while they are off."""
+        self.by_lead.fade(share)
+        self.by_certainty.fade(share)
 
     def _matches(self, agreed: bool) -> RateTable:
         return self.agreed_match if agreed else self.split_match

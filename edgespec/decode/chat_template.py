@@ -11,6 +11,17 @@ from edgespec.errors import ContextOverflowError, ModelFileError, UsageError
 from edgespec.llama.context import Context
 
 Role = Literal["system", "user", "assistant"]
+_FAILURES = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a template can run into: it is a program, if a small one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +51,7 @@ def render_chat(
         return environment.from_string(template).render(
             messages=turns, add_generation_prompt=True, bos_token=bos_text, eos_token=eos_text, tools=None
         )
-    except (jinja2.TemplateError, TypeError, ValueError) as err:
+    except _FAILURES as err:
         raise ModelFileError(
             f"the model's chat template fails: {err}", "use --raw to send the prompt without a template"
         ) from err

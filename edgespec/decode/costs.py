@@ -8,6 +8,10 @@ _POINT_WEIGHT = 0.15
 """How fast one point of a curve follows what is observed."""
 _DRIFT_WEIGHT = 0.2
 """How fast the common factor follows: machines change their clock, and all costs move together."""
+CATCH_UP_STEPS = 3.0
+"""Plain steps that reading what it missed may cost a draft."""
+MIN_WINDOW, MAX_WINDOW = 16, 384
+"""Tokens; least and most that a returning draft reads."""
 _CLIP = (0.5, 2.0)
 """One observation counts for no more than this factor: a page fault is not a trend."""
 
@@ -84,6 +88,21 @@ class PairCosts:
     def verify_s(self, rows: int) -> float:
         """Seconds of a target decode of `rows` rows, padded where that is cheaper."""
         return self.verify.cost(self.batch_for.get(rows, rows))
+
+    def catch_up_window(self) -> int:
+        """Rows that a draft may read to come back: as many as cost a few plain steps.
+
+        Measured with Qwen2.5-Coder 1.5B and 0.5B: with the last 32 tokens of the prompt alone the draft's acceptance is
+        0.95 of 0.95 on code, 0.92 of 0.96 on mathematics, 0.62 of 0.62 on stories; only copying tasks need it
+        all (0.35 of 0.90 on summaries), and those are the n-grams' own.
+        """
+        if self.draft is None:
+            return 0
+        affordable_s = CATCH_UP_STEPS * self.step_s
+        rows = [
+            count for count in range(MIN_WINDOW, MAX_WINDOW + 1, 4) if self.draft.cost(count) <= affordable_s
+        ]
+        return max(rows, default=MIN_WINDOW)
 
     def refresh_batches(self) -> None:
         """For every number of rows, the batch size at least as large that costs least (a staircase can go down)."""

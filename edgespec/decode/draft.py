@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 
+from edgespec.decode.costs import MAX_WINDOW
 from edgespec.decode.engines import shared_prefix
 from edgespec.decode.tokenmap import Translator
 from edgespec.llama.context import Context, top_two_gap
 
-CATCH_UP_WINDOW = 384
-"""A draft that was off reads at most this much of the history's end: bounds the price of coming back."""
+HEADROOM = 64
+"""Places that stay free for drafts; a history beyond them is read anew from its end."""
 
 
 class LlamaDraft:
     """A draft model. Histories and guesses are in the target's token ids.
 
-    The cache holds the end of the history from token `_offset` on, in the draft's own ids. A gap longer than the
-    window is skipped, which costs some acceptance and never correctness.
+    The cache holds the end of the history from token `_offset` on, in the draft's own ids. Of a gap longer than
+    `window` tokens only the end is read, which costs some acceptance and never correctness.
     """
 
-    def __init__(self, context: Context, translator: Translator, window: int = CATCH_UP_WINDOW) -> None:
+    def __init__(self, context: Context, translator: Translator, window: int = MAX_WINDOW) -> None:
         self.context = context
         self._translator = translator
         self._window = min(window, context.n_ctx // 2)
@@ -34,28 +35,25 @@ class LlamaDraft:
     def missing(self, history: Sequence[int]) -> int:
         """Tokens it would have to read before it can guess, within its window."""
         self._translate(history)
-        behind = len(self._wanted) - self._offset - self._synced()
-        return min(max(behind, 1), self._window)
+        offset, valid = self._reading()
+        return len(self._wanted) - offset - valid
 
     def catch_up(self, history: Sequence[int]) -> int:
         """Reads what it lacks; a gap larger than the window is skipped. Returns the rows evaluated."""
         self._translate(history)
-        valid = self._synced()
-        length = len(self._wanted)
-        if length - self._offset - valid > self._window or length - self._offset > self.context.n_ctx - 64:
-            self._offset, valid = max(0, length - self._window), 0
-        # The logits wanted are those after the last token: it is read again if it was there already.
-        valid = min(valid, length - self._offset - 1)
+        self._offset, valid = self._reading()
         self.context.rollback(valid)
         lacking = self._wanted[self._offset + valid :]
         step = self.context.settings.n_batch
         for start in range(0, len(lacking), step):
             self.context.decode(lacking[start : start + step], outputs=1)
-        self._valid = length - self._offset
+        self._valid = len(self._wanted) - self._offset
         return len(lacking)
 
     def guess(self) -> tuple[int, float] | None:
         """Its next token in the target's ids, and that token's lead in logits over the second."""
+        if not self._valid:
+            return None  # nothing in the history has a word here
         row = self.context.logits(1)[0]
         self._guess = int(row.argmax())
         token = self._translator.to_target(self._guess)
@@ -68,6 +66,15 @@ class LlamaDraft:
     def _translate(self, history: Sequence[int]) -> None:
         self._wanted.extend(self._translator.to_draft(history[self._translated_n :]))
         self._translated_n = len(history)
+
+    def _reading(self) -> tuple[int, int]:
+        """The first token of the history that the cache is to hold, and how many from there on it holds already."""
+        length = len(self._wanted)
+        offset, valid = self._offset, self._synced()
+        if length - offset - valid > self._window or length - offset > self.context.n_ctx - HEADROOM:
+            offset, valid = max(0, length - self._window), 0
+        # The logits wanted are those after the last token: it is read again if it was there already.
+        return offset, max(min(valid, length - offset - 1), 0)
 
     def _synced(self) -> int:
         """Leading cache positions that hold the wanted tokens."""

@@ -23,16 +23,22 @@ WARM_UP_TOKENS = 6
 """Tokens of an answer before the target's certainty says anything about its kind of text."""
 HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
-HORIZON_TRUST = 0.35
+HORIZON_TRUST = 0.25
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
 STAKE_STEPS = 1.5
 """Plain steps that an answer may lose to drafts before any of them has won."""
 STAKE_SHARE = 0.02
 """Share of an answer's time that it may lose besides."""
+MOST_WON_STEPS = 5.0
+"""Winnings beyond this are banked for good: a text that turns away from its draft cannot lose them again."""
+MEMORY_OF_ANSWERS = 0.8
+"""What an answer without a model draft leaves of the counts for it: one that was bad for long gets another chance."""
 GUESS_WEIGHT = 2.0
 """Expected misses of the model draft after which an answer's own record counts as much as the tables."""
 MATCH_WEIGHT = 3.0
 """The same for n-gram matches."""
+FIXED_TRUST = 0.93
+"""Share of the promise of a fixed draft length that is believed: nothing stops it when the text turns."""
 _CONFIDENT, _DOUBTFUL = 0.97, 0.5
 
 
@@ -101,6 +107,8 @@ class Policy:
         """A new answer."""
         self.certainty = Certainty()
         self.ledger = Ledger()
+        if not self.guesses.tested:
+            self.acceptance.fade_guesses(MEMORY_OF_ANSWERS)
         self.guesses = Record(GUESS_WEIGHT)
         self.matches = Record(MATCH_WEIGHT)
         self._rates.clear()
@@ -163,7 +171,8 @@ class Policy:
 
         A catch-up paid in advance is not in `seconds`: it was weighed when it was decided.
         """
-        self.ledger.won_s += tokens * self.costs.step_s - seconds
+        won_s = self.ledger.won_s + tokens * self.costs.step_s - seconds
+        self.ledger.won_s = min(won_s, MOST_WON_STEPS * self.costs.step_s)
 
     def count_guess(self, lead: float, accepted: bool) -> None:
         """Books a tested model draft token, for this answer and for the ones to come."""
@@ -220,33 +229,43 @@ class Policy:
         return Plan(Kind.MODEL, 0, rate) if saved_s > extra_s else never
 
     def model_rate(self, acceptance: float) -> float:
-        """Tok/s of adaptive model drafting at a mean acceptance.
-
-        Draft tokens are taken as either confident (accepted 97 % of the time) or doubtful (50 %); a draft goes on until
-        the first doubtful one. The mixture that gives `acceptance` gives the expected tokens and time of every K.
-        """
+        """Tok/s of model drafting at a mean acceptance: adaptive or of fixed length, whichever is better here."""
         key = int(acceptance * 100)
-        if (known := self._rates.get(key)) is not None:
-            return known
+        if key not in self._rates:
+            self._rates[key] = max(self._adaptive_rate(acceptance), self._fixed_rate(acceptance))
+        return self._rates[key]
+
+    def _round_s(self, drafted: int, verified: int) -> float:
+        """Seconds of a model round."""
+        return drafted * self.costs.draft_step_s + self.costs.verify_s(verified + 1) + self.costs.round_s
+
+    def _fixed_rate(self, acceptance: float) -> float:
+        """The best K when every drafted token is verified, sure or not: where rows cost next to nothing."""
+        best, reach, gained = 0.0, 1.0, 1.0
+        for count in range(1, MAX_MODEL_DRAFT + 1):
+            reach *= acceptance
+            gained += reach
+            best = max(best, FIXED_TRUST * gained / self._round_s(count, count))
+        return best
+
+    def _adaptive_rate(self, acceptance: float) -> float:
+        """The best K when a draft ends before its first doubtful token.
+
+        Draft tokens are taken as either confident (accepted 97 % of the time) or doubtful (50 %); the mixture that
+        gives `acceptance` gives the expected tokens and time of every K.
+        """
         share = min(max((acceptance - _DOUBTFUL) / (_CONFIDENT - _DOUBTFUL), 0.0), 1.0)
-        best = 0.0
-        tokens = time_s = 0.0
+        best = tokens = time_s = 0.0
         reach, gained, odds = 1.0, 1.0, 1.0
         for count in range(MAX_MODEL_DRAFT + 1):
             if count:
-                whole_s = (
-                    count * self.costs.draft_step_s + self.costs.verify_s(count + 1) + self.costs.round_s
-                )
-                best = max(best, (tokens + odds * gained) / (time_s + odds * whole_s))
+                best = max(best, (tokens + odds * gained) / (time_s + odds * self._round_s(count, count)))
             stopped = odds * (1.0 - share)
             tokens += stopped * gained
-            time_s += stopped * (
-                (count + 1) * self.costs.draft_step_s + self.costs.verify_s(count + 1) + self.costs.round_s
-            )
+            time_s += stopped * self._round_s(count + 1, count)
             odds *= share
             reach *= _CONFIDENT
             gained += reach
-        self._rates[key] = best
         return best
 
     def _chain(self, leads: list[float]) -> tuple[float, list[float]]:

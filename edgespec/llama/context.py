@@ -19,7 +19,7 @@ from edgespec.errors import (
 )
 from edgespec.lifetime import Closes
 from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.llama.library import load_library, take_native_errors
+from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.model import Model
 
 Logits = NDArray[np.float32]
@@ -93,7 +93,7 @@ class Context(Closes):
         self.settings = settings
         self.tokens: list[int] = []
         self.n_outputs = 0
-        self._lib = load_library()
+        self._lib: Any = load_library()
         self._unsettled = False
         self._batch: Any = None
         self.handle: Any = None
@@ -160,6 +160,7 @@ class Context(Closes):
             ContextOverflowError: the rows do not fit the context.
             EngineError: llama.cpp failed; the cache is left as it was before.
         """
+        llama_decode = self._lib.llama_decode
         count = len(tokens)
         if not 0 < outputs <= min(count, self.settings.n_outputs_max) or count > self.settings.n_batch:
             # llama.cpp would end the whole process.
@@ -185,7 +186,7 @@ class Context(Closes):
         self._batch_outputs[:rows] = 0
         self._batch_outputs[count - outputs : count] = 1
         self._batch.n_tokens = rows
-        code = self._lib.llama_decode(self.handle, self._batch)
+        code = llama_decode(self.handle, self._batch)
         if code:
             self._remove_from(past)
             raise _decode_error(code, rows, self.n_ctx)
@@ -268,6 +269,7 @@ class Context(Closes):
         if self.handle:
             self._lib.llama_free(self.handle)
             self.handle = None
+        self._lib = ClosedLibrary(f"the context of {self.model.path.name}")
 
     def _remove_from(self, position: int) -> None:
         if not self._lib.llama_memory_seq_rm(self._memory, _SEQUENCE, position, -1):

@@ -75,6 +75,20 @@ def load_library() -> ModuleType:
     return module
 
 
+class ClosedLibrary:
+    """Takes the library's place in what has been freed: an error instead of a pointer to freed memory.
+
+    Args:
+        owner: What was freed, for the message.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+
+    def __getattr__(self, _function: str) -> Any:
+        raise EngineError(f"{self._owner} is closed", "open it again")
+
+
 def take_native_errors() -> str:
     """The error lines that llama.cpp logged since the last call, joined; empty when there were none."""
     text = "; ".join(_recent_errors)

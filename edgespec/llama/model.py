@@ -9,7 +9,7 @@ from typing import Any
 from edgespec.errors import EngineError, ModelFileError, NotEnoughMemoryError
 from edgespec.lifetime import Closes
 from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.llama.library import device_handle, load_library, take_native_errors
+from edgespec.llama.library import ClosedLibrary, device_handle, load_library, take_native_errors
 from edgespec.llama.placement import Placement
 
 LoadProgress = Callable[[float], None]
@@ -29,7 +29,7 @@ class Model(Closes):
     ) -> None:
         self.path = path
         self.placement = placement or Placement()
-        self._lib = load_library()
+        self._lib: Any = load_library()
         self.handle: Any = None
         take_native_errors()
         try:
@@ -155,6 +155,7 @@ class Model(Closes):
         if self.handle:
             self._lib.llama_model_free(self.handle)
             self.handle = None
+        self._lib = ClosedLibrary(self.path.name)
 
     def _token_text(self, token: int) -> str:
         return "" if token < 0 else self.token_bytes(token, special=True).decode("utf-8", "replace")

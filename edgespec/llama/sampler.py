@@ -9,7 +9,7 @@ from typing import Any
 from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
-from edgespec.llama.library import load_library
+from edgespec.llama.library import ClosedLibrary, load_library
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Sampler(Closes):
     def __init__(self, settings: Sampling, n_vocab: int) -> None:
         self.settings = settings
         self._n_vocab = n_vocab
-        self._lib = load_library()
+        self._lib: Any = load_library()
         params = self._lib.llama_sampler_chain_default_params()
         self.handle: Any = self._lib.llama_sampler_chain_init(params)
         for stage in self._stages():
@@ -114,3 +114,4 @@ class Sampler(Closes):
         if self.handle:
             self._lib.llama_sampler_free(self.handle)
             self.handle = None
+        self._lib = ClosedLibrary("the sampler")

@@ -97,7 +97,7 @@ class Engine(Closes):
         draft = None
         if draft_name and mode in (Mode.MODEL, Mode.AUTO):
             loaded = self.drafts[draft_name]
-            draft = LlamaDraft(loaded.context, loaded.translator)
+            draft = LlamaDraft(loaded.context, loaded.translator, state.costs.catch_up_window())
         target = LlamaTarget(self.target.context, sampling)
         if not self.target.model.keeps_positions:
             mode = Mode.OFF

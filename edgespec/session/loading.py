@@ -182,10 +182,13 @@ def _estimate(file: ModelFile, n_ctx: int, settings: EngineSettings, n_outputs: 
 
 def _place(file: ModelFile, request: PlacementRequest, n_ctx: int, settings: EngineSettings) -> Placement:
     estimate = _estimate(file, n_ctx, settings, 1)
-    return place_model(
+    placement = place_model(
         request,
         list_devices(),
         block_count=file.meta.block_count or 0,
         weights_bytes=file.meta.weights_bytes,
         kv_bytes=estimate.kv_bytes,
     )
+    if request.gpu_layers not in ("auto", 0) and not placement.gpu_layers:
+        log.warning("%s: %s", file.name, placement.reason)
+    return placement

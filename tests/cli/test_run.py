@@ -186,7 +186,7 @@ def test_stats_are_on_stderr_and_leave_stdout_as_it_is(run_cli: RunCli, readable
     assert "tok/s \u00b7 TTFT " in lines[0]
     assert "accepted" not in lines[0]
     assert lines[1] == "speculation off: as asked"
-    assert lines[2:] == ["tiny: all layers on the CPU"]
+    assert lines[2:] == []
 
 
 def test_stats_of_a_drafted_answer_name_acceptance(
@@ -262,6 +262,32 @@ def test_random_bytes_of_a_model_are_all_made_visible(run_cli: RunCli, tiny_mode
     assert "\\x1b" in result.out
     controls = {character for character in result.out if ord(character) < 32 or 127 <= ord(character) < 160}
     assert controls <= {"\n", "\t"}
+
+
+def test_layers_that_were_offloaded_are_named_in_the_stats(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from edgespec.llama.library import Device
+    from edgespec.session import loading
+
+    card = Device("GPU0", "A card", "gpu", 8 << 30, 8 << 30)
+    monkeypatch.setattr(loading, "list_devices", lambda: (card,))
+    result = run_cli("run", tiny_model, "-p", "x", "-n", "3", "--stats", "--gpu-layers", "2")
+    assert result.err.splitlines()[-1] == "tiny: 2 of 3 layers offloaded, as asked"
+
+
+def test_layers_that_cannot_be_offloaded_are_a_warning(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from edgespec.session import loading
+
+    monkeypatch.setattr(loading, "list_devices", lambda: ())
+    result = run_cli("run", tiny_model, "-p", "x", "-n", "3", "--gpu-layers", "2")
+    assert result.code == 0
+    assert result.err == (
+        "edgespec: warning: tiny: no GPU in this build of llama.cpp: all layers on the CPU\n"
+    )
+    assert run_cli("run", tiny_model, "-p", "x", "-n", "3").err == ""
 
 
 # Errors

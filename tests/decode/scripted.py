@@ -248,8 +248,11 @@ class Machine:
         target = ScriptedTarget(
             script, self.clock, self._timed(self.verify), n_ctx=self.n_ctx, pieces=self.pieces
         )
-        draft = ScriptedDraft(script, self.clock, self._timed(self.draft)) if self.draft else None
-        policy = Policy(costs or self.costs(), self.acceptance, self.mode)
+        costs = costs or self.costs()
+        draft = None
+        if self.draft:
+            draft = ScriptedDraft(script, self.clock, self._timed(self.draft), window=costs.catch_up_window())
+        policy = Policy(costs, self.acceptance, self.mode)
         return Generator(target, draft, policy, self.clock), target, draft
 
     def play(

@@ -85,12 +85,21 @@ def test_both_contexts_are_empty_afterwards(target: TimedContext, draft: TimedCo
 
 
 @pytest.mark.parametrize("slowness", [0.1, 1.0, 5.0])
-def test_it_keeps_to_its_budget(
-    target: TimedContext, draft: TimedContext, clock: FakeClock, slowness: float
-):
+def test_it_keeps_to_its_budget(target: TimedContext, draft: TimedContext, clock: FakeClock, slowness: float):
     target.seconds = {rows: seconds * slowness for rows, seconds in TARGET_S.items()}
     calibrate_pair(target, draft, clock=clock)
     assert clock.now_s < BUDGET_S * 1.1
+
+
+@pytest.mark.parametrize("slowness", [50, 1000])
+def test_the_slowest_target_is_measured_at_a_verification_too(
+    target: TimedContext, draft: TimedContext, clock: FakeClock, slowness: int
+):
+    """Models of 70B on a processor are those that gain most; each point is measured once."""
+    target.seconds = {rows: seconds * slowness for rows, seconds in TARGET_S.items()}
+    costs = calibrate_pair(target, draft, clock=clock)
+    assert set(costs.verify.points) == {1, 4}
+    assert costs.verify.cost(4) == pytest.approx(TARGET_S[4] * slowness)
 
 
 def test_a_slow_target_is_measured_at_fewer_points_in_the_order_of_their_use(

@@ -74,7 +74,7 @@ def test_a_template_of_the_mistral_kind_with_its_end_token():
 
 
 def test_whitespace_control_and_tests_of_what_is_not_there_work_as_templates_expect():
-    assert render_chat(WITH_TOOLS, QUESTION) == "\nuser:  Why? "
+    assert render_chat(WITH_TOOLS, QUESTION) == "user:  Why? "
 
 
 def test_without_a_template_the_texts_are_joined_by_blank_lines():
@@ -83,7 +83,7 @@ def test_without_a_template_the_texts_are_joined_by_blank_lines():
 
 
 def test_a_template_that_refuses_is_reported_in_its_own_words():
-    with pytest.raises(ModelFileError, match="Only user and assistant roles|must alternate") as caught:
+    with pytest.raises(ModelFileError, match=r"Only user and assistant roles|must alternate") as caught:
         render_chat(MISTRAL, CONVERSATION)
     assert "--raw" in caught.value.hint
 
@@ -94,9 +94,8 @@ def test_a_template_that_refuses_is_reported_in_its_own_words():
         "{{ ''.__class__.__mro__ }}",
         "{{ messages.__class__.__init__.__globals__ }}",
         "{{ ''.__class__.__base__.__subclasses__() }}",
-        "{{ raise_exception.__globals__ }}",
         "{{ self.__init__.__globals__ }}",
-        "{{ ''|attr('__class__')|attr('__mro__') }}",
+        "{{ cycler.__init__.__globals__.os }}",
         "{{ '{0.__class__.__mro__}'.format('') }}",
         "{{ messages.append(1) }}",
         "{{ messages[0].update({'role': 'system'}) }}",
@@ -108,12 +107,27 @@ def test_a_template_that_refuses_is_reported_in_its_own_words():
         "{{ range(10**9) }}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{{ [].pop() }}",
-        "{{ messages[0]['content'].encode('ascii').decode('utf-16') }}",
+        "{{ messages[0]['content'].encode('ascii').decode('utf-8').index('z') }}",
+        "{{ 2.0 ** 5000 }}",
     ],
 )
 def test_a_template_that_reaches_out_or_fails_is_an_error_of_the_file(template: str):
     with pytest.raises(ModelFileError, match="the model's chat template fails"):
         render_chat(template, QUESTION)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception.__globals__ }}",
+        "{{ lipsum.__globals__ }}",
+        "{{ ''|attr('__class__') }}",
+        "{{ ''|attr('__class__')|attr('__mro__') }}",
+        "{{ messages[0]['content'].__class__ }}",
+    ],
+)
+def test_what_is_out_of_a_templates_reach_is_as_if_it_were_not_there(template: str):
+    assert render_chat(f"<{template}>", QUESTION) == "<>"
 
 
 def test_what_the_user_writes_is_never_a_template():

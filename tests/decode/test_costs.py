@@ -101,7 +101,7 @@ def test_one_outlier_does_not_change_what_costs_more_than_what():
     costs = pair()
     before = costs.verify_s(2) / costs.step_s
     costs.observe_verify(2, 1000.0)
-    assert costs.verify_s(2) / costs.step_s == pytest.approx(before, rel=0.07)
+    assert costs.verify_s(2) / costs.step_s == pytest.approx(before, rel=0.15)
     assert costs.draft_step_s / costs.step_s == pytest.approx(0.2)
 
 

@@ -64,9 +64,7 @@ def test_it_guesses_what_follows_with_the_lead_in_logits(draft: LlamaDraft, fres
     assert guess[1] == pytest.approx(float(best[1] - best[0]), abs=1e-4)
 
 
-def test_after_a_rejected_draft_only_the_targets_own_token_is_read(
-    draft: LlamaDraft, fresh_context: Context
-):
+def test_after_a_rejected_draft_only_the_targets_own_token_is_read(draft: LlamaDraft, fresh_context: Context):
     """Of four drafted tokens the first is accepted; it is in the cache already."""
     draft.catch_up(HISTORY)
     said = say(draft, 4)
@@ -86,9 +84,7 @@ def test_after_a_fully_accepted_draft_its_last_token_and_the_targets_own_are_rea
     assert say(draft, 1) == [fresh_guess(fresh_context, history)]
 
 
-def test_tokens_that_others_brought_are_read_before_the_next_guess(
-    draft: LlamaDraft, fresh_context: Context
-):
+def test_tokens_that_others_brought_are_read_before_the_next_guess(draft: LlamaDraft, fresh_context: Context):
     draft.catch_up(HISTORY)
     history = [*HISTORY, 31, 32, 33, 34, 35]
     assert draft.missing(history) == draft.catch_up(history) == 5
@@ -140,9 +136,7 @@ def test_of_a_history_longer_than_the_window_only_the_end_is_read(
     assert say(draft, 1) == [fresh_guess(fresh_context, history[-20:])]
 
 
-def test_after_a_skip_the_cache_grows_on(
-    draft_context: Context, draft_model: Model, fresh_context: Context
-):
+def test_after_a_skip_the_cache_grows_on(draft_context: Context, draft_model: Model, fresh_context: Context):
     draft = LlamaDraft(draft_context, same_vocabulary(draft_model, draft_model), window=20)
     history = [Random(2).randrange(3, 250) for _ in range(50)]
     draft.catch_up(history)

@@ -1,4 +1,4 @@
-"""The promise in simulation: never slower than plain steps by more than a trace, and clearly faster where that can be.
+"""The promise in simulation: hardly ever slower than plain steps, and clearly faster where that can be.
 
 The bounds are what the policy keeps on a made-up clock; see `tests/decode/scripted.py` for the machines.
 """
@@ -10,6 +10,7 @@ from statistics import mean
 
 import pytest
 
+from edgespec.decode.costs import MIN_WINDOW
 from tests.decode.scripted import (
     CHEAP_DRAFT,
     FLAT,
@@ -117,13 +118,17 @@ def test_costs_that_were_measured_too_low_do_little_harm(
 
 
 @pytest.mark.parametrize(("verify", "draft"), drafting_machines)
-def test_a_hopeless_draft_never_reads_a_long_prompt(verify: dict[int, float], draft: dict[int, float]):
-    script = random_script(Random(2), 100, acceptance=0.1)
-    script = replace(script, prompt=tuple(range(600_000, 600_900)), gaps=(0.2,) * 100)
+def test_a_hopeless_draft_costs_a_long_prompt_no_more_than_a_few_steps(
+    verify: dict[int, float], draft: dict[int, float]
+):
+    """Where drafting is cheap enough for a trial, the trial includes reading the end of the prompt."""
+    script = random_script(Random(2), 200, acceptance=0.1)
+    script = replace(script, prompt=tuple(range(600_000, 600_900)), gaps=(0.2,) * 200)
     done = Machine(verify, draft).play(script)
-    assert done.draft is not None
-    assert done.draft.reads == []
-    assert done.speedup == pytest.approx(1.0)
+    assert done.stats.decode_s - 199 * verify[1] < 7 * verify[1]
+    if draft is DEAR_DRAFT:
+        assert done.draft is not None
+        assert done.draft.reads == []
 
 
 def test_a_good_draft_reads_a_long_prompt_when_the_answer_is_long():
@@ -131,7 +136,7 @@ def test_a_good_draft_reads_a_long_prompt_when_the_answer_is_long():
     script = replace(script_of(fresh_tokens(400)), prompt=prompt)
     done = Machine(FLAT, USUAL_DRAFT).play(script)
     assert done.draft is not None
-    assert done.draft.reads[0] > 100
+    assert done.draft.reads[0] >= MIN_WINDOW
     assert done.speedup > 1.5
 
 
@@ -162,3 +167,44 @@ def test_where_every_row_costs_a_step_the_text_is_decoded_plainly():
     done = Machine(LINEAR, USUAL_DRAFT).play(script_of((fresh_tokens(30) * 6)[:150]))
     assert done.speedup == pytest.approx(1.0)
     assert done.stats.draft_n == 0
+
+
+@pytest.mark.parametrize("verify", [STAIRCASE, MIXED, FLAT])
+def test_an_answer_that_turns_away_from_its_draft_is_soon_decoded_plainly(verify: dict[int, float]):
+    worst = 1.0
+    for seed in range(4):
+        random = Random(seed)
+        good, bad = (random_script(random, 100, acceptance=a, telling=0.3) for a in (0.97, 0.05))
+        script = Script(
+            good.tokens + bad.tokens, good.held + bad.held, good.leads + bad.leads, good.gaps + bad.gaps
+        )
+        for draft in (CHEAP_DRAFT, USUAL_DRAFT, DEAR_DRAFT):
+            second_half = Machine(verify, draft).play(script).tokens[100:]
+            seconds = sum(token.round_s / token.round_tokens for token in second_half)
+            worst = min(worst, len(second_half) * verify[1] / seconds)
+    assert worst > 0.88
+
+
+@pytest.mark.parametrize(
+    ("verify", "draft"), [(FLAT, CHEAP_DRAFT), (FLAT, USUAL_DRAFT), (MIXED, CHEAP_DRAFT)]
+)
+def test_a_draft_that_was_bad_for_long_gets_another_chance(verify: dict[int, float], draft: dict[int, float]):
+    """Text of one kind made it look hopeless; then comes another kind, just as certain."""
+    random = Random(1)
+    bad = [
+        script_of(fresh_tokens(150, 400 * i), held=[random.random() < 0.1 for _ in range(150)])
+        for i in range(20)
+    ]
+    good = [script_of(fresh_tokens(150, 400 * i)) for i in range(8)]
+    _, each = converse(Machine(verify, draft), bad + good)
+    assert min(each[:20]) > 0.88
+    assert each[-1] > 1.2
+
+
+@pytest.mark.parametrize("acceptance", [0.6, 0.7])
+def test_a_draft_that_is_mostly_right_but_never_sure_is_used_where_rows_are_free(acceptance: float):
+    """Three tokens a round at an acceptance of 0.6 are worth 1.74 plain steps here."""
+    random = Random(3)
+    held = [random.random() < acceptance for _ in range(600)]
+    script = script_of(fresh_tokens(600), held=held, lead=1.2, gap=2.0)
+    assert Machine(FLAT, CHEAP_DRAFT).play(script).speedup > 1.5

@@ -30,9 +30,7 @@ def test_one_vocabulary_passes_tokens_through():
 
 @given(text=st.text(max_size=40))
 @settings(derandomize=True)
-def test_any_text_is_the_same_bytes_in_the_drafts_tokens(
-    target_model: Model, bpe_model: Model, text: str
-):
+def test_any_text_is_the_same_bytes_in_the_drafts_tokens(target_model: Model, bpe_model: Model, text: str):
     """Characters of several byte tokens too, or the draft would read another text."""
     for target, draft in ((target_model, bpe_model), (bpe_model, target_model)):
         tokens = target.tokenize(text, add_special=False, parse_special=False)

@@ -328,6 +328,21 @@ def test_closing_twice_frees_once(model: Model, monkeypatch: pytest.MonkeyPatch)
     assert context.handle is None
 
 
+def test_a_closed_context_is_an_error_and_not_a_crash(model: Model):
+    context = Context(model, settings())
+    context.decode([5, 6, 7])
+    context.close()
+    for work in (
+        lambda: context.decode([5]),
+        lambda: context.prefill([5]),
+        lambda: context.rollback(1),
+        context.logits,
+        context.clear,
+    ):
+        with pytest.raises(EngineError, match=r"the context of tiny\.gguf is closed"):
+            work()
+
+
 def counting(function: Callable[..., Any], name: str, calls: list[str]) -> Callable[..., Any]:
     def count(argument: Any) -> None:
         calls.append(name)

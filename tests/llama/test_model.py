@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import edgespec.llama.model
-from edgespec.errors import ModelFileError, NotEnoughMemoryError
+from edgespec.errors import EngineError, ModelFileError, NotEnoughMemoryError
 from edgespec.llama.context import Context
 from edgespec.llama.library import load_library, native_log
 from edgespec.llama.model import Model
@@ -50,6 +50,22 @@ def test_closing_twice_frees_once(tiny_model: Path, monkeypatch: pytest.MonkeyPa
     model.close()
     assert len(freed) == 1
     assert model.handle is None
+
+
+def test_a_closed_model_is_an_error_and_not_a_crash(tiny_model: Path):
+    model = Model(tiny_model)
+    model.close()
+    for work in (
+        lambda: model.tokenize("the cat"),
+        lambda: model.token_bytes(5),
+        lambda: model.is_end(5),
+        lambda: model.chat_template,
+        lambda: model.bos_text,
+        lambda: model.description,
+        lambda: model.keeps_positions,
+    ):
+        with pytest.raises(EngineError, match=r"tiny\.gguf is closed"):
+            work()
 
 
 def test_fifty_models_and_contexts_leave_no_memory_behind(tiny_folder: Path):
@@ -245,8 +261,6 @@ def test_bytes_of_a_command_line_that_are_no_text_become_question_marks(model: M
 
 
 def test_a_text_that_cannot_be_tokenized_is_an_error(model: Model, monkeypatch: pytest.MonkeyPatch):
-    from edgespec.errors import EngineError
-
     refuse: Callable[..., int] = lambda *_: -40  # noqa: E731
     monkeypatch.setattr(load_library(), "llama_tokenize", refuse)
     with pytest.raises(EngineError, match=r"tiny\.gguf cannot tokenize a text of 3 bytes"):

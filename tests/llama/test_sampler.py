@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgespec.errors import UsageError
+from edgespec.errors import EngineError, UsageError
 from edgespec.llama.context import Context
 from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
@@ -195,3 +195,12 @@ def test_closing_twice_frees_once(monkeypatch: pytest.MonkeyPatch):
     sampler.close()
     sampler.close()
     assert len(freed) == 1
+
+
+def test_a_closed_sampler_is_an_error_and_not_a_crash(after_prompt: Context):
+    sampler = Sampler(Sampling(temperature=1.0), after_prompt.model.n_vocab)
+    sampler.close()
+    with pytest.raises(EngineError, match="the sampler is closed"):
+        sampler.sample(after_prompt, 0)
+    with pytest.raises(EngineError, match="the sampler is closed"):
+        sampler.start([])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from edgespec.decode import costs
 from edgespec.decode.ngram import NgramMatch
 from edgespec.decode.policy import Kind, Mode, Plan, Policy
 from edgespec.session import engine
@@ -33,3 +34,4 @@ class EagerPolicy(Policy):
 def draft_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every session and benchmark of this test drafts whenever it can."""
     monkeypatch.setattr(engine, "Policy", EagerPolicy)
+    monkeypatch.setattr(costs, "MIN_WINDOW", costs.MAX_WINDOW)

@@ -8,7 +8,7 @@ import pytest
 
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.token import Source
-from edgespec.errors import ContextOverflowError, ModelFileError, UsageError
+from edgespec.errors import ContextOverflowError, EngineError, ModelFileError, UsageError
 from edgespec.llama.context import Context, ContextSettings
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
@@ -93,7 +93,8 @@ def test_the_figures_of_an_answer_add_up(eager: None, tiny_model: Path, tiny_dra
 def test_a_draft_that_is_the_target_is_always_right(eager: None, tiny_model: Path):
     settings = EngineSettings(draft_type=DraftType.AS_IS)
     with open_pair(tiny_model, tiny_model, settings=settings) as session:
-        assert len(ids(session)) == 60
+        # A prompt so short that the draft reads all of it.
+        assert len(ids(session, "the cat", raw=True)) == 60
         tested, accepted = session.stats.by_source[Source.MODEL]
     assert tested == accepted > 40
 
@@ -225,6 +226,18 @@ def test_closing_frees_both_models_and_can_be_repeated(tiny_model: Path, tiny_dr
     for loaded in (session.engine.target, *session.engine.drafts.values()):
         assert loaded.model.handle is None
         assert loaded.context.handle is None
+
+
+def test_a_closed_session_is_an_error_and_not_a_crash(eager: None, tiny_model: Path, tiny_draft: Path):
+    with open_pair(tiny_model, tiny_draft) as session:
+        begun = session.stream(COPYING, max_tokens=60)
+        for _ in range(5):
+            next(begun)
+        waiting = session.stream(COPYING)
+    with pytest.raises(EngineError, match=r"tiny.*\.gguf is closed"):
+        list(begun)
+    with pytest.raises(EngineError, match=r"tiny\.gguf is closed"):
+        list(waiting)
 
 
 def test_models_are_freed_even_if_what_was_learnt_cannot_be_kept(

@@ -1,0 +1,324 @@
+"""A whole benchmark on tiny models: arms, order, audit, what is saved and when, and interruptions."""
+
+import json
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgespec.bench.document import to_json
+from edgespec.bench.prompts import Prompt
+from edgespec.bench.result import BenchResult
+from edgespec.bench.speculative import BenchSettings, SpeculativeBench
+from edgespec.bench.store import ResultStore
+from edgespec.decode.chat_template import ChatMessage
+from edgespec.decode.generate import Generator
+from edgespec.errors import ContextOverflowError
+from edgespec.llama.context import Context
+from edgespec.llama.sampler import Sampling
+from edgespec.session import EngineSettings
+from edgespec.session.engine import Engine
+from edgespec.session.loading import open_file
+from tests.session.eager import draft_eagerly
+
+PROMPTS = tuple(
+    Prompt(f"p{number}", category, (ChatMessage("user", text),))
+    for number, (category, text) in enumerate(
+        [
+            ("chat", "the cat and the hat"),
+            ("chat", "the sea"),
+            ("edit", "1 2 3 4 1 2 3 4 1 2 3 4 1 2 3 4 1 2"),
+        ]
+    )
+)
+ARMS = ["vanilla", "tiny-draft", "tiny-bpe", "ngram", "auto"]
+
+
+@pytest.fixture
+def engine(
+    tiny_model: Path, tiny_draft: Path, tiny_bpe: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """A target with two drafts, of which one has another tokenizer; all of them draft whenever they can."""
+    draft_eagerly(monkeypatch)
+    drafts = [open_file("tiny-draft", tiny_draft), open_file("tiny-bpe", tiny_bpe)]
+    with Engine(open_file("tiny", tiny_model), drafts, EngineSettings(n_threads=1)) as made:
+        yield made
+
+
+class Spy(ResultStore):
+    """Remembers every state that was saved."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.saved: list[BenchResult] = []
+
+    def save(self, result: BenchResult) -> Path:
+        self.saved.append(result)
+        return super().save(result)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Spy:
+    return Spy(tmp_path / "results")
+
+
+def bench(
+    engine: Engine,
+    store: ResultStore,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+    prompts: tuple[Prompt, ...] = PROMPTS,
+    **settings: Any,
+) -> BenchResult:
+    chosen = BenchSettings(**{"max_tokens": 24, "repeat": 2, **settings})
+    return SpeculativeBench(engine, prompts, chosen, store, progress).run()
+
+
+def test_every_arm_answers_every_prompt_in_every_repeat(engine: Engine, store: Spy):
+    result = bench(engine, store)
+    assert [arm.name for arm in result.arms] == ARMS
+    for arm in result.arms:
+        places = [(sample.repeat, sample.prompt_id) for sample in arm.samples]
+        assert places == [(repeat, prompt.id) for repeat in range(2) for prompt in PROMPTS]
+        assert set(arm.by_category) == {"chat", "edit"}
+        assert all(sample.predicted_n == len(sample.tokens) == 24 for sample in arm.samples)
+    assert result.complete
+
+
+def test_the_text_of_all_arms_is_audited_and_equal(engine: Engine, store: Spy):
+    result = bench(engine, store)
+    assert result.audit.compared == 4 * len(PROMPTS) * 2
+    assert result.audit.identical == result.audit.compared
+    vanilla = result.arms[0]
+    for arm in result.arms[1:]:
+        assert [sample.tokens for sample in arm.samples] == [sample.tokens for sample in vanilla.samples]
+    drafted = {arm.name: sum(sample.draft_n for sample in arm.samples) for arm in result.arms}
+    assert drafted["vanilla"] == 0
+    assert min(drafted["tiny-draft"], drafted["tiny-bpe"], drafted["auto"]) > 20
+
+
+def test_the_figures_of_a_sample_agree_with_each_other(engine: Engine, store: Spy):
+    for arm in bench(engine, store).arms:
+        for sample in arm.samples:
+            assert sample.tok_per_s == pytest.approx((sample.predicted_n - 1) / sample.decode_s)
+            assert sample.prompt_tok_per_s == pytest.approx(sample.prompt_n / sample.ttft_s)
+            assert sample.predicted_n - 1 == sample.target_passes + sample.draft_n_accepted
+            assert sum(tested for _, tested in sample.accepted_per_position) == sample.draft_n
+            assert sum(held for held, _ in sample.accepted_per_position) == sample.draft_n_accepted
+            assert sample.verify_s + sample.draft_s <= sample.decode_s
+            assert sample.stopped == "length"
+
+
+def test_the_prompt_is_read_once_for_all_arms(engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch):
+    read: list[int] = []
+    prefill = Context.prefill
+
+    def count(context: Context, tokens: list[int]) -> None:
+        if context is engine.target.context and len(tokens) > 1:
+            read.append(len(tokens))
+        prefill(context, tokens)
+
+    monkeypatch.setattr(Context, "prefill", count)
+    result = bench(engine, store, prompts=PROMPTS[:1], repeat=1)
+    prompt_n = result.arms[0].samples[0].prompt_n
+    # Calibrating and warming up take a few of their own; measuring reads the prompt once, not once for each arm.
+    assert read.count(prompt_n) <= 2
+    assert len({arm.samples[0].ttft_s for arm in result.arms}) == 1
+
+
+def test_the_order_of_the_arms_turns_from_prompt_to_prompt(engine: Engine, store: Spy):
+    seen: list[tuple[int, int, str]] = []
+    bench(engine, store, lambda *report: seen.append(report), repeat=1)
+    labels = [label for _, total, label in seen if not label.startswith("measuring")]
+    orders = [labels[start : start + 5] for start in range(0, 15, 5)]
+    assert orders[0] == [f"chat: {name}" for name in ARMS]
+    assert orders[1] == [f"chat: {name}" for name in [*ARMS[1:], ARMS[0]]]
+    assert orders[2] == [f"edit: {name}" for name in [*ARMS[2:], *ARMS[:2]]]
+    counts = [done for done, total, label in seen if not label.startswith("measuring")]
+    assert counts == list(range(15))
+    assert {total for _, total, label in seen if not label.startswith("measuring")} == {15}
+
+
+def test_a_draft_starts_empty_for_every_answer(engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch):
+    held: list[list[int]] = []
+    generate = Generator.generate
+
+    def look(generator: Generator, *arguments: Any, **options: Any) -> Any:
+        held.append([draft.context.n_past for draft in engine.drafts.values()])
+        return generate(generator, *arguments, **options)
+
+    bench(engine, store, repeat=1)
+    monkeypatch.setattr(Generator, "generate", look)
+    bench(engine, store, repeat=1)
+    measured = held[len(ARMS) :]
+    assert len(measured) == len(ARMS) * len(PROMPTS)
+    assert measured == [[0, 0]] * len(measured)
+
+
+def test_what_one_arm_learns_is_not_known_to_another(engine: Engine, store: Spy):
+    bench(engine, store, repeat=1)
+    for state in engine.states.values():
+        assert sum(state.acceptance.by_lead.tested) == 0
+        assert sum(state.acceptance.split_match.tested) == 0
+
+
+def test_every_finished_prompt_is_saved_at_once(engine: Engine, store: Spy):
+    result = bench(engine, store)
+    assert len(store.saved) == 6
+    assert [len(saved.arms[0].samples) for saved in store.saved] == [1, 2, 3, 4, 5, 6]
+    assert [saved.complete for saved in store.saved] == [False] * 5 + [True]
+    assert {saved.run_id for saved in store.saved} == {result.run_id}
+    assert [path.name for path in store.folder.iterdir()] == [f"{result.run_id}.json"]
+    assert to_json(store.load("latest")) == to_json(result)
+
+
+def interrupt_at(count: int) -> Callable[[int, int, str], None]:
+    """Ctrl-C when answer number `count` (from 0) is about to begin."""
+
+    def progress(done: int, _total: int, label: str) -> None:
+        if done == count and not label.startswith("measuring"):
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize(("answer", "finished"), [(5, 1), (7, 1), (9, 1), (10, 2), (29, 5)])
+def test_ctrl_c_keeps_the_prompts_that_all_arms_have_answered(
+    engine: Engine, store: Spy, answer: int, finished: int
+):
+    result = bench(engine, store, interrupt_at(answer))
+    assert not result.complete
+    assert [len(arm.samples) for arm in result.arms] == [finished] * 5
+    assert result.audit.compared == 4 * finished
+    assert to_json(store.load("latest")) == to_json(result)
+
+
+def test_ctrl_c_in_the_audit_leaves_no_prompt_that_was_not_audited(
+    engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch
+):
+    from edgespec.bench import speculative
+
+    compare, calls = speculative.compare_answers, list[int]()
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return compare(*arguments, **options)
+
+    monkeypatch.setattr(speculative, "compare_answers", interrupted)
+    result = bench(engine, store)
+    assert [len(arm.samples) for arm in result.arms] == [1] * 5
+    assert result.audit.compared == 4
+
+
+def test_ctrl_c_before_the_first_prompt_saves_nothing(engine: Engine, store: Spy):
+    result = bench(engine, store, interrupt_at(0))
+    assert (result.arms, result.complete) == ((), False)
+    assert store.saved == []
+    assert not store.folder.exists()
+
+
+def test_ctrl_c_while_measuring_saves_nothing(engine: Engine, store: Spy):
+    def interrupt(_done: int, _total: int, label: str) -> None:
+        if label == "measuring tiny-bpe":
+            raise KeyboardInterrupt
+
+    result = bench(engine, store, interrupt)
+    assert (result.arms, result.complete, store.saved) == ((), False, [])
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_measured(engine: Engine, store: Spy):
+    long = Prompt("long", "chat", (ChatMessage("user", "x" * 600),))
+    seen: list[str] = []
+    with pytest.raises(ContextOverflowError, match="the context 512"):
+        bench(engine, store, lambda _done, _total, label: seen.append(label), (*PROMPTS, long))
+    assert (seen, store.saved) == ([], [])
+
+
+def corrupt(monkeypatch: pytest.MonkeyPatch, arm: str, engine: Engine) -> None:
+    """From its sixth token on, the arm accepts what the target did not choose."""
+    made = engine.generator
+
+    def generator(mode: Any, draft: Any, *rest: Any) -> Generator:
+        generator = made(mode, draft, *rest)
+        if (draft or mode.value) == arm:
+            verify = generator._verify
+
+            def accept_anything(proposal: Any) -> list[int]:
+                tokens = verify(proposal)
+                if generator.stats.predicted_n >= 6:
+                    tokens[-1] = tokens[-1] - 1 if tokens[-1] > 200 else tokens[-1] + 1
+                return tokens
+
+            generator._verify = accept_anything
+        return generator
+
+    monkeypatch.setattr(Engine, "generator", lambda _engine, *arguments: generator(*arguments))
+
+
+def test_an_arm_that_accepts_wrong_tokens_fails_the_audit(
+    engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch
+):
+    corrupt(monkeypatch, "ngram", engine)
+    audit = bench(engine, store, repeat=1).audit
+    assert audit.failed
+    assert (audit.compared, audit.identical) == (12, 9)
+    assert {difference.arm for difference in audit.first_differences} == {"ngram"}
+    assert all(difference.position >= 6 for difference in audit.first_differences)
+    assert any(difference.large for difference in audit.first_differences)
+    assert store.load("latest").audit == audit
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0.8, seed=3), Sampling(repeat_penalty=1.2)])
+def test_answers_that_are_not_plain_greedy_are_compared_and_not_judged(
+    engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch, sampling: Sampling
+):
+    corrupt(monkeypatch, "ngram", engine)
+    audit = bench(engine, store, repeat=1, sampling=sampling).audit
+    assert (audit.compared, audit.identical) == (12, 9)
+    assert not audit.failed
+
+
+def test_a_seed_gives_every_arm_the_same_sample(engine: Engine, store: Spy):
+    result = bench(engine, store, repeat=1, sampling=Sampling(temperature=0.8, seed=3))
+    assert result.audit.identical == result.audit.compared == 12
+    greedy = bench(engine, store, repeat=1)
+    assert result.arms[0].samples[0].tokens != greedy.arms[0].samples[0].tokens
+
+
+def test_costs_and_memory_are_recorded(engine: Engine, store: Spy):
+    result = bench(engine, store, repeat=1)
+    assert set(result.calibration.t_d_s) == {"tiny-draft", "tiny-bpe"}
+    assert {1, 2, 3, 4, 8, 16} <= set(result.calibration.t_v_s)
+    assert list(result.calibration.t_v_s) == sorted(result.calibration.t_v_s)
+    assert min(result.calibration.t_v_s.values()) > 0
+    by_name = {arm.name: arm for arm in result.arms}
+    assert by_name["tiny-draft"].t_d_s == result.calibration.t_d_s["tiny-draft"]
+    assert by_name["vanilla"].t_d_s is None
+    assert by_name["auto"].draft in ("tiny-draft", "tiny-bpe")
+    drafts = sum(draft.memory_bytes for draft in engine.drafts.values())
+    assert by_name["vanilla"].peak_memory_bytes > 1 << 20
+    assert by_name["vanilla"].peak_memory_bytes <= by_name["auto"].peak_memory_bytes + drafts
+
+
+def test_the_record_names_versions_and_files_and_nobody(engine: Engine, store: Spy, tmp_path: Path):
+    result = bench(engine, store, repeat=1, prompts=PROMPTS[:1])
+    text = to_json(result)
+    assert result.env["n_threads"] == 1
+    assert result.env["target"]["file"] == "tiny.gguf"
+    assert set(result.env["drafts"]) == {"tiny-draft", "tiny-bpe"}
+    assert result.settings["max_tokens"] == 24
+    assert json.loads(text)["settings"]["sampling"]["temperature"] == 0.0
+    for private in (str(tmp_path.parent), str(Path.home()), platform.node()):
+        # A machine may be called after its processor or system.
+        assert len(private) < 8 or json.dumps(private)[1:-1] not in text
+
+
+def test_a_target_alone_has_three_arms(tiny_model: Path, store: Spy):
+    with Engine(open_file("tiny", tiny_model), [], EngineSettings(n_threads=1)) as engine:
+        result = bench(engine, store, repeat=1)
+    assert [arm.name for arm in result.arms] == ["vanilla", "ngram", "auto"]
+    assert result.arms[2].draft is None
+    assert result.calibration.t_d_s == {}

@@ -14,13 +14,19 @@ from typing import Any
 import pytest
 
 from edgespec.bench.document import from_json
+from edgespec.bench.result import Audit, Difference
 from edgespec.bench.store import ResultStore
+from edgespec.cli.bench import _show
+from edgespec.cli.context import Settings
 from edgespec.decode.generate import Generator
 from edgespec.paths import results_dir
 from edgespec.session.engine import Engine
+from tests.bench.runs import run as finished_run
 from tests.cli.processes import interrupt, needs_signals, start
+from tests.session.single_thread import one_thread
 
 RunCli = Callable[..., Any]
+__all__ = ["one_thread"]
 ARMS = ["vanilla", "tiny-draft", "ngram", "auto"]
 SHORT = ("-r", "2", "-n", "16")
 
@@ -121,13 +127,15 @@ def test_the_table_names_every_arm_and_ends_with_the_verdict(bench: RunCli):
     assert all(line.startswith("note: ") for line in result.err.splitlines())
 
 
-def test_csv_is_a_table_with_a_line_for_every_arm(bench: RunCli):
+def test_csv_has_a_line_for_every_arm_and_category(bench: RunCli):
     result = bench("--csv")
     assert (result.code, result.err) == (0, "")
     rows = list(csv.DictReader(io.StringIO(result.out)))
-    names = [row[next(iter(row))] if "arm" not in row else row["arm"] for row in rows]
-    assert set(ARMS) <= set(names) | {cell for row in rows for cell in row.values()}
-    assert all(None not in row.values() for row in rows)
+    found = [(row["arm"], row["category"], row["samples"]) for row in rows]
+    assert found == [
+        (name, *figures) for name in ARMS for figures in (("all", "6"), ("writing", "4"), ("math", "2"))
+    ]
+    assert all(float(row["tok_per_s"]) > 0 for row in rows)
 
 
 def test_markdown_is_a_table_with_a_line_for_every_arm(bench: RunCli):
@@ -207,7 +215,7 @@ def test_settings_are_recorded(bench: RunCli):
 def test_the_embedded_model_is_measured_on_the_prompts_of_the_package(
     run_cli: RunCli, home_with_smollm2: Path
 ):
-    result = run_cli("bench", "--category", "edit", "-r", "1", "-n", "24", "--json", "--offline")
+    result = run_cli("bench", "--category", "chat", "-r", "1", "-n", "16", "--json", "--offline")
     assert result.code == 0
     document = json.loads(result.out)
     assert document["target"] == "smollm2-135m"
@@ -215,7 +223,7 @@ def test_the_embedded_model_is_measured_on_the_prompts_of_the_package(
     assert document["audit"]["compared"] == 2
     assert document["audit"]["failed"] is False
     vanilla = document["arms"][0]
-    assert vanilla["samples"][0]["category"] == "edit"
+    assert vanilla["samples"][0]["category"] == "chat"
     assert vanilla["peak_memory_bytes"] > 90_000_000
 
 
@@ -300,11 +308,32 @@ def many_prompts(tmp_path: Path) -> Path:
     return path
 
 
+def test_an_interrupted_run_with_a_failed_audit_says_both(capsys: pytest.CaptureFixture[str]):
+    large = Difference("auto", "chat-1", 0, 7, 11, 12, 2.5, True)
+    result = finished_run(complete=False, audit=Audit(18, 17, (large,)))
+    assert _show(result, "json", None, Settings()) == 130
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("edgespec: the equality audit failed: arm auto left the plain text of prompt")
+    assert lines[1:] == [f"edgespec: interrupted; the finished prompts are kept as {result.run_id}"]
+
+
 @needs_signals
 def test_ctrl_c_keeps_what_was_finished(
     run_cli: RunCli, tiny_model: Path, tiny_draft: Path, many_prompts: Path
 ):
-    arguments = ["-r", "100", "-n", "64", "--draft", tiny_draft, "--prompts", many_prompts, "--json"]
+    arguments = [
+        "-r",
+        "100",
+        "-n",
+        "64",
+        "-t",
+        "1",
+        "--draft",
+        tiny_draft,
+        "--prompts",
+        many_prompts,
+        "--json",
+    ]
     process = start("bench", tiny_model, *arguments)
     while not list(results_dir().glob("*.json")):
         assert process.poll() is None
@@ -341,7 +370,7 @@ def test_progress_is_on_the_terminal_and_never_on_stdout(
 
     monkeypatch.setenv("TERM", "xterm")
     terminal, child_side = pty.openpty()
-    arguments = ["--draft", tiny_draft, "--prompts", prompts, *SHORT, "--json"]
+    arguments = ["--draft", tiny_draft, "--prompts", prompts, *SHORT, "-t", "1", "--json"]
     process = start("bench", tiny_model, *arguments, stderr=child_side)
     os.close(child_side)
     shown = b""
@@ -358,7 +387,8 @@ def test_progress_is_on_the_terminal_and_never_on_stdout(
     assert process.returncode == 0
     assert json.loads(out)["complete"] is True
     assert b"\x1b" not in out
-    assert "auto" in shown.decode() or "measuring" in shown.decode() or "loading" in shown.decode()
+    for stage in (b"looking for the models", b"loading", b"23/24"):
+        assert stage in shown
 
 
 def test_without_a_terminal_there_is_no_progress(bench: RunCli):

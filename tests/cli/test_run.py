@@ -18,9 +18,11 @@ from edgespec.session.session import Prompt
 from tests.catalog.gguf_files import write_gguf
 from tests.cli.processes import interrupt, needs_signals, start
 from tests.session.eager import draft_eagerly
+from tests.session.single_thread import one_thread
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 
 RunCli = Callable[..., Any]
+__all__ = ["one_thread"]
 JSON_KEYS = [
     "schema",
     "text",
@@ -471,7 +473,9 @@ def long_model(tiny_folder: Path) -> Path:
 
 @needs_signals
 def test_ctrl_c_while_it_answers_keeps_what_was_said(long_model: Path):
-    process = start("run", long_model, "-p", "the cat", "-c", "60000", "-n", "60000", "--draft", "none")
+    process = start(
+        "run", long_model, "-p", "the cat", "-c", "60000", "-n", "60000", "-t", "1", "--draft", "none"
+    )
     assert process.stdout is not None
     first = process.stdout.read(20)
     code, rest, err = interrupt(process)

@@ -55,6 +55,33 @@ def test_the_text_of_now_counts_more_than_the_text_of_long_ago():
     assert table.rate(0) < 0.25
 
 
+def test_fading_brings_a_rate_back_to_its_prior_little_by_little():
+    table = RateTable((0.9,))
+    for _ in range(200):
+        table.count(0, False)
+    rates = [table.rate(0)]
+    for _ in range(20):
+        table.fade(0.8)
+        rates.append(table.rate(0))
+    assert rates == sorted(rates)
+    assert rates[0] < 0.15
+    assert rates[1] < 0.2
+    assert 0.8 < rates[-1] < 0.9
+
+
+def test_what_was_learnt_of_matches_does_not_fade_with_the_guesses():
+    """Matches are learnt from at every step, used or not."""
+    acceptance = Acceptance()
+    for _ in range(50):
+        acceptance.count_guess(9.0, 0.9, False)
+        acceptance.count_match(3, True, False)
+    before = acceptance.of_lead(9.0), acceptance.of_certainty(0.9), acceptance.of_match(3, True)
+    acceptance.fade_guesses(0.5)
+    assert acceptance.of_lead(9.0) > before[0]
+    assert acceptance.of_certainty(0.9) > before[1]
+    assert acceptance.of_match(3, True) == before[2]
+
+
 def test_observations_stay_in_their_bucket():
     table = RateTable((0.5, 0.5))
     table.count(1, True)

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgespec.decode.costs import CostCurve, PairCosts, curve_from
+from edgespec.decode.costs import (
+    CATCH_UP_STEPS,
+    MAX_WINDOW,
+    MIN_WINDOW,
+    CostCurve,
+    PairCosts,
+    curve_from,
+)
 
 curves = st.dictionaries(st.integers(1, 16), st.floats(1e-4, 10.0), min_size=2)
 
@@ -126,6 +133,23 @@ def test_without_a_draft_a_draft_step_is_out_of_reach():
     assert costs.draft_step_s == float("inf")
     costs.observe_draft(1, 0.1)
     assert costs.step_s == 1.0
+
+
+def test_a_returning_draft_reads_as_much_as_a_few_plain_steps_cost():
+    steps = 1.0
+    dear, cheap = pair(draft={1: 0.5, 32: 6.0}), pair(draft={1: 0.02, 32: 0.4})
+    for costs in (dear, cheap):
+        rows = costs.catch_up_window()
+        assert rows == MIN_WINDOW or costs.draft.cost(rows) <= CATCH_UP_STEPS * steps
+    assert MIN_WINDOW == dear.catch_up_window() < cheap.catch_up_window() < MAX_WINDOW
+
+
+def test_a_draft_that_costs_nothing_reads_no_more_than_the_largest_window():
+    assert pair(draft={1: 1e-6, 32: 1e-5}).catch_up_window() == MAX_WINDOW
+
+
+def test_without_a_draft_there_is_nothing_to_read():
+    assert PairCosts(curve_from({1: 1.0})).catch_up_window() == 0
 
 
 def test_the_points_given_are_not_changed():

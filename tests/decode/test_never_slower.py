@@ -9,6 +9,7 @@ from random import Random
 from statistics import mean
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from edgespec.decode.costs import MIN_WINDOW
 from tests.decode.scripted import (
@@ -30,17 +31,15 @@ DEAR_DRAFT = {1: 0.45, 2: 0.77, 8: 2.0, 32: 6.0}
 VERIFY = {"linear": LINEAR, "flat": FLAT, "staircase": STAIRCASE, "mixed": MIXED}
 DRAFTS = {"no draft": None, "cheap": CHEAP_DRAFT, "usual": USUAL_DRAFT, "dear": DEAR_DRAFT}
 
-every_machine = [
-    pytest.param(verify, draft, id=f"{name}, {draft_name}")
-    for name, verify in VERIFY.items()
-    for draft_name, draft in DRAFTS.items()
-]
-drafting_machines = [
-    pytest.param(verify, draft, id=f"{name}, {draft_name}")
-    for name, verify in VERIFY.items()
-    for draft_name, draft in DRAFTS.items()
-    if draft and name != "linear"
-]
+
+def machines(*, only_where_drafts_can_pay: bool = False) -> list[ParameterSet]:
+    """Every target with every draft."""
+    return [
+        pytest.param(verify, draft, id=f"{name}, {draft_name}")
+        for name, verify in VERIFY.items()
+        for draft_name, draft in DRAFTS.items()
+        if not only_where_drafts_can_pay or (draft and name != "linear")
+    ]
 
 
 def converse(machine: Machine, scripts: list[Script]) -> tuple[float, list[float]]:
@@ -75,7 +74,7 @@ def random_conversation(seed: int, length: int = 120, answers: int = 4) -> list[
     ]
 
 
-@pytest.mark.parametrize(("verify", "draft"), every_machine)
+@pytest.mark.parametrize(("verify", "draft"), machines())
 def test_no_conversation_is_slower_than_plain(verify: dict[int, float], draft: dict[int, float] | None):
     played = [converse(Machine(verify, draft), random_conversation(seed)) for seed in range(8)]
     assert min(total for total, _ in played) > 0.97
@@ -83,7 +82,7 @@ def test_no_conversation_is_slower_than_plain(verify: dict[int, float], draft: d
     assert math.exp(mean(math.log(total) for total, _ in played)) > 0.99
 
 
-@pytest.mark.parametrize(("verify", "draft"), every_machine)
+@pytest.mark.parametrize(("verify", "draft"), machines())
 def test_no_conversation_is_slower_than_plain_on_an_uneasy_machine(
     verify: dict[int, float], draft: dict[int, float] | None
 ):
@@ -94,7 +93,7 @@ def test_no_conversation_is_slower_than_plain_on_an_uneasy_machine(
     assert min(totals) > 0.95
 
 
-@pytest.mark.parametrize(("verify", "draft"), drafting_machines)
+@pytest.mark.parametrize(("verify", "draft"), machines(only_where_drafts_can_pay=True))
 def test_a_draft_that_is_sure_and_wrong_is_found_out(verify: dict[int, float], draft: dict[int, float]):
     random = Random(1)
     scripts = [
@@ -107,7 +106,7 @@ def test_a_draft_that_is_sure_and_wrong_is_found_out(verify: dict[int, float], d
     assert min(each[3:]) > 0.96
 
 
-@pytest.mark.parametrize(("verify", "draft"), every_machine)
+@pytest.mark.parametrize(("verify", "draft"), machines())
 def test_costs_that_were_measured_too_low_do_little_harm(
     verify: dict[int, float], draft: dict[int, float] | None
 ):
@@ -117,7 +116,7 @@ def test_costs_that_were_measured_too_low_do_little_harm(
         assert total > 0.95
 
 
-@pytest.mark.parametrize(("verify", "draft"), drafting_machines)
+@pytest.mark.parametrize(("verify", "draft"), machines(only_where_drafts_can_pay=True))
 def test_a_hopeless_draft_costs_a_long_prompt_no_more_than_a_few_steps(
     verify: dict[int, float], draft: dict[int, float]
 ):
@@ -131,7 +130,7 @@ def test_a_hopeless_draft_costs_a_long_prompt_no_more_than_a_few_steps(
         assert done.draft.reads == []
 
 
-def test_a_good_draft_reads_a_long_prompt_when_the_answer_is_long():
+def test_a_good_draft_reads_the_end_of_a_long_prompt_when_the_answer_is_long():
     prompt = tuple(range(600_000, 600_100))
     script = replace(script_of(fresh_tokens(400)), prompt=prompt)
     done = Machine(FLAT, USUAL_DRAFT).play(script)
@@ -182,7 +181,7 @@ def test_an_answer_that_turns_away_from_its_draft_is_soon_decoded_plainly(verify
             second_half = Machine(verify, draft).play(script).tokens[100:]
             seconds = sum(token.round_s / token.round_tokens for token in second_half)
             worst = min(worst, len(second_half) * verify[1] / seconds)
-    assert worst > 0.88
+    assert worst > 0.86
 
 
 @pytest.mark.parametrize(
@@ -208,3 +207,17 @@ def test_a_draft_that_is_mostly_right_but_never_sure_is_used_where_rows_are_free
     held = [random.random() < acceptance for _ in range(600)]
     script = script_of(fresh_tokens(600), held=held, lead=1.2, gap=2.0)
     assert Machine(FLAT, CHEAP_DRAFT).play(script).speedup > 1.5
+
+
+@pytest.mark.xfail(reason="every answer has a policy of its own, which knows nothing of the answer before it")
+def test_only_an_answer_without_a_model_draft_makes_its_counts_fade():
+    machine = Machine(FLAT, CHEAP_DRAFT)
+    costs = machine.costs()
+    first = script_of(fresh_tokens(100))
+    generator, _, _ = machine.generator(first, costs)
+    list(generator.generate(first.prompt, 100))
+    assert generator.stats.draft_n > 50
+    counted = list(machine.acceptance.by_lead.tested)
+    generator, _, _ = machine.generator(first, costs)
+    next(generator.generate(first.prompt, 100))
+    assert machine.acceptance.by_lead.tested == counted

@@ -171,6 +171,14 @@ def test_a_model_that_wins_goes_on():
         assert policy.plan(None, 1, done, 1000).kind is Kind.MODEL
 
 
+def test_long_winnings_cannot_all_be_lost_again():
+    policy = policy_of(FLAT, CHEAP_DRAFT)
+    for _ in range(100):
+        policy.observe_round(8, 1.5)
+    policy.observe_round(1, 15.0)
+    assert policy.plan(None, 1, 20, 1000).kind is Kind.PLAIN
+
+
 def test_a_match_is_followed_no_further_than_may_be_lost():
     """Each row costs 0.3 steps: a first draft risks little, and wins pay for longer ones."""
     copy = NgramMatch(start=5, length=44, agreed=True)
@@ -191,13 +199,29 @@ def test_a_new_answer_begins_without_the_last_ones_record():
     assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
 
 
-def test_what_an_answer_taught_about_acceptance_outlives_it():
+def test_what_an_answer_taught_about_acceptance_outlives_it_and_fades():
     policy = policy_of(FLAT, CHEAP_DRAFT)
     before = policy.acceptance.of_lead(SURE)
     for _ in range(30):
         policy.count_guess(SURE, False)
     policy.begin()
-    assert policy.acceptance.of_lead(SURE) < before - 0.3
+    after = policy.acceptance.of_lead(SURE)
+    for _ in range(40):
+        policy.begin()
+    assert after < before - 0.3
+    assert policy.acceptance.of_lead(SURE) > before - 0.01
+
+
+@pytest.mark.parametrize("acceptance", [0.5, 0.7, 0.9])
+def test_where_rows_are_free_a_draft_is_worth_at_least_its_best_fixed_length(acceptance: float):
+    policy = policy_of(FLAT, CHEAP_DRAFT)
+    costs = policy.costs
+    fixed = max(
+        sum(acceptance**place for place in range(count + 1))
+        / (count * costs.draft_step_s + costs.verify_s(count + 1))
+        for count in range(1, MAX_MODEL_DRAFT + 1)
+    )
+    assert policy.model_rate(acceptance) > 0.9 * fixed
 
 
 def test_drafting_goes_on_while_the_draft_is_sure_and_stops_when_it_is_not():

@@ -34,4 +34,4 @@ def interrupt(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     """Sends Ctrl-C; the exit code and what was still to read of stdout and stderr."""
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    return process.returncode, (out or b"").decode(), (err or b"").decode()
+    return process.returncode, (out or b"").decode("utf-8", "replace"), (err or b"").decode()

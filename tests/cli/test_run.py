@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edgespec import paths
 from edgespec.llama import context as context_module
 from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
@@ -174,6 +175,30 @@ def test_sampling_flags_reach_the_sampler(run_cli: RunCli, readable: None, tiny_
     )
     assert result.out == expected + "\n"
     assert expected != library_answer(tiny_model, "the cat", 40)
+
+
+def test_engine_flags_reach_both_contexts(
+    run_cli: RunCli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[context_module.ContextSettings] = []
+    real = context_module.Context.__init__
+
+    def note(self: Any, model: Any, settings: context_module.ContextSettings) -> None:
+        made.append(settings)
+        real(self, model, settings)
+
+    monkeypatch.setattr(context_module.Context, "__init__", note)
+    flags = ["--kv-type", "F32", "--flash-attn", "off", "-t", "1", "-c", "300", "--draft-type", "as-is"]
+    result = run_cli("run", tiny_model, "--draft", tiny_draft, "-p", "x", "-n", "3", *flags)
+    assert (result.code, result.err) == (0, "")
+    target, draft = made
+    for settings in made:
+        assert settings.type_k == settings.type_v == context_module.KvType.F32
+        assert (settings.flash_attention, settings.n_threads) == ("off", 1)
+    assert target.n_ctx == 300
+    assert draft.n_ctx >= 300
+    assert (target.n_outputs_max, draft.n_outputs_max) == (16, 1)
+    assert not paths.derived_models_dir().exists()
 
 
 # Figures

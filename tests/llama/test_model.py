@@ -127,11 +127,16 @@ def test_progress_rises_to_one(tiny_model: Path):
 def test_ctrl_c_while_loading_ends_it_without_a_word(
     tiny_model: Path, default_ctrl_c: None, capfd: pytest.CaptureFixture[str]
 ):
-    def interrupt(_share: float) -> None:
+    shares: list[float] = []
+
+    def interrupt(share: float) -> None:
+        shares.append(share)
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         Model(tiny_model, progress=interrupt)
+    assert len(shares) == 1
+    assert shares[0] < 1.0
     assert capfd.readouterr() == ("", "")
     with Model(tiny_model) as model:
         assert model.n_layer == 2

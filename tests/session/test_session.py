@@ -107,6 +107,20 @@ def test_without_drafting_nothing_is_drafted_and_it_says_so(tiny_model: Path):
     assert session.stats.why == "speculation off: as asked"
 
 
+def test_auto_without_a_draft_on_disk_drafts_from_the_text_alone(eager: None, tiny_model: Path):
+    with open_pair(tiny_model) as session:
+        assert session.engine.drafts == {}
+        ids(session, count=300)
+        assert set(session.stats.by_source) == {Source.NGRAM}
+        assert session.stats.why.endswith("tokens from the text itself accepted")
+
+
+def test_auto_that_drafted_nothing_says_that_no_draft_is_on_disk(tiny_model: Path):
+    with open_pair(tiny_model) as session:
+        ids(session, "t", 3)
+    assert session.stats.why == "speculation off: no draft model on disk, and the text did not repeat itself"
+
+
 def test_the_same_prompt_again_reads_one_token(tiny_model: Path):
     with open_pair(tiny_model, "none") as session:
         first = ids(session)

@@ -69,11 +69,9 @@ class Record:
     weight: float
     expected_misses: float = 0.0
     misses: float = 0.0
-    tested: int = 0
 
     def count(self, rate: float, accepted: bool) -> None:
         """Adds an outcome that the table gave `rate`."""
-        self.tested += 1
         self.expected_misses += 1.0 - rate
         self.misses += not accepted
 
@@ -105,6 +103,8 @@ class Acceptance:
     by_certainty: RateTable = field(default_factory=lambda: RateTable(_CERTAINTY_PRIORS))
     agreed_match: RateTable = field(default_factory=lambda: RateTable(_AGREED_PRIORS))
     split_match: RateTable = field(default_factory=lambda: RateTable(_SPLIT_PRIORS))
+    guesses_seen: int = 0
+    """Model draft tokens tested since the last `begin_answer`."""
 
     def of_lead(self, lead: float) -> float:
         """Acceptance of a model draft token with this lead."""
@@ -124,13 +124,16 @@ class Acceptance:
 
     def count_guess(self, lead: float, certainty: float, accepted: bool) -> None:
         """Books a tested model draft token."""
+        self.guesses_seen += 1
         self.by_lead.count(lead_bucket(lead), accepted)
         self.by_certainty.count(certainty_bucket(certainty), accepted)
 
-    def fade_guesses(self, share: float) -> None:
-        """Keeps a share of what was learnt of model drafts, which nothing corrects while they are off."""
-        self.by_lead.fade(share)
-        self.by_certainty.fade(share)
+    def begin_answer(self, memory: float) -> None:
+        """Keeps a share `memory` of what is known of model drafts if the last answer added nothing to it."""
+        if not self.guesses_seen:
+            self.by_lead.fade(memory)
+            self.by_certainty.fade(memory)
+        self.guesses_seen = 0
 
     def _matches(self, agreed: bool) -> RateTable:
         return self.agreed_match if agreed else self.split_match

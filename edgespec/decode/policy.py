@@ -107,8 +107,7 @@ class Policy:
         """A new answer."""
         self.certainty = Certainty()
         self.ledger = Ledger()
-        if not self.guesses.tested:
-            self.acceptance.fade_guesses(MEMORY_OF_ANSWERS)
+        self.acceptance.begin_answer(MEMORY_OF_ANSWERS)
         self.guesses = Record(GUESS_WEIGHT)
         self.matches = Record(MATCH_WEIGHT)
         self._rates.clear()

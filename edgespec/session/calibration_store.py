@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import platform
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 from edgespec.decode.acceptance import Acceptance, RateTable
@@ -19,6 +19,7 @@ from edgespec.session.loading import Loaded
 log = logging.getLogger(__name__)
 
 _VERSION = 1
+_TABLES = ("by_lead", "by_certainty", "agreed_match", "split_match")
 
 
 class CalibrationStore:
@@ -51,7 +52,7 @@ class CalibrationStore:
             "version": _VERSION,
             "verify_s": costs.verify.points,
             "draft_s": costs.draft.points if costs.draft else None,
-            "acceptance": asdict(acceptance),
+            "acceptance": {name: asdict(getattr(acceptance, name)) for name in _TABLES},
         }
         unfinished = self._file.with_suffix(f".{os.getpid()}.part")
         try:
@@ -82,12 +83,12 @@ def _curve(points: dict[str, float]) -> CostCurve:
 def _acceptance(tables: dict[str, dict[str, list[float]]]) -> Acceptance:
     """The counts of a file on top of the priors of this version."""
     acceptance = Acceptance()
-    for field in fields(acceptance):
-        table: RateTable = getattr(acceptance, field.name)
-        accepted = [float(count) for count in tables[field.name]["accepted"]]
-        tested = [float(count) for count in tables[field.name]["tested"]]
+    for name in _TABLES:
+        table: RateTable = getattr(acceptance, name)
+        accepted = [float(count) for count in tables[name]["accepted"]]
+        tested = [float(count) for count in tables[name]["tested"]]
         sizes = {len(accepted), len(tested), len(table.priors)}
         if len(sizes) > 1 or not all(0.0 <= a <= t < math.inf for a, t in zip(accepted, tested, strict=True)):
-            raise ValueError(f"counts of {field.name} that cannot be")
+            raise ValueError(f"counts of {name} that cannot be")
         table.accepted, table.tested = accepted, tested
     return acceptance

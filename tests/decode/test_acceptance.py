@@ -70,13 +70,15 @@ def test_fading_brings_a_rate_back_to_its_prior_little_by_little():
 
 
 def test_what_was_learnt_of_matches_does_not_fade_with_the_guesses():
-    """Matches are learnt from at every step, used or not."""
+    """Matches are learnt from at every step, used or not; guesses fade after an answer that had none."""
     acceptance = Acceptance()
     for _ in range(50):
         acceptance.count_guess(9.0, 0.9, False)
         acceptance.count_match(3, True, False)
     before = acceptance.of_lead(9.0), acceptance.of_certainty(0.9), acceptance.of_match(3, True)
-    acceptance.fade_guesses(0.5)
+    acceptance.begin_answer(0.5)
+    assert (acceptance.of_lead(9.0), acceptance.of_certainty(0.9)) == before[:2]
+    acceptance.begin_answer(0.5)
     assert acceptance.of_lead(9.0) > before[0]
     assert acceptance.of_certainty(0.9) > before[1]
     assert acceptance.of_match(3, True) == before[2]

@@ -209,7 +209,6 @@ def test_a_draft_that_is_mostly_right_but_never_sure_is_used_where_rows_are_free
     assert Machine(FLAT, CHEAP_DRAFT).play(script).speedup > 1.5
 
 
-@pytest.mark.xfail(reason="every answer has a policy of its own, which knows nothing of the answer before it")
 def test_only_an_answer_without_a_model_draft_makes_its_counts_fade():
     machine = Machine(FLAT, CHEAP_DRAFT)
     costs = machine.costs()

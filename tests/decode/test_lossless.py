@@ -8,6 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 
+from edgespec.decode.acceptance import Acceptance
+from edgespec.decode.costs import PairCosts, curve_from
+from edgespec.decode.engines import LlamaTarget
+from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode, Policy
 from edgespec.decode.token import Source
 from edgespec.llama.context import Context
@@ -22,7 +26,7 @@ from tests.decode.real import (
     same_vocabulary,
     text_map,
 )
-from tests.decode.scripted import STAIRCASE
+from tests.decode.scripted import FLAT, STAIRCASE
 
 LENGTH = 60
 TEXTS = (
@@ -238,6 +242,28 @@ def test_another_seed_gives_another_text_and_the_same_seed_the_same(target: Cont
         for seed in (1, 2, 1)
     ]
     assert texts[0] == texts[2] != texts[1]
+
+
+def test_penalties_count_the_prompt(target: Context):
+    """What would be said first is put into the prompt, and then not said."""
+    prompt = target.model.tokenize(TEXTS[0])
+    first = plain_answer(target, prompt, 1).ids[0]
+    prompt = [*prompt[:4], first, *prompt[4:]]
+    favourite = plain_answer(target, prompt, 1).ids[0]
+    prompt = [*prompt[:4], favourite, *prompt[4:]]
+    assert plain_answer(target, prompt, 1).ids == [favourite]
+    penalty = Sampling(repeat_penalty=100.0)
+    assert plain_answer(target, prompt, 1, sampling=penalty).ids != [favourite]
+
+
+def test_every_answer_of_a_generator_starts_from_its_seed(target: Context):
+    prompt = target.model.tokenize(TEXTS[0])
+    sampling = Sampling(temperature=1.5, repeat_penalty=1.2, seed=5)
+    policy = Policy(PairCosts(curve_from(FLAT)), Acceptance(), Mode.OFF)
+    generator = Generator(LlamaTarget(target, sampling), None, policy)
+    answers = [[token.id for token in generator.generate(prompt, 20)] for _ in range(2)]
+    generator.close()
+    assert answers[0] == answers[1]
 
 
 # The distribution of what is sampled

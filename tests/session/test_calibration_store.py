@@ -11,6 +11,7 @@ import pytest
 from edgespec.llama.context import KvType
 from edgespec.paths import calibration_dir
 from edgespec.session import EngineSettings, Session, open_pair
+from tests.session.eager import draft_eagerly
 
 
 def open_noting(*arguments: Any, **options: Any) -> tuple[Session, list[str]]:
@@ -46,14 +47,17 @@ def test_a_target_alone_is_measured_once_for_every_mode_without_a_draft(tiny_mod
     assert use(tiny_model) == []
 
 
-def test_what_was_learnt_is_kept(tiny_model: Path, tiny_draft: Path):
+def test_what_was_learnt_is_kept(tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch):
+    draft_eagerly(monkeypatch)
     with open_pair(tiny_model, tiny_draft) as session:
         for _ in session.stream("the cat and the hat and the cat and the hat and the", max_tokens=60):
             pass
         learnt = session.state.acceptance
     assert sum(learnt.agreed_match.tested) + sum(learnt.split_match.tested) > 0
+    assert sum(learnt.by_lead.tested) > 10
     with open_pair(tiny_model, tiny_draft) as session:
-        assert session.state.acceptance == learnt
+        for table in ("by_lead", "by_certainty", "agreed_match", "split_match"):
+            assert getattr(session.state.acceptance, table) == getattr(learnt, table)
 
 
 @pytest.mark.parametrize(

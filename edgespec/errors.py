@@ -93,10 +93,6 @@ class EngineError(EdgespecError):
     """llama.cpp returned a failure."""
 
 
-class AuditError(EdgespecError):
-    """A speculative output differs from the plain one where the plain one was not close to a tie."""
-
-
 class InterruptedRunError(EdgespecError):
     """Ctrl-C. The message says what was kept."""
 

@@ -58,13 +58,26 @@ class _PackedStrings:
         return out
 
 
+@dataclass(frozen=True, slots=True)
+class FieldSpan:
+    """Where one field's type and value lie in the file, so that they can be copied byte for byte."""
+
+    start: int
+    """Of the value type's id; the key lies before it."""
+    end: int
+    value_type: int
+    item_type: int | None
+    """Type of an array's items; None for what is no array."""
+
+
 class Fields(Mapping[str, object]):
     """The key-value section: scalars, str and lists. Long string arrays are decoded on access and then kept."""
 
-    __slots__ = ("_strings", "_values")
+    __slots__ = ("_strings", "_values", "spans")
 
-    def __init__(self, values: dict[str, object]) -> None:
+    def __init__(self, values: dict[str, object], spans: dict[str, FieldSpan]) -> None:
         self._values = values
+        self.spans: Mapping[str, FieldSpan] = spans
         self._strings: dict[str, list[bytes]] = {}
 
     def __getitem__(self, key: str) -> object:
@@ -154,14 +167,15 @@ class _Reader:
         n_tensors, n_fields = self._u64(), self._u64()
         self._check_count(n_fields, _MIN_FIELD_BYTES, "fields")
         self._check_count(n_tensors, _MIN_TENSOR_BYTES, "tensors")
-        values = self._fields(n_fields)
+        values, spans = self._fields(n_fields)
         alignment = values.get("general.alignment", types.DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise self._damaged(f"general.alignment is {alignment!r}, which is no power of two")
         tensors = tuple(self._tensor(index) for index in range(n_tensors))
         data_offset = -(-self._position // alignment) * alignment
         self._check_extent(tensors, data_offset)
-        return GgufHeader(self._path, version, Fields(values), tensors, alignment, data_offset, self._size)
+        fields = Fields(values, spans)
+        return GgufHeader(self._path, version, fields, tensors, alignment, data_offset, self._size)
 
     def _magic_and_version(self) -> int:
         magic = self._bytes(4)
@@ -187,16 +201,21 @@ class _Reader:
         if count * least_bytes > self._size:
             raise self._damaged(f"it claims {count} {what} in {self._size} bytes")
 
-    def _fields(self, count: int) -> dict[str, object]:
+    def _fields(self, count: int) -> tuple[dict[str, object], dict[str, FieldSpan]]:
         values: dict[str, object] = {}
+        spans: dict[str, FieldSpan] = {}
         for index in range(count):
             self._what = f"field {index + 1} of {count}"
             key = self._string()
             self._what = f"field {key!r}"
             if key in values:
                 raise self._damaged(f"field {key!r} appears twice")
-            values[key] = self._value(self._u32())
-        return values
+            start, value_type = self._position, self._u32()
+            values[key] = self._value(value_type)
+            is_array = value_type == types.TYPE_ARRAY
+            item_type = _U32.unpack_from(self._data, start + 4)[0] if is_array else None
+            spans[key] = FieldSpan(start, self._position, value_type, item_type)
+        return values, spans
 
     def _value(self, value_type: int, depth: int = 0) -> object:
         if value_type == types.TYPE_STRING:

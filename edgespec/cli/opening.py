@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edgespec.catalog.sources import ProgressCallback
     from edgespec.session import EngineSettings, Session
     from edgespec.session.choice import PairFiles
+    from edgespec.session.loading import ModelFile
 
 
 @contextmanager
@@ -39,6 +40,17 @@ def find_files(target: str | None, drafts: tuple[str, ...], settings: Settings) 
 
     with progress(None, "looking for the models", quiet=settings.quiet, unit="bytes") as meter:
         return choose_files(target, drafts, offline=settings.offline, progress=_to_meter(meter))
+
+
+def find_model(spec: str, settings: Settings) -> "ModelFile":
+    """Finds the file of one model, downloading what is named and not here, and reads its header."""
+    from edgespec.catalog.entries import load_catalog
+    from edgespec.catalog.resolve import resolve_model
+    from edgespec.session.loading import open_file
+
+    with progress(None, "looking for the model", quiet=settings.quiet, unit="bytes") as meter:
+        found = resolve_model(spec, load_catalog(), offline=settings.offline, progress=_to_meter(meter))
+    return open_file(found.name, found.path)
 
 
 def _to_meter(meter: Meter) -> "ProgressCallback":

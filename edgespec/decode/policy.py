@@ -14,7 +14,8 @@ from edgespec.decode.ngram import NgramMatch
 
 MAX_DRAFT = 15
 """Longest draft; with the target's own token that is a batch of 16."""
-MAX_MODEL_DRAFT = 8
+MAX_MODEL_DRAFT = MAX_DRAFT
+"""Where a batch of 16 costs little more than one of 8 (tiled kernels), a sure text is worth drafting that far."""
 SMALL_CATCH_UP = 8
 """Rows that a draft may lack between rounds and still be charged to the next round alone."""
 MARGIN = 1.03
@@ -25,7 +26,7 @@ HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
 HORIZON_TRUST = 0.25
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
-STAKE_STEPS = 1.5
+STAKE_STEPS = 1.0
 """Plain steps that an answer may lose to drafts before any of them has won."""
 STAKE_SHARE = 0.02
 """Share of an answer's time that it may lose besides."""
@@ -223,6 +224,7 @@ class Policy:
             # A few tokens that others brought: charged to this round alone.
             return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / 3.0))
         rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))
+        # The first token came with the prompt, not from a round.
         now_s = min(self.costs.step_s, self.ledger.elapsed_s / done)
         saved_s = min(remaining, HORIZON_TOKENS) * (now_s - 1.0 / rate) * HORIZON_TRUST
         return Plan(Kind.MODEL, 0, rate) if saved_s > extra_s else never

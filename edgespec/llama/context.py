@@ -279,11 +279,6 @@ class Context(Closes):
             )
 
 
-def greedy_rows(logits: Logits) -> list[int]:
-    """The most likely token of every row."""
-    return [int(row.argmax()) for row in logits]
-
-
 def top_two_gap(row: Logits, best: int) -> float:
     """Best minus second best logit of one row; infinite for a vocabulary of one."""
     value = float(row[best])

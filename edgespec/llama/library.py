@@ -122,7 +122,7 @@ def describe_backends() -> BackendReport:
 def native_version() -> str:
     """ggml's version and commit, such as `0.25.3 (0c1e570)`."""
     load_library()
-    parts = [_ggml(name, ctypes.c_char_p)().decode() for name in ("ggml_version", "ggml_commit")]
+    parts = [ggml_function(name, ctypes.c_char_p)().decode() for name in ("ggml_version", "ggml_commit")]
     return f"{parts[0]} ({parts[1]})"
 
 
@@ -147,20 +147,20 @@ def device_handle(name: str) -> int:
 
 def _device_handles() -> tuple[int, ...]:
     load_library()
-    count = _ggml("ggml_backend_dev_count", ctypes.c_size_t)()
-    get = _ggml("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
+    count = ggml_function("ggml_backend_dev_count", ctypes.c_size_t)()
+    get = ggml_function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
     return tuple(get(index) for index in range(count))
 
 
 def _describe_device(handle: int) -> Device:
     text = {
-        what: _ggml(f"ggml_backend_dev_{what}", ctypes.c_char_p, ctypes.c_void_p)(handle) or b""
+        what: ggml_function(f"ggml_backend_dev_{what}", ctypes.c_char_p, ctypes.c_void_p)(handle) or b""
         for what in ("name", "description")
     }
-    kind = _ggml("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(handle)
+    kind = ggml_function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(handle)
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     size_pointer = ctypes.POINTER(ctypes.c_size_t)
-    read_memory = _ggml("ggml_backend_dev_memory", None, ctypes.c_void_p, size_pointer, size_pointer)
+    read_memory = ggml_function("ggml_backend_dev_memory", None, ctypes.c_void_p, size_pointer, size_pointer)
     read_memory(handle, ctypes.byref(free), ctypes.byref(total))
     return Device(
         name=text["name"].decode("utf-8", "replace"),
@@ -183,7 +183,7 @@ def _ggml_libraries() -> tuple[ctypes.CDLL, ...]:
 
 
 @cache
-def _ggml(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+def ggml_function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     """A function of libggml that llama_cpp does not bind."""
     for library in _ggml_libraries():
         try:

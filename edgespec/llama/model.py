@@ -19,13 +19,21 @@ LoadProgress = Callable[[float], None]
 class Model(Closes):
     """A loaded GGUF. Ctrl-C ends the loading.
 
+    `weights=False` checks every tensor against the architecture and reads none of their bytes: the model says
+    what it is and cannot compute.
+
     Raises:
         ModelFileError: llama.cpp cannot load the file; the message carries its own words.
         NotEnoughMemoryError: the machine or the device has no room for the weights.
     """
 
     def __init__(
-        self, path: Path, placement: Placement | None = None, progress: LoadProgress | None = None
+        self,
+        path: Path,
+        placement: Placement | None = None,
+        progress: LoadProgress | None = None,
+        *,
+        weights: bool = True,
     ) -> None:
         self.path = path
         self.placement = placement or Placement()
@@ -35,6 +43,9 @@ class Model(Closes):
         try:
             with HeldInterrupts() as held:
                 params, keep = self._params(progress, held)
+                if not weights:
+                    params.no_alloc = True
+                    params.load_mode = self._lib.LLAMA_LOAD_MODE_NONE
                 self.handle = self._lib.llama_model_load_from_file(os.fsencode(path), params)
         except KeyboardInterrupt:
             self.close()
@@ -88,6 +99,12 @@ class Model(Closes):
         """Whether tokens can be taken back from its memory one by one; recurrent and hybrid models cannot."""
         lib = self._lib
         return not (lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
+
+    @property
+    def added_bos(self) -> int | None:
+        """The begin-of-text token where the vocabulary wants one before every text, else None."""
+        wanted = self._lib.llama_vocab_get_add_bos(self.vocab)
+        return int(self._lib.llama_vocab_bos(self.vocab)) if wanted else None
 
     @property
     def bos_text(self) -> str:

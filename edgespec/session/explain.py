@@ -3,8 +3,6 @@
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Source
 
-MOSTLY = 0.5
-
 
 def explain(mode: Mode, draft_name: str | None, stats: GenerationStats) -> str:
     """One sentence about an answer."""

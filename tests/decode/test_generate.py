@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgespec.decode.policy import Mode
+from edgespec.decode.policy import MAX_MODEL_DRAFT, Mode
 from edgespec.decode.token import Source, Token
 from tests.decode.scripted import (
     CHEAP_DRAFT,
@@ -146,7 +146,7 @@ def test_a_draft_that_is_always_right_brings_whole_batches():
     assert done.stats.acceptance == 1.0
     assert done.stats.target_passes < 20
     assert {token.source for token in done.tokens[1:]} == {Source.MODEL, Source.TARGET}
-    assert max(token.round_tokens for token in done.tokens) == 9
+    assert max(token.round_tokens for token in done.tokens) == MAX_MODEL_DRAFT + 1
 
 
 def test_only_tokens_up_to_the_first_rejected_one_count_as_tested():
@@ -158,7 +158,7 @@ def test_only_tokens_up_to_the_first_rejected_one_count_as_tested():
     assert brought == [1, 2, 3, 4]
     assert len(target.passes) == 1
     drafted = target.passes[0][0][1:]
-    assert (len(drafted), drafted[:3]) == (8, [2, 3, 4 + WRONG])
+    assert (len(drafted), drafted[:3]) == (MAX_MODEL_DRAFT, [2, 3, 4 + WRONG])
     stats = generator.stats
     assert (stats.draft_n, stats.draft_n_accepted) == (3, 2)
     assert (stats.tested_at, stats.accepted_at) == ([1, 1, 1], [1, 1, 0])

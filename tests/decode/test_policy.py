@@ -79,7 +79,7 @@ def test_a_draft_is_not_asked_where_the_target_is_unsure_and_drafting_dear():
 
 
 def test_the_better_of_match_and_draft_is_taken():
-    policy = policy_of(FLAT, CHEAP_DRAFT)
+    policy = policy_of(FLAT, USUAL_DRAFT)
     assert policy.plan(GOOD_MATCH, 1, 20, 100).kind is Kind.NGRAM
     assert policy.plan(POOR_MATCH, 1, 20, 100).kind is Kind.MODEL
 

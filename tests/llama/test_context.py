@@ -9,7 +9,7 @@ import pytest
 
 import edgespec.llama.context
 from edgespec.errors import ContextOverflowError, EngineError, NotEnoughMemoryError, UsageError
-from edgespec.llama.context import Context, ContextSettings, KvType, greedy_rows, top_two_gap
+from edgespec.llama.context import Context, ContextSettings, KvType, top_two_gap
 from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
 from tests.llama.engines import TEXT, assert_close, fresh_logits, settings
@@ -68,11 +68,6 @@ def test_a_missing_logits_buffer_is_an_error(context: Context, monkeypatch: pyte
     monkeypatch.setattr(load_library(), "llama_get_logits", lambda _handle: None)
     with pytest.raises(EngineError, match="returned no logits"):
         context.logits(1)
-
-
-def test_greedy_rows_are_the_largest_logits(context: Context, tokens: list[int]):
-    context.decode(tokens, outputs=5)
-    assert greedy_rows(context.logits(5)) == context.logits(5).argmax(axis=1).tolist()
 
 
 def test_the_gap_is_best_minus_second_best_and_changes_nothing():

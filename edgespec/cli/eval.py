@@ -1,0 +1,153 @@
+"""`edgespec eval MODEL`: perplexity, distance to a dense model, and a sample of what it writes."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgespec.cli.context import Settings
+from edgespec.cli.style import human_bytes, one_line
+from edgespec.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgespec.session.loading import ModelFile
+    from quant.evaluate import Quality
+
+_SCHEMA = "edgespec.eval/1"
+_BUILTIN_TEXT = "the built-in prompts"
+
+
+@click.command("eval")
+@click.argument("model")
+@click.option(
+    "--against", metavar="DENSE", help="A model to measure the distance from, such as the original."
+)
+@click.option(
+    "--text",
+    "text_file",
+    type=click.Path(path_type=Path),
+    help=f"A text file to measure on [default: {_BUILTIN_TEXT}].",
+)
+@click.option("--chunks", type=click.IntRange(1), help="At most that many chunks [default: all of the text].")
+@click.option(
+    "-c", "--ctx-size", default=512, show_default=True, type=click.IntRange(8), help="Tokens in a chunk."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    /,
+    model: str,
+    against: str | None,
+    text_file: Path | None,
+    chunks: int | None,
+    ctx_size: int,
+    as_json: bool,
+) -> None:
+    """Measure the perplexity of MODEL, a name or a GGUF file, as llama-perplexity does.
+
+    With --against also the KL divergence from that model, and how often both hold the same token for the most
+    likely. Both must have the same vocabulary.
+    """
+    text = _builtin_text() if text_file is None else _read_text(text_file)
+
+    from edgespec.cli.opening import find_model
+    from edgespec.cli.progress import progress
+    from quant.evaluate import evaluate
+
+    file = find_model(model, settings)
+    dense = None if against is None else find_model(against, settings)
+    with progress(None, "loading", quiet=settings.quiet) as meter:
+
+        def show(done: int, total: int) -> None:
+            meter.set_label("measuring" if done < total else "writing a sample")
+            meter.set_total(total)
+            meter.set_done(done)
+
+        quality = evaluate(
+            file.path,
+            text,
+            against=dense.path if dense else None,
+            n_chunks=chunks,
+            n_ctx=ctx_size,
+            progress=show,
+        )
+    source = _BUILTIN_TEXT if text_file is None else str(text_file)
+    if as_json:
+        document = _document(file, dense, source, ctx_size, quality)
+        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+        return
+    for name, value in _lines(file, dense, source, ctx_size, quality):
+        click.echo(f"{name + ':':<12} {one_line(value)}")
+
+
+def _builtin_text() -> str:
+    from edgespec.bench.prompts import builtin_prompts
+
+    return "\n\n".join(message.content for prompt in builtin_prompts() for message in prompt.messages)
+
+
+def _read_text(path: Path) -> str:
+    """The file as llama-perplexity reads it: line ends as they are, one at the very end left out.
+
+    Raises:
+        UsageError: it cannot be read, or is no UTF-8.
+    """
+    hint = "give a UTF-8 text file to --text, or leave it out for the built-in prompts"
+    try:
+        return path.read_bytes().decode("utf-8").removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text (byte {error.start})", hint) from error
+    except OSError as error:
+        raise UsageError(f"cannot read the text {path}: {error.strerror or error}", hint) from error
+
+
+def _lines(
+    file: "ModelFile", dense: "ModelFile | None", source: str, n_ctx: int, quality: "Quality"
+) -> list[tuple[str, str]]:
+    lines = [
+        ("model", _describe(file)),
+        (
+            "text",
+            f"{source}: {quality.n_chunks} chunks of {n_ctx} tokens, "
+            f"{quality.n_tokens} of them scored (the second halves)",
+        ),
+        ("perplexity", f"{quality.perplexity:.4f} ± {quality.perplexity_se:.4f}"),
+    ]
+    distance = quality.distance
+    if dense is not None and distance is not None:
+        lines += [
+            ("against", f"{_describe(dense)}, perplexity {distance.dense_perplexity:.4f}"),
+            (
+                "divergence",
+                f"{distance.kl_mean:.5f} ± {distance.kl_se:.5f} nats, "
+                f"99 % of the tokens below {distance.kl_p99:.5f}",
+            ),
+            ("agreement", f"{distance.top1_agreement:.2%} of the most likely tokens"),
+        ]
+    return [*lines, ("sample", quality.sample)]
+
+
+def _describe(file: "ModelFile") -> str:
+    meta = file.meta
+    return f"{file.name}, {meta.architecture} {meta.quantization}, {human_bytes(meta.file_bytes)}"
+
+
+def _document(
+    file: "ModelFile", dense: "ModelFile | None", source: str, n_ctx: int, quality: "Quality"
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "schema": _SCHEMA,
+        "model": _model_document(file),
+        "against": _model_document(dense) if dense else None,
+        "text": source,
+        "n_ctx": n_ctx,
+        **asdict(quality),
+    }
+
+
+def _model_document(file: "ModelFile") -> dict[str, Any]:
+    return {"name": file.name, "path": str(file.path), "size_bytes": file.meta.file_bytes}

@@ -1,0 +1,167 @@
+"""Perplexity and divergence against a plain computation in double precision from the same logits."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgespec.errors import UsageError
+from edgespec.llama.context import Context, ContextSettings
+from edgespec.llama.model import Model
+from quant import evaluate as evaluate_module
+from quant.evaluate import evaluate, nll, nll_and_kl, perplexity, sample_text, split_windows
+
+TEXT = "the rain in the land of the hen and the ant is on the tree; " * 12
+N_CTX = 64
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate_module, "default_threads", lambda: 1)
+
+
+def log_probabilities(model: Model, windows: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Of every token after every position, (n_chunks, n_ctx, n_vocab), one token at a time."""
+    n_ctx = windows.shape[1]
+    table = np.empty((*windows.shape, model.n_vocab))
+    with Context(model, ContextSettings(n_ctx, 1)) as context:
+        for chunk, window in enumerate(windows):
+            context.clear()
+            for place in range(n_ctx):
+                context.decode([int(window[place])])
+                row = context.logits()[0].astype(np.float64)
+                table[chunk, place] = row - row.max() - np.log(np.exp(row - row.max()).sum())
+    return table
+
+
+def plain_nll(table: NDArray[np.float64], windows: NDArray[np.int32]) -> NDArray[np.float64]:
+    n_ctx = windows.shape[1]
+    return np.array(
+        [
+            -table[chunk, place, windows[chunk, place + 1]]
+            for chunk in range(len(windows))
+            for place in range(n_ctx // 2, n_ctx - 1)
+        ]
+    )
+
+
+@pytest.mark.parametrize("n_ctx", [64, 33])
+@pytest.mark.parametrize("batch_rows", [512, 24])
+def test_perplexity_is_that_of_the_second_halves(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, n_ctx: int, batch_rows: int
+):
+    monkeypatch.setattr(evaluate_module, "_BATCH_ROWS", batch_rows)
+    with Model(tiny_model) as model:
+        windows = split_windows(model, TEXT, n_ctx=n_ctx, n_chunks=3)
+        expected = plain_nll(log_probabilities(model, windows), windows)
+        estimate = perplexity(model, windows)
+    assert len(expected) == 3 * (n_ctx - 1 - n_ctx // 2)
+    assert estimate.mean == pytest.approx(np.exp(expected.mean()), rel=1e-3)
+    error = np.exp(expected.mean()) * expected.std() / np.sqrt(len(expected) - 1)
+    assert estimate.standard_error == pytest.approx(error, rel=1e-2)
+
+
+def test_distance_is_that_of_the_probabilities(tiny_model: Path, tiny_draft: Path):
+    quality = evaluate(tiny_draft, TEXT, against=tiny_model, n_ctx=N_CTX, n_chunks=2)
+    with Model(tiny_draft) as model, Model(tiny_model) as dense:
+        windows = split_windows(model, TEXT, n_ctx=N_CTX, n_chunks=2)
+        rows = slice(N_CTX // 2, N_CTX - 1)
+        table = log_probabilities(model, windows)
+        dense_table = log_probabilities(dense, windows)
+        alone = perplexity(model, windows)
+        dense_alone = perplexity(dense, windows)
+    ours, theirs = table[:, rows], dense_table[:, rows]
+    kl = (np.exp(theirs) * (theirs - ours)).sum(axis=-1).ravel()
+    found = quality.distance
+    assert found is not None
+    assert (quality.n_chunks, quality.n_tokens) == (2, kl.size)
+    assert found.kl_mean == pytest.approx(kl.mean(), rel=1e-2)
+    assert found.kl_mean > 0
+    assert found.kl_se == pytest.approx(kl.std() / np.sqrt(kl.size - 1), rel=1e-2)
+    assert found.kl_p99 == pytest.approx(np.percentile(kl, 99), rel=1e-2)
+    agreement = (ours.argmax(axis=-1) == theirs.argmax(axis=-1)).mean()
+    # A tie may fall either way: one token of all.
+    assert found.top1_agreement == pytest.approx(agreement, abs=1.5 / kl.size)
+    assert found.top1_agreement < 1
+    assert (quality.perplexity, quality.perplexity_se) == (alone.mean, alone.standard_error)
+    assert found.dense_perplexity == dense_alone.mean
+
+
+def test_a_model_against_itself_has_no_distance(tiny_model: Path):
+    quality = evaluate(tiny_model, TEXT, against=tiny_model, n_ctx=N_CTX, n_chunks=2)
+    assert quality.distance is not None
+    assert (quality.distance.kl_mean, quality.distance.kl_se, quality.distance.kl_p99) == (0, 0, 0)
+    assert quality.distance.top1_agreement == 1
+    assert quality.distance.dense_perplexity == quality.perplexity
+
+
+def test_rows_are_scored_alike_alone_and_beside_a_dense_model():
+    rng = np.random.default_rng(3)
+    logits, dense = (rng.normal(0, 4, (40, 500)).astype(np.float32) for _ in range(2))
+    tokens = rng.integers(0, 500, 40).astype(np.int32)
+    scores = nll_and_kl(logits, tokens, dense)
+    assert (scores.nll == nll(logits, tokens)).all()
+    assert (scores.dense_nll == nll(dense, tokens)).all()
+    exact = [
+        row.astype(np.float64) - np.log(np.exp(row.astype(np.float64)).sum()) for row in (*logits, *dense)
+    ]
+    ours, theirs = np.array(exact[:40]), np.array(exact[40:])
+    assert scores.nll == pytest.approx(-ours[np.arange(40), tokens], rel=1e-5)
+    assert scores.kl == pytest.approx((np.exp(theirs) * (theirs - ours)).sum(axis=1), rel=1e-4)
+    assert (scores.same_top == (ours.argmax(axis=1) == theirs.argmax(axis=1))).all()
+
+
+def test_chunks_begin_with_bos_where_the_vocabulary_wants_one(tiny_model: Path, tiny_bpe: Path):
+    with Model(tiny_model) as model:
+        tokens = model.tokenize(TEXT)
+        windows = split_windows(model, TEXT, n_ctx=N_CTX)
+        assert len(windows) == len(tokens) // N_CTX
+        assert (windows[:, 0] == model.added_bos).all()
+        assert windows[1, 1:].tolist() == tokens[N_CTX + 1 : 2 * N_CTX]
+        assert windows[1, 0] != tokens[N_CTX]
+    with Model(tiny_bpe) as model:
+        assert model.added_bos is None
+        windows = split_windows(model, TEXT, n_ctx=N_CTX, n_chunks=2)
+        assert windows.ravel().tolist() == model.tokenize(TEXT)[: 2 * N_CTX]
+
+
+def test_control_tokens_in_a_text_are_text(tiny_bpe: Path):
+    text = "<|endoftext|>" * 20
+    with Model(tiny_bpe) as model:
+        special = model.tokenize("<|endoftext|>")
+        assert len(special) == 1
+        assert special[0] not in split_windows(model, text, n_ctx=16)
+
+
+def test_a_text_of_two_chunks_is_enough_and_less_is_not(tiny_bpe: Path):
+    with Model(tiny_bpe) as model:
+        assert split_windows(model, "x" * 64, n_ctx=32).shape == (2, 32)
+        with pytest.raises(UsageError) as caught:
+            split_windows(model, "x" * 59, n_ctx=32)
+    assert caught.value.message == "the text has 59 tokens, 5 fewer than two chunks of 32"
+
+
+def test_models_with_different_tokens_are_not_compared(tiny_model: Path, tiny_bpe: Path):
+    with pytest.raises(UsageError, match=r"tiny\.gguf and tiny-bpe\.gguf do not read the text"):
+        evaluate(tiny_model, TEXT, against=tiny_bpe, n_ctx=N_CTX)
+
+
+def test_progress_counts_the_chunks(tiny_model: Path):
+    told: list[tuple[int, int]] = []
+    note: Callable[[int, int], None] = lambda done, total: told.append((done, total))  # noqa: E731
+    evaluate(tiny_model, TEXT, n_ctx=N_CTX, n_chunks=3, progress=note)
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_sample_is_the_greedy_answer(tiny_model: Path):
+    from edgespec.session import open_pair
+
+    with Model(tiny_model) as model:
+        sample = sample_text(model)
+    with open_pair(tiny_model, "none") as session:
+        stream = session.stream(evaluate_module.SAMPLE_PROMPT, max_tokens=evaluate_module.SAMPLE_TOKENS)
+        answer = "".join(token.text for token in stream)
+    assert sample == answer
+    assert sample

@@ -8,7 +8,8 @@ Environment: CMAKE_ARGS is added to edgespec's own flags and wins over them, for
 CMAKE_BUILD_PARALLEL_LEVEL limits the parallel compilers. The whole log is kept beside the environment's packages.
 
 pip keeps built wheels, and its cache does not look at CMAKE_ARGS. So the cache is used only for edgespec's own flags;
-other flags, or flags that changed since, force a build. The stamp file says which flags the installed one has.
+other flags, or flags that changed since, force a build, and so does a wheel that was built without them and uses AMX
+(scripts/llama-build.cmake says why not). The stamp file says which flags the installed one has.
 """
 
 import argparse
@@ -69,6 +70,10 @@ def main() -> int:
     )
     if not install(wanted, use_cache=use_cache):
         return 1
+    if use_cache and not works_well():
+        tell("the wheel in pip's cache has other flags; building anew")
+        if not install(wanted, use_cache=False):
+            return 1
     write_stamp(STAMP, wanted)
     return 0
 
@@ -84,9 +89,14 @@ def pinned_version() -> str:
 
 
 def base_cmake_args() -> str:
-    """Flags of every build: no multimodal library, none of llama.cpp's tools, other machines usable through RPC."""
+    """Flags of every build: no multimodal library or tools, no AMX, other machines usable through RPC."""
     include = REPOSITORY / "scripts" / "llama-build.cmake"
-    flags = ["-DLLAVA_BUILD=OFF", "-DGGML_RPC=ON", f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={include.as_posix()}"]
+    flags = [
+        "-DLLAVA_BUILD=OFF",
+        "-DGGML_RPC=ON",
+        "-DEDGESPEC_AMX=OFF",
+        f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={include.as_posix()}",
+    ]
     return shlex.join(flags)
 
 
@@ -113,7 +123,7 @@ def is_installed(wanted: Build, stamped: Build | None) -> bool:
     if not has_fitting_version(wanted.version):
         return False
     if stamped is None:
-        return not wanted.user_args and imports_well()
+        return not wanted.user_args and works_well()
     if not wanted.user_args and stamped.user_args:
         return True
     return stamped == wanted
@@ -129,10 +139,11 @@ def has_fitting_version(version: str) -> bool:
     return numbers >= wanted and numbers[:2] == wanted[:2]
 
 
-def imports_well() -> bool:
-    """Whether its shared library loads on this machine."""
-    command = [sys.executable, "-c", "import llama_cpp"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def works_well() -> bool:
+    """Whether its shared library loads on this machine and leaves AMX alone."""
+    code = "from llama_cpp import llama_cpp; print(llama_cpp.llama_print_system_info().decode())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return found.returncode == 0 and "AMX_INT8 = 1" not in found.stdout
 
 
 def may_use_cache(wanted: Build, stamped: Build | None, *, rebuild: bool) -> bool:

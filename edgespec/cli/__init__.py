@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "Answer a prompt, as fast as this machine allows.",
     "models": "List, show, fetch and remove models.",
     "pair": "Show which drafts fit a target, and why others do not.",
+    "prune": "Remove blocks from a model and repair what is left.",
     "eval": "Measure a model's perplexity, and how far it is from another.",
     "results": "List, show and compare saved benchmarks.",
     "doctor": "Show what edgespec found on this machine.",

@@ -21,6 +21,7 @@ from edgespec.lifetime import Closes
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.model import Model
+from edgespec.llama.tap import Tap
 
 Logits = NDArray[np.float32]
 FlashAttention = Literal["auto", "on", "off"]
@@ -80,7 +81,7 @@ class Context(Closes):
     """One sequence of tokens in a model's KV cache.
 
     `tokens` is what the cache holds, in order: position i holds `tokens[i]`; `n_outputs` is how many rows of logits
-    the last decode left.
+    the last decode left. A `tap` sees every graph; what its handlers raise, `decode` raises.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
@@ -88,9 +89,10 @@ class Context(Closes):
         EngineError: another refusal, in llama.cpp's words.
     """
 
-    def __init__(self, model: Model, settings: ContextSettings) -> None:
+    def __init__(self, model: Model, settings: ContextSettings, *, tap: Tap | None = None) -> None:
         self.model = model
         self.settings = settings
+        self._tap = tap
         self.tokens: list[int] = []
         self.n_outputs = 0
         self._lib: Any = load_library()
@@ -126,6 +128,10 @@ class Context(Closes):
         # Speculation takes tokens back; a sliding-window cache of minimal size could not.
         params.swa_full = True
         params.no_perf = True
+        if self._tap is not None:
+            params.cb_eval = self._tap.callback
+            params.op_offload = False
+            params.offload_kqv = False
         return params
 
     def _make_batch(self, rows: int) -> None:
@@ -187,8 +193,10 @@ class Context(Closes):
         self._batch_outputs[count - outputs : count] = 1
         self._batch.n_tokens = rows
         code = llama_decode(self.handle, self._batch)
-        if code:
+        if code or (self._tap is not None and self._tap.failed):
             self._remove_from(past)
+            if self._tap is not None:
+                self._tap.raise_error()
             raise _decode_error(code, rows, self.n_ctx)
         self.tokens.extend(tokens)
         self.n_outputs = outputs

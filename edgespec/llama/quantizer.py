@@ -8,9 +8,9 @@ from edgespec.errors import EngineError
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import load_library, take_native_errors
 
-FTYPES = {"Q4_0": 2, "Q8_0": 7}
-"""`llama_ftype` numbers (llama.h) of the types that a fast copy may take."""
-GGML_TYPES = {"Q4_0": 2, "Q8_0": 8}
+FTYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7}
+"""`llama_ftype` numbers (llama.h) of the types that a copy may take."""
+GGML_TYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 8}
 """`ggml_type` numbers (ggml.h) of the same."""
 
 

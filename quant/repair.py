@@ -1,0 +1,250 @@
+"""Repair without training: each kept block is refitted so that the pruned model's stream follows the dense one's.
+
+Two streams walk the calibration text in step, the dense model's X and the pruned model's Y. Where Y has drifted, the
+block's `attn_output` and `ffn_down` are fitted anew by least squares on the pruned model's own activations H, towards
+what the dense stream holds at that place, so that a later block makes good what an earlier one lost:
+
+    own step    D1 = argmin |H D1 - (f_dense(Y) - f_pruned(Y))|^2 + a1 |D1|^2     for columns that were cut
+    drift step  D2 = argmin |H D2 - (X' - Y - f_pruned(Y) - H D1)|^2 + a2 |D2|^2  for all that was lost before
+
+Both pull towards the weights that are there, so that much ridge means little change. It widens ReplaceMe's fold
+(arXiv 2505.02819), which is linear in the FFN's output, to the FFN's neurons and to every block after the gap; the
+targets of the dense model on the inputs of the pruned one are those of SparseGPT-like reconstructions with error
+propagation (arXiv 2301.00774). Tokens count by 1 / |X'|^2: norms undo a stream's length, so relative errors matter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgespec.llama.library import default_threads
+from edgespec.llama.weights import dequantize, quantize
+from quant.container import ComputedTensor, GgufPlan
+from quant.evaluate import Tokens
+from quant.stream import (
+    BlockWeights,
+    Matrix,
+    StreamSettings,
+    attention_input,
+    embed,
+    ffn_input,
+    has_attention,
+    next_token_nll,
+    project,
+    read_block,
+    read_settings,
+    run_block,
+)
+from quant.tensors import find_tensor, replace_tensors
+
+OWN_RIDGE: Final = 1e-2
+DRIFT_RIDGE: Final = 0.3
+"""Of the mean diagonal of H'H (measured in docs/pruning.md)."""
+
+BlockProgress = Callable[[int, int], None]
+_Reader = Callable[[StreamSettings, BlockWeights, Matrix], Matrix]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """Mean negative log-likelihood in nats on text that the fit has not seen."""
+
+    dense_nll: float
+    cut_nll: float
+    repaired_nll: float
+
+    @property
+    def helped(self) -> bool:
+        """Whether the repaired model is the better one."""
+        return self.repaired_nll < self.cut_nll
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Windows of tokens, (n, n_ctx)."""
+
+    fit: Tokens
+    held_out: Tokens
+
+
+def repair(
+    dense: GgufPlan,
+    pruned: GgufPlan,
+    kept_blocks: Sequence[int],
+    calibration: Calibration,
+    folder: Path,
+    *,
+    drift_ridge: float = DRIFT_RIDGE,
+    progress: BlockProgress | None = None,
+) -> tuple[GgufPlan, RepairReport]:
+    """The pruned plan with its blocks refitted, or as it was where that did not help.
+
+    Args:
+        dense: The model before the cut.
+        pruned: After it, with its blocks renumbered.
+        kept_blocks: For each of the pruned model's blocks, its number in the dense one.
+        calibration: What is fitted on, and what judges.
+        folder: Takes the refitted tensors until the plan is written; its owner removes it.
+        drift_ridge: How strongly the drift step holds on to the weights that are there.
+        progress: Told after every block of the dense model.
+
+    Raises:
+        UsageError: an architecture that is not computed block by block.
+    """
+    walk = _Walk(dense, pruned, calibration, folder, drift_ridge)
+    targets = [*kept_blocks[1:], walk.n_dense_blocks]
+    walk.run_dense(range(kept_blocks[0]))
+    for block, (source, target) in enumerate(zip(kept_blocks, targets, strict=True)):
+        walk.step(block, source, target)
+        if progress is not None:
+            progress(target, walk.n_dense_blocks)
+    report = walk.report()
+    return (walk.repaired, report) if report.helped else (pruned, report)
+
+
+class _Walk:
+    """Both streams at the same place, and the plan with all that was refitted so far."""
+
+    def __init__(
+        self, dense: GgufPlan, pruned: GgufPlan, calibration: Calibration, folder: Path, drift_ridge: float
+    ) -> None:
+        self.repaired = pruned
+        self.n_dense_blocks = read_settings(dense).n_blocks
+        self._dense, self._pruned = dense, pruned
+        self._dense_settings, self._settings = read_settings(dense), read_settings(pruned)
+        self._folder, self._drift_ridge = folder, drift_ridge
+        self._calibration = calibration
+        self._n_fit = len(calibration.fit)
+        self._x = embed(dense, np.concatenate([calibration.fit, calibration.held_out]))
+        self._y = self._x.copy()
+        self._cut = self._x[self._n_fit :].copy()
+        """The pruned model's stream without any repair, held-out windows only."""
+        self._drifted = False
+
+    def run_dense(self, blocks: range) -> None:
+        """Moves only the dense stream on."""
+        for block in blocks:
+            weights = read_block(self._dense, block)
+            for window, stream in enumerate(self._x):
+                self._x[window] = run_block(self._dense_settings, weights, stream)
+        self._drifted = self._drifted or len(blocks) > 0
+
+    def step(self, block: int, source: int, target: int) -> None:
+        """Moves all streams through one kept block: the dense one to the input of its block `target`."""
+        dense, pruned = read_block(self._dense, source), read_block(self._pruned, block)
+        for window, stream in enumerate(self._cut):
+            self._cut[window] = run_block(self._settings, pruned, stream)
+        if has_attention(dense):
+            self._add_dense(dense, "attn_output", attention_input)
+            if has_attention(pruned):
+                self._follow(block, "attn_output", attention_input, dense, pruned)
+            else:
+                self._drifted = True
+        self._add_dense(dense, "ffn_down", ffn_input)
+        self.run_dense(range(source + 1, target))
+        self._follow(block, "ffn_down", ffn_input, dense, pruned)
+
+    def report(self) -> RepairReport:
+        """Losses on the held-out windows."""
+        n_fit, tokens = self._n_fit, self._calibration.held_out
+        return RepairReport(
+            next_token_nll(self._dense, self._x[n_fit:], tokens),
+            next_token_nll(self._pruned, self._cut, tokens),
+            next_token_nll(self._pruned, self._y[n_fit:], tokens),
+        )
+
+    def _add_dense(self, dense: BlockWeights, name: str, read: _Reader) -> None:
+        for window, stream in enumerate(self._x):
+            self._x[window] += project(dense, name, read(self._dense_settings, dense, stream))
+
+    def _follow(
+        self, block: int, name: str, read: _Reader, dense: BlockWeights, pruned: BlockWeights
+    ) -> None:
+        """Moves the pruned stream through a sublayer, its projection fitted anew where the streams differ."""
+        weight = pruned[f"{name}.weight"]
+        was_cut = weight.shape != dense[f"{name}.weight"].shape
+        if not (was_cut or self._drifted):
+            self._y[:] = self._x
+            return
+        activations = self._activations(read, pruned, weight.shape[1])
+        fit = _Fit(*weight.shape)
+        for window in range(self._n_fit):
+            before, after = self._y[window], self._x[window]
+            output = project(pruned, name, activations[window])
+            own = None
+            if was_cut:
+                own = project(dense, name, read(self._dense_settings, dense, before)) - output
+            fit.add(activations[window], own, after - before - output, 1 / np.mean(after * after, axis=1))
+        refitted = self._keep(block, name, weight + fit.solve(self._drift_ridge), fit.mean_squares)
+        for window in range(len(self._y)):
+            self._y[window] += project({**pruned, f"{name}.weight": refitted}, name, activations[window])
+        self._drifted = True
+
+    def _activations(self, read: _Reader, pruned: BlockWeights, n_columns: int) -> Matrix:
+        """The sublayer's inputs for every window of the pruned stream: on disk, they can outgrow the model."""
+        shape = (*self._y.shape[:2], n_columns)
+        activations = np.memmap(self._folder / "activations", np.float32, "w+", shape=shape)
+        for window, stream in enumerate(self._y):
+            activations[window] = read(self._settings, pruned, stream)
+        return activations
+
+    def _keep(self, block: int, name: str, weight: Matrix, importance: Matrix) -> Matrix:
+        """Stores the weight in its tensor's type, and gives it back as that type holds it."""
+        full_name = f"blk.{block}.{name}.weight"
+        tensor = find_tensor(self.repaired, full_name)
+        assert tensor is not None
+        n_threads = default_threads()
+        data = quantize(np.ascontiguousarray(weight), tensor.ggml_type, importance, n_threads)
+        file = self._folder / full_name
+        data.tofile(file)
+        stored = replace(tensor, source=ComputedTensor(partial(_stored_bytes, file)))
+        self.repaired = replace_tensors(self.repaired, {full_name: stored})
+        return dequantize(data, tensor.ggml_type, (weight.shape[0], weight.shape[1]), n_threads)
+
+
+def _stored_bytes(file: Path) -> NDArray[np.uint8]:
+    return np.fromfile(file, np.uint8)
+
+
+class _Fit:
+    """Weighted sums of one projection's least squares: H'H (k, k), and H' times both residuals, (k, n_rows)."""
+
+    def __init__(self, n_rows: int, n_columns: int) -> None:
+        self._gram = np.zeros((n_columns, n_columns), np.float32)
+        self._own: Matrix | None = None
+        self._drift = np.zeros((n_columns, n_rows), np.float32)
+
+    def add(self, activations: Matrix, own: Matrix | None, drift: Matrix, token_weights: Matrix) -> None:
+        """Adds a window: activations (n_ctx, k), residuals (n_ctx, n_rows), weights (n_ctx,)."""
+        weighted = (activations * token_weights[:, None]).T
+        self._gram += weighted @ activations
+        self._drift += weighted @ drift
+        if own is not None:
+            if self._own is None:
+                self._own = np.zeros_like(self._drift)
+            self._own += weighted @ own
+
+    @property
+    def mean_squares(self) -> Matrix:
+        """Of each column, up to a factor: how much its weights count when they are quantized."""
+        diagonal: Matrix = self._gram.diagonal().copy()
+        return diagonal
+
+    def solve(self, drift_ridge: float) -> Matrix:
+        """What the weight changes by, (n_rows, k)."""
+        drift, change = self._drift, np.zeros_like(self._drift)
+        if self._own is not None:
+            change = self._solve(self._own, OWN_RIDGE)
+            drift = drift - self._gram @ change
+        change += self._solve(drift, drift_ridge)
+        return np.ascontiguousarray(change.T)
+
+    def _solve(self, right: Matrix, ridge: float) -> Matrix:
+        damped = self._gram.copy()
+        damped[np.diag_indices_from(damped)] += ridge * self._gram.diagonal().mean()
+        return np.asarray(np.linalg.solve(damped, right), dtype=np.float32)

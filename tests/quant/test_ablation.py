@@ -1,0 +1,149 @@
+"""A block taken out in memory gives the logits of the file without it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgespec.catalog.metadata import read_metadata
+from edgespec.llama.context import Logits
+from edgespec.llama.model import Model
+from edgespec.llama.placement import Placement
+from edgespec.llama.tap import Node, Tap
+from quant.ablation import Bypass, ablated, score_blocks
+from quant.activations import input_grams, input_moments, run_windows
+from quant.block_importance import block_influence
+from quant.blocks import remove_blocks
+from quant.container import GgufPlan, copy_of, write_gguf
+from quant.evaluate import nll
+from quant.fold import Span, fold, fold_statistics, spans_of
+from quant.stream import embed, next_token_nll, read_block, read_settings, run_block
+from tests.tiny import make_tiny_model
+
+N_CTX = 48
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen2"])
+def deep(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ablation") / f"{request.param}.gguf"
+    tokenizer = "spm" if request.param == "llama" else "bpe"
+    return make_tiny_model(path, blocks=6, architecture=request.param, tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def windows() -> NDArray[np.int32]:
+    return np.random.default_rng(3).integers(5, 250, (4, N_CTX)).astype(np.int32)
+
+
+def logits_of(path: Path, windows: NDArray[np.int32], tap: Tap | None = None) -> Logits:
+    rows: list[Logits] = []
+    with Model(path, Placement()) as model:
+        run_windows(
+            model, windows, tap, n_threads=1, visit=lambda _window, logits: rows.append(logits.copy())
+        )
+    return np.stack(rows)
+
+
+def plan_of(path: Path) -> GgufPlan:
+    return copy_of(read_metadata(path))
+
+
+@pytest.mark.parametrize("removed", [[0], [5], [2, 3], [1, 4], [1, 2, 3, 4]])
+def test_ablation_gives_the_logits_of_the_pruned_file(
+    deep: Path, windows: NDArray[np.int32], tmp_path: Path, removed: list[int]
+):
+    write_gguf(remove_blocks(plan_of(deep), removed), tmp_path / "pruned.gguf")
+    tap = ablated([Bypass(span.first, span.last) for span in spans_of(removed)])
+    expected = logits_of(tmp_path / "pruned.gguf", windows)
+    assert np.array_equal(logits_of(deep, windows, tap), expected)
+    assert not np.array_equal(logits_of(deep, windows), expected)
+
+
+def test_a_fold_in_memory_gives_the_logits_of_the_folded_file(
+    deep: Path, windows: NDArray[np.int32], tmp_path: Path
+):
+    span = Span(2, 3)
+    with Model(deep, Placement()) as model:
+        transform = fold_statistics(model, windows, [span], n_threads=1)[span].solve(1e-2)
+    plan = remove_blocks(fold(plan_of(deep), {1: transform}), span.blocks)
+    write_gguf(plan, tmp_path / "folded.gguf")
+    in_memory = logits_of(deep, windows, ablated([Bypass(2, 3, transform)]))
+    assert np.allclose(in_memory, logits_of(tmp_path / "folded.gguf", windows), atol=1e-2)
+    assert not np.allclose(in_memory, logits_of(deep, windows, ablated([Bypass(2, 3)])), atol=1)
+
+
+def test_a_fold_brings_the_stream_closer_to_the_dense_one(deep: Path, windows: NDArray[np.int32]):
+    span = Span(2, 4)
+    with Model(deep, Placement()) as model:
+        transform = fold_statistics(model, windows, [span], n_threads=1)[span].solve(1e-3)
+    streams: dict[str, list[NDArray[np.float32]]] = {"dense": [], "cut": [], "folded": []}
+    taps = {"dense": [], "cut": [Bypass(2, 4)], "folded": [Bypass(2, 4, transform)]}
+    for name, bypasses in taps.items():
+        tap = ablated(bypasses)
+        end = tap._nodes.pop(b"l_out-4", None)  # the handler that overwrites comes first, then the look
+
+        def look(node: Node, name: str = name, end: object = end) -> None:
+            if callable(end):
+                end(node)
+            streams[name].append(node.output.copy())
+
+        tap._nodes[b"l_out-4"] = look
+        logits_of(deep, windows, tap)
+    dense, cut, folded = (np.concatenate(streams[name]) for name in ("dense", "cut", "folded"))
+    assert np.square(folded - dense).sum() < 0.7 * np.square(cut - dense).sum()
+
+
+def test_scores_are_those_of_the_files_without_each_block(
+    deep: Path, windows: NDArray[np.int32], tmp_path: Path
+):
+    with Model(deep, Placement()) as model:
+        perplexities = score_blocks(model, windows, measure="ppl", n_threads=1)
+        divergences = score_blocks(model, windows, measure="kl", n_threads=1)
+    dense = (
+        logits_of(deep, windows)[:, :-1].reshape(-1, logits_of(deep, windows).shape[-1]).astype(np.float64)
+    )
+    for block in (0, 3):
+        path = tmp_path / f"{block}.gguf"
+        write_gguf(remove_blocks(plan_of(deep), [block]), path)
+        logits = logits_of(path, windows)[:, :-1].reshape(dense.shape)
+        expected = np.exp(nll(logits, windows[:, 1:].reshape(-1)).mean())
+        assert perplexities[block] == pytest.approx(expected, rel=1e-6)
+        log_p, log_q = (
+            z - np.log(np.exp(z).sum(axis=1, keepdims=True)) for z in (dense, logits.astype(np.float64))
+        )
+        assert divergences[block] == pytest.approx(
+            (np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean(), rel=1e-3
+        )
+
+
+def test_the_numpy_stream_is_llama_cpps(deep: Path, windows: NDArray[np.int32]):
+    plan = plan_of(deep)
+    settings, streams = read_settings(plan), embed(plan, windows)
+    for block in range(settings.n_blocks):
+        weights = read_block(plan, block)
+        streams = np.stack([run_block(settings, weights, stream) for stream in streams])
+    logits = logits_of(deep, windows)[:, :-1]
+    expected = nll(logits.reshape(-1, logits.shape[-1]), windows[:, 1:].reshape(-1)).mean()
+    assert next_token_nll(plan, streams, windows) == pytest.approx(expected, rel=1e-3)
+
+
+def test_moments_and_gram_matrices_agree(deep: Path, windows: NDArray[np.int32]):
+    name = "blk.3.ffn_down.weight"
+    with Model(deep, Placement()) as model:
+        moments = input_moments(model, windows, [name], n_threads=1)[name]
+        ((found, gram),) = input_grams(model, windows, {name: 128}, n_threads=1)
+        influence = block_influence(model, windows, n_threads=1)
+    assert (found, gram.n, moments.n) == (name, windows.size, windows.size)
+    assert np.allclose(gram.matrix.diagonal() / gram.n, moments.mean_square, rtol=1e-4)
+    assert np.allclose(gram.sum / gram.n, moments.mean, atol=1e-6)
+    assert (moments.variance > 0).any()
+    assert ((influence > 0) & (influence < 2)).all()
+
+
+def test_an_error_in_a_handler_reaches_the_caller(deep: Path, windows: NDArray[np.int32]):
+    def fail(node: Node) -> None:
+        raise ZeroDivisionError(node.name)
+
+    with pytest.raises(ZeroDivisionError, match="l_out-2"):
+        logits_of(deep, windows, Tap(nodes={"l_out-2": fail}))

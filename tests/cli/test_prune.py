@@ -1,0 +1,203 @@
+"""`edgespec prune`: a smaller model that loads, says how it was made, and is repaired."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgespec.catalog.metadata import read_metadata
+from quant.recipe import read_recipe
+from tests.conftest import REPOSITORY, Outcome
+from tests.tiny import CHAT_TEMPLATE, make_tiny_model
+
+RunCli = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(
+        tmp_path_factory.mktemp("prune") / "deep.gguf", blocks=6, chat_template=CHAT_TEMPLATE
+    )
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "calibration.txt"
+    path.write_text("The heron stood in the reeds and waited for the tide to turn in the north. " * 60)
+    return path
+
+
+@pytest.fixture
+def prune(run_cli: RunCli, deep: Path, text: Path, tmp_path: Path) -> RunCli:
+    def run(*arguments: str | Path) -> Outcome:
+        common = ("--calibration", text, "--calibration-tokens", "2048", "-o", tmp_path / "out.gguf")
+        return run_cli("prune", deep, *common, *arguments)
+
+    return run
+
+
+@pytest.mark.parametrize("criterion", ["window", "ppl", "kl", "greedy", "bi", "angular"])
+def test_every_criterion_writes_a_model_that_names_what_it_removed(
+    prune: RunCli, tmp_path: Path, criterion: str
+):
+    result = prune("--blocks", "2", "--criterion", criterion, "--json")
+    assert (result.code, result.err) == (0, "")
+    document = json.loads(result.out)
+    meta = read_metadata(tmp_path / "out.gguf")
+    assert meta.block_count == 4
+    assert (document["schema"], document["n_blocks_removed"]) == ("edgespec.prune/1", 2)
+    assert document["n_params"] == meta.parameter_count < document["n_params_before"]
+    assert document["size_bytes"] == meta.file_bytes
+    recipe = read_recipe(meta)
+    assert recipe is not None
+    assert recipe["steps"][-1]["removed_blocks"] == document["removed_blocks"]
+    assert recipe["steps"][-1]["criterion"] == criterion
+    if criterion in ("window", "angular"):
+        first = document["removed_blocks"][0]
+        assert document["removed_blocks"] == [first, first + 1]
+
+
+@pytest.mark.model
+def test_a_repair_lowers_the_loss_on_text_it_has_not_seen(run_cli: RunCli, smollm2: Path, tmp_path: Path):
+    text = tmp_path / "text.md"
+    text.write_text("\n".join(path.read_text() for path in sorted((REPOSITORY / "docs").glob("*.md"))))
+    cut = ("--blocks", "4", "--criterion", "magnitude", "--protect-first", "12", "--protect-last", "14")
+    result = run_cli(
+        "prune",
+        smollm2,
+        *cut,
+        "--calibration",
+        text,
+        "--calibration-tokens",
+        "3072",
+        "-o",
+        tmp_path / "a",
+        "--json",
+    )
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
+    assert document["removed_blocks"] == [12, 13, 14, 15]
+    held_out = document["held_out"]
+    assert held_out["dense_nll"] < held_out["repaired_nll"] < held_out["cut_nll"]
+
+
+def test_a_repair_that_does_not_help_is_left_out(prune: RunCli, tmp_path: Path):
+    """Random weights predict nothing, so that following the dense model more closely gains nothing."""
+    cut = ("--blocks", "2", "--criterion", "ppl", "--force", "--json")
+    repaired, plain = tmp_path / "out.gguf", tmp_path / "plain.gguf"
+    held_out = json.loads(prune(*cut).out)["held_out"]
+    assert held_out["repaired_nll"] > held_out["cut_nll"]
+    recipe = read_recipe(read_metadata(repaired))
+    assert recipe is not None
+    assert "did not help" in recipe["steps"][-1]["repair"]
+    data = weights_of(repaired)
+    assert json.loads(prune(*cut, "--no-repair").out)["held_out"] is None
+    repaired.rename(plain)
+    assert weights_of(plain) == data
+
+
+def weights_of(path: Path) -> bytes:
+    return path.read_bytes()[read_metadata(path).data_offset :]
+
+
+def test_without_repair_the_kept_tensors_are_copied(prune: RunCli, deep: Path, tmp_path: Path):
+    result = prune(
+        "--blocks",
+        "1",
+        "--criterion",
+        "magnitude",
+        "--no-repair",
+        "--protect-first",
+        "2",
+        "--protect-last",
+        "3",
+    )
+    assert result.code == 0, result.err
+    dense, pruned = read_metadata(deep), read_metadata(tmp_path / "out.gguf")
+
+    def data(meta: object, name: str) -> bytes:
+        tensor = next(t for t in meta.tensors if t.name == name)  # type: ignore[attr-defined]
+        raw: bytes = meta.path.read_bytes()[meta.data_offset + tensor.offset :][: tensor.n_bytes]  # type: ignore[attr-defined]
+        return raw
+
+    for old, new in ((1, 1), (3, 2), (5, 4)):
+        assert data(dense, f"blk.{old}.ffn_down.weight") == data(pruned, f"blk.{new}.ffn_down.weight")
+
+
+def test_the_models_own_answers_are_made_once(run_cli: RunCli, deep: Path, tmp_path: Path):
+    arguments = ("prune", deep, "--blocks", "2", "--criterion", "bi", "--calibration-tokens", "1024")
+    assert run_cli(*arguments, "-o", tmp_path / "a.gguf").code == 0
+    from edgespec.paths import derived_models_dir
+
+    (answers,) = derived_models_dir().iterdir()
+    made = answers.stat().st_mtime_ns
+    assert run_cli(*arguments, "-o", tmp_path / "b.gguf").code == 0
+    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
+    assert [path.name for path in derived_models_dir().iterdir()] == [answers.name]
+    assert answers.stat().st_mtime_ns == made
+
+
+def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
+    result = prune("--ratio", "0.5", "--dry-run")
+    assert (result.code, result.err) == (0, "")
+    assert "removes:     3 of 6 blocks" in result.out
+    assert not (tmp_path / "out.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--ratio", "0.99"), "a ratio of 0.99 would remove 6 of 6 blocks"),
+        (("--ratio", "0"), "would remove 0 of 6 blocks"),
+        (("--blocks", "6"), "6 blocks would remove 6 of 6"),
+        (("--params", "many"), "'many' is no number of parameters"),
+        (("--params", "1B"), "would remove 0 of 6 blocks"),
+        (("--blocks", "2", "--ratio", "0.2"), "say the same thing"),
+        (("--blocks", "4", "--protect-first", "3"), "that leaves 3"),
+        (("--blocks", "2", "--calibration-tokens", "100000"), "fewer than are needed"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(
+    prune: RunCli, tmp_path: Path, arguments: tuple[str, ...], words: str
+):
+    result = prune(*arguments)
+    assert result.code == 2
+    assert words in result.err
+    assert len(result.err.splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_is_kept(prune: RunCli, tmp_path: Path):
+    (tmp_path / "out.gguf").write_text("mine")
+    result = prune("--blocks", "2")
+    assert result.code == 2
+    assert "--force" in result.err
+    assert (tmp_path / "out.gguf").read_text() == "mine"
+
+
+def test_what_is_no_gguf_is_refused(run_cli: RunCli, tmp_path: Path):
+    (tmp_path / "text.gguf").write_text("no model")
+    result = run_cli("prune", tmp_path / "text.gguf", "--blocks", "1")
+    assert result.code == 3
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("n_params", "n_blocks", "in_blocks", "goal", "removed"),
+    [(6_738_415_616, 32, 6_476_271_616, 4.9e9, 9), (13_015_864_320, 40, 12_688_184_320, 9.5e9, 11)],
+    ids=["LLaMA-7B", "Vicuna-13B"],
+)
+def test_published_sizes_give_the_published_number_of_blocks(
+    n_params: int, n_blocks: int, in_blocks: int, goal: float, removed: int
+):
+    from types import SimpleNamespace
+
+    from quant.prune import Amount
+
+    tensors = [
+        SimpleNamespace(name="blk.0.all", n_elements=in_blocks),
+        SimpleNamespace(name="token_embd.weight", n_elements=n_params - in_blocks),
+    ]
+    meta = SimpleNamespace(parameter_count=n_params, block_count=n_blocks, tensors=tensors)
+    assert Amount(n_params=goal).blocks_of(meta) == removed  # type: ignore[arg-type]

@@ -5,7 +5,8 @@ A model's own answers are what it will write in use; they are made once for ever
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,9 @@ from quant.evaluate import ChunkProgress, Tokens
 
 DEFAULT_TOKENS: Final = 16384
 WINDOW_TOKENS: Final = 512
+
+StageProgress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and of how much."""
 
 _PROMPTS = Path(__file__).with_name("calibration_prompts.txt")
 _ANSWER_TOKENS = 384
@@ -83,6 +87,34 @@ def answered_windows(
         if count > len(known):
             _store(store, np.concatenate(parts))
     return _cut(model, np.concatenate(parts), n_windows, n_ctx)
+
+
+def calibration_windows(
+    model: Model,
+    source: Path,
+    text_file: Path | None,
+    n_tokens: int = DEFAULT_TOKENS,
+    *,
+    progress: StageProgress | None = None,
+) -> Tokens:
+    """Windows of a text file, or of the model's own answers where none is given, (n_windows, WINDOW_TOKENS).
+
+    Raises:
+        UsageError: the file cannot be read, or has fewer tokens.
+        NotEnoughMemoryError: no room for the context.
+    """
+    if text_file is None:
+        report: ChunkProgress | None = None
+        if progress is not None:
+            report = partial(progress, "writing calibration text")
+        return answered_windows(model, source, n_tokens, progress=report)
+    try:
+        text = text_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"the calibration text {text_file} cannot be read: {error}", "give a UTF-8 text file"
+        ) from None
+    return read_windows(model, text, n_tokens)
 
 
 def split(windows: Tokens, every: int = 6) -> tuple[Tokens, Tokens]:

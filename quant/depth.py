@@ -5,7 +5,7 @@ scattered choice, and the fold changes which window is best; so each window is j
 memory, on text that the fold has not seen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -19,11 +19,9 @@ from edgespec.llama.model import Model
 from quant.ablation import Bypass, ablated, score_blocks
 from quant.activations import run_windows
 from quant.block_importance import angular_distances, block_influence, closest_span, lowest
+from quant.calibration import StageProgress
 from quant.evaluate import ChunkProgress, Tokens, nll
 from quant.fold import FoldStatistics, Span, fold_statistics, spans_of
-
-StageProgress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
 
 _FIRST_ROUND_WINDOWS = 1
 _GROWTH = 2

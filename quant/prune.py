@@ -19,10 +19,10 @@ from edgespec.paths import derived_models_dir
 from quant import depth
 from quant.block_importance import lowest, magnitudes
 from quant.blocks import remove_blocks
-from quant.calibration import DEFAULT_TOKENS, answered_windows, read_windows, split
+from quant.calibration import DEFAULT_TOKENS, StageProgress, calibration_windows, split
 from quant.container import GgufPlan, copy_of, write_gguf
-from quant.depth import Criterion, Protection, StageProgress
-from quant.evaluate import ChunkProgress, Tokens
+from quant.depth import Criterion, Protection
+from quant.evaluate import ChunkProgress
 from quant.recipe import stamp
 from quant.repair import Calibration, RepairReport, repair
 from quant.stream import STREAM_ARCHITECTURES
@@ -171,7 +171,9 @@ def _choose(
     if settings.criterion is Criterion.MAGNITUDE and not repairs:
         return None, _by_magnitude(meta, n_removed, protection)
     with Model(meta.path, Placement()) as model:
-        windows = _windows(model, meta.path, settings, progress)
+        windows = calibration_windows(
+            model, meta.path, settings.calibration_file, settings.n_tokens, progress=progress
+        )
     calibration = Calibration(*split(windows))
     if settings.criterion is Criterion.MAGNITUDE:
         return calibration, _by_magnitude(meta, n_removed, protection)
@@ -194,20 +196,6 @@ def _choose(
 
 def _by_magnitude(meta: GgufMetadata, n_removed: int, protection: Protection) -> tuple[int, ...]:
     return lowest(magnitudes(copy_of(meta)), n_removed, protection.allowed(meta.block_count or 0))
-
-
-def _windows(model: Model, path: Path, settings: PruneSettings, progress: StageProgress | None) -> Tokens:
-    if settings.calibration_file is None:
-        stage = _stage(progress, "writing calibration text")
-        return answered_windows(model, path, settings.n_tokens, progress=stage)
-    try:
-        text = settings.calibration_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"the calibration text {settings.calibration_file} cannot be read: {error}",
-            "give a UTF-8 text file",
-        ) from None
-    return read_windows(model, text, settings.n_tokens)
 
 
 def _working_copy(meta: GgufMetadata, folder: Path) -> Path:

@@ -18,6 +18,8 @@ COMMANDS = {
     "models": "List, show, fetch and remove models.",
     "pair": "Show which drafts fit a target, and why others do not.",
     "prune": "Remove blocks from a model and repair what is left.",
+    "quantize": "Write a model in other types, with llama.cpp's quantizer.",
+    "show": "Show what a model file holds, and how it was made.",
     "eval": "Measure a model's perplexity, and how far it is from another.",
     "results": "List, show and compare saved benchmarks.",
     "doctor": "Show what edgespec found on this machine.",

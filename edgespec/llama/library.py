@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -28,6 +29,7 @@ _DEVICE_KINDS: dict[int, DeviceKind] = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel
 
 _recent_errors: deque[str] = deque(maxlen=8)
 _kept_callbacks: list[Any] = []
+_listeners: list[Callable[[str], None]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,16 @@ def take_native_errors() -> str:
     text = "; ".join(_recent_errors)
     _recent_errors.clear()
     return text
+
+
+@contextmanager
+def native_lines(listener: Callable[[str], None]) -> Iterator[None]:
+    """Hands every line of llama.cpp's log to `listener`, which must not raise, for as long as the block runs."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def default_threads() -> int:
@@ -217,6 +229,8 @@ def _route_log(lib: ModuleType) -> None:
         line = text.decode("utf-8", "replace").strip()
         if not line or line == ".":
             return
+        for listener in _listeners:
+            listener(line)
         if level_now >= logging.ERROR:
             _recent_errors.append(line)
         native_log.log(level_now, line)

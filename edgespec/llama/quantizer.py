@@ -1,17 +1,56 @@
-"""llama.cpp's own quantizer, in process."""
+"""llama.cpp's own quantizer, in process (`llama_model_quantize` in llama.h)."""
 
 import ctypes
 import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgespec.errors import EngineError
 from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.llama.library import load_library, take_native_errors
+from edgespec.llama.library import load_library, native_lines, take_native_errors
+from edgespec.llama.weights import TYPE_NUMBERS
 
-FTYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7}
-"""`llama_ftype` numbers (llama.h) of the types that a copy may take."""
-GGML_TYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 8}
-"""`ggml_type` numbers (ggml.h) of the same."""
+TensorProgress = Callable[[int, int], None]
+"""Told how many tensors are done, and of how many."""
+
+_TENSOR_LINE = re.compile(r"\[ *(\d+)/ *(\d+)\] +(\S+) ")
+_TYPE_AT_END = re.compile(r"MiB \((\w+)\)$")
+_FILE_TYPE_PREFIX = "LLAMA_FTYPE_MOSTLY_"
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeSettings:
+    """What `llama_model_quantize` is asked for."""
+
+    file_type: str
+    """A mixture such as `Q4_K_M`, one of `file_types()`."""
+    output_type: str | None = None
+    """Of the output matrix, by its name in `TYPE_NUMBERS`."""
+    embedding_type: str | None = None
+    tensor_types: tuple[tuple[str, str], ...] = ()
+    """Regular expressions for tensor names, and their types."""
+    pure: bool = False
+    """The same type for every matrix."""
+    importance: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Mean squares of the inputs' columns by the weight's name."""
+
+
+@cache
+def file_types() -> dict[str, int]:
+    """The mixtures that this llama.cpp writes, by the names that people use, with their `llama_ftype` numbers."""
+    constants = vars(load_library())
+    return {
+        name.removeprefix(_FILE_TYPE_PREFIX): number
+        for name, number in constants.items()
+        if name.startswith(_FILE_TYPE_PREFIX)
+    } | {"F32": constants["LLAMA_FTYPE_ALL_F32"]}
 
 
 def requantize_file(source: Path, destination: Path, type_name: str, *, n_threads: int) -> None:
@@ -23,26 +62,106 @@ def requantize_file(source: Path, destination: Path, type_name: str, *, n_thread
         EngineError: llama.cpp refused; nothing is left behind.
         KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
-    lib = load_library()
-    params = lib.llama_model_quantize_default_params()
-    params.nthread = n_threads
-    params.ftype = FTYPES[type_name]
-    params.output_tensor_type = GGML_TYPES[type_name]
-    params.token_embedding_type = GGML_TYPES[type_name]
-    params.allow_requantize = True
-    params.pure = True
+    settings = QuantizeSettings(type_name, type_name, type_name, pure=True)
+    quantize_file(source, destination, settings, n_threads=n_threads)
+
+
+def quantize_file(
+    source: Path,
+    destination: Path,
+    settings: QuantizeSettings,
+    *,
+    n_threads: int,
+    progress: TensorProgress | None = None,
+) -> None:
+    """Writes `source` in other types. The file appears under its name only when it is whole.
+
+    Raises:
+        EngineError: llama.cpp refused; nothing is left behind.
+        KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
+    """
     destination.parent.mkdir(parents=True, exist_ok=True)
     unfinished = destination.with_name(f"{destination.name}.{os.getpid()}.part")
-    take_native_errors()
+
+    def listen(line: str) -> None:
+        found = _TENSOR_LINE.match(line)
+        if found and progress is not None:
+            progress(int(found[1]), int(found[2]))
+
     try:
-        with HeldInterrupts():
-            code = lib.llama_model_quantize(
-                os.fsencode(source), os.fsencode(unfinished), ctypes.byref(params)
-            )
-        if code:
-            raise EngineError(
-                f"llama.cpp could not requantize {source.name} to {type_name}: {take_native_errors() or code}"
-            )
+        with native_lines(listen):
+            _run(source, unfinished, settings, n_threads, dry_run=False)
         unfinished.replace(destination)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def planned_types(source: Path, settings: QuantizeSettings) -> dict[str, str]:
+    """The types that `quantize_file` would give, by tensor name, as llama.cpp's dry run says them.
+
+    A tensor that is not named keeps the type it has.
+
+    Raises:
+        EngineError: llama.cpp refused.
+    """
+    types: dict[str, str] = {}
+    name = ""
+    known = {label.lower(): label for label in TYPE_NUMBERS}
+
+    def listen(line: str) -> None:
+        nonlocal name
+        found = _TENSOR_LINE.match(line)
+        if found:
+            name = found[3]
+        changed = _TYPE_AT_END.search(line)
+        if changed and name:
+            types[name] = known.get(changed[1].lower(), changed[1])
+
+    with native_lines(listen):
+        _run(source, source, settings, 1, dry_run=True)
+    return types
+
+
+def _run(
+    source: Path, destination: Path, settings: QuantizeSettings, n_threads: int, *, dry_run: bool
+) -> None:
+    lib = load_library()
+    params, keep = _params(lib, settings)
+    params.nthread = n_threads
+    params.dry_run = dry_run
+    take_native_errors()
+    with HeldInterrupts():
+        code = lib.llama_model_quantize(os.fsencode(source), os.fsencode(destination), ctypes.byref(params))
+    del keep
+    if code:
+        raise EngineError(
+            f"llama.cpp could not requantize {source.name} to {settings.file_type}: {take_native_errors() or code}"
+        )
+
+
+def _params(lib: Any, settings: QuantizeSettings) -> tuple[Any, list[Any]]:
+    """The parameter structure, and what must stay alive while it is used."""
+    params, keep = lib.llama_model_quantize_default_params(), list[Any]()
+    params.ftype = file_types()[settings.file_type]
+    params.allow_requantize = True
+    params.pure = settings.pure
+    if settings.output_type is not None:
+        params.output_tensor_type = TYPE_NUMBERS[settings.output_type]
+    if settings.embedding_type is not None:
+        params.token_embedding_type = TYPE_NUMBERS[settings.embedding_type]
+    if settings.tensor_types:
+        overrides = (lib.llama_model_tensor_override * (len(settings.tensor_types) + 1))()
+        for entry, (pattern, type_name) in zip(overrides, settings.tensor_types, strict=False):
+            entry.pattern, entry.type = pattern.encode(), TYPE_NUMBERS[type_name]
+        params.tt_overrides = overrides
+        keep.append(overrides)
+    if settings.importance:
+        entries = (lib.llama_model_imatrix_data * (len(settings.importance) + 1))()
+        for entry, (name, values) in zip(entries, settings.importance.items(), strict=False):
+            data = np.ascontiguousarray(values, np.float32)
+            entry.name, entry.size = name.encode(), data.size
+            entry.data = data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+            keep.append(data)
+        params.imatrix = entries
+        keep.append(entries)
+    return params, keep

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgespec.errors import EngineError, UsageError
 from edgespec.llama.library import ggml_function, load_library
 
-_TYPES = {
+TYPE_NUMBERS = {
     "F32": 0,
     "F16": 1,
     "Q4_0": 2,
@@ -139,7 +139,7 @@ def quantize(
 def _number(type_name: str) -> int:
     load_library()
     try:
-        return _TYPES[type_name]
+        return TYPE_NUMBERS[type_name]
     except KeyError:
         raise EngineError(f"weights of type {type_name} cannot be converted") from None
 

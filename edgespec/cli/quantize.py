@@ -1,0 +1,166 @@
+"""`edgespec quantize MODEL --type TYPE`: a model in other types, by llama.cpp's own quantizer."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgespec.cli.context import Settings
+from edgespec.cli.style import human_bytes
+from edgespec.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgespec.llama.quantizer import QuantizeSettings
+    from edgespec.session.loading import ModelFile
+    from quant.calibration import StageProgress
+    from quant.quantize import PlannedTypes
+
+_SCHEMA = "edgespec.quantize/1"
+_CALIBRATION_TOKENS = 16384
+
+
+@click.command("quantize")
+@click.argument("model")
+@click.option("--type", "type_name", required=True, metavar="TYPE", help="Such as Q4_K_M, Q4_0, Q8_0 or F16.")
+@click.option("--imatrix", type=click.Path(path_type=Path), help="An importance matrix of llama.cpp's form.")
+@click.option(
+    "--calibrate",
+    metavar="TEXT|self",
+    help="Measure the importance on a text file, or the model's own answers.",
+)
+@click.option("--output-type", metavar="TYPE", help="Type of the output matrix.")
+@click.option("--embedding-type", metavar="TYPE", help="Type of the embedding table.")
+@click.option(
+    "--tensor", "tensors", multiple=True, metavar="PATTERN=TYPE", help="Type of some tensors; repeatable."
+)
+@click.option("--pure", is_flag=True, help="The same type for every matrix.")
+@click.option("--dry-run", is_flag=True, help="Show types and size; write nothing.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The new file.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    /,
+    model: str,
+    type_name: str,
+    imatrix: Path | None,
+    calibrate: str | None,
+    output_type: str | None,
+    embedding_type: str | None,
+    tensors: tuple[str, ...],
+    pure: bool,
+    dry_run: bool,
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write MODEL, a name or a GGUF file, in other types.
+
+    From a model that is quantized already more is lost than from its F16 original. An importance matrix spends the
+    precision where the inputs are large.
+    """
+    if imatrix is not None and calibrate is not None:
+        raise UsageError("--imatrix and --calibrate both give the importance", "give one of them")
+    from edgespec.cli.opening import find_model
+    from edgespec.cli.progress import progress
+    from edgespec.llama.quantizer import QuantizeSettings
+    from quant.quantize import check_settings, plan_types, quantize_model
+
+    wanted = QuantizeSettings(
+        file_type=type_name.upper(),
+        output_type=output_type.upper() if output_type else None,
+        embedding_type=embedding_type.upper() if embedding_type else None,
+        tensor_types=tuple(_pattern(text) for text in tensors),
+        pure=pure,
+    )
+    file = find_model(model, settings)
+    destination = output or Path(f"{file.path.stem}-{wanted.file_type}.gguf")
+    if destination.exists() and not (force or dry_run):
+        raise UsageError(f"{destination} exists", "name another file with -o, or replace it with --force")
+    with progress(None, "loading", quiet=settings.quiet) as meter:
+
+        def report(label: str, done: int, total: int) -> None:
+            meter.set_label(label)
+            meter.set_total(total)
+            meter.set_done(done)
+
+        if imatrix is not None or calibrate is not None:
+            wanted = _with_importance(file, wanted, imatrix, calibrate, report)
+        check_settings(wanted)
+        planned = plan_types(file.meta, wanted)
+        if not dry_run:
+            source = str(imatrix or calibrate or "")
+            quantize_model(file.meta, wanted, destination, calibration=source, force=force, progress=report)
+    _print(file, wanted, planned, None if dry_run else destination, as_json)
+
+
+def _pattern(text: str) -> tuple[str, str]:
+    pattern, equals, type_name = text.rpartition("=")
+    if not (equals and pattern):
+        raise UsageError(f"--tensor {text!r} has no type", "write it as PATTERN=TYPE, such as ffn_down=Q6_K")
+    return pattern, type_name.upper()
+
+
+def _with_importance(
+    file: "ModelFile",
+    wanted: "QuantizeSettings",
+    imatrix: Path | None,
+    calibrate: str | None,
+    report: "StageProgress",
+) -> "QuantizeSettings":
+    from edgespec.llama.model import Model
+    from edgespec.llama.placement import Placement
+    from quant.calibration import calibration_windows
+    from quant.imatrix import importance_of, measure, read_imatrix
+
+    if imatrix is not None:
+        return replace(wanted, importance=read_imatrix(imatrix))
+    text = None if calibrate == "self" else Path(calibrate or "")
+    with Model(file.path, Placement()) as model:
+        windows = calibration_windows(model, file.path, text, _CALIBRATION_TOKENS, progress=report)
+        moments = measure(
+            model,
+            file.meta,
+            windows,
+            progress=lambda done, total: report("measuring the importance", done, total),
+        )
+    return replace(wanted, importance=importance_of(moments))
+
+
+def _print(
+    file: "ModelFile",
+    wanted: "QuantizeSettings",
+    planned: "PlannedTypes",
+    destination: Path | None,
+    as_json: bool,
+) -> None:
+    if as_json:
+        document = {
+            "schema": _SCHEMA,
+            "model": {"name": file.name, "path": str(file.path), "size_bytes": file.meta.file_bytes},
+            "type": wanted.file_type,
+            "output": None if destination is None else str(destination),
+            "types": {name: {"tensors": n, "bytes": size} for name, (n, size) in planned.types.items()},
+            "weights_bytes": planned.n_bytes,
+            "bpw": planned.bpw,
+        }
+        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+        return
+    lines = [
+        (
+            "model",
+            f"{file.name}, {file.meta.quantization}, {human_bytes(file.meta.weights_bytes)} of weights",
+        ),
+        ("becomes", f"{wanted.file_type}, {human_bytes(planned.n_bytes)} of weights, {planned.bpw:.2f} bpw"),
+        *(
+            ("", f"{name:<7} {n:>4} tensors, {human_bytes(size)}")
+            for name, (n, size) in planned.types.items()
+        ),
+    ]
+    if destination is not None:
+        lines.append(("written", str(destination)))
+    for name, value in lines:
+        click.echo(f"{name + ':' if name else '':<12} {value}")

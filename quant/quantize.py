@@ -1,0 +1,143 @@
+"""Quantizes a model with llama.cpp's own quantizer, and puts the recipe into the file."""
+
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from edgespec.catalog import gguf_types
+from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.errors import UsageError
+from edgespec.llama.library import default_threads
+from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
+from edgespec.llama.weights import TYPE_NUMBERS
+from quant.calibration import StageProgress
+from quant.container import GgufPlan, copy_of, write_gguf
+from quant.recipe import RECIPE_KEY, stamp
+
+NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})
+"""llama.cpp refuses these without an importance matrix (tools/quantize/quantize.cpp)."""
+
+_BLOCKS = {name: (block, size) for name, block, size in gguf_types.TENSOR_TYPES.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTypes:
+    """What a quantization will give."""
+
+    types: dict[str, tuple[int, int]]
+    """Type to number of tensors and bytes."""
+    n_bytes: int
+    n_params: int
+
+    @property
+    def bpw(self) -> float:
+        """Mean bits per weight."""
+        return 8 * self.n_bytes / self.n_params
+
+
+def check_settings(settings: QuantizeSettings) -> None:
+    """Refuses types and patterns that llama.cpp does not know.
+
+    Raises:
+        UsageError: names the value and its nearest neighbours.
+    """
+    _check_name("--type", settings.file_type, list(file_types()))
+    for flag, name in (
+        ("--output-type", settings.output_type),
+        ("--embedding-type", settings.embedding_type),
+    ):
+        if name is not None:
+            _check_name(flag, name, list(TYPE_NUMBERS))
+    for pattern, name in settings.tensor_types:
+        _check_name("--tensor", name, list(TYPE_NUMBERS))
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise UsageError(
+                f"--tensor {pattern!r} is no regular expression: {error}", "such as ffn_down=Q6_K"
+            ) from None
+    if settings.file_type in NEED_IMPORTANCE and not settings.importance:
+        raise UsageError(
+            f"{settings.file_type} needs an importance matrix", "give --imatrix FILE or --calibrate TEXT"
+        )
+
+
+def plan_types(meta: GgufMetadata, settings: QuantizeSettings) -> PlannedTypes:
+    """The types and sizes that come of it, by llama.cpp's dry run.
+
+    Raises:
+        EngineError: llama.cpp refused.
+    """
+    changed = planned_types(meta.path, settings)
+    types: dict[str, tuple[int, int]] = {}
+    for tensor in meta.tensors:
+        name = changed.get(tensor.name, tensor.ggml_type)
+        block, block_bytes = _BLOCKS[name]
+        count, n_bytes = types.get(name, (0, 0))
+        types[name] = count + 1, n_bytes + tensor.n_elements // block * block_bytes
+    return PlannedTypes(types, sum(size for _, size in types.values()), meta.parameter_count)
+
+
+def quantize_model(
+    meta: GgufMetadata,
+    settings: QuantizeSettings,
+    destination: Path,
+    *,
+    calibration: str = "",
+    force: bool = False,
+    progress: StageProgress | None = None,
+) -> GgufPlan:
+    """Writes the model in other types, with its recipe continued.
+
+    Args:
+        meta: Of the source.
+        settings: Checked by `check_settings`.
+        destination: The new file; it appears only when it is whole.
+        calibration: Where the importance came from, for the recipe.
+        force: Replace an existing file.
+        progress: Told about both stages.
+
+    Raises:
+        UsageError: the destination exists or cannot be.
+        EngineError: llama.cpp refused.
+        DiskSpaceError: no room for the file.
+    """
+    if destination.exists() and not force:
+        raise UsageError(f"{destination} exists", "name another file with -o, or replace it with --force")
+    if not destination.parent.is_dir():
+        raise UsageError(f"there is no folder {destination.parent}", "make it first")
+    step = {
+        "step": "quantize",
+        "type": settings.file_type,
+        "pure": settings.pure,
+        "overrides": [f"{pattern}={name}" for pattern, name in settings.tensor_types],
+        "importance": calibration or "none",
+    }
+    with tempfile.TemporaryDirectory(prefix=f".{destination.stem}-", dir=destination.parent) as folder:
+        raw = Path(folder) / "quantized.gguf"
+
+        def on_tensor(done: int, total: int) -> None:
+            if progress is not None:
+                progress("quantizing", done, total)
+
+        quantize_file(meta.path, raw, settings, n_threads=default_threads(), progress=on_tensor)
+        recipe = stamp(copy_of(meta), step).edits[RECIPE_KEY]
+        plan = copy_of(read_metadata(raw))
+        plan = replace(plan, edits={**plan.edits, RECIPE_KEY: recipe})
+        write_gguf(
+            plan,
+            destination,
+            force=force,
+            progress=lambda done, total: progress("writing", done, total) if progress is not None else None,
+        )
+    return plan
+
+
+def _check_name(flag: str, name: str, known: list[str]) -> None:
+    if name in known:
+        return
+    near = get_close_matches(name, known, n=4, cutoff=0.4) or sorted(known)
+    raise UsageError(f"{flag} {name!r} is no type that llama.cpp writes", f"near it: {', '.join(near)}")

@@ -1,0 +1,197 @@
+"""Width cuts: the carrier computes the same, what counts nothing leaves no trace, FLAP's bias is the mean."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgespec.catalog.metadata import read_metadata
+from edgespec.errors import UsageError
+from edgespec.llama.context import Logits
+from edgespec.llama.model import Model
+from edgespec.llama.placement import Placement
+from edgespec.llama.tap import Handler, Node, Tap
+from quant.activations import input_moments, run_windows
+from quant.carrier import to_carrier
+from quant.container import GgufPlan, copy_of, write_gguf
+from quant.flap import Scores, biases, cut_lowest, magnitude_scores, watched_weights, wifv_scores
+from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
+from quant.width import BlockWidth, cut_widths, read_shape, removed_parameters
+from tests.tiny import TinyShape, make_tiny_model
+
+SHAPE = TinyShape(blocks=4, embedding=64, heads=4, kv_heads=2, feed_forward=128)
+GROUP = 32
+"""Columns of `attn_output` that a KV group of two heads of 16 takes."""
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen2"])
+def dense(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tokenizer = "spm" if request.param == "llama" else "bpe"
+    path = tmp_path_factory.mktemp("width") / f"{request.param}.gguf"
+    return make_tiny_model(path, shape=SHAPE, architecture=request.param, tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def windows() -> NDArray[np.int32]:
+    return np.random.default_rng(7).integers(5, 250, (3, 40)).astype(np.int32)
+
+
+def plan_of(path: Path) -> GgufPlan:
+    return copy_of(read_metadata(path))
+
+
+def logits_of(path: Path, windows: NDArray[np.int32], tap: Tap | None = None) -> Logits:
+    rows: list[Logits] = []
+    with Model(path, Placement()) as model:
+        run_windows(
+            model, windows, tap, n_threads=1, visit=lambda _window, logits: rows.append(logits.copy())
+        )
+    return np.stack(rows)
+
+
+def written(plan: GgufPlan, path: Path) -> Path:
+    write_gguf(plan, path, force=True)
+    return path
+
+
+def without_columns(plan: GgufPlan, zeros: dict[str, NDArray[np.int64]]) -> GgufPlan:
+    """The plan with some columns of some weights set to zero."""
+
+    def zeroed(name: str) -> NDArray[np.float32]:
+        weight = planned_weights(plan, name).copy()
+        weight[:, zeros[name]] = 0
+        return weight
+
+    changed = {}
+    for name in zeros:
+        tensor = find_tensor(plan, name)
+        assert tensor is not None
+        changed[name] = computed(tensor, tensor.shape, partial(zeroed, name))
+    return replace_tensors(plan, changed)
+
+
+def kept_of(groups: list[list[int]], neurons: list[NDArray[np.int64]]) -> tuple[BlockWidth, ...]:
+    return tuple(BlockWidth(np.array(g), n) for g, n in zip(groups, neurons, strict=True))
+
+
+@pytest.mark.parametrize("per_block", [False, True])
+def test_a_carrier_computes_what_the_model_computes(
+    dense: Path, windows: NDArray[np.int32], tmp_path: Path, per_block: bool
+):
+    carrier = written(to_carrier(plan_of(dense), per_block=per_block), tmp_path / "carrier.gguf")
+    assert read_metadata(carrier).architecture == ("deci" if per_block else "llama")
+    expected = logits_of(dense, windows)
+    assert np.allclose(logits_of(carrier, windows), expected, atol=2e-2)
+    assert np.array_equal(logits_of(carrier, windows).argmax(-1), expected.argmax(-1))
+
+
+def test_units_of_no_importance_leave_no_trace(dense: Path, windows: NDArray[np.int32], tmp_path: Path):
+    rng = np.random.default_rng(1)
+    neurons = [np.sort(rng.choice(128, size, replace=False)) for size in (96, 64, 128, 32)]
+    groups = [[0, 1], [1], [0], [0, 1]]
+    zeros = {}
+    for block in range(4):
+        zeros[f"blk.{block}.ffn_down.weight"] = np.setdiff1d(np.arange(128), neurons[block])
+        gone = [g for g in (0, 1) if g not in groups[block]]
+        zeros[f"blk.{block}.attn_output.weight"] = np.concatenate(
+            [np.arange(g * GROUP, (g + 1) * GROUP) for g in gone] or [np.zeros(0, np.int64)]
+        )
+    plan = without_columns(plan_of(dense), zeros)
+    cut = kept_of(groups, neurons)
+    narrow = written(cut_widths(plan, cut), tmp_path / "narrow.gguf")
+    expected = logits_of(written(plan, tmp_path / "zeroed.gguf"), windows)
+    assert np.allclose(logits_of(narrow, windows), expected, atol=2e-2)
+    meta = read_metadata(narrow)
+    assert meta.architecture == "deci"
+    assert meta.head_count == [4, 2, 2, 4]
+    shape = read_shape(plan)
+    assert plan.parameter_count - meta.parameter_count - removed_parameters(shape, cut) in (
+        0,
+        2 * 32 + 2 * 32,
+    )
+
+
+def test_a_uniform_cut_of_neurons_needs_no_carrier(dense: Path, windows: NDArray[np.int32], tmp_path: Path):
+    shape = read_shape(plan_of(dense))
+    cut = kept_of([[0, 1]] * 4, [np.arange(96)] * 4)
+    narrow = written(cut_widths(plan_of(dense), cut), tmp_path / "narrow.gguf")
+    meta = read_metadata(narrow)
+    assert meta.architecture == read_metadata(dense).architecture
+    assert shape.block_parameters * 4 - removed_parameters(shape, cut) < meta.parameter_count
+    assert np.isfinite(logits_of(narrow, windows)).all()
+
+
+def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArray[np.int32], tmp_path: Path):
+    """The cut model's logits are those of the dense one whose removed inputs are replaced by their means."""
+    plan = plan_of(dense)
+    shape = read_shape(plan)
+    with Model(dense, Placement()) as model:
+        moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
+    cut = cut_lowest(shape, wifv_scores(plan, shape, moments), 0.4)
+    narrow = written(cut_widths(plan, cut, biases(plan, shape, cut, moments)), tmp_path / "narrow.gguf")
+
+    def substitute(
+        kept: NDArray[np.int64], mean: NDArray[np.float32], weight: NDArray[np.float32]
+    ) -> Handler:
+        def handle(node: Node) -> None:
+            inputs = np.tile(mean, (len(node.input), 1))
+            inputs[:, kept] = node.input[:, kept]
+            node.output[:] = inputs @ weight.T
+
+        return handle
+
+    handlers: dict[str, Handler] = {}
+    for number, block in enumerate(cut):
+        columns = (block.kv_groups[:, None] * GROUP + np.arange(GROUP)).reshape(-1)
+        for name, kept in (
+            (f"blk.{number}.attn_output.weight", columns),
+            (f"blk.{number}.ffn_down.weight", block.neurons),
+        ):
+            handlers[name] = substitute(
+                kept, moments[name].mean.astype(np.float32), planned_weights(plan, name)
+            )
+    masked = logits_of(dense, windows, Tap(weights=handlers))
+    assert np.allclose(logits_of(narrow, windows), masked, atol=5e-2)
+    assert not np.allclose(logits_of(dense, windows), masked, atol=0.5)
+
+
+@pytest.mark.parametrize("structure", ["adaptive", "uniform"])
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5])
+def test_the_ratio_is_met_within_a_group(dense: Path, structure: str, ratio: float):
+    plan = plan_of(dense)
+    shape = read_shape(plan)
+    cut = cut_lowest(shape, magnitude_scores(plan, shape), ratio, structure)  # type: ignore[arg-type]
+    wanted = ratio * shape.n_blocks * shape.block_parameters
+    unit = max(shape.group_parameters, shape.neuron_multiple * shape.neuron_parameters)
+    slack = unit * (shape.n_blocks if structure == "uniform" else 1)
+    assert abs(removed_parameters(shape, cut) - wanted) <= slack
+    assert {len(block.neurons) % shape.neuron_multiple for block in cut} == {0}
+    if structure == "uniform":
+        assert len({len(block.neurons) for block in cut}) == 1
+
+
+def test_the_lowest_scores_leave_first(dense: Path):
+    shape = read_shape(plan_of(dense))
+    neurons = np.tile(np.arange(128.0), (4, 1))
+    neurons[2] += 1000
+    cut = cut_lowest(shape, Scores(np.full((4, 2), 1e6), neurons), 0.2)
+    assert [len(block.kv_groups) for block in cut] == [2, 2, 2, 2]
+    assert len(cut[2].neurons) == 128
+    for block in (0, 1, 3):
+        assert cut[block].neurons.max() == 127
+        assert len(cut[block].neurons) == 128 - cut[block].neurons.min()
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, -1.0])
+def test_a_ratio_that_makes_no_sense_is_refused(dense: Path, ratio: float):
+    shape = read_shape(plan_of(dense))
+    with pytest.raises(UsageError, match="removes nothing or everything"):
+        cut_lowest(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), ratio)
+
+
+def test_a_block_without_neurons_is_refused(dense: Path):
+    cut = kept_of([[0, 1]] * 4, [np.arange(96), np.zeros(0, np.int64), np.arange(96), np.arange(96)])
+    with pytest.raises(UsageError, match="no head or no neuron"):
+        cut_widths(plan_of(dense), cut)

@@ -1,4 +1,4 @@
-"""Prunes a model: how much, which blocks, the repair, the file.
+"""Prunes a model: how much, what leaves, the repair, the file.
 
 The dense model is scored on a copy in half precision, which llama.cpp reads in batches up to three times as fast as
 the small types; the cut and the repair start from the file itself.
@@ -7,7 +7,10 @@ the small types; the cut and the repair start from the file itself.
 import math
 import tempfile
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+
+import numpy as np
 
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import UsageError
@@ -17,17 +20,33 @@ from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import requantize_file
 from edgespec.paths import derived_models_dir
 from quant import depth
+from quant.activations import input_moments
 from quant.block_importance import lowest, magnitudes
 from quant.blocks import remove_blocks
 from quant.calibration import DEFAULT_TOKENS, StageProgress, calibration_windows, split
 from quant.container import GgufPlan, copy_of, write_gguf
 from quant.depth import Criterion, Protection
 from quant.evaluate import ChunkProgress
+from quant.flap import Scores, Structure, biases, cut_lowest, watched_weights, wifv_scores
 from quant.recipe import stamp
 from quant.repair import Calibration, RepairReport, repair
 from quant.stream import STREAM_ARCHITECTURES
+from quant.width import cut_widths, read_shape
 
 _WIDE_TYPES = ("F32", "F16", "BF16")
+_FOLD_WINDOWS = 16
+"""Of the fit text, for the folds of the search: 8,192 tokens."""
+_SCORE_WINDOWS = 4
+"""Of the fit text, for the published criteria: 2,048 tokens, where they took 1,280."""
+
+
+class Method(StrEnum):
+    """What is removed."""
+
+    DEPTH = "depth"
+    """Whole blocks."""
+    FLAP = "flap"
+    """Heads and neurons that hardly fluctuate (quant/flap.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +59,48 @@ class Amount:
     """Weights that the whole model shall have."""
     n_blocks: int | None = None
 
+    def ratio_of(self, meta: GgufMetadata) -> float:
+        """The share of the blocks' weights to remove.
+
+        Raises:
+            UsageError: nothing, or everything.
+        """
+        if self.n_blocks is not None:
+            ratio = self.n_blocks / max(1, meta.block_count or 0)
+        elif self.n_params is not None:
+            ratio = (meta.parameter_count - self.n_params) / max(1, block_parameters(meta))
+        else:
+            ratio = self.ratio or 0.0
+        if 0 < ratio < 1:
+            return ratio
+        raise UsageError(
+            f"{self._said()} would remove {ratio:.0%} of the weights in the blocks",
+            f"the model has {human_count(meta.parameter_count)} parameters, "
+            f"{human_count(block_parameters(meta))} of them in its {meta.block_count} blocks",
+        )
+
     def blocks_of(self, meta: GgufMetadata) -> int:
         """The number of blocks to remove, rounded to the nearest.
 
         Raises:
             UsageError: that is no block, or all of them.
         """
-        total, in_blocks = meta.parameter_count, block_parameters(meta)
         n_blocks = meta.block_count or 0
-        if self.n_blocks is not None:
-            wanted, said = float(self.n_blocks), f"{self.n_blocks} blocks"
-        elif self.n_params is not None:
-            wanted = (total - self.n_params) / max(1, in_blocks) * n_blocks
-            said = f"{human_count(self.n_params)} parameters"
-        else:
-            ratio = self.ratio or 0.0
-            wanted, said = ratio * n_blocks, f"a ratio of {ratio:g}"
-        count = math.floor(wanted + 0.5)
+        count = self.n_blocks
+        if count is None:
+            count = math.floor(self.ratio_of(meta) * n_blocks + 0.5)
         if 1 <= count < n_blocks:
             return count
-        smallest = total - in_blocks + in_blocks // max(1, n_blocks)
         raise UsageError(
-            f"{said} would remove {max(count, 0)} of {n_blocks} blocks",
-            f"remove 1 to {n_blocks - 1} blocks, which leaves {human_count(smallest)} parameters at the least",
+            f"{self._said()} would remove {count} of {n_blocks} blocks", f"remove 1 to {n_blocks - 1} blocks"
         )
+
+    def _said(self) -> str:
+        if self.n_blocks is not None:
+            return f"{self.n_blocks} blocks"
+        if self.n_params is not None:
+            return f"{human_count(self.n_params)} parameters"
+        return f"a ratio of {self.ratio or 0.0:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +108,11 @@ class PruneSettings:
     """What the user asks for."""
 
     amount: Amount
+    method: Method = Method.DEPTH
     criterion: Criterion = Criterion.WINDOW
+    """Of blocks."""
+    structure: Structure = "adaptive"
+    """Of widths."""
     repairs: bool = True
     protect_first: int | None = None
     protect_last: int | None = None
@@ -84,10 +125,22 @@ class PruneSettings:
 class PruneResult:
     """What was done."""
 
-    removed: tuple[int, ...]
+    removed_blocks: tuple[int, ...]
+    widths: tuple[tuple[int, int], ...]
+    """KV groups and neurons that each block kept; empty where no width was cut."""
     plan: GgufPlan
     report: RepairReport | None
     """None without a repair."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A cut before its repair."""
+
+    plan: GgufPlan
+    kept_blocks: tuple[int, ...]
+    removed_blocks: tuple[int, ...] = ()
+    widths: tuple[tuple[int, int], ...] = ()
 
 
 def block_parameters(meta: GgufMetadata) -> int:
@@ -100,20 +153,19 @@ def human_count(count: float) -> str:
     return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.1f}M"
 
 
-def planned_size(meta: GgufMetadata, n_removed: int) -> GgufPlan:
-    """The plan of a cut by so many blocks, for its counts: which ones they are is chosen later."""
-    return remove_blocks(copy_of(meta), range(1, 1 + n_removed))
-
-
-def protection_of(meta: GgufMetadata, settings: PruneSettings) -> Protection:
-    """The blocks that stay, checked against the amount.
+def planned_size(meta: GgufMetadata, settings: PruneSettings) -> GgufPlan:
+    """The plan of such a cut, for its counts; which blocks or neurons leave is chosen later.
 
     Raises:
-        UsageError: too few blocks may go.
+        UsageError: an amount or an architecture that does not do.
     """
-    protection = depth.protection_for(settings.criterion, settings.protect_first, settings.protect_last)
-    depth.check_protection(protection, meta.block_count or 0, settings.amount.blocks_of(meta))
-    return protection
+    dense = copy_of(meta)
+    if settings.method is Method.DEPTH:
+        _protection(meta, settings)
+        return remove_blocks(dense, range(1, 1 + settings.amount.blocks_of(meta)))
+    shape = read_shape(dense)
+    alike = Scores(np.full((shape.n_blocks, shape.n_head_kv), np.inf), np.zeros((shape.n_blocks, shape.n_ff)))
+    return cut_widths(dense, cut_lowest(shape, alike, settings.amount.ratio_of(meta), "uniform"))
 
 
 def prune(
@@ -124,7 +176,7 @@ def prune(
     force: bool = False,
     progress: StageProgress | None = None,
 ) -> PruneResult:
-    """Removes blocks, repairs what is left, and writes the model.
+    """Cuts a model, repairs what is left, and writes it.
 
     Args:
         meta: Of the dense model.
@@ -139,86 +191,138 @@ def prune(
         NotEnoughMemoryError: no room for the model or a context.
         ModelFileError: llama.cpp does not load the source or the result.
     """
-    protection = protection_of(meta, settings)
-    n_removed = settings.amount.blocks_of(meta)
+    planned_size(meta, settings)  # refuses what cannot be cut before anything long begins
     dense = copy_of(meta)
-    remove_blocks(dense, range(n_removed))  # refuses what cannot be cut before anything long begins
+    repairs = settings.repairs and dense.architecture in STREAM_ARCHITECTURES
     derived_models_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="prune-", dir=derived_models_dir()) as scratch:
         folder = Path(scratch)
-        repairs = settings.repairs and dense.architecture in STREAM_ARCHITECTURES
-        calibration, removed = _choose(meta, settings, protection, n_removed, folder, repairs, progress)
-        plan, report = remove_blocks(dense, removed), None
-        if repairs and calibration is not None:
-            kept = [block for block in range(meta.block_count or 0) if block not in removed]
+        calibration = _calibration(meta, settings, repairs, progress)
+        if settings.method is Method.DEPTH:
+            cut = _cut_depth(meta, settings, calibration, folder, repairs, progress)
+        else:
+            cut = _cut_widths(meta, settings, calibration, folder, progress)
+        plan, report = cut.plan, None
+        if repairs:
             stage = _stage(progress, "repairing blocks")
-            plan, report = repair(dense, plan, kept, calibration, folder, progress=stage)
-        plan = stamp(plan, _step(settings, removed, report))
+            plan, report = repair(dense, plan, cut.kept_blocks, calibration, folder, progress=stage)
+        plan = stamp(plan, _step(settings, cut, report))
         write_gguf(plan, destination, force=force, progress=_stage(progress, "writing"))
-    return PruneResult(removed, plan, report)
+    return PruneResult(cut.removed_blocks, cut.widths, plan, report)
 
 
-def _choose(
-    meta: GgufMetadata,
-    settings: PruneSettings,
-    protection: Protection,
-    n_removed: int,
-    folder: Path,
-    repairs: bool,
-    progress: StageProgress | None,
-) -> tuple[Calibration | None, tuple[int, ...]]:
-    """The calibration text, where something needs it, and the blocks to remove."""
-    if settings.criterion is Criterion.MAGNITUDE and not repairs:
-        return None, _by_magnitude(meta, n_removed, protection)
+def _protection(meta: GgufMetadata, settings: PruneSettings) -> Protection:
+    protection = depth.protection_for(settings.criterion, settings.protect_first, settings.protect_last)
+    depth.check_protection(protection, meta.block_count or 0, settings.amount.blocks_of(meta))
+    return protection
+
+
+def _calibration(
+    meta: GgufMetadata, settings: PruneSettings, repairs: bool, progress: StageProgress | None
+) -> Calibration:
+    """The text, empty where nothing reads it."""
+    if settings.method is Method.DEPTH and settings.criterion is Criterion.MAGNITUDE and not repairs:
+        nothing = np.zeros((0, 0), np.int32)
+        return Calibration(nothing, nothing)
     with Model(meta.path, Placement()) as model:
         windows = calibration_windows(
             model, meta.path, settings.calibration_file, settings.n_tokens, progress=progress
         )
-    calibration = Calibration(*split(windows))
+    return Calibration(*split(windows))
+
+
+def _cut_depth(
+    meta: GgufMetadata,
+    settings: PruneSettings,
+    calibration: Calibration,
+    folder: Path,
+    repairs: bool,
+    progress: StageProgress | None,
+) -> _Cut:
+    protection, n_removed = _protection(meta, settings), settings.amount.blocks_of(meta)
     if settings.criterion is Criterion.MAGNITUDE:
-        return calibration, _by_magnitude(meta, n_removed, protection)
-    if progress is not None:
-        progress("making a copy in half precision", 0, 1)
-    with Model(_working_copy(meta, folder), Placement()) as model:
-        fit, held_out = calibration.fit, calibration.held_out
-        if settings.criterion is Criterion.WINDOW:
-            span = depth.best_window(
-                model, fit[:16], held_out, n_removed, protection, repair=repairs, progress=progress
+        removed = _by_magnitude(meta, n_removed, protection)
+    else:
+        with Model(_working_copy(meta, folder, progress), Placement()) as model:
+            removed = _choose_blocks(
+                model, settings.criterion, calibration, n_removed, protection, repairs, progress
             )
-            return calibration, tuple(span.blocks)
-        if settings.criterion is Criterion.GREEDY:
-            return calibration, depth.greedy(model, fit[:1], n_removed, protection, progress=progress)
-        removed = depth.choose_by_activations(
-            model, fit[:4], settings.criterion, n_removed, protection, progress=progress
+    kept = tuple(block for block in range(meta.block_count or 0) if block not in removed)
+    return _Cut(remove_blocks(copy_of(meta), removed), kept, removed_blocks=removed)
+
+
+def _choose_blocks(
+    model: Model,
+    criterion: Criterion,
+    calibration: Calibration,
+    n_removed: int,
+    protection: Protection,
+    repairs: bool,
+    progress: StageProgress | None,
+) -> tuple[int, ...]:
+    fit = calibration.fit
+    if criterion is Criterion.WINDOW:
+        span = depth.best_window(
+            model,
+            fit[:_FOLD_WINDOWS],
+            calibration.held_out,
+            n_removed,
+            protection,
+            repair=repairs,
+            progress=progress,
         )
-        return calibration, removed
+        return tuple(span.blocks)
+    if criterion is Criterion.GREEDY:
+        return depth.greedy(model, fit[:1], n_removed, protection, progress=progress)
+    return depth.choose_by_activations(
+        model, fit[:_SCORE_WINDOWS], criterion, n_removed, protection, progress=progress
+    )
+
+
+def _cut_widths(
+    meta: GgufMetadata,
+    settings: PruneSettings,
+    calibration: Calibration,
+    folder: Path,
+    progress: StageProgress | None,
+) -> _Cut:
+    dense = copy_of(meta)
+    shape = read_shape(dense)
+    with Model(_working_copy(meta, folder, progress), Placement()) as model:
+        stage = _stage(progress, "reading the calibration text")
+        moments = input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
+    ratio = settings.amount.ratio_of(meta)
+    kept = cut_lowest(shape, wifv_scores(dense, shape, moments), ratio, settings.structure)
+    return _Cut(
+        cut_widths(dense, kept, biases(dense, shape, kept, moments)),
+        tuple(range(shape.n_blocks)),
+        widths=tuple((len(block.kv_groups), len(block.neurons)) for block in kept),
+    )
 
 
 def _by_magnitude(meta: GgufMetadata, n_removed: int, protection: Protection) -> tuple[int, ...]:
     return lowest(magnitudes(copy_of(meta)), n_removed, protection.allowed(meta.block_count or 0))
 
 
-def _working_copy(meta: GgufMetadata, folder: Path) -> Path:
+def _working_copy(meta: GgufMetadata, folder: Path, progress: StageProgress | None) -> Path:
     if all(tensor.ggml_type in _WIDE_TYPES for tensor in meta.tensors):
         return meta.path
     copy = folder / "working-copy.gguf"
+    if progress is not None:
+        progress("making a copy in half precision", 0, 1)
     requantize_file(meta.path, copy, "F16", n_threads=default_threads())
     return copy
 
 
-def _step(
-    settings: PruneSettings, removed: tuple[int, ...], report: RepairReport | None
-) -> dict[str, object]:
+def _step(settings: PruneSettings, cut: _Cut, report: RepairReport | None) -> dict[str, object]:
+    step: dict[str, object] = {"step": "prune", "method": str(settings.method)}
+    if settings.method is Method.DEPTH:
+        step |= {"criterion": str(settings.criterion), "removed_blocks": list(cut.removed_blocks)}
+    else:
+        groups, neurons = zip(*cut.widths, strict=True)
+        step |= {"structure": settings.structure, "kv_groups": list(groups), "neurons": list(neurons)}
     text = settings.calibration_file.name if settings.calibration_file else "own answers"
-    step: dict[str, object] = {
-        "step": "prune",
-        "method": "depth",
-        "criterion": str(settings.criterion),
-        "removed_blocks": list(removed),
-        "calibration": text,
-        "calibration_tokens": settings.n_tokens,
-        "repair": "none",
-    }
+    step |= {"calibration": text, "calibration_tokens": settings.n_tokens, "repair": "none"}
     if report is not None:
         step["repair"] = "sequential least squares" if report.helped else "none: it did not help"
         step["held_out_nll"] = {

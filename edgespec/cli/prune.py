@@ -1,8 +1,8 @@
-"""`edgespec prune MODEL`: fewer blocks, the rest refitted, and what it cost."""
+"""`edgespec prune MODEL`: fewer blocks or narrower ones, the rest refitted, and what it cost."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -24,7 +24,11 @@ _COUNT_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
 @click.command("prune")
 @click.argument("model")
 @click.option(
-    "--method", type=click.Choice(["depth"]), default="depth", show_default=True, help="What is removed."
+    "--method",
+    type=click.Choice(["depth", "flap"]),
+    default="depth",
+    show_default=True,
+    help="depth removes whole blocks, flap heads and neurons that hardly fluctuate.",
 )
 @click.option(
     "--ratio", type=click.FloatRange(0, 1), help="Share of the weights in the blocks [default: 0.25]."
@@ -37,6 +41,13 @@ _COUNT_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
     default="window",
     show_default=True,
     help="How blocks are chosen: the window whose repaired model is best, or a published score.",
+)
+@click.option(
+    "--structure",
+    type=click.Choice(["adaptive", "uniform"]),
+    default="adaptive",
+    show_default=True,
+    help="With flap: widths that differ by block, or all alike.",
 )
 @click.option("--repair/--no-repair", default=True, show_default=True, help="Refit the kept blocks.")
 @click.option("--protect-first", type=click.IntRange(0), metavar="N", help="Keep the first N blocks.")
@@ -67,6 +78,7 @@ def command(
     params: str | None,
     blocks: int | None,
     criterion: str,
+    structure: Literal["adaptive", "uniform"],
     repair: bool,
     protect_first: int | None,
     protect_last: int | None,
@@ -77,7 +89,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make MODEL, a name or a GGUF file, smaller and faster by removing blocks.
+    """Make MODEL, a name or a GGUF file, smaller and faster by removing blocks, or heads and neurons.
 
     What is left is refitted to the dense model by least squares, and kept as it was where that does not help.
     The new file says in its metadata how it was made.
@@ -85,11 +97,13 @@ def command(
     from edgespec.cli.opening import find_model
     from edgespec.cli.progress import progress
     from quant.depth import Criterion
-    from quant.prune import PruneSettings, planned_size, protection_of, prune
+    from quant.prune import Method, PruneSettings, planned_size, prune
 
     wanted = PruneSettings(
         amount=_amount(ratio, params, blocks),
+        method=Method(method),
         criterion=Criterion(criterion),
+        structure=structure,
         repairs=repair,
         protect_first=protect_first,
         protect_last=protect_last,
@@ -97,17 +111,17 @@ def command(
         n_tokens=calibration_tokens,
     )
     file = find_model(model, settings)
-    n_removed = wanted.amount.blocks_of(file.meta)
-    protection_of(file.meta, wanted)
-    destination = output or Path(f"{file.path.stem}-depth{n_removed}.gguf")
+    planned = planned_size(file.meta, wanted)
+    kept = planned.parameter_count / file.meta.parameter_count
+    destination = output or Path(f"{file.path.stem}-{method}-{kept:.0%}.gguf".replace("%", ""))
     if dry_run:
-        _print(file, planned_size(file.meta, n_removed), None, n_removed, None, as_json)
+        _print(file, planned, None, None, as_json)
         return
     if destination.exists() and not force:
         raise UsageError(f"{destination} exists", "name another file with -o, or replace it with --force")
     with progress(None, "loading", quiet=settings.quiet) as meter:
         result = prune(file.meta, wanted, destination, force=force, progress=_to_meter(meter))
-    _print(file, result.plan, result, n_removed, destination, as_json)
+    _print(file, result.plan, result, destination, as_json)
 
 
 def _to_meter(meter: "Meter") -> Any:
@@ -143,15 +157,14 @@ def _print(
     file: "ModelFile",
     plan: "GgufPlan",
     result: "PruneResult | None",
-    n_removed: int,
     destination: Path | None,
     as_json: bool,
 ) -> None:
     if as_json:
-        document = _document(file, plan, result, n_removed, destination)
+        document = _document(file, plan, result, destination)
         click.echo(json.dumps(document, indent=2, ensure_ascii=True))
         return
-    for name, value in _lines(file, plan, result, n_removed, destination):
+    for name, value in _lines(file, plan, result, destination):
         click.echo(f"{name + ':':<12} {value}")
 
 
@@ -159,18 +172,14 @@ def _lines(
     file: "ModelFile",
     plan: "GgufPlan",
     result: "PruneResult | None",
-    n_removed: int,
     destination: Path | None,
 ) -> list[tuple[str, str]]:
     from quant.prune import human_count
 
     meta = file.meta
-    blocks = f"{n_removed} of {meta.block_count}"
-    if result is not None:
-        blocks += f": {', '.join(map(str, result.removed))}"
     lines = [
         ("model", file.name),
-        ("removed" if result else "removes", f"{blocks} blocks" if result is None else f"blocks {blocks}"),
+        ("removed" if result else "removes", _removed(file, plan, result)),
         ("parameters", f"{human_count(meta.parameter_count)} -> {human_count(plan.parameter_count)}"),
         ("size", f"{human_bytes(meta.file_bytes)} -> {human_bytes(plan.file_bytes)}, {plan.bpw:.2f} bpw"),
         ("speed", f"about {_predicted_speedup(file, plan):.2f}x, predicted from the bytes a token reads"),
@@ -187,6 +196,22 @@ def _lines(
     return [*lines, ("written", str(destination))] if destination is not None else lines
 
 
+def _removed(file: "ModelFile", plan: "GgufPlan", result: "PruneResult | None") -> str:
+    from quant.prune import block_parameters
+
+    share = (file.meta.parameter_count - plan.parameter_count) / max(1, block_parameters(file.meta))
+    n_gone = (file.meta.block_count or 0) - _block_count(plan)
+    text = f"{n_gone} of {file.meta.block_count} blocks" if n_gone else "heads and neurons"
+    if result is not None and result.removed_blocks:
+        text += f" ({', '.join(map(str, result.removed_blocks))})"
+    return f"{text}, {share:.1%} of the weights in the blocks"
+
+
+def _block_count(plan: "GgufPlan") -> int:
+    value = plan.field(f"{plan.architecture}.block_count")
+    return value.value if value is not None and isinstance(value.value, int) else 0
+
+
 def _predicted_speedup(file: "ModelFile", plan: "GgufPlan") -> float:
     """Decoding reads every weight once a token, the embedding table excepted where there is an output matrix."""
     before = {tensor.name: tensor.n_bytes for tensor in file.meta.tensors}
@@ -200,7 +225,6 @@ def _document(
     file: "ModelFile",
     plan: "GgufPlan",
     result: "PruneResult | None",
-    n_removed: int,
     destination: Path | None,
 ) -> dict[str, Any]:
     from dataclasses import asdict
@@ -210,8 +234,10 @@ def _document(
         "schema": _SCHEMA,
         "model": {"name": file.name, "path": str(file.path), "size_bytes": meta.file_bytes},
         "output": None if destination is None else str(destination),
-        "n_blocks_removed": n_removed,
-        "removed_blocks": list(result.removed) if result else None,
+        "architecture": plan.architecture,
+        "n_blocks": _block_count(plan),
+        "removed_blocks": list(result.removed_blocks) if result else None,
+        "widths": [list(pair) for pair in result.widths] if result else None,
         "n_params_before": meta.parameter_count,
         "n_params": plan.parameter_count,
         "size_bytes": plan.file_bytes,

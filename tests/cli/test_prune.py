@@ -46,7 +46,7 @@ def test_every_criterion_writes_a_model_that_names_what_it_removed(
     document = json.loads(result.out)
     meta = read_metadata(tmp_path / "out.gguf")
     assert meta.block_count == 4
-    assert (document["schema"], document["n_blocks_removed"]) == ("edgespec.prune/1", 2)
+    assert (document["schema"], document["n_blocks"]) == ("edgespec.prune/1", 4)
     assert document["n_params"] == meta.parameter_count < document["n_params_before"]
     assert document["size_bytes"] == meta.file_bytes
     recipe = read_recipe(meta)
@@ -141,7 +141,7 @@ def test_the_models_own_answers_are_made_once(run_cli: RunCli, deep: Path, tmp_p
 def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
     result = prune("--ratio", "0.5", "--dry-run")
     assert (result.code, result.err) == (0, "")
-    assert "removes:     3 of 6 blocks" in result.out
+    assert "removes:     3 of 6 blocks, 50.0% of the weights in the blocks" in result.out
     assert not (tmp_path / "out.gguf").exists()
 
 
@@ -149,10 +149,10 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
     ("arguments", "words"),
     [
         (("--ratio", "0.99"), "a ratio of 0.99 would remove 6 of 6 blocks"),
-        (("--ratio", "0"), "would remove 0 of 6 blocks"),
+        (("--ratio", "0"), "would remove 0% of the weights"),
         (("--blocks", "6"), "6 blocks would remove 6 of 6"),
         (("--params", "many"), "'many' is no number of parameters"),
-        (("--params", "1B"), "would remove 0 of 6 blocks"),
+        (("--params", "1B"), "1.00B parameters would remove -"),
         (("--blocks", "2", "--ratio", "0.2"), "say the same thing"),
         (("--blocks", "4", "--protect-first", "3"), "that leaves 3"),
         (("--blocks", "2", "--calibration-tokens", "100000"), "fewer than are needed"),
@@ -166,6 +166,26 @@ def test_what_makes_no_sense_is_one_line(
     assert words in result.err
     assert len(result.err.splitlines()) <= 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("structure", ["adaptive", "uniform"])
+@pytest.mark.parametrize("repair", ["--repair", "--no-repair"])
+def test_flap_writes_narrower_blocks_that_load(
+    prune: RunCli, tmp_path: Path, deep: Path, structure: str, repair: str
+):
+    result = prune("--method", "flap", "--ratio", "0.3", "--structure", structure, repair, "--json")
+    assert (result.code, result.err) == (0, "")
+    document, meta = json.loads(result.out), read_metadata(tmp_path / "out.gguf")
+    assert meta.architecture == document["architecture"]
+    assert meta.block_count == 6
+    assert document["n_params"] == meta.parameter_count
+    recipe = read_recipe(meta)
+    assert recipe is not None
+    assert recipe["steps"][-1]["neurons"] == [neurons for _, neurons in document["widths"]]
+    if structure == "uniform":
+        assert meta.fields["llama.feed_forward_length"] == document["widths"][0][1]
+    before = read_metadata(deep).parameter_count
+    assert 0.15 < (before - meta.parameter_count) / (before - 300 * 64) < 0.45
 
 
 def test_an_existing_file_is_kept(prune: RunCli, tmp_path: Path):

@@ -28,9 +28,10 @@ from quant.container import GgufPlan, copy_of, write_gguf
 from quant.depth import Criterion, Protection
 from quant.evaluate import ChunkProgress
 from quant.flap import Scores, Structure, biases, cut_lowest, watched_weights, wifv_scores
+from quant.llm_pruner import GRADIENT_WINDOWS, cut_blocks_alike, importance_scores
 from quant.recipe import stamp
 from quant.repair import Calibration, RepairReport, repair
-from quant.stream import STREAM_ARCHITECTURES
+from quant.stream import STREAM_ARCHITECTURES, Matrix
 from quant.width import cut_widths, read_shape
 
 _WIDE_TYPES = ("F32", "F16", "BF16")
@@ -47,6 +48,8 @@ class Method(StrEnum):
     """Whole blocks."""
     FLAP = "flap"
     """Heads and neurons that hardly fluctuate (quant/flap.py)."""
+    LLM_PRUNER = "llm-pruner"
+    """Heads and neurons that change the loss least, to first order (quant/llm_pruner.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +166,11 @@ def planned_size(meta: GgufMetadata, settings: PruneSettings) -> GgufPlan:
     if settings.method is Method.DEPTH:
         _protection(meta, settings)
         return remove_blocks(dense, range(1, 1 + settings.amount.blocks_of(meta)))
-    shape = read_shape(dense)
+    shape, ratio = read_shape(dense), settings.amount.ratio_of(meta)
     alike = Scores(np.full((shape.n_blocks, shape.n_head_kv), np.inf), np.zeros((shape.n_blocks, shape.n_ff)))
-    return cut_widths(dense, cut_lowest(shape, alike, settings.amount.ratio_of(meta), "uniform"))
+    if settings.method is Method.LLM_PRUNER:
+        return cut_widths(dense, cut_blocks_alike(shape, alike, ratio))
+    return cut_widths(dense, cut_lowest(shape, alike, ratio, "uniform"))
 
 
 def prune(
@@ -287,14 +292,21 @@ def _cut_widths(
     progress: StageProgress | None,
 ) -> _Cut:
     dense = copy_of(meta)
-    shape = read_shape(dense)
-    with Model(_working_copy(meta, folder, progress), Placement()) as model:
-        stage = _stage(progress, "reading the calibration text")
-        moments = input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
-    ratio = settings.amount.ratio_of(meta)
-    kept = cut_lowest(shape, wifv_scores(dense, shape, moments), ratio, settings.structure)
+    shape, ratio = read_shape(dense), settings.amount.ratio_of(meta)
+    means: dict[str, Matrix] = {}
+    if settings.method is Method.LLM_PRUNER:
+        n_windows, n_ctx = GRADIENT_WINDOWS
+        stage = _stage(progress, "computing gradients")
+        scores = importance_scores(dense, shape, calibration.fit[:n_windows, :n_ctx], progress=stage)
+        kept = cut_blocks_alike(shape, scores, ratio)
+    else:
+        with Model(_working_copy(meta, folder, progress), Placement()) as model:
+            stage = _stage(progress, "reading the calibration text")
+            moments = input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
+        kept = cut_lowest(shape, wifv_scores(dense, shape, moments), ratio, settings.structure)
+        means = biases(dense, shape, kept, moments)
     return _Cut(
-        cut_widths(dense, kept, biases(dense, shape, kept, moments)),
+        cut_widths(dense, kept, means),
         tuple(range(shape.n_blocks)),
         widths=tuple((len(block.kv_groups), len(block.neurons)) for block in kept),
     )
@@ -320,7 +332,9 @@ def _step(settings: PruneSettings, cut: _Cut, report: RepairReport | None) -> di
         step |= {"criterion": str(settings.criterion), "removed_blocks": list(cut.removed_blocks)}
     else:
         groups, neurons = zip(*cut.widths, strict=True)
-        step |= {"structure": settings.structure, "kv_groups": list(groups), "neurons": list(neurons)}
+        if settings.method is Method.FLAP:
+            step["structure"] = settings.structure
+        step |= {"kv_groups": list(groups), "neurons": list(neurons)}
     text = settings.calibration_file.name if settings.calibration_file else "own answers"
     step |= {"calibration": text, "calibration_tokens": settings.n_tokens, "repair": "none"}
     if report is not None:

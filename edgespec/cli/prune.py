@@ -25,10 +25,10 @@ _COUNT_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
 @click.argument("model")
 @click.option(
     "--method",
-    type=click.Choice(["depth", "flap"]),
+    type=click.Choice(["depth", "flap", "llm-pruner"]),
     default="depth",
     show_default=True,
-    help="depth removes whole blocks, flap heads and neurons that hardly fluctuate.",
+    help="Whole blocks; heads and neurons that hardly fluctuate; those that change the loss least.",
 )
 @click.option(
     "--ratio", type=click.FloatRange(0, 1), help="Share of the weights in the blocks [default: 0.25]."

@@ -188,6 +188,22 @@ def test_flap_writes_narrower_blocks_that_load(
     assert 0.15 < (before - meta.parameter_count) / (before - 300 * 64) < 0.45
 
 
+@pytest.mark.parametrize("repair", ["--repair", "--no-repair"])
+def test_llm_pruner_spares_the_ends(run_cli: RunCli, text: Path, tmp_path: Path, repair: str):
+    dense = make_tiny_model(tmp_path / "ten.gguf", blocks=10)
+    arguments = ("--calibration", text, "--calibration-tokens", "2048", "-o", tmp_path / "out.gguf", "--json")
+    result = run_cli("prune", dense, "--method", "llm-pruner", "--ratio", "0.15", repair, *arguments)
+    assert (result.code, result.err) == (0, "")
+    document, meta = json.loads(result.out), read_metadata(tmp_path / "out.gguf")
+    assert meta.architecture == "deci"
+    assert document["n_params"] == meta.parameter_count < document["n_params_before"]
+    whole = [2, 128]
+    assert [width == whole for width in document["widths"]] == [True] * 4 + [False] * 4 + [True] * 2
+    too_much = run_cli("prune", dense, "--method", "llm-pruner", "--ratio", "0.5", *arguments, "--force")
+    assert too_much.code == 2
+    assert "cannot be taken from 4 of 10 blocks" in too_much.err
+
+
 def test_an_existing_file_is_kept(prune: RunCli, tmp_path: Path):
     (tmp_path / "out.gguf").write_text("mine")
     result = prune("--blocks", "2")

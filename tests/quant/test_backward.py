@@ -1,0 +1,112 @@
+"""Gradients against finite differences, and what LLM-Pruner makes of them."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgespec.catalog.metadata import read_metadata
+from edgespec.errors import UsageError
+from quant.backward import loss_gradients
+from quant.container import GgufPlan, copy_of
+from quant.flap import Scores
+from quant.llm_pruner import cut_blocks_alike, importance_scores
+from quant.stream import embed, next_token_nll, read_block, read_settings, run_block
+from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
+from quant.width import read_shape, removed_parameters
+from tests.tiny import TinyShape, make_tiny_model
+
+SHAPE = TinyShape(blocks=3, embedding=64, heads=4, kv_heads=2, feed_forward=96)
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen2"])
+def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> GgufPlan:
+    tokenizer = "spm" if request.param == "llama" else "bpe"
+    path: Path = tmp_path_factory.mktemp("backward") / f"{request.param}.gguf"
+    return copy_of(
+        read_metadata(make_tiny_model(path, shape=SHAPE, architecture=request.param, tokenizer=tokenizer))
+    )
+
+
+@pytest.fixture(scope="module")
+def windows() -> NDArray[np.int32]:
+    return np.random.default_rng(2).integers(5, 250, (3, 12)).astype(np.int32)
+
+
+def loss_of(plan: GgufPlan, windows: NDArray[np.int32]) -> float:
+    settings, streams = read_settings(plan), embed(plan, windows)
+    for block in range(settings.n_blocks):
+        weights = read_block(plan, block)
+        streams = np.stack([run_block(settings, weights, stream) for stream in streams])
+    return next_token_nll(plan, streams, windows)
+
+
+def moved(plan: GgufPlan, name: str, step: NDArray[np.float32]) -> GgufPlan:
+    tensor = find_tensor(plan, name)
+    assert tensor is not None
+    weight = planned_weights(plan, name) + step
+    return replace_tensors(
+        plan, {name: computed(replace(tensor, ggml_type="F32"), tensor.shape, partial(np.asarray, weight))}
+    )
+
+
+def test_gradients_are_those_of_finite_differences(plan: GgufPlan, windows: NDArray[np.int32]):
+    found: dict[str, NDArray[np.float32]] = {}
+
+    def visit(block: int, weights: object, gradients: object) -> None:
+        found.update({f"blk.{block}.{name}": g for name, g in gradients.items()})  # type: ignore[attr-defined]
+
+    loss = loss_gradients(plan, windows, visit)
+    assert loss == pytest.approx(loss_of(plan, windows), rel=1e-5)
+    rng = np.random.default_rng(0)
+    names = [tensor.name for tensor in plan.tensors if tensor.name.startswith("blk.")]
+    assert set(found) == set(names)
+    for name in names:
+        weight = planned_weights(plan, name)
+        direction = rng.standard_normal(weight.shape).astype(np.float32)
+        direction *= np.float32(2e-3 * (np.abs(weight).mean() + 0.02))
+        ahead, back = (loss_of(moved(plan, name, sign * direction), windows) for sign in (1, -1))
+        expected = float((found[name] * direction).sum(dtype=np.float64))
+        size = float(np.linalg.norm(found[name]) * np.linalg.norm(direction)) / np.sqrt(weight.size)
+        assert (ahead - back) / 2 == pytest.approx(expected, rel=0.03, abs=0.05 * size + 2e-7), name
+
+
+def test_a_neuron_that_does_nothing_has_no_importance(plan: GgufPlan, windows: NDArray[np.int32]):
+    shape = read_shape(plan)
+    dead = {}
+    for name, rows in (("ffn_gate", True), ("ffn_up", True), ("ffn_down", False)):
+        weight = planned_weights(plan, f"blk.1.{name}.weight")
+        change = np.zeros_like(weight)
+        if rows:
+            change[7] = -weight[7]
+        else:
+            change[:, 7] = -weight[:, 7]
+        dead[f"blk.1.{name}.weight"] = change
+    for name, change in dead.items():
+        plan = moved(plan, name, change)
+    for importance in ("param_first", "vectorize"):
+        scores = importance_scores(plan, shape, windows, importance)  # type: ignore[arg-type]
+        assert scores.neurons[1, 7] == 0
+        assert (np.delete(scores.neurons[1], 7) > 0).all()
+        assert (scores.groups > 0).all()
+
+
+def test_the_protected_blocks_stay_whole_and_the_rest_makes_up_for_them(plan: GgufPlan):
+    shape = replace(read_shape(plan), n_blocks=12, n_ff=320, n_head_kv=4, n_head=8)
+    rng = np.random.default_rng(4)
+    scores = Scores(rng.random((12, 4)), rng.random((12, 320)))
+    cut = cut_blocks_alike(shape, scores, 0.2)
+    assert [len(block.neurons) for block in cut[:4] + cut[-2:]] == [320] * 6
+    assert len({len(block.neurons) for block in cut[4:-2]}) == 1
+    wanted = 0.2 * 12 * shape.block_parameters
+    assert (
+        abs(removed_parameters(shape, cut) - wanted)
+        <= 6 * shape.neuron_multiple / 2 * shape.neuron_parameters
+    )
+    worst = scores.groups[5].argsort()[: 4 - len(cut[5].kv_groups)]
+    assert not set(worst) & set(cut[5].kv_groups)
+    with pytest.raises(UsageError, match="cannot be taken from 6 of 12 blocks"):
+        cut_blocks_alike(shape, scores, 0.6)

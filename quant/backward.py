@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgespec.errors import UsageError
 from quant.container import GgufPlan
 from quant.evaluate import ChunkProgress, Tokens
 from quant.stream import BlockWeights, Matrix, StreamSettings, embed, read_block, read_settings, run_block
@@ -126,7 +127,7 @@ class _Attention:
 
     def __init__(self, settings: StreamSettings, weights: BlockWeights, stream: Matrix) -> None:
         if "attn_q_norm.weight" in weights:
-            raise NotImplementedError("gradients through normalized queries")
+            raise UsageError("no gradients go through normalized queries", "use --method depth")
         self._settings, self._weights = settings, weights
         self._norm = _Norm(settings, stream, weights["attn_norm.weight"])
         self._query, self._key = (_turn(settings, self._heads(name), 1) for name in ("attn_q", "attn_k"))

@@ -31,13 +31,9 @@ def to_carrier(plan: GgufPlan, *, per_block: bool) -> GgufPlan:
     Raises:
         UsageError: an architecture that no other one carries.
     """
+    check_carried(plan)
     old = plan.architecture
     new = "deci" if per_block else "llama"
-    if old not in CARRIED_ARCHITECTURES:
-        raise UsageError(
-            f"widths of the architecture {old or 'unknown'} cannot be cut",
-            f"those that can: {', '.join(CARRIED_ARCHITECTURES)}",
-        )
     if old == new:
         return plan
     head_dim = head_size(plan)
@@ -57,6 +53,19 @@ def to_carrier(plan: GgufPlan, *, per_block: bool) -> GgufPlan:
             **{f"{new}.{key}": sizes for key in explicit},
         },
     )
+
+
+def check_carried(plan: GgufPlan) -> None:
+    """Refuses a model whose widths cannot be cut.
+
+    Raises:
+        UsageError: names its architecture and those that can.
+    """
+    if plan.architecture not in CARRIED_ARCHITECTURES:
+        raise UsageError(
+            f"widths of the architecture {plan.architecture or 'unknown'} cannot be cut",
+            f"those that can: {', '.join(CARRIED_ARCHITECTURES)}",
+        )
 
 
 def head_size(plan: GgufPlan) -> int:

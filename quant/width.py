@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
-from quant.carrier import head_size, to_carrier
+from quant.carrier import check_carried, head_size, to_carrier
 from quant.container import ComputedTensor, FieldValue, GgufPlan, PlannedTensor
 from quant.tensors import (
     column_multiple,
@@ -68,8 +68,9 @@ def read_shape(plan: GgufPlan) -> ModelShape:
     """The shape of a plan's model.
 
     Raises:
-        UsageError: sizes that differ by block, or that the file does not say.
+        UsageError: an architecture that cannot be cut, or sizes that differ by block or that the file does not say.
     """
+    check_carried(plan)
     n_blocks, n_embd, n_head, n_ff = (
         _integer(plan, key)
         for key in ("block_count", "embedding_length", "attention.head_count", "feed_forward_length")

@@ -237,3 +237,14 @@ def test_published_sizes_give_the_published_number_of_blocks(
     ]
     meta = SimpleNamespace(parameter_count=n_params, block_count=n_blocks, tensors=tensors)
     assert Amount(n_params=goal).blocks_of(meta) == removed  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["flap", "llm-pruner"])
+def test_an_architecture_whose_widths_cannot_be_cut_is_refused_at_once(
+    run_cli: RunCli, deep: Path, tmp_path: Path, method: str
+):
+    (tmp_path / "other.gguf").write_bytes(deep.read_bytes().replace(b"llama", b"gemma"))
+    result = run_cli("prune", tmp_path / "other.gguf", "--method", method, "-o", tmp_path / "out.gguf")
+    assert result.code == 2
+    assert "gemma cannot be cut. Those that can: llama, qwen2" in result.err
+    assert not (tmp_path / "out.gguf").exists()

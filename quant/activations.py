@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.llama.context import Context, ContextSettings, Logits
+from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.tap import Node, Tap
@@ -92,13 +93,16 @@ def run_windows(
 
     Raises:
         NotEnoughMemoryError: no room for the context.
+        KeyboardInterrupt: Ctrl-C, after the running window.
     """
     n_ctx = windows.shape[1]
     settings = ContextSettings(n_ctx, n_threads or default_threads(), n_outputs_max=n_ctx, n_batch=n_ctx)
     with Context(model, settings, tap=tap) as context:
         for number, window in enumerate(windows):
             context.clear()
-            context.decode(window.tolist(), outputs=n_ctx)
+            # Ctrl-C inside a handler would be lost in C: it waits for the end of the window.
+            with HeldInterrupts():
+                context.decode(window.tolist(), outputs=n_ctx)
             if visit is not None:
                 visit(number, context.logits(n_ctx))
             if progress is not None:

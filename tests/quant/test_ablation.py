@@ -1,5 +1,6 @@
 """A block taken out in memory gives the logits of the file without it."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +148,15 @@ def test_an_error_in_a_handler_reaches_the_caller(deep: Path, windows: NDArray[n
 
     with pytest.raises(ZeroDivisionError, match="l_out-2"):
         logits_of(deep, windows, Tap(nodes={"l_out-2": fail}))
+
+
+def test_ctrl_c_inside_a_handler_ends_the_run(deep: Path, windows: NDArray[np.int32]):
+    seen: list[str] = []
+
+    def interrupt(node: Node) -> None:
+        seen.append(node.name)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        logits_of(deep, windows, Tap(nodes={"l_out-2": interrupt}))
+    assert seen == ["l_out-2"]

@@ -66,6 +66,11 @@ def check_carried(plan: GgufPlan) -> None:
             f"widths of the architecture {plan.architecture or 'unknown'} cannot be cut",
             f"those that can: {', '.join(CARRIED_ARCHITECTURES)}",
         )
+    if plan.source.expert_count:
+        raise UsageError(
+            f"{plan.source.path.name} is a mixture of {plan.source.expert_count} experts, whose widths cannot be cut",
+            "use --method depth",
+        )
 
 
 def head_size(plan: GgufPlan) -> int:

@@ -20,7 +20,7 @@ from quant.tensors import planned_weights
 from quant.width import BlockWidth, Matrix, ModelShape
 
 Structure = Literal["adaptive", "uniform"]
-"""`adaptive` ranks all blocks together (AL-AM), `uniform` cuts every block alike (UL-UM)."""
+"""`adaptive` ranks all blocks together (AL-AM), `uniform` cuts every block and module by the same share (UL-UM)."""
 
 _MODULES: Final = ("attn_output", "ffn_down")
 
@@ -69,16 +69,22 @@ def cut_lowest(
         raise UsageError(f"a ratio of {ratio:g} removes nothing or everything", "use one between 0 and 1")
     budget = (1 - ratio) * shape.block_parameters
     if structure == "uniform":
-        parts = [(scores.groups[b : b + 1], scores.neurons[b : b + 1]) for b in range(shape.n_blocks)]
-        kept = [_keep(shape, groups, neurons, budget) for groups, neurons in parts]
-        groups_kept, neurons_kept = (np.concatenate([one[i] for one in kept]) for i in (0, 1))
-        widths = np.full(shape.n_blocks, _multiple(shape, neurons_kept.sum(axis=1).mean()))
+        n_groups = max(1, shape.n_head_kv - int(ratio * shape.n_head_kv))
+        ranked = np.argsort(-scores.groups, axis=1, kind="stable")[:, :n_groups]
+        groups_kept = np.zeros(scores.groups.shape, np.bool_)
+        np.put_along_axis(groups_kept, ranked, True, axis=1)
+        left = budget - n_groups * shape.group_parameters
+        widths = np.full(shape.n_blocks, _multiple(shape, left / shape.neuron_parameters))
     else:
         groups_kept, neurons_kept = _keep(shape, scores.groups, scores.neurons, budget * shape.n_blocks)
         left = budget * shape.n_blocks - groups_kept.sum() * shape.group_parameters
         widths = _rounded(shape, neurons_kept.sum(axis=1), left / shape.neuron_parameters)
-    if not widths.all():
-        raise UsageError(f"a ratio of {ratio:g} leaves a block without neurons", "remove less")
+    least = shape.n_blocks * (shape.group_parameters + shape.neuron_multiple * shape.neuron_parameters)
+    if budget * shape.n_blocks < least:
+        raise UsageError(
+            f"a ratio of {ratio:g} leaves less than a head and {shape.neuron_multiple} neurons in every block",
+            f"use one below {1 - least / shape.n_blocks / shape.block_parameters:.2f}",
+        )
     return tuple(
         BlockWidth(np.flatnonzero(groups_kept[block]), _highest(scores.neurons[block], int(widths[block])))
         for block in range(shape.n_blocks)

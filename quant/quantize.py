@@ -1,6 +1,7 @@
 """Quantizes a model with llama.cpp's own quantizer, and puts the recipe into the file."""
 
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -9,7 +10,7 @@ from typing import Final
 
 from edgespec.catalog import gguf_types
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
-from edgespec.errors import UsageError
+from edgespec.errors import DiskSpaceError, UsageError
 from edgespec.llama.library import default_threads
 from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
 from edgespec.llama.weights import TYPE_NUMBERS
@@ -20,6 +21,7 @@ from quant.recipe import RECIPE_KEY, stamp
 NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})
 """llama.cpp refuses these without an importance matrix (tools/quantize/quantize.cpp)."""
 
+_FLOATS = frozenset({"F32", "F16", "BF16"})
 _BLOCKS = {name: (block, size) for name, block, size in gguf_types.TENSOR_TYPES.values()}
 
 
@@ -31,6 +33,8 @@ class PlannedTypes:
     """Type to number of tensors and bytes."""
     n_bytes: int
     n_params: int
+    predicted_speedup: float
+    """Bytes that decoding reads for a token, those of the source over those of the result."""
 
     @property
     def bpw(self) -> float:
@@ -38,8 +42,12 @@ class PlannedTypes:
         return 8 * self.n_bytes / self.n_params
 
 
-def check_settings(settings: QuantizeSettings) -> None:
+def check_settings(settings: QuantizeSettings, *, has_importance: bool) -> None:
     """Refuses types and patterns that llama.cpp does not know.
+
+    Args:
+        settings: Those of the run; their importance may still be to be measured.
+        has_importance: Whether there is or will be an importance matrix.
 
     Raises:
         UsageError: names the value and its nearest neighbours.
@@ -59,7 +67,7 @@ def check_settings(settings: QuantizeSettings) -> None:
             raise UsageError(
                 f"--tensor {pattern!r} is no regular expression: {error}", "such as ffn_down=Q6_K"
             ) from None
-    if settings.file_type in NEED_IMPORTANCE and not settings.importance:
+    if settings.file_type in NEED_IMPORTANCE and not has_importance:
         raise UsageError(
             f"{settings.file_type} needs an importance matrix", "give --imatrix FILE or --calibrate TEXT"
         )
@@ -73,12 +81,32 @@ def plan_types(meta: GgufMetadata, settings: QuantizeSettings) -> PlannedTypes:
     """
     changed = planned_types(meta.path, settings)
     types: dict[str, tuple[int, int]] = {}
+    # A tied embedding table is the output matrix too and is read whole; an untied one gives a row a token.
+    unread = (
+        {"token_embd.weight"} if any(tensor.name == "output.weight" for tensor in meta.tensors) else set()
+    )
+    read_before = read_after = 0
     for tensor in meta.tensors:
         name = changed.get(tensor.name, tensor.ggml_type)
         block, block_bytes = _BLOCKS[name]
+        size = tensor.n_elements // block * block_bytes
         count, n_bytes = types.get(name, (0, 0))
-        types[name] = count + 1, n_bytes + tensor.n_elements // block * block_bytes
-    return PlannedTypes(types, sum(size for _, size in types.values()), meta.parameter_count)
+        types[name] = count + 1, n_bytes + size
+        if tensor.name not in unread:
+            read_before, read_after = read_before + tensor.n_bytes, read_after + size
+    total = sum(size for _, size in types.values())
+    return PlannedTypes(types, total, meta.parameter_count, read_before / max(1, read_after))
+
+
+def source_note(meta: GgufMetadata) -> str:
+    """What a source that is quantized already means for the result; empty where most of it is in floats."""
+    in_floats = sum(tensor.n_bytes for tensor in meta.tensors if tensor.ggml_type in _FLOATS)
+    if 2 * in_floats >= meta.weights_bytes:
+        return ""
+    return (
+        f"the source is {meta.quantization} already, and its errors add to the new ones; "
+        "the F16 original would lose less"
+    )
 
 
 def quantize_model(
@@ -109,9 +137,12 @@ def quantize_model(
         raise UsageError(f"{destination} exists", "name another file with -o, or replace it with --force")
     if not destination.parent.is_dir():
         raise UsageError(f"there is no folder {destination.parent}", "make it first")
+    _check_room(plan_types(meta, settings).n_bytes, destination)
     step = {
         "step": "quantize",
         "type": settings.file_type,
+        "output_type": settings.output_type,
+        "embedding_type": settings.embedding_type,
         "pure": settings.pure,
         "overrides": [f"{pattern}={name}" for pattern, name in settings.tensor_types],
         "importance": calibration or "none",
@@ -134,6 +165,17 @@ def quantize_model(
             progress=lambda done, total: progress("writing", done, total) if progress is not None else None,
         )
     return plan
+
+
+def _check_room(n_bytes: int, destination: Path) -> None:
+    # llama.cpp's file and its copy with the recipe are both there for a moment.
+    free = shutil.disk_usage(destination.parent).free
+    if 2 * n_bytes > free:
+        raise DiskSpaceError(
+            f"quantizing needs {2 * n_bytes / 2**20:.1f} MiB and the disk of {destination.parent} has "
+            f"{free / 2**20:.1f} MiB free",
+            "free some space, or name another place with -o",
+        )
 
 
 def _check_name(flag: str, name: str, known: list[str]) -> None:

@@ -122,7 +122,7 @@ def cut_widths(
     narrow = replace_tensors(plan, changed)
     return replace(
         narrow,
-        tensors=_with_biases(narrow.tensors, biases or {}),
+        tensors=_with_biases(narrow, biases or {}),
         edits={**narrow.edits, **_width_fields(narrow.architecture, shape, groups, neurons, per_block)},
     )
 
@@ -169,18 +169,27 @@ def _columns_of(plan: GgufPlan, name: str, kept: Indices) -> Matrix:
     return np.ascontiguousarray(planned_weights(plan, name)[:, kept])
 
 
-def _with_biases(
-    tensors: tuple[PlannedTensor, ...], biases: Mapping[str, Matrix]
-) -> tuple[PlannedTensor, ...]:
+def _with_biases(plan: GgufPlan, biases: Mapping[str, Matrix]) -> tuple[PlannedTensor, ...]:
+    """A projection that has a bias gets the sum of both; the others get theirs after their weight."""
     result: list[PlannedTensor] = []
-    for tensor in tensors:
-        result.append(tensor)
-        bias = biases.get(tensor.name.removesuffix(".weight"))
-        if bias is not None:
-            name = tensor.name.replace(".weight", ".bias")
-            vector = PlannedTensor(name, bias.shape, "F32", tensor.source)
-            result.append(computed(vector, bias.shape, partial(np.asarray, bias, np.float32)))
+    for tensor in plan.tensors:
+        name, _, kind = tensor.name.rpartition(".")
+        bias = biases.get(name)
+        if bias is None:
+            result.append(tensor)
+        elif kind == "bias":
+            result.append(computed(tensor, tensor.shape, partial(_sum_of, plan, tensor.name, bias)))
+        else:
+            result.append(tensor)
+            if find_tensor(plan, f"{name}.bias") is None:
+                vector = PlannedTensor(f"{name}.bias", bias.shape, "F32", tensor.source)
+                result.append(computed(vector, bias.shape, partial(np.asarray, bias, np.float32)))
     return tuple(result)
+
+
+def _sum_of(plan: GgufPlan, name: str, bias: Matrix) -> Matrix:
+    total: Matrix = planned_weights(plan, name) + bias
+    return total
 
 
 def _width_fields(

@@ -20,6 +20,7 @@ COMMANDS = {
     "prune": "Remove blocks from a model and repair what is left.",
     "quantize": "Write a model in other types, with llama.cpp's quantizer.",
     "show": "Show what a model file holds, and how it was made.",
+    "convert": "Write a Hugging Face model as GGUF, with llama.cpp's converter.",
     "eval": "Measure a model's perplexity, and how far it is from another.",
     "results": "List, show and compare saved benchmarks.",
     "doctor": "Show what edgespec found on this machine.",

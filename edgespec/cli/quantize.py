@@ -67,7 +67,7 @@ def command(
     from edgespec.cli.opening import find_model
     from edgespec.cli.progress import progress
     from edgespec.llama.quantizer import QuantizeSettings
-    from quant.quantize import check_settings, plan_types, quantize_model
+    from quant.quantize import check_settings, plan_types, quantize_model, source_note
 
     wanted = QuantizeSettings(
         file_type=type_name.upper(),
@@ -76,6 +76,7 @@ def command(
         tensor_types=tuple(_pattern(text) for text in tensors),
         pure=pure,
     )
+    check_settings(wanted, has_importance=imatrix is not None or calibrate is not None)
     file = find_model(model, settings)
     destination = output or Path(f"{file.path.stem}-{wanted.file_type}.gguf")
     if destination.exists() and not (force or dry_run):
@@ -89,12 +90,11 @@ def command(
 
         if imatrix is not None or calibrate is not None:
             wanted = _with_importance(file, wanted, imatrix, calibrate, report)
-        check_settings(wanted)
         planned = plan_types(file.meta, wanted)
         if not dry_run:
             source = str(imatrix or calibrate or "")
             quantize_model(file.meta, wanted, destination, calibration=source, force=force, progress=report)
-    _print(file, wanted, planned, None if dry_run else destination, as_json)
+    _print(file, wanted, planned, source_note(file.meta), None if dry_run else destination, as_json)
 
 
 def _pattern(text: str) -> tuple[str, str]:
@@ -134,6 +134,7 @@ def _print(
     file: "ModelFile",
     wanted: "QuantizeSettings",
     planned: "PlannedTypes",
+    note: str,
     destination: Path | None,
     as_json: bool,
 ) -> None:
@@ -146,6 +147,8 @@ def _print(
             "types": {name: {"tensors": n, "bytes": size} for name, (n, size) in planned.types.items()},
             "weights_bytes": planned.n_bytes,
             "bpw": planned.bpw,
+            "predicted_speedup": planned.predicted_speedup,
+            "note": note or None,
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=True))
         return
@@ -160,6 +163,11 @@ def _print(
             for name, (n, size) in planned.types.items()
         ),
     ]
+    lines.append(
+        ("predicted", f"{planned.predicted_speedup:.2f} times the decoding speed, by the bytes read")
+    )
+    if note:
+        lines.append(("note", note))
     if destination is not None:
         lines.append(("written", str(destination)))
     for name, value in lines:

@@ -154,3 +154,80 @@ def test_an_existing_file_is_kept(run_cli: RunCli, wide: Path, tmp_path: Path):
     (tmp_path / "out.gguf").write_text("mine")
     result = run_cli("quantize", wide, "--type", "Q4_0", "-o", tmp_path / "out.gguf")
     assert (result.code, (tmp_path / "out.gguf").read_text()) == (2, "mine")
+
+
+def test_a_source_that_is_quantized_already_comes_with_a_note(run_cli: RunCli, wide: Path, tmp_path: Path):
+    first = tmp_path / "first.gguf"
+    from_floats = run_cli("quantize", wide, "--type", "Q8_0", "-o", first, "--json")
+    assert json.loads(from_floats.out)["note"] is None
+    again = run_cli("quantize", first, "--type", "Q4_0", "--dry-run")
+    assert "the source is Q8_0 already" in again.out
+
+
+def test_the_speed_is_predicted_from_the_bytes_that_decoding_reads(
+    run_cli: RunCli, wide: Path, tmp_path: Path
+):
+    out = tmp_path / "out.gguf"
+    document = json.loads(run_cli("quantize", wide, "--type", "Q8_0", "-o", out, "--json").out)
+    before, after = (
+        sum(tensor.n_bytes for tensor in read_metadata(path).tensors if tensor.name != "token_embd.weight")
+        for path in (wide, out)
+    )
+    assert "output.weight" in types_of(read_metadata(wide))
+    assert document["predicted_speedup"] == pytest.approx(before / after)
+
+
+def test_a_split_source_becomes_one_file(run_cli: RunCli, wide: Path, tmp_path: Path):
+    parts, out = split_in_two(wide, tmp_path / "parts"), tmp_path / "out.gguf"
+    whole = tmp_path / "whole.gguf"
+    assert run_cli("quantize", wide, "--type", "Q4_0", "-o", whole).code == 0
+    result = run_cli("quantize", parts[0], "--type", "Q4_0", "-o", out)
+    assert result.code == 0, result.err
+    meta = read_metadata(out)
+    assert len(meta.parts) <= 1
+    assert types_of(meta) == types_of(read_metadata(whole))
+    for name in types_of(meta):
+        assert bytes(planned_bytes(copy_of(meta), name)) == bytes(
+            planned_bytes(copy_of(read_metadata(whole)), name)
+        )
+
+
+def test_a_wrong_type_is_refused_before_anything_is_measured(run_cli: RunCli, wide: Path, tmp_path: Path):
+    result = run_cli("quantize", wide, "--type", "Q4_9", "--calibrate", tmp_path / "absent.txt")
+    assert "'Q4_9'" in result.err
+
+
+def test_a_full_disk_is_said_before_the_work(
+    run_cli: RunCli, wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("quant.quantize.shutil.disk_usage", lambda _path: usage)
+    result = run_cli("quantize", wide, "--type", "Q8_0", "-o", tmp_path / "out.gguf")
+    assert result.code == 1
+    assert "needs" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def split_in_two(source: Path, folder: Path) -> list[Path]:
+    """The model in two parts, as llama-gguf-split lays them out: every key in the first, tensors in both."""
+    folder.mkdir()
+    reader = gguf.GGUFReader(source)
+    middle = len(reader.tensors) // 2
+    paths = [folder / f"wide-0000{number}-of-00002.gguf" for number in (1, 2)]
+    for number, tensors in enumerate((reader.tensors[:middle], reader.tensors[middle:])):
+        writer = gguf.GGUFWriter(paths[number], "llama")
+        for name, field in reader.fields.items() if number == 0 else ():
+            if name.startswith("GGUF.") or name == "general.architecture":
+                continue
+            sub_type = field.types[1] if len(field.types) > 1 else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub_type=sub_type)
+        writer.add_uint16("split.no", number)
+        writer.add_uint16("split.count", 2)
+        writer.add_int32("split.tensors.count", len(reader.tensors))
+        for tensor in tensors:
+            writer.add_tensor(tensor.name, np.array(tensor.data))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    return paths

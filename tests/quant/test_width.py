@@ -169,7 +169,7 @@ def test_the_ratio_is_met_within_a_group(dense: Path, structure: str, ratio: flo
     assert abs(removed_parameters(shape, cut) - wanted) <= slack
     assert {len(block.neurons) % shape.neuron_multiple for block in cut} == {0}
     if structure == "uniform":
-        assert len({len(block.neurons) for block in cut}) == 1
+        assert len({(len(block.kv_groups), len(block.neurons)) for block in cut}) == 1
 
 
 def test_the_lowest_scores_leave_first(dense: Path):
@@ -182,6 +182,30 @@ def test_the_lowest_scores_leave_first(dense: Path):
     for block in (0, 1, 3):
         assert cut[block].neurons.max() == 127
         assert len(cut[block].neurons) == 128 - cut[block].neurons.min()
+
+
+def test_a_cut_of_a_cut_adds_its_bias_to_the_first_ones(
+    dense: Path, windows: NDArray[np.int32], tmp_path: Path
+):
+    path = dense
+    for number in range(2):
+        plan = plan_of(path)
+        shape = read_shape(plan)
+        with Model(path, Placement()) as model:
+            moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
+        cut = cut_lowest(shape, wifv_scores(plan, shape, moments), 0.2, "uniform")
+        means = biases(plan, shape, cut, moments)
+        path = written(cut_widths(plan, cut, means), tmp_path / f"{number}.gguf")
+    name = "blk.1.ffn_down.bias"
+    before, after = (planned_weights(plan_of(tmp_path / f"{n}.gguf"), name) for n in (0, 1))
+    assert np.allclose(after - before, means["blk.1.ffn_down"], atol=1e-6)
+    assert np.isfinite(logits_of(path, windows)).all()
+
+
+def test_a_ratio_out_of_reach_is_refused(dense: Path):
+    shape = read_shape(plan_of(dense))
+    with pytest.raises(UsageError, match="leaves less than a head and 32 neurons"):
+        cut_lowest(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), 0.9)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -1.0])

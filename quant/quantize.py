@@ -3,6 +3,7 @@
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,12 +16,14 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
 from edgespec.llama.weights import TYPE_NUMBERS
 from quant.calibration import StageProgress
-from quant.container import GgufPlan, copy_of, write_gguf
+from quant.container import copy_of, write_gguf
 from quant.recipe import RECIPE_KEY, stamp
 
 NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})
 """llama.cpp refuses these without an importance matrix (tools/quantize/quantize.cpp)."""
 
+_TYPES_THAT_NEED_IMPORTANCE = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
+_NEVER_NEED_IT = frozenset({"token_embd.weight", "output.weight"})
 _FLOATS = frozenset({"F32", "F16", "BF16"})
 _BLOCKS = {name: (block, size) for name, block, size in gguf_types.TENSOR_TYPES.values()}
 
@@ -77,9 +80,12 @@ def plan_types(meta: GgufMetadata, settings: QuantizeSettings) -> PlannedTypes:
     """The types and sizes that come of it, by llama.cpp's dry run.
 
     Raises:
+        UsageError: a tensor's type needs an importance matrix (`tensor_requires_imatrix` in llama-quant.cpp).
         EngineError: llama.cpp refused.
     """
     changed = planned_types(meta.path, settings)
+    if not settings.importance:
+        _check_importance(changed)
     types: dict[str, tuple[int, int]] = {}
     # A tied embedding table is the output matrix too and is read whole; an untied one gives a row a token.
     unread = (
@@ -117,7 +123,7 @@ def quantize_model(
     calibration: str = "",
     force: bool = False,
     progress: StageProgress | None = None,
-) -> GgufPlan:
+) -> GgufMetadata:
     """Writes the model in other types, with its recipe continued.
 
     Args:
@@ -127,6 +133,9 @@ def quantize_model(
         calibration: Where the importance came from, for the recipe.
         force: Replace an existing file.
         progress: Told about both stages.
+
+    Returns:
+        The new file's header.
 
     Raises:
         UsageError: the destination exists or cannot be.
@@ -164,7 +173,16 @@ def quantize_model(
             force=force,
             progress=lambda done, total: progress("writing", done, total) if progress is not None else None,
         )
-    return plan
+    return read_metadata(destination)
+
+
+def _check_importance(types: Mapping[str, str]) -> None:
+    for name, type_name in types.items():
+        if type_name in _TYPES_THAT_NEED_IMPORTANCE and name not in _NEVER_NEED_IT:
+            raise UsageError(
+                f"{name} would become {type_name}, which needs an importance matrix",
+                "give --imatrix FILE or --calibrate TEXT",
+            )
 
 
 def _check_room(n_bytes: int, destination: Path) -> None:

@@ -58,22 +58,22 @@ def command(
             meter.set_total(total)
             meter.set_done(done)
 
-        plan = convert_model(source, type_name, destination, force=force, progress=report)
+        meta = convert_model(source, type_name, destination, force=force, progress=report)
     if as_json:
         document = {
             "schema": _SCHEMA,
             "model": {"name": source.name, "path": str(source.folder)},
             "type": type_name,
             "output": str(destination),
-            "architecture": plan.architecture,
-            "n_params": plan.parameter_count,
-            "size_bytes": plan.file_bytes,
+            "architecture": meta.architecture,
+            "n_params": meta.parameter_count,
+            "size_bytes": meta.file_bytes,
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=True))
         return
     for name, value in (
-        ("model", f"{source.name}, {plan.architecture}, {plan.parameter_count:,} parameters"),
-        ("written", f"{destination}, {type_name}, {human_bytes(plan.file_bytes)}"),
+        ("model", f"{source.name}, {meta.architecture}, {meta.parameter_count:,} parameters"),
+        ("written", f"{destination}, {type_name}, {human_bytes(meta.file_bytes)}"),
     ):
         click.echo(f"{name + ':':<12} {value}")
 

@@ -138,6 +138,8 @@ def test_the_recipe_goes_on_and_show_tells_it(run_cli: RunCli, wide: Path, tmp_p
         (("--type", "Q4_0", "--tensor", "ffn_down"), "has no type"),
         (("--type", "Q4_0", "--tensor", "(=Q8_0"), "no regular expression"),
         (("--type", "IQ2_XS"), "needs an importance matrix"),
+        (("--type", "IQ2_M"), "would become IQ2_S, which needs an importance matrix"),
+        (("--type", "Q4_0", "--tensor", "ffn_down=IQ1_S"), "which needs an importance matrix"),
         (("--type", "Q4_0", "--imatrix", "a", "--calibrate", "b"), "give one of them"),
     ],
 )

@@ -70,10 +70,9 @@ def test_the_file_is_the_converters_with_a_recipe_that_names_the_model(
     seen: list[tuple[str, int, int]] = []
     out = tmp_path / "out" / "heron.gguf"
     out.parent.mkdir()
-    convert_model(open_folder(folder), "F16", out, progress=lambda *step: seen.append(step))
+    meta = convert_model(open_folder(folder), "F16", out, progress=lambda *step: seen.append(step))
     assert ("converting", 50, 100) in seen
     assert seen[-1][0] == "writing"
-    meta = read_metadata(out)
     assert meta.weights_bytes == read_metadata(tiny_model).weights_bytes
     recipe = read_recipe(meta)
     assert recipe is not None
@@ -191,8 +190,8 @@ def test_a_connection_that_breaks_is_no_missing_file(hub: Hub, monkeypatch: pyte
 def test_the_real_converter_gives_the_weights(folder: Path, tmp_path: Path):
     write_tokenizer(folder)
     out = tmp_path / "heron.gguf"
-    plan = convert_model(open_folder(folder), "F16", out)
-    assert plan.architecture == "llama"
-    got = planned_weights(copy_of(read_metadata(out)), "blk.1.ffn_down.weight")
+    meta = convert_model(open_folder(folder), "F16", out)
+    assert meta.architecture == "llama"
+    got = planned_weights(copy_of(meta), "blk.1.ffn_down.weight")
     expected = llama_weights()["model.layers.1.mlp.down_proj.weight"].astype(np.float16)
     assert np.array_equal(got, expected.astype(np.float32))

@@ -17,6 +17,8 @@ from edgespec.errors import NotEnoughMemoryError
 
 _CONTEXT_PAD: Final = 256
 _FLOAT_BYTES: Final = 4
+_MASK_BYTES: Final = 2
+"""Of one element of the attention mask, F16."""
 _COMPUTE_FLOOR_BYTES: Final = 8 * 2**20
 _UNLIMITED: Final = 1 << 60
 
@@ -29,11 +31,18 @@ class MemoryEstimate:
     kv_bytes: int
     logits_bytes: int
     compute_bytes: int
+    mask_bytes: int = 0
+    """The attention mask: like the KV cache, it grows with the context."""
+
+    @property
+    def context_bytes(self) -> int:
+        """What grows with the context."""
+        return self.kv_bytes + self.mask_bytes
 
     @property
     def total_bytes(self) -> int:
         """All of them."""
-        return self.weights_bytes + self.kv_bytes + self.logits_bytes + self.compute_bytes
+        return self.weights_bytes + self.context_bytes + self.logits_bytes + self.compute_bytes
 
 
 def estimate_memory(
@@ -64,11 +73,13 @@ def estimate_memory(
     feed_forward = meta.fields.get(f"{meta.architecture}.feed_forward_length")
     widest = max(feed_forward) if isinstance(feed_forward, list) and feed_forward else feed_forward
     hidden = widest if isinstance(widest, int) else 4 * width
-    # Live at once in a block: residual, normed input and gate, up and their product; and the F16 attention mask.
-    rows = min(n_ubatch, context) * ((2 * width + 3 * hidden) * _FLOAT_BYTES + 2 * context)
+    n_rows = min(n_ubatch, context)
+    # Live at once in a block: residual, normed input and gate, up and their product.
+    block = n_rows * (2 * width + 3 * hidden) * _FLOAT_BYTES
     logits = n_outputs * meta.vocab_size * _FLOAT_BYTES
     # llama.cpp computes logits in the compute buffer and copies them out, hence twice.
-    return MemoryEstimate(meta.weights_bytes, round(kv), logits, rows + logits + _COMPUTE_FLOOR_BYTES)
+    compute = block + logits + _COMPUTE_FLOOR_BYTES
+    return MemoryEstimate(meta.weights_bytes, round(kv), logits, compute, n_rows * context * _MASK_BYTES)
 
 
 def _kv_heads_by_block(meta: GgufMetadata) -> list[int]:
@@ -87,12 +98,18 @@ def available_memory_bytes() -> int:
     return min([free, *(limit for limit in limits if limit is not None)])
 
 
-def check_fits(estimates: Sequence[tuple[str, MemoryEstimate]], available_bytes: int | None = None) -> None:
+def check_fits(
+    estimates: Sequence[tuple[str, MemoryEstimate]],
+    available_bytes: int | None = None,
+    *,
+    first_alone: str = "--draft none",
+) -> None:
     """Check that all models fit together.
 
     Args:
         estimates: Name and estimate of each model; the target first, then the draft.
         available_bytes: What there is; measured when None.
+        first_alone: What to type to load the first model alone.
 
     Raises:
         NotEnoughMemoryError: They do not fit; the message gives the numbers, the hint a way out.
@@ -103,23 +120,23 @@ def check_fits(estimates: Sequence[tuple[str, MemoryEstimate]], available_bytes:
         return
     details = "; ".join(
         f"{name}: {_gib(estimate.weights_bytes)} weights + {_gib(estimate.kv_bytes)} KV cache"
-        f" + {_gib(estimate.logits_bytes + estimate.compute_bytes)} buffers"
+        f" + {_gib(estimate.logits_bytes + estimate.compute_bytes + estimate.mask_bytes)} buffers"
         for name, estimate in estimates
     )
     names = " and ".join(name for name, _ in estimates)
     raise NotEnoughMemoryError(
         f"{names} would take {_gib(total)} and this machine has {_gib(available)} free ({details}).",
-        _way_out(estimates, available),
+        _way_out(estimates, available, first_alone),
     )
 
 
-def _way_out(estimates: Sequence[tuple[str, MemoryEstimate]], available: int) -> str:
+def _way_out(estimates: Sequence[tuple[str, MemoryEstimate]], available: int, first_alone: str) -> str:
     ways = []
-    without_kv = sum(estimate.total_bytes - estimate.kv_bytes for _, estimate in estimates)
-    if without_kv < available:
+    without_context = sum(estimate.total_bytes - estimate.context_bytes for _, estimate in estimates)
+    if without_context < available:
         ways.append("a smaller --ctx-size")
     if len(estimates) > 1 and estimates[0][1].total_bytes <= available:
-        ways.append("--draft none")
+        ways.append(first_alone)
     ways.append("a file with a smaller quantization")
     return "Try " + " or ".join(ways) + ", or close other programs."
 

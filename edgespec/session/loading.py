@@ -71,9 +71,11 @@ def check_pair(target: ModelFile, draft: ModelFile) -> Compatibility:
     """
     verdict = check_draft(target.meta, draft.meta)
     if not verdict.ok:
+        # A model that was named by its path is called after the file, which no command finds again.
+        named = target.path if target.name == target.path.stem else target.name
         raise IncompatibleDraftError(
             f"{draft.name} cannot draft for {target.name}: {verdict.reason}",
-            f"`edgespec pair {target.name}` lists drafts that can",
+            f"`edgespec pair {named}` lists drafts that can",
         )
     return verdict
 

@@ -21,8 +21,14 @@ def test_the_parts_of_an_estimate_are_counted(tmp_path: Path) -> None:
     assert estimate.kv_bytes == 1024 * 2 * 1 * (32 + 32) * 2
     assert estimate.logits_bytes == 3 * 40 * 4
     assert estimate.total_bytes == (
-        estimate.weights_bytes + estimate.kv_bytes + estimate.logits_bytes + estimate.compute_bytes
+        estimate.weights_bytes
+        + estimate.kv_bytes
+        + estimate.logits_bytes
+        + estimate.compute_bytes
+        + estimate.mask_bytes
     )
+    # 512 rows of 1024 F16 elements.
+    assert estimate.mask_bytes == 512 * 1024 * 2
 
 
 def test_a_quantized_cache_is_smaller_by_its_own_bytes(tmp_path: Path) -> None:
@@ -68,6 +74,23 @@ def test_a_way_out_that_would_not_help_is_not_offered() -> None:
         check_fits([("big", MemoryEstimate(3 * GIB, 1, 0, 0))], available_bytes=GIB)
     assert "--ctx-size" not in caught.value.hint
     assert "--draft" not in caught.value.hint
+
+
+def test_a_smaller_context_is_offered_where_the_mask_alone_is_too_large(tmp_path: Path) -> None:
+    """With many positions and few KV heads the mask of a batch outgrows the cache."""
+    meta = read_metadata(write_gguf(tmp_path / "m.gguf"))
+    estimate = estimate_memory(meta, n_ctx=1 << 20, n_outputs=1)
+    assert estimate.mask_bytes > estimate.kv_bytes
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        check_fits([("wide", estimate)], available_bytes=estimate.total_bytes - estimate.kv_bytes - 1)
+    assert "a smaller --ctx-size" in caught.value.hint
+
+
+def test_the_caller_says_how_the_first_model_is_loaded_alone() -> None:
+    models = [("pruned", MemoryEstimate(GIB, 0, 0, 0)), ("dense", MemoryEstimate(GIB, 0, 0, 0))]
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        check_fits(models, available_bytes=GIB, first_alone="it without --against")
+    assert caught.value.hint.startswith("Try it without --against or")
 
 
 def test_this_machine_has_some_memory() -> None:

@@ -372,7 +372,7 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             ["-p", "x", "--draft", "{mamba}"],
             3,
             "mamba cannot draft for tiny: the draft is 'mamba', whose recurrent state cannot be rolled back "
-            "after a wrong draft. `edgespec pair tiny` lists drafts that can",
+            "after a wrong draft. `edgespec pair {tiny}` lists drafts that can",
         ),
         (
             "tiny",

@@ -1,5 +1,6 @@
 """Before and while a pair is loaded: refusals, the memory, the fast copy of a draft, and what is freed on failure."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 from edgespec.catalog import memory
 from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
 from edgespec.llama.library import Device, load_library
-from edgespec.paths import derived_models_dir
+from edgespec.paths import derived_models_dir, user_catalog_file
 from edgespec.session import DraftType, EngineSettings, loading, open_pair
 from edgespec.session import fast_draft as fast_draft_module
-from edgespec.session.loading import choose_n_ctx, open_file
+from edgespec.session.loading import check_pair, choose_n_ctx, open_file
 from tests.catalog.gguf_files import write_gguf
 from tests.tiny import TinyShape, make_tiny_model
 
@@ -86,8 +87,22 @@ def test_a_draft_that_cannot_serve_is_refused_before_anything_is_loaded(
         "other cannot draft for tiny: the draft is 'mamba', whose recurrent state cannot be rolled back "
         "after a wrong draft"
     )
-    assert caught.value.hint == "`edgespec pair tiny` lists drafts that can"
+    assert caught.value.hint == f"`edgespec pair {tiny_model}` lists drafts that can"
     assert loads == {}
+
+
+@pytest.mark.parametrize("name", ["tiny", "my-model"])
+def test_the_hint_names_what_the_pair_command_finds(
+    tiny_model: Path, tmp_path: Path, run_cli: Callable[..., Any], name: str
+):
+    home_file = user_catalog_file()
+    home_file.parent.mkdir(parents=True)
+    home_file.write_text(f"[models.my-model]\npath = {json.dumps(str(tiny_model))}\n", encoding="utf-8")
+    draft = open_file("other", write_gguf(tmp_path / "other.gguf", architecture="mamba"))
+    with pytest.raises(IncompatibleDraftError) as caught:
+        check_pair(open_file(name, tiny_model), draft)
+    typed = caught.value.hint.removeprefix("`edgespec pair ").removesuffix("` lists drafts that can")
+    assert run_cli("pair", typed).code == 0
 
 
 def test_a_target_that_is_no_model_is_refused(tmp_path: Path, loads: dict[str, int]):

@@ -8,11 +8,12 @@ Environment: CMAKE_ARGS is added to edgespec's own flags and wins over them, for
 CMAKE_BUILD_PARALLEL_LEVEL limits the parallel compilers. The whole log is kept beside the environment's packages.
 
 pip keeps built wheels, and its cache does not look at CMAKE_ARGS. So the cache is used only for edgespec's own flags;
-other flags, or flags that changed since, force a build, and so does a wheel that was built without them and uses AMX
-(scripts/llama-build.cmake says why not). The stamp file says which flags the installed one has.
+other flags, or flags that changed since, force a build, and so does a wheel that was built without them: one that uses
+AMX (scripts/llama-build.cmake says why not) or has other kernels. The stamp file says which flags the installed one has.
 """
 
 import argparse
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -70,7 +71,7 @@ def main() -> int:
     )
     if not install(wanted, use_cache=use_cache):
         return 1
-    if use_cache and not works_well():
+    if use_cache and not (works_well() and has_kernels()):
         tell("the wheel in pip's cache has other flags; building anew")
         if not install(wanted, use_cache=False):
             return 1
@@ -89,15 +90,24 @@ def pinned_version() -> str:
 
 
 def base_cmake_args() -> str:
-    """Flags of every build: no multimodal library or tools, no AMX, other machines usable through RPC."""
+    """Flags of every build: no multimodal library or tools, no AMX, edgespec's kernels, other machines through RPC."""
     include = REPOSITORY / "scripts" / "llama-build.cmake"
     flags = [
         "-DLLAVA_BUILD=OFF",
         "-DGGML_RPC=ON",
         "-DEDGESPEC_AMX=OFF",
+        f"-DEDGESPEC_KERNELS={kernels_version()}",
         f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={include.as_posix()}",
     ]
     return shlex.join(flags)
+
+
+def kernels_version() -> str:
+    """Of edgespec's own kernels: changed sources are another version, and so another build."""
+    content = hashlib.sha256()
+    for source in sorted((REPOSITORY / "edgespec" / "llama" / "native").iterdir()):
+        content.update(source.read_bytes())
+    return content.hexdigest()[:12]
 
 
 def read_stamp(path: Path) -> Build | None:
@@ -146,6 +156,15 @@ def works_well() -> bool:
     return found.returncode == 0 and "AMX_INT8 = 1" not in found.stdout
 
 
+def has_kernels() -> bool:
+    """Whether it was built with these very kernels."""
+    code = "from edgespec.llama.library import native_kernels as find; print(find().version)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=REPOSITORY
+    )
+    return found.stdout.strip() == kernels_version()
+
+
 def may_use_cache(wanted: Build, stamped: Build | None, *, rebuild: bool) -> bool:
     """Whether a wheel from pip's cache, whose flags nobody knows, will do."""
     flags_changed = stamped is not None and stamped.version == wanted.version and stamped != wanted
@@ -154,9 +173,9 @@ def may_use_cache(wanted: Build, stamped: Build | None, *, rebuild: bool) -> boo
 
 def install(build: Build, *, use_cache: bool) -> bool:
     """Runs pip, shows how far the compiler is, and says what is likely missing when it fails."""
-    command = [sys.executable, "-m", "pip", "install", "-v", "--no-deps", f"{PACKAGE}=={build.version}"]
+    command = [sys.executable, "-m", "pip", "install", "-v", f"{PACKAGE}=={build.version}"]
     if not use_cache:
-        command += ["--no-cache-dir", "--force-reinstall", "--no-binary", PACKAGE]
+        command += ["--no-cache-dir", "--force-reinstall", "--no-deps", "--no-binary", PACKAGE]
     environment = {**os.environ, "CMAKE_ARGS": build.cmake_args, "PYTHONUNBUFFERED": "1"}
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     started = time.monotonic()

@@ -11,3 +11,5 @@ set(LLAMA_BUILD_COMMON OFF)
 if(NOT MSVC AND NOT EDGESPEC_AMX)
     add_compile_options(-U__AMX_INT8__)
 endif()
+
+include("${CMAKE_CURRENT_LIST_DIR}/../edgespec/llama/native/narrow.cmake")

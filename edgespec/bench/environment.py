@@ -19,6 +19,7 @@ def describe_environment(engine: Engine, n_threads: int) -> dict[str, object]:
         "edgespec": edgespec.__version__,
         "llama_cpp_python": report.llama_cpp_python,
         "llama_cpp": report.llama_cpp,
+        "kernels": report.kernels.isa or None,
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu_name(),

@@ -74,6 +74,7 @@ def _machine(report: "MachineReport") -> str:
     if engine is not None:
         rows.append(("Threads", f"{engine.default_threads} by default"))
         rows.append(("Features", ", ".join(engine.features)))
+        rows.append(("Kernels", f"edgespec's, {engine.kernels}" if engine.kernels else "ggml's"))
     return _section("Machine", rows)
 
 

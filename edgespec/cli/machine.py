@@ -56,6 +56,8 @@ class EngineDevice:
 class Engine:
     """What this build of llama.cpp can do."""
 
+    kernels: str
+    """Instruction set of edgespec's own kernels, such as `avx2`; empty where ggml's do all the work."""
     system_info: str
     features: tuple[str, ...]
     """Instruction sets and options that are on, such as `AVX2`."""
@@ -147,6 +149,7 @@ def _examine_engine(findings: list[Finding]) -> tuple[Versions, Engine | None]:
         for device in report.devices
     )
     engine = Engine(
+        report.kernels.isa,
         report.system_info,
         parse_features(report.system_info),
         report.supports_gpu_offload,
@@ -230,7 +233,7 @@ def _finding_of(error: EdgespecError) -> Finding:
 def _judge(
     machine: Machine, engine: Engine | None, folders: tuple[Folder, ...], *, offline: bool
 ) -> list[Finding]:
-    findings = _judge_devices(engine) if engine is not None else []
+    findings = _judge_devices(engine) + _judge_kernels(engine) if engine is not None else []
     if machine.memory_available_bytes < _LITTLE_MEMORY_BYTES:
         findings.append(
             Finding(
@@ -260,3 +263,15 @@ def _judge_devices(engine: Engine) -> list[Finding]:
         return []
     hint = "If this machine has one, build for it: CMAKE_ARGS=-DGGML_CUDA=on make install (or VULKAN, METAL, HIP)."
     return [Finding("note", "This build of llama.cpp sees no GPU.", hint)]
+
+
+def _judge_kernels(engine: Engine) -> list[Finding]:
+    if engine.kernels or "AVX2" not in engine.features:
+        return []
+    return [
+        Finding(
+            "note",
+            "This llama.cpp lacks edgespec's kernels: checking several tokens at once costs two to three times as much.",
+            "Build it from edgespec's sources with `make install`, and leave EDGESPEC_KERNELS unset.",
+        )
+    ]

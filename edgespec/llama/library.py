@@ -44,12 +44,23 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Kernels:
+    """edgespec's own kernels for verification in ggml's CPU backend (`native/narrow.cpp`)."""
+
+    version: str
+    """Empty in a build without them."""
+    isa: str
+    """What they use, `avx512-vnni` or `avx2`; empty where ggml's kernels do all the work."""
+
+
+@dataclass(frozen=True, slots=True)
 class BackendReport:
     """What this build of llama.cpp can do."""
 
     llama_cpp_python: str
     llama_cpp: str
     """ggml's version and commit, which names the llama.cpp sources."""
+    kernels: Kernels
     system_info: str
     supports_gpu_offload: bool
     supports_rpc: bool
@@ -124,6 +135,7 @@ def describe_backends() -> BackendReport:
     return BackendReport(
         llama_cpp_python=version("llama-cpp-python"),
         llama_cpp=native_version(),
+        kernels=native_kernels(),
         system_info=lib.llama_print_system_info().decode("utf-8", "replace").strip(),
         supports_gpu_offload=bool(lib.llama_supports_gpu_offload()),
         supports_rpc=bool(lib.llama_supports_rpc()),
@@ -136,6 +148,16 @@ def native_version() -> str:
     load_library()
     parts = [ggml_function(name, ctypes.c_char_p)().decode() for name in ("ggml_version", "ggml_commit")]
     return f"{parts[0]} ({parts[1]})"
+
+
+def native_kernels() -> Kernels:
+    """What this build has of edgespec's own kernels."""
+    load_library()
+    try:
+        texts = [ggml_function(f"edgespec_kernels_{what}", ctypes.c_char_p)() for what in ("version", "isa")]
+    except EngineError:
+        return Kernels("", "")
+    return Kernels(*(text.decode() for text in texts))
 
 
 def list_devices() -> tuple[Device, ...]:
@@ -190,7 +212,7 @@ def _ggml_libraries() -> tuple[ctypes.CDLL, ...]:
     folder = Path(llama_cpp.__file__).parent / "lib"
     suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
     prefix = "" if sys.platform == "win32" else "lib"
-    paths = [folder / f"{prefix}{name}{suffix}" for name in ("ggml", "ggml-base")]
+    paths = [folder / f"{prefix}{name}{suffix}" for name in ("ggml", "ggml-base", "ggml-cpu")]
     return tuple(ctypes.CDLL(str(path)) for path in paths if path.exists())
 
 

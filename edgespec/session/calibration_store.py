@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgespec.decode.acceptance import Acceptance, RateTable
 from edgespec.decode.costs import CostCurve, PairCosts, curve_from
-from edgespec.llama.library import native_version
+from edgespec.llama.library import native_kernels, native_version
 from edgespec.paths import calibration_dir
 from edgespec.session.loading import Loaded
 
@@ -27,7 +27,8 @@ class CalibrationStore:
 
     def __init__(self, target: Loaded, draft: Loaded | None) -> None:
         parts = [_describe(target), _describe(draft) if draft else "", platform.processor(), platform.node()]
-        key = hashlib.sha256("|".join([*parts, native_version()]).encode()).hexdigest()[:16]
+        parts += [native_version(), repr(native_kernels())]
+        key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
         self._file = calibration_dir() / f"{target.file.path.stem}.{key}.json"
 
     def load(self) -> tuple[PairCosts, Acceptance] | None:

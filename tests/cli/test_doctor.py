@@ -23,6 +23,7 @@ KEYS = {
         "memory_available_bytes",
     },
     "engine": {
+        "kernels",
         "system_info",
         "features",
         "supports_gpu_offload",

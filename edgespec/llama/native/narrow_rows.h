@@ -1,0 +1,34 @@
+#pragma once
+
+#include "repack.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace narrow {
+
+// The quantized rows of one product: `count` rows of `blocks` Q8_K blocks each.
+struct Rows {
+    const block_q8_K * data;
+    int64_t blocks;
+    int64_t count;
+
+    const block_q8_K & at(int64_t row, int64_t block) const { return data[row * blocks + block]; }
+};
+
+// The sums of sub-blocks 2 * pair and 2 * pair + 1, as one word for a dot product of two.
+inline int32_t sums_of_pair(const block_q8_K & row, int pair) {
+    int32_t word;
+    std::memcpy(&word, row.bsums + 2 * pair, sizeof word);
+    return word;
+}
+
+inline int64_t eight_values(const int8_t * values) {
+    int64_t word;
+    std::memcpy(&word, values, sizeof word);
+    return word;
+}
+
+}  // namespace narrow

@@ -1,0 +1,79 @@
+"""edgespec's own kernels for batches of a few rows: the same figures for every size of batch, and those of ggml's kernels."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgespec.llama.context import Context
+from edgespec.llama.library import native_kernels
+from edgespec.llama.model import Model
+from edgespec.llama.quantizer import QuantizeSettings, quantize_file
+from tests.llama.engines import TEXT, settings
+from tests.tiny import TinyShape, make_tiny_model
+
+ROWS = range(1, 17)
+SHAPE = TinyShape(blocks=2, embedding=512, heads=8, kv_heads=4, feed_forward=768)
+_PRINT = """
+import sys
+from pathlib import Path
+import numpy as np
+from edgespec.llama.library import native_kernels
+from tests.llama.test_kernels import logits_of_batch
+found = [logits_of_batch(Path(sys.argv[1]), rows, 2) for rows in (1, 3, 8, 16)]
+np.savez(sys.argv[2], *found)
+print(repr(native_kernels().isa))
+"""
+
+
+def logits_of_batch(path: Path, rows: int, n_threads: int) -> NDArray[np.float32]:
+    """Logits of the last rows of a fixed text, decoded in one batch after the rest; shape (rows, n_vocab)."""
+    with Model(path) as model, Context(model, settings(n_threads=n_threads)) as context:
+        tokens = model.tokenize(TEXT)
+        context.prefill(tokens[: len(tokens) - 16])
+        context.decode(tokens[len(tokens) - 16 :][:rows], outputs=rows)
+        return context.logits(rows).copy()
+
+
+@pytest.fixture(scope="module", params=["Q4_K", "Q6_K"])
+def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kernels")
+    dense = make_tiny_model(folder / "dense.gguf", shape=SHAPE, vocab_size=512)
+    file = folder / f"{request.param}.gguf"
+    mixture = {"Q4_K": "Q4_K_S", "Q6_K": "Q6_K"}[request.param]
+    quantize_file(dense, file, QuantizeSettings(mixture, request.param, "Q8_0", pure=True), n_threads=1)
+    return file
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_row_has_the_same_logits_in_every_batch(quantized: Path, n_threads: int):
+    whole = logits_of_batch(quantized, 16, n_threads)
+    for rows in ROWS:
+        part = logits_of_batch(quantized, rows, n_threads)
+        if native_kernels().isa:
+            np.testing.assert_array_equal(part, whole[:rows])
+        else:
+            np.testing.assert_allclose(part, whole[:rows], rtol=0, atol=0.05)
+
+
+def test_the_figures_are_those_of_ggmls_kernels(quantized: Path, tmp_path: Path):
+    found = {}
+    for switch in ("1", "0"):
+        ran = subprocess.run(
+            [sys.executable, "-c", _PRINT, str(quantized), str(tmp_path / f"{switch}.npz")],
+            env={**os.environ, "EDGESPEC_KERNELS": switch},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found[switch] = np.load(tmp_path / f"{switch}.npz")
+    assert ran.stdout.strip() == "''", "EDGESPEC_KERNELS=0 leaves the work to ggml"
+    for name in found["0"].files:
+        ours, ggmls = found["1"][name], found["0"][name]
+        assert ours.std() > 0.5
+        # Quantized activations may round to the other side after a float sum in another order.
+        np.testing.assert_allclose(ours, ggmls, rtol=0, atol=0.1 * ggmls.std())

@@ -39,12 +39,12 @@ def logits_of_batch(path: Path, rows: int, n_threads: int) -> NDArray[np.float32
         return context.logits(rows).copy()
 
 
-@pytest.fixture(scope="module", params=["Q4_K", "Q6_K"])
+@pytest.fixture(scope="module", params=["Q4_K", "Q6_K", "Q4_0"])
 def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kernels")
     dense = make_tiny_model(folder / "dense.gguf", shape=SHAPE, vocab_size=512)
     file = folder / f"{request.param}.gguf"
-    mixture = {"Q4_K": "Q4_K_S", "Q6_K": "Q6_K"}[request.param]
+    mixture = {"Q4_K": "Q4_K_S"}.get(request.param, request.param)
     quantize_file(dense, file, QuantizeSettings(mixture, request.param, "Q8_0", pure=True), n_threads=1)
     return file
 

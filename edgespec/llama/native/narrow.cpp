@@ -1,7 +1,7 @@
 // Products of a weight matrix with a few rows, as one verification of speculative decoding needs them.
 //
 // ggml's own kernels multiply one row fast, and sixteen or more, but between them mostly repeat the work of one: with Q4_K
-// and Q6_K weights four rows cost three times as much. Here a block of weights is unpacked once for all rows. The integer
+// Q4_0 and Q6_K weights four rows cost two to three times as much. Here a block of weights is unpacked once for all rows. The integer
 // parts are those of ggml's kernels; only the order of the float sums differs.
 //
 // Called by every thread of ggml's pool in place of the two functions that ggml-cpu.c asks first (narrow.cmake).
@@ -16,6 +16,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #    include "narrow_avx512.h"
@@ -44,9 +45,10 @@ const char * edgespec_kernels_version(void) {
 
 namespace {
 
-// ggml's kernel for one row is as fast as memory is; from 17 rows on its tiled kernels win.
+// One row too: it is no slower than with ggml's kernel, and then a row has the same sums in every batch.
+// Beyond, ggml's tiled kernels are as fast.
 constexpr int64_t LEAST_ROWS = 1;
-constexpr int64_t MOST_ROWS = 16;
+constexpr int64_t MOST_ROWS = 32;
 // Enough for the threads to share evenly when one of them is held up.
 constexpr int64_t CHUNKS_PER_THREAD = 8;
 
@@ -58,35 +60,66 @@ bool is_switched_on() {
     return on;
 }
 
-bool is_narrow(const ggml_compute_params * params, const ggml_tensor * op) {
+// `row_type` is what the rows are quantized to.
+bool is_narrow(const ggml_compute_params * params, const ggml_tensor * op, ggml_type row_type) {
     const ggml_tensor * weights = op->src[0];
     const ggml_tensor * rows = op->src[1];
     return is_switched_on() && !params->use_ref && rows->type == GGML_TYPE_F32 && rows->ne[1] >= LEAST_ROWS &&
            rows->ne[1] <= MOST_ROWS && ggml_is_matrix(weights) && ggml_is_matrix(rows) &&
-           rows->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) && weights->ne[0] % QK_K == 0 &&
-           params->wsize >= ggml_row_size(GGML_TYPE_Q8_K, ggml_nelements(rows));
+           rows->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) &&
+           weights->ne[0] % ggml_blck_size(row_type) == 0 &&
+           params->wsize >= ggml_row_size(row_type, ggml_nelements(rows));
 }
 
-// Quantizes the rows to Q8_K in the work buffer, each thread its share, and waits for all.
-narrow::Rows quantize_rows(const ggml_compute_params * params, const ggml_tensor * op, bool fold_sums) {
+// Quantizes the rows to blocks in the work buffer, each thread its share, and waits for all. finish(block) follows each.
+template <typename Block, typename Finish>
+const Block * quantize_rows(
+    const ggml_compute_params * params, const ggml_tensor * op, ggml_type type, const Finish & finish) {
     const ggml_tensor * source = op->src[1];
-    const int64_t blocks = source->ne[0] / QK_K;
-    auto * quantized = static_cast<block_q8_K *>(params->wdata);
-    const ggml_from_float_t from_float = ggml_get_type_traits_cpu(GGML_TYPE_Q8_K)->from_float;
+    const int64_t size = ggml_blck_size(type), blocks = source->ne[0] / size;
+    auto * quantized = static_cast<Block *>(params->wdata);
+    const ggml_from_float_t from_float = ggml_get_type_traits_cpu(type)->from_float;
     for (int64_t i = params->ith; i < blocks * source->ne[1]; i += params->nth) {
         const char * row = static_cast<const char *>(source->data) + (i / blocks) * source->nb[1];
-        block_q8_K & out = quantized[i];
-        from_float(reinterpret_cast<const float *>(row) + (i % blocks) * QK_K, &out, QK_K);
-        // Sub-blocks of Q4_K have 32 values: the sums of 16 are added up by twos, in the first half of their place.
-        for (int sub = 0; fold_sums && sub < QK_K / 32; sub++) {
-            out.bsums[sub] = static_cast<int16_t>(out.bsums[2 * sub] + out.bsums[2 * sub + 1]);
-        }
+        from_float(reinterpret_cast<const float *>(row) + (i % blocks) * size, quantized + i, size);
+        finish(quantized[i]);
     }
     if (params->ith == 0) {
         ggml_threadpool_chunk_set(params->threadpool, params->nth);
     }
     ggml_barrier(params->threadpool);
-    return {quantized, blocks, source->ne[1]};
+    return quantized;
+}
+
+narrow::Rows quantize_to_q8_k(const ggml_compute_params * params, const ggml_tensor * op, bool sums_of_32) {
+    const auto * data = quantize_rows<block_q8_K>(params, op, GGML_TYPE_Q8_K, [&](block_q8_K & block) {
+        // Sub-blocks of Q4_K have 32 values: the sums of 16 are added up by twos, in the first half of their place.
+        for (int sub = 0; sums_of_32 && sub < QK_K / 32; sub++) {
+            block.bsums[sub] = static_cast<int16_t>(block.bsums[2 * sub] + block.bsums[2 * sub + 1]);
+        }
+    });
+    return {data, op->src[1]->ne[0] / QK_K, op->src[1]->ne[1]};
+}
+
+// The scales stay valid until this thread's next call. Each thread makes all of them: they have no place in the buffer.
+narrow::SmallRows quantize_to_q8_0(const ggml_compute_params * params, const ggml_tensor * op) {
+    const auto * data = quantize_rows<block_q8_0>(params, op, GGML_TYPE_Q8_0, [](block_q8_0 &) {});
+    static thread_local std::vector<narrow::Scale> scales;
+    const int64_t blocks = op->src[1]->ne[0] / QK8_0, count = op->src[1]->ne[1];
+    scales.resize(static_cast<size_t>(blocks * count));
+    for (size_t i = 0; i < scales.size(); i++) {
+        int32_t sum = 0;
+        for (int k = 0; k < QK8_0; k++) {
+            sum += data[i].qs[k];
+        }
+        scales[i] = {ggml_fp16_to_fp32(data[i].d), sum};
+    }
+    return {data, scales.data(), blocks, count};
+}
+
+bool is_repacked(const ggml_tensor * weights) {
+    return weights->extra != nullptr && weights->buffer != nullptr &&
+           weights->buffer->buft == ggml_backend_cpu_repack_buffer_type();
 }
 
 // Calls work(from, to) with parts of 0..units until all threads together have done them all.
@@ -117,23 +150,39 @@ void by_row_groups(int64_t rows, const Run & run) {
     }
 }
 
-// Q4_K as ggml's repack buffer holds it: eight rows of the matrix side by side.
-void multiply_q4_k(const ggml_compute_params * params, ggml_tensor * op) {
-    const narrow::Rows rows = quantize_rows(params, op, true);
-    const auto * weights = static_cast<const block_q4_Kx8 *>(op->src[0]->data);
+// A matrix as ggml's repack buffer holds it, eight rows side by side. kernel(n, blocks of eight rows, first, out, stride).
+template <typename Block, typename AnyRows, typename Kernel>
+void multiply_eights(const ggml_compute_params * params, ggml_tensor * op, const AnyRows & rows, const Kernel & kernel) {
+    const auto * weights = static_cast<const Block *>(op->src[0]->data);
     const int64_t stride = op->nb[1] / sizeof(float);
     share(params, op->src[0]->ne[1] / 8, [&](int64_t from, int64_t to) {
         for (int64_t eight = from; eight < to; eight++) {
             by_row_groups(rows.count, [&](auto n, int64_t first) {
                 float * out = static_cast<float *>(op->data) + first * stride + 8 * eight;
-                narrow::q4_k<n()>(weights + eight * rows.blocks, rows, first, out, stride);
+                kernel(n, weights + eight * rows.blocks, first, out, stride);
             });
         }
     });
 }
 
+void multiply_q4_k(const ggml_compute_params * params, ggml_tensor * op) {
+    const narrow::Rows rows = quantize_to_q8_k(params, op, true);
+    multiply_eights<block_q4_Kx8>(
+        params, op, rows, [&](auto n, const block_q4_Kx8 * weights, int64_t first, float * out, int64_t stride) {
+            narrow::q4_k<n()>(weights, rows, first, out, stride);
+        });
+}
+
+void multiply_q4_0(const ggml_compute_params * params, ggml_tensor * op) {
+    const narrow::SmallRows rows = quantize_to_q8_0(params, op);
+    multiply_eights<block_q4_0x8>(
+        params, op, rows, [&](auto n, const block_q4_0x8 * weights, int64_t first, float * out, int64_t stride) {
+            narrow::q4_0<n()>(weights, rows, first, out, stride);
+        });
+}
+
 void multiply_q6_k(const ggml_compute_params * params, ggml_tensor * op) {
-    const narrow::Rows rows = quantize_rows(params, op, false);
+    const narrow::Rows rows = quantize_to_q8_k(params, op, false);
     const auto * weights = static_cast<const char *>(op->src[0]->data);
     const int64_t stride = op->nb[1] / sizeof(float);
     share(params, op->src[0]->ne[1], [&](int64_t from, int64_t to) {
@@ -154,18 +203,22 @@ const char * edgespec_kernels_isa(void) {
 }
 
 bool edgespec_extra_compute_forward(ggml_compute_params * params, ggml_tensor * op) {
-    const ggml_tensor * weights = op->src[0];
-    if (op->op == GGML_OP_MUL_MAT && weights->type == GGML_TYPE_Q4_K && weights->extra != nullptr &&
-        weights->buffer != nullptr && weights->buffer->buft == ggml_backend_cpu_repack_buffer_type() &&
-        is_narrow(params, op)) {
-        multiply_q4_k(params, op);
-        return true;
+    if (op->op == GGML_OP_MUL_MAT && is_repacked(op->src[0])) {
+        if (op->src[0]->type == GGML_TYPE_Q4_K && is_narrow(params, op, GGML_TYPE_Q8_K)) {
+            multiply_q4_k(params, op);
+            return true;
+        }
+        if (op->src[0]->type == GGML_TYPE_Q4_0 && is_narrow(params, op, GGML_TYPE_Q8_0)) {
+            multiply_q4_0(params, op);
+            return true;
+        }
     }
     return ggml_cpu_extra_compute_forward(params, op);
 }
 
 bool edgespec_mul_mat_tiled(const ggml_compute_params * params, ggml_tensor * op) {
-    if (op->src[0]->type == GGML_TYPE_Q6_K && op->src[0]->extra == nullptr && is_narrow(params, op)) {
+    if (op->src[0]->type == GGML_TYPE_Q6_K && op->src[0]->extra == nullptr &&
+        is_narrow(params, op, GGML_TYPE_Q8_K)) {
         multiply_q6_k(params, op);
         return true;
     }

@@ -51,6 +51,11 @@ inline __m256i scaled_dot_32(const __m256i (&weights)[4], const int8_t * values,
     return _mm256_madd_epi16(pairs, scales);
 }
 
+inline __m256 add_lanes_by_two(__m256 low, __m256 high) {
+    const __m256 mixed = _mm256_hadd_ps(low, high);
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8));
+}
+
 // Adds four matrix rows (0 to 3, or 4 to 7 with half = 1) of one block to the integer sums.
 template <int N>
 inline void add_q4_k_half(const block_q4_Kx8 & block, const Q4Scales & q, int half, const Rows & rows, int64_t first,
@@ -109,9 +114,44 @@ void q4_k(const block_q4_Kx8 * weights, const Rows & rows, int64_t first, float 
         }
     }
     for (int r = 0; r < N; r++) {
-        const __m256 mixed = _mm256_hadd_ps(sums[0][r], sums[1][r]);
-        const __m256 total = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8));
+        const __m256 total = add_lanes_by_two(sums[0][r], sums[1][r]);
         _mm256_storeu_ps(out + r * stride, _mm256_sub_ps(total, minima[r]));
+    }
+}
+
+// out[r * stride + 0..7]: eight matrix rows times row `first + r`, r < N. Nibbles are stored with their highest bit flipped.
+template <int N>
+void q4_0(const block_q4_0x8 * weights, const SmallRows & rows, int64_t first, float * out, int64_t stride) {
+    const __m256i low_four = _mm256_set1_epi8(0x0f), flipped = _mm256_set1_epi8(static_cast<char>(0x88));
+    const __m256i twice[2] = {_mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0), _mm256_set_epi32(7, 7, 6, 6, 5, 5, 4, 4)};
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256 sums[2][N];
+    for (int r = 0; r < N; r++) {
+        sums[0][r] = sums[1][r] = _mm256_setzero_ps();
+    }
+    for (int64_t b = 0; b < rows.blocks; b++) {
+        const block_q4_0x8 & block = weights[b];
+        const __m256 d8 = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(block.d)));
+        for (int half = 0; half < 2; half++) {
+            const __m256i first_bytes = _mm256_xor_si256(load_32(block.qs + 32 * half), flipped);
+            const __m256i last_bytes = _mm256_xor_si256(load_32(block.qs + 64 + 32 * half), flipped);
+            const __m256i unpacked[4] = {
+                _mm256_and_si256(first_bytes, low_four), _mm256_and_si256(last_bytes, low_four),
+                _mm256_and_si256(_mm256_srli_epi16(first_bytes, 4), low_four),
+                _mm256_and_si256(_mm256_srli_epi16(last_bytes, 4), low_four)};
+            const __m256 d = _mm256_permutevar8x32_ps(d8, twice[half]);
+            for (int r = 0; r < N; r++) {
+                const Scale & scale = rows.scale(first + r, b);
+                // Weights are 8 too high; each of the two lanes of a matrix row takes half of what that adds.
+                const __m256i dot = _mm256_add_epi32(
+                    _mm256_set1_epi32(-4 * scale.sum), scaled_dot_32(unpacked, rows.values(first + r, b), ones));
+                const __m256 factor = _mm256_mul_ps(d, _mm256_set1_ps(scale.d));
+                sums[half][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, sums[half][r]);
+            }
+        }
+    }
+    for (int r = 0; r < N; r++) {
+        _mm256_storeu_ps(out + r * stride, add_lanes_by_two(sums[0][r], sums[1][r]));
     }
 }
 

@@ -55,9 +55,16 @@ inline __m512i scales_of(const uint8_t * eight) {
     return _mm512_cvtepu8_epi32(_mm_shuffle_epi8(load_8(eight), twice));
 }
 
+inline __m256 add_lanes_by_two(__m512 lanes) {
+    const __m512i even = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    return _mm256_add_ps(
+        _mm512_castps512_ps256(_mm512_permutexvar_ps(even, lanes)),
+        _mm512_castps512_ps256(_mm512_permutexvar_ps(odd, lanes)));
+}
+
 // Sum over 32 values of eight matrix rows: lanes 2r and 2r + 1 hold the halves of row r.
-inline __m512i dot_32(const __m512i (&weights)[4], const int8_t * values) {
-    __m512i sum = _mm512_setzero_si512();
+inline __m512i dot_32(const __m512i (&weights)[4], const int8_t * values, __m512i sum = _mm512_setzero_si512()) {
     for (int part = 0; part < 4; part++) {
         sum = _mm512_dpbusd_epi32(sum, weights[part], _mm512_set1_epi64(eight_values(values + 8 * part)));
     }
@@ -115,13 +122,40 @@ void q4_k(const block_q4_Kx8 * weights, const Rows & rows, int64_t first, float 
             minima[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(below), _mm256_mul_ps(dmin, _mm256_set1_ps(row.d)), minima[r]);
         }
     }
-    const __m512i even = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 14, 12, 10, 8, 6, 4, 2, 0);
-    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
     for (int r = 0; r < N; r++) {
-        const __m256 total = _mm256_add_ps(
-            _mm512_castps512_ps256(_mm512_permutexvar_ps(even, sums[r])),
-            _mm512_castps512_ps256(_mm512_permutexvar_ps(odd, sums[r])));
-        _mm256_storeu_ps(out + r * stride, _mm256_sub_ps(total, minima[r]));
+        _mm256_storeu_ps(out + r * stride, _mm256_sub_ps(add_lanes_by_two(sums[r]), minima[r]));
+    }
+}
+
+// out[r * stride + 0..7]: eight matrix rows times row `first + r`, r < N. Nibbles are stored with their highest bit flipped.
+template <int N>
+void q4_0(const block_q4_0x8 * weights, const SmallRows & rows, int64_t first, float * out, int64_t stride) {
+    const __m512i low_four = _mm512_set1_epi8(0x0f), flipped = _mm512_set1_epi8(static_cast<char>(0x88));
+    const __m512i twice = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    __m512 sums[N];
+    for (int r = 0; r < N; r++) {
+        sums[r] = _mm512_setzero_ps();
+    }
+    for (int64_t b = 0; b < rows.blocks; b++) {
+        const block_q4_0x8 & block = weights[b];
+        const __m512i first_bytes = _mm512_xor_si512(_mm512_loadu_si512(block.qs), flipped);
+        const __m512i last_bytes = _mm512_xor_si512(_mm512_loadu_si512(block.qs + 64), flipped);
+        const __m512i unpacked[4] = {
+            _mm512_and_si512(first_bytes, low_four), _mm512_and_si512(last_bytes, low_four),
+            _mm512_and_si512(_mm512_srli_epi16(first_bytes, 4), low_four),
+            _mm512_and_si512(_mm512_srli_epi16(last_bytes, 4), low_four)};
+        const __m256 d8 = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(block.d)));
+        const __m512 d = _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(d8));
+        for (int r = 0; r < N; r++) {
+            const int8_t * values = rows.values(first + r, b);
+            const Scale & scale = rows.scale(first + r, b);
+            // Weights are 8 too high; each of the two lanes of a matrix row takes half of what that adds.
+            const __m512i dot = dot_32(unpacked, values, _mm512_set1_epi32(-4 * scale.sum));
+            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(d, _mm512_set1_ps(scale.d)), sums[r]);
+        }
+    }
+    for (int r = 0; r < N; r++) {
+        _mm256_storeu_ps(out + r * stride, add_lanes_by_two(sums[r]));
     }
 }
 

@@ -18,6 +18,23 @@ struct Rows {
     const block_q8_K & at(int64_t row, int64_t block) const { return data[row * blocks + block]; }
 };
 
+// What a kernel needs of 32 values beside themselves.
+struct Scale {
+    float d;
+    int32_t sum;
+};
+
+// The same in Q8_0 blocks of 32 values.
+struct SmallRows {
+    const block_q8_0 * data;
+    const Scale * scales;
+    int64_t blocks;
+    int64_t count;
+
+    const int8_t * values(int64_t row, int64_t block) const { return data[row * blocks + block].qs; }
+    const Scale & scale(int64_t row, int64_t block) const { return scales[row * blocks + block]; }
+};
+
 // The sums of sub-blocks 2 * pair and 2 * pair + 1, as one word for a dot product of two.
 inline int32_t sums_of_pair(const block_q8_K & row, int pair) {
     int32_t word;

@@ -1,6 +1,6 @@
 """Installs llama-cpp-python into the environment of the Python that runs this, compiled for this machine.
 
-    python scripts/install_llama.py [--rebuild]
+    python scripts/install_llama.py [--rebuild | --print-cmake-args]
 
 Needs nothing but the standard library and pip. The version is the lower bound in pyproject.toml. What edgespec does
 not use is left out of the build (multimodal library, llama.cpp's tools), which makes it about a third as long.
@@ -59,8 +59,13 @@ def main() -> int:
     """Installs if need be. Returns 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rebuild", action="store_true", help="build even if a fitting one is installed")
-    rebuild = parser.parse_args().rebuild
+    parser.add_argument("--print-cmake-args", action="store_true", help="only print the flags, for other installers")
+    arguments = parser.parse_args()
+    rebuild: bool = arguments.rebuild
     wanted = Build(pinned_version(), base_cmake_args(), " ".join(os.environ.get("CMAKE_ARGS", "").split()))
+    if arguments.print_cmake_args:
+        print(wanted.cmake_args)
+        return 0
     stamped = read_stamp(STAMP)
     if not rebuild and is_installed(wanted, stamped):
         write_stamp(STAMP, stamped or wanted)

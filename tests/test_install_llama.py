@@ -29,6 +29,28 @@ def test_the_users_flags_come_last_so_that_they_win():
     assert CUDA.cmake_args == "-DGGML_RPC=ON -DGGML_CUDA=on"
 
 
+def test_the_flags_can_be_had_for_another_installer():
+    ran = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts" / "install_llama.py"), "--print-cmake-args"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "CMAKE_ARGS": "-DGGML_CUDA=on"},
+    )
+    assert (ran.stdout, ran.stderr) == (f"{install_llama.base_cmake_args()} -DGGML_CUDA=on\n", "")
+
+
+def test_other_kernels_are_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    before = install_llama.kernels_version()
+    assert f"-DEDGESPEC_KERNELS={before} " in install_llama.base_cmake_args()
+    copy = tmp_path / "edgespec" / "llama" / "native"
+    shutil.copytree(REPOSITORY / "edgespec" / "llama" / "native", copy)
+    monkeypatch.setattr(install_llama, "REPOSITORY", tmp_path)
+    assert install_llama.kernels_version() == before
+    (copy / "narrow.cpp").write_text("// nothing\n")
+    assert install_llama.kernels_version() != before
+
+
 def test_the_own_flags_name_an_existing_file_by_its_absolute_path():
     include = install_llama.base_cmake_args().rsplit("=", 1)[1].strip("'")
     assert Path(include).is_absolute()

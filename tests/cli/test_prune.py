@@ -37,11 +37,12 @@ def prune(run_cli: RunCli, deep: Path, text: Path, tmp_path: Path) -> RunCli:
     return run
 
 
-@pytest.mark.parametrize("criterion", ["window", "ppl", "kl", "greedy", "bi", "angular"])
+@pytest.mark.parametrize("criterion", ["window", "ppl", "kl", "greedy", "bi", "angular", "taylor"])
 def test_every_criterion_writes_a_model_that_names_what_it_removed(
     prune: RunCli, tmp_path: Path, criterion: str
 ):
-    result = prune("--blocks", "2", "--criterion", criterion, "--json")
+    spare = ("--protect-first", "1", "--protect-last", "1") if criterion == "taylor" else ()
+    result = prune("--blocks", "2", "--criterion", criterion, "--json", *spare)
     assert (result.code, result.err) == (0, "")
     document = json.loads(result.out)
     meta = read_metadata(tmp_path / "out.gguf")
@@ -229,7 +230,7 @@ def test_published_sizes_give_the_published_number_of_blocks(
 ):
     from types import SimpleNamespace
 
-    from quant.prune import Amount
+    from quant.amount import Amount
 
     tensors = [
         SimpleNamespace(name="blk.0.all", n_elements=in_blocks),

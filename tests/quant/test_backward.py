@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import UsageError
-from quant.backward import loss_gradients
+from quant.backward import BlockGradients, loss_gradients
 from quant.container import GgufPlan, copy_of
-from quant.flap import Scores
-from quant.llm_pruner import cut_blocks_alike, importance_scores
+from quant.llm_pruner import PROTECTED, Importance, importance_scores
 from quant.stream import embed, next_token_nll, read_block, read_settings, run_block
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import read_shape, removed_parameters
+from quant.width_choice import Scores, WidthAmount, choose_widths
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=3, embedding=64, heads=4, kv_heads=2, feed_forward=96)
@@ -56,8 +56,8 @@ def moved(plan: GgufPlan, name: str, step: NDArray[np.float32]) -> GgufPlan:
 def test_gradients_are_those_of_finite_differences(plan: GgufPlan, windows: NDArray[np.int32]):
     found: dict[str, NDArray[np.float32]] = {}
 
-    def visit(block: int, weights: object, gradients: object) -> None:
-        found.update({f"blk.{block}.{name}": g for name, g in gradients.items()})  # type: ignore[attr-defined]
+    def visit(block: BlockGradients) -> None:
+        found.update({f"blk.{block.number}.{name}": g for name, g in block.gradients.items()})
 
     loss = loss_gradients(plan, windows, visit)
     assert loss == pytest.approx(loss_of(plan, windows), rel=1e-5)
@@ -87,8 +87,8 @@ def test_a_neuron_that_does_nothing_has_no_importance(plan: GgufPlan, windows: N
         dead[f"blk.1.{name}.weight"] = change
     for name, change in dead.items():
         plan = moved(plan, name, change)
-    for importance in ("param_first", "vectorize"):
-        scores = importance_scores(plan, shape, windows, importance)  # type: ignore[arg-type]
+    for importance in Importance:
+        scores = importance_scores(plan, shape, windows, importance)
         assert scores.neurons[1, 7] == 0
         assert (np.delete(scores.neurons[1], 7) > 0).all()
         assert (scores.groups > 0).all()
@@ -98,7 +98,7 @@ def test_the_protected_blocks_stay_whole_and_the_rest_makes_up_for_them(plan: Gg
     shape = replace(read_shape(plan), n_blocks=12, n_ff=320, n_head_kv=4, n_head=8)
     rng = np.random.default_rng(4)
     scores = Scores(rng.random((12, 4)), rng.random((12, 320)))
-    cut = cut_blocks_alike(shape, scores, 0.2)
+    cut = choose_widths(shape, scores, WidthAmount(0.2, PROTECTED), "uniform")
     assert [len(block.neurons) for block in cut[:4] + cut[-2:]] == [320] * 6
     assert len({len(block.neurons) for block in cut[4:-2]}) == 1
     wanted = 0.2 * 12 * shape.block_parameters
@@ -109,4 +109,4 @@ def test_the_protected_blocks_stay_whole_and_the_rest_makes_up_for_them(plan: Gg
     worst = scores.groups[5].argsort()[: 4 - len(cut[5].kv_groups)]
     assert not set(worst) & set(cut[5].kv_groups)
     with pytest.raises(UsageError, match="cannot be taken from 6 of 12 blocks"):
-        cut_blocks_alike(shape, scores, 0.6)
+        choose_widths(shape, scores, WidthAmount(0.6, PROTECTED), "uniform")

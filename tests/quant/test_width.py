@@ -16,9 +16,10 @@ from edgespec.llama.tap import Handler, Node, Tap
 from quant.activations import input_moments, run_windows
 from quant.carrier import to_carrier
 from quant.container import GgufPlan, copy_of, write_gguf
-from quant.flap import Scores, biases, cut_lowest, magnitude_scores, watched_weights, wifv_scores
+from quant.flap import biases, magnitude_scores, watched_weights, wifv_scores
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import BlockWidth, cut_widths, read_shape, removed_parameters
+from quant.width_choice import Scores, WidthAmount, choose_widths
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=4, embedding=64, heads=4, kv_heads=2, feed_forward=128)
@@ -129,7 +130,7 @@ def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArra
     shape = read_shape(plan)
     with Model(dense, Placement()) as model:
         moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
-    cut = cut_lowest(shape, wifv_scores(plan, shape, moments), 0.4)
+    cut = choose_widths(shape, wifv_scores(plan, shape, moments), WidthAmount(0.4), "adaptive")
     narrow = written(cut_widths(plan, cut, biases(plan, shape, cut, moments)), tmp_path / "narrow.gguf")
 
     def substitute(
@@ -162,7 +163,7 @@ def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArra
 def test_the_ratio_is_met_within_a_group(dense: Path, structure: str, ratio: float):
     plan = plan_of(dense)
     shape = read_shape(plan)
-    cut = cut_lowest(shape, magnitude_scores(plan, shape), ratio, structure)  # type: ignore[arg-type]
+    cut = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(ratio), structure)  # type: ignore[arg-type]
     wanted = ratio * shape.n_blocks * shape.block_parameters
     unit = max(shape.group_parameters, shape.neuron_multiple * shape.neuron_parameters)
     slack = unit * (shape.n_blocks if structure == "uniform" else 1)
@@ -176,7 +177,7 @@ def test_the_lowest_scores_leave_first(dense: Path):
     shape = read_shape(plan_of(dense))
     neurons = np.tile(np.arange(128.0), (4, 1))
     neurons[2] += 1000
-    cut = cut_lowest(shape, Scores(np.full((4, 2), 1e6), neurons), 0.2)
+    cut = choose_widths(shape, Scores(np.full((4, 2), 1e6), neurons), WidthAmount(0.2), "adaptive")
     assert [len(block.kv_groups) for block in cut] == [2, 2, 2, 2]
     assert len(cut[2].neurons) == 128
     for block in (0, 1, 3):
@@ -193,7 +194,7 @@ def test_a_cut_of_a_cut_adds_its_bias_to_the_first_ones(
         shape = read_shape(plan)
         with Model(path, Placement()) as model:
             moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
-        cut = cut_lowest(shape, wifv_scores(plan, shape, moments), 0.2, "uniform")
+        cut = choose_widths(shape, wifv_scores(plan, shape, moments), WidthAmount(0.2), "uniform")
         means = biases(plan, shape, cut, moments)
         path = written(cut_widths(plan, cut, means), tmp_path / f"{number}.gguf")
     name = "blk.1.ffn_down.bias"
@@ -204,15 +205,15 @@ def test_a_cut_of_a_cut_adds_its_bias_to_the_first_ones(
 
 def test_a_ratio_out_of_reach_is_refused(dense: Path):
     shape = read_shape(plan_of(dense))
-    with pytest.raises(UsageError, match="leaves less than a head and 32 neurons"):
-        cut_lowest(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), 0.9)
+    with pytest.raises(UsageError, match="less than a head and 32 neurons"):
+        choose_widths(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), WidthAmount(0.9), "adaptive")
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -1.0])
 def test_a_ratio_that_makes_no_sense_is_refused(dense: Path, ratio: float):
     shape = read_shape(plan_of(dense))
     with pytest.raises(UsageError, match="removes nothing or everything"):
-        cut_lowest(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), ratio)
+        choose_widths(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), WidthAmount(ratio), "uniform")
 
 
 def test_a_block_without_neurons_is_refused(dense: Path):

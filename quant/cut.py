@@ -24,6 +24,7 @@ from quant.container import GgufPlan, copy_of
 from quant.depth import Criterion
 from quant.evaluate import ChunkProgress
 from quant.flap import biases, watched_weights, wifv_scores
+from quant.fold import FOLD_ARCHITECTURES
 from quant.llm_pruner import GRADIENT_WINDOWS, Importance, importance_scores, per_weight
 from quant.prune_settings import Method, PruneSettings
 from quant.repair import Calibration
@@ -161,7 +162,8 @@ def _chosen_blocks(
         text = calibration.fit[:n_windows, :n_ctx]
         return lowest(taylor(copy_of(meta), text, progress=stage), n_removed, allowed)
     with Model(_working_copy(meta, folder, progress), Placement()) as model:
-        return _by_trial(model, settings, calibration, n_removed, progress, protection)
+        repairs = settings.repairs and meta.architecture in FOLD_ARCHITECTURES
+        return _by_trial(model, settings, calibration, n_removed, progress, protection, repairs)
 
 
 def _by_trial(
@@ -171,6 +173,7 @@ def _by_trial(
     n_removed: int,
     progress: StageProgress | None,
     protection: depth.Protection,
+    repairs: bool,
 ) -> tuple[int, ...]:
     """By criteria that need the running model."""
     fit, criterion = calibration.fit, settings.block_criterion
@@ -181,7 +184,7 @@ def _by_trial(
             calibration.held_out,
             n_removed,
             protection,
-            repair=settings.repairs,
+            repair=repairs,
             progress=progress,
         )
         return tuple(span.blocks)

@@ -86,17 +86,14 @@ def per_weight(shape: ModelShape, scores: Scores) -> Scores:
     return Scores(scores.groups / shape.group_parameters, scores.neurons / shape.neuron_parameters)
 
 
-def _unit_sums(
-    block: BlockGradients, name: str, axis: int, importance: Importance
-) -> NDArray[np.float64]:
-    weight, key = block.weights[f"{name}.weight"], f"{name}.weight"
-    match importance:
-        case Importance.SECOND:
-            values = np.square(weight) * block.squares[key]
-        case Importance.MIXED:
-            values = weight * block.gradients[key] - np.square(weight) * block.squares[key] / 2
-        case _:
-            values = weight * block.gradients[key]
+def _unit_sums(block: BlockGradients, name: str, axis: int, importance: Importance) -> NDArray[np.float64]:
+    key = f"{name}.weight"
+    weight, gradient = block.weights[key], block.gradients[key]
+    values = weight * gradient
+    if importance is Importance.SECOND:
+        values = np.square(weight) * block.squares[key]
+    elif importance is Importance.MIXED:
+        values -= np.square(weight) * block.squares[key] / 2
     if importance is Importance.VECTOR:
-        return np.abs(values.sum(axis=axis, dtype=np.float64))
+        return np.asarray(np.abs(values.sum(axis=axis, dtype=np.float64)))
     return np.asarray(np.abs(values).sum(axis=axis, dtype=np.float64))

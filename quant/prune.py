@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
-from edgespec.errors import UsageError
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import QuantizeSettings

@@ -221,13 +221,14 @@ class _Fit:
 
     def add(self, activations: Matrix, own: Matrix | None, drift: Matrix, token_weights: Matrix) -> None:
         """Adds a window: activations (n_ctx, k), residuals (n_ctx, n_rows), weights (n_ctx,)."""
-        weighted = (activations * token_weights[:, None]).T
-        self._gram += weighted @ activations
-        self._drift += weighted @ drift
+        roots = np.sqrt(token_weights)[:, None]
+        rows = activations * roots
+        self._gram += rows.T @ rows  # one array with itself: BLAS computes half of it
+        self._drift += rows.T @ (drift * roots)
         if own is not None:
             if self._own is None:
                 self._own = np.zeros_like(self._drift)
-            self._own += weighted @ own
+            self._own += rows.T @ (own * roots)
 
     @property
     def mean_squares(self) -> Matrix:

@@ -57,7 +57,9 @@ def choose_widths(
         UsageError: a ratio that leaves nothing, or more than the unprotected blocks can lose.
     """
     if not 0 < amount.ratio < 1:
-        raise UsageError(f"a ratio of {amount.ratio:g} removes nothing or everything", "use one between 0 and 1")
+        raise UsageError(
+            f"a ratio of {amount.ratio:g} removes nothing or everything", "use one between 0 and 1"
+        )
     inner = amount.protection.allowed(shape.n_blocks)
     _check_reach(shape, amount, inner)
     choose = _alike if structure == "uniform" else _ranked
@@ -87,9 +89,7 @@ def _most(shape: ModelShape, n_groups: int | None, n_inner: int) -> float:
     return float(n_inner * (groups + neurons))
 
 
-def _alike(
-    shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range
-) -> tuple[BlockWidth, ...]:
+def _alike(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range) -> tuple[BlockWidth, ...]:
     """Whole KV groups up to the share, neurons for the rest."""
     local = amount.ratio * shape.n_blocks / len(inner)
     gone = int(local * shape.n_head_kv) if amount.n_groups is None else amount.n_groups
@@ -103,9 +103,7 @@ def _alike(
     )
 
 
-def _ranked(
-    shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range
-) -> tuple[BlockWidth, ...]:
+def _ranked(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range) -> tuple[BlockWidth, ...]:
     groups, neurons = scores.groups[inner.start : inner.stop], scores.neurons[inner.start : inner.stop]
     budget = len(inner) * shape.block_parameters - amount.ratio * shape.n_blocks * shape.block_parameters
     if amount.n_groups is None:

@@ -113,12 +113,12 @@ def _with_importance(
 ) -> "QuantizeSettings":
     from edgespec.llama.model import Model
     from edgespec.llama.placement import Placement
-    from quant.calibration import OWN_ANSWERS, calibration_windows
+    from quant.calibration import OWN_ANSWERS, CalibrationSource, calibration_windows
     from quant.imatrix import importance_of, measure, read_imatrix
 
     if imatrix is not None:
         return replace(wanted, importance=read_imatrix(imatrix))
-    text = OWN_ANSWERS if calibrate == OWN_ANSWERS else Path(calibrate or "")
+    text: CalibrationSource = OWN_ANSWERS if calibrate == OWN_ANSWERS else Path(calibrate or "")
     with Model(file.path, Placement()) as model:
         windows = calibration_windows(model, file.path, [text], _CALIBRATION_TOKENS, progress=report)
         moments = measure(

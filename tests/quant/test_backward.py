@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import UsageError
 from quant.backward import BlockGradients, loss_gradients
+from quant.block_importance import taylor
 from quant.container import GgufPlan, copy_of
 from quant.llm_pruner import PROTECTED, Importance, importance_scores
 from quant.stream import embed, next_token_nll, read_block, read_settings, run_block
@@ -72,6 +73,50 @@ def test_gradients_are_those_of_finite_differences(plan: GgufPlan, windows: NDAr
         expected = float((found[name] * direction).sum(dtype=np.float64))
         size = float(np.linalg.norm(found[name]) * np.linalg.norm(direction)) / np.sqrt(weight.size)
         assert (ahead - back) / 2 == pytest.approx(expected, rel=0.03, abs=0.05 * size + 2e-7), name
+
+
+def test_squared_gradients_are_those_of_each_windows_own_loss(plan: GgufPlan, windows: NDArray[np.int32]):
+    name = "ffn_down.weight"
+    alone: list[NDArray[np.float32]] = []
+    for window in windows:
+        loss_gradients(
+            plan,
+            window[None],
+            lambda block: alone.append(block.gradients[name]) if block.number == 1 else None,
+        )
+    together: list[BlockGradients] = []
+    loss_gradients(plan, windows, together.append, squares=True)
+    block = next(block for block in together if block.number == 1)
+    assert np.allclose(block.gradients[name], np.mean(alone, axis=0), rtol=1e-4, atol=1e-6)
+    assert np.allclose(block.squares[name], np.mean(np.square(alone), axis=0), rtol=1e-3, atol=1e-7)
+
+
+def test_the_four_figures_of_a_neuron(plan: GgufPlan, windows: NDArray[np.int32]):
+    shape, seen = read_shape(plan), []
+    loss_gradients(plan, windows, seen.append, squares=True)
+    block = next(block for block in seen if block.number == 2)
+    parts = []
+    for name in ("ffn_gate", "ffn_up", "ffn_down"):
+        arrays = (of[f"{name}.weight"] for of in (block.weights, block.gradients, block.squares))
+        w, g, squares = (array[:, 5] if name == "ffn_down" else array[5] for array in arrays)
+        parts.append((w * g, w * w * squares))
+    expected = {
+        Importance.ELEMENT: sum(np.abs(first).sum() for first, _ in parts),
+        Importance.VECTOR: sum(abs(first.sum()) for first, _ in parts),
+        Importance.SECOND: sum(second.sum() for _, second in parts),
+        Importance.MIXED: sum(np.abs(first - second / 2).sum() for first, second in parts),
+    }
+    for importance, value in expected.items():
+        scores = importance_scores(plan, shape, windows, importance)
+        assert scores.neurons[2, 5] == pytest.approx(value, rel=1e-4), importance
+
+
+def test_taylor_gives_a_block_that_adds_nothing_no_score(plan: GgufPlan, windows: NDArray[np.int32]):
+    for name in ("blk.1.attn_output.weight", "blk.1.ffn_down.weight"):
+        plan = moved(plan, name, -planned_weights(plan, name))
+    scores = taylor(plan, windows)
+    assert scores[1] == 0
+    assert (np.delete(scores, 1) > 0).all()
 
 
 def test_a_neuron_that_does_nothing_has_no_importance(plan: GgufPlan, windows: NDArray[np.int32]):

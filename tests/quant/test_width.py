@@ -16,10 +16,11 @@ from edgespec.llama.tap import Handler, Node, Tap
 from quant.activations import input_moments, run_windows
 from quant.carrier import to_carrier
 from quant.container import GgufPlan, copy_of, write_gguf
+from quant.depth import Protection
 from quant.flap import biases, magnitude_scores, watched_weights, wifv_scores
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import BlockWidth, cut_widths, read_shape, removed_parameters
-from quant.width_choice import Scores, WidthAmount, choose_widths
+from quant.width_choice import Scores, Structure, WidthAmount, choose_widths
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=4, embedding=64, heads=4, kv_heads=2, feed_forward=128)
@@ -160,10 +161,10 @@ def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArra
 
 @pytest.mark.parametrize("structure", ["adaptive", "uniform"])
 @pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5])
-def test_the_ratio_is_met_within_a_group(dense: Path, structure: str, ratio: float):
+def test_the_ratio_is_met_within_a_group(dense: Path, structure: Structure, ratio: float):
     plan = plan_of(dense)
     shape = read_shape(plan)
-    cut = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(ratio), structure)  # type: ignore[arg-type]
+    cut = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(ratio), structure)
     wanted = ratio * shape.n_blocks * shape.block_parameters
     unit = max(shape.group_parameters, shape.neuron_multiple * shape.neuron_parameters)
     slack = unit * (shape.n_blocks if structure == "uniform" else 1)
@@ -183,6 +184,40 @@ def test_the_lowest_scores_leave_first(dense: Path):
     for block in (0, 1, 3):
         assert cut[block].neurons.max() == 127
         assert len(cut[block].neurons) == 128 - cut[block].neurons.min()
+
+
+def test_protected_blocks_stay_whole_in_a_ranking_too(dense: Path):
+    shape = read_shape(plan_of(dense))
+    scores = Scores(np.ones((4, 2)), np.tile(np.arange(128.0), (4, 1)))
+    amount = WidthAmount(0.2, Protection(1, 1))
+    cut = choose_widths(shape, scores, amount, "adaptive")
+    assert [len(cut[block].neurons) for block in (0, 3)] == [128, 128]
+    missing = removed_parameters(shape, cut) - 0.2 * 4 * shape.block_parameters
+    assert abs(missing) <= max(shape.group_parameters, 32 * shape.neuron_parameters)
+    with pytest.raises(UsageError, match="from 2 of 4 blocks"):
+        choose_widths(shape, scores, WidthAmount(0.48, Protection(1, 1)), "uniform")
+
+
+@pytest.mark.parametrize(
+    ("structure", "n_groups", "left"), [("adaptive", 3, 5), ("uniform", 1, 4), ("adaptive", 0, 8)]
+)
+def test_a_number_of_groups_leaves_and_neurons_make_up_the_rest(
+    dense: Path, structure: Structure, n_groups: int, left: int
+):
+    plan = plan_of(dense)
+    shape = read_shape(plan)
+    cut = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(0.3, n_groups=n_groups), structure)
+    assert sum(len(block.kv_groups) for block in cut) == left
+    missing = removed_parameters(shape, cut) - 0.3 * 4 * shape.block_parameters
+    assert abs(missing) <= 4 * 16 * shape.neuron_parameters
+
+
+def test_every_block_keeps_a_group(dense: Path):
+    shape = read_shape(plan_of(dense))
+    with pytest.raises(UsageError, match="8 KV groups cannot leave"):
+        choose_widths(
+            shape, Scores(np.ones((4, 2)), np.ones((4, 128))), WidthAmount(0.3, n_groups=8), "adaptive"
+        )
 
 
 def test_a_cut_of_a_cut_adds_its_bias_to_the_first_ones(

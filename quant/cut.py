@@ -62,7 +62,7 @@ def planned_size(meta: GgufMetadata, settings: PruneSettings) -> GgufPlan:
     dense = copy_of(meta)
     if settings.method is Method.DEPTH:
         settings.block_protection(meta)
-        return remove_blocks(dense, range(1, 1 + settings.amount.blocks_of(meta)))
+        return remove_blocks(dense, settings.blocks or range(1, 1 + settings.amount.blocks_of(meta)))
     shape = read_shape(dense)
     alike = Scores(np.ones((shape.n_blocks, shape.n_head_kv)), np.zeros((shape.n_blocks, shape.n_ff)))
     return cut_widths(dense, choose_widths(shape, alike, settings.width_amount(meta), "uniform"))
@@ -70,7 +70,9 @@ def planned_size(meta: GgufMetadata, settings: PruneSettings) -> GgufPlan:
 
 def reads_text(settings: PruneSettings) -> bool:
     """Whether the choice of what leaves needs a calibration text."""
-    return settings.method is not Method.DEPTH or settings.block_criterion is not Criterion.MAGNITUDE
+    if settings.method is not Method.DEPTH:
+        return True
+    return not settings.blocks and settings.block_criterion is not Criterion.MAGNITUDE
 
 
 def cut_depth(
@@ -152,6 +154,8 @@ def _chosen_blocks(
     folder: Path,
     progress: StageProgress | None,
 ) -> tuple[int, ...]:
+    if settings.blocks:
+        return tuple(sorted(set(settings.blocks)))
     protection, n_removed = settings.block_protection(meta), settings.amount.blocks_of(meta)
     allowed = protection.allowed(meta.block_count or 0)
     if settings.block_criterion is Criterion.MAGNITUDE:

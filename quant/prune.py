@@ -137,7 +137,8 @@ def quantized_size(plan: GgufPlan, meta: GgufMetadata, file_type: str) -> int:
 def _step(settings: PruneSettings, cut: Cut, report: RepairReport | None) -> dict[str, object]:
     step: dict[str, object] = {"step": "prune", "method": str(settings.method)}
     if settings.method is Method.DEPTH:
-        step |= {"criterion": str(settings.block_criterion), "removed_blocks": list(cut.removed_blocks)}
+        criterion = "chosen by hand" if settings.blocks else str(settings.block_criterion)
+        step |= {"criterion": criterion, "removed_blocks": list(cut.removed_blocks)}
     else:
         groups, neurons = zip(*cut.widths, strict=True)
         step["structure"] = settings.width_structure

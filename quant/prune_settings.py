@@ -32,6 +32,8 @@ class PruneSettings:
     method: Method = Method.DEPTH
     criterion: Criterion | None = None
     """Of blocks, with Method.DEPTH; None is Criterion.WINDOW."""
+    blocks: tuple[int, ...] = ()
+    """Blocks that leave, with Method.DEPTH; empty has them chosen by the criterion."""
     structure: Structure | None = None
     """Of widths; None is adaptive for FLAP, uniform for LLM-Pruner."""
     importance: Importance | None = None
@@ -65,6 +67,7 @@ class PruneSettings:
         is_depth = self.method is Method.DEPTH
         for flag, given, fits, whose in (
             ("--criterion", self.criterion, is_depth, "depth"),
+            ("--remove", self.blocks or None, is_depth, "depth"),
             ("--structure", self.structure, not is_depth, "flap and llm-pruner"),
             ("--kv-groups", self.n_groups, not is_depth, "flap and llm-pruner"),
             ("--importance", self.importance, self.method is Method.LLM_PRUNER, "llm-pruner"),
@@ -78,6 +81,8 @@ class PruneSettings:
         Raises:
             UsageError: fewer may go than are to be removed.
         """
+        if self.blocks:
+            return NO_PROTECTION
         protection = depth.protection_for(self.block_criterion, self.protect_first, self.protect_last)
         depth.check_protection(protection, meta.block_count or 0, self.amount.blocks_of(meta))
         return protection

@@ -30,7 +30,8 @@ _COUNT_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
     "--ratio", type=click.FloatRange(0, 1), help="Share of the weights in the blocks [default: 0.25]."
 )
 @click.option("--params", metavar="N", help="Parameters that shall be left, such as 4.9B.")
-@click.option("--blocks", type=click.IntRange(1), help="Blocks to remove.")
+@click.option("--blocks", type=click.IntRange(1), help="Number of blocks to remove.")
+@click.option("--remove", metavar="LIST", help="These blocks, counted from 0, such as 12-18 or 4,9,10.")
 @click.option(
     "--criterion",
     type=click.Choice(_CRITERIA),
@@ -117,6 +118,7 @@ def _wanted(
     ratio: float | None,
     params: str | None,
     blocks: int | None,
+    remove: str | None,
     criterion: str | None,
     structure: Literal["adaptive", "uniform"] | None,
     importance: str | None,
@@ -133,8 +135,10 @@ def _wanted(
     from quant.llm_pruner import Importance
     from quant.prune_settings import Method, PruneSettings
 
+    removed = _block_numbers(remove) if remove else ()
     return PruneSettings(
-        amount=_amount(ratio, params, blocks),
+        amount=_amount(ratio, params, blocks, len(removed) or None),
+        blocks=removed,
         method=Method(method),
         criterion=Criterion(criterion) if criterion else None,
         structure=structure,
@@ -159,14 +163,28 @@ def _to_meter(meter: "Meter") -> Any:
     return report
 
 
-def _amount(ratio: float | None, params: str | None, blocks: int | None) -> "Amount":
+def _amount(ratio: float | None, params: str | None, blocks: int | None, named: int | None) -> "Amount":
     from quant.amount import Amount
 
-    if sum(value is not None for value in (ratio, params, blocks)) > 1:
-        raise UsageError("--ratio, --params and --blocks say the same thing", "give one of them")
+    if sum(value is not None for value in (ratio, params, blocks, named)) > 1:
+        raise UsageError("--ratio, --params, --blocks and --remove say the same thing", "give one of them")
     if params is not None:
         return Amount(n_params=_count(params))
-    return Amount(n_blocks=blocks) if blocks is not None else Amount(ratio=0.25 if ratio is None else ratio)
+    n_blocks = blocks if named is None else named
+    if n_blocks is not None:
+        return Amount(n_blocks=n_blocks)
+    return Amount(ratio=0.25 if ratio is None else ratio)
+
+
+def _block_numbers(text: str) -> tuple[int, ...]:
+    numbers: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            numbers |= set(range(int(first), int(last or first) + 1))
+    except ValueError:
+        raise UsageError(f"--remove {text!r} is no list of blocks", "write it as 12-18 or 4,9,10") from None
+    return tuple(sorted(numbers))
 
 
 def _count(text: str) -> float:

@@ -103,6 +103,17 @@ def weights_of(path: Path) -> bytes:
     return path.read_bytes()[read_metadata(path).data_offset :]
 
 
+def test_blocks_can_be_named(run_cli: RunCli, deep: Path, tmp_path: Path):
+    """No text is read, none is needed."""
+    arguments = ("--remove", "1,3-4", "--no-repair", "-o", tmp_path / "out.gguf", "--json")
+    result = run_cli("prune", deep, *arguments)
+    assert (result.code, result.err) == (0, "")
+    assert json.loads(result.out)["removed_blocks"] == [1, 3, 4]
+    recipe = read_recipe(read_metadata(tmp_path / "out.gguf"))
+    assert recipe is not None
+    assert recipe["steps"][0]["criterion"] == "chosen by hand"
+
+
 def test_without_repair_the_kept_tensors_are_copied(prune: RunCli, deep: Path, tmp_path: Path):
     result = prune(
         "--blocks",
@@ -162,6 +173,9 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
         (("--method", "flap", "--criterion", "kl"), "--criterion says nothing to --method flap"),
         (("--method", "flap", "--importance", "second"), "It goes with llm-pruner"),
         (("--method", "flap", "--kv-groups", "12"), "12 KV groups cannot leave"),
+        (("--remove", "1-x"), "'1-x' is no list of blocks"),
+        (("--remove", "4-6"), "there is no block 6 in a model of 6"),
+        (("--remove", "4", "--blocks", "1"), "say the same thing"),
         (("--blocks", "2", "--quantize", "Q4_9"), "'Q4_9' is no type"),
         (("--blocks", "2", "-o", "no/such/folder/out.gguf"), "There is no folder"),
     ],

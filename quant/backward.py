@@ -18,12 +18,30 @@ from quant.tensors import find_tensor, planned_weights
 
 Gradients = Mapping[str, Matrix]
 """By a tensor's name without `blk.N.`, in the weights' shapes."""
-Visitor = Callable[[int, BlockWeights, Gradients], None]
-"""Gets a block's number, its weights and their gradients."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockGradients:
+    """One block of a model, and what its weights do to the loss."""
+
+    number: int
+    weights: BlockWeights
+    gradients: Gradients
+    """Of the mean loss over all windows."""
+    squares: Gradients
+    """Mean over the windows of the squared gradient of each one's own mean loss; empty unless asked for."""
+
+
+Visitor = Callable[[BlockGradients], None]
 
 
 def loss_gradients(
-    plan: GgufPlan, windows: Tokens, visit: Visitor, *, progress: ChunkProgress | None = None
+    plan: GgufPlan,
+    windows: Tokens,
+    visit: Visitor,
+    *,
+    squares: bool = False,
+    progress: ChunkProgress | None = None,
 ) -> float:
     """Hands every block's gradients of the mean loss to `visit`, from the last block to the first.
 
@@ -31,6 +49,7 @@ def loss_gradients(
         plan: Of an architecture in STREAM_ARCHITECTURES.
         windows: (n_windows, n_ctx) tokens; LLM-Pruner takes 10 x 64.
         visit: Called once for each block.
+        squares: Whether the visitor reads squared gradients too.
         progress: Told about blocks, forwards and backwards.
 
     Returns:
@@ -49,15 +68,35 @@ def loss_gradients(
             progress(block + 1, total)
     loss, gradient = _loss_gradient(plan, settings, streams.pop(), windows)
     for block in reversed(range(settings.n_blocks)):
-        weights = read_block(plan, block)
-        gradients: dict[str, Matrix] = {name: np.zeros_like(weight) for name, weight in weights.items()}
-        before = streams.pop()
-        for window, stream in enumerate(before):
-            gradient[window] = _block_backward(settings, weights, gradients, stream, gradient[window])
-        visit(block, weights, gradients)
+        visit(_backward_through(settings, block, read_block(plan, block), streams.pop(), gradient, squares))
         if progress is not None:
             progress(total - block, total)
     return loss
+
+
+def _backward_through(
+    settings: StreamSettings,
+    block: int,
+    weights: BlockWeights,
+    before: Matrix,
+    gradient: Matrix,
+    squares: bool,
+) -> BlockGradients:
+    """A block's gradients; `gradient` becomes the one with respect to the streams before it, in place."""
+    sums, squared = _zeros(weights), _zeros(weights) if squares else {}
+    for window, stream in enumerate(before):
+        own = _zeros(weights) if squares else sums
+        gradient[window] = _block_backward(settings, weights, own, stream, gradient[window])
+        if squares:
+            for name, of_window in own.items():
+                sums[name] += of_window
+                # A window's own mean loss counts len(before) times as much as it does in the mean of all.
+                squared[name] += np.square(of_window) * np.float32(len(before))
+    return BlockGradients(block, weights, sums, squared)
+
+
+def _zeros(weights: BlockWeights) -> dict[str, Matrix]:
+    return {name: np.zeros_like(weight) for name, weight in weights.items()}
 
 
 def _loss_gradient(

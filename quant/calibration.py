@@ -5,10 +5,10 @@ A model's own answers are what it will write in use; they are made once for ever
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from quant.evaluate import ChunkProgress, Tokens
 
 DEFAULT_TOKENS: Final = 16384
 WINDOW_TOKENS: Final = 512
+
+OWN_ANSWERS: Final = "self"
+CalibrationSource = Path | Literal["self"]
+"""A text file, or OWN_ANSWERS: what the model itself answers to the built-in prompts."""
 
 StageProgress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
@@ -92,33 +96,39 @@ def answered_windows(
 def calibration_windows(
     model: Model,
     source: Path,
-    text_file: Path | None,
+    texts: Sequence[CalibrationSource],
     n_tokens: int = DEFAULT_TOKENS,
     *,
     progress: StageProgress | None = None,
 ) -> Tokens:
-    """Windows of a text file, or of the model's own answers where none is given, (n_windows, WINDOW_TOKENS).
+    """Windows of one text or of several in equal parts, in turn, (n_windows, WINDOW_TOKENS).
 
     Raises:
-        UsageError: the file cannot be read, or has fewer tokens.
+        UsageError: a file cannot be read, or has fewer tokens.
         NotEnoughMemoryError: no room for the context.
     """
-    if text_file is None:
-        report: ChunkProgress | None = None
-        if progress is not None:
-            report = partial(progress, "writing calibration text")
+    share = n_tokens // len(texts)
+    parts = [_windows_of(model, source, text, share, progress) for text in texts]
+    return np.stack(parts, axis=1).reshape(-1, WINDOW_TOKENS)
+
+
+def _windows_of(
+    model: Model, source: Path, text: CalibrationSource, n_tokens: int, progress: StageProgress | None
+) -> Tokens:
+    if text == OWN_ANSWERS:
+        report = None if progress is None else partial(progress, "writing calibration text")
         return answered_windows(model, source, n_tokens, progress=report)
     try:
-        text = text_file.read_text(encoding="utf-8")
+        content = Path(text).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"the calibration text {text_file} cannot be read: {error}", "give a UTF-8 text file"
+            f"the calibration text {text} cannot be read: {error}", "give a UTF-8 text file"
         ) from None
-    return read_windows(model, text, n_tokens)
+    return read_windows(model, content, n_tokens)
 
 
-def split(windows: Tokens, every: int = 6) -> tuple[Tokens, Tokens]:
-    """Windows to fit on, and every sixth, at least one, to judge by."""
+def split(windows: Tokens, every: int = 7) -> tuple[Tokens, Tokens]:
+    """Windows to fit on, and every seventh, at least one, to judge by."""
     held_out = np.arange(len(windows)) % every == every - 1
     if not held_out.any():
         held_out[-1] = True

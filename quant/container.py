@@ -29,6 +29,8 @@ __all__ = [
     "PlannedTensor",
     "TensorSource",
     "ValueType",
+    "check_destination",
+    "check_room",
     "copy_of",
     "write_gguf",
 ]
@@ -167,16 +169,14 @@ def write_gguf(
         DiskSpaceError: There is no room.
         ModelFileError: The source was cut short meanwhile, or llama.cpp does not load the result.
     """
-    _check_destination(destination, force)
+    check_destination(destination, force)
     total = plan.file_bytes
-    free = shutil.disk_usage(destination.parent).free
-    if total > free:
-        raise _no_room(destination, total, free)
+    check_room(destination, total)
     unfinished = destination.with_name(f"{destination.name}.{os.getpid()}.part")
     try:
         _write(plan, unfinished, lambda done: progress(done, total) if progress else None)
         _check_loads(unfinished, destination.name)
-        _check_destination(destination, force)
+        check_destination(destination, force)
         unfinished.replace(destination)
     except OSError as error:
         if error.errno in _NO_ROOM:
@@ -188,7 +188,23 @@ def write_gguf(
         unfinished.unlink(missing_ok=True)
 
 
-def _check_destination(destination: Path, force: bool) -> None:
+def check_room(destination: Path, n_bytes: int) -> None:
+    """Refuses a file for which the disk has no room.
+
+    Raises:
+        DiskSpaceError: says what is needed and what is there.
+    """
+    free = shutil.disk_usage(destination.parent).free
+    if n_bytes > free:
+        raise _no_room(destination, n_bytes, free)
+
+
+def check_destination(destination: Path, force: bool) -> None:
+    """Refuses a place where no new file can be.
+
+    Raises:
+        UsageError: It exists and `force` is not set, is a folder, or has no folder.
+    """
     if destination.is_dir():
         raise UsageError(f"{destination} is a folder.", "Name a file in it.")
     if not destination.parent.is_dir():

@@ -25,7 +25,9 @@ from quant.fold import FoldStatistics, Span, fold_statistics, spans_of
 
 _FIRST_ROUND_WINDOWS = 1
 _GROWTH = 2
-"""Every round of the search halves the candidates and doubles the text (successive halving, arXiv 1502.07943)."""
+_KEPT_ONE_IN = 3
+"""Every round of the search keeps a third of the candidates and doubles the text (as successive halving, arXiv
+1502.07943): late rounds are the dearer ones, and what is behind by then stays behind."""
 
 
 class Criterion(StrEnum):
@@ -43,6 +45,8 @@ class Criterion(StrEnum):
     """1 - cosine between a block's input and output (ShortGPT, arXiv 2403.03853)."""
     ANGULAR = "angular"
     """The contiguous window with the least angle between its input and output (arXiv 2403.17887)."""
+    TAYLOR = "taylor"
+    """Sum of |weight x gradient|, first 4 and last 2 blocks protected (Shortened LLaMA "Taylor+")."""
     MAGNITUDE = "magnitude"
     """Sum of its weights' magnitudes, first 4 and last 2 blocks protected (Shortened LLaMA "Mag+")."""
 
@@ -60,14 +64,15 @@ class Protection:
 
 
 PUBLISHED_PROTECTION = Protection(4, 2)
-"""The "+" rule of Shortened LLaMA, for weights alone misjudge the ends."""
+"""The "+" rule of Shortened LLaMA: weights and their gradients misjudge the ends."""
 DEFAULT_PROTECTION = Protection(1, 0)
 """The fold needs an FFN before the gap."""
 
 
 def protection_for(criterion: Criterion, n_first: int | None, n_last: int | None) -> Protection:
     """The user's numbers, and the criterion's own where there are none."""
-    default = PUBLISHED_PROTECTION if criterion is Criterion.MAGNITUDE else DEFAULT_PROTECTION
+    by_weights = criterion in (Criterion.MAGNITUDE, Criterion.TAYLOR)
+    default = PUBLISHED_PROTECTION if by_weights else DEFAULT_PROTECTION
     return Protection(
         default.n_first if n_first is None else n_first, default.n_last if n_last is None else n_last
     )
@@ -171,7 +176,7 @@ def _halve(
             sums[span] += len(part) * mean_nll(model, part, [bypasses[span]], n_threads=n_threads)
             if progress is not None:
                 progress("comparing windows of blocks", done, len(candidates))
-        candidates = sorted(candidates, key=sums.__getitem__)[: max(1, len(candidates) // _GROWTH)]
+        candidates = sorted(candidates, key=sums.__getitem__)[: max(1, len(candidates) // _KEPT_ONE_IN)]
         start, n_windows = start + n_windows, n_windows * _GROWTH
     return min(candidates, key=sums.__getitem__)
 

@@ -2,37 +2,23 @@
 
 The metric of an input column j of `attn_output` or `ffn_down` is the variance of the input times the squared norm of
 the weight's column (WIFV). Attention's is squared once more, and each module's is brought to mean 0 and deviation 1
-in its block, so that one ranking serves the whole model (structure "AL-AM"). Under grouped-query attention the unit
-is a KV group, priced at its weights.
+in its block, so that one ranking serves the whole model (structure "AL-AM"; quant/width_choice.py has the others).
+Under grouped-query attention the unit is a KV group, priced at its weights.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.errors import UsageError
 from quant.activations import Moments
 from quant.container import GgufPlan
 from quant.tensors import planned_weights
 from quant.width import BlockWidth, Matrix, ModelShape
-
-Structure = Literal["adaptive", "uniform"]
-"""`adaptive` ranks all blocks together (AL-AM), `uniform` cuts every block and module by the same share (UL-UM)."""
+from quant.width_choice import Scores
 
 _MODULES: Final = ("attn_output", "ffn_down")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """How much units count, comparable over the whole model."""
-
-    groups: NDArray[np.float64]
-    """(n_blocks, n_head_kv)."""
-    neurons: NDArray[np.float64]
-    """(n_blocks, n_ff)."""
 
 
 def watched_weights(shape: ModelShape) -> list[str]:
@@ -49,46 +35,6 @@ def magnitude_scores(plan: GgufPlan, shape: ModelShape) -> Scores:
     """The same ranking by the weights' columns alone, for comparison."""
     ones = {name: np.ones(1) for name in watched_weights(shape)}
     return _scores(plan, shape, ones)
-
-
-def cut_lowest(
-    shape: ModelShape, scores: Scores, ratio: float, structure: Structure = "adaptive"
-) -> tuple[BlockWidth, ...]:
-    """Keeps the units with the highest scores.
-
-    Args:
-        shape: Of the dense model.
-        scores: Of its units.
-        ratio: Share of the blocks' weights to remove, 0 to 1.
-        structure: Over all blocks, or in each block alike.
-
-    Raises:
-        UsageError: a ratio that leaves nothing.
-    """
-    if not 0 < ratio < 1:
-        raise UsageError(f"a ratio of {ratio:g} removes nothing or everything", "use one between 0 and 1")
-    budget = (1 - ratio) * shape.block_parameters
-    if structure == "uniform":
-        n_groups = max(1, shape.n_head_kv - int(ratio * shape.n_head_kv))
-        ranked = np.argsort(-scores.groups, axis=1, kind="stable")[:, :n_groups]
-        groups_kept = np.zeros(scores.groups.shape, np.bool_)
-        np.put_along_axis(groups_kept, ranked, True, axis=1)
-        left = budget - n_groups * shape.group_parameters
-        widths = np.full(shape.n_blocks, _multiple(shape, left / shape.neuron_parameters))
-    else:
-        groups_kept, neurons_kept = _keep(shape, scores.groups, scores.neurons, budget * shape.n_blocks)
-        left = budget * shape.n_blocks - groups_kept.sum() * shape.group_parameters
-        widths = _rounded(shape, neurons_kept.sum(axis=1), left / shape.neuron_parameters)
-    least = shape.n_blocks * (shape.group_parameters + shape.neuron_multiple * shape.neuron_parameters)
-    if budget * shape.n_blocks < least:
-        raise UsageError(
-            f"a ratio of {ratio:g} leaves less than a head and {shape.neuron_multiple} neurons in every block",
-            f"use one below {1 - least / shape.n_blocks / shape.block_parameters:.2f}",
-        )
-    return tuple(
-        BlockWidth(np.flatnonzero(groups_kept[block]), _highest(scores.neurons[block], int(widths[block])))
-        for block in range(shape.n_blocks)
-    )
 
 
 def biases(
@@ -127,42 +73,3 @@ def _scores(plan: GgufPlan, shape: ModelShape, fluctuations: Mapping[str, NDArra
 def _standardized(values: NDArray[np.float64]) -> NDArray[np.float64]:
     deviation = values.std(ddof=1)
     return np.asarray((values - values.mean()) / (deviation if deviation else 1))
-
-
-def _keep(
-    shape: ModelShape, groups: NDArray[np.float64], neurons: NDArray[np.float64], budget: float
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The highest scores whose weights come closest to the budget; every block keeps its best group."""
-    scores = np.concatenate([groups.reshape(-1), neurons.reshape(-1)])
-    costs = np.concatenate(
-        [np.full(groups.size, shape.group_parameters), np.full(neurons.size, shape.neuron_parameters)]
-    )
-    best = np.arange(len(groups)) * groups.shape[1] + groups.argmax(axis=1)
-    scores[best] = np.inf
-    order = np.argsort(-scores, kind="stable")
-    n_kept = int(np.abs(np.cumsum(costs[order]) - budget).argmin()) + 1
-    kept = np.zeros(len(scores), np.bool_)
-    kept[order[:n_kept]] = True
-    kept[best] = True
-    return kept[: groups.size].reshape(groups.shape), kept[groups.size :].reshape(neurons.shape)
-
-
-def _rounded(shape: ModelShape, widths: NDArray[np.int64], total: float) -> NDArray[np.int64]:
-    """Widths that are whole multiples and come closest to `total` neurons together: largest remainders go up."""
-    step = shape.neuron_multiple
-    steps = np.maximum(widths // step, 1)
-    missing = round(total / step) - int(steps.sum())
-    order = np.argsort(-(widths / step - steps), kind="stable")
-    for number in range(abs(missing)):
-        index = order[number % len(order)] if missing > 0 else order[-1 - number % len(order)]
-        steps[index] = min(max(1, steps[index] + np.sign(missing)), shape.n_ff // step)
-    return np.asarray(steps * step)
-
-
-def _multiple(shape: ModelShape, width: float) -> int:
-    step = shape.neuron_multiple
-    return max(step, round(width / step) * step)
-
-
-def _highest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    return np.sort(np.argsort(-scores, kind="stable")[:count])

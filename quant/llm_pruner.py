@@ -1,36 +1,56 @@
-"""LLM-Pruner: heads and neurons by the first-order change of the loss (arXiv 2305.11627).
+"""LLM-Pruner: heads and neurons by what the loss says of their weights (arXiv 2305.11627).
 
 A unit is all that hangs together: a KV group with its queries, keys, values and columns of the output, or a neuron with
-its rows of gate and up and its column of down. Its importance is the sum of |w g| over its weights ("param_first",
-Element 1), or the absolute value of their sum ("vectorize", Vector), with g the gradient on 10 x 64 tokens. The same
-ratio is cut from every block but the first 4 and the last 2, as in the published script for 32 blocks, raised so that
-the whole model loses what was asked for.
+its rows of gate and up and its column of down. Its importance is the sum, over its rows and columns, of one of four
+figures (LLMPruner/pruner/hf_llama_pruner.py), with g the gradient of the mean loss on 10 x 64 tokens and F the mean
+over the samples of their squared gradients. Local choice cuts the same share from every block but the first 4 and the
+last 2, as in the published script for 32 blocks, raised so that the whole model loses what was asked for.
 """
 
-from typing import Final, Literal
+from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.errors import UsageError
-from quant.backward import Gradients, loss_gradients
+from quant.backward import BlockGradients, loss_gradients
 from quant.container import GgufPlan
+from quant.depth import Protection
 from quant.evaluate import ChunkProgress, Tokens
-from quant.flap import Scores
-from quant.stream import BlockWeights
-from quant.width import BlockWidth, ModelShape
+from quant.width import ModelShape
+from quant.width_choice import Scores
 
 GRADIENT_WINDOWS: Final = (10, 64)
 """Windows and their tokens in the published script."""
-PROTECTED: Final = (4, 2)
-Importance = Literal["param_first", "vectorize"]
+PROTECTED: Final = Protection(4, 2)
+
+_ROWS: Final = ("attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up")
+_COLUMNS: Final = ("attn_output", "ffn_down")
+
+
+class Importance(StrEnum):
+    """The figure of a row or a column of weights w."""
+
+    ELEMENT = "element"
+    """Sum of |w g|: `param_first`, Element 1."""
+    VECTOR = "vector"
+    """|sum of w g|: `vectorize`."""
+    SECOND = "second"
+    """Sum of |w² F|: `param_second`."""
+    MIXED = "mixed"
+    """Sum of |w g - w² F / 2|: `param_mix`, Element 2."""
+
+    @property
+    def wants_squares(self) -> bool:
+        """Whether it reads F."""
+        return self in (Importance.SECOND, Importance.MIXED)
 
 
 def importance_scores(
     plan: GgufPlan,
     shape: ModelShape,
     windows: Tokens,
-    importance: Importance = "param_first",
+    importance: Importance = Importance.ELEMENT,
     *,
     progress: ChunkProgress | None = None,
 ) -> Scores:
@@ -39,7 +59,7 @@ def importance_scores(
     Args:
         plan: The dense model.
         shape: Of it.
-        windows: (n_windows, n_ctx) tokens.
+        windows: (n_windows, n_ctx) tokens; each is a sample.
         importance: How a unit's weights are put together.
         progress: Told about blocks, forwards and backwards.
 
@@ -48,58 +68,32 @@ def importance_scores(
     """
     scores = Scores(np.zeros((shape.n_blocks, shape.n_head_kv)), np.zeros((shape.n_blocks, shape.n_ff)))
 
-    def visit(block: int, weights: BlockWeights, gradients: Gradients) -> None:
-        rows = {name: _unit_sums(weights, gradients, name, 1, importance) for name in _ROWS}
-        columns = {name: _unit_sums(weights, gradients, name, 0, importance) for name in _COLUMNS}
-        groups = sum(
+    def visit(block: BlockGradients) -> None:
+        rows = {name: _unit_sums(block, name, 1, importance) for name in _ROWS}
+        columns = {name: _unit_sums(block, name, 0, importance) for name in _COLUMNS}
+        scores.groups[block.number] = sum(
             part.reshape(shape.n_head_kv, -1).sum(axis=1)
             for part in (rows["attn_q"], rows["attn_k"], rows["attn_v"], columns["attn_output"])
         )
-        neurons = rows["ffn_gate"] + rows["ffn_up"] + columns["ffn_down"]
-        scores.groups[block], scores.neurons[block] = np.abs(groups), np.abs(neurons)
+        scores.neurons[block.number] = rows["ffn_gate"] + rows["ffn_up"] + columns["ffn_down"]
 
-    loss_gradients(plan, windows, visit, progress=progress)
+    loss_gradients(plan, windows, visit, squares=importance.wants_squares, progress=progress)
     return scores
 
 
-def cut_blocks_alike(shape: ModelShape, scores: Scores, ratio: float) -> tuple[BlockWidth, ...]:
-    """The same cut in every block between the protected ends; heads are whole KV groups, neurons make up the rest.
-
-    Raises:
-        UsageError: more than these blocks can lose.
-    """
-    first, last = PROTECTED
-    inner = range(first, shape.n_blocks - last)
-    local = ratio * shape.n_blocks / max(1, len(inner))
-    n_groups = shape.n_head_kv - int(local * shape.n_head_kv)
-    left = (1 - local) * shape.block_parameters - n_groups * shape.group_parameters
-    step = shape.neuron_multiple
-    n_neurons = round(left / shape.neuron_parameters / step) * step
-    if n_groups < 1 or n_neurons < step or local >= 1:
-        raise UsageError(
-            f"a ratio of {ratio:g} cannot be taken from {len(inner)} of {shape.n_blocks} blocks",
-            f"remove less: the first {first} and the last {last} blocks stay whole",
-        )
-    whole = BlockWidth(np.arange(shape.n_head_kv), np.arange(shape.n_ff))
-    return tuple(
-        BlockWidth(_best(scores.groups[block], n_groups), _best(scores.neurons[block], n_neurons))
-        if block in inner
-        else whole
-        for block in range(shape.n_blocks)
-    )
+def per_weight(shape: ModelShape, scores: Scores) -> Scores:
+    """Scores divided by the units' sizes: what a ranking of heads against neurons needs."""
+    return Scores(scores.groups / shape.group_parameters, scores.neurons / shape.neuron_parameters)
 
 
-_ROWS: Final = ("attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up")
-_COLUMNS: Final = ("attn_output", "ffn_down")
-
-
-def _unit_sums(
-    weights: BlockWeights, gradients: Gradients, name: str, axis: int, importance: Importance
-) -> NDArray[np.float64]:
-    product = weights[f"{name}.weight"] * gradients[f"{name}.weight"]
-    values = np.abs(product) if importance == "param_first" else product
-    return np.asarray(values.sum(axis=axis, dtype=np.float64))
-
-
-def _best(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    return np.sort(np.argsort(-scores, kind="stable")[:count])
+def _unit_sums(block: BlockGradients, name: str, axis: int, importance: Importance) -> NDArray[np.float64]:
+    key = f"{name}.weight"
+    weight, gradient = block.weights[key], block.gradients[key]
+    values = weight * gradient
+    if importance is Importance.SECOND:
+        values = np.square(weight) * block.squares[key]
+    elif importance is Importance.MIXED:
+        values -= np.square(weight) * block.squares[key] / 2
+    if importance is Importance.VECTOR:
+        return np.asarray(np.abs(values.sum(axis=axis, dtype=np.float64)))
+    return np.asarray(np.abs(values).sum(axis=axis, dtype=np.float64))

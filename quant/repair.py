@@ -43,8 +43,8 @@ from quant.stream import (
 from quant.tensors import find_tensor, replace_tensors
 
 OWN_RIDGE: Final = 1e-2
-DRIFT_RIDGE: Final = 0.3
-"""Of the mean diagonal of H'H (measured in docs/pruning.md)."""
+DRIFT_RIDGES: Final = (0.1, 0.3, 1.0)
+"""Of the mean diagonal of H'H; every fit takes the one that leaves least of the drift of the held-out text."""
 
 BlockProgress = Callable[[int, int], None]
 _Reader = Callable[[StreamSettings, BlockWeights, Matrix], Matrix]
@@ -79,7 +79,7 @@ def repair(
     calibration: Calibration,
     folder: Path,
     *,
-    drift_ridge: float = DRIFT_RIDGE,
+    drift_ridges: Sequence[float] = DRIFT_RIDGES,
     progress: BlockProgress | None = None,
 ) -> tuple[GgufPlan, RepairReport]:
     """The pruned plan with its blocks refitted, or as it was where that did not help.
@@ -90,13 +90,13 @@ def repair(
         kept_blocks: For each of the pruned model's blocks, its number in the dense one.
         calibration: What is fitted on, and what judges.
         folder: Takes the refitted tensors until the plan is written; its owner removes it.
-        drift_ridge: How strongly the drift step holds on to the weights that are there.
+        drift_ridges: How strongly the drift step may hold on to the weights that are there.
         progress: Told after every block of the dense model.
 
     Raises:
         UsageError: an architecture that is not computed block by block.
     """
-    walk = _Walk(dense, pruned, calibration, folder, drift_ridge)
+    walk = _Walk(dense, pruned, calibration, folder, drift_ridges)
     targets = [*kept_blocks[1:], walk.n_dense_blocks]
     walk.run_dense(range(kept_blocks[0]))
     for block, (source, target) in enumerate(zip(kept_blocks, targets, strict=True)):
@@ -111,13 +111,18 @@ class _Walk:
     """Both streams at the same place, and the plan with all that was refitted so far."""
 
     def __init__(
-        self, dense: GgufPlan, pruned: GgufPlan, calibration: Calibration, folder: Path, drift_ridge: float
+        self,
+        dense: GgufPlan,
+        pruned: GgufPlan,
+        calibration: Calibration,
+        folder: Path,
+        drift_ridges: Sequence[float],
     ) -> None:
         self.repaired = pruned
         self.n_dense_blocks = read_settings(dense).n_blocks
         self._dense, self._pruned = dense, pruned
         self._dense_settings, self._settings = read_settings(dense), read_settings(pruned)
-        self._folder, self._drift_ridge = folder, drift_ridge
+        self._folder, self._drift_ridges = folder, drift_ridges
         self._calibration = calibration
         self._n_fit = len(calibration.fit)
         self._x = embed(dense, np.concatenate([calibration.fit, calibration.held_out]))
@@ -173,14 +178,18 @@ class _Walk:
             return
         activations = self._activations(read, pruned, weight.shape[1])
         fit = _Fit(*weight.shape)
-        for window in range(self._n_fit):
+        for window in range(len(self._y)):
             before, after = self._y[window], self._x[window]
             output = project(pruned, name, activations[window])
+            token_weights = 1 / np.mean(after * after, axis=1)
+            if window >= self._n_fit:
+                fit.judge(activations[window], after - before - output, token_weights)
+                continue
             own = None
             if was_cut:
                 own = project(dense, name, read(self._dense_settings, dense, before)) - output
-            fit.add(activations[window], own, after - before - output, 1 / np.mean(after * after, axis=1))
-        refitted = self._keep(block, name, weight + fit.solve(self._drift_ridge), fit.mean_squares)
+            fit.add(activations[window], own, after - before - output, token_weights)
+        refitted = self._keep(block, name, weight + fit.solve(self._drift_ridges), fit.mean_squares)
         for window in range(len(self._y)):
             self._y[window] += project({**pruned, f"{name}.weight": refitted}, name, activations[window])
         self._drifted = True
@@ -218,16 +227,23 @@ class _Fit:
         self._gram = np.zeros((n_columns, n_columns), np.float32)
         self._own: Matrix | None = None
         self._drift = np.zeros((n_columns, n_rows), np.float32)
+        self._held_out: list[tuple[Matrix, Matrix]] = []
+
+    def judge(self, activations: Matrix, drift: Matrix, token_weights: Matrix) -> None:
+        """Takes a window that the ridge is chosen on and the weight is not fitted to."""
+        roots = np.sqrt(token_weights)[:, None]
+        self._held_out.append((activations * roots, drift * roots))
 
     def add(self, activations: Matrix, own: Matrix | None, drift: Matrix, token_weights: Matrix) -> None:
         """Adds a window: activations (n_ctx, k), residuals (n_ctx, n_rows), weights (n_ctx,)."""
-        weighted = (activations * token_weights[:, None]).T
-        self._gram += weighted @ activations
-        self._drift += weighted @ drift
+        roots = np.sqrt(token_weights)[:, None]
+        rows = activations * roots
+        self._gram += rows.T @ rows  # one array with itself: BLAS computes half of it
+        self._drift += rows.T @ (drift * roots)
         if own is not None:
             if self._own is None:
                 self._own = np.zeros_like(self._drift)
-            self._own += weighted @ own
+            self._own += rows.T @ (own * roots)
 
     @property
     def mean_squares(self) -> Matrix:
@@ -235,14 +251,19 @@ class _Fit:
         diagonal: Matrix = self._gram.diagonal().copy()
         return diagonal
 
-    def solve(self, drift_ridge: float) -> Matrix:
-        """What the weight changes by, (n_rows, k)."""
-        drift, change = self._drift, np.zeros_like(self._drift)
+    def solve(self, drift_ridges: Sequence[float]) -> Matrix:
+        """What the weight changes by, (n_rows, k), with the ridge that leaves least of the held-out drift."""
+        drift, own = self._drift, np.zeros_like(self._drift)
         if self._own is not None:
-            change = self._solve(self._own, OWN_RIDGE)
-            drift = drift - self._gram @ change
-        change += self._solve(drift, drift_ridge)
-        return np.ascontiguousarray(change.T)
+            own = self._solve(self._own, OWN_RIDGE)
+            drift = drift - self._gram @ own
+        changes = [own + self._solve(drift, ridge) for ridge in drift_ridges]
+        return np.ascontiguousarray(min(changes, key=self._left).T)
+
+    def _left(self, change: Matrix) -> float:
+        return sum(
+            float(np.square(drift - rows @ change).sum(dtype=np.float64)) for rows, drift in self._held_out
+        )
 
     def _solve(self, right: Matrix, ridge: float) -> Matrix:
         damped = self._gram.copy()

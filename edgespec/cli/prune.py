@@ -1,23 +1,19 @@
 """`edgespec prune MODEL`: fewer blocks or narrower ones, the rest refitted, and what it cost."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from edgespec.cli.context import Settings
-from edgespec.cli.style import human_bytes
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
     from edgespec.cli.progress import Meter
-    from edgespec.session.loading import ModelFile
-    from quant.container import GgufPlan
-    from quant.prune import Amount, PruneResult
+    from quant.amount import Amount
+    from quant.prune import PruneSettings
 
-_SCHEMA = "edgespec.prune/1"
-_CRITERIA = ("window", "ppl", "kl", "greedy", "bi", "angular", "magnitude")
+_CRITERIA = ("window", "ppl", "kl", "greedy", "bi", "angular", "taylor", "magnitude")
 _COUNT_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
 
 
@@ -34,28 +30,39 @@ _COUNT_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
     "--ratio", type=click.FloatRange(0, 1), help="Share of the weights in the blocks [default: 0.25]."
 )
 @click.option("--params", metavar="N", help="Parameters that shall be left, such as 4.9B.")
-@click.option("--blocks", type=click.IntRange(1), help="Blocks to remove.")
+@click.option("--blocks", type=click.IntRange(1), help="Number of blocks to remove.")
+@click.option("--remove", metavar="LIST", help="These blocks, counted from 0, such as 12-18 or 4,9,10.")
 @click.option(
     "--criterion",
     type=click.Choice(_CRITERIA),
-    default="window",
-    show_default=True,
-    help="How blocks are chosen: the window whose repaired model is best, or a published score.",
+    help="How blocks are chosen: the window whose repaired model is best [default: window], or a published score.",
 )
 @click.option(
     "--structure",
     type=click.Choice(["adaptive", "uniform"]),
-    default="adaptive",
-    show_default=True,
-    help="With flap: widths that differ by block, or all alike.",
+    help="Widths by one ranking of all blocks [default with flap], or all blocks alike [default with llm-pruner].",
 )
-@click.option("--repair/--no-repair", default=True, show_default=True, help="Refit the kept blocks.")
-@click.option("--protect-first", type=click.IntRange(0), metavar="N", help="Keep the first N blocks.")
-@click.option("--protect-last", type=click.IntRange(0), metavar="N", help="Keep the last N blocks.")
+@click.option(
+    "--importance",
+    type=click.Choice(["element", "vector", "second", "mixed"]),
+    help="With llm-pruner: how weights and gradients make a score [default: element].",
+)
+@click.option(
+    "--kv-groups",
+    "n_groups",
+    type=click.IntRange(0),
+    metavar="N",
+    help="KV groups that leave: of the model, or of each block with uniform; 0 takes neurons only.",
+)
+@click.option("--repair/--no-repair", default=True, show_default=True, help="Refit what is left.")
+@click.option("--protect-first", type=click.IntRange(0), metavar="N", help="Keep the first N blocks whole.")
+@click.option("--protect-last", type=click.IntRange(0), metavar="N", help="Keep the last N blocks whole.")
 @click.option(
     "--calibration",
-    type=click.Path(path_type=Path),
-    help="A text to calibrate on [default: the model's own answers to built-in prompts].",
+    "texts",
+    metavar="TEXT|self",
+    multiple=True,
+    help="A text to calibrate on, or the model's own answers to built-in prompts [default: self]; repeatable.",
 )
 @click.option(
     "--calibration-tokens",
@@ -64,6 +71,7 @@ _COUNT_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
     show_default=True,
     help="How much of it.",
 )
+@click.option("--quantize", "file_type", metavar="TYPE", help="Write the result as TYPE, such as Q4_K_M.")
 @click.option("--dry-run", is_flag=True, help="Show what would come of it; write nothing.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The new file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -73,55 +81,77 @@ def command(
     settings: Settings,
     /,
     model: str,
-    method: str,
-    ratio: float | None,
-    params: str | None,
-    blocks: int | None,
-    criterion: str,
-    structure: Literal["adaptive", "uniform"],
-    repair: bool,
-    protect_first: int | None,
-    protect_last: int | None,
-    calibration: Path | None,
-    calibration_tokens: int,
     dry_run: bool,
     output: Path | None,
     force: bool,
     as_json: bool,
+    **choices: Any,
 ) -> None:
     """Make MODEL, a name or a GGUF file, smaller and faster by removing blocks, or heads and neurons.
 
     What is left is refitted to the dense model by least squares, and kept as it was where that does not help.
     The new file says in its metadata how it was made.
     """
+    wanted = _wanted(**choices)
+
     from edgespec.cli.opening import find_model
     from edgespec.cli.progress import progress
-    from quant.depth import Criterion
-    from quant.prune import Method, PruneSettings, planned_size, prune
+    from edgespec.cli.prune_view import Outcome, show
+    from quant.prune import planned_size, prune, quantized_size
 
-    wanted = PruneSettings(
-        amount=_amount(ratio, params, blocks),
-        method=Method(method),
-        criterion=Criterion(criterion),
-        structure=structure,
-        repairs=repair,
-        protect_first=protect_first,
-        protect_last=protect_last,
-        calibration_file=calibration,
-        n_tokens=calibration_tokens,
-    )
     file = find_model(model, settings)
     planned = planned_size(file.meta, wanted)
     kept = planned.parameter_count / file.meta.parameter_count
-    destination = output or Path(f"{file.path.stem}-{method}-{kept:.0%}.gguf".replace("%", ""))
+    destination = output or Path(f"{file.path.stem}-{wanted.method}-{kept:.0%}.gguf".replace("%", ""))
     if dry_run:
-        _print(file, planned, None, None, as_json)
+        n_bytes = quantized_size(planned, file.meta, wanted.file_type) if wanted.file_type else None
+        show(Outcome(file, planned, n_bytes or planned.weights_bytes), as_json)
         return
-    if destination.exists() and not force:
-        raise UsageError(f"{destination} exists", "name another file with -o, or replace it with --force")
     with progress(None, "loading", quiet=settings.quiet) as meter:
         result = prune(file.meta, wanted, destination, force=force, progress=_to_meter(meter))
-    _print(file, result.plan, result, destination, as_json)
+    show(Outcome(file, result.plan, result.plan.weights_bytes, result, destination), as_json)
+
+
+def _wanted(
+    *,
+    method: str,
+    ratio: float | None,
+    params: str | None,
+    blocks: int | None,
+    remove: str | None,
+    criterion: str | None,
+    structure: Literal["adaptive", "uniform"] | None,
+    importance: str | None,
+    n_groups: int | None,
+    repair: bool,
+    protect_first: int | None,
+    protect_last: int | None,
+    texts: tuple[str, ...],
+    calibration_tokens: int,
+    file_type: str | None,
+) -> "PruneSettings":
+    from quant.calibration import OWN_ANSWERS
+    from quant.depth import Criterion
+    from quant.llm_pruner import Importance
+    from quant.prune_settings import Method, PruneSettings
+
+    removed = _block_numbers(remove) if remove else ()
+    return PruneSettings(
+        amount=_amount(ratio, params, blocks, len(removed) or None),
+        blocks=removed,
+        method=Method(method),
+        criterion=Criterion(criterion) if criterion else None,
+        structure=structure,
+        importance=Importance(importance) if importance else None,
+        n_groups=n_groups,
+        repairs=repair,
+        protect_first=protect_first,
+        protect_last=protect_last,
+        calibration=tuple(OWN_ANSWERS if text == OWN_ANSWERS else Path(text) for text in texts)
+        or (OWN_ANSWERS,),
+        n_tokens=calibration_tokens,
+        file_type=file_type.upper() if file_type else None,
+    )
 
 
 def _to_meter(meter: "Meter") -> Any:
@@ -133,14 +163,28 @@ def _to_meter(meter: "Meter") -> Any:
     return report
 
 
-def _amount(ratio: float | None, params: str | None, blocks: int | None) -> "Amount":
-    from quant.prune import Amount
+def _amount(ratio: float | None, params: str | None, blocks: int | None, named: int | None) -> "Amount":
+    from quant.amount import Amount
 
-    if sum(value is not None for value in (ratio, params, blocks)) > 1:
-        raise UsageError("--ratio, --params and --blocks say the same thing", "give one of them")
+    if sum(value is not None for value in (ratio, params, blocks, named)) > 1:
+        raise UsageError("--ratio, --params, --blocks and --remove say the same thing", "give one of them")
     if params is not None:
         return Amount(n_params=_count(params))
-    return Amount(n_blocks=blocks) if blocks is not None else Amount(ratio=0.25 if ratio is None else ratio)
+    n_blocks = blocks if named is None else named
+    if n_blocks is not None:
+        return Amount(n_blocks=n_blocks)
+    return Amount(ratio=0.25 if ratio is None else ratio)
+
+
+def _block_numbers(text: str) -> tuple[int, ...]:
+    numbers: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            numbers |= set(range(int(first), int(last or first) + 1))
+    except ValueError:
+        raise UsageError(f"--remove {text!r} is no list of blocks", "write it as 12-18 or 4,9,10") from None
+    return tuple(sorted(numbers))
 
 
 def _count(text: str) -> float:
@@ -151,97 +195,3 @@ def _count(text: str) -> float:
         raise UsageError(
             f"--params {text!r} is no number of parameters", "write it as 4.9B or 130M"
         ) from None
-
-
-def _print(
-    file: "ModelFile",
-    plan: "GgufPlan",
-    result: "PruneResult | None",
-    destination: Path | None,
-    as_json: bool,
-) -> None:
-    if as_json:
-        document = _document(file, plan, result, destination)
-        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
-        return
-    for name, value in _lines(file, plan, result, destination):
-        click.echo(f"{name + ':':<12} {value}")
-
-
-def _lines(
-    file: "ModelFile",
-    plan: "GgufPlan",
-    result: "PruneResult | None",
-    destination: Path | None,
-) -> list[tuple[str, str]]:
-    from quant.prune import human_count
-
-    meta = file.meta
-    lines = [
-        ("model", file.name),
-        ("removed" if result else "removes", _removed(file, plan, result)),
-        ("parameters", f"{human_count(meta.parameter_count)} -> {human_count(plan.parameter_count)}"),
-        ("size", f"{human_bytes(meta.file_bytes)} -> {human_bytes(plan.file_bytes)}, {plan.bpw:.2f} bpw"),
-        ("speed", f"about {_predicted_speedup(file, plan):.2f}x, predicted from the bytes a token reads"),
-    ]
-    if result is not None and result.report is not None:
-        report = result.report
-        lines.append(
-            (
-                "held out",
-                f"loss {report.dense_nll:.3f} dense, {report.cut_nll:.3f} cut, {report.repaired_nll:.3f} repaired"
-                + ("" if report.helped else "; the repair did not help and was left out"),
-            )
-        )
-    return [*lines, ("written", str(destination))] if destination is not None else lines
-
-
-def _removed(file: "ModelFile", plan: "GgufPlan", result: "PruneResult | None") -> str:
-    from quant.prune import block_parameters
-
-    share = (file.meta.parameter_count - plan.parameter_count) / max(1, block_parameters(file.meta))
-    n_gone = (file.meta.block_count or 0) - _block_count(plan)
-    text = f"{n_gone} of {file.meta.block_count} blocks" if n_gone else "heads and neurons"
-    if result is not None and result.removed_blocks:
-        text += f" ({', '.join(map(str, result.removed_blocks))})"
-    return f"{text}, {share:.1%} of the weights in the blocks"
-
-
-def _block_count(plan: "GgufPlan") -> int:
-    value = plan.field(f"{plan.architecture}.block_count")
-    return value.value if value is not None and isinstance(value.value, int) else 0
-
-
-def _predicted_speedup(file: "ModelFile", plan: "GgufPlan") -> float:
-    """Decoding reads every weight once a token, the embedding table excepted where there is an output matrix."""
-    before = {tensor.name: tensor.n_bytes for tensor in file.meta.tensors}
-    after = {tensor.name: tensor.n_bytes for tensor in plan.tensors}
-    unread = {"token_embd.weight"} if "output.weight" in before else set()
-    read = [sum(size for name, size in sizes.items() if name not in unread) for sizes in (before, after)]
-    return read[0] / max(1, read[1])
-
-
-def _document(
-    file: "ModelFile",
-    plan: "GgufPlan",
-    result: "PruneResult | None",
-    destination: Path | None,
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    meta = file.meta
-    return {
-        "schema": _SCHEMA,
-        "model": {"name": file.name, "path": str(file.path), "size_bytes": meta.file_bytes},
-        "output": None if destination is None else str(destination),
-        "architecture": plan.architecture,
-        "n_blocks": _block_count(plan),
-        "removed_blocks": list(result.removed_blocks) if result else None,
-        "widths": [list(pair) for pair in result.widths] if result else None,
-        "n_params_before": meta.parameter_count,
-        "n_params": plan.parameter_count,
-        "size_bytes": plan.file_bytes,
-        "bpw": plan.bpw,
-        "predicted_speedup": _predicted_speedup(file, plan),
-        "held_out": asdict(result.report) if result and result.report else None,
-    }

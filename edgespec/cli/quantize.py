@@ -30,6 +30,11 @@ _CALIBRATION_TOKENS = 16384
     metavar="TEXT|self",
     help="Measure the importance on a text file, or the model's own answers.",
 )
+@click.option(
+    "--save-imatrix",
+    type=click.Path(path_type=Path),
+    help="Keep what --calibrate measured, in llama.cpp's form.",
+)
 @click.option("--output-type", metavar="TYPE", help="Type of the output matrix.")
 @click.option("--embedding-type", metavar="TYPE", help="Type of the embedding table.")
 @click.option(
@@ -48,6 +53,7 @@ def command(
     type_name: str,
     imatrix: Path | None,
     calibrate: str | None,
+    save_imatrix: Path | None,
     output_type: str | None,
     embedding_type: str | None,
     tensors: tuple[str, ...],
@@ -64,6 +70,10 @@ def command(
     """
     if imatrix is not None and calibrate is not None:
         raise UsageError("--imatrix and --calibrate both give the importance", "give one of them")
+    if save_imatrix is not None and calibrate is None:
+        raise UsageError("--save-imatrix has nothing to keep", "measure with --calibrate")
+    if save_imatrix is not None and save_imatrix.exists() and not force:
+        raise UsageError(f"{save_imatrix} exists", "name another file, or replace it with --force")
     from edgespec.cli.opening import find_model
     from edgespec.cli.progress import progress
     from edgespec.llama.quantizer import QuantizeSettings
@@ -89,7 +99,7 @@ def command(
             meter.set_done(done)
 
         if imatrix is not None or calibrate is not None:
-            wanted = _with_importance(file, wanted, imatrix, calibrate, report)
+            wanted = _with_importance(file, wanted, imatrix, calibrate, save_imatrix, report)
         planned = plan_types(file.meta, wanted)
         if not dry_run:
             source = str(imatrix or calibrate or "")
@@ -109,24 +119,27 @@ def _with_importance(
     wanted: "QuantizeSettings",
     imatrix: Path | None,
     calibrate: str | None,
+    save_imatrix: Path | None,
     report: "StageProgress",
 ) -> "QuantizeSettings":
     from edgespec.llama.model import Model
     from edgespec.llama.placement import Placement
-    from quant.calibration import calibration_windows
-    from quant.imatrix import importance_of, measure, read_imatrix
+    from quant.calibration import OWN_ANSWERS, CalibrationSource, calibration_windows
+    from quant.imatrix import importance_of, measure, read_imatrix, write_imatrix
 
     if imatrix is not None:
         return replace(wanted, importance=read_imatrix(imatrix))
-    text = None if calibrate == "self" else Path(calibrate or "")
+    text: CalibrationSource = OWN_ANSWERS if calibrate == OWN_ANSWERS else Path(calibrate or "")
     with Model(file.path, Placement()) as model:
-        windows = calibration_windows(model, file.path, text, _CALIBRATION_TOKENS, progress=report)
+        windows = calibration_windows(model, file.path, [text], _CALIBRATION_TOKENS, progress=report)
         moments = measure(
             model,
             file.meta,
             windows,
             progress=lambda done, total: report("measuring the importance", done, total),
         )
+    if save_imatrix is not None:
+        write_imatrix(save_imatrix, moments, dataset=str(calibrate), n_ctx=windows.shape[1])
     return replace(wanted, importance=importance_of(moments))
 
 

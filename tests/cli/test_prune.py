@@ -9,7 +9,8 @@ import pytest
 from edgespec.catalog.metadata import read_metadata
 from quant.recipe import read_recipe
 from tests.conftest import REPOSITORY, Outcome
-from tests.tiny import CHAT_TEMPLATE, make_tiny_model
+from tests.quant.architectures import recast
+from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 
 RunCli = Callable[..., Outcome]
 
@@ -37,11 +38,12 @@ def prune(run_cli: RunCli, deep: Path, text: Path, tmp_path: Path) -> RunCli:
     return run
 
 
-@pytest.mark.parametrize("criterion", ["window", "ppl", "kl", "greedy", "bi", "angular"])
+@pytest.mark.parametrize("criterion", ["window", "ppl", "kl", "greedy", "bi", "angular", "taylor"])
 def test_every_criterion_writes_a_model_that_names_what_it_removed(
     prune: RunCli, tmp_path: Path, criterion: str
 ):
-    result = prune("--blocks", "2", "--criterion", criterion, "--json")
+    spare = ("--protect-first", "1", "--protect-last", "1") if criterion == "taylor" else ()
+    result = prune("--blocks", "2", "--criterion", criterion, "--json", *spare)
     assert (result.code, result.err) == (0, "")
     document = json.loads(result.out)
     meta = read_metadata(tmp_path / "out.gguf")
@@ -101,6 +103,17 @@ def weights_of(path: Path) -> bytes:
     return path.read_bytes()[read_metadata(path).data_offset :]
 
 
+def test_blocks_can_be_named(run_cli: RunCli, deep: Path, tmp_path: Path):
+    """No text is read, none is needed."""
+    arguments = ("--remove", "1,3-4", "--no-repair", "-o", tmp_path / "out.gguf", "--json")
+    result = run_cli("prune", deep, *arguments)
+    assert (result.code, result.err) == (0, "")
+    assert json.loads(result.out)["removed_blocks"] == [1, 3, 4]
+    recipe = read_recipe(read_metadata(tmp_path / "out.gguf"))
+    assert recipe is not None
+    assert recipe["steps"][0]["criterion"] == "chosen by hand"
+
+
 def test_without_repair_the_kept_tensors_are_copied(prune: RunCli, deep: Path, tmp_path: Path):
     result = prune(
         "--blocks",
@@ -156,6 +169,15 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
         (("--blocks", "2", "--ratio", "0.2"), "say the same thing"),
         (("--blocks", "4", "--protect-first", "3"), "that leaves 3"),
         (("--blocks", "2", "--calibration-tokens", "100000"), "fewer than are needed"),
+        (("--blocks", "2", "--structure", "uniform"), "It goes with flap and llm-pruner"),
+        (("--method", "flap", "--criterion", "kl"), "--criterion says nothing to --method flap"),
+        (("--method", "flap", "--importance", "second"), "It goes with llm-pruner"),
+        (("--method", "flap", "--kv-groups", "12"), "12 KV groups cannot leave"),
+        (("--remove", "1-x"), "'1-x' is no list of blocks"),
+        (("--remove", "4-6"), "there is no block 6 in a model of 6"),
+        (("--remove", "4", "--blocks", "1"), "say the same thing"),
+        (("--blocks", "2", "--quantize", "Q4_9"), "'Q4_9' is no type"),
+        (("--blocks", "2", "-o", "no/such/folder/out.gguf"), "There is no folder"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(
@@ -204,6 +226,89 @@ def test_llm_pruner_spares_the_ends(run_cli: RunCli, text: Path, tmp_path: Path,
     assert "cannot be taken from 4 of 10 blocks" in too_much.err
 
 
+@pytest.mark.parametrize("importance", ["element", "vector", "second", "mixed"])
+@pytest.mark.parametrize("structure", ["uniform", "adaptive"])
+def test_llm_pruners_variants(run_cli: RunCli, text: Path, tmp_path: Path, importance: str, structure: str):
+    dense = make_tiny_model(tmp_path / "ten.gguf", blocks=10)
+    choice = ("--importance", importance, "--structure", structure, "--no-repair", "--protect-last", "1")
+    arguments = ("--calibration", text, "--calibration-tokens", "2048", "-o", tmp_path / "out.gguf", "--json")
+    result = run_cli("prune", dense, "--method", "llm-pruner", "--ratio", "0.15", *choice, *arguments)
+    assert (result.code, result.err) == (0, "")
+    widths = json.loads(result.out)["widths"]
+    assert widths[:4] + widths[-1:] == [[2, 128]] * 5
+    assert min(neurons for _, neurons in widths) < 128
+    assert (len({tuple(width) for width in widths[4:-1]}) == 1) is (structure == "uniform")
+    recipe = read_recipe(read_metadata(tmp_path / "out.gguf"))
+    assert recipe is not None
+    assert (recipe["steps"][0]["importance"], recipe["steps"][0]["structure"]) == (importance, structure)
+
+
+def test_neurons_alone_leave(prune: RunCli, tmp_path: Path):
+    result = prune("--method", "flap", "--ratio", "0.3", "--kv-groups", "0", "--json")
+    assert (result.code, result.err) == (0, "")
+    assert {groups for groups, _ in json.loads(result.out)["widths"]} == {2}
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "gemma3"])
+def test_other_architectures_lose_blocks(
+    prune: RunCli, run_cli: RunCli, deep: Path, tmp_path: Path, text: Path, architecture: str
+):
+    other = recast(deep, architecture, tmp_path / "other.gguf")
+    arguments = ("--calibration", text, "--calibration-tokens", "2048", "-o", tmp_path / "out.gguf", "--json")
+    result = run_cli("prune", other, "--blocks", "2", *arguments)
+    assert (result.code, result.err) == (0, "")
+    document = json.loads(result.out)
+    assert (document["architecture"], document["n_blocks"]) == (architecture, 4)
+    assert (document["held_out"] is None) is (architecture == "gemma3")
+
+
+def test_the_result_is_quantized_in_a_second_pass(run_cli: RunCli, text: Path, tmp_path: Path):
+    shape = TinyShape(blocks=4, embedding=256, heads=4, kv_heads=2, feed_forward=512)
+    dense = make_tiny_model(tmp_path / "wide.gguf", shape=shape)
+    out = tmp_path / "out.gguf"
+    arguments = (
+        "--calibration",
+        text,
+        "--calibration-tokens",
+        "2048",
+        "--quantize",
+        "q4_k_m",
+        "-o",
+        out,
+        "--json",
+    )
+    planned = json.loads(run_cli("prune", dense, "--blocks", "1", *arguments, "--dry-run").out)
+    assert not out.exists()
+    result = run_cli("prune", dense, "--blocks", "1", *arguments)
+    assert (result.code, result.err) == (0, "")
+    document, meta = json.loads(result.out), read_metadata(out)
+    assert document["size_bytes"] == meta.file_bytes == pytest.approx(planned["size_bytes"], rel=0.05)
+    assert (meta.block_count, meta.quantization) == (3, "Q4_K_M")
+    recipe = read_recipe(meta)
+    assert recipe is not None
+    assert [step["step"] for step in recipe["steps"]] == ["prune", "quantize"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.gguf", "wide.gguf"]
+
+
+def test_a_text_and_the_models_own_answers_take_turns(prune: RunCli, deep: Path, tmp_path: Path):
+    result = prune("--blocks", "2", "--criterion", "bi", "--calibration", "self")
+    assert (result.code, result.err) == (0, "")
+    recipe = read_recipe(read_metadata(tmp_path / "out.gguf"))
+    assert recipe is not None
+    assert recipe["steps"][0]["calibration"] == "calibration.txt, self"
+
+
+def test_a_full_disk_is_said_before_the_work(
+    run_cli: RunCli, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("quant.container.shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
+    absent = tmp_path / "absent.txt"
+    result = run_cli("prune", deep, "--blocks", "2", "--calibration", absent, "-o", tmp_path / "out.gguf")
+    assert result.code == 1
+    assert "needs" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_existing_file_is_kept(prune: RunCli, tmp_path: Path):
     (tmp_path / "out.gguf").write_text("mine")
     result = prune("--blocks", "2")
@@ -229,7 +334,7 @@ def test_published_sizes_give_the_published_number_of_blocks(
 ):
     from types import SimpleNamespace
 
-    from quant.prune import Amount
+    from quant.amount import Amount
 
     tensors = [
         SimpleNamespace(name="blk.0.all", n_elements=in_blocks),

@@ -70,6 +70,10 @@ def test_the_dry_run_says_what_the_run_then_does(run_cli: RunCli, wide: Path, tm
     assert types_of(meta)["blk.0.ffn_gate.weight"] == "Q4_K"
 
 
+def weights_of(path: Path) -> bytes:
+    return path.read_bytes()[read_metadata(path).data_offset :]
+
+
 def test_an_importance_matrix_changes_the_weights_and_is_llama_cpps_file(
     run_cli: RunCli, wide: Path, text: Path, tmp_path: Path
 ):
@@ -102,9 +106,14 @@ def test_an_importance_matrix_changes_the_weights_and_is_llama_cpps_file(
 def test_calibrating_on_a_text_needs_no_file_in_between(
     run_cli: RunCli, wide: Path, text: Path, tmp_path: Path
 ):
-    out = tmp_path / "out.gguf"
-    result = run_cli("quantize", wide, "--type", "IQ2_XS", "--calibrate", text, "-o", out)
+    out, kept = tmp_path / "out.gguf", tmp_path / "imatrix.gguf"
+    arguments = ("quantize", wide, "--type", "IQ2_XS", "--calibrate", text, "--save-imatrix", kept, "-o")
+    result = run_cli(*arguments, out)
     assert result.code == 0, result.err
+    again = tmp_path / "again.gguf"
+    assert run_cli("quantize", wide, "--type", "IQ2_XS", "--imatrix", kept, "-o", again).code == 0
+    assert weights_of(again) == weights_of(out)
+    assert "exists" in run_cli(*arguments, tmp_path / "third.gguf").err
     assert types_of(read_metadata(out))["blk.0.ffn_gate.weight"] == "IQ2_XS"
     recipe = read_recipe(read_metadata(out))
     assert recipe is not None

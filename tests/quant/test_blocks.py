@@ -5,14 +5,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import UsageError
 from edgespec.llama.library import load_library
 from quant.blocks import DEPTH_ARCHITECTURES, remove_blocks
-from quant.container import ComputedTensor, FieldValue, GgufPlan, PlannedTensor, copy_of, write_gguf
+from quant.container import FieldValue, GgufPlan, copy_of, write_gguf
+from tests.quant.architectures import recast
 from tests.tiny import make_tiny_model
 
 
@@ -39,30 +39,8 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def gemma(deep: Path) -> Path:
-    """A gemma3 of random weights, made of a llama: its names, its window and its extra norms."""
-    plan = copy_of(read_metadata(deep))
-
-    def norm(name: str, width: int) -> PlannedTensor:
-        source = ComputedTensor(lambda: np.ones(width, np.float32).view(np.uint8))
-        return PlannedTensor(name, (width,), "F32", source)
-
-    extra = {"attn_q_norm": 16, "attn_k_norm": 16, "post_attention_norm": 64, "post_ffw_norm": 64}
-    norms = [norm(f"blk.{b}.{name}.weight", width) for b in range(7) for name, width in extra.items()]
-    keys = [key for key in plan.field_names() if key.startswith("llama.")]
-    path = deep.with_name("gemma.gguf")
-    write_gguf(
-        replace(
-            plan,
-            tensors=(*plan.tensors, *norms),
-            renames={key: key.replace("llama.", "gemma3.", 1) for key in keys},
-            edits={
-                "general.architecture": FieldValue("str", "gemma3"),
-                "gemma3.attention.sliding_window": FieldValue("u32", 16),
-            },
-        ),
-        path,
-    )
-    return path
+    """A gemma3 of random weights with a window of 16 tokens."""
+    return recast(deep, "gemma3", deep.with_name("gemma.gguf"))
 
 
 def source_of(path: Path) -> GgufPlan:

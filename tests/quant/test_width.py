@@ -16,9 +16,11 @@ from edgespec.llama.tap import Handler, Node, Tap
 from quant.activations import input_moments, run_windows
 from quant.carrier import to_carrier
 from quant.container import GgufPlan, copy_of, write_gguf
-from quant.flap import Scores, biases, cut_lowest, magnitude_scores, watched_weights, wifv_scores
+from quant.depth import Protection
+from quant.flap import biases, magnitude_scores, watched_weights, wifv_scores
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import BlockWidth, cut_widths, read_shape, removed_parameters
+from quant.width_choice import Scores, Structure, WidthAmount, choose_widths
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=4, embedding=64, heads=4, kv_heads=2, feed_forward=128)
@@ -129,7 +131,7 @@ def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArra
     shape = read_shape(plan)
     with Model(dense, Placement()) as model:
         moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
-    cut = cut_lowest(shape, wifv_scores(plan, shape, moments), 0.4)
+    cut = choose_widths(shape, wifv_scores(plan, shape, moments), WidthAmount(0.4), "adaptive")
     narrow = written(cut_widths(plan, cut, biases(plan, shape, cut, moments)), tmp_path / "narrow.gguf")
 
     def substitute(
@@ -159,10 +161,10 @@ def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArra
 
 @pytest.mark.parametrize("structure", ["adaptive", "uniform"])
 @pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5])
-def test_the_ratio_is_met_within_a_group(dense: Path, structure: str, ratio: float):
+def test_the_ratio_is_met_within_a_group(dense: Path, structure: Structure, ratio: float):
     plan = plan_of(dense)
     shape = read_shape(plan)
-    cut = cut_lowest(shape, magnitude_scores(plan, shape), ratio, structure)  # type: ignore[arg-type]
+    cut = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(ratio), structure)
     wanted = ratio * shape.n_blocks * shape.block_parameters
     unit = max(shape.group_parameters, shape.neuron_multiple * shape.neuron_parameters)
     slack = unit * (shape.n_blocks if structure == "uniform" else 1)
@@ -176,12 +178,46 @@ def test_the_lowest_scores_leave_first(dense: Path):
     shape = read_shape(plan_of(dense))
     neurons = np.tile(np.arange(128.0), (4, 1))
     neurons[2] += 1000
-    cut = cut_lowest(shape, Scores(np.full((4, 2), 1e6), neurons), 0.2)
+    cut = choose_widths(shape, Scores(np.full((4, 2), 1e6), neurons), WidthAmount(0.2), "adaptive")
     assert [len(block.kv_groups) for block in cut] == [2, 2, 2, 2]
     assert len(cut[2].neurons) == 128
     for block in (0, 1, 3):
         assert cut[block].neurons.max() == 127
         assert len(cut[block].neurons) == 128 - cut[block].neurons.min()
+
+
+def test_protected_blocks_stay_whole_in_a_ranking_too(dense: Path):
+    shape = read_shape(plan_of(dense))
+    scores = Scores(np.ones((4, 2)), np.tile(np.arange(128.0), (4, 1)))
+    amount = WidthAmount(0.2, Protection(1, 1))
+    cut = choose_widths(shape, scores, amount, "adaptive")
+    assert [len(cut[block].neurons) for block in (0, 3)] == [128, 128]
+    missing = removed_parameters(shape, cut) - 0.2 * 4 * shape.block_parameters
+    assert abs(missing) <= max(shape.group_parameters, 32 * shape.neuron_parameters)
+    with pytest.raises(UsageError, match="from 2 of 4 blocks"):
+        choose_widths(shape, scores, WidthAmount(0.48, Protection(1, 1)), "uniform")
+
+
+@pytest.mark.parametrize(
+    ("structure", "n_groups", "left"), [("adaptive", 3, 5), ("uniform", 1, 4), ("adaptive", 0, 8)]
+)
+def test_a_number_of_groups_leaves_and_neurons_make_up_the_rest(
+    dense: Path, structure: Structure, n_groups: int, left: int
+):
+    plan = plan_of(dense)
+    shape = read_shape(plan)
+    cut = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(0.3, n_groups=n_groups), structure)
+    assert sum(len(block.kv_groups) for block in cut) == left
+    missing = removed_parameters(shape, cut) - 0.3 * 4 * shape.block_parameters
+    assert abs(missing) <= 4 * 16 * shape.neuron_parameters
+
+
+def test_every_block_keeps_a_group(dense: Path):
+    shape = read_shape(plan_of(dense))
+    with pytest.raises(UsageError, match="8 KV groups cannot leave"):
+        choose_widths(
+            shape, Scores(np.ones((4, 2)), np.ones((4, 128))), WidthAmount(0.3, n_groups=8), "adaptive"
+        )
 
 
 def test_a_cut_of_a_cut_adds_its_bias_to_the_first_ones(
@@ -193,7 +229,7 @@ def test_a_cut_of_a_cut_adds_its_bias_to_the_first_ones(
         shape = read_shape(plan)
         with Model(path, Placement()) as model:
             moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
-        cut = cut_lowest(shape, wifv_scores(plan, shape, moments), 0.2, "uniform")
+        cut = choose_widths(shape, wifv_scores(plan, shape, moments), WidthAmount(0.2), "uniform")
         means = biases(plan, shape, cut, moments)
         path = written(cut_widths(plan, cut, means), tmp_path / f"{number}.gguf")
     name = "blk.1.ffn_down.bias"
@@ -204,15 +240,15 @@ def test_a_cut_of_a_cut_adds_its_bias_to_the_first_ones(
 
 def test_a_ratio_out_of_reach_is_refused(dense: Path):
     shape = read_shape(plan_of(dense))
-    with pytest.raises(UsageError, match="leaves less than a head and 32 neurons"):
-        cut_lowest(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), 0.9)
+    with pytest.raises(UsageError, match="less than a head and 32 neurons"):
+        choose_widths(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), WidthAmount(0.9), "adaptive")
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -1.0])
 def test_a_ratio_that_makes_no_sense_is_refused(dense: Path, ratio: float):
     shape = read_shape(plan_of(dense))
     with pytest.raises(UsageError, match="removes nothing or everything"):
-        cut_lowest(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), ratio)
+        choose_widths(shape, Scores(np.ones((4, 2)), np.ones((4, 128))), WidthAmount(ratio), "uniform")
 
 
 def test_a_block_without_neurons_is_refused(dense: Path):

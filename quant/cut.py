@@ -1,0 +1,208 @@
+"""What leaves, by every method: the plan of the smaller model before its repair.
+
+The dense model is scored on a copy in half precision, which llama.cpp reads in batches up to three times as fast as
+the small types; the cut itself starts from the file.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edgespec.catalog.metadata import GgufMetadata
+from edgespec.llama.library import default_threads
+from edgespec.llama.model import Model
+from edgespec.llama.placement import Placement
+from edgespec.llama.quantizer import requantize_file
+from quant import depth
+from quant.activations import input_moments
+from quant.block_importance import lowest, magnitudes, taylor
+from quant.blocks import remove_blocks
+from quant.calibration import StageProgress
+from quant.container import GgufPlan, copy_of
+from quant.depth import Criterion
+from quant.evaluate import ChunkProgress
+from quant.flap import biases, watched_weights, wifv_scores
+from quant.fold import FOLD_ARCHITECTURES
+from quant.llm_pruner import GRADIENT_WINDOWS, Importance, importance_scores, per_weight
+from quant.prune_settings import Method, PruneSettings
+from quant.repair import Calibration
+from quant.stream import Matrix
+from quant.width import ModelShape, cut_widths, read_shape
+from quant.width_choice import Scores, choose_widths
+
+_WIDE_TYPES: Final = ("F32", "F16", "BF16")
+_FOLD_WINDOWS: Final = 8
+"""Of the fit text, for the folds of the search: the 4,096 tokens that a fold needs."""
+_SCORE_WINDOWS: Final = 4
+"""Of the fit text, for the published criteria: 2,048 tokens, where they took 1,280."""
+_TAYLOR_WINDOWS: Final = (10, 128)
+"""Windows and their tokens in the published script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A cut before its repair."""
+
+    plan: GgufPlan
+    kept_blocks: tuple[int, ...]
+    removed_blocks: tuple[int, ...] = ()
+    widths: tuple[tuple[int, int], ...] = ()
+    """KV groups and neurons that each block kept; empty where no width was cut."""
+
+
+def planned_size(meta: GgufMetadata, settings: PruneSettings) -> GgufPlan:
+    """The plan of such a cut, for its counts; which blocks or neurons leave is chosen later.
+
+    Raises:
+        UsageError: an amount, a choice or an architecture that does not do.
+    """
+    settings.check()
+    dense = copy_of(meta)
+    if settings.method is Method.DEPTH:
+        settings.block_protection(meta)
+        return remove_blocks(dense, settings.blocks or range(1, 1 + settings.amount.blocks_of(meta)))
+    shape = read_shape(dense)
+    alike = Scores(np.ones((shape.n_blocks, shape.n_head_kv)), np.zeros((shape.n_blocks, shape.n_ff)))
+    return cut_widths(dense, choose_widths(shape, alike, settings.width_amount(meta), "uniform"))
+
+
+def reads_text(settings: PruneSettings) -> bool:
+    """Whether the choice of what leaves needs a calibration text."""
+    if settings.method is not Method.DEPTH:
+        return True
+    return not settings.blocks and settings.block_criterion is not Criterion.MAGNITUDE
+
+
+def cut_depth(
+    meta: GgufMetadata,
+    settings: PruneSettings,
+    calibration: Calibration,
+    folder: Path,
+    progress: StageProgress | None,
+) -> Cut:
+    """The model without the blocks that count least.
+
+    Args:
+        meta: Of the dense model.
+        settings: Of Method.DEPTH.
+        calibration: What the blocks are scored on.
+        folder: Takes the copy in half precision; its owner removes it.
+        progress: Told about every stage.
+
+    Raises:
+        UsageError: an amount or an architecture that does not do.
+        NotEnoughMemoryError: no room for the model or a context.
+    """
+    removed = _chosen_blocks(meta, settings, calibration, folder, progress)
+    kept = tuple(block for block in range(meta.block_count or 0) if block not in removed)
+    return Cut(remove_blocks(copy_of(meta), removed), kept, removed_blocks=removed)
+
+
+def cut_width(
+    meta: GgufMetadata,
+    settings: PruneSettings,
+    calibration: Calibration,
+    folder: Path,
+    progress: StageProgress | None,
+) -> Cut:
+    """The model without the heads and neurons that count least; arguments and errors as of `cut_depth`."""
+    dense = copy_of(meta)
+    shape, amount, structure = read_shape(dense), settings.width_amount(meta), settings.width_structure
+    means: dict[str, Matrix] = {}
+    if settings.method is Method.LLM_PRUNER:
+        scores = _gradient_scores(dense, shape, settings, calibration, progress)
+        kept = choose_widths(shape, scores, amount, structure)
+    else:
+        with Model(_working_copy(meta, folder, progress), Placement()) as model:
+            stage = stage_of(progress, "reading the calibration text")
+            moments = input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
+        kept = choose_widths(shape, wifv_scores(dense, shape, moments), amount, structure)
+        means = biases(dense, shape, kept, moments)
+    widths = tuple((len(block.kv_groups), len(block.neurons)) for block in kept)
+    return Cut(cut_widths(dense, kept, means), tuple(range(shape.n_blocks)), widths=widths)
+
+
+def stage_of(progress: StageProgress | None, label: str) -> ChunkProgress | None:
+    """Progress inside one stage."""
+    return None if progress is None else lambda done, total: progress(label, done, total)
+
+
+def _gradient_scores(
+    dense: GgufPlan,
+    shape: ModelShape,
+    settings: PruneSettings,
+    calibration: Calibration,
+    progress: StageProgress | None,
+) -> Scores:
+    n_windows, n_ctx = GRADIENT_WINDOWS
+    scores = importance_scores(
+        dense,
+        shape,
+        calibration.fit[:n_windows, :n_ctx],
+        settings.importance or Importance.ELEMENT,
+        progress=stage_of(progress, "computing gradients"),
+    )
+    return per_weight(shape, scores) if settings.width_structure == "adaptive" else scores
+
+
+def _chosen_blocks(
+    meta: GgufMetadata,
+    settings: PruneSettings,
+    calibration: Calibration,
+    folder: Path,
+    progress: StageProgress | None,
+) -> tuple[int, ...]:
+    if settings.blocks:
+        return tuple(sorted(set(settings.blocks)))
+    protection, n_removed = settings.block_protection(meta), settings.amount.blocks_of(meta)
+    allowed = protection.allowed(meta.block_count or 0)
+    if settings.block_criterion is Criterion.MAGNITUDE:
+        return lowest(magnitudes(copy_of(meta)), n_removed, allowed)
+    if settings.block_criterion is Criterion.TAYLOR:
+        n_windows, n_ctx = _TAYLOR_WINDOWS
+        stage = stage_of(progress, "computing gradients")
+        text = calibration.fit[:n_windows, :n_ctx]
+        return lowest(taylor(copy_of(meta), text, progress=stage), n_removed, allowed)
+    with Model(_working_copy(meta, folder, progress), Placement()) as model:
+        repairs = settings.repairs and meta.architecture in FOLD_ARCHITECTURES
+        return _by_trial(model, settings, calibration, n_removed, progress, protection, repairs)
+
+
+def _by_trial(
+    model: Model,
+    settings: PruneSettings,
+    calibration: Calibration,
+    n_removed: int,
+    progress: StageProgress | None,
+    protection: depth.Protection,
+    repairs: bool,
+) -> tuple[int, ...]:
+    """By criteria that need the running model."""
+    fit, criterion = calibration.fit, settings.block_criterion
+    if criterion is Criterion.WINDOW:
+        span = depth.best_window(
+            model,
+            fit[:_FOLD_WINDOWS],
+            calibration.held_out,
+            n_removed,
+            protection,
+            repair=repairs,
+            progress=progress,
+        )
+        return tuple(span.blocks)
+    if criterion is Criterion.GREEDY:
+        return depth.greedy(model, fit[:1], n_removed, protection, progress=progress)
+    windows = fit[:_SCORE_WINDOWS]
+    return depth.choose_by_activations(model, windows, criterion, n_removed, protection, progress=progress)
+
+
+def _working_copy(meta: GgufMetadata, folder: Path, progress: StageProgress | None) -> Path:
+    if all(tensor.ggml_type in _WIDE_TYPES for tensor in meta.tensors):
+        return meta.path
+    copy = folder / "working-copy.gguf"
+    if progress is not None:
+        progress("making a copy in half precision", 0, 1)
+    requantize_file(meta.path, copy, "F16", n_threads=default_threads())
+    return copy

@@ -1,0 +1,101 @@
+"""What the user of a pruning asks for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edgespec.catalog.metadata import GgufMetadata
+from edgespec.errors import UsageError
+from quant import depth
+from quant.amount import Amount
+from quant.calibration import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource
+from quant.depth import Criterion, Protection
+from quant.llm_pruner import PROTECTED, Importance
+from quant.width_choice import NO_PROTECTION, Structure, WidthAmount
+
+
+class Method(StrEnum):
+    """What is removed."""
+
+    DEPTH = "depth"
+    """Whole blocks."""
+    FLAP = "flap"
+    """Heads and neurons that hardly fluctuate (quant/flap.py)."""
+    LLM_PRUNER = "llm-pruner"
+    """Heads and neurons that change the loss least (quant/llm_pruner.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSettings:
+    """What the user asks for; None takes the published choice of the method."""
+
+    amount: Amount
+    method: Method = Method.DEPTH
+    criterion: Criterion | None = None
+    """Of blocks, with Method.DEPTH; None is Criterion.WINDOW."""
+    blocks: tuple[int, ...] = ()
+    """Blocks that leave, with Method.DEPTH; empty has them chosen by the criterion."""
+    structure: Structure | None = None
+    """Of widths; None is adaptive for FLAP, uniform for LLM-Pruner."""
+    importance: Importance | None = None
+    """With Method.LLM_PRUNER; None is Importance.ELEMENT."""
+    n_groups: int | None = None
+    """KV groups that a width cut takes (`WidthAmount`)."""
+    repairs: bool = True
+    protect_first: int | None = None
+    protect_last: int | None = None
+    calibration: tuple[CalibrationSource, ...] = (OWN_ANSWERS,)
+    n_tokens: int = DEFAULT_TOKENS
+    file_type: str | None = None
+    """What the result is quantized to, such as `Q4_K_M`; None keeps the types."""
+
+    @property
+    def block_criterion(self) -> Criterion:
+        """The criterion, or the default one."""
+        return self.criterion or Criterion.WINDOW
+
+    @property
+    def width_structure(self) -> Structure:
+        """The structure, or the method's own."""
+        return self.structure or ("adaptive" if self.method is Method.FLAP else "uniform")
+
+    def check(self) -> None:
+        """Refuses choices that the method does not know.
+
+        Raises:
+            UsageError: names the choice and whose it is.
+        """
+        is_depth = self.method is Method.DEPTH
+        for flag, given, fits, whose in (
+            ("--criterion", self.criterion, is_depth, "depth"),
+            ("--remove", self.blocks or None, is_depth, "depth"),
+            ("--structure", self.structure, not is_depth, "flap and llm-pruner"),
+            ("--kv-groups", self.n_groups, not is_depth, "flap and llm-pruner"),
+            ("--importance", self.importance, self.method is Method.LLM_PRUNER, "llm-pruner"),
+        ):
+            if given is not None and not fits:
+                raise UsageError(f"{flag} says nothing to --method {self.method}", f"it goes with {whose}")
+
+    def block_protection(self, meta: GgufMetadata) -> Protection:
+        """Blocks that a depth cut spares.
+
+        Raises:
+            UsageError: fewer may go than are to be removed.
+        """
+        if self.blocks:
+            return NO_PROTECTION
+        protection = depth.protection_for(self.block_criterion, self.protect_first, self.protect_last)
+        depth.check_protection(protection, meta.block_count or 0, self.amount.blocks_of(meta))
+        return protection
+
+    def width_amount(self, meta: GgufMetadata) -> WidthAmount:
+        """How much a width cut takes, and from which blocks.
+
+        Raises:
+            UsageError: nothing, or everything.
+        """
+        own = PROTECTED if self.method is Method.LLM_PRUNER else NO_PROTECTION
+        protection = Protection(
+            own.n_first if self.protect_first is None else self.protect_first,
+            own.n_last if self.protect_last is None else self.protect_last,
+        )
+        return WidthAmount(self.amount.ratio_of(meta), protection, self.n_groups)

@@ -1,0 +1,104 @@
+"""A repair puts back what the kept columns can say of the removed ones, and is left out where it does not help."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgespec.catalog.metadata import read_metadata
+from quant.blocks import remove_blocks
+from quant.container import GgufPlan, copy_of
+from quant.repair import Calibration, repair
+from quant.stream import embed, read_block, read_settings, run_block
+from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
+from quant.width import BlockWidth, cut_widths
+from tests.tiny import TinyShape, make_tiny_model
+
+SHAPE = TinyShape(blocks=3, embedding=64, heads=4, kv_heads=2, feed_forward=64)
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> GgufPlan:
+    """A model whose neurons come in pairs that compute the same."""
+    path: Path = tmp_path_factory.mktemp("repair") / "twins.gguf"
+    plan = copy_of(read_metadata(make_tiny_model(path, shape=SHAPE)))
+    for block in range(3):
+        for name in ("ffn_gate", "ffn_up"):
+            weight = planned_weights(plan, f"blk.{block}.{name}.weight")
+            weight[32:] = weight[:32]
+            plan = with_weight(plan, f"blk.{block}.{name}.weight", weight)
+    return plan
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    windows = np.random.default_rng(5).integers(5, 250, (12, 64)).astype(np.int32)
+    return Calibration(windows[:10], windows[10:])
+
+
+def with_weight(plan: GgufPlan, name: str, weight: NDArray[np.float32]) -> GgufPlan:
+    tensor = find_tensor(plan, name)
+    assert tensor is not None
+    wide = computed(replace(tensor, ggml_type="F32"), tensor.shape, partial(np.asarray, weight))
+    return replace_tensors(plan, {name: wide})
+
+
+def stream_after(plan: GgufPlan, windows: NDArray[np.int32]) -> NDArray[np.float32]:
+    settings, streams = read_settings(plan), embed(plan, windows)
+    for block in range(settings.n_blocks):
+        weights = read_block(plan, block)
+        streams = np.stack([run_block(settings, weights, stream) for stream in streams])
+    return streams
+
+
+def distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def test_what_twins_of_removed_neurons_can_say_is_put_back(
+    twins: GgufPlan, calibration: Calibration, tmp_path: Path
+):
+    kept = [BlockWidth(np.arange(2), np.arange(32))] * 3
+    cut = cut_widths(twins, kept)
+    repaired, report = repair(twins, cut, range(3), calibration, tmp_path)
+    assert report.repaired_nll == pytest.approx(report.dense_nll, abs=2e-3)
+    dense = stream_after(twins, calibration.held_out)
+    assert distance(stream_after(cut, calibration.held_out), dense) > 0.2
+    if report.helped:
+        assert distance(stream_after(repaired, calibration.held_out), dense) < 0.02
+
+
+def test_only_what_comes_after_the_gap_is_refitted(twins: GgufPlan, calibration: Calibration, tmp_path: Path):
+    cut = remove_blocks(twins, [1])
+    _, report = repair(twins, cut, (0, 2), calibration, tmp_path)
+    written = sorted(path.name for path in tmp_path.glob("blk.*"))
+    assert written == ["blk.0.ffn_down.weight", "blk.1.attn_output.weight", "blk.1.ffn_down.weight"]
+    assert report.dense_nll != report.cut_nll
+
+
+def test_the_ridge_is_the_one_that_serves_the_held_out_text(
+    twins: GgufPlan, calibration: Calibration, tmp_path: Path
+):
+    """Beside an endless ridge, which changes nothing, a good one is taken, whatever their order."""
+    plan = echoing(twins)
+
+    def gap(*ridges: float) -> float:
+        cut = remove_blocks(plan, [1])
+        report = repair(plan, cut, (0, 2), calibration, tmp_path, drift_ridges=ridges)[1]
+        return abs(report.repaired_nll - report.dense_nll)
+
+    good, endless = gap(1e-3), gap(1e12)
+    assert good < endless / 3
+    assert gap(1e12, 1e-3) == gap(1e-3, 1e12) < endless / 3
+
+
+def echoing(plan: GgufPlan) -> GgufPlan:
+    """Block 1 without attention and with neurons that nearly do what those of block 0 do."""
+    for name in ("ffn_gate.weight", "ffn_up.weight", "ffn_norm.weight"):
+        plan = with_weight(plan, f"blk.1.{name}", planned_weights(plan, f"blk.0.{name}"))
+    quiet = planned_weights(plan, "blk.0.ffn_down.weight") / 50
+    plan = with_weight(plan, "blk.0.ffn_down.weight", quiet)
+    return with_weight(plan, "blk.1.attn_output.weight", np.zeros((64, 64), np.float32))

@@ -59,7 +59,9 @@ def main() -> int:
     """Installs if need be. Returns 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rebuild", action="store_true", help="build even if a fitting one is installed")
-    parser.add_argument("--print-cmake-args", action="store_true", help="only print the flags, for other installers")
+    parser.add_argument(
+        "--print-cmake-args", action="store_true", help="only print the flags, for other installers"
+    )
     arguments = parser.parse_args()
     rebuild: bool = arguments.rebuild
     wanted = Build(pinned_version(), base_cmake_args(), " ".join(os.environ.get("CMAKE_ARGS", "").split()))

@@ -24,7 +24,9 @@ WARM_UP_TOKENS = 6
 """Tokens of an answer before the target's certainty says anything about its kind of text."""
 HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
-HORIZON_TRUST = 0.25
+HORIZON_GROWTH = 8
+"""And over this many times what is out already: how long an answer gets is not known, and short ones end early."""
+HORIZON_TRUST = 0.2
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
 STAKE_STEPS = 1.0
 """Plain steps that an answer may lose to drafts before any of them has won."""
@@ -226,7 +228,8 @@ class Policy:
         rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))
         # The first token came with the prompt, not from a round.
         now_s = min(self.costs.step_s, self.ledger.elapsed_s / done)
-        saved_s = min(remaining, HORIZON_TOKENS) * (now_s - 1.0 / rate) * HORIZON_TRUST
+        to_come = min(remaining, HORIZON_TOKENS, HORIZON_GROWTH * done)
+        saved_s = to_come * (now_s - 1.0 / rate) * HORIZON_TRUST
         return Plan(Kind.MODEL, 0, rate) if saved_s > extra_s else never
 
     def model_rate(self, acceptance: float) -> float:

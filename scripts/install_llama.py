@@ -158,18 +158,24 @@ def has_fitting_version(version: str) -> bool:
 
 def works_well() -> bool:
     """Whether its shared library loads on this machine and leaves AMX alone."""
-    code = "from llama_cpp import llama_cpp; print(llama_cpp.llama_print_system_info().decode())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    return found.returncode == 0 and "AMX_INT8 = 1" not in found.stdout
+    system_info = ask("from llama_cpp import llama_cpp; print(llama_cpp.llama_print_system_info().decode())")
+    return bool(system_info) and "AMX_INT8 = 1" not in system_info
 
 
 def has_kernels() -> bool:
     """Whether it was built with these very kernels."""
-    code = "from edgespec.llama.library import native_kernels as find; print(find().version)"
-    found = subprocess.run(
+    return (
+        ask("from edgespec.llama.library import native_kernels as find; print(find().version)")
+        == kernels_version()
+    )
+
+
+def ask(code: str) -> str:
+    """What Python code prints in a process of its own, which a broken library may end; empty when it fails."""
+    ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=REPOSITORY
     )
-    return found.stdout.strip() == kernels_version()
+    return ran.stdout.strip() if ran.returncode == 0 else ""
 
 
 def may_use_cache(wanted: Build, stamped: Build | None, *, rebuild: bool) -> bool:

@@ -1,8 +1,8 @@
 // Products of a weight matrix with a few rows, as one verification of speculative decoding needs them.
 //
-// ggml's own kernels multiply one row fast, and sixteen or more, but between them mostly repeat the work of one: with Q4_K
-// Q4_0 and Q6_K weights four rows cost two to three times as much. Here a block of weights is unpacked once for all rows. The integer
-// parts are those of ggml's kernels; only the order of the float sums differs.
+// ggml's own kernels multiply one row fast, and many rows fast, but between them mostly repeat the work of one: with Q4_K,
+// Q4_0 and Q6_K weights four rows cost two to three times as much. Here a block of weights is unpacked once for all rows.
+// The integer parts are those of ggml's kernels; only the order of the float sums differs.
 //
 // Called by every thread of ggml's pool in place of the two functions that ggml-cpu.c asks first (narrow.cmake).
 // EDGESPEC_KERNELS=0 in the environment switches it off, to compare.
@@ -45,9 +45,8 @@ const char * edgespec_kernels_version(void) {
 
 namespace {
 
-// One row too: it is no slower than with ggml's kernel, and then a row has the same sums in every batch.
-// Beyond, ggml's tiled kernels are as fast.
-constexpr int64_t LEAST_ROWS = 1;
+// From one row on: that is no slower than ggml's kernel, and then a row has the same sums in every batch. Measured up to
+// here; prompts are read in larger batches.
 constexpr int64_t MOST_ROWS = 32;
 // Enough for the threads to share evenly when one of them is held up.
 constexpr int64_t CHUNKS_PER_THREAD = 8;
@@ -64,8 +63,8 @@ bool is_switched_on() {
 bool is_narrow(const ggml_compute_params * params, const ggml_tensor * op, ggml_type row_type) {
     const ggml_tensor * weights = op->src[0];
     const ggml_tensor * rows = op->src[1];
-    return is_switched_on() && !params->use_ref && rows->type == GGML_TYPE_F32 && rows->ne[1] >= LEAST_ROWS &&
-           rows->ne[1] <= MOST_ROWS && ggml_is_matrix(weights) && ggml_is_matrix(rows) &&
+    return is_switched_on() && !params->use_ref && rows->type == GGML_TYPE_F32 && rows->ne[1] <= MOST_ROWS &&
+           ggml_is_matrix(weights) && ggml_is_matrix(rows) &&
            rows->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) &&
            weights->ne[0] % ggml_blck_size(row_type) == 0 &&
            params->wsize >= ggml_row_size(row_type, ggml_nelements(rows));
@@ -112,7 +111,7 @@ narrow::SmallRows quantize_to_q8_0(const ggml_compute_params * params, const ggm
         for (int k = 0; k < QK8_0; k++) {
             sum += data[i].qs[k];
         }
-        scales[i] = {ggml_fp16_to_fp32(data[i].d), sum};
+        scales[i] = {GGML_CPU_FP16_TO_FP32(data[i].d), sum};
     }
     return {data, scales.data(), blocks, count};
 }
@@ -131,7 +130,7 @@ void share(const ggml_compute_params * params, int64_t units, const Work & work)
     }
 }
 
-// Calls run.template operator()<N>(first) for consecutive groups of N rows, as equal as can be.
+// Calls run(n, first) for consecutive groups of rows, as equal as can be; n is a constant of the compiler.
 template <typename Run>
 void by_row_groups(int64_t rows, const Run & run) {
     const int64_t groups = (rows + narrow::MOST_AT_ONCE - 1) / narrow::MOST_AT_ONCE;

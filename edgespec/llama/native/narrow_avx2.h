@@ -201,7 +201,7 @@ void q6_k(const block_q6_K * weights, const Rows & rows, int64_t first, float * 
                 dots[r] = _mm256_add_epi32(dots[r], _mm256_madd_epi16(pairs, words));
             }
         }
-        const float d = _cvtsh_ss(block.d);
+        const float d = GGML_CPU_FP16_TO_FP32(block.d);
         for (int r = 0; r < N; r++) {
             const __m256 scale = _mm256_set1_ps(d * rows.at(first + r, b).d);
             sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[r]), scale, sums[r]);

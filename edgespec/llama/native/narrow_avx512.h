@@ -196,7 +196,7 @@ void q6_k(const block_q6_K * weights, const Rows & rows, int64_t first, float * 
             scales[part] = _mm512_permutexvar_epi16(of_part, _mm512_castsi256_si512(words));
         }
         const __m512i offsets = _mm512_zextsi256_si512(_mm256_mullo_epi16(words, _mm256_set1_epi16(-32)));
-        const float d = _cvtsh_ss(block.d);
+        const float d = GGML_CPU_FP16_TO_FP32(block.d);
         for (int r = 0; r < N; r++) {
             const block_q8_K & row = rows.at(first + r, b);
             const __m256i row_sums = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row.bsums));

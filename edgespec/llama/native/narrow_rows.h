@@ -1,6 +1,7 @@
 #pragma once
 
 #include "repack.h"
+#include "simd-mappings.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -28,6 +28,8 @@ HORIZON_GROWTH = 8
 """And over this many times what is out already: how long an answer gets is not known, and short ones end early."""
 HORIZON_TRUST = 0.2
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
+ADVANCE_SHARE = 0.1
+"""A catch-up may cost this share of the answer's time so far: should the answer end now, it has lost no more."""
 STAKE_STEPS = 1.0
 """Plain steps that an answer may lose to drafts before any of them has won."""
 STAKE_SHARE = 0.02
@@ -225,6 +227,8 @@ class Policy:
         if missing <= SMALL_CATCH_UP:
             # A few tokens that others brought: charged to this round alone.
             return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / 3.0))
+        if extra_s > ADVANCE_SHARE * self.ledger.elapsed_s:
+            return never
         rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))
         # The first token came with the prompt, not from a round.
         now_s = min(self.costs.step_s, self.ledger.elapsed_s / done)

@@ -130,6 +130,13 @@ def test_a_hopeless_draft_costs_a_long_prompt_no_more_than_a_few_steps(
         assert done.draft.reads == []
 
 
+@pytest.mark.parametrize(("verify", "draft"), machines(only_where_drafts_can_pay=True))
+def test_a_short_answer_to_a_long_prompt_pays_for_no_draft(verify: dict[int, float], draft: dict[int, float]):
+    script = script_of(fresh_tokens(14))
+    script = replace(script, prompt=tuple(range(600_000, 600_200)), ends=frozenset({14}))
+    assert Machine(verify, draft).play(script, 96).speedup > 0.93
+
+
 def test_a_good_draft_reads_the_end_of_a_long_prompt_when_the_answer_is_long():
     prompt = tuple(range(600_000, 600_100))
     script = replace(script_of(fresh_tokens(400)), prompt=prompt)
@@ -153,7 +160,7 @@ def test_a_good_draft_reads_the_end_of_a_long_prompt_when_the_answer_is_long():
 def test_a_draft_that_is_always_right_wins_clearly(
     verify: dict[int, float], draft: dict[int, float], least: float
 ):
-    assert Machine(verify, draft).play(script_of(fresh_tokens(150))).speedup > least
+    assert Machine(verify, draft).play(script_of(fresh_tokens(250))).speedup > least
 
 
 @pytest.mark.parametrize(("verify", "least"), [(FLAT, 3.0), (STAIRCASE, 1.8), (MIXED, 1.5)])

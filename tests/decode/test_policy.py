@@ -117,9 +117,18 @@ def test_a_plan_never_promises_less_than_plain_steps_nor_more_tokens_than_are_le
 
 
 def test_a_long_catch_up_is_paid_for_a_long_rest_and_refused_for_a_short_one():
-    policy = policy_of(FLAT, USUAL_DRAFT)
-    kinds = {remaining: policy.plan(None, 100, 20, remaining).kind for remaining in (5, 20, 120)}
+    policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=40)
+    kinds = {remaining: policy.plan(None, 30, 40, remaining).kind for remaining in (5, 20, 120)}
     assert kinds == {5: Kind.PLAIN, 20: Kind.PLAIN, 120: Kind.MODEL}
+
+
+def test_a_long_catch_up_waits_for_an_answer_that_can_bear_its_loss():
+    """It costs 3.2 steps here: an answer that ends right after it may have lost a tenth."""
+    kinds = {
+        done: policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=done).plan(None, 30, done, 200).kind
+        for done in (10, 25, 40)
+    }
+    assert kinds == {10: Kind.PLAIN, 25: Kind.PLAIN, 40: Kind.MODEL}
 
 
 def test_a_longer_catch_up_needs_more_to_be_left():

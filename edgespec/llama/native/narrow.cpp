@@ -2,11 +2,13 @@
 //
 // ggml's own kernels multiply one row fast, and many rows fast, but between them mostly repeat the work of one: with Q4_K,
 // Q4_0 and Q6_K weights four rows cost two to three times as much. Here a block of weights is unpacked once for all rows.
-// The integer parts are those of ggml's kernels; only the order of the float sums differs.
+// The integer parts are those of ggml's kernels; only the order of the float sums differs. Attention over a cache in half
+// precision is here for the same reason.
 //
 // Called by every thread of ggml's pool in place of the two functions that ggml-cpu.c asks first (narrow.cmake).
 // EDGESPEC_KERNELS=0 in the environment switches it off, to compare.
 
+#include "common.h"
 #include "ggml-backend-impl.h"
 #include "ggml-cpu-impl.h"
 #include "ggml-cpu.h"
@@ -24,6 +26,10 @@
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #    include "narrow_avx2.h"
 #    define EDGESPEC_NARROW_ISA "avx2"
+#endif
+
+#ifdef EDGESPEC_NARROW_ISA
+#    include "attention.h"
 #endif
 
 #ifdef _WIN32
@@ -195,6 +201,16 @@ void multiply_q6_k(const ggml_compute_params * params, ggml_tensor * op) {
     });
 }
 
+// ggml's own kernel for many rows starts at a tile of them.
+bool is_narrow_attention(const ggml_compute_params * params, const ggml_tensor * op) {
+    return is_switched_on() && !params->use_ref && op->src[0]->ne[1] < GGML_FA_TILE_Q && narrow::Attention::can(op);
+}
+
+void attend(const ggml_compute_params * params, const ggml_tensor * op) {
+    static thread_local narrow::AttentionScratch scratch;
+    narrow::Attention(op, scratch).attend_part(params->ith, params->nth);
+}
+
 }  // namespace
 
 const char * edgespec_kernels_isa(void) {
@@ -211,6 +227,10 @@ bool edgespec_extra_compute_forward(ggml_compute_params * params, ggml_tensor * 
             multiply_q4_0(params, op);
             return true;
         }
+    }
+    if (op->op == GGML_OP_FLASH_ATTN_EXT && is_narrow_attention(params, op)) {
+        attend(params, op);
+        return true;
     }
     return ggml_cpu_extra_compute_forward(params, op);
 }

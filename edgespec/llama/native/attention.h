@@ -1,0 +1,236 @@
+// Attention of a few rows over a cache in half precision (flash attention: https://arxiv.org/abs/2205.14135).
+//
+// ggml converts every key and value anew for each row and each head. Here the rows and heads that share a KV head share the
+// conversion. A query's sums are made in one order whatever else is in the batch, so that a row has the same result alone.
+
+#pragma once
+
+#include "lanes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace narrow {
+
+// Places of the cache that are handled at once.
+constexpr int PLACES = 16;
+
+// What a thread keeps from product to product.
+struct AttentionScratch {
+    std::vector<int64_t> seen;
+    std::vector<float> queries, scores, keys, values, sums, weights, largest;
+};
+
+// One product. A KV head's queries are the rows by the heads that share it, the heads of a row side by side.
+class Attention {
+public:
+    Attention(const ggml_tensor * op, AttentionScratch & scratch)
+        : op_(op), q_(op->src[0]), k_(op->src[1]), v_(op->src[2]), mask_(op->src[3]), size_(k_->ne[0]),
+          heads_(q_->ne[2] / k_->ne[2]), seen_(scratch.seen), queries_(scratch.queries), scores_(scratch.scores),
+          keys_(scratch.keys), values_(scratch.values), sums_(scratch.sums), weights_(scratch.weights),
+          largest_(scratch.largest) {
+        std::memcpy(&scale_, op->op_params, sizeof scale_);
+    }
+
+    static bool can(const ggml_tensor * op) {
+        const ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
+        float max_bias, softcap;
+        std::memcpy(&max_bias, op->op_params + 1, sizeof max_bias);
+        std::memcpy(&softcap, op->op_params + 2, sizeof softcap);
+        return max_bias == 0.0f && softcap == 0.0f && op->src[4] == nullptr && q->type == GGML_TYPE_F32 &&
+               k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 && q->ne[0] == k->ne[0] && k->ne[0] == v->ne[0] &&
+               k->ne[0] % (4 * LANES) == 0 && k->ne[2] == v->ne[2] && q->ne[2] % k->ne[2] == 0 && q->ne[3] == 1 &&
+               k->ne[3] == 1 && v->ne[3] == 1 && q->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) &&
+               k->nb[0] == sizeof(ggml_fp16_t) && v->nb[0] == sizeof(ggml_fp16_t) &&
+               (mask == nullptr || (mask->type == GGML_TYPE_F16 && mask->ne[2] == 1 && mask->ne[3] == 1));
+    }
+
+    // Does part `part` of `parts`; queries are shared out evenly.
+    void attend_part(int part, int parts) {
+        const int64_t by_head = heads_ * q_->ne[1], all = by_head * k_->ne[2];
+        const int64_t to = all * (part + 1) / parts;
+        for (int64_t from = all * part / parts; from < to;) {
+            const int64_t kv_head = from / by_head, first = from % by_head;
+            const int64_t count = std::min(by_head - first, to - from);
+            attend(kv_head, first, count);
+            from += count;
+        }
+    }
+
+private:
+    void attend(int64_t kv_head, int64_t first, int64_t count) {
+        begin(kv_head, first, count);
+        for (int64_t place = 0; place < k_->ne[1]; place += PLACES) {
+            const int places = static_cast<int>(std::min<int64_t>(PLACES, k_->ne[1] - place));
+            seen_.clear();
+            for (int64_t i = 0; i < count; i++) {
+                if (read_mask(first + i, place, places, scores_.data() + i * PLACES)) {
+                    seen_.push_back(i);
+                }
+            }
+            if (seen_.empty()) {
+                continue;
+            }
+            convert(k_, kv_head, place, places, keys_.data());
+            convert(v_, kv_head, place, places, values_.data());
+            size_t i = 0;
+            for (; i + 2 <= seen_.size(); i += 2) {
+                add_places<2>({seen_[i], seen_[i + 1]});
+            }
+            if (i < seen_.size()) {
+                add_places<1>({seen_[i]});
+            }
+        }
+        finish(kv_head, first, count);
+    }
+
+    template <int N>
+    struct Group {
+        int64_t at[N];
+    };
+
+    void begin(int64_t kv_head, int64_t first, int64_t count) {
+        queries_.resize(count * size_);
+        scores_.resize(count * PLACES);
+        keys_.assign(PLACES * size_, 0.0f);
+        values_.assign(PLACES * size_, 0.0f);
+        sums_.assign(count * size_, 0.0f);
+        weights_.assign(count, 0.0f);
+        largest_.assign(count, -INFINITY);
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t row = (first + i) / heads_, head = kv_head * heads_ + (first + i) % heads_;
+            const char * from = static_cast<const char *>(q_->data) + row * q_->nb[1] + head * q_->nb[2];
+            for (int64_t d = 0; d < size_; d += LANES) {
+                store(&queries_[i * size_ + d], multiply(load(reinterpret_cast<const float *>(from) + d), lanes_of(scale_)));
+            }
+        }
+    }
+
+    // Whether a query sees any of the places.
+    bool read_mask(int64_t query, int64_t place, int places, float * out) const {
+        std::fill_n(out + places, PLACES - places, -INFINITY);
+        if (!mask_) {
+            std::fill_n(out, places, 0.0f);
+            return true;
+        }
+        const char * row = static_cast<const char *>(mask_->data) + query / heads_ * mask_->nb[1];
+        const ggml_fp16_t * from = reinterpret_cast<const ggml_fp16_t *>(row) + place;
+        bool seen = false;
+        for (int j = 0; j < places; j++) {
+            out[j] = GGML_CPU_FP16_TO_FP32(from[j]);
+            seen |= out[j] != -INFINITY;
+        }
+        return seen;
+    }
+
+    void convert(const ggml_tensor * cache, int64_t kv_head, int64_t place, int places, float * out) const {
+        for (int j = 0; j < places; j++) {
+            const char * row = static_cast<const char *>(cache->data) + (place + j) * cache->nb[1] + kv_head * cache->nb[2];
+            for (int64_t d = 0; d < size_; d += LANES) {
+                store(out + j * size_ + d, load_half(reinterpret_cast<const ggml_fp16_t *>(row) + d));
+            }
+        }
+    }
+
+    template <int N>
+    void add_places(const Group<N> & group) {
+        multiply_keys(group);
+        float shrunk[N];
+        for (int n = 0; n < N; n++) {
+            shrunk[n] = weigh(group.at[n]);
+        }
+        for (int64_t d = 0; d < size_; d += 4 * LANES) {
+            add_values(group, shrunk, d);
+        }
+    }
+
+    // scores_ holds the mask and gets the products with the keys on top.
+    template <int N>
+    void multiply_keys(const Group<N> & group) {
+        for (int j = 0; j < PLACES; j += 4) {
+            Lanes dots[N][4];
+            for (int n = 0; n < N; n++) {
+                for (int c = 0; c < 4; c++) {
+                    dots[n][c] = lanes_of(0.0f);
+                }
+            }
+            const float * keys = keys_.data() + j * size_;
+            for (int64_t d = 0; d < size_; d += LANES) {
+                for (int n = 0; n < N; n++) {
+                    const Lanes query = load(&queries_[group.at[n] * size_ + d]);
+                    for (int c = 0; c < 4; c++) {
+                        dots[n][c] = multiply_add(query, load(keys + c * size_ + d), dots[n][c]);
+                    }
+                }
+            }
+            for (int n = 0; n < N; n++) {
+                float * score = &scores_[group.at[n] * PLACES + j];
+                const __m128 dot = add_up(dots[n][0], dots[n][1], dots[n][2], dots[n][3]);
+                _mm_storeu_ps(score, _mm_add_ps(_mm_loadu_ps(score), dot));
+            }
+        }
+    }
+
+    // Turns scores into weights; returns what the sums so far shrink by.
+    float weigh(int64_t query) {
+        float * score = &scores_[query * PLACES];
+        const float before = largest_[query], most = std::max(before, *std::max_element(score, score + PLACES));
+        for (int j = 0; j < PLACES; j += LANES) {
+            store(score + j, ggml_v_expf(add(load(score + j), lanes_of(-most))));
+        }
+        const float shrunk = std::exp(before - most);
+        float total = weights_[query] * shrunk;
+        for (int j = 0; j < PLACES; j++) {
+            total += score[j];
+        }
+        largest_[query] = most;
+        weights_[query] = total;
+        return shrunk;
+    }
+
+    template <int N>
+    void add_values(const Group<N> & group, const float (&shrunk)[N], int64_t d) {
+        Lanes sums[N][4];
+        for (int n = 0; n < N; n++) {
+            for (int c = 0; c < 4; c++) {
+                sums[n][c] = multiply(load(&sums_[group.at[n] * size_ + d + c * LANES]), lanes_of(shrunk[n]));
+            }
+        }
+        for (int j = 0; j < PLACES; j++) {
+            const float * values = values_.data() + j * size_ + d;
+            for (int n = 0; n < N; n++) {
+                const Lanes weight = lanes_of(scores_[group.at[n] * PLACES + j]);
+                for (int c = 0; c < 4; c++) {
+                    sums[n][c] = multiply_add(weight, load(values + c * LANES), sums[n][c]);
+                }
+            }
+        }
+        for (int n = 0; n < N; n++) {
+            for (int c = 0; c < 4; c++) {
+                store(&sums_[group.at[n] * size_ + d + c * LANES], sums[n][c]);
+            }
+        }
+    }
+
+    void finish(int64_t kv_head, int64_t first, int64_t count) const {
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t row = (first + i) / heads_, head = kv_head * heads_ + (first + i) % heads_;
+            char * to = static_cast<char *>(op_->data) + row * op_->nb[2] + head * op_->nb[1];
+            const Lanes share = lanes_of(weights_[i] == 0.0f ? 0.0f : 1.0f / weights_[i]);
+            for (int64_t d = 0; d < size_; d += LANES) {
+                store(reinterpret_cast<float *>(to) + d, multiply(load(&sums_[i * size_ + d]), share));
+            }
+        }
+    }
+
+    const ggml_tensor * op_, * q_, * k_, * v_, * mask_;
+    int64_t size_, heads_;
+    float scale_ = 1.0f;
+    std::vector<int64_t> & seen_;
+    std::vector<float> &queries_, &scores_, &keys_, &values_, &sums_, &weights_, &largest_;
+};
+
+}  // namespace narrow

@@ -1,0 +1,56 @@
+// The widest vector of floats here, under one name for both instruction sets.
+
+#pragma once
+
+#include "ggml-cpu-impl.h"
+#include "simd-mappings.h"
+#include "vec.h"
+
+#include <immintrin.h>
+
+namespace narrow {
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+
+using Lanes = __m512;
+constexpr int LANES = 16;
+
+inline Lanes lanes_of(float value) { return _mm512_set1_ps(value); }
+inline Lanes load(const float * from) { return _mm512_loadu_ps(from); }
+inline Lanes load_half(const ggml_fp16_t * from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)));
+}
+inline void store(float * to, Lanes lanes) { _mm512_storeu_ps(to, lanes); }
+inline Lanes multiply(Lanes a, Lanes b) { return _mm512_mul_ps(a, b); }
+inline Lanes add(Lanes a, Lanes b) { return _mm512_add_ps(a, b); }
+inline Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return _mm512_fmadd_ps(a, b, sum); }
+inline __m256 fold(Lanes lanes) {
+    return _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+}
+
+#else
+
+using Lanes = __m256;
+constexpr int LANES = 8;
+
+inline Lanes lanes_of(float value) { return _mm256_set1_ps(value); }
+inline Lanes load(const float * from) { return _mm256_loadu_ps(from); }
+inline Lanes load_half(const ggml_fp16_t * from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+}
+inline void store(float * to, Lanes lanes) { _mm256_storeu_ps(to, lanes); }
+inline Lanes multiply(Lanes a, Lanes b) { return _mm256_mul_ps(a, b); }
+inline Lanes add(Lanes a, Lanes b) { return _mm256_add_ps(a, b); }
+inline Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return _mm256_fmadd_ps(a, b, sum); }
+inline __m256 fold(Lanes lanes) { return lanes; }
+
+#endif
+
+// The four sums of four vectors.
+inline __m128 add_up(Lanes a, Lanes b, Lanes c, Lanes d) {
+    const __m256 by_two = _mm256_hadd_ps(fold(a), fold(b)), others = _mm256_hadd_ps(fold(c), fold(d));
+    const __m256 by_four = _mm256_hadd_ps(by_two, others);
+    return _mm_add_ps(_mm256_castps256_ps128(by_four), _mm256_extractf128_ps(by_four, 1));
+}
+
+}  // namespace narrow

@@ -24,16 +24,26 @@ from pathlib import Path
 import numpy as np
 from edgespec.llama.library import native_kernels
 from tests.llama.test_kernels import logits_of_batch
-found = [logits_of_batch(Path(sys.argv[1]), rows, 2) for rows in (1, 3, 8, 16)]
+found = [logits_of_batch(Path(sys.argv[1]), rows, 2, length=n) for n in (0, 600) for rows in (1, 3, 8, 16)]
 np.savez(sys.argv[2], *found)
 print(repr(native_kernels().isa))
 """
 
 
-def logits_of_batch(path: Path, rows: int, n_threads: int) -> NDArray[np.float32]:
-    """Logits of the last rows of a fixed text, decoded in one batch after the rest; shape (rows, n_vocab)."""
-    with Model(path) as model, Context(model, settings(n_threads=n_threads)) as context:
+LONG = 600
+"""Tokens of a text from where ggml by itself shares one row's attention out otherwise than several rows'."""
+
+
+def logits_of_batch(path: Path, rows: int, n_threads: int, *, length: int = 0) -> NDArray[np.float32]:
+    """Logits of the last rows of a fixed text, decoded in one batch after the rest; shape (rows, n_vocab).
+
+    The text is repeated up to `length` tokens.
+    """
+    changes = {"n_threads": n_threads, "n_ctx": max(256, length + 64)}
+    with Model(path) as model, Context(model, settings(**changes)) as context:
         tokens = model.tokenize(TEXT)
+        if length:
+            tokens = (tokens * (length // len(tokens) + 1))[:length]
         context.prefill(tokens[: len(tokens) - 16])
         context.decode(tokens[len(tokens) - 16 :][:rows], outputs=rows)
         return context.logits(rows).copy()
@@ -60,6 +70,17 @@ def test_a_row_has_the_same_logits_in_every_batch(quantized: Path, n_threads: in
             np.testing.assert_allclose(part, whole[:rows], rtol=0, atol=0.05)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_a_row_has_the_same_logits_in_every_batch_after_a_long_text(quantized: Path, n_threads: int):
+    whole = logits_of_batch(quantized, 16, n_threads, length=LONG)
+    for rows in (1, 2, 7):
+        part = logits_of_batch(quantized, rows, n_threads, length=LONG)
+        if native_kernels().isa:
+            np.testing.assert_array_equal(part, whole[:rows])
+        else:
+            np.testing.assert_allclose(part, whole[:rows], rtol=0, atol=0.1)
+
+
 def test_the_figures_are_those_of_ggmls_kernels(quantized: Path, tmp_path: Path):
     found = {}
     for switch in ("1", "0"):
@@ -76,4 +97,5 @@ def test_the_figures_are_those_of_ggmls_kernels(quantized: Path, tmp_path: Path)
         ours, ggmls = found["1"][name], found["0"][name]
         assert ours.std() > 0.5
         # Quantized activations may round to the other side after a float sum in another order.
-        np.testing.assert_allclose(ours, ggmls, rtol=0, atol=0.1 * ggmls.std())
+        assert np.sqrt(np.mean((ours - ggmls) ** 2)) < 0.04 * ggmls.std()
+        np.testing.assert_allclose(ours, ggmls, rtol=0, atol=0.2 * ggmls.std())

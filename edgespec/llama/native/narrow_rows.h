@@ -3,6 +3,8 @@
 #include "repack.h"
 #include "simd-mappings.h"
 
+#include <immintrin.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -41,6 +43,17 @@ inline int32_t sums_of_pair(const block_q8_K & row, int pair) {
     int32_t word;
     std::memcpy(&word, row.bsums + 2 * pair, sizeof word);
     return word;
+}
+
+// How far ahead of their use weights are asked for: processors by themselves do not look beyond a page.
+constexpr size_t AHEAD_BYTES = 2048;
+
+template <typename Block>
+void prefetch_after(const Block & block) {
+    const char * from = reinterpret_cast<const char *>(&block) + AHEAD_BYTES;
+    for (size_t at = 0; at < sizeof(Block); at += 64) {
+        _mm_prefetch(from + at, _MM_HINT_T0);
+    }
 }
 
 inline int64_t eight_values(const int8_t * values) {

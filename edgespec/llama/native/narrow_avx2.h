@@ -85,7 +85,7 @@ void q4_k(const block_q4_Kx8 * weights, const Rows & rows, int64_t first, float 
     }
     for (int64_t b = 0; b < rows.blocks; b++) {
         const block_q4_Kx8 & block = weights[b];
-        prefetch_after(block);
+        prefetch_after<N>(block);
         const Q4Scales q = unpack_scales(block);
         const __m256 d8 = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(block.d)));
         for (int half = 0; half < 2; half++) {
@@ -132,7 +132,7 @@ void q4_0(const block_q4_0x8 * weights, const SmallRows & rows, int64_t first, f
     }
     for (int64_t b = 0; b < rows.blocks; b++) {
         const block_q4_0x8 & block = weights[b];
-        prefetch_after(block);
+        prefetch_after<N>(block);
         const __m256 d8 = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(block.d)));
         for (int half = 0; half < 2; half++) {
             const __m256i first_bytes = _mm256_xor_si256(load_32(block.qs + 32 * half), flipped);
@@ -187,7 +187,7 @@ void q6_k(const block_q6_K * weights, const Rows & rows, int64_t first, float * 
     }
     for (int64_t b = 0; b < rows.blocks; b++) {
         const block_q6_K & block = weights[b];
-        prefetch_after(block);
+        prefetch_after<N>(block);
         const __m128i scales = _mm_loadu_si128(reinterpret_cast<const __m128i *>(block.scales));
         const __m256i offsets = _mm256_mullo_epi16(_mm256_cvtepi8_epi16(scales), _mm256_set1_epi16(-32));
         __m256i dots[N];

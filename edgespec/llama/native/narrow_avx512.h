@@ -84,7 +84,7 @@ void q4_k(const block_q4_Kx8 * weights, const Rows & rows, int64_t first, float 
     }
     for (int64_t b = 0; b < rows.blocks; b++) {
         const block_q4_Kx8 & block = weights[b];
-        prefetch_after(block);
+        prefetch_after<N>(block);
         const Q4Scales q = unpack_scales(block);
         __m512i dots[N];
         for (int r = 0; r < N; r++) {
@@ -139,7 +139,7 @@ void q4_0(const block_q4_0x8 * weights, const SmallRows & rows, int64_t first, f
     }
     for (int64_t b = 0; b < rows.blocks; b++) {
         const block_q4_0x8 & block = weights[b];
-        prefetch_after(block);
+        prefetch_after<N>(block);
         const __m512i first_bytes = _mm512_xor_si512(_mm512_loadu_si512(block.qs), flipped);
         const __m512i last_bytes = _mm512_xor_si512(_mm512_loadu_si512(block.qs + 64), flipped);
         const __m512i unpacked[4] = {
@@ -190,7 +190,7 @@ void q6_k(const block_q6_K * weights, const Rows & rows, int64_t first, float * 
     }
     for (int64_t b = 0; b < rows.blocks; b++) {
         const block_q6_K & block = weights[b];
-        prefetch_after(block);
+        prefetch_after<N>(block);
         __m512i unpacked[4], scales[4];
         unpack_q6_k(block, unpacked);
         const __m256i words = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(block.scales)));

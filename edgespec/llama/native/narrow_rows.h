@@ -45,14 +45,17 @@ inline int32_t sums_of_pair(const block_q8_K & row, int pair) {
     return word;
 }
 
-// How far ahead of their use weights are asked for: processors by themselves do not look beyond a page.
+// How far ahead of their use weights are asked for. Several rows keep the arithmetic busy long enough for the processor to
+// fall behind with its own reading ahead; one row leaves that to it, and is faster so.
 constexpr size_t AHEAD_BYTES = 2048;
 
-template <typename Block>
+template <int N, typename Block>
 void prefetch_after(const Block & block) {
-    const char * from = reinterpret_cast<const char *>(&block) + AHEAD_BYTES;
-    for (size_t at = 0; at < sizeof(Block); at += 64) {
-        _mm_prefetch(from + at, _MM_HINT_T0);
+    if constexpr (N > 1) {
+        const char * from = reinterpret_cast<const char *>(&block) + AHEAD_BYTES;
+        for (size_t at = 0; at < sizeof(Block); at += 64) {
+            _mm_prefetch(from + at, _MM_HINT_T0);
+        }
     }
 }
 

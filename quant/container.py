@@ -19,6 +19,7 @@ from edgespec.catalog import gguf_types as types
 from edgespec.catalog.gguf_header import Fields, FieldSpan, read_header
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
+from edgespec.llama.library import load_library
 from quant.fields import FieldValue, ValueType, encoded_string, field_value
 from quant.sources import ComputedTensor, CopiedBytes, CopiedRows, Output, TensorSource
 
@@ -224,6 +225,7 @@ def _write(plan: GgufPlan, path: Path, name: str, progress: Callable[[int], None
             out.write(piece)
         out.write(bytes(_header_bytes(plan) - out.n_bytes))
         file.truncate(plan.file_bytes)
+        load_library()  # before the other thread starts: it is much Python, which would hold up the copying
         with ThreadPoolExecutor(1) as beside:
             filling = beside.submit(_fill, plan, file, out)
             try:

@@ -11,6 +11,7 @@ from quant.amount import block_parameters
 from quant.recipe import read_recipe
 from tests.conftest import REPOSITORY, Outcome
 from tests.quant.architectures import recast
+from tests.quant.split import split_in_two
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 
 RunCli = Callable[..., Outcome]
@@ -371,3 +372,28 @@ def test_an_architecture_whose_widths_cannot_be_cut_is_refused_at_once(
     assert result.code == 2
     assert "gemma cannot be cut. Those that can: llama, qwen2" in result.err
     assert not (tmp_path / "out.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        ("--remove", "2-3", "--no-repair"),
+        ("--remove", "2-3"),
+        ("--blocks", "2", "--narrow", "0.1"),
+        ("--method", "flap", "--ratio", "0.2"),
+        ("--method", "llm-pruner", "--ratio", "0.2", "--protect-first", "1", "--protect-last", "1"),
+    ],
+    ids=" ".join,
+)
+def test_a_split_model_is_cut_as_a_whole_one(
+    run_cli: RunCli, deep: Path, text: Path, tmp_path: Path, cut: tuple[str, ...]
+):
+    sources = (deep, split_in_two(deep, tmp_path / "parts")[0])
+    for number, source in enumerate(sources):
+        common = ("--calibration", text, "--calibration-tokens", "2048", "-o", tmp_path / f"{number}.gguf")
+        result = run_cli("prune", source, *common, *cut)
+        assert (result.code, result.err) == (0, "")
+    whole, joined = (read_metadata(tmp_path / f"{number}.gguf") for number in (0, 1))
+    assert joined.tensors == whole.tensors
+    assert joined.path.read_bytes()[joined.data_offset :] == whole.path.read_bytes()[whole.data_offset :]
+    assert not any(key.startswith("split.") for key in joined.fields)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgespec.errors import ModelFileError
 from edgespec.lifetime import Closes
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 """Read and written at once: what fits into a core's cache is copied faster than the kernel's `copy_file_range` does it,
 which handles single pages where source and destination do not lie alike."""
 _ROWS_BYTES = 4 << 20
@@ -62,7 +62,7 @@ class Output(Closes):
         source = self._source(part)
         source.seek(offset)
         while n_bytes:
-            # Chunks end at whole megabytes of the output, so that no page of it is filled twice.
+            # Chunks end at multiples of their size in the output, so that no page of it is filled twice.
             wanted = min(n_bytes, _CHUNK_BYTES - self.n_bytes % _CHUNK_BYTES)
             done = source.readinto(self._buffer[:wanted])
             if not done:

@@ -9,7 +9,9 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import FileIO
 from math import prod
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from edgespec.catalog import gguf_types as types
 from edgespec.catalog.gguf_header import Fields, FieldSpan, read_header
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
+from edgespec.llama.library import load_library
 from quant.fields import FieldValue, ValueType, encoded_string, field_value
 from quant.sources import ComputedTensor, CopiedBytes, CopiedRows, Output, TensorSource
 
@@ -93,7 +96,7 @@ class GgufPlan:
     @property
     def file_bytes(self) -> int:
         """Size of the output."""
-        return len(_header(self)) + sum(_padded(tensor.n_bytes, self) for tensor in self.tensors)
+        return _header_bytes(self) + sum(_padded(tensor.n_bytes, self) for tensor in self.tensors)
 
     @property
     def bpw(self) -> float:
@@ -174,8 +177,7 @@ def write_gguf(
     check_room(destination, total)
     unfinished = destination.with_name(f"{destination.name}.{os.getpid()}.part")
     try:
-        _write(plan, unfinished, lambda done: progress(done, total) if progress else None)
-        _check_loads(unfinished, destination.name)
+        _write(plan, unfinished, destination.name, lambda done: progress(done, total) if progress else None)
         check_destination(destination, force)
         unfinished.replace(destination)
     except OSError as error:
@@ -213,17 +215,36 @@ def check_destination(destination: Path, force: bool) -> None:
         raise UsageError(f"{destination} exists.", "Name another file, or replace it with --force.")
 
 
-def _write(plan: GgufPlan, path: Path, progress: Callable[[int], None]) -> None:
+def _write(plan: GgufPlan, path: Path, name: str, progress: Callable[[int], None]) -> None:
+    """Fills and flushes the file, while llama.cpp loads it.
+
+    llama.cpp reads the header and compares the tensors' places with the file's size: both stand before the weights do.
+    """
     with path.open("xb", buffering=0) as file, Output(file, _parts(plan.source), progress) as out:
-        out.write(_header(plan))
-        for tensor in plan.tensors:
-            start = out.n_bytes
-            tensor.source.send(out)
-            written = out.n_bytes - start
-            if written != tensor.n_bytes:
-                raise ValueError(f"{tensor.name} wrote {written} bytes where {tensor.n_bytes} were planned")
-            out.write(bytes(_padded(written, plan) - written))
-        os.fsync(file.fileno())
+        for piece in _header(plan):
+            out.write(piece)
+        out.write(bytes(_header_bytes(plan) - out.n_bytes))
+        file.truncate(plan.file_bytes)
+        load_library()  # before the other thread starts: it is much Python, which would hold up the copying
+        with ThreadPoolExecutor(1) as beside:
+            filling = beside.submit(_fill, plan, file, out)
+            try:
+                _check_loads(path, name)
+                filling.result()
+            except BaseException:
+                out.stop()
+                raise
+
+
+def _fill(plan: GgufPlan, file: FileIO, out: Output) -> None:
+    for tensor in plan.tensors:
+        start = out.n_bytes
+        tensor.source.send(out)
+        written = out.n_bytes - start
+        if written != tensor.n_bytes:
+            raise ValueError(f"{tensor.name} wrote {written} bytes where {tensor.n_bytes} were planned")
+        out.write(bytes(_padded(written, plan) - written))
+    os.fsync(file.fileno())
 
 
 def _check_loads(path: Path, name: str) -> None:
@@ -237,24 +258,34 @@ def _check_loads(path: Path, name: str) -> None:
         ) from None
 
 
-def _header(plan: GgufPlan) -> bytes:
-    """Everything before the weights, with the padding that ends it."""
-    fields = list(_encoded_fields(plan))
-    counts = struct.pack("<IQQ", _VERSION, len(plan.tensors), len(fields))
-    head = b"".join([types.MAGIC, counts, *fields, *_encoded_tensors(plan)])
-    return head.ljust(_padded(len(head), plan), b"\0")
-
-
-def _encoded_fields(plan: GgufPlan) -> Iterator[bytes]:
+def _header(plan: GgufPlan) -> Iterator[bytes]:
+    """Everything before the weights and their padding, piece by piece: a vocabulary takes megabytes."""
+    entries = plan._entries()
+    yield types.MAGIC + struct.pack("<IQQ", _VERSION, len(plan.tensors), len(entries))
     spans = _fields(plan.source).spans
     with plan.source.path.open("rb") as file:
-        for key, entry in plan._entries().items():
+        for key, entry in entries.items():
+            yield encoded_string(key)
             if isinstance(entry, FieldValue):
-                yield encoded_string(key) + entry.encoded()
+                yield entry.encoded()
                 continue
             span: FieldSpan = spans[entry]
             file.seek(span.start)
-            yield encoded_string(key) + file.read(span.end - span.start)
+            yield file.read(span.end - span.start)
+    yield from _encoded_tensors(plan)
+
+
+def _header_bytes(plan: GgufPlan) -> int:
+    """Where the weights begin: the header's size with its padding."""
+    spans = _fields(plan.source).spans
+    n_bytes = len(types.MAGIC) + struct.calcsize("<IQQ") + sum(map(len, _encoded_tensors(plan)))
+    for key, entry in plan._entries().items():
+        n_bytes += len(encoded_string(key))
+        if isinstance(entry, FieldValue):
+            n_bytes += len(entry.encoded())
+        else:
+            n_bytes += spans[entry].end - spans[entry].start
+    return _padded(n_bytes, plan)
 
 
 def _encoded_tensors(plan: GgufPlan) -> Iterator[bytes]:

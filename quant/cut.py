@@ -4,23 +4,26 @@ The dense model is scored on a copy in half precision, which llama.cpp reads in 
 the small types; the cut itself starts from the file.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from edgespec.catalog.metadata import GgufMetadata
+from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.errors import UsageError
 from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import requantize_file
 from quant import depth
 from quant.activations import input_moments
+from quant.amount import block_parameters
 from quant.block_importance import lowest, magnitudes, taylor
 from quant.blocks import remove_blocks
 from quant.calibration import StageProgress
-from quant.container import GgufPlan, copy_of
+from quant.container import GgufPlan, copy_of, write_gguf
 from quant.depth import Criterion
 from quant.evaluate import ChunkProgress
 from quant.flap import biases, watched_weights, wifv_scores
@@ -28,9 +31,8 @@ from quant.fold import FOLD_ARCHITECTURES
 from quant.llm_pruner import GRADIENT_WINDOWS, Importance, importance_scores, per_weight
 from quant.prune_settings import Method, PruneSettings
 from quant.repair import Calibration
-from quant.stream import Matrix
-from quant.width import ModelShape, cut_widths, read_shape
-from quant.width_choice import Scores, choose_widths
+from quant.width import BlockWidth, ModelShape, cut_widths, read_shape
+from quant.width_choice import Scores, Structure, WidthAmount, choose_widths
 
 _WIDE_TYPES: Final = ("F32", "F16", "BF16")
 _FOLD_WINDOWS: Final = 8
@@ -62,15 +64,16 @@ def planned_size(meta: GgufMetadata, settings: PruneSettings) -> GgufPlan:
     dense = copy_of(meta)
     if settings.method is Method.DEPTH:
         settings.block_protection(meta)
-        return remove_blocks(dense, settings.blocks or range(1, 1 + settings.amount.blocks_of(meta)))
-    shape = read_shape(dense)
-    alike = Scores(np.ones((shape.n_blocks, shape.n_head_kv)), np.zeros((shape.n_blocks, shape.n_ff)))
-    return cut_widths(dense, choose_widths(shape, alike, settings.width_amount(meta), "uniform"))
+        shallow = remove_blocks(dense, settings.blocks or range(1, 1 + settings.amount.blocks_of(meta)))
+        if settings.narrow is None:
+            return shallow
+        return _planned_widths(shallow, _narrow_amount(meta, shallow, settings.narrow), "adaptive")
+    return _planned_widths(dense, settings.width_amount(meta), "uniform")
 
 
 def reads_text(settings: PruneSettings) -> bool:
     """Whether the choice of what leaves needs a calibration text."""
-    if settings.method is not Method.DEPTH:
+    if settings.method is not Method.DEPTH or settings.narrow is not None:
         return True
     return not settings.blocks and settings.block_criterion is not Criterion.MAGNITUDE
 
@@ -97,7 +100,15 @@ def cut_depth(
     """
     removed = _chosen_blocks(meta, settings, calibration, folder, progress)
     kept = tuple(block for block in range(meta.block_count or 0) if block not in removed)
-    return Cut(remove_blocks(copy_of(meta), removed), kept, removed_blocks=removed)
+    plan = remove_blocks(copy_of(meta), removed)
+    if settings.narrow is None:
+        return Cut(plan, kept, removed_blocks=removed)
+    amount = _narrow_amount(meta, plan, settings.narrow)
+    shallow = folder / "shallow.gguf"
+    write_gguf(plan, shallow)
+    copy = _working_copy(read_metadata(shallow), folder, progress)
+    plan, widths = _flap(plan, copy, calibration, amount, "adaptive", progress)
+    return Cut(plan, kept, removed, widths)
 
 
 def cut_width(
@@ -109,24 +120,63 @@ def cut_width(
 ) -> Cut:
     """The model without the heads and neurons that count least; arguments and errors as of `cut_depth`."""
     dense = copy_of(meta)
-    shape, amount, structure = read_shape(dense), settings.width_amount(meta), settings.width_structure
-    means: dict[str, Matrix] = {}
-    if settings.method is Method.LLM_PRUNER:
-        scores = _gradient_scores(dense, shape, settings, calibration, progress)
-        kept = choose_widths(shape, scores, amount, structure)
-    else:
-        with Model(_working_copy(meta, folder, progress), Placement()) as model:
-            stage = stage_of(progress, "reading the calibration text")
-            moments = input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
-        kept = choose_widths(shape, wifv_scores(dense, shape, moments), amount, structure)
-        means = biases(dense, shape, kept, moments)
-    widths = tuple((len(block.kv_groups), len(block.neurons)) for block in kept)
-    return Cut(cut_widths(dense, kept, means), tuple(range(shape.n_blocks)), widths=widths)
+    amount, structure = settings.width_amount(meta), settings.width_structure
+    every = tuple(range(meta.block_count or 0))
+    if settings.method is Method.FLAP:
+        copy = _working_copy(meta, folder, progress)
+        plan, widths = _flap(dense, copy, calibration, amount, structure, progress)
+        return Cut(plan, every, widths=widths)
+    shape = read_shape(dense)
+    scores = _gradient_scores(dense, shape, settings, calibration, progress)
+    kept = choose_widths(shape, scores, amount, structure)
+    return Cut(cut_widths(dense, kept), every, widths=_sizes(kept))
 
 
 def stage_of(progress: StageProgress | None, label: str) -> ChunkProgress | None:
     """Progress inside one stage."""
     return None if progress is None else lambda done, total: progress(label, done, total)
+
+
+def _planned_widths(plan: GgufPlan, amount: WidthAmount, structure: Structure) -> GgufPlan:
+    """A cut of this size whose units count the same in every block."""
+    shape = read_shape(plan)
+    neurons = np.tile(np.arange(shape.n_ff, dtype=np.float64), (shape.n_blocks, 1))
+    alike = Scores(np.ones((shape.n_blocks, shape.n_head_kv)), neurons)
+    return cut_widths(plan, choose_widths(shape, alike, amount, structure))
+
+
+def _narrow_amount(meta: GgufMetadata, shallow: GgufPlan, share: float) -> WidthAmount:
+    """Of the kept blocks' weights, what is that share of all blocks' weights; neurons only.
+
+    Raises:
+        UsageError: they have not so many.
+    """
+    shape = read_shape(shallow)
+    ratio = share * block_parameters(meta) / shape.n_blocks / shape.block_parameters
+    if ratio >= 1:
+        raise UsageError(f"--narrow {share:g} is more than the blocks that are left have", "use less")
+    return WidthAmount(ratio, n_groups=0)
+
+
+def _flap(
+    plan: GgufPlan,
+    copy: Path,
+    calibration: Calibration,
+    amount: WidthAmount,
+    structure: Structure,
+    progress: StageProgress | None,
+) -> tuple[GgufPlan, tuple[tuple[int, int], ...]]:
+    """The plan cut by FLAP with the statistics of its copy in half precision, and what its blocks keep."""
+    shape = read_shape(plan)
+    with Model(copy, Placement()) as model:
+        stage = stage_of(progress, "reading the calibration text")
+        moments = input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
+    kept = choose_widths(shape, wifv_scores(plan, shape, moments), amount, structure)
+    return cut_widths(plan, kept, biases(plan, shape, kept, moments)), _sizes(kept)
+
+
+def _sizes(kept: Sequence[BlockWidth]) -> tuple[tuple[int, int], ...]:
+    return tuple((len(block.kv_groups), len(block.neurons)) for block in kept)
 
 
 def _gradient_scores(
@@ -201,7 +251,7 @@ def _by_trial(
 def _working_copy(meta: GgufMetadata, folder: Path, progress: StageProgress | None) -> Path:
     if all(tensor.ggml_type in _WIDE_TYPES for tensor in meta.tensors):
         return meta.path
-    copy = folder / "working-copy.gguf"
+    copy = folder / f"{meta.path.stem}-f16.gguf"
     if progress is not None:
         progress("making a copy in half precision", 0, 1)
     requantize_file(meta.path, copy, "F16", n_threads=default_threads())

@@ -140,10 +140,11 @@ def _step(settings: PruneSettings, cut: Cut, report: RepairReport | None) -> dic
         criterion = "chosen by hand" if settings.blocks else str(settings.block_criterion)
         step |= {"criterion": criterion, "removed_blocks": list(cut.removed_blocks)}
     else:
-        groups, neurons = zip(*cut.widths, strict=True)
         step["structure"] = settings.width_structure
-        if settings.method is Method.LLM_PRUNER:
-            step["importance"] = str(settings.importance or "element")
+    if settings.method is Method.LLM_PRUNER:
+        step["importance"] = str(settings.importance or "element")
+    if cut.widths:
+        groups, neurons = zip(*cut.widths, strict=True)
         step |= {"kv_groups": list(groups), "neurons": list(neurons)}
     texts = [source if source == OWN_ANSWERS else Path(source).name for source in settings.calibration]
     step |= {"calibration": ", ".join(map(str, texts)), "calibration_tokens": settings.n_tokens}

@@ -34,6 +34,8 @@ class PruneSettings:
     """Of blocks, with Method.DEPTH; None is Criterion.WINDOW."""
     blocks: tuple[int, ...] = ()
     """Blocks that leave, with Method.DEPTH; empty has them chosen by the criterion."""
+    narrow: float | None = None
+    """With Method.DEPTH: the share of the dense blocks' weights that also leaves as neurons of the kept ones."""
     structure: Structure | None = None
     """Of widths; None is adaptive for FLAP, uniform for LLM-Pruner."""
     importance: Importance | None = None
@@ -68,6 +70,7 @@ class PruneSettings:
         for flag, given, fits, whose in (
             ("--criterion", self.criterion, is_depth, "depth"),
             ("--remove", self.blocks or None, is_depth, "depth"),
+            ("--narrow", self.narrow, is_depth, "depth"),
             ("--structure", self.structure, not is_depth, "flap and llm-pruner"),
             ("--kv-groups", self.n_groups, not is_depth, "flap and llm-pruner"),
             ("--importance", self.importance, self.method is Method.LLM_PRUNER, "llm-pruner"),

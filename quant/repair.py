@@ -45,6 +45,8 @@ from quant.tensors import find_tensor, replace_tensors
 OWN_RIDGE: Final = 1e-2
 DRIFT_RIDGES: Final = (0.1, 0.3, 1.0)
 """Of the mean diagonal of H'H; every fit takes the one that leaves least of the drift of the held-out text."""
+_MANY_COLUMNS: Final = 2048
+_WIDE_EVERY: Final = 4
 
 BlockProgress = Callable[[int, int], None]
 _Reader = Callable[[StreamSettings, BlockWeights, Matrix], Matrix]
@@ -130,6 +132,8 @@ class _Walk:
         self._cut = self._x[self._n_fit :].copy()
         """The pruned model's stream without any repair, held-out windows only."""
         self._drifted = False
+        self._chosen: dict[str, float] = {}
+        """The ridge of the last fit, by projection."""
 
     def run_dense(self, blocks: range) -> None:
         """Moves only the dense stream on."""
@@ -189,10 +193,18 @@ class _Walk:
             if was_cut:
                 own = project(dense, name, read(self._dense_settings, dense, before)) - output
             fit.add(activations[window], own, after - before - output, token_weights)
-        refitted = self._keep(block, name, weight + fit.solve(self._drift_ridges), fit.mean_squares)
+        change, self._chosen[name] = fit.solve(self._ridges_for(block, name, weight.shape[1]))
+        refitted = self._keep(block, name, weight + change, fit.mean_squares)
         for window in range(len(self._y)):
             self._y[window] += project({**pruned, f"{name}.weight": refitted}, name, activations[window])
         self._drifted = True
+
+    def _ridges_for(self, block: int, name: str, n_columns: int) -> Sequence[float]:
+        """All of them; for wide matrices only now and then, because every ridge is a factorization more."""
+        chosen = self._chosen.get(name)
+        if chosen is None or n_columns <= _MANY_COLUMNS or block % _WIDE_EVERY == 0:
+            return self._drift_ridges
+        return (chosen,)
 
     def _activations(self, read: _Reader, pruned: BlockWeights, n_columns: int) -> Matrix:
         """The sublayer's inputs for every window of the pruned stream: on disk, they can outgrow the model."""
@@ -251,14 +263,15 @@ class _Fit:
         diagonal: Matrix = self._gram.diagonal().copy()
         return diagonal
 
-    def solve(self, drift_ridges: Sequence[float]) -> Matrix:
-        """What the weight changes by, (n_rows, k), with the ridge that leaves least of the held-out drift."""
+    def solve(self, drift_ridges: Sequence[float]) -> tuple[Matrix, float]:
+        """What the weight changes by, (n_rows, k), with the ridge that leaves least of the held-out drift; and that."""
         drift, own = self._drift, np.zeros_like(self._drift)
         if self._own is not None:
             own = self._solve(self._own, OWN_RIDGE)
             drift = drift - self._gram @ own
-        changes = [own + self._solve(drift, ridge) for ridge in drift_ridges]
-        return np.ascontiguousarray(min(changes, key=self._left).T)
+        changes = {ridge: own + self._solve(drift, ridge) for ridge in drift_ridges}
+        best = min(changes, key=lambda ridge: self._left(changes[ridge]))
+        return np.ascontiguousarray(changes[best].T), best
 
     def _left(self, change: Matrix) -> float:
         return sum(

@@ -43,14 +43,19 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class _PackedStrings:
-    """A string array as it lies in the file: length, bytes, length, bytes, ..."""
+    """Where a string array lies in the file: length, bytes, length, bytes, ..."""
 
-    packed: bytes
+    path: Path
+    start: int
+    end: int
     count: int
 
     def unpack(self) -> list[bytes]:
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            packed = file.read(self.end - self.start)
         out: list[bytes] = []
-        packed, position, length_at = self.packed, 0, _U64.unpack_from
+        position, length_at = 0, _U64.unpack_from
         for _ in range(self.count):
             start = position + 8
             position = start + length_at(packed, position)[0]
@@ -249,9 +254,8 @@ class _Reader:
             position += 8 + length_at(data, position)[0]
         if position > self._size:
             raise self._truncated()
-        packed = data[self._position : position]
-        self._position = position
-        return _PackedStrings(packed, count)
+        start, self._position = self._position, position
+        return _PackedStrings(self._path, start, position, count)
 
     def _tensor(self, index: int) -> TensorInfo:
         self._what = f"the description of tensor {index + 1}"

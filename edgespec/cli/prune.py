@@ -38,6 +38,12 @@ _COUNT_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
     help="How blocks are chosen: the window whose repaired model is best [default: window], or a published score.",
 )
 @click.option(
+    "--narrow",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="With depth: that share of the blocks' weights leaves too, as neurons of the kept blocks by FLAP.",
+)
+@click.option(
     "--structure",
     type=click.Choice(["adaptive", "uniform"]),
     help="Widths by one ranking of all blocks [default with flap], or all blocks alike [default with llm-pruner].",
@@ -120,6 +126,7 @@ def _wanted(
     blocks: int | None,
     remove: str | None,
     criterion: str | None,
+    narrow: float | None,
     structure: Literal["adaptive", "uniform"] | None,
     importance: str | None,
     n_groups: int | None,
@@ -141,6 +148,7 @@ def _wanted(
         blocks=removed,
         method=Method(method),
         criterion=Criterion(criterion) if criterion else None,
+        narrow=narrow or None,
         structure=structure,
         importance=Importance(importance) if importance else None,
         n_groups=n_groups,

@@ -4,15 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from edgespec.errors import ContextOverflowError, ModelFileError, UsageError
 from edgespec.llama.context import Context
 
 Role = Literal["system", "user", "assistant"]
 _FAILURES = (
-    jinja2.TemplateError,
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -21,7 +17,7 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
-"""What a template can run into: it is a program, if a small one."""
+"""What a template can run into, beside its own errors: it is a program, if a small one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +40,9 @@ def render_chat(
     """
     if not template:
         return "\n\n".join(message.content for message in messages)
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = _raise
     turns = [{"role": message.role, "content": message.content} for message in messages]
@@ -51,7 +50,7 @@ def render_chat(
         return environment.from_string(template).render(
             messages=turns, add_generation_prompt=True, bos_token=bos_text, eos_token=eos_text, tools=None
         )
-    except _FAILURES as err:
+    except (TemplateError, *_FAILURES) as err:
         raise ModelFileError(
             f"the model's chat template fails: {err}", "use --raw to send the prompt without a template"
         ) from err
@@ -82,4 +81,6 @@ def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: boo
 
 
 def _raise(message: str) -> None:
-    raise jinja2.TemplateError(message)
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -75,7 +77,7 @@ def load_library() -> ModuleType:
         EngineError: llama-cpp-python is not installed or its shared library does not load.
     """
     try:
-        import llama_cpp.llama_cpp as lib
+        lib: Any = _import_bindings()
     except (ImportError, OSError, RuntimeError, FileNotFoundError) as err:
         raise EngineError(
             f"llama-cpp-python cannot be loaded: {err}",
@@ -86,6 +88,24 @@ def load_library() -> ModuleType:
     lib.llama_backend_init()
     module: ModuleType = lib
     return module
+
+
+def _import_bindings() -> ModuleType:
+    """llama_cpp's declarations without what its `__init__` imports for its own engine: 9 MB, and time at every start.
+
+    The package is forgotten again, so that a program that imports llama_cpp itself gets a whole one.
+    """
+    if "llama_cpp" in sys.modules:
+        return import_module("llama_cpp.llama_cpp")
+    spec = find_spec("llama_cpp")
+    if spec is None:
+        raise ImportError("No module named 'llama_cpp'")
+    sys.modules["llama_cpp"] = module_from_spec(spec)
+    try:
+        return import_module("llama_cpp.llama_cpp")
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "llama_cpp"]:
+            del sys.modules[name]
 
 
 class ClosedLibrary:
@@ -207,9 +227,7 @@ def _describe_device(handle: int) -> Device:
 
 @cache
 def _ggml_libraries() -> tuple[ctypes.CDLL, ...]:
-    import llama_cpp
-
-    folder = Path(llama_cpp.__file__).parent / "lib"
+    folder = Path(load_library().__file__ or "").parent / "lib"
     suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
     prefix = "" if sys.platform == "win32" else "lib"
     paths = [folder / f"{prefix}{name}{suffix}" for name in ("ggml", "ggml-base", "ggml-cpu")]

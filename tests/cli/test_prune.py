@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from edgespec.catalog.metadata import read_metadata
+from quant.amount import block_parameters
 from quant.recipe import read_recipe
 from tests.conftest import REPOSITORY, Outcome
 from tests.quant.architectures import recast
+from tests.quant.split import split_in_two
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 
 RunCli = Callable[..., Outcome]
@@ -171,6 +173,8 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
         (("--blocks", "2", "--calibration-tokens", "100000"), "fewer than are needed"),
         (("--blocks", "2", "--structure", "uniform"), "It goes with flap and llm-pruner"),
         (("--method", "flap", "--criterion", "kl"), "--criterion says nothing to --method flap"),
+        (("--method", "flap", "--narrow", "0.1"), "It goes with depth"),
+        (("--blocks", "2", "--narrow", "0.9"), "--narrow 0.9 is more than the blocks that are left have"),
         (("--method", "flap", "--importance", "second"), "It goes with llm-pruner"),
         (("--method", "flap", "--kv-groups", "12"), "12 KV groups cannot leave"),
         (("--remove", "1-x"), "'1-x' is no list of blocks"),
@@ -241,6 +245,21 @@ def test_llm_pruners_variants(run_cli: RunCli, text: Path, tmp_path: Path, impor
     recipe = read_recipe(read_metadata(tmp_path / "out.gguf"))
     assert recipe is not None
     assert (recipe["steps"][0]["importance"], recipe["steps"][0]["structure"]) == (importance, structure)
+
+
+@pytest.mark.parametrize("repair", ["--repair", "--no-repair"])
+def test_fewer_blocks_and_narrower_ones_in_one_cut(prune: RunCli, deep: Path, tmp_path: Path, repair: str):
+    arguments = ("--blocks", "2", "--narrow", "0.15", repair, "--json")
+    planned = json.loads(prune(*arguments, "--dry-run").out)
+    result = prune(*arguments)
+    assert (result.code, result.err) == (0, "")
+    document, meta = json.loads(result.out), read_metadata(tmp_path / "out.gguf")
+    assert (len(document["removed_blocks"]), meta.block_count) == (2, 4)
+    assert {groups for groups, _ in document["widths"]} == {2}
+    assert document["n_params"] == meta.parameter_count == pytest.approx(planned["n_params"], rel=0.03)
+    dense = read_metadata(deep)
+    gone = (dense.parameter_count - meta.parameter_count) / block_parameters(dense)
+    assert gone == pytest.approx(2 / 6 + 0.15, abs=0.04)
 
 
 def test_neurons_alone_leave(prune: RunCli, tmp_path: Path):
@@ -353,3 +372,28 @@ def test_an_architecture_whose_widths_cannot_be_cut_is_refused_at_once(
     assert result.code == 2
     assert "gemma cannot be cut. Those that can: llama, qwen2" in result.err
     assert not (tmp_path / "out.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        ("--remove", "2-3", "--no-repair"),
+        ("--remove", "2-3"),
+        ("--blocks", "2", "--narrow", "0.1"),
+        ("--method", "flap", "--ratio", "0.2"),
+        ("--method", "llm-pruner", "--ratio", "0.2", "--protect-first", "1", "--protect-last", "1"),
+    ],
+    ids=" ".join,
+)
+def test_a_split_model_is_cut_as_a_whole_one(
+    run_cli: RunCli, deep: Path, text: Path, tmp_path: Path, cut: tuple[str, ...]
+):
+    sources = (deep, split_in_two(deep, tmp_path / "parts")[0])
+    for number, source in enumerate(sources):
+        common = ("--calibration", text, "--calibration-tokens", "2048", "-o", tmp_path / f"{number}.gguf")
+        result = run_cli("prune", source, *common, *cut)
+        assert (result.code, result.err) == (0, "")
+    whole, joined = (read_metadata(tmp_path / f"{number}.gguf") for number in (0, 1))
+    assert joined.tensors == whole.tensors
+    assert joined.path.read_bytes()[joined.data_offset :] == whole.path.read_bytes()[whole.data_offset :]
+    assert not any(key.startswith("split.") for key in joined.fields)

@@ -19,6 +19,7 @@ from quant.imatrix import importance_of, measure, read_imatrix, write_imatrix
 from quant.recipe import read_recipe
 from quant.tensors import planned_bytes, planned_weights
 from tests.conftest import Outcome
+from tests.quant.split import split_in_two
 from tests.tiny import TinyShape, make_tiny_model
 
 RunCli = Callable[..., Outcome]
@@ -217,28 +218,3 @@ def test_a_full_disk_is_said_before_the_work(
     assert result.code == 1
     assert "needs" in result.err
     assert list(tmp_path.iterdir()) == []
-
-
-def split_in_two(source: Path, folder: Path) -> list[Path]:
-    """The model in two parts, as llama-gguf-split lays them out: every key in the first, tensors in both."""
-    folder.mkdir()
-    reader = gguf.GGUFReader(source)
-    middle = len(reader.tensors) // 2
-    paths = [folder / f"wide-0000{number}-of-00002.gguf" for number in (1, 2)]
-    for number, tensors in enumerate((reader.tensors[:middle], reader.tensors[middle:])):
-        writer = gguf.GGUFWriter(paths[number], "llama")
-        for name, field in reader.fields.items() if number == 0 else ():
-            if name.startswith("GGUF.") or name == "general.architecture":
-                continue
-            sub_type = field.types[1] if len(field.types) > 1 else None
-            writer.add_key_value(name, field.contents(), field.types[0], sub_type=sub_type)
-        writer.add_uint16("split.no", number)
-        writer.add_uint16("split.count", 2)
-        writer.add_int32("split.tensors.count", len(reader.tensors))
-        for tensor in tensors:
-            writer.add_tensor(tensor.name, np.array(tensor.data))
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-    return paths

@@ -126,6 +126,20 @@ def test_threads_are_cores_that_this_process_may_use():
     assert 1 <= default_threads() <= allowed
 
 
+def test_llama_cpp_is_whole_for_a_program_that_uses_it_too(tiny_model: Path):
+    code = f"""
+import sys
+from pathlib import Path
+from edgespec.llama.model import Model
+Model(Path({str(tiny_model)!r})).close()
+assert "llama_cpp" not in sys.modules
+import llama_cpp
+print(llama_cpp.Llama.__name__, llama_cpp.llama_cpp.llama_max_devices() > 0)
+"""
+    ran = run_clean(code)
+    assert (ran.stdout, ran.stderr) == ("Llama True\n", "")
+
+
 def test_a_missing_llama_cpp_says_how_to_install_it():
     code = """
 import sys

@@ -12,6 +12,7 @@ from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
 from edgespec.llama.model import Model
 from quant.container import ComputedTensor, CopiedBytes, CopiedRows, FieldValue, copy_of, write_gguf
+from quant.sources import Output
 
 
 def tensor_bytes(meta: GgufMetadata) -> dict[str, bytes]:
@@ -30,14 +31,20 @@ def test_a_copy_has_the_bytes_of_its_source(tiny_model: Path, tmp_path: Path):
     assert (plan.parameter_count, plan.bpw) == (plan.source.parameter_count, plan.source.bpw)
 
 
-def test_a_copy_without_the_kernels_help_is_the_same(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.delattr("os.copy_file_range", raising=False)
+def test_a_copy_in_many_chunks_is_the_same(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("quant.sources._CHUNK_BYTES", 1000)
 
     write_gguf(copy_of(read_metadata(tiny_model)), tmp_path / "out.gguf")
 
     assert (tmp_path / "out.gguf").read_bytes() == tiny_model.read_bytes()
+
+
+def test_an_output_that_is_stopped_writes_no_further(tmp_path: Path):
+    with (tmp_path / "out").open("xb", buffering=0) as file, Output(file, (), lambda _: None) as out:
+        out.write(b"one")
+        out.stop()
+        with pytest.raises(InterruptedError):
+            out.write(bytes(1 << 20))
 
 
 def test_edited_fields_are_read_back_with_their_values(tiny_model: Path, tmp_path: Path):

@@ -20,6 +20,8 @@ SMALL_CATCH_UP = 8
 """Rows that a draft may lack between rounds and still be charged to the next round alone."""
 MARGIN = 1.03
 """Drafting must promise this much over a plain step: estimates are optimistic at the moment they look best."""
+LOSS_HURDLE = 8.0
+"""And this many times the share of the answer's time that drafts have lost besides: a second miss wants more reason."""
 WARM_UP_TOKENS = 6
 """Tokens of an answer before the target's certainty says anything about its kind of text."""
 HORIZON_TOKENS = 128
@@ -83,6 +85,10 @@ class Ledger:
 
     elapsed_s: float = 0.0
     won_s: float = 0.0
+
+    def lost_share(self) -> float:
+        """What drafts have lost so far, as a share of the answer's time."""
+        return max(-self.won_s, 0.0) / self.elapsed_s if self.elapsed_s else 0.0
 
     def stake_s(self, step_s: float) -> float:
         """The most that the next round may lose."""
@@ -201,7 +207,9 @@ class Policy:
             self._rates.clear()
 
     def _better(self, best: Plan, other: Plan) -> Plan:
-        hurdle = MARGIN if best.kind is Kind.PLAIN else 1.0
+        hurdle = 1.0
+        if best.kind is Kind.PLAIN:
+            hurdle = MARGIN + LOSS_HURDLE * self.ledger.lost_share()
         return other if other.rate > best.rate * hurdle else best
 
     def _plan_match(self, match: NgramMatch, most: int) -> Plan:

@@ -122,6 +122,16 @@ def test_a_long_catch_up_is_paid_for_a_long_rest_and_refused_for_a_short_one():
     assert kinds == {5: Kind.PLAIN, 20: Kind.PLAIN, 120: Kind.MODEL}
 
 
+def test_after_a_loss_a_draft_needs_a_better_promise():
+    policy = policy_of({1: 1.0, 2: 1.4, 16: 16.0})
+    match = NgramMatch(start=5, length=6, agreed=False)
+    assert policy.plan(match, None, 20, 100).kind is Kind.NGRAM
+    policy.observe_round(1, 1.3)
+    assert policy.ledger.stake_s(policy.costs.step_s) > 0.4, "it could be afforded"
+    assert policy.plan(match, None, 20, 100).kind is Kind.PLAIN
+    assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
+
+
 def test_a_long_catch_up_waits_for_an_answer_that_can_bear_its_loss():
     """It costs 3.2 steps here: an answer that ends right after it may have lost a tenth."""
     kinds = {

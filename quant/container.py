@@ -222,8 +222,11 @@ def _write(plan: GgufPlan, path: Path, name: str, progress: Callable[[int], None
     """
     with path.open("xb", buffering=0) as file, Output(file, _parts(plan.source), progress) as out:
         for piece in _header(plan):
-            out.write(piece)
-        out.write(bytes(_header_bytes(plan) - out.n_bytes))
+            if isinstance(piece, bytes):
+                out.write(piece)
+            else:
+                out.copy(0, piece.start, piece.end - piece.start)
+        out.write(bytes(_padded(out.n_bytes, plan) - out.n_bytes))
         file.truncate(plan.file_bytes)
         load_library()  # before the other thread starts: it is much Python, which would hold up the copying
         with ThreadPoolExecutor(1) as beside:
@@ -258,34 +261,21 @@ def _check_loads(path: Path, name: str) -> None:
         ) from None
 
 
-def _header(plan: GgufPlan) -> Iterator[bytes]:
-    """Everything before the weights and their padding, piece by piece: a vocabulary takes megabytes."""
+def _header(plan: GgufPlan) -> Iterator[bytes | FieldSpan]:
+    """Everything before the weights and their padding; what the source has is named by its place, not read."""
     entries = plan._entries()
     yield types.MAGIC + struct.pack("<IQQ", _VERSION, len(plan.tensors), len(entries))
     spans = _fields(plan.source).spans
-    with plan.source.path.open("rb") as file:
-        for key, entry in entries.items():
-            yield encoded_string(key)
-            if isinstance(entry, FieldValue):
-                yield entry.encoded()
-                continue
-            span: FieldSpan = spans[entry]
-            file.seek(span.start)
-            yield file.read(span.end - span.start)
+    for key, entry in entries.items():
+        yield encoded_string(key)
+        yield entry.encoded() if isinstance(entry, FieldValue) else spans[entry]
     yield from _encoded_tensors(plan)
 
 
 def _header_bytes(plan: GgufPlan) -> int:
     """Where the weights begin: the header's size with its padding."""
-    spans = _fields(plan.source).spans
-    n_bytes = len(types.MAGIC) + struct.calcsize("<IQQ") + sum(map(len, _encoded_tensors(plan)))
-    for key, entry in plan._entries().items():
-        n_bytes += len(encoded_string(key))
-        if isinstance(entry, FieldValue):
-            n_bytes += len(entry.encoded())
-        else:
-            n_bytes += spans[entry].end - spans[entry].start
-    return _padded(n_bytes, plan)
+    sizes = (len(piece) if isinstance(piece, bytes) else piece.end - piece.start for piece in _header(plan))
+    return _padded(sum(sizes), plan)
 
 
 def _encoded_tensors(plan: GgufPlan) -> Iterator[bytes]:

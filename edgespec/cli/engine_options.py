@@ -71,7 +71,7 @@ def make_engine_settings(values: dict[str, Any]) -> "EngineSettings":
     Raises:
         UsageError: a value that makes no sense.
     """
-    from edgespec.llama.context import KvType
+    from edgespec.llama.kv_types import KvType
     from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
     from edgespec.session.settings import DraftType, EngineSettings
 

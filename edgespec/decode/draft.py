@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from edgespec.decode.costs import MAX_WINDOW
 from edgespec.decode.engines import shared_prefix
 from edgespec.decode.tokenmap import Translator
-from edgespec.llama.context import Context, top_two_gap
+from edgespec.llama.context import Context
 
 HEADROOM = 64
 """Places that stay free for drafts; a history beyond them is read anew from its end."""
@@ -26,6 +26,8 @@ class LlamaDraft:
 
     def begin(self) -> None:
         """A new answer: its history may differ from the last one's; what they share stays in the cache."""
+        if self.context.shortlist:
+            self.context.shortlist.reset()
         self._wanted: list[int] = []
         self._translated_n = 0
         self._offset = 0
@@ -54,18 +56,20 @@ class LlamaDraft:
         """Its next token in the target's ids, and that token's lead in logits over the second."""
         if not self._valid:
             return None  # nothing in the history has a word here
-        row = self.context.logits(1)[0]
-        self._guess = int(row.argmax())
+        self._guess, lead = self.context.best_guess()
         token = self._translator.to_target(self._guess)
-        return None if token is None else (token, top_two_gap(row, self._guess))
+        return None if token is None else (token, lead)
 
     def advance(self) -> None:
         """Reads its own last guess: one draft step."""
         self.context.decode([self._guess], outputs=1)
 
     def _translate(self, history: Sequence[int]) -> None:
-        self._wanted.extend(self._translator.to_draft(history[self._translated_n :]))
+        new = self._translator.to_draft(history[self._translated_n :])
+        self._wanted.extend(new)
         self._translated_n = len(history)
+        if self.context.shortlist:
+            self.context.shortlist.add(new)
 
     def _reading(self) -> tuple[int, int]:
         """The first token of the history that the cache is to hold, and how many from there on it holds already."""

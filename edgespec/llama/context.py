@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from ctypes import addressof
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +19,10 @@ from edgespec.errors import (
 )
 from edgespec.lifetime import Closes
 from edgespec.llama.interrupts import HeldInterrupts
+from edgespec.llama.kv_types import KvType
 from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.model import Model
+from edgespec.llama.shortlist import Shortlist
 from edgespec.llama.tap import Tap
 
 Logits = NDArray[np.float32]
@@ -28,39 +30,6 @@ FlashAttention = Literal["auto", "on", "off"]
 
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 _SEQUENCE = 0
-
-
-class KvType(IntEnum):
-    """Element types that llama.cpp accepts for the KV cache, with ggml's numbers."""
-
-    F32 = 0
-    F16 = 1
-    Q4_0 = 2
-    Q4_1 = 3
-    Q5_0 = 6
-    Q5_1 = 7
-    Q8_0 = 8
-    IQ4_NL = 20
-    BF16 = 30
-
-    @classmethod
-    def parse(cls, text: str) -> "KvType":
-        """The type called `text`, in any case.
-
-        Raises:
-            UsageError: no such type.
-        """
-        try:
-            return cls[text.upper()]
-        except KeyError:
-            names = ", ".join(kind.name.lower() for kind in cls)
-            raise UsageError(f"{text!r} is not a KV cache type", f"choose one of {names}") from None
-
-    @property
-    def bytes_per_element(self) -> float:
-        """Storage of one element, block scales included."""
-        bits = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.5, "Q5_1": 6, "Q5_0": 5.5, "Q4_1": 5}
-        return bits.get(self.name, 4.5) / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +50,8 @@ class Context(Closes):
     """One sequence of tokens in a model's KV cache.
 
     `tokens` is what the cache holds, in order: position i holds `tokens[i]`; `n_outputs` is how many rows of logits
-    the last decode left. A `tap` sees every graph; what its handlers raise, `decode` raises.
+    the last decode left. A `tap` sees every graph; what its handlers raise, `decode` raises. With a `shortlist` only
+    the logits of its tokens are computed.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
@@ -89,14 +59,23 @@ class Context(Closes):
         EngineError: another refusal, in llama.cpp's words.
     """
 
-    def __init__(self, model: Model, settings: ContextSettings, *, tap: Tap | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        settings: ContextSettings,
+        *,
+        tap: Tap | None = None,
+        shortlist: Shortlist | None = None,
+    ) -> None:
         self.model = model
         self.settings = settings
         self._tap = tap
+        self.shortlist = shortlist
         self.tokens: list[int] = []
         self.n_outputs = 0
         self._lib: Any = load_library()
         self._unsettled = False
+        self._logits_address = 0
         self._batch: Any = None
         self.handle: Any = None
         take_native_errors()
@@ -166,7 +145,7 @@ class Context(Closes):
             ContextOverflowError: the rows do not fit the context.
             EngineError: llama.cpp failed; the cache is left as it was before.
         """
-        llama_decode = self._lib.llama_decode
+        llama_decode = self._lib.llama_decode  # first of all: a closed context's batch is freed memory
         count = len(tokens)
         if not 0 < outputs <= min(count, self.settings.n_outputs_max) or count > self.settings.n_batch:
             # llama.cpp would end the whole process.
@@ -192,7 +171,8 @@ class Context(Closes):
         self._batch_outputs[:rows] = 0
         self._batch_outputs[count - outputs : count] = 1
         self._batch.n_tokens = rows
-        code = llama_decode(self.handle, self._batch)
+        with self.shortlist.applied() if self.shortlist else nullcontext():
+            code = llama_decode(self.handle, self._batch)
         if code or (self._tap is not None and self._tap.failed):
             self._remove_from(past)
             if self._tap is not None:
@@ -241,10 +221,25 @@ class Context(Closes):
 
     def logits(self, rows: int = 1) -> Logits:
         """The logits of the last decode, shape (rows, n_vocab): a view, valid until the next decode."""
-        address = self._lib.llama_get_logits(self.handle)
-        if not address:
+        pointer = self._lib.llama_get_logits(self.handle)
+        if not pointer:
             raise EngineError("llama.cpp returned no logits", "this is a defect: please report it")
-        return np.ctypeslib.as_array(address, shape=(rows, self.model.n_vocab))
+        address = addressof(pointer.contents)
+        if address != self._logits_address:
+            # Making a view of a pointer takes 40 us, more than finding the best logit.
+            shape = (self.settings.n_outputs_max, self.model.n_vocab)
+            self._logits, self._logits_address = np.ctypeslib.as_array(pointer, shape=shape), address
+        return self._logits[:rows]
+
+    def best_guess(self) -> tuple[int, float]:
+        """The best token after the last decode, and its lead in logits over the second; of the shortlist, if there is one."""
+        row = self.logits(1)[0]
+        if self.shortlist is None:
+            best = int(row.argmax())
+            return best, top_two_gap(row, best)
+        listed = row[self.shortlist.ids]
+        place = int(listed.argmax())
+        return int(self.shortlist.ids[place]), top_two_gap(listed, place)
 
     def rollback(self, n_past: int) -> None:
         """Forgets all tokens from position `n_past` on.

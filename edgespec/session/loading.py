@@ -18,6 +18,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.library import default_threads, list_devices
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, place_model
+from edgespec.llama.shortlist import shortlist_for
 from edgespec.session.fast_draft import find_or_make_fast_copy, wants_fast_copy
 from edgespec.session.settings import DEFAULT_N_CTX, DraftType, EngineSettings
 
@@ -114,13 +115,15 @@ def load_draft(
     # The loaded target is already missing from the free memory that the devices report.
     placement = _place(file, settings.draft_placement, target.context.n_ctx, settings)
     n_threads = settings.n_threads or default_threads()
+    is_fast = False
     if settings.draft_type is DraftType.AUTO and placement.gpu_layers == 0 and wants_fast_copy(file.meta):
         note(f"preparing {file.name}")
         copy = find_or_make_fast_copy(file.path, n_threads=n_threads)
-        if copy != file.path:
+        is_fast = copy != file.path
+        if is_fast:
             file = replace(open_file(file.name, copy), name=f"{file.name} (Q4_0 copy)")
     note(f"loading {file.name}")
-    return _load(file, placement, settings, target.context.n_ctx, 1, (target, verdict))
+    return _load(file, placement, settings, target.context.n_ctx, 1, (target, verdict), has_shortlist=is_fast)
 
 
 def _load(
@@ -130,12 +133,17 @@ def _load(
     n_ctx: int,
     n_outputs: int,
     partner: tuple[Loaded, Compatibility] | None,
+    *,
+    has_shortlist: bool = False,
 ) -> Loaded:
     before = resident_bytes()
     with ExitStack() as undo:
         model = undo.enter_context(Model(file.path, placement))
         n_threads = settings.n_threads or default_threads()
-        context = undo.enter_context(Context(model, settings.context(n_ctx, n_threads, n_outputs)))
+        shortlist = shortlist_for(model.n_vocab) if has_shortlist else None
+        context = undo.enter_context(
+            Context(model, settings.context(n_ctx, n_threads, n_outputs), shortlist=shortlist)
+        )
         warm_up(context)
         translator = _translator(model, file, partner)
         undo.pop_all()

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgespec.llama.context import ContextSettings, FlashAttention, KvType
+from edgespec.llama.context import ContextSettings, FlashAttention
+from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest
 
 DEFAULT_N_CTX = 4096

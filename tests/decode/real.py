@@ -15,15 +15,24 @@ from edgespec.decode.ngram import NgramMatch
 from edgespec.decode.policy import Kind, Mode, Plan, Policy
 from edgespec.decode.token import GenerationStats
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
-from edgespec.llama.context import Context, ContextSettings, KvType
+from edgespec.llama.context import Context, ContextSettings
+from edgespec.llama.kv_types import KvType
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.shortlist import Shortlist
 from tests.decode.scripted import CHEAP_DRAFT, FLAT, FakeClock
 
 GREEDY = Sampling()
 
 
-def open_context(model: Model, n_ctx: int = 256, *, n_outputs_max: int = 16, n_batch: int = 512) -> Context:
+def open_context(
+    model: Model,
+    n_ctx: int = 256,
+    *,
+    n_outputs_max: int = 16,
+    n_batch: int = 512,
+    shortlist: Shortlist | None = None,
+) -> Context:
     """A context with full precision throughout: batches of different sizes agree to the last bits."""
     return Context(
         model,
@@ -35,6 +44,7 @@ def open_context(model: Model, n_ctx: int = 256, *, n_outputs_max: int = 16, n_b
             type_k=KvType.F32,
             type_v=KvType.F32,
         ),
+        shortlist=shortlist,
     )
 
 

@@ -12,6 +12,7 @@ from edgespec.decode.draft import LlamaDraft
 from edgespec.decode.tokenmap import SameVocabulary, TextMap
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
+from edgespec.llama.shortlist import Shortlist
 from tests.decode.real import open_context, same_vocabulary, text_map
 
 HISTORY = [40, 50, 60, 70, 80, 90, 100, 110]
@@ -257,3 +258,14 @@ def test_padding_at_the_end_of_one_vocabulary_does_no_harm(n_draft: int):
     assert [token for token in read if token] == [token for token in (5, 250, 299) if token < n_draft]
     assert translator.to_target(299) == 299
     assert translator.to_target(300) is None
+
+
+def test_a_shortlist_holds_the_text_of_this_answer_and_no_other(draft_model: Model):
+    shortlist = Shortlist(draft_model.n_vocab, 8)
+    with open_context(draft_model, shortlist=shortlist) as context:
+        draft = LlamaDraft(context, same_vocabulary(draft_model, draft_model), window=4)
+        draft.catch_up(HISTORY)
+        assert set(HISTORY) <= set(shortlist.ids.tolist()), "the whole history, not just what is read of it"
+        draft.begin()
+        draft.catch_up([200, 201])
+        assert shortlist.ids.tolist() == [*range(8), *range(200, 208)]

@@ -9,7 +9,8 @@ import pytest
 
 import edgespec.llama.context
 from edgespec.errors import ContextOverflowError, EngineError, NotEnoughMemoryError, UsageError
-from edgespec.llama.context import Context, ContextSettings, KvType, top_two_gap
+from edgespec.llama.context import Context, ContextSettings, top_two_gap
+from edgespec.llama.kv_types import KvType
 from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
 from tests.llama.engines import TEXT, assert_close, fresh_logits, settings

@@ -30,6 +30,8 @@ print(repr(native_kernels().isa))
 """
 
 
+PROMPT_ROWS = 75
+"""Rows of a batch that takes several tiles, the last of them not full."""
 LONG = 600
 """Tokens of a text from where ggml by itself shares one row's attention out otherwise than several rows'."""
 
@@ -81,6 +83,19 @@ def test_a_row_has_the_same_logits_in_every_batch_after_a_long_text(quantized: P
             np.testing.assert_allclose(part, whole[:rows], rtol=0, atol=0.1)
 
 
+def test_a_row_has_the_same_logits_in_a_prompts_batch_as_alone(quantized: Path):
+    """Attention of so many rows is ggml's own, so only the first row's sums are the same to the last bit."""
+    with Model(quantized) as model:
+        tokens = (model.tokenize(TEXT) * 4)[:PROMPT_ROWS]
+        changes = {"n_threads": 2, "n_outputs_max": PROMPT_ROWS}
+        with Context(model, settings(**changes)) as whole, Context(model, settings(**changes)) as single:
+            whole.decode(tokens, outputs=PROMPT_ROWS)
+            rows = whole.logits(PROMPT_ROWS)
+            for row, token in zip(rows, tokens, strict=True):
+                single.decode([token])
+                np.testing.assert_allclose(row, single.logits(1)[0], rtol=0, atol=0.1 * row.std())
+
+
 def test_the_figures_are_those_of_ggmls_kernels(quantized: Path, tmp_path: Path):
     found = {}
     for switch in ("1", "0"):
@@ -98,4 +113,4 @@ def test_the_figures_are_those_of_ggmls_kernels(quantized: Path, tmp_path: Path)
         assert ours.std() > 0.5
         # Quantized activations may round to the other side after a float sum in another order.
         assert np.sqrt(np.mean((ours - ggmls) ** 2)) < 0.025 * ggmls.std()
-        np.testing.assert_allclose(ours, ggmls, rtol=0, atol=0.125 * ggmls.std())
+        np.testing.assert_allclose(ours, ggmls, rtol=0, atol=0.15 * ggmls.std())

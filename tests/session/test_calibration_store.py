@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgespec.llama.context import KvType
+from edgespec.llama.kv_types import KvType
 from edgespec.paths import calibration_dir
 from edgespec.session import EngineSettings, Session, open_pair
 from tests.session.eager import draft_eagerly

@@ -18,23 +18,10 @@ namespace narrow {
 // Places of the cache that are handled at once.
 constexpr int PLACES = 16;
 
-// What a thread keeps from product to product.
-struct AttentionScratch {
-    std::vector<int64_t> seen;
-    std::vector<float> queries, scores, keys, values, sums, weights, largest;
-};
-
-// One product. A KV head's queries are the rows by the heads that share it, the heads of a row side by side.
+// One product after the other, by one thread, which keeps its buffers between them.
+// A KV head's queries are the rows by the heads that share it, the heads of a row side by side.
 class Attention {
 public:
-    Attention(const ggml_tensor * op, AttentionScratch & scratch)
-        : op_(op), q_(op->src[0]), k_(op->src[1]), v_(op->src[2]), mask_(op->src[3]), size_(k_->ne[0]),
-          heads_(q_->ne[2] / k_->ne[2]), seen_(scratch.seen), queries_(scratch.queries), scores_(scratch.scores),
-          keys_(scratch.keys), values_(scratch.values), sums_(scratch.sums), weights_(scratch.weights),
-          largest_(scratch.largest) {
-        std::memcpy(&scale_, op->op_params, sizeof scale_);
-    }
-
     static bool can(const ggml_tensor * op) {
         const ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
         float max_bias, softcap;
@@ -48,8 +35,9 @@ public:
                (mask == nullptr || (mask->type == GGML_TYPE_F16 && mask->ne[2] == 1 && mask->ne[3] == 1));
     }
 
-    // Does part `part` of `parts`; queries are shared out evenly.
-    void attend_part(int part, int parts) {
+    // Does part `part` of `parts` of a product; queries are shared out evenly.
+    void attend_part(const ggml_tensor * op, int part, int parts) {
+        start(op);
         const int64_t by_head = heads_ * q_->ne[1], all = by_head * k_->ne[2];
         const int64_t to = all * (part + 1) / parts;
         for (int64_t from = all * part / parts; from < to;) {
@@ -61,6 +49,17 @@ public:
     }
 
 private:
+    void start(const ggml_tensor * op) {
+        op_ = op;
+        q_ = op->src[0];
+        k_ = op->src[1];
+        v_ = op->src[2];
+        mask_ = op->src[3];
+        size_ = k_->ne[0];
+        heads_ = q_->ne[2] / k_->ne[2];
+        std::memcpy(&scale_, op->op_params, sizeof scale_);
+    }
+
     void attend(int64_t kv_head, int64_t first, int64_t count) {
         begin(kv_head, first, count);
         for (int64_t place = 0; place < k_->ne[1]; place += PLACES) {
@@ -226,11 +225,11 @@ private:
         }
     }
 
-    const ggml_tensor * op_, * q_, * k_, * v_, * mask_;
-    int64_t size_, heads_;
+    const ggml_tensor *op_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr;
+    int64_t size_ = 0, heads_ = 0;
     float scale_ = 1.0f;
-    std::vector<int64_t> & seen_;
-    std::vector<float> &queries_, &scores_, &keys_, &values_, &sums_, &weights_, &largest_;
+    std::vector<int64_t> seen_;
+    std::vector<float> queries_, scores_, keys_, values_, sums_, weights_, largest_;
 };
 
 }  // namespace narrow

@@ -1,9 +1,9 @@
-// Products of a weight matrix with a few rows, as one verification of speculative decoding needs them.
+// Products of a weight matrix with one or more rows, above all with the few of a verification in speculative decoding.
 //
 // ggml's own kernels multiply one row fast, and many rows fast, but between them mostly repeat the work of one: with Q4_K,
 // Q4_0 and Q6_K weights four rows cost two to three times as much. Here a block of weights is unpacked once for all rows.
-// The integer parts are those of ggml's kernels; only the order of the float sums differs. Attention over a cache in half
-// precision is here for the same reason.
+// The integer parts are those of ggml's kernels; only the order of the float sums differs, and it is the same for a row in
+// every batch. Attention of a few rows over a cache in half precision is here for the same reason.
 //
 // Called by every thread of ggml's pool in place of the two functions that ggml-cpu.c asks first (narrow.cmake).
 // EDGESPEC_KERNELS=0 in the environment switches it off, to compare.
@@ -16,6 +16,8 @@
 #include "tiled/tiled.h"
 #include "traits.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -40,6 +42,7 @@
 
 EDGESPEC_EXPORT const char * edgespec_kernels_version(void);
 EDGESPEC_EXPORT const char * edgespec_kernels_isa(void);
+EDGESPEC_EXPORT void edgespec_shortlist(const int32_t * eights, int64_t count);
 extern "C" bool edgespec_extra_compute_forward(ggml_compute_params * params, ggml_tensor * op);
 extern "C" bool edgespec_mul_mat_tiled(const ggml_compute_params * params, ggml_tensor * op);
 
@@ -51,11 +54,18 @@ const char * edgespec_kernels_version(void) {
 
 namespace {
 
-// From one row on: that is no slower than ggml's kernel, and then a row has the same sums in every batch. Measured up to
-// here; prompts are read in larger batches.
-constexpr int64_t MOST_ROWS = 32;
-// Enough for the threads to share evenly when one of them is held up.
-constexpr int64_t CHUNKS_PER_THREAD = 8;
+// Prompts are multiplied in tiles: this many rows by weights that the nearest caches hold meanwhile.
+constexpr int64_t TILE_ROWS = 32;
+constexpr size_t TILE_BYTES = 128 * 1024;
+// Of a thread's share of a product, and of them those that no other thread takes over when this one is held up.
+constexpr int PARTS = 8, FIXED_PARTS = 6;
+
+// The rows of the output matrix that the next passes compute, in eights and in ascending order; null for all of them.
+struct Shortlist {
+    const int32_t * eights;
+    int64_t count;
+};
+Shortlist shortlist = {nullptr, 0};
 
 bool is_switched_on() {
     static const bool on = [] {
@@ -69,8 +79,7 @@ bool is_switched_on() {
 bool is_narrow(const ggml_compute_params * params, const ggml_tensor * op, ggml_type row_type) {
     const ggml_tensor * weights = op->src[0];
     const ggml_tensor * rows = op->src[1];
-    return is_switched_on() && !params->use_ref && rows->type == GGML_TYPE_F32 && rows->ne[1] <= MOST_ROWS &&
-           ggml_is_matrix(weights) && ggml_is_matrix(rows) &&
+    return is_switched_on() && !params->use_ref && rows->type == GGML_TYPE_F32 && ggml_is_matrix(weights) && ggml_is_matrix(rows) &&
            rows->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) &&
            weights->ne[0] % ggml_blck_size(row_type) == 0 &&
            params->wsize >= ggml_row_size(row_type, ggml_nelements(rows));
@@ -127,31 +136,60 @@ bool is_repacked(const ggml_tensor * weights) {
            weights->buffer->buft == ggml_backend_cpu_repack_buffer_type();
 }
 
-// Calls work(from, to) with parts of 0..units until all threads together have done them all.
+// Calls work(from, to) with parts of 0..units until all threads together have done them all. Each thread reads most of its
+// share in one go, because memory is read at half its speed in jumps of 16 KiB; whoever is done first takes of what is left.
 template <typename Work>
 void share(const ggml_compute_params * params, int64_t units, const Work & work) {
-    const int64_t chunks = std::min<int64_t>(units, params->nth * CHUNKS_PER_THREAD);
-    for (int64_t i = params->ith; i < chunks; i = ggml_threadpool_chunk_add(params->threadpool, 1)) {
-        work(units * i / chunks, units * (i + 1) / chunks);
+    const auto edge = [&](int64_t thread, int part) {
+        const int64_t from = units * thread / params->nth, to = units * (thread + 1) / params->nth;
+        return from + (to - from) * part / PARTS;
+    };
+    work(edge(params->ith, 0), edge(params->ith, FIXED_PARTS));
+    const int left = params->nth * (PARTS - FIXED_PARTS);
+    for (int i; (i = ggml_threadpool_chunk_add(params->threadpool, 1) - params->nth) < left;) {
+        const int thread = i % params->nth, part = FIXED_PARTS + i / params->nth;
+        work(edge(thread, part), edge(thread, part + 1));
     }
 }
 
-// Calls run(n, first) for consecutive groups of rows, as equal as can be; n is a constant of the compiler.
+// Calls run(n, row) for consecutive groups of the rows first..first + rows, as equal as can be; n is a constant of the compiler.
 template <typename Run>
-void by_row_groups(int64_t rows, const Run & run) {
+void by_row_groups(int64_t first, int64_t rows, const Run & run) {
     const int64_t groups = (rows + narrow::MOST_AT_ONCE - 1) / narrow::MOST_AT_ONCE;
     for (int64_t group = 0; group < groups; group++) {
-        const int64_t first = rows * group / groups;
-        switch (rows * (group + 1) / groups - first) {
-            case 1: run(std::integral_constant<int, 1>{}, first); break;
-            case 2: run(std::integral_constant<int, 2>{}, first); break;
-            case 3: run(std::integral_constant<int, 3>{}, first); break;
-            case 4: run(std::integral_constant<int, 4>{}, first); break;
-            case 5: run(std::integral_constant<int, 5>{}, first); break;
-            case 6: run(std::integral_constant<int, 6>{}, first); break;
-            case 7: run(std::integral_constant<int, 7>{}, first); break;
-            default: run(std::integral_constant<int, 8>{}, first); break;
+        const int64_t from = rows * group / groups, row = first + from;
+        switch (rows * (group + 1) / groups - from) {
+            case 1: run(std::integral_constant<int, 1>{}, row); break;
+            case 2: run(std::integral_constant<int, 2>{}, row); break;
+            case 3: run(std::integral_constant<int, 3>{}, row); break;
+            case 4: run(std::integral_constant<int, 4>{}, row); break;
+            case 5: run(std::integral_constant<int, 5>{}, row); break;
+            case 6: run(std::integral_constant<int, 6>{}, row); break;
+            case 7: run(std::integral_constant<int, 7>{}, row); break;
+            default: run(std::integral_constant<int, 8>{}, row); break;
         }
+    }
+}
+
+// Calls run(n, unit, row) for the units from..to of `unit_bytes` each with all rows, in tiles.
+template <typename Run>
+void by_tiles(int64_t from, int64_t to, size_t unit_bytes, int64_t rows, const Run & run) {
+    const int64_t at_once = std::max<int64_t>(1, TILE_BYTES / unit_bytes);
+    for (int64_t unit = from; unit < to; unit += at_once) {
+        const int64_t end = std::min(unit + at_once, to);
+        for (int64_t row = 0; row < rows; row += TILE_ROWS) {
+            for (int64_t i = unit; i < end; i++) {
+                by_row_groups(row, std::min(TILE_ROWS, rows - row), [&](auto n, int64_t first) { run(n, i, first); });
+            }
+        }
+    }
+}
+
+// Gives the logits of the eights from..to no chance.
+void rule_out(ggml_tensor * op, int64_t from, int64_t to) {
+    for (int64_t row = 0; row < op->ne[1]; row++) {
+        float * out = reinterpret_cast<float *>(static_cast<char *>(op->data) + row * op->nb[1]);
+        std::fill(out + 8 * from, out + 8 * to, -INFINITY);
     }
 }
 
@@ -159,14 +197,22 @@ void by_row_groups(int64_t rows, const Run & run) {
 template <typename Block, typename AnyRows, typename Kernel>
 void multiply_eights(const ggml_compute_params * params, ggml_tensor * op, const AnyRows & rows, const Kernel & kernel) {
     const auto * weights = static_cast<const Block *>(op->src[0]->data);
-    const int64_t stride = op->nb[1] / sizeof(float);
-    share(params, op->src[0]->ne[1] / 8, [&](int64_t from, int64_t to) {
-        for (int64_t eight = from; eight < to; eight++) {
-            by_row_groups(rows.count, [&](auto n, int64_t first) {
-                float * out = static_cast<float *>(op->data) + first * stride + 8 * eight;
-                kernel(n, weights + eight * rows.blocks, first, out, stride);
-            });
+    const int64_t stride = op->nb[1] / sizeof(float), all = op->src[0]->ne[1] / 8;
+    // The name is llama.cpp's, given to the product that makes the logits (llama-graph.h, t_logits).
+    const bool is_short = shortlist.eights != nullptr && std::strcmp(op->name, "result_output") == 0;
+    const int64_t wanted = is_short ? shortlist.count : all;
+    share(params, wanted, [&](int64_t from, int64_t to) {
+        for (int64_t i = from; is_short && i < to; i++) {
+            rule_out(op, i == 0 ? 0 : shortlist.eights[i - 1] + 1, shortlist.eights[i]);
         }
+        if (is_short && to == wanted) {
+            rule_out(op, shortlist.eights[wanted - 1] + 1, all);
+        }
+        by_tiles(from, to, rows.blocks * sizeof(Block), rows.count, [&](auto n, int64_t i, int64_t first) {
+            const int64_t eight = is_short ? shortlist.eights[i] : i;
+            float * out = static_cast<float *>(op->data) + first * stride + 8 * eight;
+            kernel(n, weights + eight * rows.blocks, first, out, stride);
+        });
     });
 }
 
@@ -191,13 +237,10 @@ void multiply_q6_k(const ggml_compute_params * params, ggml_tensor * op) {
     const auto * weights = static_cast<const char *>(op->src[0]->data);
     const int64_t stride = op->nb[1] / sizeof(float);
     share(params, op->src[0]->ne[1], [&](int64_t from, int64_t to) {
-        for (int64_t line = from; line < to; line++) {
+        by_tiles(from, to, op->src[0]->nb[1], rows.count, [&](auto n, int64_t line, int64_t first) {
             const auto * blocks = reinterpret_cast<const block_q6_K *>(weights + line * op->src[0]->nb[1]);
-            by_row_groups(rows.count, [&](auto n, int64_t first) {
-                float * out = static_cast<float *>(op->data) + first * stride + line;
-                narrow::q6_k<n()>(blocks, rows, first, out, stride);
-            });
-        }
+            narrow::q6_k<n()>(blocks, rows, first, static_cast<float *>(op->data) + first * stride + line, stride);
+        });
     });
 }
 
@@ -207,14 +250,18 @@ bool is_narrow_attention(const ggml_compute_params * params, const ggml_tensor *
 }
 
 void attend(const ggml_compute_params * params, const ggml_tensor * op) {
-    static thread_local narrow::AttentionScratch scratch;
-    narrow::Attention(op, scratch).attend_part(params->ith, params->nth);
+    static thread_local narrow::Attention attention;
+    attention.attend_part(op, params->ith, params->nth);
 }
 
 }  // namespace
 
 const char * edgespec_kernels_isa(void) {
     return is_switched_on() ? EDGESPEC_NARROW_ISA : "";
+}
+
+void edgespec_shortlist(const int32_t * eights, int64_t count) {
+    shortlist = {count > 0 ? eights : nullptr, count};
 }
 
 bool edgespec_extra_compute_forward(ggml_compute_params * params, ggml_tensor * op) {
@@ -249,6 +296,8 @@ bool edgespec_mul_mat_tiled(const ggml_compute_params * params, ggml_tensor * op
 const char * edgespec_kernels_isa(void) {
     return "";
 }
+
+void edgespec_shortlist(const int32_t *, int64_t) {}
 
 bool edgespec_extra_compute_forward(ggml_compute_params * params, ggml_tensor * op) {
     return ggml_cpu_extra_compute_forward(params, op);

@@ -1,0 +1,81 @@
+"""The tokens that a draft may guess: of its output matrix, the largest there is, only their rows are read.
+
+As in FR-Spec (Zhao et al. 2025, https://arxiv.org/abs/2502.14856) the frequent tokens are listed, and here every token
+of the text at hand besides. A draft that may not say the right word costs acceptance, never the text.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from ctypes import c_int64, c_void_p
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgespec.llama.library import ggml_function, native_kernels
+
+FREQUENT_TOKENS = 32_768
+"""Vocabularies list their tokens in the order of their merges, and so about by frequency. Of what Qwen2.5-Coder 1.5B
+wrote in answer to 26 questions of Spec-Bench, 0.97 were among these and the tokens of the text before."""
+LEAST_SAVED = 2
+"""A vocabulary must have that many times as many tokens for a list to be worth its upkeep."""
+_SIDE_BY_SIDE = 8
+"""Rows that ggml's repacked matrices interleave."""
+
+
+class Shortlist:
+    """Tokens in groups of eight neighbours, as the kernel multiplies them.
+
+    Args:
+        n_vocab: Rows of the output matrix, a multiple of 8.
+        n_frequent: Leading tokens that are always listed.
+    """
+
+    def __init__(self, n_vocab: int, n_frequent: int = FREQUENT_TOKENS) -> None:
+        self._n_always = -(-n_frequent // _SIDE_BY_SIDE)
+        self._listed = np.zeros(n_vocab // _SIDE_BY_SIDE, dtype=bool)
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the frequent tokens."""
+        self._listed[:] = False
+        self._listed[: self._n_always] = True
+        self._is_changed = True
+
+    def add(self, tokens: Iterable[int]) -> None:
+        """Lists tokens, with their neighbours."""
+        groups = [token // _SIDE_BY_SIDE for token in tokens if token >= self._n_always * _SIDE_BY_SIDE]
+        if groups and not self._listed[groups].all():
+            self._listed[groups] = True
+            self._is_changed = True
+
+    @property
+    def ids(self) -> NDArray[np.intp]:
+        """The listed tokens in ascending order."""
+        self._refresh()
+        return self._ids
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """While it is entered, output matrices in Q4_0 give other tokens a logit of minus infinity."""
+        self._refresh()
+        limit = ggml_function("edgespec_shortlist", None, c_void_p, c_int64)
+        try:
+            limit(self._groups.ctypes.data, len(self._groups))
+            yield
+        finally:
+            limit(None, 0)
+
+    def _refresh(self) -> None:
+        if self._is_changed:
+            self._groups = np.flatnonzero(self._listed).astype(np.int32)
+            self._ids = (
+                self._groups[:, None].astype(np.intp) * _SIDE_BY_SIDE + np.arange(_SIDE_BY_SIDE)
+            ).ravel()
+            self._is_changed = False
+
+
+def shortlist_for(n_vocab: int) -> Shortlist | None:
+    """A list for a draft in Q4_0 on the CPU; None where it would save little or the kernels are not at work."""
+    if n_vocab < LEAST_SAVED * FREQUENT_TOKENS or n_vocab % _SIDE_BY_SIDE or not native_kernels().isa:
+        return None
+    return Shortlist(n_vocab)

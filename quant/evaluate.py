@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.errors import UsageError
 from edgespec.llama.context import Context, ContextSettings, Logits
-from edgespec.llama.library import default_threads
+from edgespec.llama.library import default_threads, ggml_kernels
 from edgespec.llama.model import Model
 
 N_CTX = 512
@@ -255,8 +255,9 @@ def _batches_of_window(contexts: Sequence[Context], window: Tokens) -> Iterator[
         batch = window[start : start + step].tolist()
         first = max(start, n_ctx // 2)
         outputs = start + len(batch) - first
-        for context in contexts:
-            context.decode(batch, outputs=max(1, outputs))
+        with ggml_kernels():
+            for context in contexts:
+                context.decode(batch, outputs=max(1, outputs))
         # What follows the last token of a chunk is not part of it.
         n_scored = min(outputs, n_ctx - 1 - first)
         if n_scored > 0:

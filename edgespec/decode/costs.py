@@ -8,7 +8,7 @@ _POINT_WEIGHT = 0.15
 """How fast one point of a curve follows what is observed."""
 _DRIFT_WEIGHT = 0.2
 """How fast the common factor follows: machines change their clock, and all costs move together."""
-CATCH_UP_STEPS = 3.0
+CATCH_UP_STEPS = 1.25
 """Plain steps that reading what it missed may cost a draft."""
 MIN_WINDOW, MAX_WINDOW = 16, 384
 """Tokens; least and most that a returning draft reads."""

@@ -16,11 +16,13 @@ MAX_DRAFT = 15
 """Longest draft; with the target's own token that is a batch of 16."""
 MAX_MODEL_DRAFT = MAX_DRAFT
 """Where a batch of 16 costs little more than one of 8 (tiled kernels), a sure text is worth drafting that far."""
-SMALL_CATCH_UP = 8
+SMALL_CATCH_UP = 16
 """Rows that a draft may lack between rounds and still be charged to the next round alone."""
-MARGIN = 1.03
+SPREAD_ROUNDS = 3.0
+"""Rounds that such a gap is charged to: what is read now serves the next ones too."""
+MARGIN = 1.02
 """Drafting must promise this much over a plain step: estimates are optimistic at the moment they look best."""
-LOSS_HURDLE = 8.0
+LOSS_HURDLE = 12.0
 """And this many times the share of the answer's time that drafts have lost besides: a second miss wants more reason."""
 WARM_UP_TOKENS = 6
 """Tokens of an answer before the target's certainty says anything about its kind of text."""
@@ -28,9 +30,9 @@ HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
 HORIZON_GROWTH = 8
 """And over this many times what is out already: how long an answer gets is not known, and short ones end early."""
-HORIZON_TRUST = 0.2
+HORIZON_TRUST = 0.8
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
-ADVANCE_SHARE = 0.1
+ADVANCE_SHARE = 0.25
 """A catch-up may cost this share of the answer's time so far: should the answer end now, it has lost no more."""
 STAKE_STEPS = 1.0
 """Plain steps that an answer may lose to drafts before any of them has won."""
@@ -40,7 +42,7 @@ MOST_WON_STEPS = 5.0
 """Winnings beyond this are banked for good: a text that turns away from its draft cannot lose them again."""
 MEMORY_OF_ANSWERS = 0.8
 """What an answer without a model draft leaves of the counts for it: one that was bad for long gets another chance."""
-GUESS_WEIGHT = 2.0
+GUESS_WEIGHT = 4.0
 """Expected misses of the model draft after which an answer's own record counts as much as the tables."""
 MATCH_WEIGHT = 3.0
 """The same for n-gram matches."""
@@ -234,7 +236,7 @@ class Policy:
         rate = self.model_rate(self.expected_acceptance(self.certainty.recent))
         if missing <= SMALL_CATCH_UP:
             # A few tokens that others brought: charged to this round alone.
-            return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / 3.0))
+            return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / SPREAD_ROUNDS))
         if extra_s > ADVANCE_SHARE * self.ledger.elapsed_s:
             return never
         rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))

@@ -180,6 +180,20 @@ def native_kernels() -> Kernels:
     return Kernels(*(text.decode() for text in texts))
 
 
+@contextmanager
+def ggml_kernels() -> Iterator[None]:
+    """While it is entered, ggml's kernels do all the work: figures are those of llama.cpp's tools to the last digit."""
+    if not native_kernels().version:
+        yield
+        return
+    switch = ggml_function("edgespec_kernels_switch", None, ctypes.c_bool)
+    switch(False)
+    try:
+        yield
+    finally:
+        switch(True)
+
+
 def list_devices() -> tuple[Device, ...]:
     """All devices in llama.cpp's own order."""
     return tuple(_describe_device(handle) for handle in _device_handles())

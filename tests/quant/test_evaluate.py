@@ -1,5 +1,8 @@
 """Perplexity and divergence against a plain computation in double precision from the same logits."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +12,12 @@ from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
 from edgespec.llama.context import Context, ContextSettings
+from edgespec.llama.library import native_kernels
 from edgespec.llama.model import Model
+from edgespec.llama.quantizer import QuantizeSettings, quantize_file
 from quant import evaluate as evaluate_module
 from quant.evaluate import evaluate, nll, nll_and_kl, perplexity, sample_text, split_windows
+from tests.tiny import TinyShape, make_tiny_model
 
 TEXT = "the rain in the land of the hen and the ant is on the tree; " * 12
 N_CTX = 64
@@ -165,3 +171,27 @@ def test_the_sample_is_the_greedy_answer(tiny_model: Path):
         answer = "".join(token.text for token in stream)
     assert sample == answer
     assert sample
+
+
+_PRINT = "import sys; from tests.quant.test_evaluate import perplexity_of; print(perplexity_of(sys.argv[1]))"
+
+
+def perplexity_of(path: str) -> str:
+    with Model(Path(path)) as model:
+        return repr(perplexity(model, split_windows(model, TEXT, n_ctx=N_CTX, n_chunks=3)).mean)
+
+
+def test_the_figures_are_those_of_ggmls_own_kernels(tmp_path: Path):
+    """Ours add in another order, and a fourth digit would differ from what llama-perplexity says."""
+    dense = make_tiny_model(tmp_path / "dense.gguf", shape=TinyShape(embedding=256, feed_forward=512))
+    file = tmp_path / "q4_k.gguf"
+    quantize_file(dense, file, QuantizeSettings("Q4_K_S", "Q4_K", "Q6_K", pure=True), n_threads=1)
+    ggmls = subprocess.run(
+        [sys.executable, "-c", _PRINT, str(file)],
+        env={**os.environ, "EDGESPEC_KERNELS": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert perplexity_of(str(file)) == ggmls.stdout.strip()
+    assert native_kernels().isa or not native_kernels().version, "they are at work again"

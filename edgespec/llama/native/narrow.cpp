@@ -42,6 +42,7 @@
 
 EDGESPEC_EXPORT const char * edgespec_kernels_version(void);
 EDGESPEC_EXPORT const char * edgespec_kernels_isa(void);
+EDGESPEC_EXPORT void edgespec_kernels_switch(bool on);
 EDGESPEC_EXPORT void edgespec_shortlist(const int32_t * eights, int64_t count);
 extern "C" bool edgespec_extra_compute_forward(ggml_compute_params * params, ggml_tensor * op);
 extern "C" bool edgespec_mul_mat_tiled(const ggml_compute_params * params, ggml_tensor * op);
@@ -67,12 +68,16 @@ struct Shortlist {
 };
 Shortlist shortlist = {nullptr, 0};
 
+bool is_wanted_by_user() {
+    const char * value = std::getenv("EDGESPEC_KERNELS");
+    return value == nullptr || std::strcmp(value, "0") != 0;
+}
+
+bool switched_on = true;
+
 bool is_switched_on() {
-    static const bool on = [] {
-        const char * value = std::getenv("EDGESPEC_KERNELS");
-        return value == nullptr || std::strcmp(value, "0") != 0;
-    }();
-    return on;
+    static const bool wanted = is_wanted_by_user();
+    return wanted && switched_on;
 }
 
 // `row_type` is what the rows are quantized to.
@@ -260,6 +265,10 @@ const char * edgespec_kernels_isa(void) {
     return is_switched_on() ? EDGESPEC_NARROW_ISA : "";
 }
 
+void edgespec_kernels_switch(bool on) {
+    switched_on = on;
+}
+
 void edgespec_shortlist(const int32_t * eights, int64_t count) {
     shortlist = {count > 0 ? eights : nullptr, count};
 }
@@ -296,6 +305,8 @@ bool edgespec_mul_mat_tiled(const ggml_compute_params * params, ggml_tensor * op
 const char * edgespec_kernels_isa(void) {
     return "";
 }
+
+void edgespec_kernels_switch(bool) {}
 
 void edgespec_shortlist(const int32_t *, int64_t) {}
 

@@ -6,6 +6,7 @@ target's own and the same for all arms.
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,10 @@ from edgespec.session.engine import Engine, PairState
 from edgespec.session.loading import resident_bytes
 
 WARM_UP_TOKENS = 12
+LEAST_TIMED = 0.5
+"""Share of the length limit that the answers to a prompt have on average, or they are timed more often."""
+MOST_REPEATS = 3
+"""Times as many repeats as were asked for, at most: single answers of half a second differ by a twentieth."""
 
 Progress = Callable[[int, int, str], None]
 """Called with answers done, answers in all, and what is being done."""
@@ -87,22 +92,39 @@ class SpeculativeBench:
         self._arms: list[_Arm] = []
         try:
             self._arms = self._prepare()
-            for repeat in range(self._settings.repeat):
+            for repeat in range(self._settings.repeat * MOST_REPEATS):
                 for number, (prompt, tokens) in enumerate(self._prompts):
-                    self._measure(prompt, tokens, repeat, number)
-                    last = repeat == self._settings.repeat - 1 and number == len(self._prompts) - 1
-                    result = self._result(complete=last)
-                    self._store.save(result)
+                    if repeat < self._repeats_of(prompt):
+                        self._measure(prompt, tokens, repeat, number)
+                        self._store.save(self._result(complete=False))
+            result = self._result(complete=True)
+            self._store.save(result)
         except KeyboardInterrupt:
             result = self._result(complete=False)
             if result.arms:
                 self._store.save(result)
         return result
 
+    def _repeats_of(self, prompt: Prompt) -> int:
+        """As many as were asked for; more where the first answer was so short that its time says little."""
+        asked = self._settings.repeat
+        first = next((s for s in self._vanilla() if s.prompt_id == prompt.id), None)
+        if first is None:
+            return asked
+        enough = math.ceil(asked * self._settings.max_tokens * LEAST_TIMED / first.predicted_n)
+        return min(max(asked, enough), asked * MOST_REPEATS)
+
+    def _total(self) -> int:
+        """Rounds in all, as far as is known."""
+        return sum(self._repeats_of(prompt) for prompt, _ in self._prompts)
+
+    def _vanilla(self) -> list[Sample]:
+        return self._arms[0].samples if self._arms else []
+
     def _prepare(self) -> list[_Arm]:
         """Calibrates, makes the arms, and warms each of them up on the first prompt."""
         engine = self._engine
-        total = len(self._prompts) * self._settings.repeat
+        total = self._total()
         for name in [None, *engine.drafts]:
             self._progress(0, total, f"measuring {name or engine.target.file.name}")
             engine.calibrate(name)
@@ -131,8 +153,7 @@ class SpeculativeBench:
         turn = (number + repeat) % len(self._arms)
         answers: dict[str, Sample] = {}
         for arm in self._arms[turn:] + self._arms[:turn]:
-            total = len(self._prompts) * self._settings.repeat * len(self._arms)
-            self._progress(self._done, total, f"{prompt.category}: {arm.name}")
+            self._progress(self._done, self._total() * len(self._arms), f"{prompt.category}: {arm.name}")
             answers[arm.name] = self._answer(arm, prompt, tokens, repeat, prefill_s)
             self._done += 1
         others = {name: sample for name, sample in answers.items() if name != VANILLA}
@@ -156,13 +177,12 @@ class SpeculativeBench:
 
     def _result(self, *, complete: bool) -> BenchResult:
         engine, settings = self._engine, self._settings
-        vanilla = self._arms[0].samples if self._arms else []
         arms = tuple(
             summarize_arm(
                 arm.name,
                 arm.draft,
                 arm.samples,
-                vanilla,
+                self._vanilla(),
                 t_d_s=engine.states[arm.draft].costs.draft_step_s if arm.draft else None,
                 peak_memory_bytes=arm.peak_bytes,
                 note=_note(arm),

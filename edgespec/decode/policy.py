@@ -16,25 +16,26 @@ MAX_DRAFT = 15
 """Longest draft; with the target's own token that is a batch of 16."""
 MAX_MODEL_DRAFT = MAX_DRAFT
 """Where a batch of 16 costs little more than one of 8 (tiled kernels), a sure text is worth drafting that far."""
-SMALL_CATCH_UP = 16
-"""Rows that a draft may lack between rounds and still be charged to the next round alone."""
-SPREAD_ROUNDS = 3.0
+SMALL_CATCH_UP = 12
+"""Rows that a draft may lack between rounds and still be charged to the next few rounds alone."""
+SPREAD_ROUNDS = 4.0
 """Rounds that such a gap is charged to: what is read now serves the next ones too."""
 MARGIN = 1.02
 """Drafting must promise this much over a plain step: estimates are optimistic at the moment they look best."""
-LOSS_HURDLE = 12.0
+LOSS_HURDLE = 16.0
 """And this many times the share of the answer's time that drafts have lost besides: a second miss wants more reason."""
-WARM_UP_TOKENS = 6
-"""Tokens of an answer before the target's certainty says anything about its kind of text."""
+WARM_UP_TOKENS = 12
+"""Tokens of an answer before the target's certainty says anything about its kind of text. An answer that ends before
+them has no time to win back what a draft reads."""
 HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
-HORIZON_GROWTH = 8
+HORIZON_GROWTH = 16
 """And over this many times what is out already: how long an answer gets is not known, and short ones end early."""
 HORIZON_TRUST = 0.8
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
 ADVANCE_SHARE = 0.25
 """A catch-up may cost this share of the answer's time so far: should the answer end now, it has lost no more."""
-STAKE_STEPS = 1.0
+STAKE_STEPS = 0.15
 """Plain steps that an answer may lose to drafts before any of them has won."""
 STAKE_SHARE = 0.02
 """Share of an answer's time that it may lose besides."""
@@ -42,7 +43,7 @@ MOST_WON_STEPS = 5.0
 """Winnings beyond this are banked for good: a text that turns away from its draft cannot lose them again."""
 MEMORY_OF_ANSWERS = 0.8
 """What an answer without a model draft leaves of the counts for it: one that was bad for long gets another chance."""
-GUESS_WEIGHT = 4.0
+GUESS_WEIGHT = 2.0
 """Expected misses of the model draft after which an answer's own record counts as much as the tables."""
 MATCH_WEIGHT = 3.0
 """The same for n-gram matches."""

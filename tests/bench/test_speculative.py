@@ -168,9 +168,9 @@ def test_what_one_arm_learns_is_not_known_to_another(engine: Engine, store: Spy)
 
 def test_every_finished_prompt_is_saved_at_once(engine: Engine, store: Spy):
     result = bench(engine, store)
-    assert len(store.saved) == 6
-    assert [len(saved.arms[0].samples) for saved in store.saved] == [1, 2, 3, 4, 5, 6]
-    assert [saved.complete for saved in store.saved] == [False] * 5 + [True]
+    assert len(store.saved) == 7
+    assert [len(saved.arms[0].samples) for saved in store.saved] == [1, 2, 3, 4, 5, 6, 6]
+    assert [saved.complete for saved in store.saved] == [False] * 6 + [True]
     assert {saved.run_id for saved in store.saved} == {result.run_id}
     assert [path.name for path in store.folder.iterdir()] == [f"{result.run_id}.json"]
     assert to_json(store.load("latest")) == to_json(result)

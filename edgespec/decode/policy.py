@@ -33,9 +33,9 @@ HORIZON_GROWTH = 16
 """And over this many times what is out already: how long an answer gets is not known, and short ones end early."""
 HORIZON_TRUST = 0.8
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
-ADVANCE_SHARE = 0.25
+ADVANCE_SHARE = 0.07
 """A catch-up may cost this share of the answer's time so far: should the answer end now, it has lost no more."""
-STAKE_STEPS = 0.15
+STAKE_STEPS = 0.1
 """Plain steps that an answer may lose to drafts before any of them has won."""
 STAKE_SHARE = 0.02
 """Share of an answer's time that it may lose besides."""
@@ -47,7 +47,7 @@ GUESS_WEIGHT = 2.0
 """Expected misses of the model draft after which an answer's own record counts as much as the tables."""
 MATCH_WEIGHT = 3.0
 """The same for n-gram matches."""
-FIXED_TRUST = 0.93
+FIXED_TRUST = 0.9
 """Share of the promise of a fixed draft length that is believed: nothing stops it when the text turns."""
 _CONFIDENT, _DOUBTFUL = 0.97, 0.5
 

@@ -205,6 +205,9 @@ class ScriptedDraft:
         place = len(self.cache) - len(script.prompt)
         if place in script.silent:
             return None
+        if place >= len(script.tokens):
+            self._said = WRONG
+            return self._said, script.leads[-1]
         on_script = self.cache[len(script.prompt) :] == list(script.tokens[:place])
         right = on_script and script.held[place]
         self._said = script.tokens[place] + (0 if right else WRONG)

@@ -117,13 +117,13 @@ def test_a_plan_never_promises_less_than_plain_steps_nor_more_tokens_than_are_le
 
 
 def test_a_long_catch_up_is_paid_for_a_long_rest_and_refused_for_a_short_one():
-    policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=40)
-    kinds = {remaining: policy.plan(None, 30, 40, remaining).kind for remaining in (5, 20, 120)}
-    assert kinds == {5: Kind.PLAIN, 20: Kind.PLAIN, 120: Kind.MODEL}
+    policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=50)
+    kinds = {remaining: policy.plan(None, 30, 50, remaining).kind for remaining in (3, 5, 120)}
+    assert kinds == {3: Kind.PLAIN, 5: Kind.PLAIN, 120: Kind.MODEL}
 
 
 def test_after_a_loss_a_draft_needs_a_better_promise():
-    policy = policy_of({1: 1.0, 2: 1.4, 16: 16.0})
+    policy = policy_of({1: 1.0, 2: 1.4, 16: 16.0}, elapsed_tokens=40)
     match = NgramMatch(start=5, length=6, agreed=False)
     assert policy.plan(match, None, 20, 100).kind is Kind.NGRAM
     policy.observe_round(1, 1.3)
@@ -133,12 +133,12 @@ def test_after_a_loss_a_draft_needs_a_better_promise():
 
 
 def test_a_long_catch_up_waits_for_an_answer_that_can_bear_its_loss():
-    """It costs 3.2 steps here: an answer that ends right after it may have lost a tenth."""
+    """It costs 3.2 steps here: an answer that ends right after it may have lost 7 %."""
     kinds = {
         done: policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=done).plan(None, 30, done, 200).kind
-        for done in (10, 25, 40)
+        for done in (20, 40, 50)
     }
-    assert kinds == {10: Kind.PLAIN, 25: Kind.PLAIN, 40: Kind.MODEL}
+    assert kinds == {20: Kind.PLAIN, 40: Kind.PLAIN, 50: Kind.MODEL}
 
 
 def test_a_longer_catch_up_needs_more_to_be_left():
@@ -201,7 +201,7 @@ def test_long_winnings_cannot_all_be_lost_again():
 def test_a_match_is_followed_no_further_than_may_be_lost():
     """Each row costs 0.3 steps: a first draft risks little, and wins pay for longer ones."""
     copy = NgramMatch(start=5, length=44, agreed=True)
-    policy = policy_of({1: 1.0, 2: 1.3, 16: 5.5}, elapsed_tokens=0)
+    policy = policy_of({1: 1.0, 2: 1.3, 16: 5.5})
     first = policy.plan(copy, None, 20, 100).count
     policy.observe_round(8, 3.0)
     after_a_win = policy.plan(copy, None, 20, 100).count
@@ -240,7 +240,7 @@ def test_where_rows_are_free_a_draft_is_worth_at_least_its_best_fixed_length(acc
         / (count * costs.draft_step_s + costs.verify_s(count + 1))
         for count in range(1, MAX_MODEL_DRAFT + 1)
     )
-    assert policy.model_rate(acceptance) > 0.9 * fixed
+    assert policy.model_rate(acceptance) > 0.89 * fixed
 
 
 def test_drafting_goes_on_while_the_draft_is_sure_and_stops_when_it_is_not():

@@ -30,7 +30,7 @@ class Shortlist:
         n_frequent: Leading tokens that are always listed.
     """
 
-    def __init__(self, n_vocab: int, n_frequent: int = FREQUENT_TOKENS) -> None:
+    def __init__(self, n_vocab: int, n_frequent: int) -> None:
         self._n_always = -(-n_frequent // _SIDE_BY_SIDE)
         self._listed = np.zeros(n_vocab // _SIDE_BY_SIDE, dtype=bool)
         self.reset()
@@ -78,4 +78,4 @@ def shortlist_for(n_vocab: int) -> Shortlist | None:
     """A list for a draft in Q4_0 on the CPU; None where it would save little or the kernels are not at work."""
     if n_vocab < LEAST_SAVED * FREQUENT_TOKENS or n_vocab % _SIDE_BY_SIDE or not native_kernels().isa:
         return None
-    return Shortlist(n_vocab)
+    return Shortlist(n_vocab, FREQUENT_TOKENS)

@@ -11,7 +11,8 @@ import pytest
 
 from edgespec.catalog import memory
 from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
-from edgespec.llama.library import Device, load_library
+from edgespec.llama import shortlist as shortlist_module
+from edgespec.llama.library import Device, load_library, native_kernels
 from edgespec.paths import derived_models_dir, user_catalog_file
 from edgespec.session import DraftType, EngineSettings, loading, open_pair
 from edgespec.session import fast_draft as fast_draft_module
@@ -176,6 +177,22 @@ def test_a_fast_copy_is_made_once_and_used_again(
     with open_pair(tiny_model, tiny_draft) as session:
         assert session.engine.drafts["tiny-draft"].file.path == copy
     assert copies() == [copy]
+
+
+@pytest.mark.skipif(
+    not native_kernels().isa, reason="the shortlist needs edgespec's kernels, which are for x86"
+)
+def test_a_fast_copy_has_a_shortlist_and_the_published_file_and_the_target_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shortlist_module, "FREQUENT_TOKENS", 64)
+    target = make_tiny_model(tmp_path / "target.gguf", vocab_size=512)
+    draft = make_tiny_model(tmp_path / "draft.gguf", noise=0.08, vocab_size=512)
+    with open_pair(target, draft) as session:
+        assert session.engine.drafts["draft"].context.shortlist is not None
+        assert session.engine.target.context.shortlist is None
+    with open_pair(target, draft, settings=EngineSettings(draft_type=DraftType.AS_IS)) as session:
+        assert session.engine.drafts["draft"].context.shortlist is None
 
 
 def fail_to_requantize(*_: Any, **__: Any) -> None:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 _POINT_WEIGHT = 0.15
 """How fast one point of a curve follows what is observed."""
 _DRIFT_WEIGHT = 0.2
-"""How fast the common factor follows: machines change their clock, and all costs move together."""
+"""How fast the common factor follows plain steps: machines change their clock, and all costs move together."""
+_OTHER_DRIFT_WEIGHT = 0.08
+"""How fast it follows other decodes. What they cost beyond a plain step is arithmetic, and where memory and arithmetic change
+their speeds apart, following them as fast would make plain steps look slower than they are, and drafts a gain."""
 CATCH_UP_STEPS = 1.25
 """Plain steps that reading what it missed may cost a draft. Replays of recorded answers on this machine's costs gain
 less from 3 steps (32 to 50 tokens) by 1 to 4 %, because the draft then starts later."""
@@ -127,7 +130,8 @@ class PairCosts:
     def _observe(self, curve: CostCurve, rows: int, seconds: float) -> None:
         factor = min(max(seconds / curve.cost(rows), _CLIP[0]), _CLIP[1])
         curve.nudge(rows, factor)
-        drift = factor**_DRIFT_WEIGHT
+        is_plain = curve is self.verify and rows == 1
+        drift = factor ** (_DRIFT_WEIGHT if is_plain else _OTHER_DRIFT_WEIGHT)
         self.verify.scale(drift)
         if self.draft:
             self.draft.scale(drift)

@@ -183,9 +183,9 @@ def test_engine_flags_reach_both_contexts(
     made: list[context_module.ContextSettings] = []
     real = context_module.Context.__init__
 
-    def note(self: Any, model: Any, settings: context_module.ContextSettings) -> None:
+    def note(self: Any, model: Any, settings: context_module.ContextSettings, **options: Any) -> None:
         made.append(settings)
-        real(self, model, settings)
+        real(self, model, settings, **options)
 
     monkeypatch.setattr(context_module.Context, "__init__", note)
     flags = ["--kv-type", "F32", "--flash-attn", "off", "-t", "1", "-c", "300", "--draft-type", "as-is"]
@@ -545,9 +545,9 @@ def test_ctrl_c_while_it_loads_is_one_line(
 ):
     real = context_module.Context.__init__
 
-    def interrupted(self: Any, *arguments: Any) -> None:
+    def interrupted(self: Any, *arguments: Any, **options: Any) -> None:
         signal.raise_signal(signal.SIGINT)
-        real(self, *arguments)
+        real(self, *arguments, **options)
 
     monkeypatch.setattr(context_module.Context, "__init__", interrupted)
     result = run_cli("run", tiny_model, "-p", "x")

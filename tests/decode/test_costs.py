@@ -92,7 +92,7 @@ def test_the_draft_reports_a_slower_machine_too():
     for _ in range(30):
         costs.observe_draft(1, 0.32)
     assert costs.draft_step_s == pytest.approx(0.32, rel=0.02)
-    assert costs.step_s > 1.3
+    assert costs.step_s > 1.1
 
 
 def test_one_outlier_counts_for_no_more_than_twice_the_expected():

@@ -94,7 +94,7 @@ class SpeculativeBench:
             self._arms = self._prepare()
             for repeat in range(self._settings.repeat * MOST_REPEATS):
                 for number, (prompt, tokens) in enumerate(self._prompts):
-                    if repeat < self._repeats_of(prompt):
+                    if repeat < self._repeats()[number]:
                         self._measure(prompt, tokens, repeat, number)
                         self._store.save(self._result(complete=False))
             result = self._result(complete=True)
@@ -105,18 +105,15 @@ class SpeculativeBench:
                 self._store.save(result)
         return result
 
-    def _repeats_of(self, prompt: Prompt) -> int:
-        """As many as were asked for; more where the first answer was so short that its time says little."""
+    def _repeats(self) -> list[int]:
+        """Of each prompt as many as were asked for; more where its first answer was so short that its time says little."""
         asked = self._settings.repeat
-        first = next((s for s in self._vanilla() if s.prompt_id == prompt.id), None)
-        if first is None:
-            return asked
-        enough = math.ceil(asked * self._settings.max_tokens * LEAST_TIMED / first.predicted_n)
-        return min(max(asked, enough), asked * MOST_REPEATS)
-
-    def _total(self) -> int:
-        """Rounds in all, as far as is known."""
-        return sum(self._repeats_of(prompt) for prompt, _ in self._prompts)
+        lengths = {s.prompt_id: s.predicted_n for s in reversed(self._vanilla())}
+        enough = asked * self._settings.max_tokens * LEAST_TIMED
+        return [
+            min(max(asked, math.ceil(enough / lengths.get(prompt.id, math.inf))), asked * MOST_REPEATS)
+            for prompt, _ in self._prompts
+        ]
 
     def _vanilla(self) -> list[Sample]:
         return self._arms[0].samples if self._arms else []
@@ -124,7 +121,7 @@ class SpeculativeBench:
     def _prepare(self) -> list[_Arm]:
         """Calibrates, makes the arms, and warms each of them up on the first prompt."""
         engine = self._engine
-        total = self._total()
+        total = sum(self._repeats())
         for name in [None, *engine.drafts]:
             self._progress(0, total, f"measuring {name or engine.target.file.name}")
             engine.calibrate(name)
@@ -153,7 +150,9 @@ class SpeculativeBench:
         turn = (number + repeat) % len(self._arms)
         answers: dict[str, Sample] = {}
         for arm in self._arms[turn:] + self._arms[:turn]:
-            self._progress(self._done, self._total() * len(self._arms), f"{prompt.category}: {arm.name}")
+            self._progress(
+                self._done, sum(self._repeats()) * len(self._arms), f"{prompt.category}: {arm.name}"
+            )
             answers[arm.name] = self._answer(arm, prompt, tokens, repeat, prefill_s)
             self._done += 1
         others = {name: sample for name, sample in answers.items() if name != VANILLA}

@@ -12,8 +12,8 @@ _OTHER_DRIFT_WEIGHT = 0.08
 """How fast it follows other decodes. What they cost beyond a plain step is arithmetic, and where memory and arithmetic change
 their speeds apart, following them as fast would make plain steps look slower than they are, and drafts a gain."""
 CATCH_UP_STEPS = 1.25
-"""Plain steps that reading what it missed may cost a draft. Replays of recorded answers on this machine's costs gain
-less from 3 steps (32 to 50 tokens) by 1 to 4 %, because the draft then starts later."""
+"""Plain steps that reading what it missed may cost a draft. With 3 (32 to 50 tokens) replays of recorded answers
+were 1 to 4 % slower, because the draft then starts later."""
 MIN_WINDOW, MAX_WINDOW = 16, 384
 """Tokens; least and most that a returning draft reads."""
 _CLIP = (0.5, 2.0)

@@ -236,7 +236,7 @@ class Policy:
         extra_s = self.costs.draft.cost(missing) - self.costs.draft_step_s if missing > 1 else 0.0
         rate = self.model_rate(self.expected_acceptance(self.certainty.recent))
         if missing <= SMALL_CATCH_UP:
-            # A few tokens that others brought: charged to this round alone.
+            # A few tokens that others brought: charged to this round and the next ones.
             return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / SPREAD_ROUNDS))
         if extra_s > ADVANCE_SHARE * self.ledger.elapsed_s:
             return never

@@ -237,9 +237,10 @@ class Context(Closes):
         if self.shortlist is None:
             best = int(row.argmax())
             return best, top_two_gap(row, best)
-        listed = row[self.shortlist.ids]
+        ids = self.shortlist.ids
+        listed = row[ids]
         place = int(listed.argmax())
-        return int(self.shortlist.ids[place]), top_two_gap(listed, place)
+        return int(ids[place]), top_two_gap(listed, place)
 
     def rollback(self, n_past: int) -> None:
         """Forgets all tokens from position `n_past` on.

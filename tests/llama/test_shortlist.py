@@ -65,8 +65,6 @@ def test_the_guess_is_the_best_listed_token_with_its_lead_among_the_listed(
         first, second = np.sort(all_logits[shortlist.ids])[:-3:-1]
         assert (all_logits[token], lead) == (first, pytest.approx(first - second))
         shortlist.add([best])
-        context.decode(context.tokens[-1:])
-        context.rollback(len(context.tokens) - 1)
         context.rollback(len(context.tokens) - 1)
         context.decode(model.tokenize(TEXT)[-1:])
         assert context.best_guess()[0] == best

@@ -14,7 +14,8 @@ import numpy as np
 
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.errors import UsageError
-from edgespec.llama.context import Context, ContextSettings
+from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampler, Sampling

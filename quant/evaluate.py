@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.errors import UsageError
-from edgespec.llama.context import Context, ContextSettings, Logits
+from edgespec.llama.context import Context, Logits
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads, ggml_kernels
 from edgespec.llama.model import Model
 

@@ -1,17 +1,19 @@
 """Figure 1: plain against speculative decoding on the same prompts in the same run.
 
-Per prompt the target reads the prompt once, and every arm continues from that same KV cache, in an order that turns
-from prompt to prompt; drafts start empty and pay for what they read. TTFT and prompt speed are therefore the
-target's own and the same for all arms.
+Per prompt the target reads the prompt once, and every arm continues from a copy of that KV cache, all of them side by
+side, a few tokens at a time: what the machine does meanwhile, it does to all arms. Drafts start empty and pay for what
+they read. TTFT and prompt speed are the target's own and the same for all arms.
 """
 
 import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
 
+from edgespec.bench.abreast import run_abreast
 from edgespec.bench.audit import compare_answers, merge_audits
 from edgespec.bench.environment import describe_environment
 from edgespec.bench.prompts import Prompt
@@ -25,7 +27,8 @@ from edgespec.decode.token import GenerationStats
 from edgespec.llama.library import default_threads
 from edgespec.llama.sampler import Sampling
 from edgespec.session.engine import Engine, PairState
-from edgespec.session.loading import resident_bytes
+from edgespec.session.lane import Lane
+from edgespec.session.loading import TARGET_ROWS, resident_bytes
 
 WARM_UP_TOKENS = 12
 LEAST_TIMED = 0.5
@@ -52,6 +55,8 @@ class _Arm:
     mode: Mode
     draft: str | None
     state: PairState
+    lane: Lane
+    lane_bytes: int = 0
     samples: list[Sample] = field(default_factory=list)
     why: str = ""
     peak_bytes: int = 0
@@ -83,15 +88,19 @@ class SpeculativeBench:
         self._prompts = [
             (prompt, tokenize_chat(engine.target.context, prompt.messages)) for prompt in prompts
         ]
+        self._arms: list[_Arm] = []
         self._audits: list[Audit] = []
         self._run_id, self._started = new_run_id(), datetime.now(UTC).isoformat(timespec="seconds")
         self._done = 0
 
     def run(self) -> BenchResult:
-        """Measures everything. Ctrl-C ends it early: what is finished is saved and returned as incomplete."""
-        self._arms: list[_Arm] = []
+        """Measures everything. Ctrl-C ends it early: what is finished is saved and returned as incomplete.
+
+        Raises:
+            NotEnoughMemoryError: there is no room for a KV cache of every arm.
+        """
         try:
-            self._arms = self._prepare()
+            self._prepare()
             for repeat in range(self._settings.repeat * MOST_REPEATS):
                 for number, (prompt, tokens) in enumerate(self._prompts):
                     if repeat < self._repeats()[number]:
@@ -103,6 +112,9 @@ class SpeculativeBench:
             result = self._result(complete=False)
             if result.arms:
                 self._store.save(result)
+        finally:
+            for arm in self._arms:
+                arm.lane.close()
         return result
 
     def _repeats(self) -> list[int]:
@@ -118,61 +130,97 @@ class SpeculativeBench:
     def _vanilla(self) -> list[Sample]:
         return self._arms[0].samples if self._arms else []
 
-    def _prepare(self) -> list[_Arm]:
+    def _prepare(self) -> None:
         """Calibrates, makes the arms, and warms each of them up on the first prompt."""
         engine = self._engine
         total = sum(self._repeats())
         for name in [None, *engine.drafts]:
             self._progress(0, total, f"measuring {name or engine.target.file.name}")
             engine.calibrate(name)
-        best = engine.best_draft()
-        specs: list[tuple[str, Mode, str | None]] = [(VANILLA, Mode.OFF, None)]
-        specs += [(name, Mode.MODEL, name) for name in engine.drafts]
-        specs += [("ngram", Mode.NGRAM, None), (AUTO, Mode.AUTO, best)]
-        arms = [_Arm(name, mode, draft, copy.deepcopy(engine.states[draft])) for name, mode, draft in specs]
-        for arm in arms:
-            generator = engine.generator(
-                arm.mode, arm.draft, self._settings.sampling, copy.deepcopy(arm.state)
-            )
-            for _ in generator.generate(self._prompts[0][1], WARM_UP_TOKENS):
-                pass
-            generator.close()
-        return arms
+        self._add_arm(VANILLA, Mode.OFF, None)
+        for name in engine.drafts:
+            self._add_arm(name, Mode.MODEL, name)
+        self._add_arm("ngram", Mode.NGRAM, None)
+        self._add_arm(AUTO, Mode.AUTO, engine.best_draft())
+
+    def _add_arm(self, name: str, mode: Mode, draft: str | None) -> None:
+        before = resident_bytes()
+        longest = max(len(tokens) for _, tokens in self._prompts)
+        lane = self._engine.open_lane(draft, longest + self._settings.max_tokens + TARGET_ROWS)
+        state = self._engine.states[draft]
+        arm = _Arm(name, mode, draft, copy.deepcopy(state), lane)
+        self._arms.append(arm)
+        generator = self._engine.generator(
+            mode, draft, self._settings.sampling, copy.deepcopy(state), arm.lane
+        )
+        for _ in generator.generate(self._prompts[0][1], WARM_UP_TOKENS):
+            pass
+        generator.close()
+        arm.lane_bytes = resident_bytes() - before
 
     def _measure(self, prompt: Prompt, tokens: list[int], repeat: int, number: int) -> None:
         """All arms on one prompt, the audit behind them."""
-        target = self._engine.target.context
-        target.clear()
-        before = perf_counter()
-        target.prefill(tokens)
-        target.logits(1)
-        prefill_s = perf_counter() - before
+        self._report(prompt)
+        prefill_s = self._read(tokens)
         turn = (number + repeat) % len(self._arms)
-        answers: dict[str, Sample] = {}
-        for arm in self._arms[turn:] + self._arms[:turn]:
-            self._progress(
-                self._done, sum(self._repeats()) * len(self._arms), f"{prompt.category}: {arm.name}"
-            )
-            answers[arm.name] = self._answer(arm, prompt, tokens, repeat, prefill_s)
-            self._done += 1
+        arms = self._arms[turn:] + self._arms[:turn]
+        answers = self._answer(arms, prompt, tokens, repeat, prefill_s)
         others = {name: sample for name, sample in answers.items() if name != VANILLA}
         # The gap is one of bare logits: it says nothing about a choice that penalties had a part in.
         judge = self._settings.sampling.is_plain_greedy
-        audit = compare_answers(target, tokens, answers[VANILLA], others, judge=judge)
+        audit = compare_answers(self._arms[0].lane.target, tokens, answers[VANILLA], others, judge=judge)
         # Only whole, audited rounds count: an interrupted prompt leaves no arm with more samples than another.
         self._audits.append(audit)
         for arm in self._arms:
             arm.samples.append(answers[arm.name])
+            arm.peak_bytes = max(arm.peak_bytes, self._memory_of(arm))
 
-    def _answer(self, arm: _Arm, prompt: Prompt, tokens: list[int], repeat: int, prefill_s: float) -> Sample:
-        for draft in self._engine.drafts.values():
-            draft.context.clear()
-        generator = self._engine.generator(arm.mode, arm.draft, self._settings.sampling, arm.state)
-        ids = tuple(token.id for token in generator.generate(tokens, self._settings.max_tokens))
-        generator.close()
+    def _report(self, prompt: Prompt) -> None:
+        self._progress(self._done, sum(self._repeats()) * len(self._arms), f"{prompt.category}: {prompt.id}")
+
+    def _read(self, tokens: list[int]) -> float:
+        """Reads a prompt into one lane, timed, and copies the cache into the others."""
+        first, *others = (arm.lane for arm in self._arms)
+        first.target.clear()
+        before = perf_counter()
+        first.target.prefill(tokens)
+        first.target.logits(1)
+        prefill_s = perf_counter() - before
+        saved = first.target.save()
+        for lane in others:
+            lane.target.restore(saved)
+            if lane.draft:
+                lane.draft.clear()
+        return prefill_s
+
+    def _answer(
+        self, arms: list[_Arm], prompt: Prompt, tokens: list[int], repeat: int, prefill_s: float
+    ) -> dict[str, Sample]:
+        """The answers of all arms, by their names; `arms` says who goes first."""
+
+        def count(_place: int) -> None:
+            self._done += 1
+            self._report(prompt)
+
+        with ExitStack() as ended:
+            generators = []
+            for arm in arms:
+                generators.append(
+                    self._engine.generator(arm.mode, arm.draft, self._settings.sampling, arm.state, arm.lane)
+                )
+                ended.callback(generators[-1].close)
+            texts = run_abreast([g.generate(tokens, self._settings.max_tokens) for g in generators], count)
+            return {
+                arm.name: _sample(
+                    generator.stats, tuple(token.id for token in text), prompt, repeat, prefill_s
+                )
+                for arm, generator, text in zip(arms, generators, texts, strict=True)
+            }
+
+    def _memory_of(self, arm: _Arm) -> int:
+        """Resident memory of a program with this arm alone: the engine's own contexts stand for the arm's lane."""
         unused = sum(d.memory_bytes for name, d in self._engine.drafts.items() if name != arm.draft)
-        arm.peak_bytes = max(arm.peak_bytes, resident_bytes() - unused)
-        return _sample(generator.stats, ids, prompt, repeat, prefill_s)
+        return resident_bytes() - unused - sum(other.lane_bytes for other in self._arms)
 
     def _result(self, *, complete: bool) -> BenchResult:
         engine, settings = self._engine, self._settings

@@ -3,47 +3,35 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from ctypes import addressof
+from ctypes import POINTER, addressof, c_uint8
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.errors import (
-    ContextOverflowError,
-    EdgespecError,
-    EngineError,
-    NotEnoughMemoryError,
-    UsageError,
-)
+from edgespec.errors import ContextOverflowError, EngineError
 from edgespec.lifetime import Closes
+from edgespec.llama.context_errors import creation_error, decode_error
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.llama.kv_types import KvType
 from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.model import Model
 from edgespec.llama.shortlist import Shortlist
 from edgespec.llama.tap import Tap
 
 Logits = NDArray[np.float32]
-FlashAttention = Literal["auto", "on", "off"]
 
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 _SEQUENCE = 0
 
 
 @dataclass(frozen=True, slots=True)
-class ContextSettings:
-    """How a context is made."""
+class SavedCache:
+    """What a context's cache holds, for other contexts of the same model; `data` is llama.cpp's own form."""
 
-    n_ctx: int
-    n_threads: int
-    n_outputs_max: int = 1
-    """Rows with logits in one decode; sizes the logits buffer (llama.h, `n_outputs_max`)."""
-    n_batch: int = 512
-    type_k: KvType = KvType.F16
-    type_v: KvType = KvType.F16
-    flash_attention: FlashAttention = "auto"
+    tokens: tuple[int, ...]
+    data: NDArray[np.uint8]
 
 
 class Context(Closes):
@@ -86,7 +74,7 @@ class Context(Closes):
             self.close()
             raise
         if not self.handle:
-            raise _creation_error(model.path.name, settings, take_native_errors())
+            raise creation_error(model.path.name, settings, take_native_errors())
         self.n_ctx: int = self._lib.llama_n_ctx(self.handle)
         self._memory: Any = self._lib.llama_get_memory(self.handle)
         self._make_batch(settings.n_batch)
@@ -177,7 +165,7 @@ class Context(Closes):
             self._remove_from(past)
             if self._tap is not None:
                 self._tap.raise_error()
-            raise _decode_error(code, rows, self.n_ctx)
+            raise decode_error(code, rows, self.n_ctx)
         self.tokens.extend(tokens)
         self.n_outputs = outputs
         if rows > count:
@@ -258,6 +246,39 @@ class Context(Closes):
         self._remove_from(n_past)
         self._unsettled = False
 
+    def save(self) -> SavedCache:
+        """A copy of all that the cache holds."""
+        size = self._lib.llama_state_seq_get_size(self.handle, _SEQUENCE)
+        data = np.empty(size, np.uint8)
+        written = self._lib.llama_state_seq_get_data(self.handle, _as_bytes(data), size, _SEQUENCE)
+        if written != size:
+            raise EngineError(
+                f"llama.cpp copied {written} of {size} bytes of a cache", "please report this defect"
+            )
+        return SavedCache(tuple(self.tokens), data)
+
+    def restore(self, saved: SavedCache) -> None:
+        """Holds what another context of the same model held, and nothing else.
+
+        Raises:
+            ContextOverflowError: it does not fit.
+            EngineError: llama.cpp cannot take it, as from another model; the cache is empty then.
+        """
+        self.clear()
+        if len(saved.tokens) > self.n_ctx:
+            raise ContextOverflowError(
+                f"{len(saved.tokens)} tokens do not fit a context of {self.n_ctx}", "use a larger --ctx-size"
+            )
+        self._unsettled = True
+        data = saved.data
+        if not self._lib.llama_state_seq_set_data(self.handle, _as_bytes(data), data.size, _SEQUENCE):
+            self.clear()
+            raise EngineError(
+                f"llama.cpp cannot restore a cache: {take_native_errors() or 'no reason given'}"
+            )
+        self.tokens.extend(saved.tokens)
+        self._unsettled = False
+
     def clear(self) -> None:
         """Forgets everything."""
         self._unsettled = True
@@ -283,6 +304,10 @@ class Context(Closes):
             )
 
 
+def _as_bytes(data: NDArray[np.uint8]) -> Any:
+    return data.ctypes.data_as(POINTER(c_uint8))
+
+
 def top_two_gap(row: Logits, best: int) -> float:
     """Best minus second best logit of one row; infinite for a vocabulary of one."""
     value = float(row[best])
@@ -290,29 +315,3 @@ def top_two_gap(row: Logits, best: int) -> float:
     second = float(row.max())
     row[best] = value
     return value - second if math.isfinite(second) else math.inf
-
-
-def _creation_error(name: str, settings: ContextSettings, reason: str) -> EdgespecError:
-    said = reason or "no reason given"
-    if not reason or "alloc" in reason:
-        return NotEnoughMemoryError(
-            f"no context of {settings.n_ctx} tokens for {name}: {said}",
-            "use a smaller --ctx-size, or a smaller KV type such as --kv-type q8_0",
-        )
-    if "cache" in reason:
-        kind, attention = settings.type_v.name.lower(), settings.flash_attention
-        return UsageError(
-            f"{name} cannot run with --kv-type {kind} --flash-attn {attention}: {said}", "use --kv-type f16"
-        )
-    return EngineError(f"llama.cpp makes no context for {name}: {said}")
-
-
-def _decode_error(code: int, rows: int, n_ctx: int) -> EngineError | ContextOverflowError:
-    words = take_native_errors()
-    if code == 1:
-        return ContextOverflowError(
-            f"no room for {rows} more tokens in a context of {n_ctx}", "use a larger --ctx-size"
-        )
-    if code == 2:
-        return EngineError("the evaluation was stopped")
-    return EngineError(f"llama_decode failed with code {code} on {rows} rows: {words or 'no reason given'}")

@@ -11,6 +11,7 @@ from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode, Policy
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
+from edgespec.session.lane import Lane, open_lane
 from edgespec.session.loading import (
     Loaded,
     ModelFile,
@@ -35,7 +36,7 @@ class PairState:
 
 
 class Engine(Closes):
-    """Owns the models. Generators made from it share its contexts: one at a time.
+    """Owns the models. Generators made from it share its contexts, one at a time; those with a lane have their own.
 
     Args:
         target: The target's file.
@@ -91,17 +92,31 @@ class Engine(Closes):
         return max(named, key=promise)
 
     def generator(
-        self, mode: Mode, draft_name: str | None, sampling: Sampling, state: PairState
+        self,
+        mode: Mode,
+        draft_name: str | None,
+        sampling: Sampling,
+        state: PairState,
+        lane: Lane | None = None,
     ) -> Generator:
         """A generator with its own n-gram table; costs and acceptance in `state` are corrected as it runs."""
+        loaded = self.drafts[draft_name] if draft_name else None
+        lane = lane or Lane(self.target.context, loaded.context if loaded else None)
         draft = None
-        if draft_name and mode in (Mode.MODEL, Mode.AUTO):
-            loaded = self.drafts[draft_name]
-            draft = LlamaDraft(loaded.context, loaded.translator, state.costs.catch_up_window())
-        target = LlamaTarget(self.target.context, sampling)
+        if loaded and lane.draft and mode in (Mode.MODEL, Mode.AUTO):
+            draft = LlamaDraft(lane.draft, loaded.translator, state.costs.catch_up_window())
+        target = LlamaTarget(lane.target, sampling)
         if not self.target.model.keeps_positions:
             mode = Mode.OFF
         return Generator(target, draft, Policy(state.costs, state.acceptance, mode))
+
+    def open_lane(self, draft_name: str | None, n_ctx: int) -> Lane:
+        """Contexts of its own for one generator, to be closed before the engine is.
+
+        Raises:
+            NotEnoughMemoryError: there is no room for them.
+        """
+        return open_lane(self.target, self.drafts[draft_name] if draft_name else None, n_ctx)
 
     def placements(self) -> list[str]:
         """Where each model's layers went, a clause per model that is not wholly on the CPU."""

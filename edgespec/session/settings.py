@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgespec.llama.context import ContextSettings, FlashAttention
+from edgespec.llama.context_settings import ContextSettings, FlashAttention
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest
 

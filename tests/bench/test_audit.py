@@ -9,7 +9,8 @@ import pytest
 
 from edgespec.bench.audit import LARGE_GAP, compare_answers, first_difference, logit_gap, merge_audits
 from edgespec.bench.result import Audit, Difference, Sample
-from edgespec.llama.context import Context, ContextSettings
+from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 
 LENGTH = 40

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from edgespec.bench.abreast import LEAD_TOKENS
 from edgespec.bench.document import to_json
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import BenchResult
-from edgespec.bench.speculative import BenchSettings, SpeculativeBench
+from edgespec.bench.speculative import WARM_UP_TOKENS, BenchSettings, SpeculativeBench
 from edgespec.bench.store import ResultStore
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.generate import Generator
@@ -20,6 +21,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampling
 from edgespec.session import EngineSettings
 from edgespec.session.engine import Engine
+from edgespec.session.lane import Lane
 from edgespec.session.loading import open_file
 from tests.session.eager import draft_eagerly
 
@@ -117,7 +119,7 @@ def test_a_prompt_is_read_once_from_its_start_for_all_arms(
     prefill = Context.prefill
 
     def note(context: Context, tokens: list[int]) -> None:
-        if context is engine.target.context and len(tokens) > 1:
+        if len(tokens) > 1:
             read.append((context.n_past, len(tokens)))
         prefill(context, tokens)
 
@@ -125,38 +127,82 @@ def test_a_prompt_is_read_once_from_its_start_for_all_arms(
     vanilla, *others = bench(engine, store, repeat=1).arms
     prompt_n = [sample.prompt_n for sample in vanilla.samples]
     # Before that, calibrating and warming up read texts of their own.
-    assert read[-len(PROMPTS) :] == [(0, count) for count in prompt_n]
+    assert read[-len(PROMPTS) - 1 :] == [(0, prompt_n[0]), *((0, count) for count in prompt_n)]
     for arm in others:
         assert [sample.ttft_s for sample in arm.samples] == [sample.ttft_s for sample in vanilla.samples]
 
 
-def test_the_order_of_the_arms_turns_from_prompt_to_prompt(engine: Engine, store: Spy):
+def spy_on_tokens(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int]]]:
+    """The name of the arm and the rows its draft holds (if any), at the begin of an answer and after each token."""
+    seen: list[tuple[str, list[int]]] = []
+    make = Engine.generator
+
+    def spied(engine: Engine, mode: Any, draft: Any, *rest: Any) -> Generator:
+        generator = make(engine, mode, draft, *rest)
+        name = {"none": "vanilla", "model": draft}.get(mode.value, mode.value)
+        generate = generator.generate
+
+        def noted(*arguments: Any) -> Any:
+            held = generator._draft
+            seen.append((name, [held.context.n_past] if held else []))
+            for token in generate(*arguments):
+                seen.append((name, []))
+                yield token
+
+        monkeypatch.setattr(generator, "generate", noted)
+        return generator
+
+    monkeypatch.setattr(Engine, "generator", spied)
+    return seen
+
+
+def test_the_arms_answer_side_by_side_and_another_one_goes_first_each_time(
+    engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch
+):
+    seen = spy_on_tokens(monkeypatch)
+    bench(engine, store, repeat=1)
+    names = [name for name, _ in seen]
+    first = len(ARMS) * (WARM_UP_TOKENS + 1)
+    per_prompt = len(ARMS) * 25
+    assert len(names) == first + len(PROMPTS) * per_prompt
+    for number in range(len(PROMPTS)):
+        answer = names[first + number * per_prompt :][:per_prompt]
+        turned = [*ARMS[number:], *ARMS[:number]]
+        assert list(dict.fromkeys(answer)) == turned
+        for place in range(0, per_prompt, 5):
+            counts = [answer[:place].count(name) for name in turned]
+            assert max(counts) - min(counts) <= LEAD_TOKENS + 1
+
+
+def test_progress_counts_the_answers(engine: Engine, store: Spy):
     seen: list[tuple[int, int, str]] = []
     bench(engine, store, lambda *report: seen.append(report), repeat=1)
-    labels = [label for _, total, label in seen if not label.startswith("measuring")]
-    orders = [labels[start : start + 5] for start in range(0, 15, 5)]
-    assert orders[0] == [f"chat: {name}" for name in ARMS]
-    assert orders[1] == [f"chat: {name}" for name in [*ARMS[1:], ARMS[0]]]
-    assert orders[2] == [f"edit: {name}" for name in [*ARMS[2:], *ARMS[:2]]]
-    counts = [done for done, total, label in seen if not label.startswith("measuring")]
-    assert counts == list(range(15))
-    assert {total for _, total, label in seen if not label.startswith("measuring")} == {15}
+    reports = [report for report in seen if not report[2].startswith("measuring")]
+    # Once at the begin of a prompt, and at the end of each answer.
+    assert [done for done, _, _ in reports] == [*range(6), *range(5, 11), *range(10, 16)]
+    assert {total for _, total, _ in reports} == {15}
+    assert list(dict.fromkeys(label for _, _, label in reports)) == ["chat: p0", "chat: p1", "edit: p2"]
 
 
 def test_a_draft_starts_empty_for_every_answer(engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch):
-    held: list[list[int]] = []
-    generate = Generator.generate
+    seen = spy_on_tokens(monkeypatch)
+    bench(engine, store, repeat=2)
+    held = [rows for _, rows in seen if rows]
+    assert held == [[0]] * (3 * (1 + 2 * len(PROMPTS)))
 
-    def look(generator: Generator, *arguments: Any, **options: Any) -> Any:
-        held.append([draft.context.n_past for draft in engine.drafts.values()])
-        return generate(generator, *arguments, **options)
 
-    bench(engine, store, repeat=1)
-    monkeypatch.setattr(Generator, "generate", look)
-    bench(engine, store, repeat=1)
-    measured = held[len(ARMS) :]
-    assert len(measured) == len(ARMS) * len(PROMPTS)
-    assert measured == [[0, 0]] * len(measured)
+def test_the_arms_own_contexts_are_freed(engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch):
+    made: list[Lane] = []
+    open_lane = Engine.open_lane
+
+    def spied(engine: Engine, *arguments: Any) -> Lane:
+        made.append(open_lane(engine, *arguments))
+        return made[-1]
+
+    monkeypatch.setattr(Engine, "open_lane", spied)
+    bench(engine, store, interrupt_at(7))
+    assert [lane.draft is not None for lane in made] == [False, True, True, False, True]
+    assert all(context.handle is None for lane in made for context in (lane.target, lane.draft) if context)
 
 
 def test_what_one_arm_learns_is_not_known_to_another(engine: Engine, store: Spy):
@@ -177,7 +223,7 @@ def test_every_finished_prompt_is_saved_at_once(engine: Engine, store: Spy):
 
 
 def interrupt_at(count: int) -> Callable[[int, int, str], None]:
-    """Ctrl-C when answer number `count` (from 0) is about to begin."""
+    """Ctrl-C when `count` answers are out."""
 
     def progress(done: int, _total: int, label: str) -> None:
         if done == count and not label.startswith("measuring"):
@@ -186,7 +232,7 @@ def interrupt_at(count: int) -> Callable[[int, int, str], None]:
     return progress
 
 
-@pytest.mark.parametrize(("answer", "finished"), [(5, 1), (7, 1), (9, 1), (10, 2), (29, 5)])
+@pytest.mark.parametrize(("answer", "finished"), [(6, 1), (7, 1), (9, 1), (11, 2), (29, 5)])
 def test_ctrl_c_keeps_the_prompts_that_all_arms_have_answered(
     engine: Engine, store: Spy, answer: int, finished: int
 ):

@@ -15,7 +15,8 @@ from edgespec.decode.ngram import NgramMatch
 from edgespec.decode.policy import Kind, Mode, Plan, Policy
 from edgespec.decode.token import GenerationStats
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
-from edgespec.llama.context import Context, ContextSettings
+from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling

@@ -9,7 +9,8 @@ import pytest
 
 import edgespec.llama.context
 from edgespec.errors import ContextOverflowError, EngineError, NotEnoughMemoryError, UsageError
-from edgespec.llama.context import Context, ContextSettings, top_two_gap
+from edgespec.llama.context import Context, top_two_gap
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
@@ -121,6 +122,43 @@ def test_a_memory_that_cannot_forget_is_an_error(
     with pytest.raises(EngineError, match=r"tiny\.gguf cannot take tokens back") as caught:
         context.rollback(3)
     assert "--draft none" in caught.value.hint
+
+
+# Copies
+
+
+@pytest.mark.parametrize("n_ctx", [256, 512])
+def test_a_saved_cache_goes_on_in_another_context(
+    context: Context, tokens: list[int], tiny_model: Path, n_ctx: int
+):
+    context.prefill(tokens[:9])
+    saved = context.save()
+    context.decode([3])
+    with Model(tiny_model) as model, Context(model, settings(n_ctx=n_ctx)) as other:
+        other.prefill([5, 6, 7])
+        other.restore(saved)
+        assert (other.tokens, rows_in_memory(other)) == (tokens[:9], 9)
+        other.decode(tokens[9:12], outputs=1)
+        assert_close(other.logits(1)[0], fresh_logits(tiny_model, tokens[:12])[-1])
+    assert context.tokens == [*tokens[:9], 3]
+
+
+def test_a_cache_larger_than_the_context_is_refused(model: Model):
+    with Context(model, settings(n_ctx=512)) as large, Context(model, settings()) as small:
+        large.prefill([5] * 300)
+        with pytest.raises(ContextOverflowError, match="300 tokens do not fit a context of 256"):
+            small.restore(large.save())
+        assert (small.tokens, rows_in_memory(small)) == ([], 0)
+
+
+def test_another_models_cache_is_refused(context: Context, tokens: list[int], tmp_path: Path):
+    context.prefill(tokens[:9])
+    deeper = make_tiny_model(tmp_path / "deeper.gguf", shape=TinyShape(blocks=3))
+    with Model(deeper) as model, Context(model, settings()) as other:
+        with pytest.raises(EngineError, match="cannot restore a cache"):
+            other.restore(context.save())
+        assert other.tokens == []
+        other.decode([1])
 
 
 # Padding

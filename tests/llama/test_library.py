@@ -41,7 +41,8 @@ def test_a_program_that_asks_for_nothing_sees_nothing_of_llama_cpps_log(tiny_mod
     code = """
 import sys
 from pathlib import Path
-from edgespec.llama.context import Context, ContextSettings
+from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 with Model(Path(sys.argv[1])) as model, Context(model, ContextSettings(256, 1)) as context:
     context.prefill(model.tokenize("the cat"))

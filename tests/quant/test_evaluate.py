@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
-from edgespec.llama.context import Context, ContextSettings
+from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import native_kernels
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings, quantize_file

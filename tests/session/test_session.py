@@ -9,7 +9,8 @@ import pytest
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.token import Source
 from edgespec.errors import ContextOverflowError, EngineError, ModelFileError, UsageError
-from edgespec.llama.context import Context, ContextSettings
+from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
 from edgespec.session import DraftType, EngineSettings, Session, open_pair

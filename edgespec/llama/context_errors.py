@@ -1,0 +1,39 @@
+"""What llama.cpp's refusals of a context or a batch mean, and the way out."""
+
+from edgespec.errors import (
+    ContextOverflowError,
+    EdgespecError,
+    EngineError,
+    NotEnoughMemoryError,
+    UsageError,
+)
+from edgespec.llama.context_settings import ContextSettings
+from edgespec.llama.library import take_native_errors
+
+
+def creation_error(name: str, settings: ContextSettings, reason: str) -> EdgespecError:
+    """The error of a context that cannot be made, from llama.cpp's words."""
+    said = reason or "no reason given"
+    if not reason or "alloc" in reason:
+        return NotEnoughMemoryError(
+            f"no context of {settings.n_ctx} tokens for {name}: {said}",
+            "use a smaller --ctx-size, or a smaller KV type such as --kv-type q8_0",
+        )
+    if "cache" in reason:
+        kind, attention = settings.type_v.name.lower(), settings.flash_attention
+        return UsageError(
+            f"{name} cannot run with --kv-type {kind} --flash-attn {attention}: {said}", "use --kv-type f16"
+        )
+    return EngineError(f"llama.cpp makes no context for {name}: {said}")
+
+
+def decode_error(code: int, rows: int, n_ctx: int) -> EngineError | ContextOverflowError:
+    """The error of a failed `llama_decode`, from its return code (llama.h)."""
+    words = take_native_errors()
+    if code == 1:
+        return ContextOverflowError(
+            f"no room for {rows} more tokens in a context of {n_ctx}", "use a larger --ctx-size"
+        )
+    if code == 2:
+        return EngineError("the evaluation was stopped")
+    return EngineError(f"llama_decode failed with code {code} on {rows} rows: {words or 'no reason given'}")

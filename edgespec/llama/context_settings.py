@@ -1,0 +1,22 @@
+"""What a context is made with."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgespec.llama.kv_types import KvType
+
+FlashAttention = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSettings:
+    """How a context is made."""
+
+    n_ctx: int
+    n_threads: int
+    n_outputs_max: int = 1
+    """Rows with logits in one decode; sizes the logits buffer (llama.h, `n_outputs_max`)."""
+    n_batch: int = 512
+    type_k: KvType = KvType.F16
+    type_v: KvType = KvType.F16
+    flash_attention: FlashAttention = "auto"

@@ -1,7 +1,7 @@
 """Figure 1: plain against speculative decoding on the same prompts in the same run.
 
 Per prompt the target reads the prompt once, and every arm continues from a copy of that KV cache, all of them side by
-side, a few tokens at a time: what the machine does meanwhile, it does to all arms. Drafts start empty and pay for what
+side, a token each in turn: what the machine does meanwhile, it does to all arms. Drafts start empty and pay for what
 they read. TTFT and prompt speed are the target's own and the same for all arms.
 """
 

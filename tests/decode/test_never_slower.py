@@ -150,7 +150,7 @@ def test_a_good_draft_reads_the_end_of_a_long_prompt_when_the_answer_is_long():
     ("verify", "draft", "least"),
     [
         (FLAT, CHEAP_DRAFT, 4.5),
-        (FLAT, USUAL_DRAFT, 2.3),
+        (FLAT, USUAL_DRAFT, 2.2),
         (STAIRCASE, CHEAP_DRAFT, 2.1),
         (STAIRCASE, USUAL_DRAFT, 1.5),
         (MIXED, CHEAP_DRAFT, 1.55),

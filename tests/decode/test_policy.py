@@ -117,8 +117,8 @@ def test_a_plan_never_promises_less_than_plain_steps_nor_more_tokens_than_are_le
 
 
 def test_a_long_catch_up_is_paid_for_a_long_rest_and_refused_for_a_short_one():
-    policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=50)
-    kinds = {remaining: policy.plan(None, 30, 50, remaining).kind for remaining in (3, 5, 120)}
+    policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=75)
+    kinds = {remaining: policy.plan(None, 30, 75, remaining).kind for remaining in (3, 5, 120)}
     assert kinds == {3: Kind.PLAIN, 5: Kind.PLAIN, 120: Kind.MODEL}
 
 
@@ -133,12 +133,19 @@ def test_after_a_loss_a_draft_needs_a_better_promise():
 
 
 def test_a_long_catch_up_waits_for_an_answer_that_can_bear_its_loss():
-    """It costs 3.2 steps here: an answer that ends right after it may have lost 7 %."""
+    """It costs 3.2 steps here: an answer that ends right after it may have lost 4.5 %."""
     kinds = {
         done: policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=done).plan(None, 30, done, 200).kind
-        for done in (20, 40, 50)
+        for done in (20, 65, 75)
     }
-    assert kinds == {20: Kind.PLAIN, 40: Kind.PLAIN, 50: Kind.MODEL}
+    assert kinds == {20: Kind.PLAIN, 65: Kind.PLAIN, 75: Kind.MODEL}
+
+
+def test_a_long_catch_up_may_be_paid_from_what_drafts_have_won():
+    policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=20)
+    assert policy.plan(None, 30, 20, 200).kind is Kind.PLAIN
+    policy.observe_round(5, 2.0)
+    assert policy.plan(None, 30, 20, 200).kind is Kind.MODEL
 
 
 def test_a_longer_catch_up_needs_more_to_be_left():

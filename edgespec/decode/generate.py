@@ -7,7 +7,7 @@ from time import perf_counter
 
 from edgespec.decode.engines import Draft, Target
 from edgespec.decode.ngram import NgramIndex, NgramMatch
-from edgespec.decode.policy import SMALL_CATCH_UP, Kind, Plan, Policy
+from edgespec.decode.policy import Kind, Plan, Policy
 from edgespec.decode.token import GenerationStats, Source, Token
 
 
@@ -18,8 +18,8 @@ class Proposal:
     tokens: list[int] = field(default_factory=list)
     leads: list[float] = field(default_factory=list)
     source: Source = Source.TARGET
-    advance_s: float = 0.0
-    """Time of a catch-up long enough to be written off over the rest of the answer."""
+    draft_rows: list[int] = field(default_factory=list)
+    """Rows of each pass of the draft model, the catch-up first."""
 
 
 class Generator:
@@ -101,7 +101,7 @@ class Generator:
         tokens = self._verify(proposal)
         self._learn(match, tokens)
         if plan.kind is not Kind.PLAIN:
-            self._policy.observe_round(len(tokens), self._clock() - started - proposal.advance_s)
+            self._policy.observe_round(plan.kind, len(tokens), len(proposal.tokens) + 1, proposal.draft_rows)
         self._index.extend(tokens)
         drafted = min(len(tokens), len(proposal.tokens))
         agreed = sum(a == b for a, b in zip(tokens, proposal.tokens, strict=False))
@@ -118,22 +118,22 @@ class Generator:
     def _draft_with_model(self, draft: Draft, rate: float, remaining: int, started: float) -> Proposal:
         """Drafts until the next token would not pay; the draft's own steps correct the cost model."""
         before = self._clock()
-        rows = draft.catch_up(self._index.history)
-        advance_s = self._clock() - before if rows > SMALL_CATCH_UP else 0.0
+        rows = [draft.catch_up(self._index.history)]
         tokens: list[int] = []
         leads: list[float] = []
         while (guess := draft.guess()) is not None:
             now = self._clock()
-            self._policy.costs.observe_draft(rows, now - before)
+            self._policy.costs.observe_draft(rows[-1], now - before)
             tokens.append(guess[0])
             leads.append(guess[1])
             if not self._policy.keeps_drafting(leads, rate, remaining):
                 break
-            before, rows = self._clock(), 1
+            before = self._clock()
+            rows.append(1)
             draft.advance()
         kept = self._policy.cut(leads, rate)
         self.stats.draft_s += self._clock() - started
-        return Proposal(tokens[:kept], leads[:kept], Source.MODEL, advance_s)
+        return Proposal(tokens[:kept], leads[:kept], Source.MODEL, rows)
 
     def _verify(self, proposal: Proposal) -> list[int]:
         """One target decode; keeps the drafted tokens that the target itself picks, and its own next one."""

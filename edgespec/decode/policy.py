@@ -5,6 +5,7 @@ measured costs and learnt acceptance: max over K of (1 + sum of A_k) / (drafting
 `docs/how-it-decides.md` explains it with the figures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -23,19 +24,20 @@ SPREAD_ROUNDS = 4.0
 MARGIN = 1.02
 """Drafting must promise this much over a plain step: estimates are optimistic at the moment they look best."""
 LOSS_HURDLE = 16.0
-"""And this many times the share of the answer's time that drafts have lost besides: a second miss wants more reason."""
+"""And this many times the share of the answer's time that drafts of its kind have lost besides: a second miss wants
+more reason."""
 WARM_UP_TOKENS = 12
 """Tokens of an answer before the target's certainty says anything about its kind of text. An answer that ends before
 them has no time to win back what a draft reads."""
 HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
-HORIZON_GROWTH = 0.4
-"""And over this many times what is out already: how long an answer gets is not known, and a small gain needs more
-time than a large one."""
+HORIZON_GROWTH = 0.5
+"""And over this many times what is out already: how long an answer gets is not known, and a small gain takes longer
+to be worth it than a large one."""
 HORIZON_TRUST = 0.8
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
 ADVANCE_SHARE = 0.045
-"""A catch-up may cost this share of the answer's time so far, and what drafts have won: should the answer end now, it
+"""Catch-ups may cost this share of the answer's time so far, and what drafts have won: should the answer end now, it
 has lost no more. With 0.07 answers of 24 tokens lost 4 to 7 % whenever a draft came in before their end."""
 STAKE_STEPS = 0.1
 """Plain steps that an answer may lose to drafts before any of them has won."""
@@ -90,10 +92,18 @@ class Ledger:
 
     elapsed_s: float = 0.0
     won_s: float = 0.0
+    advanced_s: float = 0.0
+    """Catch-ups paid in advance, all together. They are not in `won_s`: each was weighed when it was decided."""
+    _won_by_s: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(Kind, 0.0))
 
-    def lost_share(self) -> float:
-        """What drafts have lost so far, as a share of the answer's time."""
-        return max(-self.won_s, 0.0) / self.elapsed_s if self.elapsed_s else 0.0
+    def book(self, kind: Kind, won_s: float, most_s: float) -> None:
+        """Adds what a round won, or lost; winnings beyond `most_s` are banked for good."""
+        self.won_s = min(self.won_s + won_s, most_s)
+        self._won_by_s[kind] = min(self._won_by_s[kind] + won_s, most_s)
+
+    def lost_share(self, kind: Kind) -> float:
+        """What drafts of one kind have lost so far, as a share of the answer's time."""
+        return max(-self._won_by_s[kind], 0.0) / self.elapsed_s if self.elapsed_s else 0.0
 
     def stake_s(self, step_s: float) -> float:
         """The most that the next round may lose."""
@@ -181,13 +191,27 @@ class Policy:
         ]
         return max(range(len(values)), key=values.__getitem__)
 
-    def observe_round(self, tokens: int, seconds: float) -> None:
-        """Books what a round with a draft brought.
+    def observe_round(self, kind: Kind, tokens: int, rows: int, draft_rows: Sequence[int] = ()) -> None:
+        """Books what a round with a draft brought, at what it should have cost.
 
-        A catch-up paid in advance is not in `seconds`: it was weighed when it was decided.
+        What it did cost corrects the costs. Here a single hiccup of the machine would forbid drafts for the rest of
+        the answer, or a step that met a faster machine look like a draft's gain.
+
+        Args:
+            kind: What drafted.
+            tokens: That came out of it.
+            rows: Of the target's pass.
+            draft_rows: Of each pass of the draft model; a first one of more than `SMALL_CATCH_UP` was paid in advance.
         """
-        won_s = self.ledger.won_s + tokens * self.costs.step_s - seconds
-        self.ledger.won_s = min(won_s, MOST_WON_STEPS * self.costs.step_s)
+        step_s, spent_s = self.costs.step_s, self.costs.verify_s(rows) + self.costs.round_s
+        if draft_rows and self.costs.draft:
+            first, *steps = (self.costs.draft.cost(count) for count in draft_rows)
+            spent_s += sum(steps)
+            if draft_rows[0] > SMALL_CATCH_UP:
+                self.ledger.advanced_s += first
+            else:
+                spent_s += first
+        self.ledger.book(kind, tokens * step_s - spent_s, MOST_WON_STEPS * step_s)
 
     def count_guess(self, lead: float, accepted: bool) -> None:
         """Books a tested model draft token, for this answer and for the ones to come."""
@@ -214,7 +238,7 @@ class Policy:
     def _better(self, best: Plan, other: Plan) -> Plan:
         hurdle = 1.0
         if best.kind is Kind.PLAIN:
-            hurdle = MARGIN + LOSS_HURDLE * self.ledger.lost_share()
+            hurdle = MARGIN + LOSS_HURDLE * self.ledger.lost_share(other.kind)
         return other if other.rate > best.rate * hurdle else best
 
     def _plan_match(self, match: NgramMatch, most: int) -> Plan:
@@ -240,7 +264,8 @@ class Policy:
         if missing <= SMALL_CATCH_UP:
             # A few tokens that others brought: charged to this round and the next ones.
             return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / SPREAD_ROUNDS))
-        if extra_s > ADVANCE_SHARE * self.ledger.elapsed_s + max(self.ledger.won_s, 0.0):
+        ledger = self.ledger
+        if ledger.advanced_s + extra_s > ADVANCE_SHARE * ledger.elapsed_s + max(ledger.won_s, 0.0):
             return never
         rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))
         # The first token came with the prompt, not from a round.

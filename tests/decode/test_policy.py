@@ -32,6 +32,9 @@ POOR_MATCH = NgramMatch(start=5, length=2, agreed=False)
 SURE, UNSURE = 9.0, 0.1
 
 
+MOST_WON_S = 5.0
+
+
 def policy_of(
     verify: dict[int, float],
     draft: dict[int, float] | None = None,
@@ -122,14 +125,16 @@ def test_a_long_catch_up_is_paid_for_a_long_rest_and_refused_for_a_short_one():
     assert kinds == {3: Kind.PLAIN, 5: Kind.PLAIN, 120: Kind.MODEL}
 
 
-def test_after_a_loss_a_draft_needs_a_better_promise():
-    policy = policy_of({1: 1.0, 2: 1.4, 16: 16.0}, elapsed_tokens=40)
+def test_after_a_loss_a_draft_of_that_kind_needs_a_better_promise():
     match = NgramMatch(start=5, length=6, agreed=False)
-    assert policy.plan(match, None, 20, 100).kind is Kind.NGRAM
-    policy.observe_round(1, 1.3)
-    assert policy.ledger.stake_s(policy.costs.step_s) > 0.4, "it could be afforded"
-    assert policy.plan(match, None, 20, 100).kind is Kind.PLAIN
-    assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
+    kinds = {}
+    for lost in (Kind.MODEL, Kind.NGRAM):
+        policy = policy_of({1: 1.0, 2: 1.4, 16: 16.0}, elapsed_tokens=40)
+        policy.ledger.book(lost, -0.30000000000000004, MOST_WON_S)
+        assert policy.ledger.stake_s(policy.costs.step_s) > 0.4, "it could be afforded"
+        kinds[lost] = policy.plan(match, None, 20, 100).kind
+        assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
+    assert kinds == {Kind.MODEL: Kind.NGRAM, Kind.NGRAM: Kind.PLAIN}
 
 
 def test_a_long_catch_up_waits_for_an_answer_that_can_bear_its_loss():
@@ -141,10 +146,39 @@ def test_a_long_catch_up_waits_for_an_answer_that_can_bear_its_loss():
     assert kinds == {20: Kind.PLAIN, 65: Kind.PLAIN, 75: Kind.MODEL}
 
 
+@pytest.mark.parametrize(
+    ("tokens", "rows", "draft_rows", "won_s", "advanced_s"),
+    [
+        (1, 1, [], 0.0, 0.0),
+        (3, 4, [], 1.9, 0.0),
+        (1, 2, [], -0.05, 0.0),
+        (2, 2, [1, 1], 0.45, 0.0),
+        (2, 2, [8, 1], -0.5, 0.0),
+        (2, 2, [32, 1], 0.7, 3.7),
+    ],
+)
+def test_a_round_is_booked_at_what_it_should_have_cost(
+    tokens: int, rows: int, draft_rows: list[int], won_s: float, advanced_s: float
+):
+    policy = policy_of(FLAT, USUAL_DRAFT)
+    policy.observe_round(Kind.MODEL, tokens, rows, draft_rows)
+    assert policy.ledger.won_s == pytest.approx(won_s)
+    assert policy.ledger.advanced_s == pytest.approx(advanced_s)
+
+
+def test_catch_ups_add_up():
+    policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=100)
+    assert policy.plan(None, 30, 100, 200).kind is Kind.MODEL
+    policy.observe_round(Kind.MODEL, 1, 1, draft_rows=[30])
+    assert policy.plan(None, 30, 100, 200).kind is Kind.PLAIN
+    policy.observe_time(50.0)
+    assert policy.plan(None, 30, 150, 200).kind is Kind.MODEL
+
+
 def test_a_long_catch_up_may_be_paid_from_what_drafts_have_won():
     policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=20)
     assert policy.plan(None, 30, 20, 200).kind is Kind.PLAIN
-    policy.observe_round(5, 2.0)
+    policy.ledger.book(Kind.MODEL, 3.0, MOST_WON_S)
     assert policy.plan(None, 30, 20, 200).kind is Kind.MODEL
 
 
@@ -169,7 +203,7 @@ def test_the_model_waits_until_the_answer_has_shown_its_kind_unless_it_is_all_th
 
 def test_a_model_that_lost_its_stake_rests_until_plain_steps_have_earned_another():
     policy = policy_of(FLAT, CHEAP_DRAFT)
-    policy.observe_round(1, 11.0)
+    policy.ledger.book(Kind.MODEL, -10.0, MOST_WON_S)
     rest = 0
     while policy.plan(None, 1, 20, 1000).kind is Kind.PLAIN:
         policy.observe_time(1.0)
@@ -181,7 +215,7 @@ def test_the_more_was_lost_the_longer_the_model_rests():
     rests = []
     for lost_s in (4.0, 8.0, 16.0):
         policy = policy_of(FLAT, CHEAP_DRAFT)
-        policy.observe_round(1, 1.0 + lost_s)
+        policy.ledger.book(Kind.MODEL, -lost_s, MOST_WON_S)
         rests.append(0)
         while policy.plan(None, 1, 20, 1000).kind is Kind.PLAIN:
             policy.observe_time(1.0)
@@ -192,7 +226,7 @@ def test_the_more_was_lost_the_longer_the_model_rests():
 def test_a_model_that_wins_goes_on():
     policy = policy_of(FLAT, CHEAP_DRAFT)
     for done in range(20, 400, 4):
-        policy.observe_round(4, 1.5)
+        policy.ledger.book(Kind.MODEL, 2.5, MOST_WON_S)
         policy.observe_time(1.5)
         assert policy.plan(None, 1, done, 1000).kind is Kind.MODEL
 
@@ -200,8 +234,8 @@ def test_a_model_that_wins_goes_on():
 def test_long_winnings_cannot_all_be_lost_again():
     policy = policy_of(FLAT, CHEAP_DRAFT)
     for _ in range(100):
-        policy.observe_round(8, 1.5)
-    policy.observe_round(1, 15.0)
+        policy.ledger.book(Kind.MODEL, 6.5, MOST_WON_S)
+    policy.ledger.book(Kind.MODEL, -14.0, MOST_WON_S)
     assert policy.plan(None, 1, 20, 1000).kind is Kind.PLAIN
 
 
@@ -210,16 +244,16 @@ def test_a_match_is_followed_no_further_than_may_be_lost():
     copy = NgramMatch(start=5, length=44, agreed=True)
     policy = policy_of({1: 1.0, 2: 1.3, 16: 5.5})
     first = policy.plan(copy, None, 20, 100).count
-    policy.observe_round(8, 3.0)
+    policy.ledger.book(Kind.MODEL, 5.0, MOST_WON_S)
     after_a_win = policy.plan(copy, None, 20, 100).count
-    policy.observe_round(1, 20.0)
+    policy.ledger.book(Kind.MODEL, -19.0, MOST_WON_S)
     assert 0 < first < after_a_win
     assert policy.plan(copy, None, 20, 100).kind is Kind.PLAIN
 
 
 def test_a_new_answer_begins_without_the_last_ones_record():
     policy = policy_of(FLAT, CHEAP_DRAFT)
-    policy.observe_round(1, 50.0)
+    policy.ledger.book(Kind.MODEL, -49.0, MOST_WON_S)
     policy.begin()
     assert (policy.ledger.won_s, policy.ledger.elapsed_s, policy.certainty.recent) == (0.0, 0.0, 0.5)
     assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM

@@ -31,9 +31,7 @@ from edgespec.session.lane import Lane
 from edgespec.session.loading import TARGET_ROWS, resident_bytes
 
 WARM_UP_TOKENS = 12
-LEAST_TIMED = 0.5
-"""Share of the length limit that the answers to a prompt have on average, or they are timed more often."""
-MOST_REPEATS = 3
+MOST_REPEATS = 6
 """Times as many repeats as were asked for, at most: single answers of half a second differ by a twentieth."""
 
 Progress = Callable[[int, int, str], None]
@@ -118,10 +116,10 @@ class SpeculativeBench:
         return result
 
     def _repeats(self) -> list[int]:
-        """Of each prompt as many as were asked for; more where its first answer was so short that its time says little."""
+        """Of each prompt as many as were asked for; of short answers as many as have the tokens of that many long ones."""
         asked = self._settings.repeat
         lengths = {s.prompt_id: s.predicted_n for s in reversed(self._vanilla())}
-        enough = asked * self._settings.max_tokens * LEAST_TIMED
+        enough = asked * self._settings.max_tokens
         return [
             min(max(asked, math.ceil(enough / lengths.get(prompt.id, math.inf))), asked * MOST_REPEATS)
             for prompt, _ in self._prompts

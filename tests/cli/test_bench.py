@@ -387,7 +387,7 @@ def test_progress_is_on_the_terminal_and_never_on_stdout(
     assert process.returncode == 0
     assert json.loads(out)["complete"] is True
     assert b"\x1b" not in out
-    for stage in (b"looking for the models", b"loading", b"23/24"):
+    for stage in (b"looking for the models", b"loading", b"24/24"):
         assert stage in shown
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from edgespec import paths
 from edgespec.llama import context as context_module
+from edgespec.llama.context_settings import ContextSettings
+from edgespec.llama.kv_types import KvType
 from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
@@ -180,10 +182,10 @@ def test_sampling_flags_reach_the_sampler(run_cli: RunCli, readable: None, tiny_
 def test_engine_flags_reach_both_contexts(
     run_cli: RunCli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    made: list[context_module.ContextSettings] = []
+    made: list[ContextSettings] = []
     real = context_module.Context.__init__
 
-    def note(self: Any, model: Any, settings: context_module.ContextSettings, **options: Any) -> None:
+    def note(self: Any, model: Any, settings: ContextSettings, **options: Any) -> None:
         made.append(settings)
         real(self, model, settings, **options)
 
@@ -193,7 +195,7 @@ def test_engine_flags_reach_both_contexts(
     assert (result.code, result.err) == (0, "")
     target, draft = made
     for settings in made:
-        assert settings.type_k == settings.type_v == context_module.KvType.F32
+        assert settings.type_k == settings.type_v == KvType.F32
         assert (settings.flash_attention, settings.n_threads) == ("off", 1)
     assert target.n_ctx == 300
     assert draft.n_ctx >= 300

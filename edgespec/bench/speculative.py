@@ -56,7 +56,6 @@ class _Arm:
     lane: Lane
     lane_bytes: int = 0
     samples: list[Sample] = field(default_factory=list)
-    why: str = ""
     peak_bytes: int = 0
 
 
@@ -148,9 +147,7 @@ class SpeculativeBench:
         state = self._engine.states[draft]
         arm = _Arm(name, mode, draft, copy.deepcopy(state), lane)
         self._arms.append(arm)
-        generator = self._engine.generator(
-            mode, draft, self._settings.sampling, copy.deepcopy(state), arm.lane
-        )
+        generator = self._engine.generator(mode, draft, self._settings.sampling, copy.deepcopy(state), lane)
         for _ in generator.generate(self._prompts[0][1], WARM_UP_TOKENS):
             pass
         generator.close()

@@ -30,8 +30,6 @@ from tests.decode.scripted import (
 GOOD_MATCH = NgramMatch(start=5, length=20, agreed=True)
 POOR_MATCH = NgramMatch(start=5, length=2, agreed=False)
 SURE, UNSURE = 9.0, 0.1
-
-
 MOST_WON_S = 5.0
 
 
@@ -130,7 +128,7 @@ def test_after_a_loss_a_draft_of_that_kind_needs_a_better_promise():
     kinds = {}
     for lost in (Kind.MODEL, Kind.NGRAM):
         policy = policy_of({1: 1.0, 2: 1.4, 16: 16.0}, elapsed_tokens=40)
-        policy.ledger.book(lost, -0.30000000000000004, MOST_WON_S)
+        policy.ledger.book(lost, -0.3, MOST_WON_S)
         assert policy.ledger.stake_s(policy.costs.step_s) > 0.4, "it could be afforded"
         kinds[lost] = policy.plan(match, None, 20, 100).kind
         assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
@@ -281,7 +279,7 @@ def test_where_rows_are_free_a_draft_is_worth_at_least_its_best_fixed_length(acc
         / (count * costs.draft_step_s + costs.verify_s(count + 1))
         for count in range(1, MAX_MODEL_DRAFT + 1)
     )
-    assert policy.model_rate(acceptance) > 0.8999 * fixed
+    assert policy.model_rate(acceptance) > 0.9 * fixed * (1 - 1e-9)
 
 
 def test_drafting_goes_on_while_the_draft_is_sure_and_stops_when_it_is_not():

@@ -70,6 +70,25 @@ def test_a_poor_match_is_followed_less_far_than_a_good_one():
     assert poor.rate < good.rate
 
 
+def test_the_first_tokens_of_an_answer_follow_only_a_match_that_promises_much():
+    short_match = NgramMatch(start=5, length=2, agreed=True)
+    policy = policy_of(STAIRCASE)
+    kinds = {
+        (match.length, done): policy.plan(match, None, done, 100).kind
+        for match in (short_match, GOOD_MATCH)
+        for done in (WARM_UP_TOKENS - 1, WARM_UP_TOKENS)
+    }
+    assert kinds[2, WARM_UP_TOKENS - 1] is Kind.PLAIN
+    assert kinds[2, WARM_UP_TOKENS] is Kind.NGRAM
+    assert kinds[20, WARM_UP_TOKENS - 1] is Kind.NGRAM
+
+
+def test_once_a_match_has_won_the_first_tokens_follow_any():
+    policy = policy_of(STAIRCASE)
+    policy.observe_round(Kind.NGRAM, tokens=4, rows=4)
+    assert policy.plan(NgramMatch(5, 2, True), None, WARM_UP_TOKENS - 1, 100).kind is Kind.NGRAM
+
+
 def test_a_cheap_draft_that_agrees_is_used():
     assert policy_of(FLAT, CHEAP_DRAFT).plan(None, 1, 20, 100).kind is Kind.MODEL
 

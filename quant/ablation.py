@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.llama.context import Logits
 from edgespec.llama.model import Model
+from edgespec.llama.native_context import Logits
 from edgespec.llama.tap import Handler, Node, Tap
 from quant.activations import run_windows
 from quant.evaluate import ChunkProgress, Tokens, nll

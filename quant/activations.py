@@ -11,11 +11,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.llama.context import Context, Logits
+from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
+from edgespec.llama.native_context import Logits
 from edgespec.llama.tap import Node, Tap
 from quant.evaluate import ChunkProgress, Tokens
 

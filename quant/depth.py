@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
-from edgespec.llama.context import Logits
 from edgespec.llama.model import Model
+from edgespec.llama.native_context import Logits
 from quant.ablation import Bypass, ablated, score_blocks
 from quant.activations import run_windows
 from quant.block_importance import angular_distances, block_influence, closest_span, lowest

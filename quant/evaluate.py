@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.errors import UsageError
-from edgespec.llama.context import Context, Logits
+from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads, ggml_kernels
 from edgespec.llama.model import Model
+from edgespec.llama.native_context import Logits
 
 N_CTX = 512
 SAMPLE_PROMPT = "Explain in two sentences why the sky is blue."

@@ -158,8 +158,7 @@ class SpeculativeBench:
         self._report(prompt)
         prefill_s = self._read(tokens)
         turn = (number + repeat) % len(self._arms)
-        arms = self._arms[turn:] + self._arms[:turn]
-        answers = self._answer(arms, prompt, tokens, repeat, prefill_s)
+        answers = self._answer(turn, prompt, tokens, repeat, prefill_s)
         others = {name: sample for name, sample in answers.items() if name != VANILLA}
         # The gap is one of bare logits: it says nothing about a choice that penalties had a part in.
         judge = self._settings.sampling.is_plain_greedy
@@ -189,9 +188,13 @@ class SpeculativeBench:
         return prefill_s
 
     def _answer(
-        self, arms: list[_Arm], prompt: Prompt, tokens: list[int], repeat: int, prefill_s: float
+        self, turn: int, prompt: Prompt, tokens: list[int], repeat: int, prefill_s: float
     ) -> dict[str, Sample]:
-        """The answers of all arms, by their names; `arms` says who goes first."""
+        """The answers of all arms, by their names; `turn` says who goes first, and with whose cache.
+
+        Where a cache lies in memory can be worth a percent: so each arm has each in turn.
+        """
+        arms = self._arms[turn:] + self._arms[:turn]
 
         def count(_place: int) -> None:
             self._done += 1
@@ -199,9 +202,10 @@ class SpeculativeBench:
 
         with ExitStack() as ended:
             generators = []
-            for arm in arms:
+            for arm, owner in zip(arms, self._arms, strict=True):
+                lane = Lane(owner.lane.target, arm.lane.draft)
                 generators.append(
-                    self._engine.generator(arm.mode, arm.draft, self._settings.sampling, arm.state, arm.lane)
+                    self._engine.generator(arm.mode, arm.draft, self._settings.sampling, arm.state, lane)
                 )
                 ended.callback(generators[-1].close)
             texts = run_abreast([g.generate(tokens, self._settings.max_tokens) for g in generators], count)

@@ -93,8 +93,9 @@ class Generator:
         started = self._clock()
         history = self._index.history
         match = self._index.find() if self._policy.drafts else None
-        missing = self._draft.missing(history) if self._draft else None
         done = self.stats.predicted_n
+        considered = self._draft if self._policy.may_use_model(done) else None
+        missing = considered.missing(history) if considered else None
         plan = self._policy.plan(match, missing, done, min(remaining, self._target.room))
         self.stats.policy_s += self._clock() - started
         proposal = self._propose(plan, match, remaining, started)

@@ -132,6 +132,10 @@ class Policy:
         """Whether it may ever draft."""
         return self.mode is not Mode.OFF
 
+    def may_use_model(self, done: int) -> bool:
+        """Whether a model draft is considered at all, with so many tokens of the answer out."""
+        return self.mode is Mode.MODEL or (self.mode is Mode.AUTO and done >= WARM_UP_TOKENS)
+
     def begin(self) -> None:
         """A new answer."""
         self.certainty = Certainty()
@@ -156,7 +160,7 @@ class Policy:
         best = plain
         if match and self.mode in (Mode.NGRAM, Mode.AUTO):
             best = self._better(best, self._plan_match(match, min(MAX_DRAFT, remaining - 1)), done)
-        if missing is not None and self.mode in (Mode.MODEL, Mode.AUTO):
+        if missing is not None and self.may_use_model(done):
             best = self._better(best, self._plan_model(missing, done, remaining), done)
         return best
 
@@ -261,8 +265,6 @@ class Policy:
     def _plan_model(self, missing: int, done: int, remaining: int) -> Plan:
         never = Plan(Kind.MODEL, 0, 0.0)
         if self.costs.draft is None or self.ledger.stake_s(self.costs.step_s) <= 0.0:
-            return never
-        if self.mode is Mode.AUTO and done < WARM_UP_TOKENS:
             return never
         extra_s = self.costs.draft.cost(missing) - self.costs.draft_step_s if missing > 1 else 0.0
         rate = self.model_rate(self.expected_acceptance(self.certainty.recent))

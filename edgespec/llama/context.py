@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from ctypes import POINTER, addressof, c_uint8
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import ContextOverflowError, EngineError
-from edgespec.lifetime import Closes
-from edgespec.llama.context_errors import creation_error, decode_error
+from edgespec.llama.context_errors import decode_error
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.model import Model
+from edgespec.llama.native_context import Logits, NativeContext
+from edgespec.llama.sequence_state import read_sequence, write_sequence
 from edgespec.llama.shortlist import Shortlist
 from edgespec.llama.tap import Tap
 
-Logits = NDArray[np.float32]
-
-_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 _SEQUENCE = 0
 
 
@@ -34,12 +30,11 @@ class SavedCache:
     data: NDArray[np.uint8]
 
 
-class Context(Closes):
+class Context(NativeContext):
     """One sequence of tokens in a model's KV cache.
 
-    `tokens` is what the cache holds, in order: position i holds `tokens[i]`; `n_outputs` is how many rows of logits
-    the last decode left. A `tap` sees every graph; what its handlers raise, `decode` raises. With a `shortlist` only
-    the logits of its tokens are computed.
+    `tokens` is what the cache holds, in order: position i holds `tokens[i]`. A `tap` sees every graph; what its
+    handlers raise, `decode` raises. With a `shortlist` only the logits of its tokens are computed.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
@@ -55,60 +50,10 @@ class Context(Closes):
         tap: Tap | None = None,
         shortlist: Shortlist | None = None,
     ) -> None:
-        self.model = model
-        self.settings = settings
-        self._tap = tap
         self.shortlist = shortlist
         self.tokens: list[int] = []
-        self.n_outputs = 0
-        self._lib: Any = load_library()
         self._unsettled = False
-        self._logits_address = 0
-        self._batch: Any = None
-        self.handle: Any = None
-        take_native_errors()
-        try:
-            with HeldInterrupts():
-                self.handle = self._lib.llama_init_from_model(model.handle, self._params())
-        except KeyboardInterrupt:
-            self.close()
-            raise
-        if not self.handle:
-            raise creation_error(model.path.name, settings, take_native_errors())
-        self.n_ctx: int = self._lib.llama_n_ctx(self.handle)
-        self._memory: Any = self._lib.llama_get_memory(self.handle)
-        self._make_batch(settings.n_batch)
-
-    def _params(self) -> Any:
-        wanted = self.settings
-        params = self._lib.llama_context_default_params()
-        params.n_ctx = wanted.n_ctx
-        params.n_batch = wanted.n_batch
-        params.n_ubatch = wanted.n_batch
-        params.n_outputs_max = wanted.n_outputs_max
-        params.n_threads = wanted.n_threads
-        # A verification is a batch in llama.cpp's eyes (llama-context.cpp, graph_compute): same threads for both.
-        params.n_threads_batch = wanted.n_threads
-        params.type_k = int(wanted.type_k)
-        params.type_v = int(wanted.type_v)
-        params.flash_attn_type = _FLASH_ATTENTION[wanted.flash_attention]
-        # Speculation takes tokens back; a sliding-window cache of minimal size could not.
-        params.swa_full = True
-        params.no_perf = True
-        if self._tap is not None:
-            params.cb_eval = self._tap.callback
-            params.op_offload = False
-            params.offload_kqv = False
-        return params
-
-    def _make_batch(self, rows: int) -> None:
-        batch = self._batch = self._lib.llama_batch_init(rows, 0, 1)
-        self._batch_tokens = np.ctypeslib.as_array(batch.token, shape=(rows,))
-        self._batch_positions = np.ctypeslib.as_array(batch.pos, shape=(rows,))
-        self._batch_outputs = np.ctypeslib.as_array(batch.logits, shape=(rows,))
-        for row in range(rows):
-            batch.n_seq_id[row] = 1
-            batch.seq_id[row][0] = _SEQUENCE
+        super().__init__(model, settings, tap=tap)
 
     @property
     def n_past(self) -> int:
@@ -133,7 +78,7 @@ class Context(Closes):
             ContextOverflowError: the rows do not fit the context.
             EngineError: llama.cpp failed; the cache is left as it was before.
         """
-        llama_decode = self._lib.llama_decode  # first of all: a closed context's batch is freed memory
+        llama_decode, batch = self._lib.llama_decode, self._batch
         count = len(tokens)
         if not 0 < outputs <= min(count, self.settings.n_outputs_max) or count > self.settings.n_batch:
             # llama.cpp would end the whole process.
@@ -153,14 +98,13 @@ class Context(Closes):
             self._remove_from(past)
         # Ctrl-C can come between any two lines: then the next call takes back what `tokens` does not list.
         self._unsettled = True
-        self._batch_tokens[:count] = tokens
-        self._batch_tokens[count:rows] = tokens[-1]
-        self._batch_positions[:rows] = np.arange(past, past + rows, dtype=np.int32)
-        self._batch_outputs[:rows] = 0
-        self._batch_outputs[count - outputs : count] = 1
-        self._batch.n_tokens = rows
+        batch.tokens[:count] = tokens
+        batch.tokens[count:rows] = tokens[-1]
+        batch.positions[:rows] = np.arange(past, past + rows, dtype=np.int32)
+        batch.outputs[:rows] = 0
+        batch.outputs[count - outputs : count] = 1
         with self.shortlist.applied() if self.shortlist else nullcontext():
-            code = llama_decode(self.handle, self._batch)
+            code = llama_decode(self.handle, batch.take(rows))
         if code or (self._tap is not None and self._tap.failed):
             self._remove_from(past)
             if self._tap is not None:
@@ -207,18 +151,6 @@ class Context(Closes):
         finally:
             self._lib.llama_set_abort_callback(self.handle, self._lib.ggml_abort_callback(0), None)
 
-    def logits(self, rows: int = 1) -> Logits:
-        """The logits of the last decode, shape (rows, n_vocab): a view, valid until the next decode."""
-        pointer = self._lib.llama_get_logits(self.handle)
-        if not pointer:
-            raise EngineError("llama.cpp returned no logits", "this is a defect: please report it")
-        address = addressof(pointer.contents)
-        if address != self._logits_address:
-            # Making a view of a pointer takes 40 us, more than finding the best logit.
-            shape = (self.settings.n_outputs_max, self.model.n_vocab)
-            self._logits, self._logits_address = np.ctypeslib.as_array(pointer, shape=shape), address
-        return self._logits[:rows]
-
     def best_guess(self) -> tuple[int, float]:
         """The best token after the last decode, and its lead in logits over the second; of the shortlist, if there is one."""
         row = self.logits(1)[0]
@@ -248,14 +180,7 @@ class Context(Closes):
 
     def save(self) -> SavedCache:
         """A copy of all that the cache holds."""
-        size = self._lib.llama_state_seq_get_size(self.handle, _SEQUENCE)
-        data = np.empty(size, np.uint8)
-        written = self._lib.llama_state_seq_get_data(self.handle, _as_bytes(data), size, _SEQUENCE)
-        if written != size:
-            raise EngineError(
-                f"llama.cpp copied {written} of {size} bytes of a cache", "please report this defect"
-            )
-        return SavedCache(tuple(self.tokens), data)
+        return SavedCache(tuple(self.tokens), read_sequence(self._lib, self.handle, _SEQUENCE))
 
     def restore(self, saved: SavedCache) -> None:
         """Holds what another context of the same model held, and nothing else.
@@ -270,12 +195,11 @@ class Context(Closes):
                 f"{len(saved.tokens)} tokens do not fit a context of {self.n_ctx}", "use a larger --ctx-size"
             )
         self._unsettled = True
-        data = saved.data
-        if not self._lib.llama_state_seq_set_data(self.handle, _as_bytes(data), data.size, _SEQUENCE):
+        try:
+            write_sequence(self._lib, self.handle, _SEQUENCE, saved.data)
+        except EngineError:
             self.clear()
-            raise EngineError(
-                f"llama.cpp cannot restore a cache: {take_native_errors() or 'no reason given'}"
-            )
+            raise
         self.tokens.extend(saved.tokens)
         self._unsettled = False
 
@@ -285,27 +209,6 @@ class Context(Closes):
         self.tokens.clear()
         self._lib.llama_memory_clear(self._memory, False)
         self._unsettled = False
-
-    def close(self) -> None:
-        """Frees the cache and its buffers. A second call does nothing."""
-        if self._batch is not None:
-            self._lib.llama_batch_free(self._batch)
-            self._batch = None
-        if self.handle:
-            self._lib.llama_free(self.handle)
-            self.handle = None
-        self._lib = ClosedLibrary(f"the context of {self.model.path.name}")
-
-    def _remove_from(self, position: int) -> None:
-        if not self._lib.llama_memory_seq_rm(self._memory, _SEQUENCE, position, -1):
-            raise EngineError(
-                f"{self.model.path.name} cannot take tokens back from its memory",
-                "run it with --draft none: speculation needs a model that can",
-            )
-
-
-def _as_bytes(data: NDArray[np.uint8]) -> Any:
-    return data.ctypes.data_as(POINTER(c_uint8))
 
 
 def top_two_gap(row: Logits, best: int) -> float:

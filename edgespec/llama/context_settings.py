@@ -20,3 +20,7 @@ class ContextSettings:
     type_k: KvType = KvType.F16
     type_v: KvType = KvType.F16
     flash_attention: FlashAttention = "auto"
+    n_sequences: int = 1
+    kv_unified: bool = False
+    """Sequences share one cache of `n_ctx` tokens, and what their prompts have in common; else each has its own part
+    of it, a multiple of 256 tokens (llama-context.cpp)."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
-from edgespec.llama.context import Context
 from edgespec.llama.library import ClosedLibrary, load_library
+from edgespec.llama.native_context import NativeContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Sampler(Closes):
             for token in prompt[-self.settings.repeat_last_n :]:
                 self._lib.llama_sampler_accept(self.handle, token)
 
-    def sample(self, context: Context, row: int) -> int:
+    def sample(self, context: NativeContext, row: int) -> int:
         """Picks and accepts the token after output row `row` of the last decode."""
         # llama.cpp counts positive indices over all rows of the batch and negative ones over those with logits.
         index = row - context.n_outputs

@@ -104,7 +104,7 @@ def load_target(file: ModelFile, settings: EngineSettings, note: Note) -> Loaded
     """Loads the target; its context keeps logits for a whole verification."""
     n_ctx = choose_n_ctx(file, settings)
     note(f"loading {file.name}")
-    placement = _place(file, settings.placement, n_ctx, settings)
+    placement = place_file(file, settings.placement, n_ctx, settings)
     return _load(file, placement, settings, n_ctx, TARGET_ROWS, None)
 
 
@@ -113,7 +113,7 @@ def load_draft(
 ) -> Loaded:
     """Loads a draft, as a faster copy where that pays; its context keeps one row of logits."""
     # The loaded target is already missing from the free memory that the devices report.
-    placement = _place(file, settings.draft_placement, target.context.n_ctx, settings)
+    placement = place_file(file, settings.draft_placement, target.context.n_ctx, settings)
     n_threads = settings.n_threads or default_threads()
     is_fast = False
     if settings.draft_type is DraftType.AUTO and placement.gpu_layers == 0 and wants_fast_copy(file.meta):
@@ -190,7 +190,8 @@ def _estimate(file: ModelFile, n_ctx: int, settings: EngineSettings, n_outputs: 
     )
 
 
-def _place(file: ModelFile, request: PlacementRequest, n_ctx: int, settings: EngineSettings) -> Placement:
+def place_file(file: ModelFile, request: PlacementRequest, n_ctx: int, settings: EngineSettings) -> Placement:
+    """Where the layers of a model go, with room for a cache of `n_ctx` tokens beside them."""
     estimate = _estimate(file, n_ctx, settings, 1)
     placement = place_model(
         request,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import edgespec.llama.context
+import edgespec.llama.native_context
 from edgespec.errors import ContextOverflowError, EngineError, NotEnoughMemoryError, UsageError
 from edgespec.llama.context import Context, top_two_gap
 from edgespec.llama.context_settings import ContextSettings
@@ -353,12 +353,11 @@ def interrupt_after(patch: pytest.MonkeyPatch, *functions: str) -> None:
 
 def test_closing_twice_frees_once(model: Model, monkeypatch: pytest.MonkeyPatch):
     lib, freed = load_library(), []
-    for name in ("llama_free", "llama_batch_free"):
-        monkeypatch.setattr(lib, name, counting(getattr(lib, name), name, freed))
+    monkeypatch.setattr(lib, "llama_free", counting(lib.llama_free, "llama_free", freed))
     context = Context(model, settings())
     context.close()
     context.close()
-    assert sorted(freed) == ["llama_batch_free", "llama_free"]
+    assert freed == ["llama_free"]
     assert context.handle is None
 
 
@@ -486,7 +485,7 @@ def test_the_error_of_a_context_that_cannot_be_made_follows_llama_cpps_words(
 ):
     monkeypatch.setattr(load_library(), "llama_init_from_model", lambda _model, _params: None)
     words = ["", said]
-    monkeypatch.setattr(edgespec.llama.context, "take_native_errors", lambda: words.pop(0))
+    monkeypatch.setattr(edgespec.llama.native_context, "take_native_errors", lambda: words.pop(0))
     with pytest.raises(kind, match=f"tiny.gguf: {said}") as caught:
         Context(model, settings())
     assert caught.value.exit_code == code

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgespec.catalog.metadata import read_metadata
-from edgespec.llama.context import Logits
 from edgespec.llama.model import Model
+from edgespec.llama.native_context import Logits
 from edgespec.llama.placement import Placement
 from edgespec.llama.tap import Node, Tap
 from quant.ablation import Bypass, ablated, score_blocks

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import UsageError
-from edgespec.llama.context import Logits
 from edgespec.llama.model import Model
+from edgespec.llama.native_context import Logits
 from edgespec.llama.placement import Placement
 from edgespec.llama.tap import Handler, Node, Tap
 from quant.activations import input_moments, run_windows

@@ -16,6 +16,9 @@ LONGEST = 4
 class EagerPolicy(Policy):
     """N-grams where there is a match, else the model, four tokens at a time; costs play no part."""
 
+    def may_use_model(self, done: int) -> bool:
+        return self.mode in (Mode.MODEL, Mode.AUTO)
+
     def plan(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> Plan:
         if self.mode is not Mode.OFF and remaining > 1:
             if match and self.mode in (Mode.NGRAM, Mode.AUTO):

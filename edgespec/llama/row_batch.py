@@ -1,0 +1,39 @@
+"""The rows of one decode: a `llama_batch` over numpy arrays, so that a row costs no Python work of its own."""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int32]
+
+
+class RowBatch:
+    """Room for `rows` rows, each of one token in one sequence. The arrays are llama.cpp's own input, without copies."""
+
+    def __init__(self, lib: Any, rows: int) -> None:
+        self.tokens: Ints = np.zeros(rows, np.int32)
+        self.positions: Ints = np.zeros(rows, np.int32)
+        self.sequences: Ints = np.zeros(rows, np.int32)
+        self.outputs: NDArray[np.int8] = np.zeros(rows, np.int8)
+        """1 where logits are wanted."""
+        self._counts: Ints = np.ones(rows, np.int32)
+        # llama.cpp takes a pointer to the sequences of every row.
+        first = self.sequences.ctypes.data
+        self._pointers = first + self.sequences.itemsize * np.arange(rows, dtype=np.uintp)
+        self.native: Any = lib.llama_batch()
+        for field, array in (
+            ("token", self.tokens),
+            ("pos", self.positions),
+            ("n_seq_id", self._counts),
+            ("seq_id", self._pointers),
+            ("logits", self.outputs),
+        ):
+            kind = type(getattr(self.native, field))
+            setattr(self.native, field, ctypes.cast(array.ctypes.data, kind))
+
+    def take(self, rows: int) -> Any:
+        """The first `rows` rows as a `llama_batch`; valid while this object is."""
+        self.native.n_tokens = rows
+        return self.native

@@ -1,0 +1,158 @@
+"""Many sequences in one KV cache: a decode takes a row of each, or several."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgespec.errors import EngineError
+from edgespec.llama.context_errors import decode_error
+from edgespec.llama.context_settings import ContextSettings
+from edgespec.llama.model import Model
+from edgespec.llama.native_context import NativeContext
+from edgespec.llama.row_batch import Ints
+from edgespec.llama.sequence_state import read_sequence, write_sequence
+
+STREAM_PAD = 256
+"""A sequence's own part of a cache is a multiple of that many tokens (llama-context.cpp, n_ctx_seq)."""
+
+
+class SequencesContext(NativeContext):
+    """`settings.n_sequences` sequences of tokens; `lengths[s]` is how many the cache holds of sequence s.
+
+    `rows[s]` is the row of the last decode's logits that is for sequence s, after `start` and `step`.
+
+    Raises:
+        NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
+        UsageError: the model cannot have a cache of that type.
+        EngineError: another refusal, in llama.cpp's words.
+    """
+
+    def __init__(self, model: Model, settings: ContextSettings) -> None:
+        super().__init__(model, settings)
+        self.lengths: Ints = np.zeros(settings.n_sequences, np.int32)
+        self._everyone: Ints = np.arange(settings.n_sequences, dtype=np.int32)
+        self.rows: Ints = self._everyone
+
+    def start(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Forgets everything and evaluates a prompt for every sequence; leaves the logits after each.
+
+        What all of them share is evaluated once. Different prompts are evaluated together, in batches that fit.
+
+        Raises:
+            ContextOverflowError: they do not fit the context.
+        """
+        self.clear()
+        if all(prompt == prompts[0] for prompt in prompts[1:]):
+            self._start_shared(prompts[0])
+            return
+        # Logits live until the next batch: those after the prompts are made together in one of their own.
+        tokens = np.concatenate([np.asarray(prompt[:-1], np.int32) for prompt in prompts])
+        self._read(tokens, np.repeat(self._everyone, [len(prompt) - 1 for prompt in prompts]))
+        self.step(np.asarray([prompt[-1] for prompt in prompts], np.int32))
+
+    def fill(self, prompt: Sequence[int]) -> None:
+        """Forgets everything and gives every sequence cells of its own that hold `prompt`, which is evaluated once.
+
+        Raises:
+            ContextOverflowError: they do not fit the context.
+            EngineError: llama.cpp cannot copy this model's cache.
+        """
+        self.clear()
+        tokens = np.asarray(prompt, np.int32)
+        self._read(tokens, np.zeros(len(tokens), np.int32))
+        data = read_sequence(self._lib, self.handle, 0)
+        for sequence in self._everyone[1:].tolist():
+            write_sequence(self._lib, self.handle, sequence, data)
+        self.lengths[:] = len(tokens)
+
+    def step(self, tokens: Ints) -> None:
+        """Evaluates one token of every sequence, (n_sequences,), and leaves logits in that order."""
+        self.decode(tokens, self._everyone, np.ones(len(tokens), np.bool_))
+        self.rows = self._everyone
+
+    def decode(self, tokens: Ints, sequences: Ints, outputs: NDArray[np.bool_]) -> None:
+        """Evaluates rows after what the cache holds of their sequences, as one batch.
+
+        Args:
+            tokens: (rows,), at most `settings.n_batch`.
+            sequences: Whose token each is, (rows,); those of one sequence stand side by side, in order.
+            outputs: Where logits are wanted, (rows,); at most `settings.n_outputs_max`.
+
+        Raises:
+            ContextOverflowError: the rows do not fit the context.
+            EngineError: llama.cpp failed; the cache is left as it was before.
+        """
+        llama_decode, batch, rows = self._lib.llama_decode, self._batch, len(tokens)
+        n_outputs = int(outputs.sum())
+        if not 0 < rows <= self.settings.n_batch or n_outputs > self.settings.n_outputs_max:
+            raise EngineError(
+                f"{rows} rows with {n_outputs} outputs are no batch", "please report this defect"
+            )
+        batch.tokens[:rows] = tokens
+        batch.sequences[:rows] = sequences
+        batch.positions[:rows] = self.lengths[sequences] + _places_in_sequence(sequences)
+        batch.outputs[:rows] = outputs
+        code = llama_decode(self.handle, batch.take(rows))
+        if code:
+            for sequence in np.unique(sequences):
+                self._remove_from(int(self.lengths[sequence]), int(sequence))
+            raise decode_error(code, rows, self.n_ctx)
+        self.lengths += np.bincount(sequences, minlength=len(self.lengths)).astype(np.int32)
+        self.n_outputs = n_outputs
+
+    def rollback(self, sequence: int, n_past: int) -> None:
+        """Forgets what sequence `sequence` holds from position `n_past` on.
+
+        Raises:
+            EngineError: this model's memory cannot take tokens back (recurrent models).
+        """
+        if n_past < self.lengths[sequence]:
+            self._remove_from(n_past, sequence)
+            self.lengths[sequence] = n_past
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._lib.llama_memory_clear(self._memory, False)
+        self.lengths[:] = 0
+
+    def _start_shared(self, prompt: Sequence[int]) -> None:
+        tokens = np.asarray(prompt, np.int32)
+        self._read(tokens, np.zeros(len(tokens), np.int32), ends=True)
+        for sequence in self._everyone[1:].tolist():
+            self._lib.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
+        self.lengths[:] = len(tokens)
+        self.rows = np.zeros_like(self._everyone)
+
+    def _read(self, tokens: Ints, sequences: Ints, *, ends: bool = False) -> None:
+        """Evaluates rows in batches that fit; with `ends`, the last one with logits."""
+        outputs = np.zeros(len(tokens), np.bool_)
+        outputs[-1:] = ends
+        step = self.settings.n_batch
+        for start in range(0, len(tokens), step):
+            rows = slice(start, start + step)
+            self.decode(tokens[rows], sequences[rows], outputs[rows])
+
+
+def cache_tokens(n_sequences: int, prompt_n: int, output_n: int, *, unified: bool, shared: bool) -> int:
+    """`n_ctx` of a context for so many sequences, exactly.
+
+    Args:
+        n_sequences: How many.
+        prompt_n: Tokens of a prompt.
+        output_n: Tokens after it that the cache is to hold.
+        unified: One cache for all; else each sequence has its own part, padded to `STREAM_PAD`.
+        shared: All have the same prompt, which is held once where `unified`.
+    """
+    if unified:
+        return prompt_n * (1 if shared else n_sequences) + n_sequences * output_n
+    return n_sequences * -(-(prompt_n + output_n) // STREAM_PAD) * STREAM_PAD
+
+
+def _places_in_sequence(sequences: Ints) -> Ints:
+    """The place of every row among those of its sequence in this batch, (rows,)."""
+    rows = np.arange(len(sequences), dtype=np.int32)
+    begins = np.ones(len(sequences), np.bool_)
+    begins[1:] = sequences[1:] != sequences[:-1]
+    places: Ints = rows - np.maximum.accumulate(np.where(begins, rows, 0))
+    return places.astype(np.int32)

@@ -1,4 +1,4 @@
-"""A benchmark run as JSON and back. `docs/bench-json.md` describes every field."""
+"""A run as JSON and back, of either kind. `docs/bench-json.md` and `docs/throughput-json.md` describe every field."""
 
 import json
 import math
@@ -9,19 +9,27 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from edgespec.bench.result import SCHEMA, BenchResult
+from edgespec.bench.throughput.result import SCHEMA as THROUGHPUT_SCHEMA
+from edgespec.bench.throughput.result import ThroughputResult
+from edgespec.bench.throughput.verdict import throughput_verdict
 from edgespec.bench.verdict import verdict
 from edgespec.errors import ConfigError
 
-_FAMILY = SCHEMA.partition("/")[0]
+Result = BenchResult | ThroughputResult
+"""A run that is saved and shown."""
+
+_KINDS: dict[str, type[Result]] = {SCHEMA: BenchResult, THROUGHPUT_SCHEMA: ThroughputResult}
 
 
-def to_json(result: BenchResult) -> str:
+def to_json(result: Result) -> str:
     """The run as ASCII JSON ending in a newline. A number that is not known is null; NaN never appears."""
     return json.dumps(to_document(result), allow_nan=False, indent=1) + "\n"
 
 
-def to_document(result: BenchResult) -> dict[str, Any]:
+def to_document(result: Result) -> dict[str, Any]:
     """The run as plain dicts, lists, strings, finite numbers and None, in the order of the contract."""
+    if isinstance(result, ThroughputResult):
+        return {"schema": THROUGHPUT_SCHEMA, **_plain(result), "verdict": verdict_of(result)}
     return {
         "schema": SCHEMA,
         "run_id": result.run_id,
@@ -34,11 +42,16 @@ def to_document(result: BenchResult) -> dict[str, Any]:
         "geomean_speedup": {arm.name: _plain(arm.speedup) for arm in result.arms},
         "audit": {**_plain(result.audit), "failed": result.audit.failed},
         "calibration": _plain(result.calibration),
-        "verdict": verdict(result),
+        "verdict": verdict_of(result),
     }
 
 
-def from_json(text: str) -> BenchResult:
+def verdict_of(result: Result) -> str:
+    """What the run says, in a sentence or a few."""
+    return throughput_verdict(result) if isinstance(result, ThroughputResult) else verdict(result)
+
+
+def from_json(text: str) -> Result:
     """Read what `to_json` wrote. Unknown fields are skipped, so that a later minor addition does no harm.
 
     Raises:
@@ -51,11 +64,15 @@ def from_json(text: str) -> BenchResult:
     if not isinstance(document, dict):
         raise ConfigError("not a benchmark result: no JSON object")
     schema = document.get("schema")
-    if schema != SCHEMA:
-        known = isinstance(schema, str) and schema.startswith(_FAMILY + "/")
-        hint = "It comes from another version of edgespec; read it with that version." if known else ""
-        raise ConfigError(f"not a benchmark result of schema {SCHEMA}: its schema is {schema!r}", hint)
-    result: BenchResult = _build(BenchResult, document, "result")
+    kind = _KINDS.get(schema) if isinstance(schema, str) else None
+    if kind is None:
+        families = tuple(known.partition("/")[0] + "/" for known in _KINDS)
+        is_ours = isinstance(schema, str) and schema.startswith(families)
+        hint = "It comes from another version of edgespec; read it with that version." if is_ours else ""
+        raise ConfigError(
+            f"not a benchmark result of schema {' or '.join(_KINDS)}: its schema is {schema!r}", hint
+        )
+    result: Result = _build(kind, document, "result")
     return result
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,16 @@ FORMATS = (".png", ".svg")
 """The suffixes that `save_plot` writes."""
 
 # Okabe and Ito's palette, told apart with any colour vision; an arm looks the same in every picture.
-_INK = "#22262b"
-_FIXED = {VANILLA: "#8a8f98", "ngram": "#e69f00", AUTO: "#009e73"}
-_DRAFTS = ("#0072b2", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+INK = "#22262b"
+PALETTE = ("#0072b2", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+GREY = "#8a8f98"
+_FIXED = {VANILLA: GREY, "ngram": "#e69f00", AUTO: "#009e73"}
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _INK,
+    "axes.edgecolor": INK,
     "axes.titlesize": 12.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -66,10 +67,21 @@ def save_plot(results: Sequence[BenchResult], path: Path) -> None:
         UsageError: the suffix is not one of `FORMATS`.
         EdgespecError: there is nothing to draw, or the file cannot be written (then none is left behind).
     """
-    check_plot_path(path)
     shown = [result for result in results if result.arms]
     if not shown:
+        check_plot_path(path)
         raise EdgespecError("nothing to draw: no arm has finished", "Run `edgespec bench` to the end first.")
+    save_figure(lambda: _draw(shown), path)
+
+
+def save_figure(draw: Callable[[], "Figure"], path: Path) -> None:
+    """Write what `draw` makes, in this program's style, into `path`; equal drawings give equal bytes.
+
+    Raises:
+        UsageError: the suffix is not one of `FORMATS`.
+        EdgespecError: the file cannot be written; none is left behind.
+    """
+    check_plot_path(path)
     suffix = path.suffix.lower()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     import matplotlib
@@ -78,7 +90,7 @@ def save_plot(results: Sequence[BenchResult], path: Path) -> None:
     defaults: dict[Any, Any] = {k: v for k, v in matplotlib.rcParamsDefault.items() if "backend" not in k}
     try:
         with matplotlib.rc_context(defaults | _STYLE):
-            figure = _draw(shown)
+            figure = draw()
             with temporary.open("wb") as file:
                 figure.savefig(file, format=suffix[1:], dpi=_DPI, metadata=_METADATA[suffix])
                 file.flush()
@@ -100,7 +112,7 @@ def _draw(results: Sequence[BenchResult]) -> "Figure":
 
     names = list(dict.fromkeys(arm.name for result in results for arm in result.arms))
     drafts = [name for name in names if name not in _FIXED]
-    colours = _FIXED | {name: _DRAFTS[i % len(_DRAFTS)] for i, name in enumerate(drafts)}
+    colours = _FIXED | {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(drafts)}
     detailed = [r for r in results if len(categories(r.arms)) > 1 and len(r.arms) > 1]
     bars = sum(len(r.arms) for r in results)
     groups = max((len(categories(r.arms)) for r in detailed), default=0)
@@ -125,7 +137,7 @@ def _draw_rates(axes: "Axes", result: BenchResult, colours: dict[str, str]) -> N
     tops = [arm.tok_per_s + _finite(arm.tok_per_s_sd) for arm in arms]
     for x, arm in zip(places, arms, strict=True):
         if _finite(arm.tok_per_s_sd):
-            axes.errorbar(x, arm.tok_per_s, yerr=arm.tok_per_s_sd, color=_INK, capsize=4, linewidth=1.3)
+            axes.errorbar(x, arm.tok_per_s, yerr=arm.tok_per_s_sd, color=INK, capsize=4, linewidth=1.3)
         _label(axes, _multiple(arm), x, tops[x], weight="bold")
     axes.set_ylim(0, max(tops) * 1.14)
     axes.set_xlim(-0.6, len(arms) - 0.4)
@@ -148,7 +160,7 @@ def _draw_categories(axes: "Axes", result: BenchResult, colours: dict[str, str],
             if math.isfinite(value):
                 highest = max(highest, value)
                 _label(axes, f"{value:.2f}", x, value, size=8.5)
-    axes.axhline(1.0, color=_INK, linewidth=1.0, linestyle=(0, (4, 3)))
+    axes.axhline(1.0, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
     axes.set_ylim(0, highest * 1.12)
     axes.set_xlim(-0.55, len(names) - 0.45)
     axes.set_xticks(range(len(names)), names)
@@ -162,7 +174,7 @@ def _draw_categories(axes: "Axes", result: BenchResult, colours: dict[str, str],
 
 def _label(axes: "Axes", text: str, x: float, y: float, **style: Any) -> None:
     """Text three points above (x, y)."""
-    axes.annotate(text, (x, y), (0, 3), textcoords="offset points", ha="center", color=_INK, **style)
+    axes.annotate(text, (x, y), (0, 3), textcoords="offset points", ha="center", color=INK, **style)
 
 
 def _multiple(arm: ArmResult) -> str:

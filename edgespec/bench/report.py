@@ -62,10 +62,11 @@ def _csv_row(result: BenchResult, arm: ArmResult, category: str) -> list[str]:
         "samples": len(arm.samples),
     }
     values = [own[name] if name in own else getattr(arm, name) for name in CSV_COLUMNS]
-    return [_cell(value) for value in values]
+    return [csv_cell(value) for value in values]
 
 
-def _cell(value: object) -> str:
+def csv_cell(value: object) -> str:
+    """A value in a CSV; an unknown number is an empty cell."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -74,15 +75,15 @@ def _cell(value: object) -> str:
 def to_markdown(result: BenchResult) -> str:
     """The table of arms in llama-bench's style, the speed-ups by category, and the verdict."""
     parts = [
-        f"**{_escape(result.target)}**: {_escape(verdict(result))}",
-        _table(_MARKDOWN_HEAD, _arm_rows(result)),
+        f"**{escape(result.target)}**: {escape(verdict(result))}",
+        markdown_table(_MARKDOWN_HEAD, _arm_rows(result)),
     ]
     names = categories(result.arms)
     if len(names) > 1:
         others = [arm for arm in result.arms if arm.name != VANILLA]
         head = (("speed-up by category", "---"), *((arm.name, "---:") for arm in others))
         rows = [[name, *(category_speedup(arm, name) for arm in others)] for name in names]
-        parts.append(_table(head, rows))
+        parts.append(markdown_table(head, rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -118,10 +119,12 @@ def number(value: float | None, digits: int, scale: float = 1.0) -> str:
     return f"{value * scale:.{digits}f}"
 
 
-def _table(head: tuple[tuple[str, str], ...], rows: list[list[str]]) -> str:
+def markdown_table(head: tuple[tuple[str, str], ...], rows: list[list[str]]) -> str:
+    """A table; `head` is every column's title and rule, such as `---:`."""
     lines = [[title for title, _ in head], [rule for _, rule in head], *rows]
-    return "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(escape(cell) for cell in line) + " |" for line in lines)
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """A text for Markdown, in one line and without what would end a cell."""
     return " ".join(text.split()).replace("|", "\\|")

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgespec.bench.document import from_json, to_json
-from edgespec.bench.result import BenchResult
+from edgespec.bench.document import Result, from_json, to_json
 from edgespec.errors import ConfigError, EdgespecError, UsageError
 
 LATEST = "latest"
@@ -27,7 +26,7 @@ class Entry:
 
     run_id: str
     path: Path
-    result: BenchResult | None
+    result: Result | None
     """None when the file is damaged."""
     damage: str = ""
     """What is wrong with a damaged file."""
@@ -45,7 +44,7 @@ class ResultStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, result: BenchResult) -> Path:
+    def save(self, result: Result) -> Path:
         """Write a run, in place of what was saved of it before; readers see the old file or the new one.
 
         Raises:
@@ -76,7 +75,7 @@ class ResultStore:
             return ()
         return tuple(_read(self.folder / name) for name in self._names())
 
-    def load(self, name: str) -> BenchResult:
+    def load(self, name: str) -> Result:
         """The run with this id, with an id that begins so, or the newest one for `latest`.
 
         Raises:
@@ -98,7 +97,7 @@ class ResultStore:
             )
         return entry.result
 
-    def _latest(self) -> BenchResult:
+    def _latest(self) -> Result:
         for name in reversed(self._names()):
             result = _read(self.folder / name).result
             if result is not None:

@@ -53,7 +53,7 @@ def render_categories(result: BenchResult) -> RenderableType:
     others = [arm for arm in result.arms if arm.name != VANILLA]
     if len(names) < 2 or not others:
         return Text("", end="")
-    table = _table(["speed-up by category", *(arm.name for arm in others)])
+    table = plain_table(["speed-up by category", *(arm.name for arm in others)])
     for name in names:
         table.add_row(Text(printable(name)), *(Text(category_speedup(arm, name)) for arm in others))
     return table
@@ -96,7 +96,7 @@ class _ArmTable:
 
 
 def _arm_table(arms: Iterable[ArmResult], columns: Sequence[_Column], ascii_only: bool) -> Table:
-    table = _table([column.title for column in columns])
+    table = plain_table([column.title for column in columns])
     for arm in arms:
         cells = [printable(column.cell(arm)) for column in columns]
         row = [Text(to_ascii(cell) if ascii_only else cell) for cell in cells]
@@ -105,11 +105,12 @@ def _arm_table(arms: Iterable[ArmResult], columns: Sequence[_Column], ascii_only
     return table
 
 
-def _table(titles: Sequence[str]) -> Table:
+def plain_table(titles: Sequence[str], left: frozenset[int] = frozenset({0})) -> Table:
+    """An empty table without a frame; the columns `left` are aligned to the left."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for i, title in enumerate(titles):
         table.add_column(
-            Text(printable(title)), justify="right" if i else "left", no_wrap=i > 0, overflow="fold"
+            Text(printable(title)), justify="left" if i in left else "right", no_wrap=i > 0, overflow="fold"
         )
     return table
 

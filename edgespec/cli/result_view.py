@@ -8,13 +8,17 @@ import click
 from edgespec.cli.style import plain_text, result_console
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from edgespec.bench.document import Result
     from edgespec.bench.result import BenchResult
+    from edgespec.bench.throughput.result import ThroughputResult
 
 Form = Literal["table", "json", "csv", "markdown"]
 
 
 def show_result(
-    result: "BenchResult", form: Form = "table", plot: Path | None = None, *, quiet: bool = False
+    result: "Result", form: Form = "table", plot: Path | None = None, *, quiet: bool = False
 ) -> None:
     """Prints the run; with `plot`, draws it as well and says so on stderr.
 
@@ -30,39 +34,79 @@ def show_result(
     else:
         click.echo(_as_text(result, form), nl=False)
     if plot is not None:
-        from edgespec.bench.plot import save_plot
-
-        save_plot([result], plot)
+        _draw(result, plot)
         if not quiet:
             click.echo(f"plot: {plain_text(str(plot))}", err=True)
 
 
-def _as_text(result: "BenchResult", form: Form) -> str:
+def _draw(result: "Result", plot: Path) -> None:
+    from edgespec.bench.throughput.result import ThroughputResult
+
+    if isinstance(result, ThroughputResult):
+        from edgespec.bench.throughput.plot import save_throughput_plot
+
+        save_throughput_plot([result], plot)
+    else:
+        from edgespec.bench.plot import save_plot
+
+        save_plot([result], plot)
+
+
+def _as_text(result: "Result", form: Form) -> str:
     from edgespec.bench.document import to_json
-    from edgespec.bench.report import to_csv, to_markdown
+    from edgespec.bench.throughput.result import ThroughputResult
 
     if form == "json":
         return to_json(result)
+    if isinstance(result, ThroughputResult):
+        from edgespec.bench.throughput.table import throughput_csv, throughput_markdown
+
+        return plain_text(throughput_csv(result) if form == "csv" else throughput_markdown(result))
+    from edgespec.bench.report import to_csv, to_markdown
+
     return plain_text(to_csv(result) if form == "csv" else to_markdown(result))
 
 
-def _show_table(result: "BenchResult", *, quiet: bool) -> None:
+def _show_table(result: "Result", *, quiet: bool) -> None:
     from rich.text import Text
 
-    from edgespec.bench.bars import render_bars
-    from edgespec.bench.table import render_categories, render_table, to_ascii
-    from edgespec.bench.verdict import doubts, verdict
+    from edgespec.bench.document import verdict_of
+    from edgespec.bench.table import to_ascii
+    from edgespec.bench.throughput.result import ThroughputResult
 
     console = result_console()
     state = "" if result.complete else ", not finished"
     title = plain_text(f"{result.target} ({result.run_id}{state})")
     console.print(Text(title, style="bold"))
-    if result.arms:
-        for part in (render_table(result), render_categories(result), render_bars(result)):
-            console.print()
-            console.print(part)
-    sentence = plain_text(verdict(result))
+    is_sweep = isinstance(result, ThroughputResult)
+    parts = _throughput_parts(result, console) if is_sweep else _speculative_parts(result)
+    for part in parts:
+        console.print()
+        console.print(part)
+    sentence = plain_text(verdict_of(result))
     console.print()
     console.print(Text(to_ascii(sentence) if console.options.ascii_only else sentence, style="bold"))
-    for doubt in () if quiet else doubts(result):
+    if not quiet and not is_sweep:
+        _show_doubts(result)
+
+
+def _speculative_parts(result: "BenchResult") -> list["RenderableType"]:
+    from edgespec.bench.bars import render_bars
+    from edgespec.bench.table import render_categories, render_table
+
+    if not result.arms:
+        return []
+    return [render_table(result), render_categories(result), render_bars(result)]
+
+
+def _throughput_parts(result: "ThroughputResult", console: "Console") -> list["RenderableType"]:
+    from edgespec.bench.throughput.table import render_throughput
+
+    return [render_throughput(result, ascii_only=console.options.ascii_only)]
+
+
+def _show_doubts(result: "BenchResult") -> None:
+    from edgespec.bench.verdict import doubts
+
+    for doubt in doubts(result):
         click.echo(f"note: {plain_text(doubt)}", err=True)

@@ -13,6 +13,8 @@ from edgespec.cli.result_view import Form, show_result
 
 if TYPE_CHECKING:
     from edgespec.bench.compare import ComparedArm
+    from edgespec.bench.document import Result
+    from edgespec.bench.result import BenchResult
     from edgespec.bench.statistics import Estimate
     from edgespec.bench.store import Entry, ResultStore
 
@@ -71,7 +73,7 @@ def compare(before: str, after: str, as_json: bool) -> None:
     from edgespec.bench.compare import compare as compare_runs
 
     store = _store()
-    first, second = store.load(before), store.load(after)
+    first, second = (_load_speculative(store, name) for name in (before, after))
     rows = compare_runs(first, second)
     if as_json:
         arms = [_compared_document(row) for row in rows]
@@ -97,20 +99,39 @@ def _store() -> "ResultStore":
     return ResultStore(results_dir())
 
 
-def _row(entry: "Entry") -> list[str]:
-    from edgespec.bench.verdict import deciding_arm, speedup_text
+def _load_speculative(store: "ResultStore", name: str) -> "BenchResult":
+    from edgespec.bench.throughput.result import ThroughputResult
+    from edgespec.errors import UsageError
 
+    result = store.load(name)
+    if isinstance(result, ThroughputResult):
+        raise UsageError(
+            f"{result.run_id} is a throughput sweep, and these are not compared",
+            f"look at it with edgespec results show {result.run_id}",
+        )
+    return result
+
+
+def _row(entry: "Entry") -> list[str]:
     result = entry.result
     if result is None:
         return [entry.run_id, "?", "?", "?", f"damaged: {entry.damage}"]
+    n_arms, speedup = _arms_and_speedup(result)
+    return [entry.run_id, result.target, n_arms, speedup, "done" if result.complete else "not finished"]
+
+
+def _arms_and_speedup(result: "Result") -> tuple[str, str]:
+    from edgespec.bench.throughput.result import ThroughputResult
+    from edgespec.bench.verdict import deciding_arm, speedup_text
+
+    if isinstance(result, ThroughputResult):
+        return str(len(result.curves)), "throughput"
     arm = deciding_arm(result)
-    speedup = f"{arm.name} {speedup_text(arm)}" if arm else "-"
-    state = "done" if result.complete else "not finished"
-    return [entry.run_id, result.target, str(len(result.arms)), speedup, state]
+    return str(len(result.arms)), f"{arm.name} {speedup_text(arm)}" if arm else "-"
 
 
 def _entry_document(entry: "Entry") -> dict[str, Any]:
-    from edgespec.bench.verdict import verdict
+    from edgespec.bench.document import verdict_of
 
     result = entry.result
     return {
@@ -120,7 +141,7 @@ def _entry_document(entry: "Entry") -> dict[str, Any]:
         "target": result.target if result else None,
         "started_at": result.started_at if result else None,
         "complete": result.complete if result else None,
-        "verdict": verdict(result) if result else None,
+        "verdict": verdict_of(result) if result else None,
     }
 
 

@@ -64,12 +64,7 @@ private:
         begin(kv_head, first, count);
         for (int64_t place = 0; place < k_->ne[1]; place += PLACES) {
             const int places = static_cast<int>(std::min<int64_t>(PLACES, k_->ne[1] - place));
-            seen_.clear();
-            for (int64_t i = 0; i < count; i++) {
-                if (read_mask(first + i, place, places, scores_.data() + i * PLACES)) {
-                    seen_.push_back(i);
-                }
-            }
+            read_masks(first, count, place, places);
             if (seen_.empty()) {
                 continue;
             }
@@ -94,8 +89,8 @@ private:
     void begin(int64_t kv_head, int64_t first, int64_t count) {
         queries_.resize(count * size_);
         scores_.resize(count * PLACES);
-        keys_.assign(PLACES * size_, 0.0f);
-        values_.assign(PLACES * size_, 0.0f);
+        keys_.resize(PLACES * size_);
+        values_.resize(PLACES * size_);
         sums_.assign(count * size_, 0.0f);
         weights_.assign(count, 0.0f);
         largest_.assign(count, -INFINITY);
@@ -108,21 +103,43 @@ private:
         }
     }
 
-    // Whether a query sees any of the places.
-    bool read_mask(int64_t query, int64_t place, int places, float * out) const {
-        std::fill_n(out + places, PLACES - places, -INFINITY);
+    // Fills scores_ with the mask, and seen_ with the queries that see any of the places. A row's heads have the same mask.
+    void read_masks(int64_t first, int64_t count, int64_t place, int places) {
+        seen_.clear();
+        for (int64_t i = 0; i < count;) {
+            const int64_t row = (first + i) / heads_, end = std::min(count, (row + 1) * heads_ - first);
+            if (!read_mask(row, place, places, row_mask_)) {
+                i = end;
+                continue;
+            }
+            for (; i < end; i++) {
+                std::memcpy(&scores_[i * PLACES], row_mask_, sizeof row_mask_);
+                seen_.push_back(i);
+            }
+        }
+    }
+
+    // Whether a row sees any of the places.
+    bool read_mask(int64_t row, int64_t place, int places, float * out) const {
         if (!mask_) {
             std::fill_n(out, places, 0.0f);
+            std::fill_n(out + places, PLACES - places, -INFINITY);
             return true;
         }
-        const char * row = static_cast<const char *>(mask_->data) + query / heads_ * mask_->nb[1];
-        const ggml_fp16_t * from = reinterpret_cast<const ggml_fp16_t *>(row) + place;
-        bool seen = false;
-        for (int j = 0; j < places; j++) {
-            out[j] = GGML_CPU_FP16_TO_FP32(from[j]);
-            seen |= out[j] != -INFINITY;
+        const auto * from = reinterpret_cast<const ggml_fp16_t *>(
+            static_cast<const char *>(mask_->data) + row * mask_->nb[1]) + place;
+        ggml_fp16_t padded[PLACES];
+        if (places < PLACES) {
+            std::fill_n(padded, PLACES, GGML_CPU_FP32_TO_FP16(-INFINITY));
+            from = static_cast<const ggml_fp16_t *>(std::memcpy(padded, from, places * sizeof *from));
         }
-        return seen;
+        Lanes most = lanes_of(-INFINITY);
+        for (int j = 0; j < PLACES; j += LANES) {
+            const Lanes mask = load_half(from + j);
+            store(out + j, mask);
+            most = larger(most, mask);
+        }
+        return largest(most) != -INFINITY;
     }
 
     void convert(const ggml_tensor * cache, int64_t kv_head, int64_t place, int places, float * out) const {
@@ -132,6 +149,7 @@ private:
                 store(out + j * size_ + d, load_half(reinterpret_cast<const ggml_fp16_t *>(row) + d));
             }
         }
+        std::fill(out + places * size_, out + PLACES * size_, 0.0f);
     }
 
     template <int N>
@@ -176,17 +194,20 @@ private:
     // Turns scores into weights; returns what the sums so far shrink by.
     float weigh(int64_t query) {
         float * score = &scores_[query * PLACES];
-        const float before = largest_[query], most = std::max(before, *std::max_element(score, score + PLACES));
+        Lanes high = load(score);
+        for (int j = LANES; j < PLACES; j += LANES) {
+            high = larger(high, load(score + j));
+        }
+        const float before = largest_[query], most = std::max(before, largest(high));
+        Lanes total = lanes_of(0.0f);
         for (int j = 0; j < PLACES; j += LANES) {
-            store(score + j, ggml_v_expf(add(load(score + j), lanes_of(-most))));
+            const Lanes weight = ggml_v_expf(add(load(score + j), lanes_of(-most)));
+            store(score + j, weight);
+            total = add(total, weight);
         }
-        const float shrunk = std::exp(before - most);
-        float total = weights_[query] * shrunk;
-        for (int j = 0; j < PLACES; j++) {
-            total += score[j];
-        }
+        const float shrunk = before == most ? 1.0f : std::exp(before - most);
         largest_[query] = most;
-        weights_[query] = total;
+        weights_[query] = weights_[query] * shrunk + add_up(total);
         return shrunk;
     }
 
@@ -228,6 +249,7 @@ private:
     const ggml_tensor *op_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr;
     int64_t size_ = 0, heads_ = 0;
     float scale_ = 1.0f;
+    float row_mask_[PLACES];
     std::vector<int64_t> seen_;
     std::vector<float> queries_, scores_, keys_, values_, sums_, weights_, largest_;
 };

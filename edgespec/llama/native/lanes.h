@@ -24,6 +24,8 @@ inline void store(float * to, Lanes lanes) { _mm512_storeu_ps(to, lanes); }
 inline Lanes multiply(Lanes a, Lanes b) { return _mm512_mul_ps(a, b); }
 inline Lanes add(Lanes a, Lanes b) { return _mm512_add_ps(a, b); }
 inline Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return _mm512_fmadd_ps(a, b, sum); }
+inline Lanes larger(Lanes a, Lanes b) { return _mm512_max_ps(a, b); }
+inline float largest(Lanes lanes) { return _mm512_reduce_max_ps(lanes); }
 inline __m256 fold(Lanes lanes) {
     return _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
 }
@@ -42,6 +44,12 @@ inline void store(float * to, Lanes lanes) { _mm256_storeu_ps(to, lanes); }
 inline Lanes multiply(Lanes a, Lanes b) { return _mm256_mul_ps(a, b); }
 inline Lanes add(Lanes a, Lanes b) { return _mm256_add_ps(a, b); }
 inline Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return _mm256_fmadd_ps(a, b, sum); }
+inline Lanes larger(Lanes a, Lanes b) { return _mm256_max_ps(a, b); }
+inline float largest(Lanes lanes) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
 inline __m256 fold(Lanes lanes) { return lanes; }
 
 #endif
@@ -51,6 +59,12 @@ inline __m128 add_up(Lanes a, Lanes b, Lanes c, Lanes d) {
     const __m256 by_two = _mm256_hadd_ps(fold(a), fold(b)), others = _mm256_hadd_ps(fold(c), fold(d));
     const __m256 by_four = _mm256_hadd_ps(by_two, others);
     return _mm_add_ps(_mm256_castps256_ps128(by_four), _mm256_extractf128_ps(by_four, 1));
+}
+
+// The sum of one.
+inline float add_up(Lanes lanes) {
+    const Lanes none = lanes_of(0.0f);
+    return _mm_cvtss_f32(add_up(lanes, none, none, none));
 }
 
 }  // namespace narrow

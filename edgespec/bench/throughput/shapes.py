@@ -1,0 +1,73 @@
+"""What is asked of every batch: tokens in, tokens out, and how many sequences at once."""
+
+from dataclasses import dataclass
+
+from edgespec.errors import UsageError
+
+DEFAULT_SHAPES = "12x128,82x128,12x512,82x512"
+"""Figure 2's four panels."""
+DEFAULT_BATCHES = "1,2,4,8,16,32"
+MAX_SEQUENCES = 256
+"""llama.cpp's own limit of sequences in a context (llama-cparams.h)."""
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Shape:
+    """Tokens of a prompt and of its answer, `12x128`."""
+
+    prompt_n: int
+    output_n: int
+
+    def __str__(self) -> str:
+        return f"{self.prompt_n}x{self.output_n}"
+
+
+def parse_shapes(text: str) -> tuple[Shape, ...]:
+    """Shapes from `12x128,82x512`, in that order, each once.
+
+    Raises:
+        UsageError: not a list of shapes.
+    """
+    shapes = []
+    for part in text.lower().split(","):
+        prompt, _, output = part.strip().partition("x")
+        if not (prompt.isdecimal() and output.isdecimal() and int(prompt) > 0 and int(output) > 1):
+            raise UsageError(
+                f"--shape {part.strip()!r} is no shape",
+                "write tokens in and out, at least 1 and 2, such as 12x128,82x512",
+            )
+        shapes.append(Shape(int(prompt), int(output)))
+    return tuple(dict.fromkeys(shapes))
+
+
+def parse_batches(text: str) -> tuple[int, ...]:
+    """Batch sizes from `1,2,4`, ascending.
+
+    Raises:
+        UsageError: not a list of numbers from 1 to `MAX_SEQUENCES`.
+    """
+    sizes = set()
+    for part in text.split(","):
+        if not (part.strip().isdecimal() and 1 <= int(part) <= MAX_SEQUENCES):
+            raise UsageError(
+                f"--batch {part.strip()!r} is no batch size", f"use numbers from 1 to {MAX_SEQUENCES}"
+            )
+        sizes.add(int(part))
+    return tuple(sorted(sizes))
+
+
+def parse_budget_s(text: str) -> float:
+    """Seconds from `90s`, `10m`, `1.5h` or a number of seconds.
+
+    Raises:
+        UsageError: no such duration.
+    """
+    number, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in _UNITS_S else (text, "s")
+    try:
+        seconds = float(number) * _UNITS_S[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--budget {text!r} is no duration", "write it as 90s, 10m or 1.5h")
+    return seconds

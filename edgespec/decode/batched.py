@@ -1,0 +1,116 @@
+"""Many answers at once: every sequence gets a token from each decode, up to a length that is given beforehand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+
+from edgespec.llama.row_batch import Ints
+from edgespec.llama.sampler import Sampler, Sampling
+from edgespec.llama.sequences import SequencesContext
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswer:
+    """What a batch wrote and how long it took, in seconds of wall time."""
+
+    tokens: Ints
+    """(n_sequences, output_n)."""
+    latency_s: float
+    """From the prompts to the last token of all."""
+    ttft_s: float
+    """To the first token of all sequences: the prompts, and the first choice."""
+    engine_s: float
+    """Spent in llama.cpp's decodes; the rest of `latency_s` is choosing tokens and Python."""
+    draft_n: int = 0
+    draft_n_accepted: int = 0
+
+
+def generate_batch(
+    context: SequencesContext,
+    prompts: Sequence[Sequence[int]],
+    output_n: int,
+    sampling: Sampling,
+    *,
+    stepped: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = perf_counter,
+) -> BatchAnswer:
+    """Writes `output_n` tokens after every prompt; tokens that end a text do not end it here.
+
+    Args:
+        context: Has as many sequences as there are prompts, and room for all.
+        prompts: At least one token each.
+        output_n: At least 1.
+        sampling: Each sequence has a sampler with a seed of its own, `sampling.seed` and the numbers after it.
+        stepped: Called after every decode.
+        clock: Seconds; another one in tests.
+
+    Raises:
+        ContextOverflowError: they do not fit the context.
+        EngineError: llama.cpp failed.
+    """
+    chooser = Chooser(context, sampling)
+    tokens = np.empty((len(prompts), output_n), np.int32)
+    try:
+        chooser.start(prompts)
+        began = clock()
+        context.start(prompts)
+        context.logits(1)  # waits for devices that compute on their own
+        engine_s = clock() - began
+        tokens[:, 0] = chooser.choose()
+        ttft_s = clock() - began
+        for place in range(1, output_n):
+            stepped()
+            before = clock()
+            context.step(tokens[:, place - 1])
+            context.logits(1)
+            engine_s += clock() - before
+            tokens[:, place] = chooser.choose()
+        return BatchAnswer(tokens, clock() - began, ttft_s, engine_s)
+    finally:
+        chooser.close()
+
+
+class Chooser:
+    """The next token of every sequence: the largest logit, or what each one's sampler draws."""
+
+    def __init__(self, context: SequencesContext, sampling: Sampling) -> None:
+        self._context = context
+        n_vocab = context.model.n_vocab
+        self._samplers = [
+            Sampler(replace(sampling, seed=sampling.seed + number), n_vocab)
+            for number in range(0 if sampling.is_plain_greedy else context.settings.n_sequences)
+        ]
+
+    def start(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Shows every sampler its prompt, which penalties count."""
+        for sampler, prompt in zip(self._samplers, prompts, strict=False):
+            sampler.start(prompt)
+
+    def choose(self) -> Ints:
+        """The tokens after the last step, (n_sequences,)."""
+        context, rows = self._context, self._context.rows
+        if self._samplers:
+            chosen = [s.sample(context, row) for s, row in zip(self._samplers, rows.tolist(), strict=True)]
+            return np.array(chosen, np.int32)
+        best: Ints = context.logits(context.n_outputs).argmax(axis=1).astype(np.int32)
+        return best[rows]
+
+    def verify(self, sequence: int, first: int, drafted: Ints) -> list[int]:
+        """The target's tokens at the rows from `first` on: those of `drafted` that it picks too, and its own next one."""
+        logits = self._context.logits(self._context.n_outputs)
+        tokens: list[int] = []
+        for row in range(first, first + len(drafted) + 1):
+            if self._samplers:
+                tokens.append(self._samplers[sequence].sample(self._context, row))
+            else:
+                tokens.append(int(logits[row].argmax()))
+            if row - first < len(drafted) and tokens[-1] != drafted[row - first]:
+                break
+        return tokens
+
+    def close(self) -> None:
+        """Frees the samplers."""
+        for sampler in self._samplers:
+            sampler.close()

@@ -1,0 +1,218 @@
+"""Many answers at once with a draft model: both models take a row, or several, of every sequence in one decode.
+
+The length of drafts is that of the cost model of `docs/how-it-decides.md`, for the whole batch: the K with the most expected tokens
+per second, K = 0 included. More sequences make a decode of the target dearer by every row, so that drafts pay less.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgespec.decode.batched import BatchAnswer, Chooser
+from edgespec.decode.costs import CostCurve
+from edgespec.llama.row_batch import Ints
+from edgespec.llama.sampler import Sampling
+from edgespec.llama.sequences import SequencesContext
+
+MOST_DRAFTED = 4
+"""Longest draft of a sequence; the target's batches have that many rows and one more of each."""
+_FIRST_ACCEPTANCE, _FIRST_WEIGHT = 0.7, 20.0
+"""What is believed before anything is known, and how many tested tokens that is worth."""
+_TIMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCosts:
+    """Seconds of a decode by its rows: of the target with logits on all, of the draft with those of one a sequence."""
+
+    target: CostCurve
+    draft: CostCurve
+
+
+def measure_batch_costs(
+    target: SequencesContext, draft: SequencesContext, clock: Callable[[], float] = perf_counter
+) -> BatchCosts:
+    """Medians of timed decodes of 1 to `MOST_DRAFTED` + 1 rows a sequence. Both contexts are empty afterwards."""
+    return BatchCosts(
+        CostCurve(_time_decodes(target, range(1, MOST_DRAFTED + 2), clock)),
+        CostCurve(_time_decodes(draft, range(1, 3), clock)),
+    )
+
+
+def _time_decodes(
+    context: SequencesContext, rows_each: range, clock: Callable[[], float]
+) -> dict[int, float]:
+    n_sequences = len(context.lengths)
+    times: dict[int, float] = {}
+    for each in rows_each:
+        sequences = np.repeat(np.arange(n_sequences, dtype=np.int32), each)
+        outputs = np.ones(len(sequences), np.bool_)
+        if len(outputs) > context.settings.n_outputs_max:
+            outputs = np.arange(len(sequences)) % each == each - 1
+        taken = []
+        for _ in range(_TIMED + 1):
+            context.clear()
+            before = clock()
+            context.decode(np.full(len(sequences), 1, np.int32), sequences, outputs)
+            context.logits(1)
+            taken.append(clock() - before)
+        times[len(sequences)] = float(np.median(taken[1:]))
+    context.clear()
+    return times
+
+
+@dataclass(slots=True)
+class SpeculativeBatch:
+    """Answers batches with one target and one draft of the same vocabulary.
+
+    Args:
+        target: Room for `MOST_DRAFTED` + 1 rows of logits a sequence; its sequences share one cache.
+        draft: As many sequences, a row of logits each.
+        costs: Of both, for batches of this size.
+    """
+
+    target: SequencesContext
+    draft: SequencesContext
+    costs: BatchCosts
+    accepted: float = _FIRST_ACCEPTANCE * _FIRST_WEIGHT
+    tested: float = _FIRST_WEIGHT
+
+    def draft_length(self) -> int:
+        """The K that promises the most tokens per second."""
+        n_sequences = len(self.target.lengths)
+        acceptance = self.accepted / self.tested
+        rates, gained, reach = [], 1.0, 1.0
+        for length in range(MOST_DRAFTED + 1):
+            spent_s = self.costs.target.cost(n_sequences * (length + 1))
+            spent_s += length * self.costs.draft.cost(n_sequences)
+            rates.append(gained / spent_s)
+            reach *= acceptance
+            gained += reach
+        return max(range(len(rates)), key=rates.__getitem__)
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        output_n: int,
+        sampling: Sampling,
+        *,
+        stepped: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> BatchAnswer:
+        """As `generate_batch`, with the same tokens: every drafted one is what the target picks itself.
+
+        Raises:
+            ContextOverflowError: they do not fit the contexts.
+            EngineError: llama.cpp failed.
+        """
+        work = _Work(self, prompts, output_n, sampling, clock)
+        try:
+            return work.run(stepped)
+        finally:
+            work.chooser.close()
+
+
+class _Work:
+    """One batch under way. `done[s]` is how many tokens of sequence s are out."""
+
+    def __init__(
+        self,
+        owner: SpeculativeBatch,
+        prompts: Sequence[Sequence[int]],
+        output_n: int,
+        sampling: Sampling,
+        clock: Callable[[], float],
+    ) -> None:
+        self.owner, self.target, self.draft, self.clock = owner, owner.target, owner.draft, clock
+        self.prompts, self.output_n = prompts, output_n
+        self.chooser = Chooser(self.target, sampling)
+        self.tokens: Ints = np.zeros((len(prompts), output_n), np.int32)
+        self.done: Ints = np.zeros(len(prompts), np.int32)
+        self.engine_s = 0.0
+        self.draft_n = self.draft_n_accepted = 0
+
+    def run(self, stepped: Callable[[], None]) -> BatchAnswer:
+        self.chooser.start(self.prompts)
+        began = self.clock()
+        self._timed(self.target, partial(self.target.start, self.prompts))
+        self.tokens[:, 0] = self.chooser.choose()
+        self.done[:] = 1
+        ttft_s = self.clock() - began
+        drafts = self.owner.draft_length() > 0
+        if drafts:
+            self._timed(self.draft, partial(self.draft.start, self.prompts))
+        while (self.done < self.output_n).any():
+            stepped()
+            # A draft that was left stays behind for the rest of the batch.
+            drafts = drafts and self.owner.draft_length() > 0
+            self._round(self.owner.draft_length() if drafts else 0)
+        latency_s = self.clock() - began
+        return BatchAnswer(self.tokens, latency_s, ttft_s, self.engine_s, self.draft_n, self.draft_n_accepted)
+
+    def _round(self, most: int) -> None:
+        """Drafts for every sequence that is not done, verifies all of it in one decode, and keeps what holds."""
+        active = np.flatnonzero(self.done < self.output_n)
+        lengths = np.minimum(most, self.output_n - self.done[active] - 1)
+        drafted = self._drafts(active, int(lengths.max()))
+        rows = np.concatenate(
+            [
+                [self.tokens[s, self.done[s] - 1], *drafted[i, :n]]
+                for i, (s, n) in enumerate(zip(active, lengths, strict=True))
+            ]
+        ).astype(np.int32)
+        sequences = np.repeat(active, lengths + 1).astype(np.int32)
+        self._timed(self.target, partial(self.target.decode, rows, sequences, np.ones(len(rows), np.bool_)))
+        first = 0
+        for i, (sequence, length) in enumerate(zip(active.tolist(), lengths.tolist(), strict=True)):
+            self._take(sequence, self.chooser.verify(sequence, first, drafted[i, :length]), length)
+            first += length + 1
+
+    def _take(self, sequence: int, tokens: list[int], length: int) -> None:
+        """Books what a sequence got: the drafted tokens that held, and the target's own."""
+        done, accepted = int(self.done[sequence]), len(tokens) - 1
+        self.tokens[sequence, done : done + len(tokens)] = tokens
+        self.done[sequence] += len(tokens)
+        kept = len(self.prompts[sequence]) + done + accepted
+        self.target.rollback(sequence, kept)
+        self.draft.rollback(sequence, kept)
+        tested = min(accepted + 1, length)
+        self.draft_n += tested
+        self.draft_n_accepted += accepted
+        self.owner.tested += tested
+        self.owner.accepted += accepted
+
+    def _drafts(self, active: NDArray[np.intp], most: int) -> Ints:
+        """The draft's next tokens for every active sequence, (active, most)."""
+        drafted: Ints = np.zeros((len(active), most), np.int32)
+        if most == 0:
+            return drafted
+        rows, sequences = self._unread(active)
+        ends = np.append(sequences[1:] != sequences[:-1], True)
+        self._timed(self.draft, partial(self.draft.decode, rows, sequences, ends))
+        drafted[:, 0] = self.draft.logits(len(active)).argmax(axis=1)
+        everyone, all_rows = active.astype(np.int32), np.ones(len(active), np.bool_)
+        for place in range(1, most):
+            self._timed(self.draft, partial(self.draft.decode, drafted[:, place - 1], everyone, all_rows))
+            drafted[:, place] = self.draft.logits(len(active)).argmax(axis=1)
+        return drafted
+
+    def _unread(self, active: NDArray[np.intp]) -> tuple[Ints, Ints]:
+        """What the draft has not read of the active sequences: the last token, and at times the one before it."""
+        rows: list[int] = []
+        sequences: list[int] = []
+        for sequence in active.tolist():
+            read = int(self.draft.lengths[sequence]) - len(self.prompts[sequence])
+            lacking = self.tokens[sequence, read : self.done[sequence]].tolist()
+            rows += lacking
+            sequences += [sequence] * len(lacking)
+        return np.array(rows, np.int32), np.array(sequences, np.int32)
+
+    def _timed(self, context: SequencesContext, work: Callable[[], None]) -> None:
+        before = self.clock()
+        work()
+        context.logits(1)
+        self.engine_s += self.clock() - before

@@ -3,6 +3,7 @@
 `EDGESPEC_HOME` moves all of them under one folder (portable installs, tests).
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -48,3 +49,15 @@ def calibration_dir() -> Path:
 def derived_models_dir() -> Path:
     """Copies that edgespec made of a model (a draft requantized for speed); safe to delete."""
     return _root("cache") / "derived"
+
+
+def derived_file(source: Path, ending: str) -> Path:
+    """Where something made from the file `source` is kept; another file of the same name has another place.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    stat = source.stat()
+    identity = f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return derived_models_dir() / f"{source.stem}.{digest}.{ending}"

@@ -3,7 +3,6 @@
 A model's own answers are what it will write in use; they are made once for every model and kept in the cache.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -19,7 +18,7 @@ from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampler, Sampling
-from edgespec.paths import derived_models_dir
+from edgespec.paths import derived_file
 from quant.evaluate import ChunkProgress, Tokens
 
 DEFAULT_TOKENS: Final = 16384
@@ -77,7 +76,7 @@ def answered_windows(
         NotEnoughMemoryError: no room for the context.
     """
     n_windows = max(2, n_tokens // n_ctx)
-    store = derived_models_dir() / f"{source.stem}.{_identity(source)}.answers.npy"
+    store = derived_file(source, "answers.npy")
     known = np.load(store) if store.is_file() else np.zeros(0, np.int32)
     parts, count = [known], len(known)
     try:
@@ -179,8 +178,3 @@ def _store(path: Path, tokens: Tokens) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _identity(path: Path) -> str:
-    stat = path.stat()
-    return hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:12]

@@ -36,6 +36,13 @@ def read_recipe(meta: GgufMetadata) -> dict[str, Any] | None:
     return _parsed(meta.fields.get(RECIPE_KEY))
 
 
+def pruning_method(meta: GgufMetadata) -> str | None:
+    """The method of the last step that pruned the file; None when none of ours did."""
+    steps = (read_recipe(meta) or {}).get("steps", [])
+    methods = [step.get("method") for step in steps if isinstance(step, dict) and step.get("step") == "prune"]
+    return str(methods[-1]) if methods else None
+
+
 def _parsed(text: object) -> dict[str, Any] | None:
     try:
         recipe = json.loads(text) if isinstance(text, str) else None

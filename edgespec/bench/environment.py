@@ -11,6 +11,15 @@ from edgespec.session.loading import Loaded
 
 
 def describe_environment(engine: Engine, n_threads: int) -> dict[str, object]:
+    """The machine with the models of an engine."""
+    return {
+        **describe_machine(n_threads),
+        "target": _describe_model(engine.target),
+        "drafts": {name: _describe_model(draft) for name, draft in engine.drafts.items()},
+    }
+
+
+def describe_machine(n_threads: int) -> dict[str, object]:
     """Plain values, ready for JSON. No name of the machine or its user."""
     import psutil
 
@@ -30,8 +39,6 @@ def describe_environment(engine: Engine, n_threads: int) -> dict[str, object]:
         "devices": [device.description for device in report.devices],
         "n_threads": n_threads,
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "target": _describe_model(engine.target),
-        "drafts": {name: _describe_model(draft) for name, draft in engine.drafts.items()},
     }
 
 

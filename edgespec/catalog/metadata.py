@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgespec.catalog import gguf_types as types
 from edgespec.catalog.gguf_header import Fields, GgufHeader, TensorInfo, read_header
-from edgespec.errors import ModelFileError
+from edgespec.errors import EdgespecError, ModelFileError
 
 __all__ = ["GgufMetadata", "TensorInfo", "read_metadata", "split_parts"]
 
@@ -211,6 +211,15 @@ class GgufMetadata:
             return stored
         default = defaults.get(self.tokenizer_model or "")
         return default if default is not None and default < self.vocab_size else None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether there is a GGUF file whose header can be read and whose tensors are all there."""
+    try:
+        read_metadata(path)
+    except (EdgespecError, OSError):
+        return False
+    return True
 
 
 def read_metadata(path: Path) -> GgufMetadata:

@@ -1,13 +1,15 @@
-"""`edgespec bench`: plain against speculative decoding on this machine."""
+"""`edgespec bench`: plain against speculative decoding on this machine, or throughput at growing batch sizes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgespec.bench.throughput.shapes import DEFAULT_BATCHES, DEFAULT_SHAPES
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import engine_options, make_engine_settings, make_sampling, sampling_options
-from edgespec.errors import ExitCode, InterruptedRunError
+from edgespec.cli.options import refuse_flags
+from edgespec.errors import ExitCode, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from edgespec.bench.prompts import Prompt
@@ -16,9 +18,19 @@ if TYPE_CHECKING:
     from edgespec.cli.result_view import Form
     from edgespec.session import EngineSettings
 
+_THROUGHPUT_FLAGS = {
+    "shape": "--shape",
+    "batch": "--batch",
+    "prune": "--prune",
+    "ratio": "--ratio",
+    "warmup": "--warmup",
+    "budget": "--budget",
+    "resume": "--resume",
+}
+
 
 @click.command("bench")
-@click.argument("target", required=False)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1)
 @click.option(
     "--draft",
     "drafts",
@@ -33,33 +45,59 @@ if TYPE_CHECKING:
 )
 @click.option("--category", "categories", multiple=True, help="Only this category; may be repeated.")
 @click.option("--limit", type=click.IntRange(1), help="Prompts of each category [default: 1, of a file all].")
+@click.option("-n", "--max-tokens", type=click.IntRange(2), help="Longest answer [default: 96].")
 @click.option(
-    "-n", "--max-tokens", type=click.IntRange(2), default=96, show_default=True, help="Longest answer."
+    "-r", "--repeat", type=click.IntRange(1), help="Answers per prompt and arm [default: 3], or batches [5]."
 )
 @click.option(
-    "-r", "--repeat", type=click.IntRange(1), default=3, show_default=True, help="Answers per prompt and arm."
+    "--throughput", is_flag=True, help="Instead: throughput against latency at growing batch sizes."
 )
-@click.option("--json", "form", flag_value="json", help="Print JSON (docs/bench-json.md).")
+@click.option("--shape", help=f"Tokens in and out of every sequence [default: {DEFAULT_SHAPES}].")
+@click.option("--batch", help=f"Sequences at once [default: {DEFAULT_BATCHES}].")
+@click.option("--prune", help="Also versions of TARGET pruned by depth, flap, llm-pruner: a list.")
+@click.option(
+    "--ratio", type=click.FloatRange(0, 1), help="How much of the blocks these lose [default: 0.27]."
+)
+@click.option("--warmup", type=click.IntRange(0), help="Short batches before one is timed [default: 2].")
+@click.option("--budget", help="Leave out what does not fit into this time, such as 10m.")
+@click.option("--resume", is_flag=True, help="Go on with the last sweep of the same models.")
+@click.option(
+    "--json", "form", flag_value="json", help="Print JSON (docs/bench-json.md, throughput-json.md)."
+)
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw FILE.png or FILE.svg.")
 @sampling_options
 @engine_options
 @click.pass_obj
-def command(settings: Settings, /, target: str | None, **values: Any) -> int:
-    """Measure TARGET plain and with drafts: a pair's or model's name or a GGUF file [default: the embedded model]."""
-    from edgespec.bench.speculative import BenchSettings
+def command(settings: Settings, /, targets: tuple[str, ...], throughput: bool, **values: Any) -> int:
+    """Measure TARGET plain and with drafts: a pair's or model's name or a GGUF file [default: the embedded model].
 
+    With --throughput: one or more models, and pruned versions, answering many sequences at once.
+    """
     plot: Path | None = values["plot"]
     if plot is not None:
         from edgespec.bench.plot import check_plot_path
 
         check_plot_path(plot)
+    if throughput:
+        from edgespec.cli.bench_throughput import bench_throughput
+
+        return bench_throughput(settings, targets, values)
+    refuse_flags(values, _THROUGHPUT_FLAGS, "goes with --throughput")
+    if len(targets) > 1:
+        raise UsageError(f"{len(targets)} targets are too many", "name one, or compare with --throughput")
+    return _bench_speculative(settings, targets[0] if targets else None, values)
+
+
+def _bench_speculative(settings: Settings, target: str | None, values: dict[str, Any]) -> int:
+    from edgespec.bench.speculative import BenchSettings
+
     prompts = _choose_prompts(values)
     sampling, engine_settings = make_sampling(values), make_engine_settings(values)
-    bench_settings = BenchSettings(values["max_tokens"], values["repeat"], sampling)
+    bench_settings = BenchSettings(values["max_tokens"] or 96, values["repeat"] or 3, sampling)
     result = _run(settings, target, values["drafts"] or ("auto",), prompts, bench_settings, engine_settings)
-    return _show(result, values["form"], plot, settings)
+    return _show(result, values["form"], values["plot"], settings)
 
 
 def _choose_prompts(values: dict[str, Any]) -> "tuple[Prompt, ...]":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgespec.cli.context import Settings
+from edgespec.cli.eval_text import BUILTIN_TEXT, builtin_text
 from edgespec.cli.style import human_bytes, one_line
 from edgespec.errors import UsageError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from quant.evaluate import Quality
 
 _SCHEMA = "edgespec.eval/1"
-_BUILTIN_TEXT = "the built-in prompts"
 
 
 @click.command("eval")
@@ -27,7 +27,7 @@ _BUILTIN_TEXT = "the built-in prompts"
     "--text",
     "text_file",
     type=click.Path(path_type=Path),
-    help=f"A text file to measure on [default: {_BUILTIN_TEXT}].",
+    help=f"A text file to measure on [default: {BUILTIN_TEXT}].",
 )
 @click.option("--chunks", type=click.IntRange(1), help="At most that many chunks [default: all of the text].")
 @click.option(
@@ -50,7 +50,7 @@ def command(
     With --against also the KL divergence from that model, and how often both hold the same token for the most
     likely. Both must have the same vocabulary.
     """
-    text = _builtin_text() if text_file is None else _read_text(text_file)
+    text = builtin_text() if text_file is None else _read_text(text_file)
 
     from edgespec.cli.opening import find_model
     from edgespec.cli.progress import progress
@@ -73,19 +73,13 @@ def command(
             n_ctx=ctx_size,
             progress=show,
         )
-    source = _BUILTIN_TEXT if text_file is None else str(text_file)
+    source = BUILTIN_TEXT if text_file is None else str(text_file)
     if as_json:
         document = _document(file, dense, source, ctx_size, quality)
         click.echo(json.dumps(document, indent=2, ensure_ascii=True))
         return
     for name, value in _lines(file, dense, source, ctx_size, quality):
         click.echo(f"{name + ':':<12} {one_line(value)}")
-
-
-def _builtin_text() -> str:
-    from edgespec.bench.prompts import builtin_prompts
-
-    return "\n\n".join(message.content for prompt in builtin_prompts() for message in prompt.messages)
 
 
 def _read_text(path: Path) -> str:

@@ -1,10 +1,12 @@
 """The global flags, understood before and after the name of a command."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from edgespec.cli.context import Settings
+from edgespec.errors import UsageError
 
 _FLAGS: dict[str, tuple[tuple[str, ...], str]] = {
     "verbose": (("-v", "--verbose"), "Say more on stderr; twice: everything, llama.cpp's log included."),
@@ -60,3 +62,19 @@ def _use(ctx: click.Context, settings: Settings) -> None:
         from edgespec.cli.log import configure_logging
 
         configure_logging(settings)
+
+
+def refuse_flags(values: Mapping[str, Any], flags: Mapping[str, str], why: str) -> None:
+    """Refuses flags that another kind of work knows.
+
+    Args:
+        values: A command's arguments.
+        flags: Names of arguments, and how they are written.
+        why: Such as "goes with --throughput".
+
+    Raises:
+        UsageError: names the first one that was given.
+    """
+    for name, flag in flags.items():
+        if values.get(name) not in (None, (), False):
+            raise UsageError(f"{flag} {why}", "see the command's --help")

@@ -1,7 +1,7 @@
 """Progress with an estimate of the time left, on stderr, only where a person sees it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -49,6 +49,17 @@ def progress(
         return
     with _make_bar(unit) as bar:
         yield _BarMeter(bar, total, label)
+
+
+def to_stages(meter: Meter) -> Callable[[str, int, int], None]:
+    """A meter for work in stages: told what is being done, how much of it is done, and of how much."""
+
+    def report(label: str, done: int, total: int) -> None:
+        meter.set_label(label)
+        meter.set_total(total)
+        meter.set_done(done)
+
+    return report
 
 
 def _is_terminal() -> bool:

@@ -9,7 +9,6 @@ from edgespec.cli.context import Settings
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgespec.cli.progress import Meter
     from quant.amount import Amount
     from quant.prune import PruneSettings
 
@@ -101,7 +100,7 @@ def command(
     wanted = _wanted(**choices)
 
     from edgespec.cli.opening import find_model
-    from edgespec.cli.progress import progress
+    from edgespec.cli.progress import progress, to_stages
     from edgespec.cli.prune_view import Outcome, show
     from quant.prune import planned_size, prune, quantized_size
 
@@ -114,7 +113,7 @@ def command(
         show(Outcome(file, planned, n_bytes or planned.weights_bytes), as_json)
         return
     with progress(None, "loading", quiet=settings.quiet) as meter:
-        result = prune(file.meta, wanted, destination, force=force, progress=_to_meter(meter))
+        result = prune(file.meta, wanted, destination, force=force, progress=to_stages(meter))
     show(Outcome(file, result.plan, result.plan.weights_bytes, result, destination), as_json)
 
 
@@ -160,15 +159,6 @@ def _wanted(
         n_tokens=calibration_tokens,
         file_type=file_type.upper() if file_type else None,
     )
-
-
-def _to_meter(meter: "Meter") -> Any:
-    def report(label: str, done: int, total: int) -> None:
-        meter.set_label(label)
-        meter.set_total(total)
-        meter.set_done(done)
-
-    return report
 
 
 def _amount(ratio: float | None, params: str | None, blocks: int | None, named: int | None) -> "Amount":

@@ -78,15 +78,17 @@ def _show_table(result: "Result", *, quiet: bool) -> None:
     state = "" if result.complete else ", not finished"
     title = plain_text(f"{result.target} ({result.run_id}{state})")
     console.print(Text(title, style="bold"))
-    is_sweep = isinstance(result, ThroughputResult)
-    parts = _throughput_parts(result, console) if is_sweep else _speculative_parts(result)
+    if isinstance(result, ThroughputResult):
+        parts = _throughput_parts(result, console)
+    else:
+        parts = _speculative_parts(result)
     for part in parts:
         console.print()
         console.print(part)
     sentence = plain_text(verdict_of(result))
     console.print()
     console.print(Text(to_ascii(sentence) if console.options.ascii_only else sentence, style="bold"))
-    if not quiet and not is_sweep:
+    if not quiet and not isinstance(result, ThroughputResult):
         _show_doubts(result)
 
 

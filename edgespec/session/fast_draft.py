@@ -5,14 +5,13 @@ fastest kernels for Q4_0 (ggml-cpu/repack.cpp), while small published files keep
 because their rows are no multiple of 256.
 """
 
-import hashlib
 import logging
 from pathlib import Path
 
-from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.catalog.metadata import GgufMetadata, is_whole
 from edgespec.errors import EdgespecError
 from edgespec.llama.quantizer import requantize_file
-from edgespec.paths import derived_models_dir
+from edgespec.paths import derived_file
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,8 @@ def wants_fast_copy(meta: GgufMetadata) -> bool:
 
 def find_or_make_fast_copy(path: Path, *, n_threads: int) -> Path:
     """The Q4_0 copy of a draft; the file itself where no copy can be made (the log says why)."""
-    copy = derived_models_dir() / f"{path.stem}.{_identity(path)}.{FAST_TYPE.lower()}.gguf"
-    if _is_whole(copy):
+    copy = derived_file(path, f"{FAST_TYPE.lower()}.gguf")
+    if is_whole(copy):
         return copy
     log.info("making a %s copy of %s for drafting: once, a few seconds", FAST_TYPE, path.name)
     try:
@@ -39,16 +38,3 @@ def find_or_make_fast_copy(path: Path, *, n_threads: int) -> Path:
         log.warning("no %s copy of %s: %s; drafting with the file itself", FAST_TYPE, path.name, err)
         return path
     return copy
-
-
-def _is_whole(copy: Path) -> bool:
-    try:
-        read_metadata(copy)
-    except (EdgespecError, OSError):
-        return False
-    return True
-
-
-def _identity(path: Path) -> str:
-    stat = path.stat()
-    return hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:12]

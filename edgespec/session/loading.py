@@ -114,16 +114,25 @@ def load_draft(
     """Loads a draft, as a faster copy where that pays; its context keeps one row of logits."""
     # The loaded target is already missing from the free memory that the devices report.
     placement = place_file(file, settings.draft_placement, target.context.n_ctx, settings)
-    n_threads = settings.n_threads or default_threads()
-    is_fast = False
-    if settings.draft_type is DraftType.AUTO and placement.gpu_layers == 0 and wants_fast_copy(file.meta):
-        note(f"preparing {file.name}")
-        copy = find_or_make_fast_copy(file.path, n_threads=n_threads)
-        is_fast = copy != file.path
-        if is_fast:
-            file = replace(open_file(file.name, copy), name=f"{file.name} (Q4_0 copy)")
-    note(f"loading {file.name}")
-    return _load(file, placement, settings, target.context.n_ctx, 1, (target, verdict), has_shortlist=is_fast)
+    chosen = choose_draft_file(file, placement, settings, note)
+    note(f"loading {chosen.name}")
+    is_fast = chosen is not file
+    return _load(
+        chosen, placement, settings, target.context.n_ctx, 1, (target, verdict), has_shortlist=is_fast
+    )
+
+
+def choose_draft_file(
+    file: ModelFile, placement: Placement, settings: EngineSettings, note: Note
+) -> ModelFile:
+    """The file itself, or a copy of it that drafts faster here."""
+    if settings.draft_type is not DraftType.AUTO or placement.gpu_layers or not wants_fast_copy(file.meta):
+        return file
+    note(f"preparing {file.name}")
+    copy = find_or_make_fast_copy(file.path, n_threads=settings.n_threads or default_threads())
+    if copy == file.path:
+        return file
+    return replace(open_file(file.name, copy), name=f"{file.name} (Q4_0 copy)")
 
 
 def _load(

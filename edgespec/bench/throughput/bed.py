@@ -18,7 +18,7 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext
-from edgespec.session.loading import place_file, resident_bytes, warm_up
+from edgespec.session.loading import choose_draft_file, place_file, resident_bytes, warm_up
 from edgespec.session.settings import EngineSettings
 
 PROMPT = "The Leaning Tower of Pisa is known for"
@@ -60,7 +60,8 @@ class Bed(Closes):
         try:
             if subject.draft:
                 placement = place_file(subject.draft, engine.draft_placement, n_ctx, engine)
-                self._draft = Model(subject.draft.path, placement)
+                draft = choose_draft_file(subject.draft, placement, engine, lambda _text: None)
+                self._draft = Model(draft.path, placement)
             for model in filter(None, (self._model, self._draft)):
                 with Context(
                     model, engine.context(_WARM_UP_CONTEXT, engine.n_threads or default_threads(), 1)

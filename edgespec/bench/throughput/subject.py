@@ -1,5 +1,6 @@
 """A model under test: loaded once, with a context of its own for every batch size and layout of the cache."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgespec.bench.throughput.result import Curve
@@ -56,18 +57,26 @@ def context_settings(
     )
 
 
-def predict_memory(
+def largest_cache(shapes: Sequence[Shape], batches: Sequence[int]) -> int:
+    """Tokens of the largest cache of a sweep."""
+    return max(
+        cache_tokens(batch, shape.prompt_n, shape.output_n, unified=batch == 1, shared=True)
+        for shape in shapes
+        for batch in batches
+    )
+
+
+def predict_context_bytes(
     subject: Subject, engine: EngineSettings, shape: Shape, batch: int, *, unified: bool
 ) -> int:
-    """Bytes that a point takes: weights, caches, and the buffers of the decodes."""
+    """Bytes that the contexts of a point take: caches, and the buffers of the decodes."""
     rows_each = MOST_DRAFTED + 1 if subject.draft else 1
-    parts = [
-        _estimate(subject.model, context_settings(engine, shape, batch, unified=unified, rows_each=rows_each))
-    ]
+    wanted = context_settings(engine, shape, batch, unified=unified, rows_each=rows_each)
+    parts = [_estimate(subject.model, wanted)]
     if subject.draft:
         drafting = context_settings(engine, shape, batch, unified=True, rows_each=rows_each)
         parts.append(_estimate(subject.draft, drafting))
-    return sum(part.total_bytes for part in parts)
+    return sum(part.total_bytes - part.weights_bytes for part in parts)
 
 
 def _estimate(file: ModelFile, settings: ContextSettings) -> MemoryEstimate:

@@ -14,7 +14,7 @@ from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.throughput.bed import SPLIT, UNIFIED, Bed
 from edgespec.bench.throughput.result import Point, ThroughputResult
 from edgespec.bench.throughput.shapes import Shape
-from edgespec.bench.throughput.subject import predict_memory
+from edgespec.bench.throughput.subject import predict_context_bytes
 from edgespec.bench.throughput.summary import with_runs, with_speedups
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.llama.sampler import Sampling
@@ -103,19 +103,20 @@ class ThroughputSweep:
 
     def _predict(self) -> None:
         """A point for every curve, shape and batch; those that do not fit into the memory say so at once."""
-        free = available_memory_bytes() + sum(bed.loaded_bytes for bed in self._beds)
+        free = available_memory_bytes()
         for shape, batch, bed in itertools.product(self._settings.shapes, self._settings.batches, self._beds):
-            key = (bed.subject.name, shape.prompt_n, shape.output_n, batch)
-            if key in self._points and self._points[key].runs:
-                continue
-            needed = predict_memory(bed.subject, self._engine, shape, batch, unified=batch == 1)
-            point = Point(bed.subject.name, shape.prompt_n, shape.output_n, batch, needed)
+            unified = batch == 1 or bed.subject.draft is not None
+            needed = predict_context_bytes(bed.subject, self._engine, shape, batch, unified=unified)
+            point = Point(bed.subject.name, shape.prompt_n, shape.output_n, batch, bed.loaded_bytes + needed)
             if needed > free:
                 gib = 2**30
                 point = replace(
-                    point, left_out=f"needs {needed / gib:.1f} GiB of memory, {free / gib:.1f} GiB are free"
+                    point,
+                    left_out=f"needs {needed / gib:.1f} GiB more memory and {free / gib:.1f} GiB are free",
                 )
-            self._points[key] = point
+            known = self._points.get(_key(point))
+            if known is None or not known.runs:
+                self._points[_key(point)] = point
 
     def _plan(self) -> list[_Group]:
         """The groups, the cheapest first; what a step costs at each batch size is timed on the first curve."""

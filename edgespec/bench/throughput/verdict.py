@@ -53,36 +53,35 @@ def _against_first(result: ThroughputResult, first: Curve, curve: Curve) -> str:
 def _between_methods(result: ThroughputResult) -> list[str]:
     """The pruned curves against the fastest of them, batch by batch."""
     pruned = [curve for curve in result.curves[1:] if curve.removed_share and not curve.draft]
-    rates = {
-        (point.curve, point.prompt_n, point.output_n, point.batch): point.speedup
-        for point in result.points
-        if math.isfinite(point.speedup)
-    }
-
-    def mean_ratio(curve: Curve, other: Curve, batch: int) -> float:
-        return geometric_mean(
-            [
-                rate / rates[other.name, *place]
-                for (name, *place), rate in rates.items()
-                if name == curve.name and place[2] == batch and (other.name, *place) in rates
-            ]
-        )
-
-    if len(pruned) < 2:
+    speedups = {curve.name: _speedups(result, curve) for curve in pruned}
+    measured = [curve for curve in pruned if speedups[curve.name]]
+    if len(measured) < 2:
         return []
-    overall = {
-        curve.name: geometric_mean([r for (n, *_), r in rates.items() if n == curve.name]) for curve in pruned
-    }
-    finite = [curve for curve in pruned if math.isfinite(overall[curve.name])]
-    if len(finite) < 2:
-        return []
-    best = max(finite, key=lambda curve: overall[curve.name])
-    batches = sorted({place[3] for place in rates})
+    best = max(measured, key=lambda curve: geometric_mean(list(speedups[curve.name].values())))
     return [
-        _compared(best, other, {b: mean_ratio(best, other, b) for b in batches})
-        for other in finite
+        _compared(best, other, _ratio_by_batch(speedups[best.name], speedups[other.name]))
+        for other in measured
         if other is not best
     ]
+
+
+def _speedups(result: ThroughputResult, curve: Curve) -> dict[tuple[int, int, int], float]:
+    """By batch size and shape."""
+    return {
+        (point.batch, point.prompt_n, point.output_n): point.speedup
+        for point in result.points
+        if point.curve == curve.name and math.isfinite(point.speedup)
+    }
+
+
+def _ratio_by_batch(
+    one: dict[tuple[int, int, int], float], other: dict[tuple[int, int, int], float]
+) -> dict[int, float]:
+    """The mean ratio over the shapes that both have."""
+    ratios: dict[int, list[float]] = {}
+    for place in sorted(one.keys() & other.keys()):
+        ratios.setdefault(place[0], []).append(one[place] / other[place])
+    return {batch: geometric_mean(values) for batch, values in ratios.items()}
 
 
 def _compared(best: Curve, other: Curve, by_batch: dict[int, float]) -> str:

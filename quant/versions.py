@@ -30,6 +30,7 @@ def find_or_make_version(
     """
     version = derived_file(meta.path, f"{method}-{ratio:.4g}.gguf")
     if not is_whole(version):
+        version.parent.mkdir(parents=True, exist_ok=True)
         settings = PruneSettings(Amount(ratio=ratio), method, n_tokens=CALIBRATION_TOKENS)
         prune(meta, settings, version, force=True, progress=progress)
     return version

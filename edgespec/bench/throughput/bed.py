@@ -15,6 +15,7 @@ from edgespec.decode.batched_speculative import MOST_DRAFTED, SpeculativeBatch, 
 from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
 from edgespec.llama.library import default_threads
+from edgespec.llama.memory import release_freed_memory
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext
@@ -82,6 +83,7 @@ class Bed(Closes):
             EngineError: llama.cpp failed.
         """
         prompts = [self._prompt(shape.prompt_n)] * batch
+        release_freed_memory()
         before = resident_bytes()
         with ExitStack() as opened:
             target = opened.enter_context(self._context(self._model, shape, batch, layout))
@@ -95,7 +97,10 @@ class Bed(Closes):
     def step_s(self, shape: Shape, batch: int, layout: str) -> float:
         """Seconds of one step of the batch when half of its answers are out: what the sweep's plan is made of."""
         with self._context(self._model, shape, batch, layout) as context:
-            context.fill(self._prompt(shape.prompt_n + shape.output_n // 2))
+            half = shape.output_n // 2
+            # Where the prompt's cells are shared, fewer of them are in use.
+            filled = shape.prompt_n // batch + half if layout == UNIFIED else shape.prompt_n + half
+            context.fill(self._prompt(max(1, filled)))
             tokens = np.full(batch, self._prompt(1)[0], np.int32)
             taken = []
             for _ in range(_TRIAL_STEPS):

@@ -14,7 +14,7 @@ from edgespec.session.loading import ModelFile
 from edgespec.session.settings import EngineSettings
 
 _ROWS = 512
-"""Rows of a batch, as in llama.cpp's own tools."""
+"""Rows of a prompt that are evaluated together at most, as in llama.cpp's own tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def context_settings(
         n_ctx=cache_tokens(batch, shape.prompt_n, shape.output_n + spare, unified=unified, shared=True),
         n_threads=engine.n_threads or default_threads(),
         n_outputs_max=batch * rows_each,
-        n_batch=max(_ROWS, batch * (rows_each + 1)),
+        n_batch=max(min(shape.prompt_n, _ROWS), batch * (rows_each + (rows_each > 1))),
         type_k=engine.kv_type,
         type_v=engine.kv_type,
         flash_attention=engine.flash_attention,

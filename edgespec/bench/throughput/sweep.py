@@ -105,18 +105,21 @@ class ThroughputSweep:
         """A point for every curve, shape and batch; those that do not fit into the memory say so at once."""
         free = available_memory_bytes()
         for shape, batch, bed in itertools.product(self._settings.shapes, self._settings.batches, self._beds):
-            unified = batch == 1 or bed.subject.draft is not None
-            needed = predict_context_bytes(bed.subject, self._engine, shape, batch, unified=unified)
+            layout = UNIFIED if batch == 1 or bed.subject.draft else SPLIT
+            needed = self._predicted_bytes(bed, _Group(shape, batch), layout)
             point = Point(bed.subject.name, shape.prompt_n, shape.output_n, batch, bed.loaded_bytes + needed)
             if needed > free:
-                gib = 2**30
+                mib = 2**20
                 point = replace(
-                    point,
-                    left_out=f"needs {needed / gib:.1f} GiB more memory and {free / gib:.1f} GiB are free",
+                    point, left_out=f"needs {needed / mib:.0f} MiB more memory, {free / mib:.0f} MiB are free"
                 )
             known = self._points.get(_key(point))
             if known is None or not known.runs:
                 self._points[_key(point)] = point
+
+    def _predicted_bytes(self, bed: Bed, group: _Group, layout: str) -> int:
+        unified = layout == UNIFIED
+        return predict_context_bytes(bed.subject, self._engine, group.shape, group.batch, unified=unified)
 
     def _plan(self) -> list[_Group]:
         """The groups, the cheapest first; what a step costs at each batch size is timed on the first curve."""
@@ -168,18 +171,21 @@ class ThroughputSweep:
                 self._report(bed, group, repeat)
 
             report()
+            layout = self._layout(group, bed)
+            predicted = bed.loaded_bytes + self._predicted_bytes(bed, group, layout)
             measured = bed.run(
                 group.shape,
                 group.batch,
                 repeat,
-                layout=self._layout(group, bed),
+                layout=layout,
                 warm_up_n=self._settings.warm_up if repeat == 0 else 1,
                 stepped=report,
             )
             point = self._point(bed, group)
             self._points[_key(point)] = replace(
                 with_runs(point, [*point.runs, measured.run]),
-                layout=self._layout(group, bed),
+                layout=layout,
+                predicted_memory_bytes=predicted,
                 memory_bytes=max(point.memory_bytes, bed.loaded_bytes + measured.context_bytes),
             )
             self._store.save(self._result(complete=False))

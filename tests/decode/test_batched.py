@@ -1,0 +1,134 @@
+"""Batches write what each sequence would have written alone, with a draft and without."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgespec.decode.batched import generate_batch
+from edgespec.decode.batched_speculative import (
+    MOST_DRAFTED,
+    BatchCosts,
+    SpeculativeBatch,
+    measure_batch_costs,
+)
+from edgespec.decode.costs import CostCurve
+from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
+from edgespec.llama.model import Model
+from edgespec.llama.sampler import Sampler, Sampling
+from edgespec.llama.sequences import SequencesContext
+
+PROMPTS = [[5, 6, 7, 8], [9, 8, 7], [20, 21, 22, 23, 24], [5, 6, 7, 8]]
+N = 24
+GREEDY, WARM = Sampling(), Sampling(temperature=1.0, top_k=50, top_p=0.95, min_p=0.0, seed=7)
+FREE_ROWS = BatchCosts(CostCurve({1: 1.0, 20: 1.01}), CostCurve({1: 0.01, 20: 0.02}))
+DEAR_ROWS = BatchCosts(CostCurve({1: 1.0, 20: 20.0}), CostCurve({1: 0.5, 20: 0.5}))
+
+
+@pytest.fixture(scope="module")
+def target(tiny_model: Path) -> Iterator[Model]:
+    with Model(tiny_model) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def noisy(tiny_draft: Path) -> Iterator[Model]:
+    with Model(tiny_draft) as model:
+        yield model
+
+
+def context_of(model: Model, rows_each: int = 1, *, unified: bool = True) -> SequencesContext:
+    count = len(PROMPTS)
+    return SequencesContext(
+        model,
+        ContextSettings(
+            n_ctx=256 * count,
+            n_threads=1,
+            n_outputs_max=count * rows_each,
+            n_batch=64,
+            n_sequences=count,
+            kv_unified=unified,
+        ),
+    )
+
+
+def one_by_one(model: Model, prompt: Sequence[int], sampling: Sampling, number: int) -> list[int]:
+    """The loop that everybody writes first, with the sampler of one sequence."""
+    with (
+        Context(model, ContextSettings(256, 1)) as context,
+        Sampler(Sampling(**{**_fields(sampling), "seed": sampling.seed + number}), model.n_vocab) as sampler,
+    ):
+        sampler.start(prompt)
+        context.prefill(prompt)
+        tokens = [sampler.sample(context, 0)]
+        while len(tokens) < N:
+            context.decode(tokens[-1:])
+            tokens.append(sampler.sample(context, 0))
+        return tokens
+
+
+def _fields(sampling: Sampling) -> dict[str, float]:
+    return {name: getattr(sampling, name) for name in Sampling.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("unified", [True, False], ids=["unified", "split"])
+def test_a_batch_writes_what_each_sequence_writes_alone(target: Model, sampling: Sampling, unified: bool):
+    with context_of(target, unified=unified) as context:
+        steps: list[None] = []
+        answer = generate_batch(context, PROMPTS, N, sampling, stepped=lambda: steps.append(None))
+    expected = [one_by_one(target, prompt, sampling, n) for n, prompt in enumerate(PROMPTS)]
+    assert answer.tokens.tolist() == expected
+    assert len(steps) == N - 1
+    assert 0 < answer.ttft_s < answer.latency_s
+    assert 0 < answer.engine_s < answer.latency_s
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
+def test_drafts_change_no_token(target: Model, noisy: Model, sampling: Sampling):
+    with context_of(target, MOST_DRAFTED + 1) as context, context_of(noisy, MOST_DRAFTED + 1) as draft:
+        pair = SpeculativeBatch(context, draft, FREE_ROWS)
+        answers = [pair.generate(PROMPTS, N, sampling) for _ in range(2)]
+    expected = [one_by_one(target, prompt, sampling, n) for n, prompt in enumerate(PROMPTS)]
+    for answer in answers:
+        assert answer.tokens.tolist() == expected
+        assert 0 < answer.draft_n_accepted < answer.draft_n
+
+
+def test_a_draft_that_is_the_target_is_always_right(target: Model):
+    with context_of(target, MOST_DRAFTED + 1) as context, context_of(target, MOST_DRAFTED + 1) as draft:
+        answer = SpeculativeBatch(context, draft, FREE_ROWS).generate(PROMPTS, N, GREEDY)
+    assert answer.draft_n_accepted == answer.draft_n
+    # Of five tokens that a pass brings, four are drafted.
+    assert answer.draft_n >= 0.75 * len(PROMPTS) * (N - 1)
+
+
+def test_nothing_is_drafted_where_every_row_costs_a_step(target: Model, noisy: Model):
+    with context_of(target, MOST_DRAFTED + 1) as context, context_of(noisy, MOST_DRAFTED + 1) as draft:
+        answer = SpeculativeBatch(context, draft, DEAR_ROWS).generate(PROMPTS, N, GREEDY)
+        assert draft.lengths.tolist() == [0] * len(PROMPTS)
+    assert answer.draft_n == 0
+    assert answer.tokens.tolist() == [one_by_one(target, prompt, GREEDY, 0) for prompt in PROMPTS]
+
+
+def test_a_draft_that_keeps_missing_is_left(target: Model, noisy: Model):
+    costs = BatchCosts(CostCurve({4: 1.0, 8: 1.3, 12: 1.6, 16: 1.9, 20: 2.2}), CostCurve({4: 0.2, 8: 0.3}))
+    with context_of(target, MOST_DRAFTED + 1) as context, context_of(noisy, MOST_DRAFTED + 1) as draft:
+        pair = SpeculativeBatch(context, draft, costs)
+        assert pair.draft_length() > 0
+        pair.tested += 400
+        assert pair.draft_length() == 0
+
+
+def test_costs_are_measured_for_every_draft_length_and_leave_nothing_behind(target: Model, noisy: Model):
+    with ExitStack() as opened:
+        context = opened.enter_context(context_of(target, MOST_DRAFTED + 1))
+        draft = opened.enter_context(context_of(noisy))
+        costs = measure_batch_costs(context, draft)
+        assert context.lengths.tolist() == draft.lengths.tolist() == [0] * 4
+    assert sorted(costs.target.points) == [4, 8, 12, 16, 20]
+    assert sorted(costs.draft.points) == [4, 8]
+    assert all(np.isfinite(seconds) and seconds > 0 for seconds in costs.target.points.values())

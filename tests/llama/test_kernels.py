@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,11 @@ def logits_of_batch(path: Path, rows: int, n_threads: int, *, length: int = 0) -
         return context.logits(rows).copy()
 
 
-@pytest.fixture(scope="module", params=["Q4_K", "Q6_K", "Q4_0"])
+@pytest.fixture(scope="module", params=["Q4_K", "Q6_K", "Q4_0", "Q4_1"])
 def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kernels")
-    dense = make_tiny_model(folder / "dense.gguf", shape=SHAPE, vocab_size=512)
+    shape = replace(SHAPE, feed_forward=800) if request.param == "Q4_1" else SHAPE
+    dense = make_tiny_model(folder / "dense.gguf", shape=shape, vocab_size=512)
     file = folder / f"{request.param}.gguf"
     mixture = {"Q4_K": "Q4_K_S"}.get(request.param, request.param)
     quantize_file(dense, file, QuantizeSettings(mixture, request.param, "Q8_0", pure=True), n_threads=1)

@@ -1,7 +1,7 @@
 // Products of a weight matrix with one or more rows, above all with the few of a verification in speculative decoding.
 //
 // ggml's own kernels multiply one row fast, and many rows fast, but between them mostly repeat the work of one: with Q4_K,
-// Q4_0 and Q6_K weights four rows cost two to three times as much. Here a block of weights is unpacked once for all rows.
+// Q4_0, Q4_1 and Q6_K weights four rows cost two to three times as much. Here a block of weights is unpacked once for all rows.
 // The integer parts are those of ggml's kernels; only the order of the float sums differs, and it is the same for a row in
 // every batch. Attention of a few rows over a cache in half precision is here for the same reason.
 //
@@ -32,6 +32,7 @@
 
 #ifdef EDGESPEC_NARROW_ISA
 #    include "attention.h"
+#    include "narrow_q4_1.h"
 #endif
 
 #ifdef _WIN32
@@ -80,8 +81,8 @@ bool is_switched_on() {
     return wanted && switched_on;
 }
 
-// `row_type` is what the rows are quantized to.
-bool is_narrow(const ggml_compute_params * params, const ggml_tensor * op, ggml_type row_type) {
+// Whether a product is one of a matrix with rows that can be quantized to `row_type` here.
+bool can_multiply(const ggml_compute_params * params, const ggml_tensor * op, ggml_type row_type) {
     const ggml_tensor * weights = op->src[0];
     const ggml_tensor * rows = op->src[1];
     return is_switched_on() && !params->use_ref && rows->type == GGML_TYPE_F32 && ggml_is_matrix(weights) && ggml_is_matrix(rows) &&
@@ -134,6 +135,23 @@ narrow::SmallRows quantize_to_q8_0(const ggml_compute_params * params, const ggm
         scales[i] = {GGML_CPU_FP16_TO_FP32(data[i].d), sum};
     }
     return {data, scales.data(), blocks, count};
+}
+
+// As with quantize_to_q8_0, each thread makes all scales and sums.
+narrow::RowsWithSums quantize_to_q8_1(const ggml_compute_params * params, const ggml_tensor * op) {
+    const auto * data = quantize_rows<block_q8_1>(params, op, GGML_TYPE_Q8_1, [](block_q8_1 &) {});
+    static thread_local std::vector<float> scales, sums;
+    const int64_t blocks = op->src[1]->ne[0] / QK8_1, count = op->src[1]->ne[1], stride = (blocks + 7) / 8 * 8;
+    scales.assign(static_cast<size_t>(stride * count), 0.0f);
+    sums.assign(static_cast<size_t>(stride * count), 0.0f);
+    for (int64_t row = 0; row < count; row++) {
+        for (int64_t b = 0; b < blocks; b++) {
+            const __m128 both = narrow::first_two(data[row * blocks + b]);
+            scales[row * stride + b] = _mm_cvtss_f32(both);
+            sums[row * stride + b] = _mm_cvtss_f32(_mm_movehdup_ps(both));
+        }
+    }
+    return {data, scales.data(), sums.data(), blocks, stride, count};
 }
 
 bool is_repacked(const ggml_tensor * weights) {
@@ -237,20 +255,38 @@ void multiply_q4_0(const ggml_compute_params * params, ggml_tensor * op) {
         });
 }
 
-void multiply_q6_k(const ggml_compute_params * params, ggml_tensor * op) {
-    const narrow::Rows rows = quantize_to_q8_k(params, op, false);
-    const auto * weights = static_cast<const char *>(op->src[0]->data);
+// A matrix as it is in the file, row after row. kernel(n, blocks of a matrix row, first, out, stride).
+template <typename Block, typename AnyRows, typename Kernel>
+void multiply_lines(const ggml_compute_params * params, ggml_tensor * op, const AnyRows & rows, const Kernel & kernel) {
+    const ggml_tensor * weights = op->src[0];
     const int64_t stride = op->nb[1] / sizeof(float);
-    share(params, op->src[0]->ne[1], [&](int64_t from, int64_t to) {
-        by_tiles(from, to, op->src[0]->nb[1], rows.count, [&](auto n, int64_t line, int64_t first) {
-            const auto * blocks = reinterpret_cast<const block_q6_K *>(weights + line * op->src[0]->nb[1]);
-            narrow::q6_k<n()>(blocks, rows, first, static_cast<float *>(op->data) + first * stride + line, stride);
+    share(params, weights->ne[1], [&](int64_t from, int64_t to) {
+        by_tiles(from, to, weights->nb[1], rows.count, [&](auto n, int64_t line, int64_t first) {
+            const auto * blocks =
+                reinterpret_cast<const Block *>(static_cast<const char *>(weights->data) + line * weights->nb[1]);
+            kernel(n, blocks, first, static_cast<float *>(op->data) + first * stride + line, stride);
         });
     });
 }
 
+void multiply_q6_k(const ggml_compute_params * params, ggml_tensor * op) {
+    const narrow::Rows rows = quantize_to_q8_k(params, op, false);
+    multiply_lines<block_q6_K>(
+        params, op, rows, [&](auto n, const block_q6_K * weights, int64_t first, float * out, int64_t stride) {
+            narrow::q6_k<n()>(weights, rows, first, out, stride);
+        });
+}
+
+void multiply_q4_1(const ggml_compute_params * params, ggml_tensor * op) {
+    const narrow::RowsWithSums rows = quantize_to_q8_1(params, op);
+    multiply_lines<block_q4_1>(
+        params, op, rows, [&](auto n, const block_q4_1 * weights, int64_t first, float * out, int64_t stride) {
+            narrow::q4_1<n()>(weights, rows, first, out, stride);
+        });
+}
+
 // ggml's own kernel for many rows starts at a tile of them.
-bool is_narrow_attention(const ggml_compute_params * params, const ggml_tensor * op) {
+bool can_attend(const ggml_compute_params * params, const ggml_tensor * op) {
     return is_switched_on() && !params->use_ref && op->src[0]->ne[1] < GGML_FA_TILE_Q && narrow::Attention::can(op);
 }
 
@@ -275,16 +311,16 @@ void edgespec_shortlist(const int32_t * eights, int64_t count) {
 
 bool edgespec_extra_compute_forward(ggml_compute_params * params, ggml_tensor * op) {
     if (op->op == GGML_OP_MUL_MAT && is_repacked(op->src[0])) {
-        if (op->src[0]->type == GGML_TYPE_Q4_K && is_narrow(params, op, GGML_TYPE_Q8_K)) {
+        if (op->src[0]->type == GGML_TYPE_Q4_K && can_multiply(params, op, GGML_TYPE_Q8_K)) {
             multiply_q4_k(params, op);
             return true;
         }
-        if (op->src[0]->type == GGML_TYPE_Q4_0 && is_narrow(params, op, GGML_TYPE_Q8_0)) {
+        if (op->src[0]->type == GGML_TYPE_Q4_0 && can_multiply(params, op, GGML_TYPE_Q8_0)) {
             multiply_q4_0(params, op);
             return true;
         }
     }
-    if (op->op == GGML_OP_FLASH_ATTN_EXT && is_narrow_attention(params, op)) {
+    if (op->op == GGML_OP_FLASH_ATTN_EXT && can_attend(params, op)) {
         attend(params, op);
         return true;
     }
@@ -292,10 +328,15 @@ bool edgespec_extra_compute_forward(ggml_compute_params * params, ggml_tensor * 
 }
 
 bool edgespec_mul_mat_tiled(const ggml_compute_params * params, ggml_tensor * op) {
-    if (op->src[0]->type == GGML_TYPE_Q6_K && op->src[0]->extra == nullptr &&
-        is_narrow(params, op, GGML_TYPE_Q8_K)) {
-        multiply_q6_k(params, op);
-        return true;
+    if (op->src[0]->extra == nullptr) {
+        if (op->src[0]->type == GGML_TYPE_Q6_K && can_multiply(params, op, GGML_TYPE_Q8_K)) {
+            multiply_q6_k(params, op);
+            return true;
+        }
+        if (op->src[0]->type == GGML_TYPE_Q4_1 && can_multiply(params, op, GGML_TYPE_Q8_1)) {
+            multiply_q4_1(params, op);
+            return true;
+        }
     }
     return ggml_compute_forward_mul_mat_tiled(params, op);
 }

@@ -15,6 +15,11 @@ inline __m256i load_32(const void * bytes) {
     return _mm256_loadu_si256(static_cast<const __m256i *>(bytes));
 }
 
+// Sums of four products each, of weights below 16 with signed values.
+inline __m256i dot_by_four(__m256i weights, __m256i values) {
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(weights, values), _mm256_set1_epi16(1));
+}
+
 // Scales and minima of 8 sub-blocks by 8 matrix rows, a byte each.
 struct Q4Scales {
     uint32_t scales[16];
@@ -169,12 +174,6 @@ inline __m256i unpack_q6_k(const block_q6_K & block, int part) {
                           : quarter == 2 ? high
                                          : _mm256_srli_epi16(high, 2);
     return _mm256_or_si256(nibbles, _mm256_and_si256(moved, high_two));
-}
-
-inline float add_lanes(__m256 lanes) {
-    __m128 sum = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
-    sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-    return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
 }
 
 // out[r * stride]: one matrix row times row `first + r`, r < N.

@@ -11,6 +11,11 @@ namespace narrow {
 // Of sums that stay in registers or the nearest cache; more rows are done in groups.
 constexpr int MOST_AT_ONCE = 8;
 
+// Sums of four products each, of weights below 16 with signed values.
+inline __m256i dot_by_four(__m256i weights, __m256i values) {
+    return _mm256_dpbusd_epi32(_mm256_setzero_si256(), weights, values);
+}
+
 // Scales and minima of 8 sub-blocks by 8 matrix rows, a byte each.
 struct Q4Scales {
     alignas(64) uint8_t scales[64];

@@ -38,11 +38,32 @@ struct SmallRows {
     const Scale & scale(int64_t row, int64_t block) const { return scales[row * blocks + block]; }
 };
 
+// Rows in Q8_1 blocks of 32 values; scales and sums (a scale times the sum of its values) as floats, `stride` a row, which is
+// a multiple of eight and filled up with zeros.
+struct RowsWithSums {
+    const block_q8_1 * data;
+    const float * scales;
+    const float * sums;
+    int64_t blocks;
+    int64_t stride;
+    int64_t count;
+
+    const int8_t * values(int64_t row, int64_t block) const { return data[row * blocks + block].qs; }
+};
+
 // The sums of sub-blocks 2 * pair and 2 * pair + 1, as one word for a dot product of two.
 inline int32_t sums_of_pair(const block_q8_K & row, int pair) {
     int32_t word;
     std::memcpy(&word, row.bsums + 2 * pair, sizeof word);
     return word;
+}
+
+// The two floats that a block begins with, in half precision there: lanes 0 and 1.
+template <typename Block>
+__m128 first_two(const Block & block) {
+    int32_t both;
+    std::memcpy(&both, &block, sizeof both);
+    return _mm_cvtph_ps(_mm_cvtsi32_si128(both));
 }
 
 // How far ahead of their use weights are asked for, into the second-level cache: the first one has too few places for reads
@@ -59,6 +80,12 @@ void prefetch_after(const Block & block) {
             _mm_prefetch(from + at, _MM_HINT_T1);
         }
     }
+}
+
+inline float add_lanes(__m256 lanes) {
+    __m128 sum = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+    sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+    return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
 }
 
 inline int64_t eight_values(const int8_t * values) {

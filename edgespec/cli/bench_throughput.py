@@ -38,6 +38,7 @@ _SPECULATIVE_FLAGS = {
     "limit": "--limit",
     "max_tokens": "--max-tokens",
 }
+_LONG_S = 120.0
 _DEFAULT_RATIO = 0.27
 """9 of LLaMA-7B's 32 blocks, as in figure 2."""
 
@@ -108,6 +109,7 @@ def _subjects(settings: Settings, names: Sequence[str], versions: _Versions) -> 
     from edgespec.bench.throughput.subject import Subject
     from edgespec.catalog.entries import load_catalog
     from edgespec.cli.opening import find_model
+    from edgespec.session.choice import NONE
 
     catalog = load_catalog()
     wanted = list(names) or [catalog.default]
@@ -123,7 +125,7 @@ def _subjects(settings: Settings, names: Sequence[str], versions: _Versions) -> 
     for method in versions.methods:
         labelled.append((method, _version(settings, first, method, versions.ratio)))
     subjects = [Subject(_curve(settings, label, file, first), file) for label, file in labelled]
-    for draft in versions.drafts:
+    for draft in (name for name in versions.drafts if name != NONE):
         subjects.append(_with_draft(settings, subjects[0], draft, pair.drafts[0] if pair else None))
     _check_names([subject.name for subject in subjects])
     return subjects
@@ -231,21 +233,29 @@ def _sweep(
             meter.set_total(round(max(total_s, done_s)))
             meter.set_done(round(done_s))
 
+        def tell_time(expected_s: float) -> None:
+            if expected_s >= _LONG_S and sweep.budget_s is None and not settings.quiet:
+                click.echo(
+                    f"edgespec: all points together take about {expected_s / 60:.0f} min; the cheap ones come first, "
+                    "and --budget 10m leaves out what does not fit",
+                    err=True,
+                )
+
         beds = _load(subjects, sweep, engine, opened)
         environment = describe_machine(engine.n_threads or default_threads())
         store = ResultStore(results_dir())
-        return ThroughputSweep(beds, engine, sweep, store, environment, earlier, report).run()
+        return ThroughputSweep(beds, engine, sweep, store, environment, earlier, report, tell_time).run()
 
 
 def _load(
     subjects: Sequence["Subject"], sweep: "SweepSettings", engine: "EngineSettings", opened: ExitStack
 ) -> list["Bed"]:
-    """Every subject, loaded; one with a draft shares nothing with the others."""
-    from edgespec.bench.throughput.bed import Bed
-    from edgespec.bench.throughput.subject import largest_cache
+    from edgespec.bench.throughput.bed import Bed, LoadedModels
+    from edgespec.bench.throughput.subject import check_weights, largest_cache
 
-    n_ctx = largest_cache(sweep.shapes, sweep.batches)
-    return [opened.enter_context(Bed(subject, engine, sweep.sampling, n_ctx)) for subject in subjects]
+    check_weights(subjects)
+    models = opened.enter_context(LoadedModels(engine, largest_cache(sweep.shapes, sweep.batches)))
+    return [Bed(subject, models, sweep.sampling) for subject in subjects]
 
 
 @contextmanager

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from edgespec.bench.throughput import bed, subject
 from edgespec.bench.throughput.bed import Bed
+from edgespec.catalog.memory import MemoryEstimate
 from edgespec.catalog.metadata import read_metadata
+from edgespec.llama.model import Model
 from edgespec.paths import derived_models_dir, results_dir
 from tests.conftest import Outcome
 from tests.session.single_thread import one_thread
@@ -84,7 +87,11 @@ def test_pruned_versions_are_made_once_and_kept(sweep: RunCli, deep: Path):
     assert {path.name: path.stat().st_mtime_ns for path in derived_models_dir().glob("*.gguf")} == made
 
 
-def test_a_draft_is_one_more_curve(sweep: RunCli, tiny_model: Path, tiny_draft: Path):
+def test_a_draft_is_one_more_curve_and_each_file_is_loaded_once(
+    sweep: RunCli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[Path] = []
+    monkeypatch.setattr(bed, "Model", lambda path, *rest: (loaded.append(path), Model(path, *rest))[1])
     result = sweep(tiny_model, "--draft", tiny_draft, "--draft-type", "as-is", "--json")
     assert (result.code, result.err) == (0, "")
     document = json.loads(result.out)
@@ -92,6 +99,7 @@ def test_a_draft_is_one_more_curve(sweep: RunCli, tiny_model: Path, tiny_draft: 
         ("dense", None),
         ("with tiny-draft", "tiny-draft"),
     ]
+    assert loaded == [tiny_model, tiny_draft]
 
 
 def test_a_stopped_sweep_goes_on_with_resume(
@@ -124,7 +132,9 @@ def test_an_early_ctrl_c_keeps_nothing(sweep: RunCli, tiny_model: Path, monkeypa
     assert not results_dir().exists()
 
 
-def test_the_table_and_what_results_makes_of_it(sweep: RunCli, run_cli: RunCli, tiny_model: Path, tmp_path: Path):
+def test_the_table_and_what_results_makes_of_it(
+    sweep: RunCli, run_cli: RunCli, tiny_model: Path, tmp_path: Path
+):
     shown = sweep(tiny_model, "--plot", tmp_path / "plot.png")
     assert (shown.code, shown.err) == (0, f"plot: {tmp_path / 'plot.png'}\n")
     assert "12x8: 12 tokens in, 8 out" in shown.out
@@ -171,3 +181,13 @@ def test_a_draft_of_another_vocabulary_is_refused(sweep: RunCli, tiny_model: Pat
     result = sweep(tiny_model, "--draft", tiny_bpe)
     assert (result.code, result.out) == (2, "")
     assert "has another vocabulary than tiny" in result.err
+
+
+def test_weights_that_do_not_fit_are_known_before_anything_is_loaded(
+    sweep: RunCli, tiny_model: Path, deep: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(subject, "estimate_memory", lambda *_, **__: MemoryEstimate(1 << 50, 0, 0, 0))
+    monkeypatch.setattr(bed, "Model", lambda *_: pytest.fail("loaded"))
+    result = sweep(tiny_model, deep)
+    assert (result.code, result.out) == (4, "")
+    assert "tiny and deep would take" in result.err

@@ -41,7 +41,9 @@ def test_sequences_of_one_prompt_go_their_own_ways(model: Model, three: Sequence
     three.step(NEXT)
     three.step(NEXT[::-1].copy())
     assert three.lengths.tolist() == [7, 7, 7]
-    expected = [alone(model, [*PROMPT, a, b]) for a, b in zip(NEXT.tolist(), NEXT[::-1].tolist(), strict=True)]
+    expected = [
+        alone(model, [*PROMPT, a, b]) for a, b in zip(NEXT.tolist(), NEXT[::-1].tolist(), strict=True)
+    ]
     assert_close(three.logits(3)[three.rows], np.stack(expected))
 
 

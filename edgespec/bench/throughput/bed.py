@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -17,9 +18,10 @@ from edgespec.llama.context import Context
 from edgespec.llama.library import default_threads
 from edgespec.llama.memory import release_freed_memory
 from edgespec.llama.model import Model
+from edgespec.llama.placement import Placement, PlacementRequest
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext
-from edgespec.session.loading import choose_draft_file, place_file, resident_bytes, warm_up
+from edgespec.session.loading import ModelFile, choose_draft_file, place_file, resident_bytes, warm_up
 from edgespec.session.settings import EngineSettings
 
 PROMPT = "The Leaning Tower of Pisa is known for"
@@ -39,39 +41,68 @@ class Measured:
     context_bytes: int
 
 
-class Bed(Closes):
-    """A subject, loaded and ready to run. `loaded_bytes` is what its weights take.
+class LoadedModels(Closes):
+    """Models by their files, each loaded once and warm.
+
+    Args:
+        engine: Placement, threads, types.
+        n_ctx: Tokens of the largest context: layers are placed so that it fits a device, too.
+    """
+
+    def __init__(self, engine: EngineSettings, n_ctx: int) -> None:
+        self.engine, self._n_ctx = engine, n_ctx
+        self._loaded: dict[Path, tuple[Model, int]] = {}
+
+    def load(self, file: ModelFile, placement: Placement) -> tuple[Model, int]:
+        """The model, and what its weights take in bytes.
+
+        Raises:
+            NotEnoughMemoryError: no room for the weights.
+            ModelFileError: llama.cpp cannot load them.
+        """
+        if file.path not in self._loaded:
+            before = resident_bytes()
+            model = Model(file.path, placement)
+            self._loaded[file.path] = (model, 0)
+            n_threads = self.engine.n_threads or default_threads()
+            with Context(model, self.engine.context(_WARM_UP_CONTEXT, n_threads, 1)) as context:
+                warm_up(context)
+            self._loaded[file.path] = (model, max(0, resident_bytes() - before))
+        return self._loaded[file.path]
+
+    def place(self, file: ModelFile, request: PlacementRequest) -> Placement:
+        """Where the layers of a model go."""
+        return place_file(file, request, self._n_ctx, self.engine)
+
+    def close(self) -> None:
+        """Frees the weights. A second call does nothing."""
+        for model, _ in self._loaded.values():
+            model.close()
+
+
+class Bed:
+    """A subject, ready to run. `loaded_bytes` is what its weights take.
 
     Args:
         subject: Which curve.
-        engine: Placement, threads, types, flash attention.
+        models: Loads its files; frees them, too.
         sampling: How tokens are chosen.
-        n_ctx: Tokens of its largest context: layers are placed so that it fits a device, too.
 
     Raises:
         NotEnoughMemoryError: no room for the weights.
         ModelFileError: llama.cpp cannot load them.
     """
 
-    def __init__(self, subject: Subject, engine: EngineSettings, sampling: Sampling, n_ctx: int) -> None:
-        self.subject, self._engine, self._sampling = subject, engine, sampling
-        before = resident_bytes()
-        self._model = Model(subject.model.path, place_file(subject.model, engine.placement, n_ctx, engine))
+    def __init__(self, subject: Subject, models: LoadedModels, sampling: Sampling) -> None:
+        self.subject, self._engine, self._sampling = subject, models.engine, sampling
+        placement = models.place(subject.model, self._engine.placement)
+        self._model, self.loaded_bytes = models.load(subject.model, placement)
         self._draft: Model | None = None
-        try:
-            if subject.draft:
-                placement = place_file(subject.draft, engine.draft_placement, n_ctx, engine)
-                draft = choose_draft_file(subject.draft, placement, engine, lambda _text: None)
-                self._draft = Model(draft.path, placement)
-            for model in filter(None, (self._model, self._draft)):
-                with Context(
-                    model, engine.context(_WARM_UP_CONTEXT, engine.n_threads or default_threads(), 1)
-                ) as one:
-                    warm_up(one)
-        except BaseException:
-            self.close()
-            raise
-        self.loaded_bytes = max(0, resident_bytes() - before)
+        if subject.draft:
+            placement = models.place(subject.draft, self._engine.draft_placement)
+            draft = choose_draft_file(subject.draft, placement, self._engine, lambda _text: None)
+            self._draft, draft_bytes = models.load(draft, placement)
+            self.loaded_bytes += draft_bytes
 
     def run(
         self, shape: Shape, batch: int, repeat: int, *, layout: str, warm_up_n: int, stepped: Stepped
@@ -109,12 +140,6 @@ class Bed(Closes):
                 context.logits(1)
                 taken.append(perf_counter() - before)
             return min(taken)
-
-    def close(self) -> None:
-        """Frees the weights. A second call does nothing."""
-        if self._draft:
-            self._draft.close()
-        self._model.close()
 
     def _answerer(
         self,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edgespec.bench.throughput.result import Curve
 from edgespec.bench.throughput.shapes import Shape
-from edgespec.catalog.memory import MemoryEstimate, estimate_memory
+from edgespec.catalog.memory import MemoryEstimate, check_fits, estimate_memory
 from edgespec.decode.batched_speculative import MOST_DRAFTED
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads
@@ -29,6 +29,17 @@ class Subject:
     def name(self) -> str:
         """Of the curve."""
         return self.curve.name
+
+
+def check_weights(subjects: Sequence[Subject]) -> None:
+    """Compares the weights of all files with the memory of this machine, before anything is loaded.
+
+    Raises:
+        NotEnoughMemoryError: they do not fit together.
+    """
+    files = {file.path: file for one in subjects for file in (one.model, one.draft) if file}
+    estimates = [(file.name, estimate_memory(file.meta, n_ctx=1, n_outputs=1)) for file in files.values()]
+    check_fits(estimates, first_alone="fewer models")
 
 
 def context_settings(

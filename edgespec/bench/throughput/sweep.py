@@ -56,6 +56,7 @@ class ThroughputSweep:
         env: Where it is made, for the result.
         earlier: A run of the same curves that was not finished; its points are kept.
         progress: Told about every point.
+        planned: Told how many seconds all of it is expected to take.
         clock: Seconds; another one in tests.
     """
 
@@ -68,10 +69,11 @@ class ThroughputSweep:
         env: dict[str, object],
         earlier: ThroughputResult | None = None,
         progress: Progress = lambda _done_s, _total_s, _label: None,
+        planned: Callable[[float], None] = lambda _expected_s: None,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._beds, self._engine, self._settings, self._store = beds, engine, settings, store
-        self._env, self._progress, self._clock = env, progress, clock
+        self._env, self._progress, self._planned, self._clock = env, progress, planned, clock
         self._run_id = earlier.run_id if earlier else new_run_id()
         self._started = earlier.started_at if earlier else datetime.now(UTC).isoformat(timespec="seconds")
         self._points = {_key(point): point for point in earlier.points} if earlier else {}
@@ -88,12 +90,12 @@ class ThroughputSweep:
             groups = self._plan()
             rounds = list(itertools.product(range(self._settings.repeat), groups))
             self._expected_s = sum(self._cost_s(group, repeat) for repeat, group in rounds)
+            self._planned(self._expected_s)
+            self._expected_s = min(self._expected_s, self._settings.budget_s or self._expected_s)
             for repeat, group in rounds:
                 cost_s = self._cost_s(group, repeat)
-                if not self._fits_budget(group, cost_s, self._clock() - started):
-                    self._expected_s -= cost_s
-                    continue
-                self._measure_group(group, repeat)
+                if self._fits_budget(group, cost_s, self._clock() - started):
+                    self._measure_group(group, repeat)
         except KeyboardInterrupt:
             complete = False
         result = self._result(complete=complete)

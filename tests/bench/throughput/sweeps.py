@@ -78,7 +78,9 @@ class FakeBed:
     unified_penalty: float = 1.5
     steps: list[int] = field(default_factory=list)
 
-    def run(self, shape: Shape, batch: int, repeat: int, *, layout: str, warm_up_n: int, stepped: Any) -> Measured:
+    def run(
+        self, shape: Shape, batch: int, repeat: int, *, layout: str, warm_up_n: int, stepped: Any
+    ) -> Measured:
         if len(self.asked) == self.interrupt_at:
             raise KeyboardInterrupt
         self.asked.append((self.subject.name, str(shape), batch, repeat, layout))

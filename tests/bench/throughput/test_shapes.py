@@ -16,7 +16,9 @@ def test_shapes_keep_their_order_and_come_once() -> None:
     assert len(parse_shapes(DEFAULT_SHAPES)) == 4
 
 
-@pytest.mark.parametrize("text", ["", "12", "12x", "x128", "0x128", "12x1", "12x128x2", "-1x5", "a x b", "12x128,"])
+@pytest.mark.parametrize(
+    "text", ["", "12", "12x", "x128", "0x128", "12x1", "12x128x2", "-1x5", "a x b", "12x128,"]
+)
 def test_no_shape(text: str) -> None:
     with pytest.raises(UsageError, match=r"--shape .* is no shape"):
         parse_shapes(text)
@@ -33,7 +35,9 @@ def test_no_batch_size(text: str) -> None:
         parse_batches(text)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2M", 120)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2M", 120)]
+)
 def test_budgets(text: str, seconds: float) -> None:
     assert parse_budget_s(text) == seconds
 

@@ -1,5 +1,6 @@
 """Which points a sweep measures, in which order, and what it keeps when it is stopped."""
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,14 @@ def settings(**changes: Any) -> SweepSettings:
     return SweepSettings(**{"shapes": (LONG, SHORT), "batches": (1, 4), "repeat": 2, **changes})
 
 
-def run(made: list[Any], clock: FakeClock, store: ResultStore, wanted: SweepSettings, **more: Any) -> ThroughputResult:
+def run(
+    made: list[Any], clock: FakeClock, store: ResultStore, wanted: SweepSettings, **more: Any
+) -> ThroughputResult:
     return ThroughputSweep(made, EngineSettings(), wanted, store, {}, clock=clock, **more).run()
 
 
 def at(result: ThroughputResult, curve: str, shape: Shape, batch: int) -> Point:
-    (found,) = (
-        p for p in result.points if (p.curve, p.output_n, p.batch) == (curve, shape.output_n, batch)
-    )
+    (found,) = (p for p in result.points if (p.curve, p.output_n, p.batch) == (curve, shape.output_n, batch))
     return found
 
 
@@ -145,4 +146,4 @@ def test_progress_ends_at_what_was_expected(tiny_model: Path, clock: FakeClock, 
     done_s, expected_s, label = told[-1]
     assert done_s == pytest.approx(expected_s)
     assert label == "12x100, batch 4, dense, 2 of 2"
-    assert all(a[0] <= b[0] for a, b in zip(told, told[1:], strict=False))
+    assert all(a[0] <= b[0] for a, b in itertools.pairwise(told))

@@ -160,6 +160,7 @@ def _curve(settings: Settings, label: str, file: "ModelFile", dense: "ModelFile"
     removed = dense.meta.parameter_count - file.meta.parameter_count
     return Curve(
         name=label,
+        model=file.name,
         file=file.path.name,
         file_bytes=file.meta.file_bytes,
         parameter_count=file.meta.parameter_count,

@@ -29,9 +29,9 @@ more reason."""
 WARM_UP_TOKENS = 12
 """Tokens of an answer before the target's certainty says anything about its kind of text. An answer that ends before
 them has no time to win back what a draft reads."""
-EARLY_HURDLE = 0.5
-"""And an n-gram match must promise that much more until then, or until one has won: in an answer of 14 tokens a single
-missed row is 1 % of the time."""
+EARLY_ACCEPTANCE = 0.8
+"""And an n-gram match must be that likely to hold until then, or until one has won: in an answer of 14 tokens a missed
+row is 1 % of the time."""
 HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
 HORIZON_GROWTH = 0.5
@@ -158,10 +158,10 @@ class Policy:
         if self.mode is Mode.OFF or remaining < 2:
             return plain
         best = plain
-        if match and self.mode in (Mode.NGRAM, Mode.AUTO):
-            best = self._better(best, self._plan_match(match, min(MAX_DRAFT, remaining - 1)), done)
+        if match and self.mode in (Mode.NGRAM, Mode.AUTO) and self._trusts(match, done):
+            best = self._better(best, self._plan_match(match, min(MAX_DRAFT, remaining - 1)))
         if missing is not None and self.may_use_model(done):
-            best = self._better(best, self._plan_model(missing, done, remaining), done)
+            best = self._better(best, self._plan_model(missing, done, remaining))
         return best
 
     def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
@@ -242,12 +242,17 @@ class Policy:
             self.costs.refresh_batches()
             self._rates.clear()
 
-    def _better(self, best: Plan, other: Plan, done: int) -> Plan:
+    def _trusts(self, match: NgramMatch, done: int) -> bool:
+        """Whether a match is good enough for so early a place in the answer."""
+        if done >= WARM_UP_TOKENS or self.ledger.won_s > 0.0:
+            return True
+        rate = self.acceptance.of_match(match.length, match.agreed)
+        return self.matches.adjust(rate) >= EARLY_ACCEPTANCE
+
+    def _better(self, best: Plan, other: Plan) -> Plan:
         hurdle = 1.0
         if best.kind is Kind.PLAIN:
             hurdle = MARGIN + LOSS_HURDLE * self.ledger.lost_share(other.kind)
-            if other.kind is Kind.NGRAM and done < WARM_UP_TOKENS and self.ledger.won_s <= 0.0:
-                hurdle += EARLY_HURDLE
         return other if other.rate > best.rate * hurdle else best
 
     def _plan_match(self, match: NgramMatch, most: int) -> Plan:

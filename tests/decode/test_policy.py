@@ -70,7 +70,7 @@ def test_a_poor_match_is_followed_less_far_than_a_good_one():
     assert poor.rate < good.rate
 
 
-def test_the_first_tokens_of_an_answer_follow_only_a_match_that_promises_much():
+def test_the_first_tokens_of_an_answer_follow_only_a_match_that_is_likely_to_hold():
     short_match = NgramMatch(start=5, length=2, agreed=True)
     policy = policy_of(STAIRCASE)
     kinds = {

@@ -44,7 +44,7 @@ def _draw(results: Sequence[ThroughputResult]) -> "Figure":
             _draw_panel(axes, result, shape)
             if column == 0:
                 axes.set_ylabel("throughput, tokens/s")
-            if column == 0 or row == 0:
+            if column == 0:
                 axes.legend(loc="lower right", frameon=False, fontsize=8.5)
     return figure
 
@@ -63,6 +63,7 @@ def _draw_panel(axes: "Axes", result: ThroughputResult, shape: Shape) -> None:
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.margins(y=0.1)
     axes.set_xlim(left=0)
     axes.grid(visible=True, axis="both")
     axes.set_xlabel("latency of the batch, s")

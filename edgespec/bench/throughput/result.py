@@ -24,6 +24,8 @@ class Curve:
     """A model of the sweep, or a model with a draft."""
 
     name: str
+    """As in the tables, such as `dense` or `depth`."""
+    model: str
     file: str
     file_bytes: int
     parameter_count: int
@@ -99,4 +101,4 @@ class ThroughputResult:
     @property
     def target(self) -> str:
         """The model that all curves are about."""
-        return self.curves[0].name
+        return self.curves[0].model

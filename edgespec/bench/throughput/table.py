@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -108,8 +107,13 @@ def _shape_table(result: ThroughputResult, shape: Shape, ascii_only: bool) -> Re
 
 
 def _left_out(result: ThroughputResult, shape: Shape) -> list[Text]:
-    return [
-        Text(printable(f"batch {point.batch}, {point.curve}: left out, {point.left_out}"), style="dim")
-        for point in points_of(result, shape)
-        if point.left_out and not math.isfinite(point.latency_s)
-    ]
+    """A line for each reason at each batch size, with whom it concerns where that is not everybody."""
+    whose: dict[tuple[int, str], list[str]] = {}
+    for point in points_of(result, shape):
+        if point.left_out and not point.runs:
+            whose.setdefault((point.batch, point.left_out), []).append(point.curve)
+    lines = []
+    for (batch, reason), names in whose.items():
+        concerned = "" if len(names) == len(result.curves) else f", {', '.join(names)}"
+        lines.append(Text(printable(f"batch {batch}{concerned}: left out, {reason}"), style="dim"))
+    return lines

@@ -45,7 +45,7 @@ def _against_first(result: ThroughputResult, first: Curve, curve: Curve) -> str:
             text += f", behind from batch {lost[0]}"
     if curve.removed_share:
         text += f" with {curve.removed_share:.0%} fewer block weights".replace("%", " %")
-    if curve.quality and first.quality:
+    if curve.quality and first.quality and not curve.draft:
         text += f", perplexity {curve.quality.perplexity:.1f} against {first.quality.perplexity:.1f}"
     return text
 

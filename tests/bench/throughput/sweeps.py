@@ -24,6 +24,7 @@ def curve(name: str = "dense", **changes: Any) -> Curve:
     removed = 0.0 if name == "dense" else 0.27
     plain = {
         "name": name,
+        "model": f"tiny-{name}",
         "file": f"{name}.gguf",
         "file_bytes": 1000,
         "parameter_count": 500,

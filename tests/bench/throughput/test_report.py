@@ -64,7 +64,7 @@ def test_the_verdict_on_methods_that_are_level():
 
 
 def test_the_verdict_on_speculation_says_where_it_stops_paying():
-    draft = curve("with small", draft="small", removed_share=0.0, quality=None)
+    draft = curve("with small", draft="small", removed_share=0.0)
     result = sweep(
         point("dense", SHORT, 1, 10.0),
         point("with small", SHORT, 1, 6.0),
@@ -107,6 +107,20 @@ def test_the_tables_fit_80_columns(ascii_only: bool):
     assert max(map(len, lines)) <= 80
 
 
+def test_what_is_left_out_for_all_is_said_once():
+    reason = "would take about 99 s, the budget had 5 s left"
+    result = sweep(
+        point("dense", SHORT, 1, 10.0),
+        point("depth", SHORT, 1, 8.0),
+        point("dense", SHORT, 8, left_out=reason),
+        point("depth", SHORT, 8, left_out=reason),
+    )
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(render_throughput(result, ascii_only=False))
+    assert capture.get().splitlines()[-1].rstrip() == f"batch 8: left out, {reason}"
+
+
 def test_the_csv_has_every_point():
     rows = list(csv.DictReader(io.StringIO(throughput_csv(methods()))))
     assert len(rows) == 9
@@ -118,7 +132,7 @@ def test_the_csv_has_every_point():
 
 def test_the_markdown_has_a_table_for_each_shape_and_the_verdict():
     text = throughput_markdown(methods())
-    assert text.startswith("**dense**: depth has 1.33x")
+    assert text.startswith("**tiny-dense**: depth has 1.33x")
     assert "| 8 | depth | 15.00 | 68.3 ± 0.0 | 1.33 | 1.50 | 3 | 16.0 |" in text
 
 

@@ -40,8 +40,11 @@ to be worth it than a large one."""
 HORIZON_TRUST = 0.8
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
 ADVANCE_SHARE = 0.045
-"""Catch-ups may cost this share of the answer's time so far, and what drafts have won: should the answer end now, it
-has lost no more. With 0.07 answers of 24 tokens lost 4 to 7 % whenever a draft came in before their end."""
+"""Catch-ups may cost this share of the answer's time so far where they promise half as much speed again, less of it where
+they promise less, and what drafts have won: should the answer end now, it has lost no more. With 0.07 answers of 24 tokens
+lost 4 to 7 % whenever a draft came in before their end."""
+SURE_GAIN = 0.5
+"""Promised gain over plain steps from which catch-ups may cost all of that share."""
 STAKE_STEPS = 0.1
 """Plain steps that an answer may lose to drafts before any of them has won."""
 STAKE_SHARE = 0.02
@@ -276,10 +279,13 @@ class Policy:
         if missing <= SMALL_CATCH_UP:
             # A few tokens that others brought: charged to this round and the next ones.
             return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / SPREAD_ROUNDS))
-        ledger = self.ledger
-        if ledger.advanced_s + extra_s > ADVANCE_SHARE * ledger.elapsed_s + max(ledger.won_s, 0.0):
-            return never
         rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))
+        ledger, gain = self.ledger, rate * self.costs.step_s - 1.0
+        allowed_s = ADVANCE_SHARE * min(max(gain / SURE_GAIN, 0.0), 1.0) * ledger.elapsed_s + max(
+            ledger.won_s, 0.0
+        )
+        if ledger.advanced_s + extra_s > allowed_s:
+            return never
         # The first token came with the prompt, not from a round.
         now_s = min(self.costs.step_s, self.ledger.elapsed_s / done)
         to_come = min(remaining, HORIZON_TOKENS, HORIZON_GROWTH * done)

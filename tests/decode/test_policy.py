@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgespec.decode import policy as policy_module
 from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.costs import PairCosts, curve_from
 from edgespec.decode.ngram import NgramMatch
@@ -161,6 +162,23 @@ def test_a_long_catch_up_waits_for_an_answer_that_can_bear_its_loss():
         for done in (20, 65, 75)
     }
     assert kinds == {20: Kind.PLAIN, 65: Kind.PLAIN, 75: Kind.MODEL}
+
+
+def test_a_long_catch_up_that_promises_little_waits_longer(monkeypatch: pytest.MonkeyPatch):
+    """This draft promises a tenth more speed, where SURE_GAIN asks for half as much again."""
+    draft = {1: 0.5, 2: 0.5, 8: 0.6, 32: 1.2}
+
+    def first_done() -> int:
+        return next(
+            done
+            for done in range(WARM_UP_TOKENS, 1000)
+            if policy_of(FLAT, draft, elapsed_tokens=done, lead=3.0).plan(None, 30, done, 1000).kind
+            is Kind.MODEL
+        )
+
+    careful = first_done()
+    monkeypatch.setattr(policy_module, "SURE_GAIN", 0.05)
+    assert first_done() < careful
 
 
 @pytest.mark.parametrize(

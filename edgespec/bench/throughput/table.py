@@ -56,7 +56,7 @@ def throughput_csv(result: ThroughputResult) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for point, curve in _rows(result):
+    for point, curve in (row for shape in shapes_of(result) for row in _rows(result, shape)):
         quality = curve.quality
         own = {
             "run_id": result.run_id,
@@ -79,26 +79,25 @@ def throughput_markdown(result: ThroughputResult) -> str:
     for shape in shapes_of(result):
         rows = [
             [column.cell(point, curve) for column in _COLUMNS]
-            for point, curve in _rows(result)
-            if (point.prompt_n, point.output_n) == (shape.prompt_n, shape.output_n) and point.runs
+            for point, curve in _rows(result, shape)
+            if point.runs
         ]
         parts += [f"{shape}:", markdown_table(head, rows)]
     return "\n\n".join(parts) + "\n"
 
 
-def _rows(result: ThroughputResult) -> list[tuple[Point, Curve]]:
+def _rows(result: ThroughputResult, shape: Shape) -> list[tuple[Point, Curve]]:
     curves = {curve.name: curve for curve in result.curves}
-    return [(point, curves[point.curve]) for shape in shapes_of(result) for point in points_of(result, shape)]
+    return [(point, curves[point.curve]) for point in points_of(result, shape)]
 
 
 def _shape_table(result: ThroughputResult, shape: Shape, ascii_only: bool) -> RenderableType:
     table = plain_table([column.title for column in _COLUMNS], left=frozenset({1}))
-    curves = {curve.name: curve for curve in result.curves}
     last = 0
-    for point in points_of(result, shape):
+    for point, curve in _rows(result, shape):
         if not point.runs:
             continue
-        cells = [printable(column.cell(point, curves[point.curve])) for column in _COLUMNS]
+        cells = [printable(column.cell(point, curve)) for column in _COLUMNS]
         if point.batch == last:
             cells[0] = ""
         last = point.batch

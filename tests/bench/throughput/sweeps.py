@@ -1,6 +1,6 @@
 """Throughput runs with known figures, and beds that run on a clock of their own."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,6 @@ class FakeBed:
     loaded_bytes: int = 1000
     interrupt_at: int = -1
     unified_penalty: float = 1.5
-    steps: list[int] = field(default_factory=list)
 
     def run(
         self, shape: Shape, batch: int, repeat: int, *, layout: str, warm_up_n: int, stepped: Any

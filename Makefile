@@ -45,7 +45,7 @@ format: $(VENV)/.dev-tools ## Format the code and mend what ruff can mend
 
 clean: ## Remove caches and built packages
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find edgespec quant tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	find edgespec quant tui tests scripts -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the environment and the models of the tests as well
 	rm -rf $(VENV) .cache

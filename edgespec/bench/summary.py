@@ -6,10 +6,43 @@ from collections.abc import Callable, Iterable, Sequence
 
 from edgespec.bench.result import ArmResult, BenchResult, CategoryFigures, Sample
 from edgespec.bench.statistics import Estimate, geometric_mean, mean_ratio, median, outliers, spread_of_rates
+from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 
 VANILLA = "vanilla"
 """The arm that every other one is compared with."""
+
+
+def sample_of(
+    stats: GenerationStats,
+    prompt_id: str,
+    category: str,
+    repeat: int,
+    *,
+    tokens: tuple[int, ...],
+    prefill_s: float,
+) -> Sample:
+    """An answer's figures as a sample; `prefill_s` is the time in which all of the prompt was read for it."""
+    return Sample(
+        prompt_id=prompt_id,
+        category=category,
+        repeat=repeat,
+        prompt_n=stats.prompt_n,
+        predicted_n=stats.predicted_n,
+        decode_s=stats.decode_s,
+        tok_per_s=stats.tok_per_s,
+        ttft_s=prefill_s,
+        prompt_tok_per_s=stats.prompt_n / prefill_s,
+        draft_n=stats.draft_n,
+        draft_n_accepted=stats.draft_n_accepted,
+        target_passes=stats.target_passes,
+        draft_s=stats.draft_s,
+        verify_s=stats.verify_s,
+        policy_s=stats.policy_s,
+        accepted_per_position=tuple(zip(stats.accepted_at, stats.tested_at, strict=True)),
+        tokens=tokens,
+        stopped=stats.stopped,
+    )
 
 
 def summarize_arm(

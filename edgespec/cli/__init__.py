@@ -13,6 +13,7 @@ from edgespec.cli.options import add_global_options
 from edgespec.errors import ExitCode
 
 COMMANDS = {
+    "chat": "Chat in a terminal app that shows what speculation brings.",
     "bench": "Measure plain against speculative decoding on this machine.",
     "run": "Answer a prompt, as fast as this machine allows.",
     "models": "List, show, fetch and remove models.",
@@ -115,12 +116,21 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Local language models as fast as this machine allows, with the same text as plain decoding."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(ExitCode.USAGE)
     from edgespec.cli.log import configure_logging
 
     configure_logging(ctx.obj)
+    if ctx.invoked_subcommand is None:
+        ctx.exit(_open_app(ctx))
+
+
+def _open_app(ctx: click.Context) -> int:
+    """Plain `edgespec`: the app on a terminal; elsewhere the list of commands."""
+    from edgespec.cli.chat import default_launch, is_terminal, start_app
+
+    if not is_terminal():
+        click.echo(ctx.get_help(), err=True)
+        return ExitCode.USAGE
+    return start_app(ctx.obj, default_launch(ctx.obj))
 
 
 add_global_options(cli, hidden=False)

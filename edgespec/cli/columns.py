@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edgespec.cli.style import one_line
+from edgespec.text import one_line
 
 
 def columns(

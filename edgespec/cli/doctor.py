@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgespec.cli.context import Settings
-from edgespec.cli.style import human_bytes, plain_text
 from edgespec.errors import ExitCode
+from edgespec.text import human_bytes, plain_text
 
 if TYPE_CHECKING:
     from edgespec.cli.machine import Finding, MachineReport

@@ -8,8 +8,8 @@ import traceback
 
 import click
 
-from edgespec.cli.style import one_line
 from edgespec.errors import EdgespecError, ExitCode
+from edgespec.text import one_line
 
 _PROGRAM = "edgespec"
 

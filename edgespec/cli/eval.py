@@ -8,8 +8,8 @@ import click
 
 from edgespec.cli.context import Settings
 from edgespec.cli.eval_text import BUILTIN_TEXT, builtin_text
-from edgespec.cli.style import human_bytes, one_line
 from edgespec.errors import UsageError
+from edgespec.text import human_bytes, one_line
 
 if TYPE_CHECKING:
     from edgespec.session.loading import ModelFile

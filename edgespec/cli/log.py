@@ -4,7 +4,7 @@ import logging
 import sys
 
 from edgespec.cli.context import Settings
-from edgespec.cli.style import one_line
+from edgespec.text import one_line
 
 _HANDLER_NAME = "edgespec-stderr"
 _NATIVE = "edgespec.llama.native"

@@ -11,8 +11,8 @@ import click
 from edgespec.cli.columns import columns
 from edgespec.cli.context import Settings
 from edgespec.cli.progress import progress
-from edgespec.cli.style import human_bytes, one_line
 from edgespec.errors import UsageError
+from edgespec.text import human_bytes, one_line
 
 if TYPE_CHECKING:
     from edgespec.catalog.entries import Catalog, ModelEntry

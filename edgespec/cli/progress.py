@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from edgespec.cli.style import message_console, one_line
+from edgespec.cli.style import message_console
+from edgespec.text import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn

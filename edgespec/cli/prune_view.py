@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgespec.cli.style import human_bytes
+from edgespec.text import human_bytes
 
 if TYPE_CHECKING:
     from edgespec.session.loading import ModelFile

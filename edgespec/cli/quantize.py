@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgespec.cli.context import Settings
-from edgespec.cli.style import human_bytes
 from edgespec.errors import UsageError
+from edgespec.text import human_bytes
 
 if TYPE_CHECKING:
     from edgespec.llama.quantizer import QuantizeSettings

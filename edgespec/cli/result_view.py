@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from edgespec.cli.style import plain_text, result_console
+from edgespec.cli.style import result_console
+from edgespec.text import plain_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

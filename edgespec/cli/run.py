@@ -10,7 +10,7 @@ from edgespec.cli.engine_options import engine_options, make_engine_settings, ma
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgespec.decode.token import GenerationStats, Token
+    from edgespec.decode.token import Token
     from edgespec.session import Session
 
 
@@ -47,7 +47,10 @@ def command(settings: Settings, /, target: str | None, prompt: str, system: str,
         if as_json:
             _print_json(session, answer)
         elif show_stats:
-            click.echo("\n".join([describe(session.stats), *session.engine.placements()]), err=True)
+            from edgespec.session.explain import receipt
+
+            stats = session.stats
+            click.echo("\n".join([receipt(stats), stats.why, *session.engine.placements()]), err=True)
 
 
 def _read_prompt(prompt: str) -> str:
@@ -73,7 +76,7 @@ def _read_stdin() -> str:
 
 def _print_answer(tokens: "Any", *, silent: bool) -> str:
     """Streams the text; control characters become visible, so that no model can drive the terminal."""
-    from edgespec.cli.style import plain_text
+    from edgespec.text import plain_text
 
     parts: list[str] = []
     token: Token
@@ -87,19 +90,6 @@ def _print_answer(tokens: "Any", *, silent: bool) -> str:
         if not silent and parts:
             click.echo()
     return "".join(parts)
-
-
-def describe(stats: "GenerationStats") -> str:
-    """The receipt of an answer in one line."""
-    parts = [f"{stats.predicted_n} tokens", f"{stats.tok_per_s:.1f} tok/s"]
-    if stats.estimated_speedup and stats.draft_n:
-        parts.append(f"{stats.estimated_speedup:.2f}x vanilla (estimated)")
-    if stats.acceptance is not None:
-        parts.append(f"{stats.acceptance:.0%} accepted ({stats.draft_n_accepted}/{stats.draft_n})")
-        parts.append(f"mean length {stats.mean_accepted_len or 1:.2f}")
-    parts.append(f"TTFT {stats.ttft_s:.2f} s")
-    parts.append(f"prompt {stats.prompt_tok_per_s:.0f} tok/s")
-    return " · ".join(parts) + f"\n{stats.why}"
 
 
 def _print_json(session: "Session", answer: str) -> None:

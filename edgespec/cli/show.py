@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgespec.cli.context import Settings
-from edgespec.cli.style import human_bytes, one_line
+from edgespec.text import human_bytes, one_line
 
 if TYPE_CHECKING:
     from edgespec.catalog.metadata import GgufMetadata

@@ -16,6 +16,7 @@ from edgespec.session.loading import (
     Loaded,
     ModelFile,
     Note,
+    check_draft_memory,
     check_memory,
     check_pair,
     load_draft,
@@ -69,6 +70,25 @@ class Engine(Closes):
             self.close()
             raise
         self.states: dict[str | None, PairState] = {}
+
+    def add_draft(self, draft: ModelFile, note: Note = lambda _text: None) -> None:
+        """Loads one more draft beside what is loaded already.
+
+        Raises:
+            IncompatibleDraftError: it cannot serve the target.
+            NotEnoughMemoryError: it does not fit, said before anything is loaded.
+            ModelFileError: llama.cpp cannot load it.
+        """
+        if draft.name in self.drafts:
+            return
+        verdict = check_pair(self.target.file, draft)
+        check_draft_memory(draft, self.target.context.n_ctx, self.settings)
+        self.drafts[draft.name] = load_draft(self.target, draft, verdict, self.settings, note)
+
+    def drop_draft(self, name: str) -> None:
+        """Frees a draft that no generator uses."""
+        self.states.pop(name, None)
+        self.drafts.pop(name).close()
 
     def calibrate(self, name: str | None, note: Note = lambda _text: None) -> PairState:
         """Measures the costs of the target with draft `name` (None: without one)."""

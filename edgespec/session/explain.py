@@ -1,4 +1,4 @@
-"""Says plainly whether speculation was on or off, and why."""
+"""Says what an answer cost, and whether speculation was on or off, and why."""
 
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Source
@@ -20,3 +20,16 @@ def explain(mode: Mode, draft_name: str | None, stats: GenerationStats) -> str:
     if draft_name is None:
         return "speculation off: no draft model on disk, and the text did not repeat itself"
     return f"speculation off: at this text's acceptance {draft_name} would cost more than it brings"
+
+
+def receipt(stats: GenerationStats) -> str:
+    """The figures of an answer in one line."""
+    parts = [f"{stats.predicted_n} tokens", f"{stats.tok_per_s:.1f} tok/s"]
+    if stats.estimated_speedup and stats.draft_n:
+        parts.append(f"{stats.estimated_speedup:.2f}x vanilla (estimated)")
+    if stats.acceptance is not None:
+        parts.append(f"{stats.acceptance:.0%} accepted ({stats.draft_n_accepted}/{stats.draft_n})")
+        parts.append(f"mean length {stats.mean_accepted_len or 1:.2f}")
+    parts.append(f"TTFT {stats.ttft_s:.2f} s")
+    parts.append(f"prompt {stats.prompt_tok_per_s:.0f} tok/s")
+    return " · ".join(parts)

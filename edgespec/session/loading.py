@@ -100,6 +100,15 @@ def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSet
     )
 
 
+def check_draft_memory(draft: ModelFile, n_ctx: int, settings: EngineSettings) -> None:
+    """Compares what a draft for a target that is loaded already needs with what is left.
+
+    Raises:
+        NotEnoughMemoryError: it does not fit.
+    """
+    check_fits([(draft.name, _estimate(draft, n_ctx, settings, 1))])
+
+
 def load_target(file: ModelFile, settings: EngineSettings, note: Note) -> Loaded:
     """Loads the target; its context keeps logits for a whole verification."""
     n_ctx = choose_n_ctx(file, settings)

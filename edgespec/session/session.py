@@ -1,10 +1,12 @@
 """What a program uses: open a pair, stream tokens, close."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator as PyGenerator
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgespec.catalog.sources import ProgressCallback
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.lifetime import Closes
@@ -13,7 +15,7 @@ from edgespec.session.calibration_store import CalibrationStore
 from edgespec.session.choice import AUTO, NGRAM, NONE, choose_files
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
-from edgespec.session.loading import Note
+from edgespec.session.loading import ModelFile, Note
 from edgespec.session.settings import EngineSettings
 
 Prompt = str | Sequence[ChatMessage]
@@ -24,13 +26,40 @@ class Session(Closes):
 
     def __init__(self, engine: Engine, draft: str, note: Note = lambda _text: None) -> None:
         self.engine = engine
-        self._draft_name = next(iter(engine.drafts), None)
         self.mode = {NONE: Mode.OFF, NGRAM: Mode.NGRAM}.get(draft, Mode.AUTO)
-        draft_loaded = engine.drafts[self._draft_name] if self._draft_name else None
-        self._store = CalibrationStore(engine.target, draft_loaded)
-        kept = self._store.load()
-        self.state = PairState(*kept) if kept else engine.calibrate(self._draft_name, note)
+        """What may draft; it may be changed between two answers."""
+        self._use_draft(next(iter(engine.drafts), None), note)
         self.stats = GenerationStats()
+        self._generator: Generator | None = None
+
+    @property
+    def draft_name(self) -> str | None:
+        """The draft model, or None."""
+        return self._draft_name
+
+    def change_draft(self, draft: ModelFile | None, note: Note = lambda _text: None) -> None:
+        """Drafts with another model from now on, or with none; the target stays loaded.
+
+        What is in the target's cache may be lost to the measuring, so the next answer may read its prompt anew.
+
+        Raises:
+            EdgespecError: the draft does not fit, and the one from before is still in use.
+        """
+        before = self._draft_name
+        if (draft.name if draft else None) == before:
+            return
+        if draft:
+            self.engine.add_draft(draft, note)
+        self._store.save(self.state.costs, self.state.acceptance)
+        self._use_draft(draft.name if draft else None, note)
+        if before:
+            self.engine.drop_draft(before)
+
+    def _use_draft(self, name: str | None, note: Note) -> None:
+        store = CalibrationStore(self.engine.target, self.engine.drafts[name] if name else None)
+        kept = store.load()
+        self.state = PairState(*kept) if kept else self.engine.calibrate(name, note)
+        self._store, self._draft_name = store, name
 
     def stream(
         self,
@@ -39,7 +68,7 @@ class Session(Closes):
         max_tokens: int = 1024,
         sampling: Sampling | None = None,
         raw: bool = False,
-    ) -> Iterator[Token]:
+    ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens as they come; `stats` is complete at the end.
 
         Args:
@@ -53,6 +82,7 @@ class Session(Closes):
         """
         tokens = self.tokenize(prompt, raw=raw)
         generator = self.engine.generator(self.mode, self._draft_name, sampling or Sampling(), self.state)
+        self._generator = generator
         try:
             yield from generator.generate(tokens, max_tokens)
         finally:
@@ -60,6 +90,17 @@ class Session(Closes):
             self.stats.stopped = self.stats.stopped or "interrupted"
             self.stats.why = explain(self.mode, self._draft_name, self.stats)
             generator.close()
+
+    @property
+    def live_stats(self) -> GenerationStats:
+        """The figures of the answer that is under way, or of the last one."""
+        return self._generator.stats if self._generator else self.stats
+
+    def forget(self) -> None:
+        """Empties the caches: the next answer reads all of its prompt, as a first one does."""
+        self.engine.target.context.clear()
+        if self._draft_name:
+            self.engine.drafts[self._draft_name].context.clear()
 
     def tokenize(self, prompt: Prompt, *, raw: bool = False) -> list[int]:
         """The prompt's tokens, chat template included.

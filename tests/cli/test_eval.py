@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgespec.cli.style import human_bytes, one_line
+from edgespec.text import human_bytes, one_line
 from quant import evaluate as evaluate_module
 from quant.evaluate import evaluate
 

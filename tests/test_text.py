@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgespec.cli.progress import progress
-from edgespec.cli.style import human_bytes, one_line, plain_text
+from edgespec.text import human_bytes, one_line, plain_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,145 @@
+"""Which models could draft for a target, and why others cannot: from files' headers, nothing is loaded or fetched."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from edgespec import paths
+from edgespec.catalog.compatibility import check_draft
+from edgespec.catalog.entries import Catalog, ModelEntry
+from edgespec.catalog.memory import estimate_memory
+from edgespec.catalog.metadata import GgufMetadata, read_metadata, split_parts
+from edgespec.catalog.resolve import find_on_disk, local_models, resolve_model
+from edgespec.catalog.sources import hub
+from edgespec.errors import EdgespecError
+
+Verdict = Literal["ok", "mapped", "unchecked", "refused", "unreadable"]
+
+_TARGET_ROWS: Final = 17
+"""Logit rows that a target keeps: 16 drafted tokens and its own."""
+_DRAFT_ROWS: Final = 1
+_VERDICT_ORDER: Final = ("ok", "mapped", "unchecked", "refused", "unreadable")
+_VERDICTS: Final[dict[str, Verdict]] = {"same-vocabulary": "ok", "token-map": "mapped", "refused": "refused"}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that may draft, with the verdict on it."""
+
+    name: str
+    path: Path | None
+    verdict: Verdict
+    reason: str
+    size_bytes: int | None
+    size_ratio: float | None
+    """Draft's bytes over the target's."""
+    memory_bytes: int | None
+    """Both models loaded."""
+    fits: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The target: its header where the file is here, else what the catalogue says."""
+
+    name: str
+    path: Path | None
+    size_bytes: int | None
+    meta: GgufMetadata | None
+
+    @classmethod
+    def of(cls, name: str, catalog: Catalog) -> "Subject":
+        """The target of that name, or the file at that path; nothing is fetched.
+
+        Raises:
+            ModelMissingError: there is no such model.
+        """
+        entry = catalog.models.get(name)
+        if entry is not None and find_on_disk(entry) is None:
+            return cls(name, None, entry.size_bytes, None)
+        resolved = resolve_model(name, catalog, download=False)
+        meta = read_metadata(resolved.path)
+        return cls(resolved.name, meta.path, meta.file_bytes, meta)
+
+
+def find_candidates(subject: Subject, catalog: Catalog, ctx_size: int, free_bytes: int) -> list[Candidate]:
+    """Every model that could be asked to draft for `subject`, the best first, those that cannot last.
+
+    Args:
+        subject: The target.
+        catalog: Where models are looked for, besides the target's own folder.
+        ctx_size: Tokens of context that both would be opened with.
+        free_bytes: Memory that both have to fit into.
+    """
+    return sorted(_rows(subject, catalog, ctx_size, free_bytes), key=_rank)
+
+
+def _rows(subject: Subject, catalog: Catalog, ctx_size: int, free: int) -> Iterator[Candidate]:
+    paired = set(catalog.drafts_for(subject.name))
+    for model in local_models(catalog):
+        if model.path != subject.path:
+            yield _checked(subject, model.name, model.path, ctx_size, free)
+    for path in _files_beside(subject):
+        yield _checked(subject, path.name, path, ctx_size, free)
+    for entry in catalog.models.values():
+        if entry.name == subject.name or find_on_disk(entry) is not None:
+            continue
+        row = _unchecked(subject, entry, is_paired=entry.name in paired)
+        # A model that is not smaller than the target is no candidate, unless the catalogue says so.
+        if entry.name in paired or row.size_ratio is None or row.size_ratio < 1:
+            yield row
+
+
+def _files_beside(subject: Subject) -> list[Path]:
+    """Other models in the target's own folder, unless that is one of the folders that edgespec keeps."""
+    if subject.path is None:
+        return []
+    folder = subject.path.resolve().parent
+    kept = (paths.models_dir().resolve(), hub.cache_dir().resolve())
+    if any(folder.is_relative_to(root) for root in kept):
+        return []
+    beside: list[Path] = []
+    for path in sorted(subject.path.parent.glob("*.gguf")):
+        try:
+            first = split_parts(path)[0]
+        except EdgespecError:
+            first = path
+        if first == path and path != subject.path:
+            beside.append(path)
+    return beside
+
+
+def _checked(subject: Subject, name: str, path: Path, ctx_size: int, free: int) -> Candidate:
+    try:
+        draft = read_metadata(path)
+    except EdgespecError as error:
+        return Candidate(name, path, "unreadable", error.message, None, None, None, None)
+    ratio = _ratio(draft.file_bytes, subject.size_bytes)
+    if subject.meta is None:
+        reason = "the target is not on disk, so its vocabulary is not known"
+        return Candidate(name, path, "unchecked", reason, draft.file_bytes, ratio, None, None)
+    verdict = check_draft(subject.meta, draft)
+    memory = (
+        estimate_memory(subject.meta, n_ctx=ctx_size, n_outputs=_TARGET_ROWS).total_bytes
+        + estimate_memory(draft, n_ctx=ctx_size, n_outputs=_DRAFT_ROWS).total_bytes
+    )
+    return Candidate(
+        name, path, _VERDICTS[verdict.kind], verdict.reason, draft.file_bytes, ratio, memory, memory <= free
+    )
+
+
+def _unchecked(subject: Subject, entry: ModelEntry, *, is_paired: bool) -> Candidate:
+    reason = "not on disk; same family by catalogue" if is_paired else "not on disk"
+    ratio = _ratio(entry.size_bytes, subject.size_bytes)
+    return Candidate(entry.name, None, "unchecked", reason, entry.size_bytes, ratio, None, None)
+
+
+def _ratio(draft_bytes: int | None, target_bytes: int | None) -> float | None:
+    return round(draft_bytes / target_bytes, 4) if draft_bytes and target_bytes else None
+
+
+def _rank(row: Candidate) -> tuple[int, bool, float, str]:
+    # Within a verdict the catalogue's own pairs first, then the smaller draft: it proposes faster.
+    is_paired = "by catalogue" in row.reason
+    return _VERDICT_ORDER.index(row.verdict), not is_paired, row.size_ratio or float("inf"), row.name

@@ -1,0 +1,118 @@
+"""`edgespec chat`, and plain `edgespec` on a terminal: the app."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from edgespec.cli.context import Settings
+from edgespec.cli.engine_options import engine_options, make_engine_settings, make_sampling, sampling_options
+from edgespec.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgespec.session import EngineSettings
+    from tui.launch import Launch
+    from tui.settings import AppSettings
+
+_KEPT_IN_APP = {
+    "threads": "threads",
+    "ctx_size": "ctx_size",
+    "gpu_layers": "gpu_layers",
+    "kv_type": "kv_type",
+}
+"""Option -> field of the app's own settings, which hold where nothing is typed."""
+
+
+@click.command("chat")
+@click.argument("target", required=False)
+@click.option("--draft", default="auto", show_default=True, help="A model, ngram, auto or none.")
+@click.option("--system", help="A system prompt [default: the app's setting].")
+@click.option(
+    "-n", "--max-tokens", type=click.IntRange(1), help="Longest answer [default: the app's setting]."
+)
+@click.option("--continue", "resume_last", is_flag=True, help="Reopen the newest conversation.")
+@click.option("--web", is_flag=True, help="Serve the app to a browser on this machine instead.")
+@click.option("--host", help="With --web: the address to listen on [default: 127.0.0.1].")
+@click.option("--port", type=click.IntRange(1, 65535), help="With --web: the port [default: 8000].")
+@sampling_options
+@engine_options
+@click.pass_context
+def command(ctx: click.Context, /, target: str | None, **values: Any) -> int:
+    """Chat with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
+    settings: Settings = ctx.obj
+    web, host, port = values.pop("web"), values.pop("host"), values.pop("port")
+    if not web and (host is not None or port is not None):
+        raise UsageError("--host and --port go with --web", "add --web, or leave them out")
+    if web:
+        from edgespec.cli.chat_web import serve
+
+        return serve(host or "127.0.0.1", port or 8000, quiet=settings.quiet)
+    return start_app(settings, _make_launch(ctx, target, values))
+
+
+def start_app(settings: Settings, launch: "Launch") -> int:
+    """Runs the app in this terminal.
+
+    Raises:
+        UsageError: this is no terminal.
+    """
+    if not is_terminal():
+        raise UsageError(
+            "the app needs a terminal",
+            "without one, `edgespec run -p TEXT` answers and `edgespec bench` measures",
+        )
+    from tui.app import run_app
+
+    return run_app(launch, load_app_settings())
+
+
+def is_terminal() -> bool:
+    """Whether the app can be drawn: Textual reads stdin and draws on stderr."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def load_app_settings() -> "AppSettings":
+    """The app's own settings.
+
+    Raises:
+        ConfigError: their file holds something wrong.
+    """
+    from tui.settings import load_settings
+
+    return load_settings()
+
+
+def default_launch(settings: Settings) -> "Launch":
+    """Of plain `edgespec`."""
+    from tui.launch import Launch
+
+    return Launch(offline=settings.offline)
+
+
+def _make_launch(ctx: click.Context, target: str | None, values: dict[str, Any]) -> "Launch":
+    from tui.launch import Launch
+
+    settings: Settings = ctx.obj
+    return Launch(
+        target=target,
+        draft=values.pop("draft"),
+        system=values.pop("system"),
+        max_tokens=values.pop("max_tokens"),
+        resume_last=values.pop("resume_last"),
+        offline=settings.offline,
+        sampling=make_sampling(values),
+        engine=typed_engine_settings(ctx, values),
+    )
+
+
+def typed_engine_settings(ctx: click.Context, values: dict[str, Any]) -> "EngineSettings | None":
+    """The engine's settings as typed, the app's own for the rest; None when nothing was typed."""
+    typed = {name for name in values if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    if not typed:
+        return None
+    kept = load_app_settings()
+    for option, field in _KEPT_IN_APP.items():
+        if option not in typed:
+            values[option] = getattr(kept, field)
+    return make_engine_settings(values)

@@ -1,0 +1,122 @@
+"""A conversation as values: messages, with what each answer cost."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from edgespec.decode.chat_template import ChatMessage, Role
+from edgespec.decode.token import Source
+from tui.engine.protocol import Piece
+
+_TITLE_LENGTH = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What stands below an answer."""
+
+    text: str
+    """The figures in one line."""
+    why: str
+    """Whether speculation was on, and the reason, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. An answer also knows who thought of its tokens."""
+
+    role: Role
+    content: str
+    pieces: tuple[Piece, ...] = ()
+    """Of an answer: the same text by source."""
+    receipt: Receipt | None = None
+    stopped: bool = False
+    """It was ended before the model ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages in order, the system prompt apart."""
+
+    id: str
+    created_at: str
+    system: str = ""
+    messages: tuple[Message, ...] = ()
+    target: str = ""
+    """The model that answered last."""
+    updated_at: str = ""
+    title_given: str = field(default="")
+
+    @classmethod
+    def begin(cls, system: str = "", now: datetime | None = None) -> "Conversation":
+        """An empty one; its id sorts by time."""
+        moment = (now or datetime.now(UTC)).astimezone(UTC)
+        stamp = moment.isoformat(timespec="seconds")
+        return cls(f"{moment:%Y%m%d-%H%M%S-%f}", stamp, system, updated_at=stamp)
+
+    @property
+    def title(self) -> str:
+        """The first words that were asked."""
+        if self.title_given:
+            return self.title_given
+        first = next((message.content for message in self.messages if message.role == "user"), "")
+        line = " ".join(first.split())
+        return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
+
+    def add(self, message: Message) -> "Conversation":
+        """With one more message."""
+        return replace(self, messages=(*self.messages, message))
+
+    def prompt(self) -> tuple[ChatMessage, ...]:
+        """What the model is asked: the system prompt, and all messages that say something."""
+        system = [ChatMessage("system", self.system)] if self.system else []
+        turns = [ChatMessage(message.role, message.content) for message in self.messages if message.content]
+        return (*system, *turns)
+
+    def without_last_answer(self) -> "Conversation":
+        """Up to and with the last question; the same when it is not answered yet."""
+        messages = self.messages
+        while messages and messages[-1].role == "assistant":
+            messages = messages[:-1]
+        return replace(self, messages=messages)
+
+    def without_last_question(self) -> tuple["Conversation", str]:
+        """What was there before the last question, and that question."""
+        before = self.without_last_answer()
+        if not before.messages:
+            return before, ""
+        return replace(before, messages=before.messages[:-1]), before.messages[-1].content
+
+    def last_answer(self) -> Message | None:
+        """The newest answer."""
+        return next((m for m in reversed(self.messages) if m.role == "assistant"), None)
+
+
+def to_markdown(conversation: Conversation) -> str:
+    """The conversation as a document."""
+    parts = [f"# {conversation.title or 'Conversation'}"]
+    if conversation.system:
+        parts.append(f"> {conversation.system.replace(chr(10), chr(10) + '> ')}")
+    for message in conversation.messages:
+        parts.append("## You" if message.role == "user" else f"## {conversation.target or 'Answer'}")
+        parts.append(message.content.strip() + ("\n\n*(stopped)*" if message.stopped else ""))
+        if message.receipt is not None:
+            parts.append(f"*{message.receipt.text}*")
+    return "\n\n".join(parts) + "\n"
+
+
+def merge_pieces(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """Neighbours of one source as one piece."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if merged and merged[-1].source == piece.source:
+            merged[-1] = Piece(merged[-1].text + piece.text, piece.source)
+        else:
+            merged.append(piece)
+    return tuple(merged)
+
+
+def drafted_share(pieces: tuple[Piece, ...]) -> float:
+    """Share of the characters that a draft thought of first."""
+    total = sum(len(piece.text) for piece in pieces)
+    drafted = sum(len(piece.text) for piece in pieces if piece.source is not Source.TARGET)
+    return drafted / total if total else 0.0

@@ -1,0 +1,101 @@
+"""Work beside the chat: each piece in a process of its own, told to the screen that began it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from time import monotonic
+
+from textual.message_pump import MessagePump
+
+from tui.engine.protocol import (
+    AnyEvent,
+    Job,
+    JobFinished,
+    Pause,
+    Progressed,
+    RequestFailed,
+    Resume,
+    RunJob,
+    Stop,
+    Worker,
+    WorkerDied,
+)
+from tui.launch import WorkerFactory
+from tui.messages import WorkerReported
+
+
+@dataclass(eq=False, slots=True)
+class RunningJob:
+    """A job under way. `WorkerReported.source` is this object."""
+
+    job: Job
+    owner: MessagePump
+    worker: Worker
+    paused: bool = False
+    ended: bool = False
+    _began_s: float = field(default_factory=monotonic)
+    _stage: str = ""
+
+    def stop(self) -> None:
+        """Ends it; what was finished is kept."""
+        self.paused = False
+        self.worker.send(Stop())
+
+    def toggle_pause(self) -> None:
+        """Holds it at its next step, or lets it go on."""
+        self.paused = not self.paused
+        self.worker.send(Pause() if self.paused else Resume())
+
+    def eta_s(self, event: Progressed) -> float | None:
+        """Time left in a stage, at the pace so far; None while there is nothing to go by."""
+        stage = event.label.split(":")[0]
+        now = monotonic()
+        if stage != self._stage:
+            self._stage, self._began_s = stage, now
+        spent = now - self._began_s
+        if event.done <= 0 or event.total <= event.done or spent < 1.0:
+            return None
+        return spent / event.done * (event.total - event.done)
+
+
+class JobRoom:
+    """Starts jobs and ends them with the app."""
+
+    def __init__(self, make_worker: WorkerFactory) -> None:
+        self._make_worker = make_worker
+        self._tasks: dict[RunningJob, asyncio.Task[None]] = {}
+
+    def start(self, job: Job, owner: MessagePump) -> RunningJob:
+        """Runs a job; `owner` is posted `WorkerReported` until `JobFinished`, `RequestFailed` or `WorkerDied`."""
+        running = RunningJob(job, owner, self._make_worker())
+        running.worker.send(RunJob(job))
+        self._tasks[running] = asyncio.create_task(self._follow(running))
+        return running
+
+    def cancel(self, running: RunningJob) -> None:
+        """Ends the process at once, for work that no stop gets through to."""
+        running.ended = True
+        task = self._tasks.get(running)
+        if task is not None:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Ends all of them."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, running: RunningJob) -> None:
+        try:
+            async for event in running.worker.events():
+                running.owner.post_message(WorkerReported(event, running))
+                if _is_last(event):
+                    return
+        finally:
+            running.ended = True
+            self._tasks.pop(running, None)
+            await running.worker.close()
+
+
+def _is_last(event: AnyEvent) -> bool:
+    return isinstance(event, JobFinished | RequestFailed | WorkerDied)

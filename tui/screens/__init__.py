@@ -1,0 +1,1 @@
+"""Screens, each in its own file."""

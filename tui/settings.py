@@ -1,0 +1,100 @@
+"""What the user set in the app, kept as TOML beside the catalogue; unknown keys and comments survive."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import tomlkit
+
+from edgespec.errors import ConfigError, EdgespecError
+from edgespec.llama.kv_types import KvType
+from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
+from edgespec.paths import app_settings_file
+from edgespec.session.settings import EngineSettings
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """One field per key of the file."""
+
+    theme: str = "edgespec"
+    show_rail: bool = True
+    tint_drafted: bool = False
+    system_prompt: str = ""
+    max_tokens: int = 1024
+    threads: int = 0
+    """0 takes the physical cores."""
+    ctx_size: int = 0
+    """0 takes 4096 or what the model was trained with, whichever is less."""
+    gpu_layers: str = "auto"
+    kv_type: str = "f16"
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Id of a binding -> keys, as F1 lists them."""
+
+    def engine(self) -> EngineSettings:
+        """As the engine takes them.
+
+        Raises:
+            EdgespecError: a value that llama.cpp does not know.
+        """
+        layers = PlacementRequest(parse_gpu_layers(self.gpu_layers))
+        return EngineSettings(
+            n_ctx=self.ctx_size,
+            n_threads=self.threads,
+            placement=layers,
+            draft_placement=layers,
+            kv_type=KvType.parse(self.kv_type),
+        )
+
+
+def load_settings() -> AppSettings:
+    """What is in the file, and defaults for the rest.
+
+    Raises:
+        ConfigError: it is no TOML, or holds a value of the wrong kind.
+    """
+    path = app_settings_file()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return AppSettings()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", "mend it, or move it away") from error
+    known: dict[str, Any] = {}
+    defaults = AppSettings()
+    for one in fields(AppSettings):
+        if one.name not in document:
+            continue
+        value, default = document[one.name], getattr(defaults, one.name)
+        wanted = dict if isinstance(default, Mapping) else type(default)
+        if type(value) is not wanted:
+            raise ConfigError(f"{path}: {one.name} is {value!r}", f"it takes a value such as {default!r}")
+        known[one.name] = value
+    settings = replace(defaults, **known)
+    settings.engine()
+    return settings
+
+
+def save_settings(settings: AppSettings) -> None:
+    """Writes what differs from the defaults, and what was in the file.
+
+    Raises:
+        EdgespecError: the file cannot be written.
+    """
+    path = app_settings_file()
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        document = tomlkit.parse(text)
+        defaults = AppSettings()
+        for one in fields(AppSettings):
+            value = getattr(settings, one.name)
+            if value != getattr(defaults, one.name) or one.name in document:
+                document[one.name] = dict(value) if isinstance(value, Mapping) else value
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+        unfinished.write_text(tomlkit.dumps(document), encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise EdgespecError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,82 @@
+"""The app on a screen of a fixed size, with scripted workers, and pictures of it to compare with."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from textual.pilot import Pilot
+
+from tests.tui.scripted import ScriptedWorker
+from tui.app import EdgespecApp
+from tui.launch import Launch
+from tui.settings import AppSettings
+
+SMALL, LARGE = (80, 24), (120, 40)
+
+
+class AppSnapshot(SingleFileSnapshotExtension):
+    """An SVG file for each picture; what differs between runs is taken out."""
+
+    file_extension = "svg"
+    _write_mode = WriteMode.TEXT
+
+    def serialize(self, data: Any, **_options: Any) -> str:
+        # Textual numbers its style classes per run.
+        return re.sub(r"terminal-\d+", "terminal", str(data))
+
+
+@pytest.fixture
+def picture(snapshot: SnapshotAssertion) -> Callable[[EdgespecApp], None]:
+    """Compares what is on the screen with the stored picture of this test; `--snapshot-update` stores it."""
+    stored = snapshot.use_extension(AppSnapshot)
+
+    def compare(app: EdgespecApp) -> None:
+        assert app.export_screenshot(title="edgespec", simplify=True) == stored
+
+    return compare
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Pictures are in colour, wherever the tests run; what the app writes beside itself goes to the test's folder."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    monkeypatch.chdir(tmp_path)
+    for name in ("VISUAL", "EDITOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class AppBench:
+    """Makes apps whose workers follow a script, and keeps the workers."""
+
+    def __init__(self) -> None:
+        self.workers: list[ScriptedWorker] = []
+        self.options: dict[str, Any] = {}
+
+    def make(
+        self, launch: Launch | None = None, settings: AppSettings | None = None, **options: Any
+    ) -> EdgespecApp:
+        """An app; the options are those of its workers."""
+        self.options = options
+        return EdgespecApp(launch or Launch(), settings or AppSettings(), self._make_worker)
+
+    def _make_worker(self) -> ScriptedWorker:
+        self.workers.append(ScriptedWorker(**self.options))
+        return self.workers[-1]
+
+
+@pytest.fixture
+def bench() -> AppBench:
+    """Makes apps."""
+    return AppBench()
+
+
+async def settle(pilot: Pilot[int]) -> None:
+    """Until every message is handled and every worker that can end has ended."""
+    for _ in range(4):
+        await pilot.pause()

@@ -1,0 +1,164 @@
+"""A worker that follows a script, in the app's own process: what it says is fixed, so screens can be compared."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
+
+from edgespec.bench.result import Audit, BenchResult, CalibrationFigures
+from edgespec.bench.summary import sample_of, summarize_arm
+from edgespec.decode.policy import Mode
+from edgespec.decode.token import GenerationStats, Source
+from edgespec.session.choice import NGRAM, NONE
+from tui.engine.protocol import (
+    Answer,
+    Answered,
+    AnyEvent,
+    ChangeDraft,
+    ChangeMode,
+    Logged,
+    OpenPair,
+    PairOpened,
+    Pause,
+    Piece,
+    RaceAdvanced,
+    Request,
+    RequestFailed,
+    Resume,
+    RunJob,
+    RunRace,
+    Stop,
+    TokensArrived,
+    WorkerDied,
+)
+from tui.engine.race import arm_name
+
+MIB = 1 << 20
+ANSWER = (
+    Piece("A palindrome reads the same both ways.\n\n```python\ndef is_palindrome(text):\n", Source.TARGET),
+    Piece("    return text == text[::-1]\n```\n\n", Source.MODEL),
+    Piece("It compares the text with ", Source.NGRAM),
+    Piece("its **reverse**.", Source.TARGET),
+)
+PAIR = PairOpened("target-1b", "draft-100m", Mode.AUTO, 4096, 12.5, 900 * MIB)
+
+
+def finished_stats(stopped: str = "eog") -> GenerationStats:
+    """The figures of the scripted answer."""
+    return GenerationStats(
+        prompt_n=20,
+        prompt_evaluated_n=20,
+        predicted_n=41,
+        prefill_s=0.5,
+        ttft_s=0.5,
+        decode_s=2.0,
+        draft_n=20,
+        draft_n_accepted=16,
+        target_passes=25,
+        vanilla_step_s=0.08,
+        accepted_at=[16],
+        tested_at=[20],
+        by_source={Source.MODEL: (20, 16)},
+        stopped=stopped,
+        why="speculation on: 16 of 20 tokens from draft-100m accepted",
+    )
+
+
+def tokens(pieces: tuple[Piece, ...], predicted_n: int = 21, arm: str = "") -> TokensArrived:
+    """A batch in the middle of the scripted answer."""
+    return TokensArrived(pieces, predicted_n, 1.0, 10, 8, 12, 12.5, 950 * MIB, arm)
+
+
+class ScriptedWorker:
+    """Answers every request at once. `hold` leaves answers open until they are stopped; `jobs` does what jobs ask.
+
+    Everything that was asked is in `requests`.
+    """
+
+    def __init__(
+        self,
+        *,
+        hold: bool = False,
+        pair: PairOpened | None = PAIR,
+        job: Callable[[RunJob], Iterable[AnyEvent]] = lambda _request: (),
+    ) -> None:
+        self.requests: list[Request] = []
+        self.hold = hold
+        self.closed = False
+        self._pair = pair
+        self._job = job
+        self._events: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
+
+    def send(self, request: Request) -> None:
+        self.requests.append(request)
+        for event in self._answers(request):
+            self.say(event)
+
+    def say(self, event: AnyEvent) -> None:
+        """Says something unasked."""
+        self._events.put_nowait(event)
+
+    def die(self, cause: str = "crashed (SIGABRT)") -> None:
+        """Ends as a crashed process does."""
+        self.say(WorkerDied(cause))
+        self._events.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[AnyEvent]:
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    async def close(self) -> None:
+        self.closed = True
+        self._events.put_nowait(None)
+
+    def _answers(self, request: Request) -> Iterable[AnyEvent]:
+        match request:
+            case OpenPair():
+                yield Logged("llama_model_loader: loaded meta data")
+                yield self._pair or RequestFailed(
+                    "there is no model 'nonsense'", "`edgespec models` lists them"
+                )
+            case Answer():
+                yield tokens(ANSWER[:2])
+                if not self.hold:
+                    yield tokens(ANSWER[2:], 41)
+                    yield Answered(finished_stats(), 960 * MIB)
+            case Stop():
+                yield Answered(finished_stats("interrupted"), 960 * MIB)
+            case ChangeMode(mode):
+                self._pair = replace(self._pair or PAIR, mode=mode)
+                yield self._pair
+            case ChangeDraft(draft):
+                self._pair = replace(self._pair or PAIR, draft=None if draft in (NONE, NGRAM) else draft)
+                yield self._pair
+            case RunRace():
+                yield from race_events(request)
+            case RunJob():
+                yield from self._job(request)
+            case Pause() | Resume():
+                pass
+
+
+def race_events(request: RunRace) -> Iterable[AnyEvent]:
+    """All arms come in, each faster than the one before."""
+    samples = {arm.name: list(arm.samples) for arm in request.earlier.arms} if request.earlier else {}
+    for place, mode in enumerate(request.modes):
+        name = arm_name(mode, "draft-100m")
+        stats = replace(finished_stats(), decode_s=3.2 - 0.6 * place)
+        yield tokens(ANSWER, arm=name)
+        rounds = samples.setdefault(name, [])
+        rounds.append(sample_of(stats, "race", "race", len(rounds), tokens=(1, 2, 3), prefill_s=0.5))
+        arms = tuple(
+            summarize_arm(arm, None, own, samples["vanilla"], peak_memory_bytes=900 * MIB)
+            for arm, own in samples.items()
+        )
+        result = BenchResult(
+            "20260101-000000-0000",
+            "2026-01-01T00:00:00+00:00",
+            "target-1b",
+            {},
+            {},
+            arms,
+            Audit(),
+            CalibrationFigures(),
+        )
+        yield RaceAdvanced(result, name, stats, place == len(request.modes) - 1)

@@ -47,21 +47,55 @@ class EdgespecApp(App[int]):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", tooltip="Keys and commands", priority=True),
-        Binding("f2", "go('chat')", "Chat", id="app.chat", tooltip="Talk to the model", show=False),
         Binding(
-            "f3", "go('race')", "Race", id="app.race", tooltip="One prompt, plain and drafted", show=False
+            "f2", "go('chat')", "Chat", id="app.chat", tooltip="Talk to the model", show=False, priority=True
         ),
         Binding(
-            "f4", "go('bench')", "Bench", id="app.bench", tooltip="Measure, and look at runs", show=False
+            "f3",
+            "go('race')",
+            "Race",
+            id="app.race",
+            tooltip="One prompt, plain and drafted",
+            show=False,
+            priority=True,
         ),
         Binding(
-            "f5", "go('models')", "Models", id="app.models", tooltip="What is here and what fits", show=False
+            "f4",
+            "go('bench')",
+            "Bench",
+            id="app.bench",
+            tooltip="Measure, and look at runs",
+            show=False,
+            priority=True,
         ),
         Binding(
-            "f6", "go('workshop')", "Workshop", id="app.workshop", tooltip="Prune and quantize", show=False
+            "f5",
+            "go('models')",
+            "Models",
+            id="app.models",
+            tooltip="What is here and what fits",
+            show=False,
+            priority=True,
         ),
-        Binding("f7", "settings", "Settings", id="app.settings", tooltip="Theme, keys, engine", show=False),
-        Binding("f8", "logs", "Log", id="app.logs", tooltip="What llama.cpp says", show=False),
+        Binding(
+            "f6",
+            "go('workshop')",
+            "Workshop",
+            id="app.workshop",
+            tooltip="Prune and quantize",
+            show=False,
+            priority=True,
+        ),
+        Binding(
+            "f7",
+            "settings",
+            "Settings",
+            id="app.settings",
+            tooltip="Theme, keys, engine",
+            show=False,
+            priority=True,
+        ),
+        Binding("f8", "logs", "Log", id="app.logs", tooltip="What llama.cpp says", show=False, priority=True),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", tooltip="Leave; nothing is lost", priority=True),
     ]
 

@@ -21,9 +21,14 @@ _NAME_LINES = 3
 _NICE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
-def render_bars(result: BenchResult) -> RenderableType:
-    """The chart; it takes the console's width and encoding as they are, in several rows when the arms are many."""
-    return _Bars(result)
+def render_bars(result: BenchResult, *, height: int = _HEIGHT) -> RenderableType:
+    """The chart; it takes the console's width and encoding as they are, in several rows when the arms are many.
+
+    Args:
+        result: The run.
+        height: Lines of the highest bar, at least 2.
+    """
+    return _Bars(result, height)
 
 
 def nice_ceiling(value: float) -> float:
@@ -37,6 +42,7 @@ def nice_ceiling(value: float) -> float:
 @dataclass(frozen=True, slots=True)
 class _Bars:
     result: BenchResult
+    height: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         arms = self.result.arms
@@ -49,7 +55,9 @@ class _Bars:
         title = printable(f"{self.result.target}, tok/s")
         yield Text(to_ascii(title) if options.ascii_only else title, style="bold")
         for start in range(0, len(arms), per_row):
-            yield from _Panel(arms[start : start + per_row], slot, top, options.ascii_only).lines()
+            yield from _Panel(
+                arms[start : start + per_row], slot, top, self.height, options.ascii_only
+            ).lines()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +69,12 @@ class _Panel:
     """Columns for each arm."""
     top: float
     """tok/s at the upper end of the axis."""
+    height: int
     ascii_only: bool
 
     def lines(self) -> list[Text]:
         # One line more than the bars are high: the label of the highest bar stands there.
-        rows = [self._line(row) for row in range(_HEIGHT, -1, -1)]
+        rows = [self._line(row) for row in range(self.height, -1, -1)]
         corner, dash = ("+", "-") if self.ascii_only else ("└", "─")
         axis = f"{0:>{_AXIS_WIDTH - 2}} " + corner + dash * (self.slot * len(self.arms))
         return [*rows, Text(axis, no_wrap=True), *self._captions()]
@@ -79,7 +88,7 @@ class _Panel:
 
     def _tick(self, row: int) -> str:
         # A mark is in the middle of its line, half a line below the top of a bar of that height, as the zero is.
-        marks = {_HEIGHT - 1: self.top, _HEIGHT // 2 - 1: self.top / 2}
+        marks = {self.height - 1: self.top, self.height // 2 - 1: self.top / 2}
         if row in marks:
             return f"{marks[row]:>{_AXIS_WIDTH - 2}.4g} " + ("+" if self.ascii_only else "┤")
         return " " * (_AXIS_WIDTH - 1) + ("|" if self.ascii_only else "│")
@@ -95,7 +104,7 @@ class _Panel:
 
     def _eighths(self, arm: ArmResult) -> int:
         """Height of the bar in eighths of a line; whole lines where there are no partial blocks, never nothing."""
-        height = arm.tok_per_s / self.top * _HEIGHT
+        height = arm.tok_per_s / self.top * self.height
         return max(8 * round(height), 8) if self.ascii_only else max(round(8 * height), 1)
 
     def _captions(self) -> list[Text]:

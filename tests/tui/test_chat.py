@@ -1,16 +1,27 @@
 """The chat screen, key by key, on a scripted engine."""
 
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
-from textual.widgets import Markdown, Static
+from textual.pilot import Pilot
+from textual.widgets import Input, Markdown, Static, TextArea
 
+from edgespec.decode.policy import Mode
+from edgespec.decode.token import Source
 from tests.tui.conftest import LARGE, SMALL, AppBench, settle
-from tests.tui.scripted import ANSWER
+from tests.tui.scripted import ANSWER, PAIR, tokens
 from tui.app import EdgespecApp
+from tui.chat.conversation import Conversation, Message
+from tui.engine.protocol import Answer, ChangeDraft, ChangeMode, OpenPair, Piece, RequestFailed, Stop
+from tui.launch import Launch
+from tui.screens.ask import AskScreen, ChooseScreen, TextScreen
 from tui.screens.chat import ChatScreen
+from tui.settings import AppSettings
 from tui.widgets.stream_text import StreamText
-from tui.widgets.turn import AnswerTurn
+from tui.widgets.turn import AnswerTurn, UserTurn
 
 TEXT = "".join(piece.text for piece in ANSWER)
 
@@ -25,6 +36,16 @@ def status_of(app: EdgespecApp) -> str:
     return str(chat_of(app).query_one("#status", Static).content)
 
 
+def roles(app: EdgespecApp) -> list[str]:
+    return [message.role for message in chat_of(app).conversation.messages]
+
+
+async def send(pilot: Pilot[int], text: str) -> None:
+    pilot.app.screen.query_one("#prompt", TextArea).load_text(text)
+    await pilot.press("enter")
+    await settle(pilot)
+
+
 async def test_an_answer_streams_and_is_kept_with_its_receipt(bench: AppBench) -> None:
     app = bench.make()
     async with app.run_test(size=LARGE) as pilot:
@@ -32,7 +53,7 @@ async def test_an_answer_streams_and_is_kept_with_its_receipt(bench: AppBench) -
         await pilot.press(*"hello", "enter")
         await settle(pilot)
         chat = chat_of(app)
-        assert [message.role for message in chat.conversation.messages] == ["user", "assistant"]
+        assert roles(app) == ["user", "assistant"]
         answer = chat.conversation.messages[1]
         assert answer.content == TEXT
         assert answer.receipt is not None
@@ -42,20 +63,482 @@ async def test_an_answer_streams_and_is_kept_with_its_receipt(bench: AppBench) -
         turn = chat.query_one(AnswerTurn)
         assert turn.query_one(Markdown).display
         assert not turn.query_one(StreamText).display
-        assert [chat.title for chat in chat.store.load_all()] == ["hello"]
+        assert [saved.title for saved in chat.store.load_all()] == ["hello"]
+
+
+async def test_the_whole_conversation_and_the_system_prompt_are_sent(bench: AppBench) -> None:
+    app = bench.make(Launch(system="Be brief.", max_tokens=77))
+    async with app.run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        await send(pilot, "one")
+        await send(pilot, "two")
+        asked = [request for request in bench.workers[0].requests if isinstance(request, Answer)]
+        assert [(m.role, m.content) for m in asked[1].messages] == [
+            ("system", "Be brief."),
+            ("user", "one"),
+            ("assistant", TEXT),
+            ("user", "two"),
+        ]
+        assert asked[1].max_tokens == 77
+
+
+async def test_escape_stops_an_answer_and_keeps_what_came(bench: AppBench) -> None:
+    app = bench.make(hold=True)
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        assert "answering" in status_of(app)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert Stop() in bench.workers[0].requests
+        answer = chat_of(app).conversation.messages[-1]
+        assert answer.stopped
+        assert answer.content == "".join(piece.text for piece in ANSWER[:2])
+        assert "stopped" in str(chat_of(app).query_one(".receipt", Static).content)
+        assert isinstance(app.focused, TextArea)
+
+
+async def test_a_second_message_waits_for_the_first_answer(bench: AppBench) -> None:
+    app = bench.make(hold=True)
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "one")
+        await send(pilot, "two")
+        assert roles(app) == ["user"]
+        assert "Esc stops" in status_of(app)
+        assert chat_of(app).prompt_input.text == "two"
+
+
+async def test_what_cannot_be_answered_goes_back_into_the_prompt(bench: AppBench) -> None:
+    app = bench.make(hold=True)
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        worker = bench.workers[0]
+        worker.hold = True
+        chat_of(app).prompt_input.load_text("a very long prompt")
+        await pilot.press("enter")
+        worker.say(
+            RequestFailed("the prompt has 9000 tokens and the context 4096", "use a larger --ctx-size")
+        )
+        await settle(pilot)
+        # The scripted answer had begun: it is kept as stopped, and the message stays.
+        assert roles(app) == ["user", "assistant"]
+        assert "9000 tokens" in status_of(app)
+
+
+async def test_a_target_that_is_not_there_gives_the_reason_and_the_message_back(bench: AppBench) -> None:
+    app = bench.make(Launch(target="nonsense"), pair=None)
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        assert "there is no model 'nonsense'" in status_of(app)
+        await send(pilot, "hello")
+        assert chat_of(app).prompt_input.text == "hello"
+        assert roles(app) == []
+
+
+async def test_ctrl_s_goes_through_the_modes(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        for wanted, said in (
+            (Mode.MODEL, "draft model only"),
+            (Mode.NGRAM, "n-grams only"),
+            (Mode.OFF, "speculation off"),
+            (Mode.AUTO, "speculation auto"),
+        ):
+            await pilot.press("ctrl+s")
+            await settle(pilot)
+            assert bench.workers[0].requests[-1] == ChangeMode(wanted)
+            assert said in status_of(app)
+
+
+async def test_the_tint_shows_who_thought_of_each_token(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        await pilot.press("ctrl+t")
+        await settle(pilot)
+        turn = chat_of(app).query_one(AnswerTurn)
+        assert turn.query_one(StreamText).display
+        assert turn.query_one(StreamText).text == TEXT
+        assert not turn.query_one(Markdown).display
+        await pilot.press("ctrl+t")
+        await settle(pilot)
+        assert turn.query_one(Markdown).display
+
+
+async def test_regenerate_asks_the_same_again(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        asked = [request for request in bench.workers[0].requests if isinstance(request, Answer)]
+        assert asked[0] == asked[1]
+        assert roles(app) == ["user", "assistant"]
+        assert len(app.screen.query(AnswerTurn)) == 1
+
+
+async def test_edit_takes_the_last_message_back(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "first")
+        await send(pilot, "second")
+        await pilot.press("ctrl+up")
+        await settle(pilot)
+        assert roles(app) == ["user", "assistant"]
+        assert chat_of(app).prompt_input.text == "second"
+        assert len(app.screen.query(UserTurn)) == 1
+
+
+async def test_up_and_down_go_through_the_history(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "first")
+        await send(pilot, "second")
+        prompt = chat_of(app).prompt_input
+        await pilot.press(*"new", "up")
+        assert prompt.text == "second"
+        await pilot.press("up")
+        assert prompt.text == "first"
+        await pilot.press("down", "down")
+        assert prompt.text == "new"
+
+
+async def test_ctrl_j_begins_a_line(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("a", "ctrl+j", "b", "enter")
+        await settle(pilot)
+        assert chat_of(app).conversation.messages[0].content == "a\nb"
+
+
+async def test_saved_conversations_reopen(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "about apples")
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        assert roles(app) == []
+        await send(pilot, "about pears")
+        await pilot.press("ctrl+o")
+        await settle(pilot)
+        assert isinstance(app.screen, ChooseScreen)
+        app.screen.query_one(Input).value = "apples"
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert chat_of(app).conversation.messages[0].content == "about apples"
+        assert len(app.screen.query(AnswerTurn)) == 1
+
+
+async def test_continue_reopens_the_newest(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "remember me")
+    again = bench.make(Launch(resume_last=True))
+    async with again.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        assert chat_of(again).conversation.messages[0].content == "remember me"
+
+
+async def test_clear_asks_first(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        await pilot.press("ctrl+l")
+        await settle(pilot)
+        assert isinstance(app.screen, AskScreen)
+        await pilot.press("n")
+        await settle(pilot)
+        assert roles(app) == ["user", "assistant"]
+        await pilot.press("ctrl+l")
+        await settle(pilot)
+        await pilot.press("y")
+        await settle(pilot)
+        assert roles(app) == []
+        assert chat_of(app).store.load_all() == []
+
+
+async def test_the_system_prompt_is_changed_in_a_dialog(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("f10")
+        await settle(pilot)
+        assert isinstance(app.screen, TextScreen)
+        await pilot.press(*"Be kind.", "ctrl+s")
+        await settle(pilot)
+        await send(pilot, "hello")
+        asked = [request for request in bench.workers[0].requests if isinstance(request, Answer)]
+        assert asked[0].messages[0].content == "Be kind."
+
+
+async def test_the_draft_is_chosen_from_a_list(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("f9")
+        await settle(pilot)
+        assert isinstance(app.screen, ChooseScreen)
+        await pilot.press("down", "down", "enter")
+        await settle(pilot)
+        assert bench.workers[0].requests[-1] == ChangeDraft("ngram")
+        assert "no draft model" in status_of(app)
+
+
+async def test_the_last_answer_is_copied(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("f11")
+        assert "no answer to copy" in status_of(app)
+        await send(pilot, "hello")
+        await pilot.press("f11")
+        await settle(pilot)
+        assert app.clipboard == TEXT
+
+
+async def test_export_writes_markdown_and_never_over_a_file(bench: AppBench, tmp_path: Path) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        await send(pilot, f"/export {tmp_path / 'chat.md'}")
+        text = (tmp_path / "chat.md").read_text()
+        assert "## You\n\nhello" in text
+        assert TEXT.strip() in text
+        await send(pilot, f"/export {tmp_path / 'chat.md'}")
+        assert "exists" in status_of(app)
+        assert (tmp_path / "chat.md").read_text() == text
+        await pilot.press("f12")
+        await settle(pilot)
+        assert len(list(tmp_path.glob("chat-*.md"))) == 1
+
+
+async def test_an_editor_writes_the_message(
+    bench: AppBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = tmp_path / "editor.py"
+    editor.write_text("import sys; open(sys.argv[1], 'a').write(' and more\\n')\n")
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+g")
+        assert "set EDITOR" in status_of(app)
+        monkeypatch.setenv("EDITOR", f"{sys.executable} {editor}")
+        monkeypatch.setattr(EdgespecApp, "suspend", lambda _app: nullcontext())
+        await pilot.press(*"this", "ctrl+g")
+        await settle(pilot)
+        assert chat_of(app).prompt_input.text == "this and more"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("/nonsense", "there is no command /nonsense"),
+        ("/regen", "did you mean /regenerate?"),
+        ("/new now", "/new takes nothing after it"),
+        ("/mode sideways", "it takes off, model, ngram or auto"),
+    ],
+)
+async def test_a_wrong_command_says_what_is_right(line: str, said: str, bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, line)
+        assert said in status_of(app)
+        assert roles(app) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "request_"),
+    [
+        ("/mode off", ChangeMode(Mode.OFF)),
+        ("/draft other-draft", ChangeDraft("other-draft")),
+        ("/draft none", ChangeDraft("none")),
+    ],
+)
+async def test_a_command_does_what_the_key_does(line: str, request_: object, bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, line)
+        assert bench.workers[0].requests[-1] == request_
+
+
+async def test_another_target_gets_a_new_engine(bench: AppBench) -> None:
+    app = bench.make(Launch(draft="old-draft"))
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "/model other")
+        assert bench.workers[0].closed
+        opened = bench.workers[1].requests[0]
+        assert isinstance(opened, OpenPair)
+        assert (opened.target, opened.draft) == ("other", "auto")
+
+
+async def test_tab_completes_a_command(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press(*"/reg")
+        await settle(pilot)
+        assert "Answer the last message again" in status_of(app)
+        await pilot.press("tab")
+        assert chat_of(app).prompt_input.text == "/regenerate "
+
+
+async def test_a_slash_that_is_none_can_be_asked(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "//help me")
+        await send(pilot, "/usr/bin is what?")
+        assert [m.content for m in chat_of(app).conversation.messages if m.role == "user"] == [
+            "/help me",
+            "/usr/bin is what?",
+        ]
+
+
+async def test_a_dead_engine_leaves_the_conversation_and_restarts(bench: AppBench) -> None:
+    app = bench.make(hold=True)
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        bench.workers[0].die()
+        await settle(pilot)
+        answer = chat_of(app).conversation.messages[-1]
+        assert answer.stopped
+        assert answer.content
+        assert "crashed (SIGABRT)" in status_of(app)
+        assert "/restart" in status_of(app)
+        bench.options["hold"] = False
+        await send(pilot, "/restart")
+        await send(pilot, "and now?")
+        assert roles(app) == ["user", "assistant", "user", "assistant"]
+        assert len(bench.workers) == 2
+
+
+async def test_what_a_model_writes_can_neither_drive_the_terminal_nor_mark_up(bench: AppBench) -> None:
+    app = bench.make(hold=True)
+    evil = "\x1b[2J\x1b]0;owned\x07[bold]not bold[/bold] [@click=app.quit]no[/] \u202e"
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        bench.workers[0].say(tokens((Piece(evil, Source.MODEL),), 30))
+        await settle(pilot)
+        bench.workers[0].send(Stop())
+        await settle(pilot)
+        for press in ("ctrl+t", "ctrl+t"):
+            shown = app.export_screenshot()
+            assert "\x1b" not in shown
+            assert "\u202e" not in shown
+            assert "[bold]not" in shown.replace("&#160;", " ")
+            await pilot.press(press)
+            await settle(pilot)
+
+
+async def test_a_long_answer_says_that_it_was_cut(bench: AppBench) -> None:
+    app = bench.make(hold=True)
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        from dataclasses import replace
+
+        from tests.tui.scripted import finished_stats
+        from tui.engine.protocol import Answered
+
+        bench.workers[0].say(Answered(replace(finished_stats(), stopped="length"), 1))
+        await settle(pilot)
+        assert "longest length" in status_of(app)
+        assert not chat_of(app).conversation.messages[-1].stopped
+
+
+async def test_the_rail_hides_in_a_narrow_terminal(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        assert chat_of(app).rail.display
+        await pilot.resize_terminal(*SMALL)
+        await settle(pilot)
+        assert not chat_of(app).rail.display
+        await pilot.resize_terminal(*LARGE)
+        await settle(pilot)
+        await pilot.press("ctrl+b")
+        await settle(pilot)
+        assert not chat_of(app).rail.display
+        assert not app.settings.show_rail
+
+
+async def test_keys_can_be_remapped(bench: AppBench) -> None:
+    app = bench.make(
+        settings=AppSettings(keys={"chat.mode": "f4", "prompt.send": "ctrl+y", "app.bench": "f12"})
+    )
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("f4")
+        await settle(pilot)
+        assert bench.workers[0].requests[-1] == ChangeMode(Mode.MODEL)
+        await pilot.press("h", "i", "ctrl+y")
+        await settle(pilot)
+        assert roles(app) == ["user", "assistant"]
+
+
+async def test_every_action_is_in_the_palette(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        titles = " ".join(command.title for command in app.get_system_commands(app.screen))
+        for binding in ChatScreen.BINDINGS:
+            assert binding.description in titles  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("tinted", [False, True], ids=["rendered", "tinted"])
 async def test_the_chat_looks_as_it_did(
+    tinted: bool, size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+) -> None:
+    app = bench.make(settings=AppSettings(tint_drafted=tinted))
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await send(pilot, "What is a palindrome?")
+        # Processor and memory differ between machines.
+        chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
+        await settle(pilot)
+        picture(app)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+async def test_an_empty_chat_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
 ) -> None:
     app = bench.make()
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
-        await pilot.press(*"What is a palindrome?", "enter")
-        await settle(pilot)
-        await pilot.press(*"/mo")
-        await settle(pilot)
-        chat_of(app).rail.display = False  # processor and memory differ between machines
+        chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
         await settle(pilot)
         picture(app)
+
+
+def test_a_conversation_survives_its_file(tmp_path: Path) -> None:
+    from tui.chat.store import ChatStore
+
+    store = ChatStore(tmp_path)
+    chat = (
+        Conversation.begin("sys")
+        .add(Message("user", "q"))
+        .add(Message("assistant", TEXT, ANSWER, stopped=True))
+    )
+    store.save(chat)
+    (tmp_path / "damaged.json").write_text("{")
+    assert store.load_all() == [chat]
+    assert PAIR.draft

@@ -32,8 +32,8 @@ from tui.engine.protocol import (
 )
 from tui.engine.race import run_race
 
-_BATCH_S: Final = 0.04
-"""Tokens of this long travel together: the screen is painted 25 times a second at most."""
+_BATCH_S: Final = 0.05
+"""Tokens of this long travel together: the screen is painted 20 times a second at most."""
 
 
 class TokenStream:

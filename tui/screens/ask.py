@@ -108,7 +108,10 @@ class ChooseScreen(ModalScreen[str | None]):
 
     def action_into_list(self) -> None:
         """From the filter into the list."""
-        self.query_one(OptionList).focus()
+        options = self.query_one(OptionList)
+        options.focus()
+        if options.highlighted is None:
+            options.action_first()
 
     def _fill(self, text: str) -> None:
         options = self.query_one(OptionList)

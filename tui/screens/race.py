@@ -33,6 +33,8 @@ from tui.widgets.stream_text import StreamText
 from tui.wording import rate_of
 
 _MAX_TOKENS = 96
+_TALL_ROWS = 34
+"""From here on there is room for high bars below the texts."""
 _EMPTY = (
     "Write a prompt above and press Enter: the same prompt is answered plain, drafted, and as auto decides."
 )
@@ -50,7 +52,7 @@ class ArmPane(Vertical):
         """Name, text, figures."""
         yield Static(one_line(self.arm), classes="arm-title", markup=False)
         with VerticalScroll(can_focus=False):
-            yield StreamText(tinted=True)
+            yield StreamText(tinted=True, is_growing=True)
         yield Static("waits", classes="arm-figures", markup=False)
 
     def on_mount(self) -> None:
@@ -64,7 +66,7 @@ class ArmPane(Vertical):
 
     def tell(self, text: str) -> None:
         """The line below the text."""
-        self.query_one(".arm-figures", Static).update(one_line(text))
+        self.query_one(".arm-figures", Static).update(one_line(text), layout=False)
 
     def empty(self) -> None:
         """For the next round."""
@@ -200,7 +202,10 @@ class RaceScreen(ModeScreen):
         self._pane(advanced.arm).tell(f"{stats.predicted_n} tokens · {stats.tok_per_s:.1f} tok/s{accepted}")
         rounds = min(len(arm.samples) for arm in result.arms) if result.arms else 0
         self.query_one("#race-chart", Static).update(
-            Group(render_bars(result), Text(f"{rounds} round{'s' if rounds != 1 else ''} each", style="dim"))
+            Group(
+                render_bars(result, height=10 if self.size.height >= _TALL_ROWS else 3),
+                Text(f"{rounds} round{'s' if rounds != 1 else ''} each", style="dim"),
+            )
         )
         if advanced.is_last:
             self._racing = False

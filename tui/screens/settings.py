@@ -48,7 +48,11 @@ class SettingsScreen(ModalScreen[None]):
                 yield Label("Theme")
                 themes = sorted(self.app.available_themes)
                 yield Select(
-                    [(name, name) for name in themes], value=settings.theme, allow_blank=False, id="theme"
+                    [(name, name) for name in themes],
+                    value=settings.theme,
+                    allow_blank=False,
+                    compact=True,
+                    id="theme",
                 )
                 for name, title, hint, _ in _NUMBERS:
                     yield Label(title)
@@ -60,9 +64,13 @@ class SettingsScreen(ModalScreen[None]):
                     settings.gpu_layers, id="gpu_layers", placeholder="auto, all or a number", compact=True
                 )
                 yield Label("KV cache type")
-                types = [str(kv_type) for kv_type in KvType]
+                types = [kv_type.name.lower() for kv_type in KvType]
                 yield Select(
-                    [(name, name) for name in types], value=settings.kv_type, allow_blank=False, id="kv_type"
+                    [(name, name) for name in types],
+                    value=settings.kv_type,
+                    allow_blank=False,
+                    compact=True,
+                    id="kv_type",
                 )
                 yield Label("System prompt")
                 yield Input(
@@ -74,8 +82,8 @@ class SettingsScreen(ModalScreen[None]):
                 yield Switch(settings.tint_drafted, id="tint_drafted")
             yield Static("", id="settings-note", markup=False, classes="dialog-text")
             with Horizontal(classes="dialog-buttons"):
-                yield Button("Cancel", id="cancel")
-                yield Button("Save", id="save", variant="primary")
+                yield Button("Cancel", id="cancel", compact=True)
+                yield Button("Save", id="save", variant="primary", compact=True)
 
     def on_mount(self) -> None:
         """Says where they are kept."""

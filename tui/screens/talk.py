@@ -1,6 +1,6 @@
 """The conversation on the screen: what is asked, what the engine answers, what is kept of it."""
 
-from contextlib import suppress
+import math
 from dataclasses import replace
 
 from textual import on, work
@@ -9,6 +9,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import Resize
 from textual.widgets import Static
 
+from edgespec.bench.summary import arm_named
 from edgespec.errors import EdgespecError
 from edgespec.paths import chats_dir
 from edgespec.text import one_line, plain_text
@@ -24,8 +25,10 @@ from tui.engine.protocol import (
     TokensArrived,
     WorkerDied,
 )
+from tui.engine.race import arm_name
 from tui.engine_room import EngineState
 from tui.messages import WorkerReported
+from tui.pace import Pace
 from tui.screens.base import ModeScreen
 from tui.widgets.prompt_input import PromptInput
 from tui.widgets.rail import Rail
@@ -54,6 +57,9 @@ class TalkScreen(ModeScreen):
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
         self._live_s = 0.0
+        self._pace = Pace()
+        self._arrived: list[TokensArrived] = []
+        """What the screen does not show yet."""
 
     def compose(self) -> ComposeResult:
         """Conversation and prompt at the left, charts at the right."""
@@ -108,7 +114,7 @@ class TalkScreen(ModeScreen):
         """The line above the prompt."""
         status = self.query_one("#status", Static)
         status.set_class(error, "error")
-        status.update(one_line(text))
+        status.update(one_line(text), layout=False)
 
     def _history(self) -> list[str]:
         saved = reversed(self.store.load_all())
@@ -172,8 +178,22 @@ class TalkScreen(ModeScreen):
     async def _tokens_arrived(self, tokens: TokensArrived) -> None:
         if self._turn is None:
             return
-        await self._turn.add(tokens.pieces)
         self.rail.feed(tokens)
+        self._arrived.append(tokens)
+        wait_s = self._pace.wait_s()
+        if not wait_s:
+            await self._paint_arrived()
+        elif len(self._arrived) == 1:
+            self.set_timer(wait_s, self._paint_arrived)
+
+    async def _paint_arrived(self) -> None:
+        """Puts on the screen what came since the last time."""
+        arrived, self._arrived = self._arrived, []
+        if self._turn is None or not arrived:
+            return
+        self._pace.painted()
+        tokens = arrived[-1]
+        await self._turn.add(tuple(piece for one in arrived for piece in one.pieces))
         if tokens.decode_s - self._live_s >= _LIVE_S or tokens.decode_s < self._live_s:
             self._live_s = tokens.decode_s
             self.tell(live_line(tokens))
@@ -181,6 +201,7 @@ class TalkScreen(ModeScreen):
     async def _answered(self, answered: Answered) -> None:
         stats = answered.stats
         self._live_s = 0.0
+        await self._paint_arrived()
         await self._end_turn(stopped=stats.stopped == "interrupted", answered=answered)
         self._restore_unanswered()
         self.tell("stopped" if stats.stopped == "interrupted" else self._limit_note(stats.stopped))
@@ -195,13 +216,22 @@ class TalkScreen(ModeScreen):
         if not turn.content:
             await turn.remove()
             return
-        receipt = answer_receipt(answered.stats, answered.memory_bytes) if answered else None
+        receipt = answer_receipt(answered, self._measured_gain()) if answered else None
         message = Message("assistant", turn.content, merge_pieces(turn.pieces), receipt, stopped)
         pair = self.room.pair
         target = pair.target if pair else self.conversation.target
         self.conversation = replace(self.conversation.add(message), target=target)
         await turn.finish(message)
         self._save()
+
+    def _measured_gain(self) -> float | None:
+        """What the arm of the present mode brought in the last race of this target."""
+        pair = self.room.pair
+        raced = self.edgespec.measured.get(pair.target) if pair else None
+        if pair is None or raced is None:
+            return None
+        arm = arm_named(raced, arm_name(pair.mode, pair.draft))
+        return arm.speedup if arm is not None and math.isfinite(arm.speedup) else None
 
     def _pair_opened(self, pair: PairOpened) -> None:
         self.rail.show_pair(pair)
@@ -220,6 +250,7 @@ class TalkScreen(ModeScreen):
         self.tell(f"{pair.target}{draft} · {MODE_NAMES[pair.mode]} · {pair.n_ctx} tokens of context{note}")
 
     async def _failed(self, failed: RequestFailed) -> None:
+        await self._paint_arrived()
         await self._end_turn(stopped=True)
         self._restore_unanswered()
         if failed.interrupted:
@@ -228,6 +259,7 @@ class TalkScreen(ModeScreen):
             self.tell(f"{failed.message}{'; ' if failed.hint else ''}{failed.hint}", error=True)
 
     async def _died(self, cause: str) -> None:
+        await self._paint_arrived()
         await self._end_turn(stopped=True)
         self._waiting = False
         self.tell(
@@ -267,8 +299,7 @@ class TalkScreen(ModeScreen):
         self.turns.anchor()
 
     def _save(self) -> None:
-        with suppress(AttributeError):
-            self.conversation = replace(self.conversation, updated_at=self.edgespec.now_text())
+        self.conversation = replace(self.conversation, updated_at=self.edgespec.now_text())
         try:
             self.store.save(self.conversation)
         except EdgespecError as error:

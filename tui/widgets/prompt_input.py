@@ -16,9 +16,7 @@ class PromptInput(TextArea):
     """Enter sends, Ctrl+J or Shift+Enter begins a line, Up and Down at the edges go through the history."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "enter", "send", "Send", id="prompt.send", tooltip="Send the message", show=False, priority=True
-        ),
+        Binding("enter", "send", "Send", id="prompt.send", tooltip="Send the message", show=False),
         Binding(
             "ctrl+j,shift+enter,alt+enter",
             "newline",

@@ -109,7 +109,7 @@ class Rail(Vertical):
         plot.set_xticks([])
         now = f" {self._rates[-1]:.1f}" if self._rates else ""
         plain = f", vanilla {self._vanilla:.1f}" if self._vanilla else ""
-        self.query_one("#rail-rate-title", Static).update(f"tok/s{now}{plain}")
+        self.query_one("#rail-rate-title", Static).update(f"tok/s{now}{plain}", layout=False)
         for name, values, form in (
             ("acceptance", self._acceptance, "acceptance {:.0%}"),
             ("length", self._lengths, "tokens per target pass {:.2f}"),
@@ -119,10 +119,10 @@ class Rail(Vertical):
             # Older columns are empty, not stretched: a column is a second.
             spark.data = [0.0] * (_POINTS - len(values)) + list(values)
             title = form.format(values[-1]) if values else form.split(" {")[0]
-            self.query_one(f"#rail-{name}-title", Static).update(title)
+            self.query_one(f"#rail-{name}-title", Static).update(title, layout=False)
 
     def _tell_memory(self, n_bytes: int) -> None:
         free = psutil.virtual_memory().available
         self.query_one("#rail-memory", Static).update(
-            f"memory {human_bytes(n_bytes)}, {human_bytes(free)} free"
+            f"memory {human_bytes(n_bytes)}, {human_bytes(free)} free", layout=False
         )

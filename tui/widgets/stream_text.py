@@ -16,11 +16,19 @@ from edgespec.text import plain_text
 from tui.engine.protocol import Piece
 
 _TAB = "    "
+_ROOM_ROWS = 4
+"""Rows that a growing text takes at a time: each time the whole screen is laid out and painted anew."""
 _Run = tuple[str, Source]
 
 
 class StreamText(Widget):
-    """Plain text by source. With `tinted`, what a draft thought of first stands out."""
+    """Plain text by source.
+
+    Args:
+        pieces: What is there already.
+        tinted: Let what a draft thought of first stand out.
+        is_growing: Take room for a few rows at a time.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"stream-text--model", "stream-text--ngram"}
     DEFAULT_CSS = """
@@ -32,13 +40,17 @@ class StreamText(Widget):
     }
     """
 
-    def __init__(self, pieces: Iterable[Piece] = (), *, tinted: bool = False) -> None:
+    def __init__(
+        self, pieces: Iterable[Piece] = (), *, tinted: bool = False, is_growing: bool = False
+    ) -> None:
         super().__init__()
         self._lines: list[list[_Run]] = [[]]
         self._rows: list[list[_Run]] = [[]]
         self._first_row_of_last_line = 0
         self._wrapped_width = 0
         self._tinted = tinted
+        self._step = _ROOM_ROWS if is_growing else 1
+        self._room = 0
         self._add(pieces)
 
     @property
@@ -48,10 +60,10 @@ class StreamText(Widget):
 
     def append(self, pieces: Iterable[Piece]) -> None:
         """Adds text at the end."""
-        before, touched = len(self._rows), self._first_row_of_last_line
+        touched = self._first_row_of_last_line
         self._add(pieces)
         self._wrap_from_last(touched)
-        if len(self._rows) != before:
+        if len(self._rows) > self._room:
             self.refresh(layout=True)
         else:
             self.refresh(Region(0, touched, self._wrapped_width, len(self._rows) - touched))
@@ -64,7 +76,8 @@ class StreamText(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Rows at that width."""
         self._wrap(width)
-        return len(self._rows)
+        self._room = -(-len(self._rows) // self._step) * self._step
+        return self._room
 
     def render_line(self, y: int) -> Strip:
         """One row."""

@@ -38,7 +38,7 @@ class AnswerTurn(Vertical):
         message = self._message
         content = plain_text(message.content) if message else ""
         yield Markdown(content, open_links=False, classes="answer-markdown")
-        yield StreamText(self._pieces if message else (), tinted=self._tinted)
+        yield StreamText(self._pieces if message else (), tinted=self._tinted, is_growing=message is None)
         yield Static(_receipt_text(message), markup=False, classes="receipt")
 
     def on_mount(self) -> None:
@@ -93,7 +93,8 @@ class AnswerTurn(Vertical):
     async def _render_whole(self) -> None:
         message = self._message
         pieces = message.pieces if message else tuple(self._pieces)
-        tail = StreamText(pieces if self._tinted or message is None else (), tinted=self._tinted)
+        shown = pieces if self._tinted or message is None else ()
+        tail = StreamText(shown, tinted=self._tinted, is_growing=message is None)
         await self._tail.remove()
         await self.mount(tail, after=self._markdown)
         if message is not None and not self._tinted:

@@ -1,0 +1,128 @@
+"""The race on a scripted engine."""
+
+from collections.abc import Callable
+
+import pytest
+from textual.widgets import Input, Static
+
+from edgespec.decode.policy import Mode
+from tests.tui.conftest import LARGE, SMALL, AppBench, settle
+from tui.app import EdgespecApp
+from tui.engine.protocol import PairOpened, RequestFailed, RunRace, WorkerDied
+from tui.launch import Launch
+from tui.screens.race import ArmPane, RaceScreen
+from tui.widgets.stream_text import StreamText
+
+
+def race_of(app: EdgespecApp) -> RaceScreen:
+    screen = app.screen
+    assert isinstance(screen, RaceScreen)
+    return screen
+
+
+def verdict_of(app: EdgespecApp) -> str:
+    return str(race_of(app).query_one("#race-verdict", Static).content)
+
+
+async def test_three_arms_race_and_the_verdict_says_who_won(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="race"))
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        asked = bench.workers[0].requests[-1]
+        assert isinstance(asked, RunRace)
+        assert asked.modes == (Mode.OFF, Mode.MODEL, Mode.AUTO)
+        panes = list(app.screen.query(ArmPane))
+        assert [pane.arm for pane in panes] == ["vanilla", "draft-100m", "auto"]
+        assert all(pane.query_one(StreamText).text for pane in panes)
+        assert "auto is 1.60x" in verdict_of(app)
+        assert "single answer" in verdict_of(app)
+
+
+async def test_another_round_brings_a_spread(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="race"))
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        asked = bench.workers[0].requests[-1]
+        assert isinstance(asked, RunRace)
+        assert asked.earlier is not None
+        assert "single answer" not in verdict_of(app)
+        assert "faster than vanilla" in verdict_of(app)
+        await pilot.press("ctrl+l")
+        await settle(pilot)
+        assert not app.screen.query(ArmPane)
+
+
+async def test_without_a_draft_model_the_text_itself_races(bench: AppBench) -> None:
+    plain = PairOpened("lonely", None, Mode.AUTO, 4096, 10.0, 1)
+    app = bench.make(Launch(screen="race"), pair=plain)
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        asked = bench.workers[0].requests[-1]
+        assert isinstance(asked, RunRace)
+        assert asked.modes == (Mode.OFF, Mode.NGRAM, Mode.AUTO)
+
+
+async def test_the_chat_sends_its_last_message_to_the_race(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press(*"who wins", "enter")
+        await settle(pilot)
+        await pilot.press(*"/race", "enter")
+        await settle(pilot)
+        assert race_of(app).query_one(Input).value == "who wins"
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("f2")
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        receipt = app.screen.query(".receipt").last(Static)
+        assert "1.60x vanilla in the last race (measured)" in str(receipt.content)
+
+
+async def test_a_race_that_fails_says_why_and_can_be_run_again(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="race"))
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        race = race_of(app)
+        race._racing = True
+        bench.workers[0].say(RequestFailed("the prompt is too long", "take a shorter one"))
+        await settle(pilot)
+        assert "too long; take a shorter one" in verdict_of(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "auto is" in verdict_of(app)
+
+
+async def test_an_engine_that_dies_in_a_race_is_named(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="race"))
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        race_of(app)._racing = True
+        bench.workers[0].say(WorkerDied("was killed (SIGKILL)"))
+        await settle(pilot)
+        assert "was killed" in verdict_of(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "no model is loaded" in verdict_of(app)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+async def test_the_race_looks_as_it_did(
+    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+) -> None:
+    app = bench.make(Launch(screen="race"))
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        picture(app)

@@ -87,6 +87,8 @@ class Session(Closes):
             yield from generator.generate(tokens, max_tokens)
         finally:
             self.stats = generator.stats
+            # The machine may run at another speed than when the answer began.
+            self.stats.vanilla_step_s = self.state.costs.step_s
             self.stats.stopped = self.stats.stopped or "interrupted"
             self.stats.why = explain(self.mode, self._draft_name, self.stats)
             generator.close()

@@ -199,7 +199,7 @@ class RaceScreen(ModeScreen):
         self._result = result = advanced.result
         stats = advanced.stats
         accepted = "" if stats.acceptance is None else f" · {stats.acceptance:.0%} accepted"
-        self._pane(advanced.arm).tell(f"{stats.predicted_n} tokens · {stats.tok_per_s:.1f} tok/s{accepted}")
+        self._pane(advanced.arm).tell(f"{stats.tok_per_s:.1f} tok/s{accepted}")
         rounds = min(len(arm.samples) for arm in result.arms) if result.arms else 0
         self.query_one("#race-chart", Static).update(
             Group(

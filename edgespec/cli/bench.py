@@ -27,6 +27,7 @@ _THROUGHPUT_FLAGS = {
     "budget": "--budget",
     "resume": "--resume",
 }
+_NOT_IN_APP = {"throughput": "--throughput", "form": "--json, --csv or --markdown", "plot": "--plot"}
 
 
 @click.command("bench")
@@ -67,15 +68,20 @@ _THROUGHPUT_FLAGS = {
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw FILE.png or FILE.svg.")
+@click.option("--tui", is_flag=True, help="Measure in the terminal app, with live bars.")
 @sampling_options
 @engine_options
 @click.pass_obj
-def command(settings: Settings, /, targets: tuple[str, ...], throughput: bool, **values: Any) -> int:
+def command(
+    settings: Settings, /, targets: tuple[str, ...], throughput: bool, tui: bool, **values: Any
+) -> int:
     """Measure TARGET plain and with drafts: a pair's or model's name or a GGUF file [default: the embedded model].
 
     With --throughput: one or more models, and pruned versions, answering many sequences at once.
     """
     plot: Path | None = values["plot"]
+    if tui:
+        refuse_flags({**values, "throughput": throughput or None}, _NOT_IN_APP, "says nothing to --tui")
     if plot is not None:
         from edgespec.bench.plot import check_plot_path
 
@@ -87,7 +93,21 @@ def command(settings: Settings, /, targets: tuple[str, ...], throughput: bool, *
     refuse_flags(values, _THROUGHPUT_FLAGS, "goes with --throughput")
     if len(targets) > 1:
         raise UsageError(f"{len(targets)} targets are too many", "name one, or compare with --throughput")
-    return _bench_speculative(settings, targets[0] if targets else None, values)
+    target = targets[0] if targets else None
+    return _bench_in_app(settings, target, values) if tui else _bench_speculative(settings, target, values)
+
+
+def _bench_in_app(settings: Settings, target: str | None, values: dict[str, Any]) -> int:
+    from edgespec.bench.speculative import BenchSettings
+    from edgespec.cli.chat import start_app
+    from tui.jobs.bench import BenchJob
+    from tui.launch import Launch
+
+    prompts = _choose_prompts(values)
+    sampling, engine = make_sampling(values), make_engine_settings(values)
+    measured = BenchSettings(values["max_tokens"] or 96, values["repeat"] or 3, sampling)
+    job = BenchJob(target, values["drafts"] or ("auto",), prompts, measured, engine, settings.offline)
+    return start_app(settings, Launch(target=target, offline=settings.offline, screen="bench", bench_job=job))
 
 
 def _bench_speculative(settings: Settings, target: str | None, values: dict[str, Any]) -> int:

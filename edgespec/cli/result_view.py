@@ -9,11 +9,8 @@ from edgespec.cli.style import result_console
 from edgespec.text import plain_text
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from edgespec.bench.document import Result
     from edgespec.bench.result import BenchResult
-    from edgespec.bench.throughput.result import ThroughputResult
 
 Form = Literal["table", "json", "csv", "markdown"]
 
@@ -33,39 +30,15 @@ def show_result(
     if form == "table":
         _show_table(result, quiet=quiet)
     else:
-        click.echo(_as_text(result, form), nl=False)
+        from edgespec.bench.view import as_text
+
+        click.echo(as_text(result, form), nl=False)
     if plot is not None:
-        _draw(result, plot)
+        from edgespec.bench.view import draw
+
+        draw(result, plot)
         if not quiet:
             click.echo(f"plot: {plain_text(str(plot))}", err=True)
-
-
-def _draw(result: "Result", plot: Path) -> None:
-    from edgespec.bench.throughput.result import ThroughputResult
-
-    if isinstance(result, ThroughputResult):
-        from edgespec.bench.throughput.plot import save_throughput_plot
-
-        save_throughput_plot([result], plot)
-    else:
-        from edgespec.bench.plot import save_plot
-
-        save_plot([result], plot)
-
-
-def _as_text(result: "Result", form: Form) -> str:
-    from edgespec.bench.document import to_json
-    from edgespec.bench.throughput.result import ThroughputResult
-
-    if form == "json":
-        return to_json(result)
-    if isinstance(result, ThroughputResult):
-        from edgespec.bench.throughput.table import throughput_csv, throughput_markdown
-
-        return plain_text(throughput_csv(result) if form == "csv" else throughput_markdown(result))
-    from edgespec.bench.report import to_csv, to_markdown
-
-    return plain_text(to_csv(result) if form == "csv" else to_markdown(result))
 
 
 def _show_table(result: "Result", *, quiet: bool) -> None:
@@ -74,16 +47,13 @@ def _show_table(result: "Result", *, quiet: bool) -> None:
     from edgespec.bench.document import verdict_of
     from edgespec.bench.table import to_ascii
     from edgespec.bench.throughput.result import ThroughputResult
+    from edgespec.bench.view import result_parts
 
     console = result_console()
     state = "" if result.complete else ", not finished"
     title = plain_text(f"{result.target} ({result.run_id}{state})")
     console.print(Text(title, style="bold"))
-    if isinstance(result, ThroughputResult):
-        parts = _throughput_parts(result, console)
-    else:
-        parts = _speculative_parts(result)
-    for part in parts:
+    for part in result_parts(result, ascii_only=console.options.ascii_only):
         console.print()
         console.print(part)
     sentence = plain_text(verdict_of(result))
@@ -91,21 +61,6 @@ def _show_table(result: "Result", *, quiet: bool) -> None:
     console.print(Text(to_ascii(sentence) if console.options.ascii_only else sentence, style="bold"))
     if not quiet and not isinstance(result, ThroughputResult):
         _show_doubts(result)
-
-
-def _speculative_parts(result: "BenchResult") -> list["RenderableType"]:
-    from edgespec.bench.bars import render_bars
-    from edgespec.bench.table import render_categories, render_table
-
-    if not result.arms:
-        return []
-    return [render_table(result), render_categories(result), render_bars(result)]
-
-
-def _throughput_parts(result: "ThroughputResult", console: "Console") -> list["RenderableType"]:
-    from edgespec.bench.throughput.table import render_throughput
-
-    return [render_throughput(result, ascii_only=console.options.ascii_only)]
 
 
 def _show_doubts(result: "BenchResult") -> None:

@@ -13,9 +13,7 @@ from edgespec.cli.result_view import Form, show_result
 
 if TYPE_CHECKING:
     from edgespec.bench.compare import ComparedArm
-    from edgespec.bench.document import Result
     from edgespec.bench.result import BenchResult
-    from edgespec.bench.statistics import Estimate
     from edgespec.bench.store import Entry, ResultStore
 
 _LIST_SCHEMA = "edgespec.results/1"
@@ -71,6 +69,7 @@ def compare(before: str, after: str, as_json: bool) -> None:
     SPEED-UP RATIO does not, because each run has its own vanilla.
     """
     from edgespec.bench.compare import compare as compare_runs
+    from edgespec.bench.view import COMPARISON_HEADS, comparison_row
 
     store = _store()
     first, second = (_load_speculative(store, name) for name in (before, after))
@@ -82,8 +81,8 @@ def compare(before: str, after: str, as_json: bool) -> None:
     click.echo(f"before: {first.run_id}  {first.target}")
     click.echo(f"after:  {second.run_id}  {second.target}")
     click.echo()
-    heads = ["ARM", "BEFORE TOK/S", "AFTER TOK/S", "TOK/S RATIO", "SPEED-UP RATIO", "SHARED PROMPTS"]
-    click.echo(columns(heads, [_compared_row(row) for row in rows], right=frozenset({1, 2, 3, 4, 5})))
+    cells = [comparison_row(row) for row in rows]
+    click.echo(columns(list(COMPARISON_HEADS), cells, right=frozenset({1, 2, 3, 4, 5})))
 
 
 @command.command()
@@ -116,18 +115,10 @@ def _row(entry: "Entry") -> list[str]:
     result = entry.result
     if result is None:
         return [entry.run_id, "?", "?", "?", f"damaged: {entry.damage}"]
-    n_arms, speedup = _arms_and_speedup(result)
+    from edgespec.bench.view import arms_and_speedup
+
+    n_arms, speedup = arms_and_speedup(result)
     return [entry.run_id, result.target, n_arms, speedup, "done" if result.complete else "not finished"]
-
-
-def _arms_and_speedup(result: "Result") -> tuple[str, str]:
-    from edgespec.bench.throughput.result import ThroughputResult
-    from edgespec.bench.verdict import deciding_arm, speedup_text
-
-    if isinstance(result, ThroughputResult):
-        return str(len(result.curves)), "throughput"
-    arm = deciding_arm(result)
-    return str(len(result.arms)), f"{arm.name} {speedup_text(arm)}" if arm else "-"
 
 
 def _entry_document(entry: "Entry") -> dict[str, Any]:
@@ -143,25 +134,6 @@ def _entry_document(entry: "Entry") -> dict[str, Any]:
         "complete": result.complete if result else None,
         "verdict": verdict_of(result) if result else None,
     }
-
-
-def _compared_row(row: "ComparedArm") -> list[str]:
-    from edgespec.bench.verdict import rate_text
-
-    return [
-        row.name,
-        rate_text(row.before.tok_per_s) if row.before else "-",
-        rate_text(row.after.tok_per_s) if row.after else "-",
-        _ratio_text(row.tok_per_s_ratio),
-        _ratio_text(row.speedup_ratio),
-        str(row.shared_prompts),
-    ]
-
-
-def _ratio_text(ratio: "Estimate") -> str:
-    from edgespec.bench.verdict import with_error
-
-    return with_error(ratio.value, ratio.sd, digits=2, unit="x")
 
 
 def _compared_document(row: "ComparedArm") -> dict[str, Any]:

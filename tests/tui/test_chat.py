@@ -542,3 +542,22 @@ def test_a_conversation_survives_its_file(tmp_path: Path) -> None:
     (tmp_path / "damaged.json").write_text("{")
     assert store.load_all() == [chat]
     assert PAIR.draft
+
+
+@pytest.mark.parametrize("tinted", [False, True], ids=["rendered", "tinted"])
+async def test_text_can_be_selected_with_the_mouse_and_copied(tinted: bool, bench: AppBench) -> None:
+    app = bench.make(settings=AppSettings(tint_drafted=tinted))
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "select me")
+        turn = chat_of(app).query_one(AnswerTurn)
+        block = turn.query_one(StreamText) if tinted else turn.query("MarkdownParagraph").first()
+        await pilot.mouse_down(block, offset=(2, 0))
+        await pilot.hover(block, offset=(11, 0))
+        await pilot.mouse_up(block, offset=(11, 0))
+        await pilot.pause()
+        selected = app.screen.get_selected_text() or ""
+        assert selected.startswith("palindrome"[: len(selected)]) and len(selected) >= 9
+        await pilot.press("ctrl+c")
+        await settle(pilot)
+        assert app.clipboard == selected

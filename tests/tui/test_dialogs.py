@@ -47,7 +47,7 @@ async def test_the_log_shows_what_came_and_what_comes_and_saves_it(bench: AppBen
         await pilot.press("f8")
         await settle(pilot)
         log = app.screen.query_one(Log)
-        assert list(log.lines)[0].startswith("llama_model_loader")
+        assert next(iter(log.lines)).startswith("llama_model_loader")
         bench.workers[0].say(Logged("evil \x1b[31m line"))
         await pilot.pause(0.8)
         assert "evil \\x1b[31m line" in list(log.lines)

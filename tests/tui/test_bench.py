@@ -1,0 +1,348 @@
+"""The bench screen: saved runs, a run under way, and the job itself on tiny models."""
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import DataTable, Input, OptionList, ProgressBar, Static
+
+from edgespec.bench.prompts import builtin_prompts, select
+from edgespec.bench.result import BenchResult
+from edgespec.bench.speculative import BenchSettings
+from edgespec.bench.store import ResultStore
+from edgespec.bench.throughput.shapes import Shape
+from edgespec.paths import results_dir
+from edgespec.session.settings import EngineSettings
+from tests.bench.runs import arm, run, vanilla
+from tests.bench.throughput.sweeps import curve, point, sweep
+from tests.tui.conftest import LARGE, SMALL, AppBench, settle
+from tui.app import EdgespecApp
+from tui.engine.process import WorkerProcess
+from tui.engine.protocol import (
+    AnyEvent,
+    JobFinished,
+    JobReported,
+    Pause,
+    Progressed,
+    RequestFailed,
+    Resume,
+    RunJob,
+    Stop,
+)
+from tui.jobs.bench import BenchJob
+from tui.launch import Launch
+from tui.screens.ask import AskScreen
+from tui.screens.bench import BenchScreen
+from tui.screens.bench_form import BenchFormScreen
+from tui.widgets.throughput_chart import LogAxis, ThroughputChart
+
+SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+SLOW = run(
+    vanilla(),
+    dataclasses.replace(arm("auto", {"chat-1": 1.0, "edit-1": 1.0}), speedup=1.0, speedup_sd=0.02),
+    run_id="20260101-080000-aaaa",
+)
+FAST = run(
+    vanilla(),
+    dataclasses.replace(arm("auto", {"chat-1": 1.5, "edit-1": 1.5}), speedup=1.5, speedup_sd=0.03),
+    run_id="20260102-080000-bbbb",
+)
+SWEEP = sweep(
+    *(
+        point(name, shape, batch, base * (1 + 0.3 * place))
+        for shape, base in ((Shape(12, 128), 4.0), (Shape(82, 512), 20.0))
+        for name, factor in (("dense", 1.0), ("depth", 0.75))
+        for place, batch in enumerate((1, 2, 4, 8))
+        for base in (base * factor,)
+    ),
+    curves=(curve("dense"), curve("depth")),
+    run_id="20260103-080000-cccc",
+)
+JOB = BenchJob("big", ("auto",), (), BenchSettings(), EngineSettings())
+
+
+def save(*results: object) -> None:
+    for result in results:
+        ResultStore(results_dir()).save(result)  # type: ignore[arg-type]
+
+
+def screen_of(app: EdgespecApp) -> BenchScreen:
+    screen = app.screen
+    assert isinstance(screen, BenchScreen)
+    return screen
+
+
+def shown(app: EdgespecApp) -> str:
+    """What the run pane shows, as text."""
+    from rich.console import Console
+
+    console = Console(width=100, no_color=True)
+    with console.capture() as captured:
+        console.print(screen_of(app).query_one("#run-view", Static).content)
+    return captured.get()
+
+
+def status_of(app: EdgespecApp) -> str:
+    return str(screen_of(app).query_one("#bench-status", Static).content)
+
+
+async def ready(pilot: Pilot[int]) -> None:
+    await settle(pilot)
+    await pilot.app.workers.wait_for_complete(
+        [worker for worker in pilot.app.workers if worker.group == "runs"]
+    )
+    await settle(pilot)
+
+
+async def test_without_runs_the_screen_says_how_to_make_one(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        assert "n measures one here" in shown(app)
+
+
+async def test_runs_are_listed_newest_first_and_shown(bench: AppBench) -> None:
+    save(SLOW, FAST)
+    (results_dir() / "20260104-080000-dddd.json").write_text("{")
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        table = app.screen.query_one(DataTable)
+        assert [str(table.get_row_at(row)[0]).strip() for row in range(3)] == [
+            "20260104-080000-dddd",
+            FAST.run_id,
+            SLOW.run_id,
+        ]
+        assert "damaged" in str(table.get_row_at(0)[4])
+        assert "is damaged" in shown(app)
+        await pilot.press("down")
+        await settle(pilot)
+        assert "auto is 1.50x" in shown(app)
+        assert "vanilla" in shown(app)
+
+
+async def test_two_runs_are_compared(bench: AppBench) -> None:
+    save(SLOW, FAST)
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        await pilot.press("=")
+        await settle(pilot)
+        assert "mark a speculative run" in status_of(app)
+        await pilot.press("down", "m")
+        await settle(pilot)
+        assert "* 20260101" in str(app.screen.query_one(DataTable).get_row_at(1)[0])
+        await pilot.press("up", "=")
+        await settle(pilot)
+        assert "SPEED-UP RATIO" in shown(app)
+        assert "1.50x" in shown(app)
+
+
+async def test_a_sweep_is_drawn_as_curves_one_shape_at_a_time(bench: AppBench) -> None:
+    save(SWEEP)
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        chart = app.screen.query_one(ThroughputChart)
+        assert chart.display
+        assert "12 tokens in, 128 out" in str(chart.query_one(Static).content)
+        await pilot.press("x")
+        await settle(pilot)
+        assert "82 tokens in, 512 out" in str(chart.query_one(Static).content)
+        await pilot.press("m")
+        await settle(pilot)
+        assert "only speculative runs" in status_of(app)
+
+
+@pytest.mark.parametrize("ending", [".md", ".csv", ".json", ".svg", ".png"])
+async def test_a_run_is_exported_and_never_over_a_file(ending: str, bench: AppBench, tmp_path: Path) -> None:
+    save(FAST)
+    app = bench.make(Launch(screen="bench"))
+    place = [".md", ".csv", ".json", ".svg", ".png"].index(ending)
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        for _ in range(2):
+            await pilot.press("e")
+            await settle(pilot)
+            app.screen.query_one(OptionList).focus()
+            await pilot.press("home", *["down"] * place, "enter")
+            await settle(pilot)
+        written = tmp_path / f"edgespec-{FAST.run_id}{ending}"
+        assert written.stat().st_size > 100
+        if ending == ".json":
+            assert json.loads(written.read_text())["run_id"] == FAST.run_id
+        assert [one.severity for one in app._notifications] == ["error"]
+
+
+async def test_a_run_is_deleted_after_a_question(bench: AppBench) -> None:
+    save(SLOW, FAST)
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        await pilot.press("d")
+        await settle(pilot)
+        assert isinstance(app.screen, AskScreen)
+        await pilot.press("y")
+        await ready(pilot)
+        assert [entry.run_id for entry in ResultStore(results_dir()).entries()] == [SLOW.run_id]
+        assert app.screen.query_one(DataTable).row_count == 1
+
+
+def scripted(request: RunJob) -> Iterable[AnyEvent]:
+    assert isinstance(request.job, BenchJob)
+    yield Progressed("chat: chat-1", 4, 12)
+    yield JobReported(dataclasses.replace(SLOW, complete=False))
+
+
+async def test_a_benchmark_shows_its_figures_as_they_come_pauses_and_ends(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="bench", bench_job=JOB), job=scripted)
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        worker = bench.workers[-1]
+        assert app.screen.query_one(ProgressBar).display
+        assert "chat: chat-1 · 4 of 12" in status_of(app)
+        assert "not finished" in shown(app)
+        await pilot.press("space")
+        await settle(pilot)
+        assert worker.requests[-1] == Pause()
+        assert "paused" in status_of(app)
+        await pilot.press("space")
+        assert worker.requests[-1] == Resume()
+        await pilot.press("escape")
+        assert worker.requests[-1] == Stop()
+        save(FAST)
+        worker.say(JobFinished(FAST))
+        await ready(pilot)
+        assert not app.screen.query_one(ProgressBar).display
+        assert status_of(app) == "done"
+        assert app.screen.query_one(DataTable).row_count == 1
+
+
+async def test_a_benchmark_that_fails_says_why(bench: AppBench) -> None:
+    app = bench.make(
+        Launch(screen="bench", bench_job=JOB),
+        job=lambda _request: [RequestFailed("there is no model 'big'", "see edgespec models")],
+    )
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        assert "there is no model 'big'" in status_of(app)
+
+
+async def test_the_form_makes_the_job(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        await pilot.press("n")
+        await settle(pilot)
+        assert isinstance(app.screen, BenchFormScreen)
+        app.screen.query_one("#bench-repeat", Input).value = "none"
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert "Repeats is 'none'" in str(app.screen.query_one("#bench-form-note", Static).content)
+        app.screen.query_one("#bench-repeat", Input).value = "2"
+        app.screen.query_one("#bench-drafts", Input).value = "a, b"
+        app.screen.query_one("#bench-categories", Input).value = "code"
+        await pilot.press("ctrl+s")
+        await ready(pilot)
+        request = bench.workers[-1].requests[0]
+        assert isinstance(request, RunJob)
+        assert isinstance(request.job, BenchJob)
+        assert request.job.drafts == ("a", "b")
+        assert request.job.settings.repeat == 2
+        assert [prompt.category for prompt in request.job.prompts] == ["code"]
+
+
+@SIZES
+async def test_a_finished_run_looks_as_it_did(
+    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+) -> None:
+    save(SLOW, FAST)
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=size) as pilot:
+        await ready(pilot)
+        picture(app)
+
+
+@SIZES
+async def test_a_sweep_looks_as_it_did(
+    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+) -> None:
+    save(SWEEP)
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=size) as pilot:
+        await ready(pilot)
+        picture(app)
+
+
+@SIZES
+async def test_a_run_under_way_looks_as_it_did(
+    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+) -> None:
+    app = bench.make(Launch(screen="bench", bench_job=JOB), job=scripted)
+    async with app.run_test(size=size) as pilot:
+        await ready(pilot)
+        picture(app)
+
+
+@SIZES
+async def test_the_form_looks_as_it_did(
+    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+) -> None:
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("n")
+        await settle(pilot)
+        picture(app)
+
+
+def test_a_logarithmic_axis_has_round_numbers() -> None:
+    axis = LogAxis()
+    ticks = axis.get_ticks(0.2, 1.8)
+    assert axis.get_labels_for_ticks(ticks) == ["2", "5", "10", "20", "50"]
+
+
+async def collect(worker: WorkerProcess, stop_after: int | None = None) -> list[AnyEvent]:
+    events: list[AnyEvent] = []
+    async for event in worker.events():
+        events.append(event)
+        reports = sum(isinstance(one, JobReported) for one in events)
+        if stop_after is not None and reports == stop_after and isinstance(event, JobReported):
+            worker.send(Pause())
+            await asyncio.sleep(0.1)
+            worker.send(Resume())
+            worker.send(Stop())
+        if isinstance(event, JobFinished | RequestFailed):
+            break
+    await worker.close()
+    return events
+
+
+@pytest.mark.parametrize("stop_after", [None, 1], ids=["whole", "stopped"])
+async def test_the_job_measures_and_keeps_what_was_finished(
+    stop_after: int | None, tiny_model: Path, tiny_draft: Path
+) -> None:
+    prompts = select(builtin_prompts(), ("chat", "code"), 1)
+    repeats = 1 if stop_after is None else 200
+    job = BenchJob(
+        str(tiny_model),
+        (str(tiny_draft),),
+        prompts,
+        BenchSettings(8, repeats),
+        EngineSettings(n_ctx=2048, n_threads=1),
+    )
+    worker = WorkerProcess()
+    worker.send(RunJob(job))
+    events = await asyncio.wait_for(collect(worker, stop_after), 120)
+    last = events[-1]
+    assert isinstance(last, JobFinished), last
+    assert isinstance(last.result, BenchResult)
+    assert last.result.complete == (stop_after is None)
+    assert [one.name for one in last.result.arms] == ["vanilla", "tiny-draft", "ngram", "auto"]
+    saved = [entry.result for entry in ResultStore(results_dir()).entries()]
+    assert [one.run_id for one in saved if one is not None] == [last.result.run_id]
+    assert any(isinstance(one, Progressed) for one in events)

@@ -2,9 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import UsageError
+
+DEFAULT_RATIO: Final = 0.25
+_COUNT_UNITS: Final = {"K": 1e3, "M": 1e6, "B": 1e9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,61 @@ def block_parameters(meta: GgufMetadata) -> int:
 def human_count(count: float) -> str:
     """Such as `4.92B` or `134.5M`."""
     return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.1f}M"
+
+
+def choose_amount(
+    ratio: float | None = None,
+    params: str | None = None,
+    n_blocks: int | None = None,
+    n_named: int | None = None,
+) -> Amount:
+    """The amount that was asked for in one of four ways; a quarter of the weights when in none.
+
+    Args:
+        ratio: Share of the weights in the blocks.
+        params: What shall be left, as a person writes it.
+        n_blocks: Number of blocks to remove.
+        n_named: Blocks that were named one by one.
+
+    Raises:
+        UsageError: it was said in two ways, or `params` is no number.
+    """
+    if sum(value is not None for value in (ratio, params, n_blocks, n_named)) > 1:
+        raise UsageError("--ratio, --params, --blocks and --remove say the same thing", "give one of them")
+    if params is not None:
+        return Amount(n_params=read_count(params))
+    count = n_blocks if n_named is None else n_named
+    if count is not None:
+        return Amount(n_blocks=count)
+    return Amount(ratio=DEFAULT_RATIO if ratio is None else ratio)
+
+
+def read_blocks(text: str) -> tuple[int, ...]:
+    """Block numbers written as `12-18` or `4,9,10`.
+
+    Raises:
+        UsageError: it is no such list.
+    """
+    numbers: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            numbers |= set(range(int(first), int(last or first) + 1))
+    except ValueError:
+        raise UsageError(f"--remove {text!r} is no list of blocks", "write it as 12-18 or 4,9,10") from None
+    return tuple(sorted(numbers))
+
+
+def read_count(text: str) -> float:
+    """A number of parameters written as `4.9B` or `130M`.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    number, unit = text[:-1], text[-1:].upper()
+    try:
+        return float(number) * _COUNT_UNITS[unit] if unit in _COUNT_UNITS else float(text)
+    except ValueError:
+        raise UsageError(
+            f"--params {text!r} is no number of parameters", "write it as 4.9B or 130M"
+        ) from None

@@ -118,13 +118,21 @@ def _windows_of(
     if text == OWN_ANSWERS:
         report = None if progress is None else partial(progress, "writing calibration text")
         return answered_windows(model, source, n_tokens, progress=report)
+    return read_windows(model, read_text(Path(text)), n_tokens)
+
+
+def read_text(path: Path) -> str:
+    """A text file to calibrate on.
+
+    Raises:
+        UsageError: it cannot be read, or is no UTF-8.
+    """
     try:
-        content = Path(text).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"the calibration text {text} cannot be read: {error}", "give a UTF-8 text file"
+            f"the calibration text {path} cannot be read: {error}", "give a UTF-8 text file"
         ) from None
-    return read_windows(model, content, n_tokens)
 
 
 def split(windows: Tokens, every: int = 7) -> tuple[Tokens, Tokens]:

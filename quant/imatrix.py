@@ -5,6 +5,7 @@ columns and the number of rows that were summed, so that llama.cpp's own tools r
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import gguf
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import ModelFileError
 from edgespec.llama.model import Model
+from edgespec.llama.placement import Placement
 from quant.activations import Moments, input_moments
+from quant.calibration import DEFAULT_TOKENS, CalibrationSource, StageProgress, calibration_windows
 from quant.evaluate import ChunkProgress, Tokens
 
 Importance = Mapping[str, NDArray[np.float32]]
@@ -48,6 +51,26 @@ def measure(
     names = [name for name in matrices if name.startswith("blk.") or name == _OUTPUT]
     moments = input_moments(model, windows, names, n_threads=n_threads, progress=progress)
     return {name: found for name, found in moments.items() if found.n}
+
+
+def measure_file(
+    meta: GgufMetadata,
+    text: CalibrationSource,
+    n_tokens: int = DEFAULT_TOKENS,
+    *,
+    progress: StageProgress | None = None,
+) -> dict[str, Moments]:
+    """As `measure`, of a model's file, on that many tokens of a text or of the model's own answers.
+
+    Raises:
+        UsageError: the text cannot be read, or is too short.
+        NotEnoughMemoryError: no room for the model or the context.
+        ModelFileError: llama.cpp cannot load the model.
+    """
+    with Model(meta.path, Placement()) as model:
+        windows = calibration_windows(model, meta.path, [text], n_tokens, progress=progress)
+        report = None if progress is None else partial(progress, "measuring the importance")
+        return measure(model, meta, windows, progress=report)
 
 
 def importance_of(moments: Mapping[str, Moments]) -> Importance:

@@ -1,5 +1,8 @@
 """Prunes a model: what leaves (quant/cut.py), the repair, the file, and its types."""
 
+import glob
+import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ from quant.calibration import OWN_ANSWERS, StageProgress, calibration_windows, s
 from quant.container import GgufPlan, check_destination, check_room, copy_of, write_gguf
 from quant.cut import Cut, cut_depth, cut_width, planned_size, reads_text, stage_of
 from quant.prune_settings import Method, PruneSettings
-from quant.quantize import check_settings, plan_types, quantize_model
+from quant.quantize import check_settings, plan_types, quantize_model, scratch_prefix
 from quant.recipe import stamp
 from quant.repair import Calibration, RepairReport, repair
 from quant.stream import STREAM_ARCHITECTURES
@@ -60,10 +63,10 @@ def prune(
         NotEnoughMemoryError: no room for the model or a context.
         ModelFileError: llama.cpp does not load the source or the result.
     """
-    _check(meta, settings, destination, force)
+    check_prune(meta, settings, destination, force=force)
     dense = copy_of(meta)
     repairs = settings.repairs and dense.architecture in STREAM_ARCHITECTURES
-    with tempfile.TemporaryDirectory(prefix="prune-", dir=derived_models_dir()) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f"prune-{os.getpid()}-", dir=derived_models_dir()) as scratch:
         folder = Path(scratch)
         calibration = _calibration(meta, settings, repairs, progress)
         choose = cut_depth if settings.method is Method.DEPTH else cut_width
@@ -77,8 +80,21 @@ def prune(
     return PruneResult(cut.removed_blocks, cut.widths, plan, report)
 
 
-def _check(meta: GgufMetadata, settings: PruneSettings, destination: Path, force: bool) -> None:
-    """Refuses what cannot be done before anything long begins."""
+def remove_leftovers(destination: Path, pid: int) -> None:
+    """Deletes what a process that was killed while it pruned or quantized left unfinished."""
+    destination.with_name(f"{destination.name}.{pid}.part").unlink(missing_ok=True)
+    hidden = f"{glob.escape(scratch_prefix(destination, pid))}*"
+    for folder in (*derived_models_dir().glob(f"prune-{pid}-*"), *destination.parent.glob(hidden)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_prune(meta: GgufMetadata, settings: PruneSettings, destination: Path, *, force: bool) -> None:
+    """Refuses what cannot be done before anything long begins.
+
+    Raises:
+        UsageError: an amount, a choice, an architecture or a destination that does not do.
+        DiskSpaceError: no room for the file, or for the copy that blocks are scored on.
+    """
     planned = planned_size(meta, settings)
     check_destination(destination, force)
     if settings.file_type is not None:

@@ -1,7 +1,7 @@
 """Quantizes a model with llama.cpp's own quantizer, and puts the recipe into the file."""
 
+import os
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,12 +11,14 @@ from typing import Final
 
 from edgespec.catalog import gguf_types
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
-from edgespec.errors import DiskSpaceError, UsageError
+from edgespec.errors import UsageError
 from edgespec.llama.library import default_threads
 from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
 from edgespec.llama.weights import TYPE_NUMBERS
+from edgespec.session.loading import ModelFile
+from edgespec.text import human_bytes
 from quant.calibration import StageProgress
-from quant.container import copy_of, write_gguf
+from quant.container import check_destination, check_room, copy_of, write_gguf
 from quant.recipe import RECIPE_KEY, stamp
 
 NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})
@@ -76,15 +78,22 @@ def check_settings(settings: QuantizeSettings, *, has_importance: bool) -> None:
         )
 
 
-def plan_types(meta: GgufMetadata, settings: QuantizeSettings) -> PlannedTypes:
+def plan_types(
+    meta: GgufMetadata, settings: QuantizeSettings, *, importance_follows: bool = False
+) -> PlannedTypes:
     """The types and sizes that come of it, by llama.cpp's dry run.
+
+    Args:
+        meta: Of the source.
+        settings: Checked by `check_settings`.
+        importance_follows: The importance matrix is still to be measured.
 
     Raises:
         UsageError: a tensor's type needs an importance matrix (`tensor_requires_imatrix` in llama-quant.cpp).
         EngineError: llama.cpp refused.
     """
     changed = planned_types(meta.path, settings)
-    if not settings.importance:
+    if not (settings.importance or importance_follows):
         _check_importance(changed)
     types: dict[str, tuple[int, int]] = {}
     # A tied embedding table is the output matrix too and is read whole; an untied one gives a row a token.
@@ -102,6 +111,27 @@ def plan_types(meta: GgufMetadata, settings: QuantizeSettings) -> PlannedTypes:
             read_before, read_after = read_before + tensor.n_bytes, read_after + size
     total = sum(size for _, size in types.values())
     return PlannedTypes(types, total, meta.parameter_count, read_before / max(1, read_after))
+
+
+def describe_types(file: ModelFile, file_type: str, planned: PlannedTypes) -> list[tuple[str, str]]:
+    """What is to be said of a quantization, each with a word for what it is."""
+    meta = file.meta
+    lines = [
+        ("model", f"{file.name}, {meta.quantization}, {human_bytes(meta.weights_bytes)} of weights"),
+        ("becomes", f"{file_type}, {human_bytes(planned.n_bytes)} of weights, {planned.bpw:.2f} bpw"),
+        *(
+            ("", f"{name:<7} {n:>4} tensors, {human_bytes(size)}")
+            for name, (n, size) in planned.types.items()
+        ),
+        ("predicted", f"{planned.predicted_speedup:.2f} times the decoding speed, by the bytes read"),
+    ]
+    note = source_note(meta)
+    return [*lines, ("note", note)] if note else lines
+
+
+def quantized_name(source: Path, file_type: str) -> str:
+    """What the new file is called when nobody names it."""
+    return f"{source.stem}-{file_type}.gguf"
 
 
 def source_note(meta: GgufMetadata) -> str:
@@ -142,11 +172,7 @@ def quantize_model(
         EngineError: llama.cpp refused.
         DiskSpaceError: no room for the file.
     """
-    if destination.exists() and not force:
-        raise UsageError(f"{destination} exists", "name another file with -o, or replace it with --force")
-    if not destination.parent.is_dir():
-        raise UsageError(f"there is no folder {destination.parent}", "make it first")
-    _check_room(plan_types(meta, settings).n_bytes, destination)
+    check_place(destination, plan_types(meta, settings).n_bytes, force=force)
     step = {
         "step": "quantize",
         "type": settings.file_type,
@@ -156,7 +182,8 @@ def quantize_model(
         "overrides": [f"{pattern}={name}" for pattern, name in settings.tensor_types],
         "importance": calibration or "none",
     }
-    with tempfile.TemporaryDirectory(prefix=f".{destination.stem}-", dir=destination.parent) as folder:
+    prefix = scratch_prefix(destination, os.getpid())
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as folder:
         raw = Path(folder) / "quantized.gguf"
 
         def on_tensor(done: int, total: int) -> None:
@@ -176,6 +203,23 @@ def quantize_model(
     return read_metadata(destination)
 
 
+def scratch_prefix(destination: Path, pid: int) -> str:
+    """How the folder's name begins in which a process makes that file."""
+    return f".{destination.stem}-{pid}-"
+
+
+def check_place(destination: Path, n_bytes: int, *, force: bool) -> None:
+    """Refuses a place where no quantized file of that size can be.
+
+    Raises:
+        UsageError: it exists and `force` is not set, is a folder, or has no folder.
+        DiskSpaceError: there is no room.
+    """
+    check_destination(destination, force)
+    # llama.cpp's file and its copy with the recipe are both there for a moment.
+    check_room(destination, 2 * n_bytes)
+
+
 def _check_importance(types: Mapping[str, str]) -> None:
     for name, type_name in types.items():
         if type_name in _TYPES_THAT_NEED_IMPORTANCE and name not in _NEVER_NEED_IT:
@@ -183,17 +227,6 @@ def _check_importance(types: Mapping[str, str]) -> None:
                 f"{name} would become {type_name}, which needs an importance matrix",
                 "give --imatrix FILE or --calibrate TEXT",
             )
-
-
-def _check_room(n_bytes: int, destination: Path) -> None:
-    # llama.cpp's file and its copy with the recipe are both there for a moment.
-    free = shutil.disk_usage(destination.parent).free
-    if 2 * n_bytes > free:
-        raise DiskSpaceError(
-            f"quantizing needs {2 * n_bytes / 2**20:.1f} MiB and the disk of {destination.parent} has "
-            f"{free / 2**20:.1f} MiB free",
-            "free some space, or name another place with -o",
-        )
 
 
 def _check_name(flag: str, name: str, known: list[str]) -> None:

@@ -79,11 +79,13 @@ class JobRoom:
             task.cancel()
 
     async def close(self) -> None:
-        """Ends all of them."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        """Ends all of them, and waits for those that are ending."""
+        tasks = dict(self._tasks)
+        for task in tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        # A worker that was closing already was cut short in that.
+        await asyncio.gather(*(running.worker.close() for running in tasks))
 
     async def _follow(self, running: RunningJob) -> None:
         try:
@@ -93,8 +95,10 @@ class JobRoom:
                     return
         finally:
             running.ended = True
-            self._tasks.pop(running, None)
-            await running.worker.close()
+            try:
+                await running.worker.close()
+            finally:
+                self._tasks.pop(running, None)
 
 
 def _is_last(event: AnyEvent) -> bool:

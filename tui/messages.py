@@ -16,11 +16,12 @@ class WorkerReported(Message):
     """The engine room or the job that it came through."""
 
     def can_replace(self, message: Message) -> bool:
-        """Of how far a piece of work is, only the newest counts."""
+        """Of how far a stage of a piece of work is, only the newest counts."""
         return (
             isinstance(message, WorkerReported)
             and isinstance(self.event, Progressed)
             and isinstance(message.event, Progressed)
+            and message.event.label == self.event.label
             and message.source is self.source
         )
 

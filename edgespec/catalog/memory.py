@@ -82,6 +82,14 @@ def estimate_memory(
     return MemoryEstimate(meta.weights_bytes, round(kv), logits, compute, n_rows * context * _MASK_BYTES)
 
 
+def guess_memory_bytes(size_bytes: int) -> int:
+    """What a model might take that is not here, by the size of its file alone, with a few thousand tokens of context.
+
+    A fifth of the weights for the KV cache is usual for models that share KV heads; older ones take up to a half.
+    """
+    return size_bytes + size_bytes // 5 + 16 * _COMPUTE_FLOOR_BYTES
+
+
 def _kv_heads_by_block(meta: GgufMetadata) -> list[int]:
     heads = meta.head_count_kv
     if isinstance(heads, list):

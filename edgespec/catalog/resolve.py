@@ -70,7 +70,7 @@ def resolve_model(
         HashMismatchError: What arrived is not the published file.
         DiskSpaceError: No room.
     """
-    entry = _entry_of(spec, catalog)
+    entry = entry_of(spec, catalog)
     if entry is None:
         return ResolvedModel(Path(spec).stem, _existing(Path(spec).expanduser()), None)
     if entry.path is not None:
@@ -81,7 +81,9 @@ def resolve_model(
     offline = offline or hub.is_offline()
     if offline or not download:
         raise _not_here(entry, spec, offline=offline)
-    return ResolvedModel(entry.name, _fetch(entry, progress or no_progress), entry)
+    path = _fetch(entry, progress or no_progress)
+    discard_arrived(entry)
+    return ResolvedModel(entry.name, path, entry)
 
 
 def find_on_disk(entry: ModelEntry) -> LocalModel | None:
@@ -108,6 +110,19 @@ def local_models(catalog: Catalog) -> list[LocalModel]:
     ]
 
 
+def arrived_bytes(entry: ModelEntry) -> int:
+    """Bytes that a download which broke off has left, and that the next one goes on from; 0 for a whole model."""
+    from_hub = sum(path.stat().st_size for path in hub.find_arrived(entry))
+    return max(from_hub, wheels.arrived_bytes(entry))
+
+
+def discard_arrived(entry: ModelEntry) -> None:
+    """Remove what downloads that broke off have left of a model; of a whole one nothing is touched."""
+    for path in hub.find_arrived(entry):
+        hub.remove(path)
+    wheels.discard_arrived(entry)
+
+
 def find_removable(name: str, catalog: Catalog) -> LocalModel:
     """The model on disk that `remove_model` would delete.
 
@@ -117,7 +132,7 @@ def find_removable(name: str, catalog: Catalog) -> LocalModel:
     for model in local_models(catalog):
         if model.name == name and model.origin != "file":
             return model
-    entry = _entry_of(name, catalog)
+    entry = entry_of(name, catalog)
     if entry is None or entry.path is not None:
         raise ModelMissingError(
             f"{name} is a file of your own, not one that edgespec fetched.", "Delete it yourself."
@@ -154,8 +169,12 @@ def _is_plain_name(name: str) -> bool:
     return re.fullmatch(r"[\w][\w.-]*", name, re.ASCII) is not None
 
 
-def _entry_of(spec: str, catalog: Catalog) -> ModelEntry | None:
-    """The entry that a spec means; None when it means a path."""
+def entry_of(spec: str, catalog: Catalog) -> ModelEntry | None:
+    """The entry that a spec means, made up for `owner/repo:file.gguf`; None when it means a path.
+
+    Raises:
+        ModelMissingError: A name that nothing has.
+    """
     if spec in catalog.models:
         return catalog.models[spec]
     match = _HUB_SPEC.fullmatch(spec)

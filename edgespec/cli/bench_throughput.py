@@ -148,8 +148,8 @@ def _version(settings: Settings, dense: "ModelFile", method: str, ratio: float) 
 
 
 def _curve(settings: Settings, label: str, file: "ModelFile", dense: "ModelFile") -> "Curve":
+    from edgespec.bench.builtin_text import BUILTIN_TEXT, builtin_text
     from edgespec.bench.throughput.result import Curve, Quality
-    from edgespec.cli.eval_text import BUILTIN_TEXT, builtin_text
     from quant.amount import block_parameters
     from quant.recipe import pruning_method
     from quant.versions import measure_quality

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgespec.bench.builtin_text import BUILTIN_TEXT, builtin_text
 from edgespec.cli.context import Settings
-from edgespec.cli.eval_text import BUILTIN_TEXT, builtin_text
 from edgespec.errors import UsageError
 from edgespec.text import human_bytes, one_line
 

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from edgespec.cli.context import Settings
-from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
-    from quant.amount import Amount
     from quant.prune import PruneSettings
 
 _CRITERIA = ("window", "ppl", "kl", "greedy", "bi", "angular", "taylor", "magnitude")
-_COUNT_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
 
 
 @click.command("prune")
@@ -101,17 +98,15 @@ def command(
 
     from edgespec.cli.opening import find_model
     from edgespec.cli.progress import progress, to_stages
-    from edgespec.cli.prune_view import Outcome, show
-    from quant.prune import planned_size, prune, quantized_size
+    from edgespec.cli.prune_view import show
+    from quant.outcome import Outcome, plan_cut, pruned_name
+    from quant.prune import planned_size, prune
 
     file = find_model(model, settings)
-    planned = planned_size(file.meta, wanted)
-    kept = planned.parameter_count / file.meta.parameter_count
-    destination = output or Path(f"{file.path.stem}-{wanted.method}-{kept:.0%}.gguf".replace("%", ""))
     if dry_run:
-        n_bytes = quantized_size(planned, file.meta, wanted.file_type) if wanted.file_type else None
-        show(Outcome(file, planned, n_bytes or planned.weights_bytes), as_json)
+        show(plan_cut(file, wanted), as_json)
         return
+    destination = output or Path(pruned_name(file, wanted, planned_size(file.meta, wanted)))
     with progress(None, "loading", quiet=settings.quiet) as meter:
         result = prune(file.meta, wanted, destination, force=force, progress=to_stages(meter))
     show(Outcome(file, result.plan, result.plan.weights_bytes, result, destination), as_json)
@@ -136,14 +131,15 @@ def _wanted(
     calibration_tokens: int,
     file_type: str | None,
 ) -> "PruneSettings":
+    from quant.amount import choose_amount, read_blocks
     from quant.calibration import OWN_ANSWERS
     from quant.depth import Criterion
     from quant.llm_pruner import Importance
     from quant.prune_settings import Method, PruneSettings
 
-    removed = _block_numbers(remove) if remove else ()
+    removed = read_blocks(remove) if remove else ()
     return PruneSettings(
-        amount=_amount(ratio, params, blocks, len(removed) or None),
+        amount=choose_amount(ratio, params, blocks, len(removed) or None),
         blocks=removed,
         method=Method(method),
         criterion=Criterion(criterion) if criterion else None,
@@ -159,37 +155,3 @@ def _wanted(
         n_tokens=calibration_tokens,
         file_type=file_type.upper() if file_type else None,
     )
-
-
-def _amount(ratio: float | None, params: str | None, blocks: int | None, named: int | None) -> "Amount":
-    from quant.amount import Amount
-
-    if sum(value is not None for value in (ratio, params, blocks, named)) > 1:
-        raise UsageError("--ratio, --params, --blocks and --remove say the same thing", "give one of them")
-    if params is not None:
-        return Amount(n_params=_count(params))
-    n_blocks = blocks if named is None else named
-    if n_blocks is not None:
-        return Amount(n_blocks=n_blocks)
-    return Amount(ratio=0.25 if ratio is None else ratio)
-
-
-def _block_numbers(text: str) -> tuple[int, ...]:
-    numbers: set[int] = set()
-    try:
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            numbers |= set(range(int(first), int(last or first) + 1))
-    except ValueError:
-        raise UsageError(f"--remove {text!r} is no list of blocks", "write it as 12-18 or 4,9,10") from None
-    return tuple(sorted(numbers))
-
-
-def _count(text: str) -> float:
-    number, unit = text[:-1], text[-1:].upper()
-    try:
-        return float(number) * _COUNT_UNITS[unit] if unit in _COUNT_UNITS else float(text)
-    except ValueError:
-        raise UsageError(
-            f"--params {text!r} is no number of parameters", "write it as 4.9B or 130M"
-        ) from None

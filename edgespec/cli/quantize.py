@@ -9,16 +9,14 @@ import click
 
 from edgespec.cli.context import Settings
 from edgespec.errors import UsageError
-from edgespec.text import human_bytes
 
 if TYPE_CHECKING:
     from edgespec.llama.quantizer import QuantizeSettings
     from edgespec.session.loading import ModelFile
-    from quant.calibration import StageProgress
+    from quant.calibration import CalibrationSource, StageProgress
     from quant.quantize import PlannedTypes
 
 _SCHEMA = "edgespec.quantize/1"
-_CALIBRATION_TOKENS = 16384
 
 
 @click.command("quantize")
@@ -77,7 +75,7 @@ def command(
     from edgespec.cli.opening import find_model
     from edgespec.cli.progress import progress
     from edgespec.llama.quantizer import QuantizeSettings
-    from quant.quantize import check_settings, plan_types, quantize_model, source_note
+    from quant.quantize import check_settings, plan_types, quantize_model, quantized_name
 
     wanted = QuantizeSettings(
         file_type=type_name.upper(),
@@ -88,7 +86,7 @@ def command(
     )
     check_settings(wanted, has_importance=imatrix is not None or calibrate is not None)
     file = find_model(model, settings)
-    destination = output or Path(f"{file.path.stem}-{wanted.file_type}.gguf")
+    destination = output or Path(quantized_name(file.path, wanted.file_type))
     if destination.exists() and not (force or dry_run):
         raise UsageError(f"{destination} exists", "name another file with -o, or replace it with --force")
     with progress(None, "loading", quiet=settings.quiet) as meter:
@@ -104,7 +102,7 @@ def command(
         if not dry_run:
             source = str(imatrix or calibrate or "")
             quantize_model(file.meta, wanted, destination, calibration=source, force=force, progress=report)
-    _print(file, wanted, planned, source_note(file.meta), None if dry_run else destination, as_json)
+    _print(file, wanted, planned, None if dry_run else destination, as_json)
 
 
 def _pattern(text: str) -> tuple[str, str]:
@@ -122,24 +120,15 @@ def _with_importance(
     save_imatrix: Path | None,
     report: "StageProgress",
 ) -> "QuantizeSettings":
-    from edgespec.llama.model import Model
-    from edgespec.llama.placement import Placement
-    from quant.calibration import OWN_ANSWERS, CalibrationSource, calibration_windows
-    from quant.imatrix import importance_of, measure, read_imatrix, write_imatrix
+    from quant.calibration import OWN_ANSWERS, WINDOW_TOKENS
+    from quant.imatrix import importance_of, measure_file, read_imatrix, write_imatrix
 
     if imatrix is not None:
         return replace(wanted, importance=read_imatrix(imatrix))
     text: CalibrationSource = OWN_ANSWERS if calibrate == OWN_ANSWERS else Path(calibrate or "")
-    with Model(file.path, Placement()) as model:
-        windows = calibration_windows(model, file.path, [text], _CALIBRATION_TOKENS, progress=report)
-        moments = measure(
-            model,
-            file.meta,
-            windows,
-            progress=lambda done, total: report("measuring the importance", done, total),
-        )
+    moments = measure_file(file.meta, text, progress=report)
     if save_imatrix is not None:
-        write_imatrix(save_imatrix, moments, dataset=str(calibrate), n_ctx=windows.shape[1])
+        write_imatrix(save_imatrix, moments, dataset=str(calibrate), n_ctx=WINDOW_TOKENS)
     return replace(wanted, importance=importance_of(moments))
 
 
@@ -147,10 +136,11 @@ def _print(
     file: "ModelFile",
     wanted: "QuantizeSettings",
     planned: "PlannedTypes",
-    note: str,
     destination: Path | None,
     as_json: bool,
 ) -> None:
+    from quant.quantize import describe_types, source_note
+
     if as_json:
         document = {
             "schema": _SCHEMA,
@@ -161,26 +151,11 @@ def _print(
             "weights_bytes": planned.n_bytes,
             "bpw": planned.bpw,
             "predicted_speedup": planned.predicted_speedup,
-            "note": note or None,
+            "note": source_note(file.meta) or None,
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=True))
         return
-    lines = [
-        (
-            "model",
-            f"{file.name}, {file.meta.quantization}, {human_bytes(file.meta.weights_bytes)} of weights",
-        ),
-        ("becomes", f"{wanted.file_type}, {human_bytes(planned.n_bytes)} of weights, {planned.bpw:.2f} bpw"),
-        *(
-            ("", f"{name:<7} {n:>4} tensors, {human_bytes(size)}")
-            for name, (n, size) in planned.types.items()
-        ),
-    ]
-    lines.append(
-        ("predicted", f"{planned.predicted_speedup:.2f} times the decoding speed, by the bytes read")
-    )
-    if note:
-        lines.append(("note", note))
+    lines = describe_types(file, wanted.file_type, planned)
     if destination is not None:
         lines.append(("written", str(destination)))
     for name, value in lines:

@@ -87,6 +87,11 @@ def choose_n_ctx(target: ModelFile, settings: EngineSettings) -> int:
     return settings.n_ctx or min(DEFAULT_N_CTX, trained)
 
 
+def estimate_target(target: ModelFile, settings: EngineSettings) -> MemoryEstimate:
+    """What a target takes once loaded, its context and the logits of a whole verification included."""
+    return _estimate(target, choose_n_ctx(target, settings), settings, TARGET_ROWS)
+
+
 def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> None:
     """Compares what all of them need with what the machine has, before anything is loaded.
 
@@ -95,7 +100,7 @@ def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSet
     """
     n_ctx = choose_n_ctx(target, settings)
     check_fits(
-        [(target.name, _estimate(target, n_ctx, settings, TARGET_ROWS))]
+        [(target.name, estimate_target(target, settings))]
         + [(draft.name, _estimate(draft, n_ctx, settings, 1)) for draft in drafts]
     )
 

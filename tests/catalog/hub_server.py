@@ -1,5 +1,6 @@
 """A hub on loopback: the two endpoints that a download needs, with the faults that downloads meet."""
 
+import contextlib
 import hashlib
 import threading
 from dataclasses import dataclass, field
@@ -20,8 +21,15 @@ class Hub:
     """Repositories that want a licence accepted."""
     drop_after: list[int] = field(default_factory=list)
     """For each download in turn: break the connection after so many bytes."""
+    stall_after: list[int] = field(default_factory=list)
+    """For each download in turn: send so many bytes, then nothing until `go_on` is set."""
+    go_on: threading.Event = field(default_factory=threading.Event)
+    ignores_ranges: bool = False
+    """Sends the whole file, whatever was asked for."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path, Range header."""
+    logins: list[str] = field(default_factory=list)
+    """The Authorization header of each of them."""
     url: str = ""
 
     def downloads(self) -> list[str]:
@@ -46,6 +54,7 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
 
         def _answer(self, *, with_body: bool) -> None:
             hub.requests.append((self.command, self.path, self.headers.get("Range", "")))
+            hub.logins.append(self.headers.get("Authorization", ""))
             if self.path.startswith("/storage/"):
                 self._send(self.path.removeprefix("/storage/"), with_body=with_body)
                 return
@@ -76,8 +85,11 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
 
         def _send(self, key: str, *, with_body: bool) -> None:
             content = hub.files[key]
-            span = self.headers.get("Range")
+            span = None if hub.ignores_ranges else self.headers.get("Range")
             start = int(span.removeprefix("bytes=").split("-")[0]) if span else 0
+            if start > len(content):
+                self._refuse(416, "RangeNotSatisfiable")
+                return
             self.send_response(206 if span else 200)
             self.send_header("Content-Length", str(len(content) - start))
             if span:
@@ -91,7 +103,14 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
                 self.wfile.flush()
                 self.close_connection = True
                 return
-            self.wfile.write(body)
+            if hub.stall_after:
+                sent = hub.stall_after.pop(0)
+                self.wfile.write(body[:sent])
+                self.wfile.flush()
+                hub.go_on.wait(20)
+                body = body[sent:]
+            with contextlib.suppress(ConnectionError):  # whoever asked may be gone
+                self.wfile.write(body)
 
         def _refuse(self, status: int, code: str) -> None:
             self.send_response(status)

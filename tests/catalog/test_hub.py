@@ -2,14 +2,20 @@
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from edgespec.catalog.entries import Catalog, ModelEntry
-from edgespec.catalog.resolve import find_on_disk, remove_model, resolve_model
+from edgespec.catalog.resolve import (
+    arrived_bytes,
+    discard_arrived,
+    find_on_disk,
+    remove_model,
+    resolve_model,
+)
 from edgespec.catalog.sources import hub as hub_source
 from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError, ModelMissingError
 from tests.catalog.hub_server import COMMIT, Hub, serve
@@ -235,3 +241,98 @@ def test_the_cache_is_looked_for_where_the_hubs_variables_say(
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert hub_source.cache_dir() == tmp_path / "xdg" / "huggingface" / "hub"
+
+
+def break_off_after(n_bytes: int) -> Callable[[int, int, str], None]:
+    """Progress that is interrupted as Ctrl-C does it."""
+
+    def report(done: int, _total: int, _label: str) -> None:
+        if done >= n_bytes:
+            raise KeyboardInterrupt
+
+    return report
+
+
+LONG = CONTENT * 20
+LONG_FACTS = {"size_bytes": len(LONG), "sha256": hashlib.sha256(LONG).hexdigest()}
+MIB = 1 << 20
+
+
+def test_what_arrived_before_ctrl_c_is_gone_on_from(hub: Hub) -> None:
+    hub.files[KEY] = LONG
+    catalog = catalog_of(**LONG_FACTS)
+    with pytest.raises(KeyboardInterrupt):
+        resolve_model("m", catalog, progress=break_off_after(2 * MIB))
+    assert find_on_disk(catalog.models["m"]) is None
+    assert arrived_bytes(catalog.models["m"]) == 2 * MIB
+    assert resolve_model("m", catalog).path.read_bytes() == LONG
+    assert hub.downloads() == ["", f"bytes={2 * MIB}-"]
+    assert arrived_bytes(catalog.models["m"]) == 0
+
+
+def test_ctrl_c_while_it_is_checked_gives_no_final_name_and_fetches_nothing_twice(hub: Hub) -> None:
+    catalog = catalog_of()
+
+    def report(_done: int, _total: int, label: str) -> None:
+        if label == "checking m":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        resolve_model("m", catalog, progress=report)
+    assert find_on_disk(catalog.models["m"]) is None
+    assert resolve_model("m", catalog).path.read_bytes() == CONTENT
+    assert hub.downloads() == [""]
+
+
+def test_a_hub_that_ignores_ranges_sends_the_whole_file_again(hub: Hub) -> None:
+    hub.files[KEY] = LONG
+    catalog = catalog_of(**LONG_FACTS)
+    with pytest.raises(KeyboardInterrupt):
+        resolve_model("m", catalog, progress=break_off_after(2 * MIB))
+    hub.ignores_ranges = True
+    assert resolve_model("m", catalog).path.read_bytes() == LONG
+
+
+def test_what_arrived_of_another_size_is_begun_again(hub: Hub) -> None:
+    catalog = catalog_of(size_bytes=None, sha256=None)
+    partial = hub_source.repo_folder("owner/name") / "blobs" / f"{DIGEST}.model.gguf.edgespec.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"x" * (len(CONTENT) + 1))
+    with pytest.raises(DownloadError, match="300001 bytes came instead of 300000"):
+        resolve_model("m", catalog)
+    assert resolve_model("m", catalog).path.read_bytes() == CONTENT
+
+
+def test_what_arrived_can_be_thrown_away(hub: Hub) -> None:
+    hub.files[KEY] = LONG
+    catalog = catalog_of(**LONG_FACTS)
+    with pytest.raises(KeyboardInterrupt):
+        resolve_model("m", catalog, progress=break_off_after(2 * MIB))
+    discard_arrived(catalog.models["m"])
+    assert arrived_bytes(catalog.models["m"]) == 0
+    assert weights_in_cache() == []
+
+
+def test_throwing_away_touches_no_whole_model(hub: Hub) -> None:
+    catalog = catalog_of()
+    path = resolve_model("m", catalog).path
+    discard_arrived(catalog.models["m"])
+    assert path.read_bytes() == CONTENT
+
+
+def test_whole_parts_of_a_split_model_count_as_arrived(hub: Hub) -> None:
+    for number in (1, 2):
+        hub.files[f"owner/name/big-0000{number}-of-00002.gguf"] = LONG[number : number + 3 * MIB]
+    catalog = catalog_of(file="big-00001-of-00002.gguf", size_bytes=6 * MIB, sha256=None)
+    with pytest.raises(KeyboardInterrupt):
+        resolve_model("m", catalog, progress=break_off_after(4 * MIB))
+    assert arrived_bytes(catalog.models["m"]) == 4 * MIB
+    discard_arrived(catalog.models["m"])
+    assert weights_in_cache() == []
+
+
+def test_the_login_goes_to_the_hub_and_not_to_its_storage(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    resolve_model("m", catalog_of())
+    sent = {path.split("/")[1]: login for (_, path, _), login in zip(hub.requests, hub.logins, strict=True)}
+    assert sent == {"owner": "Bearer hf_secret", "storage": ""}

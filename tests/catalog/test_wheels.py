@@ -13,7 +13,7 @@ import pytest
 
 from edgespec import paths
 from edgespec.catalog.entries import Catalog, ModelEntry, WheelSource
-from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
 from edgespec.catalog.sources import no_progress, wheels
 from edgespec.catalog.sources.checks import only_writer
 from edgespec.errors import ConfigError, DownloadError, HashMismatchError, ModelFileError
@@ -216,3 +216,15 @@ def test_an_index_is_asked_and_progress_comes_in_bytes(index: Path) -> None:
     ]
     assert fetching == sorted(fetching)
     assert fetching[-1] == 2_000_000
+
+
+def test_whole_parts_count_as_arrived_and_can_be_thrown_away(shelf: Path) -> None:
+    for number in (1, 2):
+        put_wheel(shelf, number, PARTS[number - 1])
+    entry = catalog_of().models["m"]
+    with pytest.raises(DownloadError, match="part3"):
+        resolve_model("m", catalog_of())
+    assert arrived_bytes(entry) == len(PARTS[0]) + len(PARTS[1])
+    discard_arrived(entry)
+    assert arrived_bytes(entry) == 0
+    assert visible_files() == set()

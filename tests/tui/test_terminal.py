@@ -1,0 +1,181 @@
+"""The app in a real terminal (tmux) with the embedded SmolLM2."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
+]
+LIMIT_S = 45.0
+
+
+class Terminal:
+    """A shell in a tmux server of its own, 80 columns by 24 lines."""
+
+    def __init__(self, socket: str, folder: Path) -> None:
+        self._socket, self._folder = socket, folder
+
+    def tmux(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-L", self._socket, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ,
+        )
+        return done.stdout
+
+    def open(self) -> None:
+        self.tmux(
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "80",
+            "-y",
+            "24",
+            "-c",
+            str(self._folder),
+            "env PS1='ready> ' bash --norc",
+        )
+        self.wait("ready>")
+
+    def run(self, *arguments: str) -> None:
+        command = shlex.join([sys.executable, "-m", "edgespec", *arguments])
+        self.keys(f"export PYTHONPATH={shlex.quote(str(REPOSITORY))}; clear", "Enter")
+        self.keys(f"{command}; echo left with $?", "Enter")
+
+    def keys(self, *keys: str) -> None:
+        self.tmux("send-keys", *keys)
+
+    def screen(self, *options: str) -> str:
+        return self.tmux("capture-pane", "-p", *options)
+
+    def wait(self, *texts: str) -> str:
+        """The screen, once all of these are on it."""
+        began = time.monotonic()
+        while not all(text in (shown := self.screen()) for text in texts):
+            assert time.monotonic() - began < LIMIT_S, f"{texts} did not come:\n{shown}"
+            time.sleep(0.1)
+        return shown
+
+    def state(self, form: str) -> str:
+        return self.tmux("display-message", "-p", form).strip()
+
+
+@pytest.fixture
+def terminal(home_with_smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("TMUX", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    one = Terminal(f"edgespec-{os.getpid()}", tmp_path)
+    one.open()
+    yield one
+    subprocess.run(["tmux", "-L", f"edgespec-{os.getpid()}", "kill-server"], check=False, capture_output=True)
+
+
+def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Terminal) -> None:
+    terminal.run()
+    terminal.wait("smollm2-135m, no draft model on disk", "4096 tokens")
+    terminal.keys("Name three colours.", "Enter")
+    terminal.wait("tok/s ·", "TTFT", "speculation o")
+    terminal.keys("C-s")
+    terminal.wait("n-grams only")
+    terminal.keys("C-s")
+    terminal.wait("speculation off")
+    terminal.keys("C-t")
+    terminal.wait("green: from the draft model")
+    terminal.keys("/system You tell very long stories.", "Enter")
+    terminal.wait("holds from the next answer on")
+    terminal.keys("Tell me a story of a thousand words about a fox.", "Enter")
+    terminal.wait("answering")
+    terminal.keys("Escape")
+    terminal.wait("stopped; the part that came is kept", "speculation off: as asked")
+    terminal.keys("C-q")
+    terminal.wait("left with 0", "ready>")
+    assert terminal.state("#{alternate_on} #{cursor_flag} #{mouse_any_flag}") == "0 1 0"
+    terminal.keys("echo $((6*7))", "Enter")
+    terminal.wait("42")
+    terminal.run("chat", "--continue")
+    terminal.wait("stopped; the part that came is kept")
+    terminal.keys("C-q")
+    terminal.wait("left with 0")
+
+
+def sgr_codes(screen: str) -> list[tuple[int, ...]]:
+    """Colours that the screen sets: (31,), (38, 5, n) or (38, 2, r, g, b)."""
+    codes: list[tuple[int, ...]] = []
+    for sequence in re.findall(r"\x1b\[([\d;:]*)m", screen):
+        numbers = [int(part) for part in re.split("[;:]", sequence) if part]
+        while numbers:
+            length = {2: 5, 5: 3}.get(numbers[1], 1) if numbers[0] in (38, 48) and len(numbers) > 1 else 1
+            codes.append(tuple(numbers[:length]))
+            del numbers[:length]
+    return codes
+
+
+def is_grey(code: tuple[int, ...]) -> bool:
+    """Whether it sets no hue."""
+    if len(code) == 5:
+        return max(code[2:]) - min(code[2:]) <= 8
+    if len(code) == 3:
+        number = code[2]
+        in_cube = 16 <= number <= 231
+        digits = {(number - 16) // 36, (number - 16) // 6 % 6, (number - 16) % 6}
+        return len(digits) == 1 if in_cube else number >= 232 or number in (0, 7, 8, 15)
+    return not (31 <= code[0] <= 36 or 41 <= code[0] <= 46 or 91 <= code[0] <= 96 or 101 <= code[0] <= 106)
+
+
+def test_without_colour_nothing_is_coloured(terminal: Terminal) -> None:
+    terminal.keys("export NO_COLOR=1", "Enter")
+    terminal.run()
+    terminal.wait("4096 tokens")
+    hues = [code for code in sgr_codes(terminal.screen("-e")) if not is_grey(code)]
+    assert not hues
+    terminal.keys("C-q")
+    terminal.wait("left with 0")
+
+
+@pytest.fixture
+def piped(home_with_smollm2: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "edgespec", *arguments],
+            capture_output=True,
+            text=True,
+            input="",
+            check=False,
+        )
+
+    return run
+
+
+def test_without_a_terminal_the_app_never_starts(
+    piped: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    plain = piped()
+    assert plain.returncode == 2
+    assert plain.stdout == ""
+    assert "Usage: edgespec" in plain.stderr
+    chat = piped("chat")
+    assert chat.returncode == 2
+    assert chat.stdout == ""
+    assert chat.stderr.count("\n") == 1
+    assert "edgespec run" in chat.stderr
+    bench = piped("bench", "--tui")
+    assert bench.returncode == 2
+    assert "edgespec bench" in bench.stderr

@@ -1,0 +1,315 @@
+"""The workshop's work for real, in processes, on tiny models; and once on SmolLM2."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, Select
+
+from edgespec.catalog.metadata import read_metadata
+from edgespec.errors import EdgespecError
+from edgespec.paths import derived_models_dir
+from edgespec.session.settings import EngineSettings
+from quant.depth import Criterion
+from quant.prune import remove_leftovers
+from quant.prune_settings import Method
+from quant.recipe import read_recipe
+from tests.conftest import REPOSITORY, Outcome
+from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
+from tui.app import EdgespecApp
+from tui.engine.process import WorkerProcess
+from tui.engine.protocol import (
+    AnyEvent,
+    Job,
+    JobFinished,
+    JobReported,
+    Progressed,
+    RequestFailed,
+    RunJob,
+    Stop,
+    WorkerDied,
+)
+from tui.jobs.wish import AmountUnit, Wish
+from tui.jobs.workshop import Began, Comparison, Made, MeasureJob, PlanJob, Planned
+from tui.launch import Launch
+from tui.screens.workshop import WorkshopScreen
+from tui.screens.workshop_plan import Phase
+from tui.settings import AppSettings
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shape = TinyShape(blocks=6, embedding=256, heads=4, kv_heads=2, feed_forward=512)
+    return make_tiny_model(
+        tmp_path_factory.mktemp("workshop") / "deep.gguf", shape=shape, chat_template=CHAT_TEMPLATE
+    )
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "calibration.txt"
+    path.write_text("The heron stood in the reeds and waited for the tide to turn in the north. " * 60)
+    return path
+
+
+@pytest.fixture
+def wish(deep: Path, text: Path) -> Wish:
+    return Wish(
+        str(deep),
+        unit=AmountUnit.BLOCKS,
+        amount="2",
+        calibration=str(text),
+        n_tokens="2048",
+        output="out.gguf",
+    )
+
+
+async def follow(worker: WorkerProcess, job: Job) -> AsyncIterator[AnyEvent]:
+    """What a process says of a job until it is done."""
+    worker.send(RunJob(job))
+    async with aclosing(worker.events()) as events:  # type: ignore[type-var]
+        async for event in events:
+            yield event
+            if isinstance(event, JobFinished | RequestFailed | WorkerDied):
+                break
+    await worker.close()
+
+
+async def finish(job: Job) -> tuple[Any, list[AnyEvent]]:
+    """A job's result, and all that was said on the way."""
+    events = [event async for event in follow(WorkerProcess(), job)]
+    assert isinstance(events[-1], JobFinished), events[-1]
+    return events[-1].result, events
+
+
+def labels(events: list[AnyEvent]) -> list[str]:
+    return list(dict.fromkeys(event.label for event in events if isinstance(event, Progressed)))
+
+
+class NoLink:
+    """For jobs that run in the test's own process."""
+
+    def send(self, event: AnyEvent) -> None: ...
+
+    def report(self, label: str, done: float, total: float, unit: str = "steps") -> None: ...
+
+
+def plan(wish: Wish) -> Planned:
+    return PlanJob(wish).run(NoLink())
+
+
+async def test_what_is_planned_is_made_and_measured(wish: Wish, deep: Path, tmp_path: Path) -> None:
+    planned, _ = await finish(PlanJob(wish))
+    assert isinstance(planned, Planned)
+    assert dict(planned.lines)["removes"].startswith("2 of 6 blocks")
+    assert not planned.exists
+    assert list(tmp_path.iterdir()) == []
+
+    made, events = await finish(planned.job)
+    assert isinstance(made, Made)
+    assert labels(events)[-2:] == ["repairing blocks", "writing"]
+    assert [name for name, _ in made.notes] == ["removed", "held out"]
+    assert read_metadata(tmp_path / "out.gguf").block_count == 4
+
+    compared, events = await finish(MeasureJob(made.dense, made.path, EngineSettings()))
+    assert isinstance(compared, Comparison)
+    assert labels(events) == [
+        "quality of the dense model",
+        "quality of the new model",
+        "timing both, token by token",
+    ]
+    steps = [event.value for event in events if isinstance(event, JobReported)]
+    assert [isinstance(step, Comparison) and step.made.speed for step in steps] == [None, None, None]
+    dense, new = compared.dense, compared.made
+    assert new.size_bytes == (tmp_path / "out.gguf").stat().st_size < dense.size_bytes
+    assert dense.quality is not None
+    assert dense.quality.distance is None
+    assert new.quality is not None
+    assert new.quality.distance is not None
+    assert new.quality.distance.kl_mean > 0
+    assert dense.speed is not None
+    assert new.speed is not None
+    assert min(dense.speed.tok_per_s.value, new.speed.tok_per_s.value, new.speed.speedup.value) > 0
+
+
+async def test_a_plan_knows_the_file_that_is_there_and_the_job_replaces_it_only_when_told(
+    wish: Wish, tmp_path: Path
+) -> None:
+    (tmp_path / "out.gguf").write_text("mine")
+    planned = plan(wish)
+    assert planned.exists
+    assert dict(planned.lines)["writes"].startswith("out.gguf, exists")
+    events = [event async for event in follow(WorkerProcess(), planned.job)]
+    assert isinstance(events[-1], RequestFailed)
+    assert (tmp_path / "out.gguf").read_text() == "mine"
+
+
+async def test_quantizing_with_a_measured_importance(wish: Wish, tmp_path: Path) -> None:
+    planned = plan(replace(wish, method=None, file_type="IQ2_XS", output=""))
+    assert planned.job.destination == Path("deep-IQ2_XS.gguf")
+    made, events = await finish(planned.job)
+    assert "measuring the importance" in labels(events)
+    assert made.path == planned.job.destination
+    recipe = read_recipe(read_metadata(tmp_path / "deep-IQ2_XS.gguf"))
+    assert recipe is not None
+    assert recipe["steps"][0]["importance"] == wish.calibration
+
+
+async def test_a_stopped_job_leaves_nothing(wish: Wish, tmp_path: Path) -> None:
+    worker = WorkerProcess()
+    last: AnyEvent | None = None
+    async for event in follow(worker, plan(wish).job):
+        if isinstance(event, Progressed) and not isinstance(last, Progressed):
+            worker.send(Stop())
+        last = event
+    assert last == RequestFailed("stopped", interrupted=True)
+    assert list(tmp_path.iterdir()) == []
+    assert list(derived_models_dir().glob("prune-*")) == []
+
+
+async def test_what_a_killed_job_left_can_be_deleted(wish: Wish, tmp_path: Path) -> None:
+    worker = WorkerProcess()
+    job, pid, last = plan(wish).job, 0, None
+    async for event in follow(worker, job):
+        match event:
+            case JobReported(Began(found)):
+                pid = found
+            case Progressed():
+                worker.kill()
+            case _:
+                last = event
+    assert isinstance(last, WorkerDied)
+    assert len(list(derived_models_dir().glob("prune-*"))) == 1
+    (tmp_path / f"out.gguf.{pid}.part").write_text("half")
+    (tmp_path / f".out-{pid}-abc").mkdir()
+    remove_leftovers(job.destination, pid + 1)
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_leftovers(job.destination, pid)
+    assert list(derived_models_dir().glob("prune-*")) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments"),
+    [
+        ({"unit": AmountUnit.SHARE, "amount": "99%"}, ("--ratio", "0.99")),
+        ({"amount": "6"}, ("--blocks", "6")),
+        ({"unit": AmountUnit.PARAMS, "amount": "many"}, ("--params", "many")),
+        ({"unit": AmountUnit.NAMED, "amount": "1-x"}, ("--remove", "1-x")),
+        ({"unit": AmountUnit.NAMED, "amount": "4-6"}, ("--remove", "4-6")),
+        ({"file_type": "Q4_9"}, ("--blocks", "2", "--quantize", "Q4_9")),
+        ({"file_type": "IQ2_XS"}, ("--blocks", "2", "--quantize", "IQ2_XS")),
+        ({"model": "nonsense"}, ()),
+    ],
+    ids=str,
+)
+def test_a_plan_refuses_in_the_words_of_the_command_line(
+    wish: Wish,
+    deep: Path,
+    run_cli: Callable[..., Outcome],
+    changes: dict[str, Any],
+    arguments: tuple[str, ...],
+) -> None:
+    with pytest.raises(EdgespecError) as refused:
+        plan(replace(wish, **changes))
+    said = run_cli("prune", changes.get("model", deep), *arguments, "--dry-run").err
+    assert refused.value.message.rstrip(".").lower() in said.lower()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": " "}, "no model is chosen"),
+        ({"unit": AmountUnit.SHARE, "amount": "a lot"}, "'a lot' is no share"),
+        ({"amount": "two"}, "'two' is no number of blocks"),
+        ({"protect_first": "-1"}, "'-1' is no number of blocks to protect"),
+        ({"n_tokens": "10"}, "10 calibration tokens are too few"),
+        ({"n_tokens": ""}, "'' is no number of calibration tokens"),
+        ({"calibration": "absent.txt"}, "absent.txt cannot be read"),
+        ({"calibration": ""}, "no text file is named"),
+        ({"output": "no/such/folder/out.gguf"}, "There is no folder"),
+        ({"method": None}, "no type is chosen"),
+        ({"method": None, "file_type": "IQ2_XS", "calibration": None}, "needs an importance matrix"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_the_plans_error(wish: Wish, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(EdgespecError) as refused:
+        plan(replace(wish, **changes))
+    assert words in refused.value.message
+
+
+def test_the_model_itself_is_never_written_over(wish: Wish, deep: Path) -> None:
+    with pytest.raises(EdgespecError, match="is the model itself"):
+        plan(replace(wish, output=str(deep)))
+
+
+@pytest.mark.parametrize("method", [Method.DEPTH, Method.FLAP])
+def test_names_are_those_of_the_command_line(
+    wish: Wish, run_cli: Callable[..., Outcome], tmp_path: Path, method: Method
+) -> None:
+    planned = plan(replace(wish, method=method, unit=AmountUnit.SHARE, amount="0.2", output=""))
+    text = ("--calibration", wish.calibration or "", "--calibration-tokens", "2048")
+    done = run_cli("prune", wish.model, "--method", str(method), "--ratio", "0.2", *text)
+    assert (done.code, [path.name for path in tmp_path.iterdir()]) == (0, [str(planned.job.destination)])
+
+
+def test_protected_blocks_reach_the_core(wish: Wish) -> None:
+    narrow = replace(wish, method=Method.LLM_PRUNER, unit=AmountUnit.SHARE, amount="0.2")
+    with pytest.raises(EdgespecError, match="cannot be taken from 0 of 6 blocks"):
+        plan(narrow)
+    planned = plan(replace(narrow, protect_first="1", protect_last="1"))
+    assert "heads and neurons" in dict(planned.lines)["removes"]
+
+
+async def reach(pilot: Pilot[int], reached: Callable[[], object]) -> None:
+    """Waits for real processes; gives up when they hang."""
+    for _ in range(2000):
+        await pilot.pause(0.05)
+        if reached():
+            return
+    raise AssertionError("it was never reached")
+
+
+async def test_the_whole_way_in_the_app(wish: Wish, tmp_path: Path) -> None:
+    app = EdgespecApp(Launch(screen="workshop"), AppSettings(), WorkerProcess)
+    app.workshop_model = wish.model
+    async with app.run_test(size=(120, 40)) as pilot:
+        await reach(pilot, lambda: isinstance(app.screen, WorkshopScreen) and app.screen.planned)
+        screen = app.screen
+        assert isinstance(screen, WorkshopScreen)
+        screen.query_one("#calibration", Select).value = "text"
+        await pilot.pause()
+        screen.query_one("#text", Input).value = wish.calibration or ""
+        screen.query_one("#tokens", Input).value = "2048"
+        await pilot.pause()
+        await reach(pilot, lambda: screen.planned)
+        await pilot.press("ctrl+s")
+        await reach(pilot, lambda: screen.phase is Phase.DONE)
+        name = str(screen.query_one("#output", Input).value)
+        assert read_metadata(tmp_path / name).block_count == 4
+        assert "perplexity" in str(screen.query_one("#workshop-status").render())
+
+
+@pytest.mark.model
+async def test_smollm2_loses_blocks_in_the_workshops_own_job(smollm2: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.md"
+    text.write_text("\n".join(path.read_text() for path in sorted((REPOSITORY / "docs").glob("*.md"))))
+    wish = Wish(
+        str(smollm2),
+        unit=AmountUnit.BLOCKS,
+        amount="2",
+        criterion=Criterion.BLOCK_INFLUENCE,
+        calibration=str(text),
+        n_tokens="2048",
+        output="small.gguf",
+    )
+    made, _ = await finish(plan(wish).job)
+    meta = read_metadata(tmp_path / "small.gguf")
+    assert meta.block_count == 28
+    assert dict(made.notes)["removed"].startswith("2 of 30 blocks")
+    assert "did not help" not in dict(made.notes)["held out"]

@@ -1,0 +1,1 @@
+"""What the models screen knows of models: rows, details, and fetches under way. No widgets."""

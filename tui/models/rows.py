@@ -1,0 +1,166 @@
+"""The rows of the models screen: every model of the catalogue, and every one on disk."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from edgespec.catalog.entries import Catalog, ModelEntry, load_catalog
+from edgespec.catalog.memory import available_memory_bytes, guess_memory_bytes
+from edgespec.catalog.resolve import LocalModel, arrived_bytes, local_models
+from edgespec.catalog.sources import hub
+from edgespec.errors import EdgespecError
+from edgespec.session.loading import estimate_target, open_file
+from edgespec.session.settings import EngineSettings
+
+_TIGHT: Final = 0.9
+"""Of what is free: above this share other programs will feel it."""
+
+
+class Origin(StrEnum):
+    """Where a model on disk came from, in the word that the table shows."""
+
+    HUB = "hub"
+    WHEELS = "wheels"
+    OWN = "own file"
+    FOLDER = "this folder"
+
+
+class Fit(StrEnum):
+    """Whether a model fits into the memory that is free now."""
+
+    FITS = "fits"
+    TIGHT = "tight"
+    TOO_LARGE = "too large"
+    UNKNOWN = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model, here or not."""
+
+    spec: str
+    """What opens, fetches and deletes it: a name of the catalogue, `owner/repo:file.gguf`, or a path."""
+    name: str
+    entry: ModelEntry | None
+    size_bytes: int | None = None
+    path: Path | None = None
+    origin: Origin | None = None
+    arrived: int = 0
+    """Bytes that a fetch which was paused has left."""
+    memory_bytes: int | None = None
+    fit: Fit = Fit.UNKNOWN
+    licence: str = ""
+    trouble: str = ""
+    """Why the file cannot be read."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is wholly on disk."""
+        return self.path is not None
+
+    def matches(self, words: list[str]) -> bool:
+        """Whether all words, in lower case, occur in what is known of it."""
+        description = self.entry.description if self.entry else ""
+        text = f"{self.name} {self.spec} {description} {self.licence} {self.origin or ''} {self.fit}".lower()
+        return all(word in text for word in words)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """All rows, those that are here first, and what they were judged by."""
+
+    catalog: Catalog
+    rows: tuple[ModelRow, ...]
+    free_bytes: int
+    settings: EngineSettings
+
+    def find(self, spec: str) -> ModelRow | None:
+        """The row of that spec."""
+        return next((row for row in self.rows if row.spec == spec), None)
+
+
+def load_shelf(settings: EngineSettings, folder: Path) -> Shelf:
+    """Looks through the catalogue, the folders of models, and `folder`. Reads headers: call it from a thread.
+
+    Raises:
+        EdgespecError: a catalogue file with something wrong in it.
+        OSError: a folder that cannot be read.
+    """
+    catalog = load_catalog()
+    free = available_memory_bytes()
+    here = local_models(catalog)
+    found = [_row_of(model, settings, free) for model in here]
+    seen = {model.path.resolve() for model in here}
+    for spec, path in hub.list_cached():
+        if path.resolve() not in seen:
+            seen.add(path.resolve())
+            found.append(_read(ModelRow(spec, spec, None, path=path, origin=Origin.HUB), settings, free))
+    for path in sorted(folder.glob("*.gguf")):
+        if path.resolve() not in seen and path.is_file() and not hub.is_later_part(path):
+            row = ModelRow(str(path.resolve()), path.name, None, path=path, origin=Origin.FOLDER)
+            found.append(_read(row, settings, free))
+    names = {row.spec for row in found}
+    missing = [_missing(entry, free) for entry in catalog.models.values() if entry.name not in names]
+    missing.sort(key=lambda row: not row.arrived)
+    return Shelf(catalog, (*found, *missing), free, settings)
+
+
+def judge_fit(memory_bytes: int | None, free_bytes: int) -> Fit:
+    """How a model of that many bytes fits."""
+    if memory_bytes is None:
+        return Fit.UNKNOWN
+    if memory_bytes > free_bytes:
+        return Fit.TOO_LARGE
+    return Fit.TIGHT if memory_bytes > _TIGHT * free_bytes else Fit.FITS
+
+
+def _missing(entry: ModelEntry, free: int) -> ModelRow:
+    memory = None if entry.size_bytes is None else guess_memory_bytes(entry.size_bytes)
+    return ModelRow(
+        entry.name,
+        entry.name,
+        entry,
+        entry.size_bytes,
+        arrived=arrived_bytes(entry),
+        memory_bytes=memory,
+        fit=judge_fit(memory, free),
+        licence=_licence(entry),
+    )
+
+
+def _row_of(model: LocalModel, settings: EngineSettings, free: int) -> ModelRow:
+    origin = {"hub": Origin.HUB, "wheels": Origin.WHEELS, "file": Origin.OWN}[model.origin]
+    # A file in the models folder that its entry does not mean is opened by its path.
+    is_stray = model.entry is None or model.path.name != model.entry.file_name
+    row = ModelRow(
+        str(model.path) if is_stray else model.name,
+        model.name,
+        model.entry,
+        model.size_bytes,
+        model.path,
+        origin,
+        licence=_licence(model.entry) if model.entry else "",
+    )
+    return _read(row, settings, free)
+
+
+def _read(row: ModelRow, settings: EngineSettings, free: int) -> ModelRow:
+    """The row with what the file's header says."""
+    assert row.path is not None
+    try:
+        file = open_file(row.name, row.path)
+    except (EdgespecError, OSError) as error:
+        return replace(row, trouble=getattr(error, "message", str(error)))
+    memory = estimate_target(file, settings).total_bytes
+    return replace(
+        row,
+        size_bytes=file.meta.file_bytes,
+        memory_bytes=memory,
+        fit=judge_fit(memory, free),
+        licence=row.licence or str(file.meta.fields.get("general.license") or ""),
+    )
+
+
+def _licence(entry: ModelEntry) -> str:
+    return entry.licence + (" (gated)" if entry.gated else "")

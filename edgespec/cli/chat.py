@@ -1,5 +1,6 @@
 """`edgespec chat`, and plain `edgespec` on a terminal: the app."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,9 @@ _KEPT_IN_APP = {
     "-n", "--max-tokens", type=click.IntRange(1), help="Longest answer [default: the app's setting]."
 )
 @click.option("--continue", "resume_last", is_flag=True, help="Reopen the newest conversation.")
-@click.option("--web", is_flag=True, help="Serve the app to a browser on this machine instead.")
+@click.option(
+    "--web", is_flag=True, help="Serve the app to browsers; each visitor loads models of their own."
+)
 @click.option("--host", help="With --web: the address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=click.IntRange(1, 65535), help="With --web: the port [default: 8000].")
 @sampling_options
@@ -47,7 +50,9 @@ def command(ctx: click.Context, /, target: str | None, **values: Any) -> int:
     if web:
         from edgespec.cli.chat_web import serve
 
-        return serve(host or "127.0.0.1", port or 8000, quiet=settings.quiet)
+        # What is wrong is told here, and not to every visitor.
+        _make_launch(ctx, target, dict(values))
+        return serve(ctx, host or "127.0.0.1", port or 8000)
     return start_app(settings, _make_launch(ctx, target, values))
 
 
@@ -68,8 +73,10 @@ def start_app(settings: Settings, launch: "Launch") -> int:
 
 
 def is_terminal() -> bool:
-    """Whether the app can be drawn: Textual reads stdin and draws on stderr."""
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    """Whether the app can be drawn: Textual reads stdin and draws on stderr, or a browser does it."""
+    return "TEXTUAL_DRIVER" in os.environ or all(
+        stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)
+    )
 
 
 def load_app_settings() -> "AppSettings":

@@ -1,12 +1,77 @@
 """`edgespec chat --web`: the same app in a browser, through textual-serve."""
 
-from edgespec.errors import UsageError
+import asyncio
+import importlib.util
+import ipaddress
+import sys
+
+import click
+from click.core import ParameterSource
+
+from edgespec.cli.context import Settings
+from edgespec.errors import ExitCode, UsageError
+
+_OF_SERVER = ("web", "host", "port")
 
 
-def serve(host: str, port: int, *, quiet: bool) -> int:
-    """Serves until Ctrl-C.
+def serve(ctx: click.Context, host: str, port: int) -> int:
+    """Serves until Ctrl-C; returns the exit code.
+
+    Args:
+        ctx: Of `edgespec chat`: every visitor's app is started with the same options.
+        host: Address to listen on.
+        port: Port to listen on.
 
     Raises:
         UsageError: textual-serve is not installed.
+        EdgespecError: the address cannot be listened on.
     """
-    raise UsageError("--web needs textual-serve", "install it with pip install 'edgespec[web]'")
+    if importlib.util.find_spec("textual_serve") is None:
+        raise UsageError("--web needs textual-serve", "install it with pip install 'edgespec[web]'")
+    from tui.web.server import AppServer
+
+    settings: Settings = ctx.obj
+
+    def tell(text: str) -> None:
+        if not settings.quiet:
+            click.echo(f"edgespec: {text}", err=True)
+
+    def tell_served(url: str) -> None:
+        if not _is_loopback(host):
+            tell(
+                f"warning: other machines may reach {host}, and there is no password: whoever opens the app "
+                "can use the models of this machine, and read and write the chats"
+            )
+        tell(f"the app is at {url}; Ctrl-C ends it")
+
+    server = AppServer([sys.executable, "-P", "-m", "edgespec", *app_arguments(ctx)], host, port)
+    try:
+        asyncio.run(server.run(tell_served))
+    except KeyboardInterrupt:
+        # Where signals cannot be handled by asyncio. It is how serving ends, so it is no failure.
+        pass
+    return ExitCode.OK
+
+
+def app_arguments(ctx: click.Context) -> list[str]:
+    """What was typed, without what is about the server."""
+    settings: Settings = ctx.obj
+    typed = ["--verbose"] * settings.verbosity
+    typed += [f"--{name}" for name in ("quiet", "debug", "offline") if getattr(settings, name)]
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if name not in ctx.params or name in _OF_SERVER or not isinstance(parameter, click.Option):
+            continue
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            flag, value = max(parameter.opts, key=len), ctx.params[name]
+            values = value if parameter.multiple else [value]
+            typed += [flag] if parameter.is_flag else [f"{flag}={one}" for one in values]
+    target = ctx.params["target"]
+    return ["chat", *typed, *([] if target is None else ["--", target])]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

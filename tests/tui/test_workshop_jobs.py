@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
 from edgespec.catalog.metadata import read_metadata
@@ -20,6 +19,7 @@ from quant.prune_settings import Method
 from quant.recipe import read_recipe
 from tests.conftest import REPOSITORY, Outcome
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
+from tests.tui.workshop_script import until
 from tui.app import EdgespecApp
 from tui.engine.process import WorkerProcess
 from tui.engine.protocol import (
@@ -126,13 +126,9 @@ async def test_what_is_planned_is_made_and_measured(wish: Wish, deep: Path, tmp_
     assert [isinstance(step, Comparison) and step.made.speed for step in steps] == [None, None, None]
     dense, new = compared.dense, compared.made
     assert new.size_bytes == (tmp_path / "out.gguf").stat().st_size < dense.size_bytes
-    assert dense.quality is not None
-    assert dense.quality.distance is None
-    assert new.quality is not None
-    assert new.quality.distance is not None
-    assert new.quality.distance.kl_mean > 0
-    assert dense.speed is not None
-    assert new.speed is not None
+    assert dense.quality and new.quality and dense.quality.distance is None
+    assert new.quality.distance and new.quality.distance.kl_mean > 0
+    assert dense.speed and new.speed
     assert min(dense.speed.tok_per_s.value, new.speed.tok_per_s.value, new.speed.speedup.value) > 0
 
 
@@ -266,20 +262,11 @@ def test_protected_blocks_reach_the_core(wish: Wish) -> None:
     assert "heads and neurons" in dict(planned.lines)["removes"]
 
 
-async def reach(pilot: Pilot[int], reached: Callable[[], object]) -> None:
-    """Waits for real processes; gives up when they hang."""
-    for _ in range(2000):
-        await pilot.pause(0.05)
-        if reached():
-            return
-    raise AssertionError("it was never reached")
-
-
 async def test_the_whole_way_in_the_app(wish: Wish, tmp_path: Path) -> None:
     app = EdgespecApp(Launch(screen="workshop"), AppSettings(), WorkerProcess)
     app.workshop_model = wish.model
     async with app.run_test(size=(120, 40)) as pilot:
-        await reach(pilot, lambda: isinstance(app.screen, WorkshopScreen) and app.screen.planned)
+        await until(pilot, lambda: isinstance(app.screen, WorkshopScreen) and app.screen.planned)
         screen = app.screen
         assert isinstance(screen, WorkshopScreen)
         screen.query_one("#calibration", Select).value = "text"
@@ -287,9 +274,9 @@ async def test_the_whole_way_in_the_app(wish: Wish, tmp_path: Path) -> None:
         screen.query_one("#text", Input).value = wish.calibration or ""
         screen.query_one("#tokens", Input).value = "2048"
         await pilot.pause()
-        await reach(pilot, lambda: screen.planned)
+        await until(pilot, lambda: screen.planned)
         await pilot.press("ctrl+s")
-        await reach(pilot, lambda: screen.phase is Phase.DONE)
+        await until(pilot, lambda: screen.phase is Phase.DONE)
         name = str(screen.query_one("#output", Input).value)
         assert read_metadata(tmp_path / name).block_count == 4
         assert "perplexity" in str(screen.query_one("#workshop-status").render())

@@ -13,7 +13,7 @@ from tui.engine.protocol import AnyEvent, Logged, Request, WorkerDied
 
 _LONGEST_LINE = 1 << 16
 _CLOSE_S = 3.0
-_COMMAND = (sys.executable, "-X", "faulthandler", "-m", "tui.engine.worker")
+_COMMAND = (sys.executable, "-P", "-X", "faulthandler", "-m", "tui.engine.worker")
 
 
 class WorkerProcess:
@@ -89,7 +89,7 @@ class WorkerProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,
-            env=_environment(),
+            env=child_environment(),
             # Ctrl-C in the terminal is the app's to handle.
             start_new_session=os.name == "posix",
         )
@@ -135,8 +135,8 @@ def describe_exit(code: int) -> str:
     return f"crashed ({name})"
 
 
-def _environment() -> dict[str, str]:
-    """The app's own, with the folder of this package on the path, wherever the app was started from."""
+def child_environment() -> dict[str, str]:
+    """For a process of this program: the app's own, with the folder of this package on Python's path."""
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}

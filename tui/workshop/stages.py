@@ -24,17 +24,18 @@ class StageLine(Horizontal):
         self._began_s = monotonic()
         self._left_s: float | None = None
         self._mark = _RUNNING
+        self._title_text = Static(self._title(), classes="stage-label", markup=False)
+        self._bar = ProgressBar(total=1.0, show_eta=False, classes="stage-bar")
+        self._time_text = Static("", classes="stage-time", markup=False)
 
     def compose(self) -> ComposeResult:
         """Mark and label, bar, times."""
-        yield Static(self._title(), classes="stage-label", markup=False)
-        yield ProgressBar(total=1.0, show_eta=False, classes="stage-bar")
-        yield Static("", classes="stage-time", markup=False)
+        yield from (self._title_text, self._bar, self._time_text)
 
     def show_progress(self, share: float, left_s: float | None) -> None:
         """How much of it is done, 0 to 1, and how long the rest will take."""
         self._left_s = left_s
-        self.query_one(ProgressBar).update(progress=share)
+        self._bar.update(progress=share)
         self.show_time()
 
     def show_time(self) -> None:
@@ -42,7 +43,7 @@ class StageLine(Horizontal):
         if self._mark is not _RUNNING:
             return
         left = "" if self._left_s is None else f" · {duration(self._left_s)} left"
-        self.query_one(".stage-time", Static).update(f"{duration(monotonic() - self._began_s)}{left}")
+        self._time_text.update(f"{duration(monotonic() - self._began_s)}{left}")
 
     def end(self, *, whole: bool) -> None:
         """It came to its end, or it was stopped."""
@@ -50,8 +51,8 @@ class StageLine(Horizontal):
         self.show_time()
         self._mark = _DONE if whole else _STOPPED
         if whole:
-            self.query_one(ProgressBar).update(progress=1.0)
-        self.query_one(".stage-label", Static).update(self._title())
+            self._bar.update(progress=1.0)
+        self._title_text.update(self._title())
 
     def _title(self) -> str:
         return f"{self._mark} {one_line(self.label)}"
@@ -77,9 +78,10 @@ class Stages(Vertical):
         """A report of the running stage, or the first one of the next."""
         if self._current is None or self._current.label != event.label:
             self.end(whole=True)
-            self._current = StageLine(event.label)
-            await self.mount(self._current)
-            self._current.scroll_visible(animate=False)
+            line = StageLine(event.label)
+            await self.mount(line)
+            line.scroll_visible(animate=False)
+            self._current = line
         self._current.show_progress(event.done / event.total if event.total else 0.0, left_s)
 
     def end(self, *, whole: bool) -> None:

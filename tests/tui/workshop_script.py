@@ -1,0 +1,142 @@
+"""Processes of the workshop that follow a script, and what tests need around them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from edgespec.bench.plain_speed import PlainSpeed
+from edgespec.bench.statistics import Estimate
+from quant.amount import Amount
+from quant.evaluate import Distance, Quality
+from quant.prune_settings import PruneSettings
+from tests.tui.conftest import AppBench, settle
+from tui.app import EdgespecApp
+from tui.engine.protocol import (
+    AnyEvent,
+    Job,
+    JobFinished,
+    JobReported,
+    Progressed,
+    RequestFailed,
+    RunJob,
+)
+from tui.jobs.wish import Wish
+from tui.jobs.workshop import (
+    Began,
+    Comparison,
+    Figures,
+    Made,
+    MeasureJob,
+    PlanJob,
+    Planned,
+    PruneJob,
+    QuantizeJob,
+)
+from tui.launch import Launch
+from tui.screens.workshop import WorkshopScreen
+
+MIB = 1 << 20
+DENSE, MADE = Path("/models/dense.gguf"), Path("dense-depth-79.gguf")
+PLAN_LINES = (
+    ("model", "dense"),
+    ("removes", "8 of 30 blocks, 26.7% of the weights in the blocks"),
+    ("parameters", "134.5M -> 106.2M"),
+    ("size", "93.8 MiB -> 76.9 MiB, 5.94 bpw"),
+    ("speed", "about 1.22x, predicted from the bytes a token reads"),
+    ("writes", "dense-depth-79.gguf, new"),
+    ("into", "/models, 40.0 GiB free"),
+)
+NOTES = (
+    ("removed", "8 of 30 blocks (11, 12, 13, 14, 15, 16, 17, 18), 26.7% of the weights in the blocks"),
+    ("held out", "loss 3.027 dense, 3.814 cut, 3.243 repaired"),
+)
+QUALITY = Quality(15.56, 1.4, 4, 1020, None, "The sky is blue.")
+FAR = Quality(31.75, 2.8, 4, 1020, Distance(15.56, 0.7383, 0.0227, 3.2, 0.564), "Sky.")
+COMPARED = Comparison(
+    Figures(
+        "dense", 94 * MIB, 134_500_000, 5.74, QUALITY, PlainSpeed(Estimate(139.1, 6.1), Estimate(1.0, 0.0))
+    ),
+    Figures("new", 77 * MIB, 106_200_000, 5.94, FAR, PlainSpeed(Estimate(167.8, 4.1), Estimate(1.22, 0.02))),
+)
+JOB = PruneJob("dense", DENSE, PruneSettings(Amount(ratio=0.25)), MADE)
+
+
+class Script:
+    """What the processes answer, and what they were asked."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.exists = False
+        self.refusal: RequestFailed | None = None
+        self.making: list[AnyEvent] = [
+            JobReported(Began(4242)),
+            Progressed("reading the calibration text", 3, 8),
+            Progressed("writing", 77 * MIB, 77 * MIB, "bytes"),
+            JobFinished(Made(DENSE, MADE, NOTES)),
+        ]
+        self.measuring: list[AnyEvent] = [
+            Progressed("quality of the dense model", 1, 4),
+            JobReported(replace(COMPARED, made=replace(COMPARED.made, quality=None, speed=None))),
+            JobFinished(COMPARED),
+        ]
+
+    def answer(self, request: RunJob) -> Iterable[AnyEvent]:
+        self.jobs.append(request.job)
+        match request.job:
+            case PlanJob():
+                yield self.refusal or JobFinished(Planned(JOB, PLAN_LINES, self.exists))
+            case PruneJob() | QuantizeJob():
+                yield from self.making
+            case MeasureJob():
+                yield from self.measuring
+
+    @property
+    def wish(self) -> Wish:
+        """The newest plan's."""
+        return [job.wish for job in self.jobs if isinstance(job, PlanJob)][-1]
+
+    def count(self, kind: type) -> int:
+        """Jobs of a kind so far."""
+        return sum(isinstance(job, kind) for job in self.jobs)
+
+
+def quick_script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Plans come at once, and no time goes by."""
+    monkeypatch.setattr("tui.screens.workshop_plan.PLAN_DELAY_S", 0.001)
+    monkeypatch.setattr("tui.workshop.stages.monotonic", lambda: 100.0)
+    return Script()
+
+
+def make(bench: AppBench, script: Script, model: str = "dense") -> EdgespecApp:
+    app = bench.make(Launch(screen="workshop"), job=script.answer)
+    app.workshop_model = model
+    return app
+
+
+def screen_of(app: EdgespecApp) -> WorkshopScreen:
+    return next(screen for screen in app.all_screens() if isinstance(screen, WorkshopScreen))
+
+
+def text_of(app: EdgespecApp, name: str) -> str:
+    return str(screen_of(app).query_one(f"#workshop-{name}", Static).content)
+
+
+async def until(pilot: Pilot[int], reached: Callable[[], object]) -> None:
+    """Waits for timers and processes; gives up when they hang."""
+    for _ in range(2000):
+        await settle(pilot)
+        if reached():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("it was never reached")
+
+
+async def planned(pilot: Pilot[int], app: EdgespecApp) -> WorkshopScreen:
+    await settle(pilot)
+    screen = screen_of(app)
+    await until(pilot, lambda: screen.planned is not None)
+    return screen

@@ -1,0 +1,161 @@
+"""Serves the app's page, and the app to whoever opens it."""
+
+import asyncio
+import contextlib
+import io
+import ipaddress
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiohttp import WSCloseCode, web
+from textual_serve.server import Server, to_int
+
+from edgespec.errors import EdgespecError
+from edgespec.text import plain_text
+from tui.web.visitor import Visitor, cells
+
+_SHUTDOWN_S: Final = 15.0
+_PAGE: Final = Path(__file__).with_name("page.html")
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self' data:; "
+    "connect-src 'self' {websocket}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AppServer(Server):
+    """One app process for each open page.
+
+    Nothing on the page comes from another machine, and no page of another site may drive the app.
+
+    Args:
+        command: Starts the app.
+        host: Address to listen on.
+        port: Port to listen on.
+    """
+
+    def __init__(self, command: Sequence[str], host: str, port: int) -> None:
+        super().__init__(" ".join(command), host=host, port=port, title="edgespec")
+        self._arguments = tuple(command)
+        self._sockets: set[web.WebSocketResponse] = set()
+
+    async def run(self, tell: Callable[[str], None]) -> None:
+        """Serves until the process is asked to end; then every app ends, too.
+
+        Args:
+            tell: Told the address of the page, once it is there.
+
+        Raises:
+            EdgespecError: the address cannot be listened on.
+        """
+        runner = web.AppRunner(await self._make_app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        # textual-serve prints what a failed app said.
+        with contextlib.redirect_stdout(_HarmlessStderr()):
+            try:
+                await self._listen(runner)
+                tell(address_of(self.host, self.port))
+                await _asked_to_end()
+            finally:
+                await runner.cleanup()
+
+    async def on_startup(self, app: web.Application) -> None:
+        """Prints no banner."""
+
+    async def on_shutdown(self, app: web.Application) -> None:
+        """Closes the pages' sockets, which ends their apps."""
+        await asyncio.gather(*(one.close(code=WSCloseCode.GOING_AWAY) for one in list(self._sockets)))
+
+    async def handle_index(self, request: web.Request) -> web.Response:  # type: ignore[override]
+        """The page."""
+        websocket = f"ws://{request.host}{request.app.router['websocket'].url_for()}"
+        font_size = max(8, min(to_int(request.query.get("fontsize", ""), 16), 40))
+        text = Template(_PAGE.read_text(encoding="utf-8")).substitute(
+            websocket_url=escape(websocket), font_size=font_size
+        )
+        policy = _POLICY.format(websocket=websocket)
+        return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})
+
+    async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
+        """The terminal of one visitor, for as long as the page or the app is there."""
+        one = web.WebSocketResponse(heartbeat=15)
+        await one.prepare(request)
+        self._sockets.add(one)
+        visitor = Visitor(self._arguments, one, self.download_manager)
+        try:
+            size = [
+                to_int(request.query.get(name, ""), usual) for name, usual in (("width", 80), ("height", 24))
+            ]
+            await visitor.start(*map(cells, size))
+            await self._process_messages(one, visitor)
+        finally:
+            self._sockets.discard(one)
+            await visitor.stop()
+        return one
+
+    async def _make_app(self) -> web.Application:
+        app = await super()._make_app()
+        app.middlewares.append(self._refuse_strangers)
+        return app
+
+    @web.middleware
+    async def _refuse_strangers(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """A browser lets any site connect to this machine: what counts is where it says that the page comes from."""
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            raise web.HTTPForbidden(text="only the app's own page may connect\n")
+        if not self._is_own_name(urlsplit(f"//{request.host}").hostname or ""):
+            raise web.HTTPForbidden(
+                text="open the app by this machine's address, or by the name given to --host\n"
+            )
+        return await handler(request)
+
+    def _is_own_name(self, name: str) -> bool:
+        """Whether it can be no other site's name that was made to point here."""
+        with contextlib.suppress(ValueError):
+            return bool(ipaddress.ip_address(name))
+        machine = socket.gethostname().lower()
+        return name in ("localhost", self.host.lower(), machine, f"{machine}.local")
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        try:
+            await web.TCPSite(runner, self.host, self.port).start()
+        except OSError as error:
+            is_system = (error.errno or 0) > 0 and not isinstance(error, socket.gaierror)
+            reason = os.strerror(error.errno or 0) if is_system else error.strerror
+            raise EdgespecError(
+                f"cannot listen on {self.host}, port {self.port}: {(reason or str(error)).lower()}",
+                "name another address with --host or --port",
+            ) from error
+
+
+class _HarmlessStderr(io.TextIOBase):
+    def write(self, text: str) -> int:
+        sys.stderr.write(plain_text(text))
+        return len(text)
+
+
+def address_of(host: str, port: int) -> str:
+    """Where a browser finds the page."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+async def _asked_to_end() -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number: Any = getattr(signal, name, None)
+        # Where there are no such handlers, asyncio itself turns Ctrl-C into a cancellation.
+        with contextlib.suppress(NotImplementedError):
+            if number is not None:
+                loop.add_signal_handler(number, ended.set)
+    await ended.wait()

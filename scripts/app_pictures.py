@@ -18,6 +18,7 @@ from tui.launch import Launch
 from tui.settings import AppSettings
 
 SIZES = {"": (120, 40), "-80x24": (80, 24)}
+WORKSHOP_MODEL = "qwen2.5-coder-1.5b"
 PROMPT = "Write a Python function that checks whether a number is prime, and explain it briefly."
 LIMIT_S = 300.0
 Step = Callable[[Pilot[int], EdgespecApp], Awaitable[None]]
@@ -77,7 +78,7 @@ async def draw(screen: str, target: str, folder: Path) -> None:
     """One screen at both sizes."""
     for ending, size in SIZES.items():
         app = EdgespecApp(Launch(target=target, screen=screen), AppSettings())  # type: ignore[arg-type]
-        app.workshop_model = target
+        app.workshop_model = WORKSHOP_MODEL
         async with app.run_test(size=size) as pilot:
             await STEPS[screen](pilot, app)
             path = folder / f"app-{screen}{ending}.svg"

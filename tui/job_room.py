@@ -33,7 +33,9 @@ class RunningJob:
     paused: bool = False
     ended: bool = False
     _began_s: float = field(default_factory=monotonic)
-    _stage: str = ""
+    _began_at: float = 0.0
+    _paused_s: float = 0.0
+    _last: Progressed | None = None
 
     def stop(self) -> None:
         """Ends it; what was finished is kept."""
@@ -43,18 +45,26 @@ class RunningJob:
     def toggle_pause(self) -> None:
         """Holds it at its next step, or lets it go on."""
         self.paused = not self.paused
+        if self.paused:
+            self._paused_s = monotonic()
+        else:
+            self._began_s += monotonic() - self._paused_s
         self.worker.send(Pause() if self.paused else Resume())
 
     def eta_s(self, event: Progressed) -> float | None:
-        """Time left in a stage, at the pace so far; None while there is nothing to go by."""
-        stage = event.label.split(":")[0]
+        """Time left in a stage, at the pace so far; None while there is nothing to go by.
+
+        A stage begins with another label and another total, or with less that is done. What was done before it was
+        seen, as in a fetch that goes on, says nothing of the pace.
+        """
         now = monotonic()
-        if stage != self._stage:
-            self._stage, self._began_s = stage, now
-        spent = now - self._began_s
-        if event.done <= 0 or event.total <= event.done or spent < 1.0:
+        if self._last is None or _is_other_stage(self._last, event):
+            self._began_s, self._began_at = now, event.done
+        self._last = event
+        gained, spent = event.done - self._began_at, now - self._began_s
+        if gained <= 0 or event.total <= event.done or spent < 1.0:
             return None
-        return spent / event.done * (event.total - event.done)
+        return spent / gained * (event.total - event.done)
 
 
 class JobRoom:
@@ -99,6 +109,11 @@ class JobRoom:
                 await running.worker.close()
             finally:
                 self._tasks.pop(running, None)
+
+
+def _is_other_stage(before: Progressed, now: Progressed) -> bool:
+    named = before.label.split(":")[0] != now.label.split(":")[0]
+    return now.done < before.done or (named and now.total != before.total)
 
 
 def _is_last(event: AnyEvent) -> bool:

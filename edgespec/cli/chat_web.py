@@ -1,6 +1,7 @@
 """`edgespec chat --web`: the same app in a browser, through textual-serve."""
 
 import asyncio
+import contextlib
 import importlib.util
 import ipaddress
 import sys
@@ -45,11 +46,9 @@ def serve(ctx: click.Context, host: str, port: int) -> int:
         tell(f"the app is at {url}; Ctrl-C ends it")
 
     server = AppServer([sys.executable, "-P", "-m", "edgespec", *app_arguments(ctx)], host, port)
-    try:
+    # Windows raises it here. It is how serving ends, so it is no failure.
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(server.run(tell_served))
-    except KeyboardInterrupt:
-        # Where signals cannot be handled by asyncio. It is how serving ends, so it is no failure.
-        pass
     return ExitCode.OK
 
 

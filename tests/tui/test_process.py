@@ -3,10 +3,8 @@
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -19,6 +17,7 @@ from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
 from edgespec.session.settings import EngineSettings
 from tests.tui.conftest import LARGE
+from tests.tui.worker_jobs import EndlessJob, FailingJob, FloodingJob, NoisyJob, ParentJob, StubbornJob
 from tui.app import EdgespecApp
 from tui.engine.process import WorkerProcess
 from tui.engine.protocol import (
@@ -29,10 +28,10 @@ from tui.engine.protocol import (
     ChangeMode,
     JobFinished,
     JobReported,
-    Link,
     OpenPair,
     PairOpened,
     Pause,
+    Progressed,
     RaceAdvanced,
     RequestFailed,
     Resume,
@@ -86,7 +85,7 @@ class Talk:
 
 
 @pytest.fixture
-async def talk() -> "asyncio.AsyncGenerator[Talk, None]":  # type: ignore[name-defined]
+async def talk() -> AsyncIterator[Talk]:
     one = Talk()
     yield one
     await one.close()
@@ -204,67 +203,10 @@ async def test_a_race_runs_all_arms_from_empty_caches(talk: Talk, tiny_model: Pa
     assert {len(arm.samples) for arm in event.result.arms} == {2}
 
 
-@dataclass(frozen=True)
-class NoisyJob:
-    """Prints where native code prints."""
-
-    def run(self, link: Link) -> object:
-        os.write(1, b"native noise on fd 1\n" * 50)
-        print("python noise")
-        link.send(JobReported("between"))
-        os.write(1, b"\x00\xff more")
-        return sorted(name for name in sys.modules if name.partition(".")[0] in ("textual", "textual_plot"))
-
-
-@dataclass(frozen=True)
-class FailingJob:
-    """Fails in the way that it is told to."""
-
-    error: Exception
-
-    def run(self, _link: Link) -> object:
-        raise self.error
-
-
-@dataclass(frozen=True)
-class EndlessJob:
-    """Counts until it is stopped."""
-
-    def run(self, link: Link) -> object:
-        count = 0
-        while True:
-            count += 1
-            link.report(f"step {count}", count, 1 << 30)
-
-
-def run_job(talk: Talk, job: object) -> None:
-    # The jobs of this file are importable there under the name that pytest gave it here.
-    talk.worker.send(RunJob(job))  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def importable(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], type]:
-    """Makes a class of this file importable in the worker."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-
-    def name(kind: type) -> type:
-        kind.__module__ = Path(__file__).stem
-        sys.modules.setdefault(kind.__module__, sys.modules[__name__])
-        return kind
-
-    return name
-
-
-async def test_native_noise_does_no_harm_and_the_worker_knows_no_terminal(
-    importable: Callable[[type], type],
-) -> None:
-    importable(NoisyJob)
-    talk = Talk()
-    run_job(talk, NoisyJob())
+async def test_native_noise_does_no_harm_and_the_worker_knows_no_terminal(talk: Talk) -> None:
+    talk.worker.send(RunJob(NoisyJob()))
     assert await talk.until(JobReported) == JobReported("between")
-    finished = await talk.until(JobFinished, RequestFailed)
-    assert isinstance(finished, JobFinished), finished
-    await talk.close()
+    assert await talk.until(JobFinished, RequestFailed) == JobFinished([])
 
 
 @pytest.mark.parametrize(
@@ -275,26 +217,17 @@ async def test_native_noise_does_no_harm_and_the_worker_knows_no_terminal(
         (ZeroDivisionError("oops"), "ZeroDivisionError: oops"),
     ],
 )
-async def test_a_job_that_fails_says_why(
-    error: Exception, said: str, importable: Callable[[type], type]
-) -> None:
-    importable(FailingJob)
-    talk = Talk()
+async def test_a_job_that_fails_says_why(error: Exception, said: str, talk: Talk) -> None:
     for _ in range(2):
-        run_job(talk, FailingJob(error))
+        talk.worker.send(RunJob(FailingJob(error)))
         failed = await talk.until(RequestFailed)
         assert isinstance(failed, RequestFailed)
         assert said in failed.message
         assert not failed.interrupted
-    await talk.close()
 
 
-async def test_a_job_pauses_goes_on_and_stops(importable: Callable[[type], type]) -> None:
-    from tui.engine.protocol import Progressed
-
-    importable(EndlessJob)
-    talk = Talk()
-    run_job(talk, EndlessJob())
+async def test_a_job_pauses_goes_on_and_stops(talk: Talk) -> None:
+    talk.worker.send(RunJob(EndlessJob()))
     await talk.until(Progressed)
     talk.worker.send(Pause())
     await asyncio.sleep(0.5)
@@ -305,10 +238,101 @@ async def test_a_job_pauses_goes_on_and_stops(importable: Callable[[type], type]
     await talk.until(Progressed)
     talk.worker.send(Pause())
     talk.worker.send(Stop())
-    stopped = await talk.until(RequestFailed)
-    assert isinstance(stopped, RequestFailed)
-    assert stopped.interrupted
+    assert await talk.until(RequestFailed) == RequestFailed("stopped", interrupted=True)
+
+
+async def test_a_stop_while_python_still_starts_is_heard(talk: Talk) -> None:
+    talk.worker.send(RunJob(EndlessJob()))
+    talk.worker.send(Stop())
+    assert await talk.until(RequestFailed, Progressed) == RequestFailed("stopped", interrupted=True)
+    talk.worker.send(RunJob(NoisyJob()))
+    assert await talk.until(JobFinished, RequestFailed) == JobFinished([])
+
+
+async def test_a_stop_ends_the_answer_and_not_what_waits_behind_it(talk: Talk, tiny_model: Path) -> None:
+    await open_pair(talk, tiny_model, "none")
+    talk.worker.send(Answer(QUESTION, 900))
+    await talk.until(TokensArrived)
+    talk.worker.send(ChangeMode(Mode.OFF))
+    talk.worker.send(Stop())
+    stopped = await talk.until(Answered, PairOpened)
+    assert isinstance(stopped, Answered)
+    assert stopped.stats.stopped == "interrupted"
+    changed = await talk.until(PairOpened, RequestFailed)
+    assert isinstance(changed, PairOpened)
+    assert changed.mode is Mode.OFF
+
+
+async def test_stops_at_any_time_leave_the_worker_alive(talk: Talk) -> None:
+    for turn in range(60):
+        talk.worker.send(RunJob(FailingJob(EdgespecError("failed"))))
+        for _ in range(turn % 3 + 1):
+            await asyncio.sleep(0.0004 * (turn % 7))
+            talk.worker.send(Stop())
+        failed = await talk.until(RequestFailed, WorkerDied)
+        assert isinstance(failed, RequestFailed)
+        assert failed.message in ("failed", "stopped")
+
+
+async def test_files_of_the_folder_it_starts_in_are_not_taken_for_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random", "tempfile", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong file')\n")
+    monkeypatch.chdir(tmp_path)
+    talk = Talk()
+    talk.worker.send(RunJob(NoisyJob()))
+    assert await talk.until(JobFinished, RequestFailed, WorkerDied) == JobFinished([])
     await talk.close()
+
+
+async def test_a_worker_that_cannot_be_started_says_so() -> None:
+    worker = WorkerProcess(["/no/such/program"])
+    said = [event async for event in worker.events()]
+    assert len(said) == 1
+    assert isinstance(said[0], WorkerDied)
+    assert "cannot be started" in said[0].cause
+    await worker.close()
+
+
+async def test_one_that_is_closed_while_it_starts_does_not_stay() -> None:
+    talk = Talk()
+    while talk.worker._starting is None:
+        await asyncio.sleep(0)
+    assert talk.worker.pid is None
+    talk._task.cancel()
+    await talk.worker.close()
+    assert talk.worker.pid is not None
+    assert not psutil.pid_exists(talk.worker.pid)
+
+
+@pytest.mark.parametrize("job", [StubbornJob(), FloodingJob()], ids=["stubborn", "flooding"])
+async def test_closing_ends_a_job_that_hears_nothing(job: StubbornJob | FloodingJob) -> None:
+    talk = Talk()
+    talk.worker.send(RunJob(job))
+    await talk.until(JobReported)
+    talk._task.cancel()  # what it says now is read by nobody
+    pid = talk.worker.pid
+    assert pid is not None
+    await asyncio.sleep(0.5)
+    async with asyncio.timeout(LIMIT_S):
+        await talk.worker.close()
+    assert not psutil.pid_exists(pid)
+
+
+@posix_only
+async def test_a_death_is_told_though_a_child_keeps_the_pipes(talk: Talk) -> None:
+    talk.worker.send(RunJob(ParentJob()))
+    reported = await talk.until(JobReported)
+    assert isinstance(reported, JobReported) and isinstance(reported.value, int)
+    assert talk.worker.pid is not None
+    try:
+        os.kill(talk.worker.pid, signal.SIGKILL)
+        died = await talk.until(WorkerDied)
+        assert isinstance(died, WorkerDied)
+        assert "SIGKILL" in died.cause
+    finally:
+        os.kill(reported.value, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])

@@ -1,40 +1,36 @@
 """`edgespec chat --web`: for real in a headless Chromium, and what it refuses."""
 
 import asyncio
-import base64
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
+import click
 import psutil
 import pytest
 
-from edgespec.cli.chat_web import app_command
-from edgespec.paths import chats_dir
+from edgespec.cli.chat import command as chat_command
+from edgespec.cli.chat_web import app_arguments
+from edgespec.cli.context import Settings
+from edgespec.cli.options import add_global_options
+from edgespec.paths import app_settings_file, chats_dir
+from tests.conftest import REPOSITORY, Outcome
+from tests.tui.browser import CHROMIUM, open_page
+from tui.web.server import AppServer, address_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-LIMIT_S = 90.0
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1100,700",
-)
+LIMIT_S = 60.0
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of another process are POSIX")
 
 
 def free_port() -> int:
@@ -43,168 +39,310 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server in a process of its own, and the line that it told."""
+
+    process: subprocess.Popen[str]
+    port: int
+    line: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def descendants(self) -> list[psutil.Process]:
+        """The apps and their engines."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+def wait_for(is_there: Callable[[], bool]) -> None:
+    began = time.monotonic()
+    while not is_there():
+        assert time.monotonic() - began < LIMIT_S
+        time.sleep(0.05)
+
+
+def end_all(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that did not end by themselves; they are killed."""
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    for one in alive:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    return alive
+
+
 @pytest.fixture
-def served(home_with_smollm2: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edgespec", "--offline", "chat", "--web", "--port", str(port), "-n", "40"],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    try:
-        yield port, process
-    finally:
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-        _, alive = psutil.wait_procs(children, timeout=20)
-        assert not alive, "the app or its engine outlived the server"
+def serve(isolated_machine: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Starts `edgespec chat --web` with options of the test's."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> Served:
+        port = free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgespec", "--offline", "chat", *options, "--web", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )
+        started.append(process)
+        assert process.stderr is not None
+        return Served(process, port, process.stderr.readline())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
 
 
-class Page:
-    """A tab, over Chrome's debugging protocol; `received` is all text that its websockets were sent."""
-
-    def __init__(self, channel: aiohttp.ClientWebSocketResponse) -> None:
-        self._channel, self._number = channel, 0
-        self.received = ""
-        self.requested: list[str] = []
-
-    async def do(self, method: str, **parameters: Any) -> None:
-        self._number += 1
-        await self._channel.send_json({"id": self._number, "method": method, "params": parameters})
-
-    async def until(self, text: str) -> None:
-        async with asyncio.timeout(LIMIT_S):
-            while text not in self.received:
-                event = json.loads((await self._channel.receive()).data)
-                if event.get("method") == "Network.requestWillBeSent":
-                    self.requested.append(event["params"]["request"]["url"])
-                if event.get("method") == "Network.webSocketFrameReceived":
-                    frame = event["params"]["response"]
-                    data = base64.b64decode(frame["payloadData"]) if frame["opcode"] == 2 else b""
-                    self.received += re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", data.decode("utf-8", "replace"))
-
-    async def type(self, text: str) -> None:
-        for character in text:
-            await self.do("Input.dispatchKeyEvent", type="keyDown", text=character, key=character)
-            await self.do("Input.dispatchKeyEvent", type="keyUp", key=character)
-
-    async def click(self, x: int, y: int) -> None:
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.do("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    async def enter(self) -> None:
-        code = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
-        await self.do("Input.dispatchKeyEvent", type="keyDown", text="\r", **code)
-        await self.do("Input.dispatchKeyEvent", type="keyUp", **code)
-
-
-@asynccontextmanager
-async def open_page(url: str, profile: Path) -> AsyncIterator[Page]:
-    debugging = free_port()
-    browser = await asyncio.create_subprocess_exec(
-        str(CHROMIUM),
-        *FLAGS,
-        f"--user-data-dir={profile}",
-        f"--remote-debugging-port={debugging}",
-        "about:blank",
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with aiohttp.ClientSession() as session:
-            address = await _debugger(session, debugging)
-            async with session.ws_connect(address, max_msg_size=0) as channel:
-                page = Page(channel)
-                await page.do("Network.enable")
-                await page.do("Page.enable")
-                await page.do("Page.navigate", url=url)
-                await page.do("Page.bringToFront")
-                yield page
-    finally:
-        browser.terminate()
-        await browser.wait()
-
-
-async def _debugger(session: aiohttp.ClientSession, port: int) -> str:
-    async with asyncio.timeout(LIMIT_S):
-        while True:
-            try:
-                async with session.get(f"http://127.0.0.1:{port}/json") as answer:
-                    pages = [one for one in await answer.json() if one["type"] == "page"]
-                    if pages:
-                        return str(pages[0]["webSocketDebuggerUrl"])
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.1)
-
-
+@needs_browser
 @pytest.mark.model
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 async def test_a_browser_sends_a_prompt_and_reads_the_answer(
-    served: tuple[int, subprocess.Popen[bytes]], tmp_path: Path
+    home_with_smollm2: Path, serve: Callable[..., Served], tmp_path: Path
 ) -> None:
-    port, process = served
-    assert process.stderr is not None
-    line = (await asyncio.to_thread(process.stderr.readline)).decode()
-    assert f"http://127.0.0.1:{port}" in line
-    async with open_page(f"http://127.0.0.1:{port}/", tmp_path / "profile") as page:
-        await page.until("4096 tokens")
-        await page.click(300, 300)
+    served = serve("-n", "40")
+    assert served.line == f"edgespec: the app is at {served.url}; Ctrl-C ends it\n"
+    async with open_page(f"{served.url}/", tmp_path / "profile") as page:
+        await page.until_shown("smollm2-135m", "4096 tokens")
         await page.type("Name three colours.")
-        await page.enter()
-        await page.until("TTFT")
-        chats = [json.loads(path.read_text()) for path in chats_dir().glob("*.json")]
-        question, answer = chats[0]["messages"]
+        await page.press("Enter", 13, "\r")
+        shown = await page.until_shown("Name three colours.", "tok/s ·", "TTFT")
+        question, answer = json.loads(next(chats_dir().glob("*.json")).read_text())["messages"]
         assert question["content"] == "Name three colours."
-        # The words of the answer came to the browser, wherever the screen broke its lines.
-        words = re.findall(r"[A-Za-z]{4,}", answer["content"])
+        words = re.findall(r"[A-Za-z]{4,}", answer["content"])[:6]
         assert words
-        assert all(word in page.received for word in words[:8])
-        assert all(url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:")) for url in page.requested)
+        assert all(word in shown for word in words)
+        assert await page.colours() > 50
+        assert all(re.match(rf"(http|ws)://127\.0\.0\.1:{served.port}/|data:", url) for url in page.requested)
+        assert any("RobotoMono" in url for url in page.requested)
+        # Without a graphics card the browser says so.
+        assert [one for one in page.complaints if not one.startswith("rendering:")] == []
+        processes = served.descendants()
+        await page.press("q", 81, modifiers=2)
+        await page.until_ended()
+    assert end_all(processes) == []
+    assert served.process.poll() is None
 
 
-@pytest.mark.model
-async def test_another_site_may_not_drive_the_app(served: tuple[int, subprocess.Popen[bytes]]) -> None:
-    port, process = served
-    assert process.stderr is not None
-    await asyncio.to_thread(process.stderr.readline)
+async def connect(session: aiohttp.ClientSession, served: Served) -> aiohttp.ClientWebSocketResponse:
+    """A visitor without a browser."""
+    return await session.ws_connect(f"{served.url}/ws?width=100&height=30", headers={"Origin": served.url})
+
+
+async def read_until(page: aiohttp.ClientWebSocketResponse, text: str) -> None:
+    """Reads until the app has drawn that text."""
+    drawn = ""
+    async with asyncio.timeout(LIMIT_S):
+        while text not in drawn:
+            message = await page.receive()
+            assert message.type is aiohttp.WSMsgType.BINARY, f"it ended at:\n{drawn}"
+            drawn += re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", message.data.decode("utf-8", "replace"))
+
+
+@posix_only
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
+async def test_nothing_outlives_the_server(
+    number: signal.Signals, tiny_model: Path, serve: Callable[..., Served]
+) -> None:
+    served = serve(str(tiny_model), "--draft", "none")
     async with aiohttp.ClientSession() as session:
-        for headers in ({"Origin": "http://evil.example"}, {}):
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                await session.ws_connect(f"http://127.0.0.1:{port}/ws", headers=headers)
-            assert refused.value.status == 403
+        pages = [await connect(session, served) for _ in range(2)]
+        for page in pages:
+            await read_until(page, "tiny, no draft")
+        processes = served.descendants()
+        engines = [one for one in processes if "tui.engine.worker" in one.cmdline()]
+        assert len(engines) == 2
+        served.process.send_signal(number)
+        code = await asyncio.to_thread(served.process.wait, 30)
+        assert end_all(processes) == []
+    assert code == (-signal.SIGKILL if number is signal.SIGKILL else 0)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edgespec", "chat", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+@posix_only
+async def test_a_visitor_who_leaves_takes_only_their_app_along(
+    tiny_model: Path, serve: Callable[..., Served]
+) -> None:
+    served = serve(str(tiny_model), "--draft", "none")
+    async with aiohttp.ClientSession() as session:
+        first, second = await connect(session, served), await connect(session, served)
+        for page in (first, second):
+            await read_until(page, "tiny, no draft")
+        await first.close()
+        await asyncio.to_thread(wait_for, lambda: len(served.descendants()) == 2)
+        await second.send_json(["stdin", "hi"])
+        await read_until(second, "hi")
 
 
-def test_a_port_that_is_taken_is_one_line() -> None:
+@posix_only
+async def test_a_page_is_told_when_its_app_crashed(tiny_model: Path, serve: Callable[..., Served]) -> None:
+    served = serve(str(tiny_model), "--draft", "none")
+    async with aiohttp.ClientSession() as session:
+        page = await connect(session, served)
+        await read_until(page, "tiny, no draft")
+        processes = served.descendants()
+        app = next(one for one in processes if "chat" in one.cmdline())
+        app.kill()
+        async with asyncio.timeout(LIMIT_S):
+            while (await page.receive()).type is aiohttp.WSMsgType.BINARY:
+                pass
+        assert end_all(processes) == []
+
+
+async def test_no_other_site_may_drive_the_app(serve: Callable[..., Served]) -> None:
+    served = serve()
+    own = f"127.0.0.1:{served.port}"
+    refused = [
+        ({"Origin": "http://evil.example"}, "/ws"),
+        ({"Origin": "null"}, "/ws"),
+        # A name of another site that was made to point at this machine.
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, "/ws"),
+        ({"Host": "evil.example"}, "/"),
+    ]
+    async with aiohttp.ClientSession() as session:
+        for headers, path in refused:
+            async with session.get(f"{served.url}{path}", headers=headers) as answer:
+                assert answer.status == 403, headers
+        async with session.get(f"{served.url}/", headers={"Host": own}) as answer:
+            assert answer.status == 200
+            assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+            page = await answer.text()
+        async with session.get(f"{served.url}/?fontsize=<script>") as answer:
+            assert await answer.text() == page
+    assert f'"ws://{own}/ws"' in page
+    assert "https://" not in page
+    assert served.descendants() == []
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "is_own"),
+    [
+        ("127.0.0.1", "localhost", True),
+        ("127.0.0.1", "192.168.0.9", True),
+        ("127.0.0.1", "::1", True),
+        ("box.lan", "box.lan", True),
+        ("0.0.0.0", "evil.example", False),
+        ("127.0.0.1", "", False),
+    ],
+)
+def test_only_own_names_are_served(host: str, name: str, is_own: bool) -> None:
+    assert AppServer(["app"], host, 8000)._is_own_name(name) is is_own
+
+
+def test_an_address_is_one_that_a_browser_can_open() -> None:
+    assert address_of("127.0.0.1", 8000) == "http://127.0.0.1:8000"
+    assert address_of("::1", 80) == "http://[::1]:80"
+    assert address_of("0.0.0.0", 8000) == f"http://{socket.gethostname()}:8000"
+
+
+def test_another_host_is_warned_of(serve: Callable[..., Served]) -> None:
+    served = serve("--host", "0.0.0.0")
+    assert "warning" in served.line
+    assert "no password" in served.line
+
+
+def test_a_port_that_is_taken_is_one_line(run_cli: Callable[..., Outcome]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = run("--web", "--port", str(taken.getsockname()[1]))
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "ame another one with --host and --port" in done.stderr
-
-
-def test_host_and_port_go_with_web() -> None:
-    done = run("--port", "8000")
-    assert done.returncode == 2
-    assert "--host and --port go with --web" in done.stderr
-
-
-def test_everything_else_reaches_the_app() -> None:
-    command = app_command(
-        ["--offline", "chat", "my model", "--web", "--port=1", "--host", "0.0.0.0", "-n", "5"]
+        port = taken.getsockname()[1]
+        result = run_cli("chat", "--web", "--port", str(port))
+    assert (result.code, result.out) == (1, "")
+    assert result.err == (
+        f"edgespec: cannot listen on 127.0.0.1, port {port}: address already in use. "
+        "Name another address with --host or --port\n"
     )
-    assert command.endswith("-m edgespec --offline chat 'my model' -n 5")
+
+
+def test_a_host_that_is_none_is_one_line(run_cli: Callable[..., Outcome]) -> None:
+    result = run_cli("chat", "--web", "--host", "no such host")
+    assert result.code == 1
+    assert result.err.startswith("edgespec: cannot listen on no such host, port 8000: ")
+    assert result.err.count("\n") == 1
+
+
+def test_without_the_extra_it_says_what_to_install(
+    run_cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "textual_serve", None)
+    result = run_cli("chat", "--web")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "edgespec: --web needs textual-serve. Install it with pip install 'edgespec[web]'\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--port", "8000"), "--host and --port go with --web"),
+        (("--web", "--port", "0"), "--port"),
+        (("--web", "--top-p", "7"), "top-p"),
+        (("--web", "--kv-type", "nonsense"), "nonsense"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_served(
+    arguments: tuple[str, ...], said: str, run_cli: Callable[..., Outcome]
+) -> None:
+    result = run_cli("chat", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_damaged_settings_are_told_before_anything_is_served(run_cli: Callable[..., Outcome]) -> None:
+    app_settings_file().parent.mkdir(parents=True)
+    app_settings_file().write_text("threads = 'many'\n")
+    result = run_cli("chat", "--web", "-c", "512")
+    assert result.code == 2
+    assert "threads" in result.err
+
+
+def parse(arguments: list[str]) -> click.Context:
+    """As the command line does, with the global flags after the command."""
+    add_global_options(chat_command)
+    return chat_command.make_context("chat", arguments, obj=Settings())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["my model.gguf", "--draft", "none", "-n", "5", "--continue"],
+        ["--system", "--web", "-t", "2", "-c", "512", "-ngl", "all", "--kv-type", "q8_0"],
+        ["--system", 'it\'s "quoted"; rm -rf $HOME\n', "--temperature", "0.7", "--seed", "-3"],
+        ["--device", "CUDA0", "--device", "CUDA1", "--tensor-split", "3,1", "--flash-attn", "off"],
+        ["-v", "-v", "--offline", "--debug", "-q", "--", "--odd-name.gguf"],
+    ],
+)
+def test_every_other_option_reaches_the_app(arguments: list[str]) -> None:
+    asked = parse(["--web", "--port=1234", "--host", "0.0.0.0", *arguments])
+    name, *passed = app_arguments(asked)
+    got = parse(passed)
+    assert name == "chat"
+    assert got.obj == asked.obj
+    server = {"web": False, "host": None, "port": None}
+    assert got.params == {**asked.params, **server}
+    assert {one: got.get_parameter_source(one) for one in got.params if one not in server} == {
+        one: asked.get_parameter_source(one) for one in asked.params if one not in server
+    }
+
+
+async def test_the_app_that_is_served_was_started_so(tiny_model: Path, serve: Callable[..., Served]) -> None:
+    served = serve(str(tiny_model), "--draft", "none", "-c", "512", "--system", "say 'no'")
+    async with aiohttp.ClientSession() as session:
+        page = await connect(session, served)
+        await read_until(page, "512 tokens")
+        app = next(one for one in served.descendants() if "chat" in one.cmdline())
+        expected = [
+            "chat",
+            "--offline",
+            "--draft=none",
+            "--system=say 'no'",
+            "--ctx-size=512",
+            "--",
+            str(tiny_model),
+        ]
+        assert app.cmdline()[-len(expected) :] == expected
+        assert not {"EDITOR", "VISUAL"} & set(app.environ())

@@ -13,6 +13,7 @@ from tui.engine.protocol import AnyEvent, Logged, Request, WorkerDied
 
 _LONGEST_LINE = 1 << 16
 _CLOSE_S = 3.0
+_POLL_S = 0.01
 _COMMAND = (sys.executable, "-P", "-X", "faulthandler", "-m", "tui.engine.worker")
 
 
@@ -22,6 +23,7 @@ class WorkerProcess:
     def __init__(self, command: Sequence[str] = _COMMAND) -> None:
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._waiting: list[bytes] = []
         self._closing = False
 
@@ -42,7 +44,13 @@ class WorkerProcess:
         """Starts the process and yields what it says. The last event of one that was not closed is `WorkerDied`."""
         if self._closing:
             return
-        self._process = await self._start()
+        # Whoever stops listening now still closes what has been started.
+        self._starting = asyncio.create_task(self._start())
+        try:
+            await asyncio.shield(self._starting)
+        except OSError as error:
+            yield WorkerDied(f"cannot be started: {error.strerror or error}")
+            return
         queue: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
         readers = [
             asyncio.create_task(self._read_events(queue)),
@@ -51,13 +59,15 @@ class WorkerProcess:
         try:
             while (event := await queue.get()) is not None:
                 yield event
-            code = await self._process.wait()
+            code = await self._exit_code()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(readers[1], 1.0)
             while not queue.empty():
                 if (rest := queue.get_nowait()) is not None:
                     yield rest
             if not self._closing:
+                assert self._process is not None
+                _close_pipes(self._process)
                 yield WorkerDied(describe_exit(code))
         finally:
             for reader in readers:
@@ -66,30 +76,41 @@ class WorkerProcess:
     async def close(self) -> None:
         """Closes the process's stdin, which ends it; kills it when it takes longer than three seconds."""
         self._closing = True
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), _CLOSE_S)
-        except TimeoutError:
-            self.kill()
-            await process.wait()
+        if self._starting is not None:
+            with contextlib.suppress(OSError):
+                await self._starting
+        if self._process is not None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            await self._exit_code()
+            _close_pipes(self._process)
 
     def kill(self) -> None:
         """Ends the process at once."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _exit_code(self) -> int:
+        """Of the process, which has three seconds left."""
+        assert self._process is not None
+        # asyncio's own `wait` also waits until its pipes were read to the end, and for children that keep them.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                while self._process.returncode is None:
+                    await asyncio.sleep(_POLL_S)
+        self.kill()
+        while (code := self._process.returncode) is None:
+            await asyncio.sleep(_POLL_S)
+        return code
+
+    async def _start(self) -> None:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,
-            env=child_environment(),
+            env={**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"},
             # Ctrl-C in the terminal is the app's to handle.
             start_new_session=os.name == "posix",
         )
@@ -97,15 +118,17 @@ class WorkerProcess:
         for frame in self._waiting:
             process.stdin.write(frame)
         self._waiting.clear()
-        return process
+        self._process = process
 
     async def _read_events(self, queue: asyncio.Queue[AnyEvent | None]) -> None:
         assert self._process is not None and self._process.stdout is not None
-        with contextlib.suppress(EOFError, ConnectionError):
-            while True:
-                event: AnyEvent = await receive_frame(self._process.stdout)  # type: ignore[assignment]
-                queue.put_nowait(event)
-        queue.put_nowait(None)
+        try:
+            with contextlib.suppress(EOFError, ConnectionError):
+                while True:
+                    event: AnyEvent = await receive_frame(self._process.stdout)  # type: ignore[assignment]
+                    queue.put_nowait(event)
+        finally:
+            queue.put_nowait(None)
 
     async def _read_log(self, queue: asyncio.Queue[AnyEvent | None]) -> None:
         assert self._process is not None and self._process.stderr is not None
@@ -122,6 +145,11 @@ class WorkerProcess:
                 queue.put_nowait(Logged(text))
 
 
+def _close_pipes(process: asyncio.subprocess.Process) -> None:
+    """Those that a child of the process, or what nobody read, holds open would outlive the event loop."""
+    process._transport.close()  # type: ignore[attr-defined]
+
+
 def describe_exit(code: int) -> str:
     """Why a process ended, from its return code."""
     if code >= 0:
@@ -135,8 +163,7 @@ def describe_exit(code: int) -> str:
     return f"crashed ({name})"
 
 
-def child_environment() -> dict[str, str]:
-    """For a process of this program: the app's own, with the folder of this package on Python's path."""
+def python_path() -> str:
+    """PYTHONPATH for a process of this program: the folder of this package is on it, wherever the app was started."""
     root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -19,10 +19,14 @@ from edgespec.llama.interrupts import HeldInterrupts
 from tui.engine.frames import pack, read_frame
 from tui.engine.pair import PairServer
 from tui.engine.protocol import (
+    Answered,
     AnyEvent,
+    ChangeMode,
     JobFinished,
+    PairOpened,
     Pause,
     Progressed,
+    RaceAdvanced,
     Request,
     RequestFailed,
     Resume,
@@ -32,6 +36,7 @@ from tui.engine.protocol import (
 )
 
 _REPORT_S = 0.1
+_STOPPED = RequestFailed("stopped", interrupted=True)
 
 
 class PipeLink:
@@ -42,6 +47,8 @@ class PipeLink:
         self._lock = threading.Lock()
         self.running = threading.Event()
         self.running.set()
+        self.has_answered = False
+        """Whether what was asked last has had its answer; a stop changes nothing then."""
         self._reported_s = 0.0
         self._label = ""
 
@@ -51,6 +58,7 @@ class PipeLink:
         with HeldInterrupts(), self._lock:
             self._stream.write(pack(event))
             self._stream.flush()
+            self.has_answered = self.has_answered or _is_answer(event)
 
     def report(self, label: str, done: float, total: float, unit: Unit = "steps") -> None:
         """Sends `Progressed` when the last one is a tenth of a second old, or says something else."""
@@ -62,6 +70,14 @@ class PipeLink:
             self.send(Progressed(label, done, total, unit))
 
 
+def _is_answer(event: AnyEvent) -> bool:
+    match event:
+        case PairOpened() | Answered() | JobFinished() | RaceAdvanced(is_last=True):
+            return True
+        case _:
+            return False
+
+
 class Listener(threading.Thread):
     """Takes requests from stdin; stops and pauses at once, everything else in its turn."""
 
@@ -69,8 +85,9 @@ class Listener(threading.Thread):
         super().__init__(name="listener", daemon=True)
         self._stream, self._link = stream, link
         self.requests: queue.Queue[Request | None] = queue.Queue()
-        self.busy = threading.Lock()
-        """Held while a request is being done: only then is there something to stop."""
+        self._lock = threading.Lock()
+        self._received = self._begun = self._ended = self._stopped = 0
+        """How many requests there were, have begun, have ended; and up to which one none shall begin any more."""
 
     def run(self) -> None:
         """Until the app is gone; then the work is stopped, too."""
@@ -84,14 +101,37 @@ class Listener(threading.Thread):
                     case Resume():
                         self._link.running.set()
                     case request:
-                        self.requests.put(request)  # type: ignore[arg-type]
+                        with self._lock:
+                            self._received += 1
+                            self.requests.put(request)  # type: ignore[arg-type]
+        self._stop(with_waiting=True)
         self.requests.put(None)
-        self._stop()
 
-    def _stop(self) -> None:
+    def begin(self, request: Request) -> None:
+        """From here to `end` a stop interrupts the main thread.
+
+        Raises:
+            KeyboardInterrupt: it was stopped while it waited.
+        """
+        with self._lock:
+            self._begun += 1
+            if self._begun <= self._stopped and not isinstance(request, ChangeMode):
+                raise KeyboardInterrupt
+
+    def end(self) -> None:
+        """What was begun is done."""
+        with self._lock:
+            self._ended = self._begun
+
+    def _stop(self, *, with_waiting: bool = False) -> None:
+        """Stops what is being done; what waits only when nothing is, as while Python still starts."""
         self._link.running.set()
-        if self.busy.locked():
-            interrupt_main_thread()
+        with self._lock:
+            is_busy = self._begun > self._ended
+            if with_waiting or not is_busy:
+                self._stopped = self._received
+            if is_busy:
+                interrupt_main_thread()
 
 
 def interrupt_main_thread() -> None:
@@ -110,8 +150,7 @@ def main() -> int:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), line_buffering=True)
-    # A terminal's Ctrl-C reaches the whole group on some systems; only the app's `Stop` counts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _ignore_interrupts()
     _send_log_to_stderr()
     link = PipeLink(out)
     listener = Listener(sys.stdin.buffer, link)
@@ -123,27 +162,43 @@ def main() -> int:
 
 
 def _serve(listener: Listener, link: PipeLink, pair: PairServer) -> None:
+    while (request := listener.requests.get()) is not None:
+        link.has_answered = False
+        try:
+            failed = _attempt(request, listener, link, pair)
+            _ignore_interrupts()
+        except KeyboardInterrupt:  # in the middle of another failure
+            _ignore_interrupts()
+            failed = _STOPPED
+        listener.end()
+        if failed is not None and not (failed.interrupted and link.has_answered):
+            link.send(failed)
+
+
+def _attempt(request: Request, listener: Listener, link: PipeLink, pair: PairServer) -> RequestFailed | None:
+    """Does what is asked; a stop gets through from here on."""
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        listener.begin(request)
+        _do(request, link, pair)
+    except KeyboardInterrupt:
+        return _STOPPED
+    except EdgespecError as error:
+        return RequestFailed(error.message, error.hint)
+    except MemoryError:
+        return RequestFailed("the machine ran out of memory", "take a smaller model or a shorter context")
+    except Exception as error:
+        logging.getLogger(__name__).exception("unexpected")
+        return RequestFailed(f"{type(error).__name__}: {error}", "the log (F8) has the details")
+    return None
+
+
+def _ignore_interrupts() -> None:
+    """Those that are on their way came too late for the work that they meant."""
     while True:
-        try:
-            request = listener.requests.get()
-        except KeyboardInterrupt:
-            continue  # it came too late for the work that it meant
-        if request is None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             return
-        try:
-            with listener.busy:
-                _do(request, link, pair)
-        except KeyboardInterrupt:
-            link.send(RequestFailed("stopped", interrupted=True))
-        except EdgespecError as error:
-            link.send(RequestFailed(error.message, error.hint))
-        except MemoryError:
-            link.send(
-                RequestFailed("the machine ran out of memory", "take a smaller model or a shorter context")
-            )
-        except Exception as error:
-            logging.getLogger(__name__).exception("unexpected")
-            link.send(RequestFailed(f"{type(error).__name__}: {error}", "the log (F8) has the details"))
 
 
 def _do(request: Request, link: PipeLink, pair: PairServer) -> None:

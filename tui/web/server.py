@@ -24,6 +24,7 @@ from tui.web.visitor import Visitor, cells
 
 _SHUTDOWN_S: Final = 15.0
 _PAGE: Final = Path(__file__).with_name("page.html")
+_SCRIPT: Final = Path(__file__).with_name("page.js")
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self' data:; "
     "connect-src 'self' {websocket}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -74,7 +75,7 @@ class AppServer(Server):
         """Closes the pages' sockets, which ends their apps."""
         await asyncio.gather(*(one.close(code=WSCloseCode.GOING_AWAY) for one in list(self._sockets)))
 
-    async def handle_index(self, request: web.Request) -> web.Response:  # type: ignore[override]
+    async def handle_index(self, request: web.Request) -> web.Response:
         """The page."""
         websocket = f"ws://{request.host}{request.app.router['websocket'].url_for()}"
         font_size = max(8, min(to_int(request.query.get("fontsize", ""), 16), 40))
@@ -101,8 +102,12 @@ class AppServer(Server):
             await visitor.stop()
         return one
 
+    async def _handle_script(self, _request: web.Request) -> web.FileResponse:
+        return web.FileResponse(_SCRIPT)
+
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
+        app.router.add_get("/page.js", self._handle_script)
         app.middlewares.append(self._refuse_strangers)
         return app
 

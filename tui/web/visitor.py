@@ -10,10 +10,10 @@ from aiohttp import web
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
-from tui.engine.process import child_environment
+from tui.engine.process import python_path
 
 DRIVER: Final = "tui.web.driver:BrowserDriver"
-_QUIT_S: Final = 8.0
+QUIT_S = 8.0
 """The app waits three seconds for its engine."""
 _MOST_CELLS: Final = 1000
 _NOT_HERE: Final = ("VISUAL", "EDITOR")
@@ -46,21 +46,23 @@ class Visitor(AppService):
 
     async def stop(self) -> None:
         """Lets the app end; it is killed when it takes longer than eight seconds."""
-        try:
-            async with asyncio.timeout(_QUIT_S):
-                await super().stop()
-                if self._process is not None:
-                    await self._process.wait()
-        except TimeoutError:
-            pass
-        if self._process is not None and self._process.returncode is None:
+        if self._process is None:
+            return
+        ending = asyncio.create_task(self._end(self._process))
+        await asyncio.wait({ending}, timeout=QUIT_S)
+        if self._process.returncode is None:
             self._process.kill()
-            await self._process.wait()
+        await ending
+
+    async def _end(self, process: Process) -> None:
+        await super().stop()
+        # An app whose drawing nobody reads any more would wait, and could not end.
+        await process.communicate()
 
     def _build_environment(self, width: int = 80, height: int = 24) -> dict[str, str]:
         served = super()._build_environment(width, height)
         kept = {name: value for name, value in served.items() if name not in _NOT_HERE}
-        return {**kept, **child_environment(), "TEXTUAL_DRIVER": DRIVER}
+        return {**kept, "PYTHONPATH": python_path(), "TEXTUAL_DRIVER": DRIVER}
 
     async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
         process = await asyncio.create_subprocess_exec(

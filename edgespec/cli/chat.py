@@ -74,7 +74,7 @@ def start_app(settings: Settings, launch: "Launch") -> int:
 
 def is_terminal() -> bool:
     """Whether the app can be drawn: Textual reads stdin and draws on stderr, or a browser does it."""
-    return "TEXTUAL_DRIVER" in os.environ or all(
+    return bool(os.environ.get("TEXTUAL_DRIVER")) or all(
         stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)
     )
 

@@ -47,6 +47,7 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setattr("textual.widgets.Input.cursor_blink", False)
+    monkeypatch.setattr("tui.widgets.rail._REFRESH_S", 3600.0)
     monkeypatch.chdir(tmp_path)
     for name in ("VISUAL", "EDITOR"):
         monkeypatch.delenv(name, raising=False)

@@ -14,10 +14,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
-]
+pytestmark = pytest.mark.model
 LIMIT_S = 45.0
 
 
@@ -78,14 +75,18 @@ class Terminal:
 
 @pytest.fixture
 def terminal(home_with_smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("TMUX", raising=False)
     monkeypatch.delenv("COLUMNS", raising=False)
-    one = Terminal(f"edgespec-{os.getpid()}", tmp_path)
+    # A server that was told to end is there for a moment longer, so each test has its own.
+    socket = f"edgespec-{os.getpid()}-{tmp_path.name}"
+    one = Terminal(socket, tmp_path)
     one.open()
     yield one
-    subprocess.run(["tmux", "-L", f"edgespec-{os.getpid()}", "kill-server"], check=False, capture_output=True)
+    subprocess.run(["tmux", "-L", socket, "kill-server"], check=False, capture_output=True)
 
 
 def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Terminal) -> None:
@@ -109,11 +110,21 @@ def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Termina
     terminal.wait("left with 0", "ready>")
     assert terminal.state("#{alternate_on} #{cursor_flag} #{mouse_any_flag}") == "0 1 0"
     terminal.keys("echo $((6*7))", "Enter")
-    terminal.wait("42")
+    terminal.wait("echo $((6*7))", "\n42\n")
     terminal.run("chat", "--continue")
     terminal.wait("stopped; the part that came is kept")
     terminal.keys("C-q")
     terminal.wait("left with 0")
+
+
+def test_the_app_never_starts_where_its_output_goes_into_a_pipe(terminal: Terminal) -> None:
+    program = shlex.join([sys.executable, "-m", "edgespec"])
+    terminal.keys(f"export PYTHONPATH={shlex.quote(str(REPOSITORY))}; clear", "Enter")
+    terminal.keys(f"{program} 2>&1 | head -n 1; echo left with ${{PIPESTATUS[0]}}", "Enter")
+    terminal.wait("Usage: edgespec", "left with 2")
+    terminal.keys(f"clear; {program} chat | cat; echo left with ${{PIPESTATUS[0]}}", "Enter")
+    terminal.wait("the app needs a terminal", "edgespec run -p TEXT", "left with 2")
+    assert terminal.state("#{alternate_on}") == "0"
 
 
 def sgr_codes(screen: str) -> list[tuple[int, ...]]:

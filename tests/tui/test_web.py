@@ -18,6 +18,7 @@ import aiohttp
 import click
 import psutil
 import pytest
+from textual_serve.download_manager import DownloadManager
 
 from edgespec.cli.chat import command as chat_command
 from edgespec.cli.chat_web import app_arguments
@@ -27,6 +28,7 @@ from edgespec.paths import app_settings_file, chats_dir
 from tests.conftest import REPOSITORY, Outcome
 from tests.tui.browser import CHROMIUM, open_page
 from tui.web.server import AppServer, address_of
+from tui.web.visitor import Visitor
 
 LIMIT_S = 60.0
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -190,6 +192,48 @@ async def test_a_page_is_told_when_its_app_crashed(tiny_model: Path, serve: Call
             while (await page.receive()).type is aiohttp.WSMsgType.BINARY:
                 pass
         assert end_all(processes) == []
+
+
+class DeafSocket:
+    """Of a browser that is gone."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        raise ConnectionResetError
+
+    async def send_str(self, data: str) -> None:
+        raise ConnectionResetError
+
+    async def close(self) -> bool:
+        return False
+
+
+FLOODING = """
+import os, sys, threading
+os.write(1, b"__GANGLION__\\n")
+def draw():
+    while True:
+        os.write(1, b"D\\x00\\x00\\x10\\x00" + b"x" * 4096)
+threading.Thread(target=draw, daemon=True).start()
+while b"quit" not in os.read(0, 1024):
+    pass
+"""
+DEAF = "import os, time; os.write(1, b'__GANGLION__\\n'); time.sleep(300)"
+
+
+@pytest.mark.parametrize(("program", "code"), [(FLOODING, 0), (DEAF, -9)], ids=["flooding", "deaf"])
+async def test_an_app_ends_with_its_visitor_whatever_it_does(
+    program: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if code:
+        monkeypatch.setattr("tui.web.visitor.QUIT_S", 0.5)
+    visitor = Visitor([sys.executable, "-c", program], DeafSocket(), DownloadManager())  # type: ignore[arg-type]
+    await visitor.start(80, 24)
+    process = visitor._process
+    assert process is not None
+    await asyncio.sleep(0.5)
+    async with asyncio.timeout(LIMIT_S):
+        await visitor.stop()
+    assert process.returncode == code
 
 
 async def test_no_other_site_may_drive_the_app(serve: Callable[..., Served]) -> None:

@@ -65,8 +65,7 @@ class WorkerProcess:
             while not queue.empty():
                 if (rest := queue.get_nowait()) is not None:
                     yield rest
-            if not self._closing:
-                assert self._process is not None
+            if self._process is not None and not self._closing:
                 _close_pipes(self._process)
                 yield WorkerDied(describe_exit(code))
         finally:

@@ -393,4 +393,6 @@ async def test_an_engine_that_dies_in_mid_answer_costs_that_answer_alone(
         chat.query_one("#prompt", TextArea).load_text("and then?")
         await pilot.press("enter")
         await wait(pilot, lambda: len(chat.conversation.messages) == 4)
+        last = chat.conversation.messages[-1]
+        assert last.content and last.receipt and not last.stopped
     assert worker.pid is not None and not psutil.pid_exists(worker.pid)

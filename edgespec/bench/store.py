@@ -75,6 +75,21 @@ class ResultStore:
             return ()
         return tuple(_read(self.folder / name) for name in self._names())
 
+    def delete(self, run_id: str) -> None:
+        """Delete a run's file, damaged or not; one that is gone already is no error.
+
+        Raises:
+            EdgespecError: the file cannot be deleted.
+        """
+        path = self.folder / (run_id + _SUFFIX)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise EdgespecError(
+                f"cannot delete the result {path}: {error.strerror or error}",
+                "Close whatever has it open, or look at the folder's rights.",
+            ) from error
+
     def load(self, name: str) -> Result:
         """The run with this id, with an id that begins so, or the newest one for `latest`.
 

@@ -85,7 +85,7 @@ def export(result: Result, path: Path) -> None:
     if suffix not in (*_FORMS, ".png", ".svg"):
         raise UsageError(f"{path.name} has no known ending", "name it .json, .csv, .md, .png or .svg")
     if path.exists():
-        raise EdgespecError(f"{path} exists", "name another file")
+        raise EdgespecError(f"{path} exists", "move it away or delete it first")
     try:
         if suffix in _FORMS:
             with path.open("x", encoding="utf-8", newline="\n") as file:

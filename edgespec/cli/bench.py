@@ -1,5 +1,6 @@
 """`edgespec bench`: plain against speculative decoding on this machine, or throughput at growing batch sizes."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,26 +99,40 @@ def command(
 
 
 def _bench_in_app(settings: Settings, target: str | None, values: dict[str, Any]) -> int:
-    from edgespec.bench.speculative import BenchSettings
-    from edgespec.cli.chat import start_app
+    from edgespec.cli.chat import start_app, typed_engine_settings
+    from edgespec.session.choice import AUTO
     from tui.jobs.bench import BenchJob
     from tui.launch import Launch
 
-    prompts = _choose_prompts(values)
-    sampling, engine = make_sampling(values), make_engine_settings(values)
-    measured = BenchSettings(values["max_tokens"] or 96, values["repeat"] or 3, sampling)
-    job = BenchJob(target, values["drafts"] or ("auto",), prompts, measured, engine, settings.offline)
-    return start_app(settings, Launch(target=target, offline=settings.offline, screen="bench", bench_job=job))
+    given, drafts = dict(values), values["drafts"] or (AUTO,)
+    prompts, measured, engine = _what_to_measure(values)
+    # What is typed holds for whatever else is done in this app, too.
+    taken = given.keys() - values.keys() - asdict(measured.sampling).keys()
+    typed = typed_engine_settings(click.get_current_context(), {name: given[name] for name in taken})
+    launch = Launch(
+        target=target,
+        draft=drafts[0] if len(drafts) == 1 else AUTO,
+        sampling=measured.sampling,
+        engine=typed,
+        offline=settings.offline,
+        screen="bench",
+        bench_job=BenchJob(target, drafts, prompts, measured, engine, settings.offline),
+    )
+    return start_app(settings, launch)
 
 
 def _bench_speculative(settings: Settings, target: str | None, values: dict[str, Any]) -> int:
+    result = _run(settings, target, values["drafts"] or ("auto",), *_what_to_measure(values))
+    return _show(result, values["form"], values["plot"], settings)
+
+
+def _what_to_measure(values: dict[str, Any]) -> "tuple[tuple[Prompt, ...], BenchSettings, EngineSettings]":
+    """Takes sampling and engine options out of the arguments."""
     from edgespec.bench.speculative import BenchSettings
 
     prompts = _choose_prompts(values)
-    sampling, engine_settings = make_sampling(values), make_engine_settings(values)
-    bench_settings = BenchSettings(values["max_tokens"] or 96, values["repeat"] or 3, sampling)
-    result = _run(settings, target, values["drafts"] or ("auto",), prompts, bench_settings, engine_settings)
-    return _show(result, values["form"], values["plot"], settings)
+    measured = BenchSettings(values["max_tokens"] or 96, values["repeat"] or 3, make_sampling(values))
+    return prompts, measured, make_engine_settings(values)
 
 
 def _choose_prompts(values: dict[str, Any]) -> "tuple[Prompt, ...]":

@@ -87,6 +87,22 @@ def test_damaged_files_are_listed_as_damaged_and_harm_nothing(store: ResultStore
         store.load("20260301")
 
 
+def test_a_run_is_deleted_damaged_or_not_and_once_is_enough(store: ResultStore) -> None:
+    path = store.save(run(run_id="20260101-080000-aaaa"))
+    store.save(run(run_id="20260102-080000-bbbb"))
+    path.write_text("{")
+    store.delete("20260101-080000-aaaa")
+    store.delete("20260101-080000-aaaa")
+    assert [entry.run_id for entry in store.entries()] == ["20260102-080000-bbbb"]
+
+
+def test_a_run_that_cannot_be_deleted_is_an_error_with_a_way_out(store: ResultStore) -> None:
+    (store.folder / "20260101-080000-aaaa.json").mkdir(parents=True)
+    with pytest.raises(EdgespecError, match="cannot delete the result") as caught:
+        store.delete("20260101-080000-aaaa")
+    assert caught.value.hint
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(EdgespecError, match="cannot save") as caught:

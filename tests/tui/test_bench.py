@@ -3,12 +3,16 @@
 import asyncio
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from textual.events import MouseScrollDown
+from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList, ProgressBar, Static
+from textual_plot import PlotWidget
 
 from edgespec.bench.prompts import builtin_prompts, select
 from edgespec.bench.result import BenchResult
@@ -20,6 +24,7 @@ from edgespec.session.settings import EngineSettings
 from tests.bench.runs import arm, run, vanilla
 from tests.bench.throughput.sweeps import curve, point, sweep
 from tests.tui.conftest import LARGE, SMALL, AppBench, settle
+from tests.tui.scripted import ScriptedWorker
 from tui.app import EdgespecApp
 from tui.engine.process import WorkerProcess
 from tui.engine.protocol import (
@@ -32,7 +37,9 @@ from tui.engine.protocol import (
     Resume,
     RunJob,
     Stop,
+    WorkerDied,
 )
+from tui.job_room import RunningJob
 from tui.jobs.bench import BenchJob
 from tui.launch import Launch
 from tui.screens.ask import AskScreen
@@ -65,6 +72,11 @@ SWEEP = sweep(
 JOB = BenchJob("big", ("auto",), (), BenchSettings(), EngineSettings())
 
 
+@pytest.fixture(autouse=True)
+def painted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BenchScreen, "PAINT_S", 0.0)
+
+
 def save(*results: object) -> None:
     for result in results:
         ResultStore(results_dir()).save(result)  # type: ignore[arg-type]
@@ -92,9 +104,9 @@ def status_of(app: EdgespecApp) -> str:
 
 async def ready(pilot: Pilot[int]) -> None:
     await settle(pilot)
-    await pilot.app.workers.wait_for_complete(
-        [worker for worker in pilot.app.workers if worker.group == "runs"]
-    )
+    reading = [worker for worker in pilot.app.workers if worker.group in ("runs", "bench-form")]
+    if reading:  # an empty list stands for every worker, those that wait for a dialog included
+        await pilot.app.workers.wait_for_complete(reading)
     await settle(pilot)
 
 
@@ -117,7 +129,13 @@ async def test_runs_are_listed_newest_first_and_shown(bench: AppBench) -> None:
             FAST.run_id,
             SLOW.run_id,
         ]
-        assert "damaged" in str(table.get_row_at(0)[4])
+        assert [str(cell) for cell in table.get_row_at(0)][1:4] == ["?", "?", "damaged"]
+        assert [str(cell) for cell in table.get_row_at(1)][1:] == [
+            "big-1.5b",
+            "2 arms",
+            "done",
+            "auto 1.50x ± 0.03",
+        ]
         assert "is damaged" in shown(app)
         await pilot.press("down")
         await settle(pilot)
@@ -133,13 +151,32 @@ async def test_two_runs_are_compared(bench: AppBench) -> None:
         await pilot.press("=")
         await settle(pilot)
         assert "mark a speculative run" in status_of(app)
-        await pilot.press("down", "m")
+        await pilot.press("down")
+        await settle(pilot)
+        await pilot.press("m")
         await settle(pilot)
         assert "* 20260101" in str(app.screen.query_one(DataTable).get_row_at(1)[0])
         await pilot.press("up", "=")
         await settle(pilot)
-        assert "SPEED-UP RATIO" in shown(app)
+        assert "SPEED-UP" in shown(app)
         assert "1.50x" in shown(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "auto is 1.50x" in shown(app)
+        await pilot.press("down", "m")
+        await settle(pilot)
+        assert "* " not in str(app.screen.query_one(DataTable).get_row_at(1)[0])
+
+
+async def test_runs_with_hostile_names_are_shown_as_text(bench: AppBench) -> None:
+    save(dataclasses.replace(FAST, target="[red]a\x1b[31mb[/red]"))
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        target = str(app.screen.query_one(DataTable).get_row_at(0)[1])
+        assert target.startswith("[red]a")
+        assert "\x1b" not in target
+        assert "[red]a" in shown(app)
 
 
 async def test_a_sweep_is_drawn_as_curves_one_shape_at_a_time(bench: AppBench) -> None:
@@ -153,6 +190,10 @@ async def test_a_sweep_is_drawn_as_curves_one_shape_at_a_time(bench: AppBench) -
         await pilot.press("x")
         await settle(pilot)
         assert "82 tokens in, 512 out" in str(chart.query_one(Static).content)
+        assert "depth has 1.33x the throughput of dense" in shown(app)
+        row = [str(cell) for cell in app.screen.query_one(DataTable).get_row_at(0)]
+        assert row[2:4] == ["2 curves", "done"]
+        assert row[4].startswith("depth has 1.33x")
         await pilot.press("m")
         await settle(pilot)
         assert "only speculative runs" in status_of(app)
@@ -178,6 +219,18 @@ async def test_a_run_is_exported_and_never_over_a_file(ending: str, bench: AppBe
         assert [one.severity for one in app._notifications] == ["error"]
 
 
+async def test_the_wheel_over_the_curves_scrolls_the_page_and_no_key_goes_there(bench: AppBench) -> None:
+    save(SWEEP)
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=SMALL) as pilot:
+        await ready(pilot)
+        page, plot = app.screen.query_one("#run"), app.screen.query_one(PlotWidget)
+        assert not plot.can_focus
+        await pilot._post_mouse_events([MouseScrollDown], plot, button=0)
+        await settle(pilot)
+        assert page.scroll_y > 0
+
+
 async def test_a_run_is_deleted_after_a_question(bench: AppBench) -> None:
     save(SLOW, FAST)
     app = bench.make(Launch(screen="bench"))
@@ -186,10 +239,47 @@ async def test_a_run_is_deleted_after_a_question(bench: AppBench) -> None:
         await pilot.press("d")
         await settle(pilot)
         assert isinstance(app.screen, AskScreen)
+        await pilot.press("n")
+        await ready(pilot)
+        assert len(ResultStore(results_dir()).entries()) == 2
+        await pilot.press("d")
+        await settle(pilot)
         await pilot.press("y")
         await ready(pilot)
         assert [entry.run_id for entry in ResultStore(results_dir()).entries()] == [SLOW.run_id]
         assert app.screen.query_one(DataTable).row_count == 1
+        assert "auto makes no difference" in shown(app)
+        await pilot.press("d")
+        await settle(pilot)
+        await pilot.press("y")
+        await ready(pilot)
+        assert "n measures one here" in shown(app)
+
+
+async def test_the_footer_shows_what_can_be_done(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="bench"), job=scripted)
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        assert keys_of(app) == {"n"}
+        save(SLOW, SWEEP)
+        app.runs_changed()
+        await ready(pilot)
+        await pilot.press("home")
+        await settle(pilot)
+        assert keys_of(app) == {"n", "m", "=", "e", "d", "x"}
+        await pilot.press("down")
+        await settle(pilot)
+        assert keys_of(app) == {"n", "m", "=", "e", "d"}
+        screen_of(app).start(JOB)
+        await ready(pilot)
+        assert keys_of(app) == {"space", "escape", "e"}
+
+
+def keys_of(app: EdgespecApp) -> set[str]:
+    """Keys of the screen's own bindings that can be used now."""
+    active = app.screen.active_bindings.values()
+    keys = {one.binding.key for one in active if (one.binding.id or "").startswith("bench.")}
+    return {"=" if key == "equals_sign" else key for key in keys}
 
 
 def scripted(request: RunJob) -> Iterable[AnyEvent]:
@@ -206,20 +296,107 @@ async def test_a_benchmark_shows_its_figures_as_they_come_pauses_and_ends(bench:
         assert app.screen.query_one(ProgressBar).display
         assert "chat: chat-1 · 4 of 12" in status_of(app)
         assert "not finished" in shown(app)
+        assert not app.screen.query_one(DataTable).display
         await pilot.press("space")
         await settle(pilot)
         assert worker.requests[-1] == Pause()
         assert "paused" in status_of(app)
         await pilot.press("space")
         assert worker.requests[-1] == Resume()
-        await pilot.press("escape")
+        await pilot.press("escape", "escape", "space")
         assert worker.requests[-1] == Stop()
+        assert worker.requests.count(Stop()) == 1
+        assert "stopping" in status_of(app)
         save(FAST)
         worker.say(JobFinished(FAST))
         await ready(pilot)
         assert not app.screen.query_one(ProgressBar).display
         assert status_of(app) == "done"
         assert app.screen.query_one(DataTable).row_count == 1
+
+
+async def test_the_cursor_goes_to_the_run_that_was_measured(bench: AppBench) -> None:
+    save(SLOW, FAST)
+    ours = dataclasses.replace(FAST, run_id="20260103-080000-dddd", target="new-model", complete=False)
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        await pilot.press("down")
+        await settle(pilot)
+        screen_of(app).start(JOB)
+        await ready(pilot)
+        await pilot.press("escape")
+        save(ours)
+        bench.workers[-1].say(JobFinished(ours))
+        await ready(pilot)
+        table = app.screen.query_one(DataTable)
+        assert (table.display, table.has_focus, table.cursor_row, table.row_count) == (True, True, 0, 3)
+        assert "new-model" in shown(app)
+        assert str(table.get_row_at(0)[3]) == "not finished"
+        assert status_of(app) == f"stopped; what was finished is kept as {ours.run_id}"
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (RequestFailed("stopped", interrupted=True), "stopped; no prompt was finished, nothing is kept"),
+        (WorkerDied("was killed"), "the engine was killed; no prompt was finished, nothing is kept"),
+        (JobFinished(dataclasses.replace(SLOW, arms=(), complete=False)), "stopped; no prompt was finished"),
+    ],
+    ids=["stopped", "died", "empty"],
+)
+async def test_a_benchmark_that_ends_early_says_what_is_kept(
+    event: AnyEvent, told: str, bench: AppBench
+) -> None:
+    app = bench.make(Launch(screen="bench", bench_job=JOB), job=lambda _request: [event])
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        assert status_of(app).startswith(told)
+        assert "new" in {one.binding.action for one in app.screen.active_bindings.values()}
+
+
+async def test_a_run_under_way_is_painted_twice_a_second_at_most(
+    bench: AppBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BenchScreen, "PAINT_S", 1000.0)
+    app = bench.make(Launch(screen="bench", bench_job=JOB), job=scripted)
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        bench.workers[-1].say(Progressed("chat: chat-1", 5, 12))
+        bench.workers[-1].say(Progressed("chat: chat-1", 6, 12))
+        await ready(pilot)
+        assert "4 of 12" in status_of(app)
+        assert "first prompt" in shown(app)
+        save(dataclasses.replace(SLOW, complete=False))
+        bench.workers[-1].die()
+        await ready(pilot)
+        assert SLOW.run_id in shown(app)
+        assert SLOW.run_id in status_of(app)
+
+
+async def test_a_hidden_run_is_painted_when_its_screen_is_shown(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="bench", bench_job=JOB), job=scripted)
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        screen = screen_of(app)
+        await pilot.press("f6")
+        await settle(pilot)
+        bench.workers[-1].say(Progressed("edit: edit-1", 8, 12))
+        await settle(pilot)
+        assert "4 of 12" in str(screen.query_one("#bench-status", Static).content)
+        await pilot.press("f4")
+        await settle(pilot)
+        assert "8 of 12" in status_of(app)
+
+
+async def test_one_benchmark_runs_at_a_time(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="bench"), job=scripted)
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        screen_of(app).start(JOB)
+        screen_of(app).start(JOB)
+        await ready(pilot)
+        assert [request for worker in bench.workers for request in worker.requests] == [RunJob(JOB)]
 
 
 async def test_a_benchmark_that_fails_says_why(bench: AppBench) -> None:
@@ -229,7 +406,8 @@ async def test_a_benchmark_that_fails_says_why(bench: AppBench) -> None:
     )
     async with app.run_test(size=LARGE) as pilot:
         await ready(pilot)
-        assert "there is no model 'big'" in status_of(app)
+        assert status_of(app) == "there is no model 'big'"
+        assert [one.message for one in app._notifications] == ["there is no model 'big'\nsee edgespec models"]
 
 
 async def test_the_form_makes_the_job(bench: AppBench) -> None:
@@ -244,6 +422,12 @@ async def test_the_form_makes_the_job(bench: AppBench) -> None:
         await settle(pilot)
         assert "Repeats is 'none'" in str(app.screen.query_one("#bench-form-note", Static).content)
         app.screen.query_one("#bench-repeat", Input).value = "2"
+        app.screen.query_one("#bench-prompts", Input).value = "nowhere.jsonl"
+        await pilot.press("enter")
+        await ready(pilot)
+        assert "nowhere.jsonl" in str(app.screen.query_one("#bench-form-note", Static).content)
+        app.screen.query_one("#bench-prompts", Input).value = ""
+        app.screen.query_one("#bench-limit", Input).value = ""
         app.screen.query_one("#bench-drafts", Input).value = "a, b"
         app.screen.query_one("#bench-categories", Input).value = "code"
         await pilot.press("ctrl+s")
@@ -253,7 +437,8 @@ async def test_the_form_makes_the_job(bench: AppBench) -> None:
         assert isinstance(request.job, BenchJob)
         assert request.job.drafts == ("a", "b")
         assert request.job.settings.repeat == 2
-        assert [prompt.category for prompt in request.job.prompts] == ["code"]
+        assert request.job.prompts == select(builtin_prompts(), ("code",), None)
+        assert len(request.job.prompts) > 1
 
 
 @SIZES
@@ -275,6 +460,21 @@ async def test_a_sweep_looks_as_it_did(
     app = bench.make(Launch(screen="bench"))
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
+        picture(app)
+
+
+@SIZES
+async def test_a_comparison_looks_as_it_did(
+    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+) -> None:
+    save(SLOW, FAST)
+    app = bench.make(Launch(screen="bench"))
+    async with app.run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("down", "m")
+        await settle(pilot)
+        await pilot.press("up", "=")
+        await settle(pilot)
         picture(app)
 
 
@@ -301,33 +501,60 @@ async def test_the_form_looks_as_it_did(
 
 
 def test_a_logarithmic_axis_has_round_numbers() -> None:
-    axis = LogAxis()
+    axis = LogAxis(8)
     ticks = axis.get_ticks(0.2, 1.8)
     assert axis.get_labels_for_ticks(ticks) == ["2", "3", "5", "7", "10", "20", "30", "50"]
+    near = axis.get_ticks(math.log10(4.0), math.log10(4.1))
+    assert axis.get_labels_for_ticks(near) == ["4", "4.02", "4.04", "4.06", "4.08", "4.1"]
+    wide = axis.get_ticks(0.0, 4.0)
+    assert axis.get_labels_for_ticks(wide) == ["1", "10", "100", "1000", "10000"]
 
 
-async def collect(worker: WorkerProcess, stop_after: int | None = None) -> list[AnyEvent]:
+def test_the_time_left_is_reckoned_over_all_prompts_and_without_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("tui.job_room.monotonic", lambda: now[0])
+    running = RunningJob(JOB, MessagePump(), ScriptedWorker())
+
+    def left(label: str, done: float, total: float, later_s: float) -> float | None:
+        now[0] += later_s
+        return running.eta_s(Progressed(label, done, total))
+
+    assert left("measuring big", 0, 3, 60) is None
+    assert left("chat: chat-1", 0, 12, 60) is None
+    assert left("chat: chat-1", 4, 12, 20) == 40
+    assert left("code: code-1", 4, 12, 0) == 40
+    running.toggle_pause()
+    now[0] += 1000
+    running.toggle_pause()
+    assert left("code: code-1", 8, 12, 20) == 20
+    assert left("code: code-1", 12, 12, 20) is None
+    assert left("big.gguf", 500, 1000, 0) is None
+    assert left("big.gguf", 600, 1000, 10) == 40
+
+
+async def collect(worker: WorkerProcess, *, stop: bool) -> list[AnyEvent]:
+    """What the worker says; after the first figures it is paused, and then stopped or let go on."""
     events: list[AnyEvent] = []
     async for event in worker.events():
-        events.append(event)
-        reports = sum(isinstance(one, JobReported) for one in events)
-        if stop_after is not None and reports == stop_after and isinstance(event, JobReported):
+        if isinstance(event, JobReported) and not any(isinstance(one, JobReported) for one in events):
             worker.send(Pause())
             await asyncio.sleep(0.1)
-            worker.send(Resume())
-            worker.send(Stop())
+            worker.send(Stop() if stop else Resume())
+        events.append(event)
         if isinstance(event, JobFinished | RequestFailed):
             break
     await worker.close()
     return events
 
 
-@pytest.mark.parametrize("stop_after", [None, 1], ids=["whole", "stopped"])
+@pytest.mark.parametrize("stop", [False, True], ids=["whole", "stopped"])
 async def test_the_job_measures_and_keeps_what_was_finished(
-    stop_after: int | None, tiny_model: Path, tiny_draft: Path
+    stop: bool, tiny_model: Path, tiny_draft: Path
 ) -> None:
     prompts = select(builtin_prompts(), ("chat", "code"), 1)
-    repeats = 1 if stop_after is None else 200
+    repeats = 200 if stop else 1
     job = BenchJob(
         str(tiny_model),
         (str(tiny_draft),),
@@ -337,11 +564,11 @@ async def test_the_job_measures_and_keeps_what_was_finished(
     )
     worker = WorkerProcess()
     worker.send(RunJob(job))
-    events = await asyncio.wait_for(collect(worker, stop_after), 120)
+    events = await asyncio.wait_for(collect(worker, stop=stop), 120)
     last = events[-1]
     assert isinstance(last, JobFinished), last
     assert isinstance(last.result, BenchResult)
-    assert last.result.complete == (stop_after is None)
+    assert last.result.complete != stop
     assert [one.name for one in last.result.arms] == ["vanilla", "tiny-draft", "ngram", "auto"]
     saved = [entry.result for entry in ResultStore(results_dir()).entries()]
     assert [one.run_id for one in saved if one is not None] == [last.result.run_id]

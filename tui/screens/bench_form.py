@@ -1,9 +1,10 @@
 """What shall be measured: a small form."""
 
+import asyncio
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal, VerticalScroll
@@ -13,6 +14,7 @@ from textual.widgets import Button, Input, Label, Static
 from edgespec.bench.prompts import builtin_prompts, load_prompts, select
 from edgespec.bench.speculative import BenchSettings
 from edgespec.errors import EdgespecError, UsageError
+from edgespec.session.choice import AUTO
 from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from tui.jobs.bench import BenchJob
@@ -23,7 +25,7 @@ _FIELDS = (
     ("drafts", "Drafts", "auto", "names between commas; none: n-grams alone"),
     ("prompts", "Prompts", "", "built in, or a JSONL file"),
     ("categories", "Categories", "", "all, or names between commas"),
-    ("limit", "Per category", "1", "prompts of each category"),
+    ("limit", "Per category", "1", "all, or a number of prompts"),
     ("max_tokens", "Longest answer", "96", "tokens, 2 or more"),
     ("repeat", "Repeats", "3", "answers per prompt and arm"),
 )
@@ -32,6 +34,7 @@ _FIELDS = (
 class BenchFormScreen(ModalScreen[BenchJob | None]):
     """Dismissed with a job, or with None."""
 
+    AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel", id="bench-form.cancel", tooltip="Measure nothing"),
         Binding("ctrl+s", "start", "Start", id="bench-form.start", tooltip="Measure", priority=True),
@@ -60,12 +63,16 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
         self._note("The chat's models are unloaded meanwhile. Ctrl+S starts, Esc goes back.")
 
     @on(Input.Submitted)
-    def action_start(self) -> None:
+    def _submitted(self) -> None:
+        self.action_start()
+
+    @work(exclusive=True, group="bench-form")
+    async def action_start(self) -> None:
         """Makes the job, or says what is wrong."""
         try:
-            self.dismiss(self._make_job())
+            self.dismiss(await self._make_job())
         except EdgespecError as error:
-            self._note(f"{error.message}; {error.hint}")
+            self._note(" · ".join(part for part in (error.message, error.hint) if part))
 
     def action_cancel(self) -> None:
         """By key."""
@@ -78,14 +85,14 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
         else:
             self.dismiss(None)
 
-    def _make_job(self) -> BenchJob:
-        prompts = self._value("prompts")
-        known = load_prompts(Path(prompts).expanduser()) if prompts else builtin_prompts()
-        chosen = select(known, self._names("categories"), self._number("limit", 1))
+    async def _make_job(self) -> BenchJob:
+        file, limit = self._value("prompts"), self._value("limit")
+        known = await asyncio.to_thread(load_prompts, Path(file).expanduser()) if file else builtin_prompts()
+        chosen = select(known, self._names("categories"), self._number("limit", 1) if limit else None)
         settings = BenchSettings(
             self._number("max_tokens", 2), self._number("repeat", 1), self._launch.sampling
         )
-        drafts = self._names("drafts") or ("auto",)
+        drafts = self._names("drafts") or (AUTO,)
         return BenchJob(
             self._value("target") or None, drafts, chosen, settings, self._engine, self._launch.offline
         )

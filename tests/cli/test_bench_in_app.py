@@ -1,0 +1,74 @@
+"""`edgespec bench --tui`: what the app is started with, and what does not go with it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgespec.bench.prompts import builtin_prompts, load_prompts, select
+from edgespec.bench.speculative import BenchSettings
+from edgespec.llama.sampler import Sampling
+from edgespec.session.settings import EngineSettings
+from tui.jobs.bench import BenchJob
+from tui.launch import Launch
+
+RunCli = Callable[..., Any]
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[Launch]:
+    """How the app was started."""
+    started: list[Launch] = []
+
+    def start_app(_settings: object, launch: Launch) -> int:
+        started.append(launch)
+        return 0
+
+    monkeypatch.setattr("edgespec.cli.chat.start_app", start_app)
+    return started
+
+
+def test_without_options_the_app_measures_what_the_command_would(
+    run_cli: RunCli, launches: list[Launch]
+) -> None:
+    assert run_cli("bench", "--tui").code == 0
+    job = BenchJob(None, ("auto",), select(builtin_prompts(), (), 1), BenchSettings(), EngineSettings())
+    assert launches == [Launch(screen="bench", bench_job=job)]
+
+
+def test_every_option_reaches_the_job_and_holds_for_the_app(
+    run_cli: RunCli, launches: list[Launch], tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"category": "a", "prompt": "x"}\n{"category": "b", "prompt": "y"}\n', encoding="utf-8")
+    options = ["--draft", "small", "--prompts", file, "--category", "b", "-n", "8", "-r", "2", "--seed", "7"]
+    assert run_cli("--offline", "bench", "big", "--tui", *options, "-t", "1", "-c", "512").code == 0
+    sampling, engine = Sampling(seed=7), EngineSettings(n_ctx=512, n_threads=1)
+    prompts = select(load_prompts(file), ("b",), None)
+    job = BenchJob("big", ("small",), prompts, BenchSettings(8, 2, sampling), engine, offline=True)
+    expected = Launch("big", "small", None, None, sampling, engine, True, "bench", job)
+    assert launches == [expected]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--throughput"], "--throughput says nothing to --tui"),
+        (["--json"], "--json, --csv or --markdown says nothing to --tui"),
+        (["--csv"], "--json, --csv or --markdown says nothing to --tui"),
+        (["--markdown"], "--json, --csv or --markdown says nothing to --tui"),
+        (["--plot", "figure.png"], "--plot says nothing to --tui"),
+        (["--batch", "2"], "--batch goes with --throughput"),
+        (["--category", "nonsense"], "no prompt has the category 'nonsense'"),
+        (["one", "two"], "2 targets are too many"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_does_not_go_with_the_app_is_one_line(
+    arguments: list[str], line: str, run_cli: RunCli, launches: list[Launch]
+) -> None:
+    done = run_cli("bench", "--tui", *arguments)
+    assert (done.code, done.out, launches) == (2, "", [])
+    assert done.err.startswith(f"edgespec: {line}")
+    assert done.err.count("\n") == 1

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from edgespec.catalog.metadata import GgufMetadata, is_whole
+from edgespec.files import written_whole
 from edgespec.paths import derived_file
 from quant.amount import Amount
 from quant.calibration import StageProgress
@@ -65,10 +65,5 @@ def _read_quality(path: Path) -> Quality | None:
 
 
 def _write_quality(path: Path, quality: Quality) -> None:
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as unfinished:
         unfinished.write_text(json.dumps(asdict(quality)), encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

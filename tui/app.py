@@ -108,7 +108,6 @@ class EdgespecApp(App[int]):
         super().__init__()
         self.launch = launch or Launch()
         self.settings = settings or AppSettings()
-        self.make_worker = make_worker
         self.room = EngineRoom(make_worker)
         self.jobs = JobRoom(make_worker)
         """Work of the other screens, a process each."""

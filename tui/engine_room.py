@@ -2,7 +2,6 @@
 
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Final
 
@@ -74,7 +73,7 @@ class EngineRoom:
         worker = self._worker = self._make_worker()
         self.request, self.state, self.pair = request, EngineState.LOADING, None
         worker.send(request)
-        async for event in self._events(worker):
+        async for event in worker.events():
             if self._worker is not worker:
                 return
             self._follow(event)
@@ -100,10 +99,6 @@ class EngineRoom:
         self.state, self.pair = EngineState.CLOSED, None
         if worker is not None:
             await worker.close()
-
-    async def _events(self, worker: Worker) -> AsyncIterator[AnyEvent]:
-        async for event in worker.events():
-            yield event
 
     def _follow(self, event: AnyEvent) -> None:
         match event:

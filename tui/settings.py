@@ -1,6 +1,5 @@
 """What the user set in the app, kept as TOML beside the catalogue; unknown keys and comments survive."""
 
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -9,6 +8,7 @@ from typing import Any
 import tomlkit
 
 from edgespec.errors import ConfigError, EdgespecError
+from edgespec.files import written_whole
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
 from edgespec.paths import app_settings_file
@@ -92,9 +92,7 @@ def save_settings(settings: AppSettings) -> None:
             value = getattr(settings, one.name)
             if value != getattr(defaults, one.name) or one.name in document:
                 document[one.name] = dict(value) if isinstance(value, Mapping) else value
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-        unfinished.write_text(tomlkit.dumps(document), encoding="utf-8")
-        unfinished.replace(path)
+        with written_whole(path) as unfinished:
+            unfinished.write_text(tomlkit.dumps(document), encoding="utf-8")
     except OSError as error:
         raise EdgespecError(f"{path} cannot be written: {error.strerror or error}") from error

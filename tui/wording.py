@@ -69,3 +69,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def joined(text: str, hint: str) -> str:
+    """What is wrong and the way out, in one line."""
+    return f"{text.rstrip('.')}; {hint}" if hint else text

@@ -1,6 +1,5 @@
 """Runs as a picture: tokens/s by target and arm with the multiple of vanilla on every bar, and speed-ups by category."""
 
-import contextlib
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.summary import VANILLA, categories
 from edgespec.bench.verdict import AUTO, rate_text
 from edgespec.errors import EdgespecError, UsageError
+from edgespec.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,6 @@ def save_figure(draw: Callable[[], "Figure"], path: Path) -> None:
     """
     check_plot_path(path)
     suffix = path.suffix.lower()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     import matplotlib
 
     # The user's own matplotlib settings must not change the picture; the backend stays out of it, as no window opens.
@@ -91,19 +90,15 @@ def save_figure(draw: Callable[[], "Figure"], path: Path) -> None:
     try:
         with matplotlib.rc_context(defaults | _STYLE):
             figure = draw()
-            with temporary.open("wb") as file:
+            with written_whole(path) as unfinished, unfinished.open("wb") as file:
                 figure.savefig(file, format=suffix[1:], dpi=_DPI, metadata=_METADATA[suffix])
                 file.flush()
                 os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
         raise EdgespecError(
             f"cannot write the plot {path}: {error.strerror or error}",
             "Choose a folder that can be written to.",
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _draw(results: Sequence[BenchResult]) -> "Figure":

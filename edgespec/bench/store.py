@@ -1,23 +1,20 @@
 """Saved runs: one JSON document per run in one folder, written so that an interruption loses nothing."""
 
-import contextlib
 import difflib
 import os
 import secrets
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from edgespec.bench.document import Result, from_json, to_json
 from edgespec.errors import ConfigError, EdgespecError, UsageError
+from edgespec.files import written_whole
 
 LATEST = "latest"
 """Stands for the newest run that can be read."""
 
 _SUFFIX = ".json"
-_REPLACE_TRIES = 10
-_REPLACE_PAUSE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +48,19 @@ class ResultStore:
             EdgespecError: the folder or the file cannot be written; the file from before is whole.
         """
         path = self.folder / (result.run_id + _SUFFIX)
-        temporary = self.folder / f".{result.run_id}.{os.getpid()}.tmp"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            with (
+                written_whole(path) as unfinished,
+                unfinished.open("w", encoding="utf-8", newline="\n") as file,
+            ):
                 file.write(to_json(result))
                 file.flush()
                 os.fsync(file.fileno())
-            _replace(temporary, path)
         except OSError as error:
             raise EdgespecError(
                 f"cannot save the result {path}: {error.strerror or error}",
                 "Free some space, or set EDGESPEC_HOME to a folder that can be written to.",
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
         return path
 
     def entries(self) -> tuple[Entry, ...]:
@@ -140,18 +134,6 @@ def _read(path: Path) -> Entry:
         return Entry(run_id, path, None, "not UTF-8 text")
     except OSError as error:
         return Entry(run_id, path, None, error.strerror or str(error))
-
-
-def _replace(source: Path, target: Path) -> None:
-    """os.replace, tried again for half a second: Windows refuses while another program has the target open."""
-    for _ in range(_REPLACE_TRIES):
-        try:
-            source.replace(target)
-        except PermissionError:
-            time.sleep(_REPLACE_PAUSE_S)
-        else:
-            return
-    source.replace(target)
 
 
 def _unknown_hint(name: str, ids: list[str]) -> str:

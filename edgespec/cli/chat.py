@@ -16,13 +16,8 @@ if TYPE_CHECKING:
     from tui.launch import Launch
     from tui.settings import AppSettings
 
-_KEPT_IN_APP = {
-    "threads": "threads",
-    "ctx_size": "ctx_size",
-    "gpu_layers": "gpu_layers",
-    "kv_type": "kv_type",
-}
-"""Option -> field of the app's own settings, which hold where nothing is typed."""
+_KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type")
+"""Options that are also fields of the app's own settings, which hold where nothing is typed."""
 
 
 @click.command("chat")
@@ -119,7 +114,7 @@ def typed_engine_settings(ctx: click.Context, values: dict[str, Any]) -> "Engine
     if not typed:
         return None
     kept = load_app_settings()
-    for option, field in _KEPT_IN_APP.items():
+    for option in _KEPT_IN_APP:
         if option not in typed:
-            values[option] = getattr(kept, field)
+            values[option] = getattr(kept, option)
     return make_engine_settings(values)

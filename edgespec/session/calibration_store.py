@@ -1,17 +1,16 @@
 """Keeps what was measured and learnt of a pair: one small file per pair, machine, thread count and placement."""
 
-import contextlib
 import hashlib
 import json
 import logging
 import math
-import os
 import platform
 from dataclasses import asdict
 from pathlib import Path
 
 from edgespec.decode.acceptance import Acceptance, RateTable
 from edgespec.decode.costs import CostCurve, PairCosts, curve_from
+from edgespec.files import written_whole
 from edgespec.llama.library import native_kernels, native_version
 from edgespec.paths import calibration_dir
 from edgespec.session.loading import Loaded
@@ -55,15 +54,11 @@ class CalibrationStore:
             "draft_s": costs.draft.points if costs.draft else None,
             "acceptance": {name: asdict(getattr(acceptance, name)) for name in _TABLES},
         }
-        unfinished = self._file.with_suffix(f".{os.getpid()}.part")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps(document), encoding="utf-8")
-            unfinished.replace(self._file)
+            with written_whole(self._file) as unfinished:
+                unfinished.write_text(json.dumps(document), encoding="utf-8")
         except OSError as err:
             log.info("the calibration is not kept: %s", err)
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
 
 
 def _describe(loaded: Loaded) -> str:

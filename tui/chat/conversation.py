@@ -1,10 +1,9 @@
 """A conversation as values: messages, with what each answer cost."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from edgespec.decode.chat_template import ChatMessage, Role
-from edgespec.decode.token import Source
 from tui.engine.protocol import Piece
 
 _TITLE_LENGTH = 48
@@ -44,7 +43,6 @@ class Conversation:
     target: str = ""
     """The model that answered last."""
     updated_at: str = ""
-    title_given: str = field(default="")
 
     @classmethod
     def begin(cls, system: str = "", now: datetime | None = None) -> "Conversation":
@@ -56,8 +54,6 @@ class Conversation:
     @property
     def title(self) -> str:
         """The first words that were asked."""
-        if self.title_given:
-            return self.title_given
         first = next((message.content for message in self.messages if message.role == "user"), "")
         line = " ".join(first.split())
         return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
@@ -113,10 +109,3 @@ def merge_pieces(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
         else:
             merged.append(piece)
     return tuple(merged)
-
-
-def drafted_share(pieces: tuple[Piece, ...]) -> float:
-    """Share of the characters that a draft thought of first."""
-    total = sum(len(piece.text) for piece in pieces)
-    drafted = sum(len(piece.text) for piece in pieces if piece.source is not Source.TARGET)
-    return drafted / total if total else 0.0

@@ -2,13 +2,13 @@
 
 import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgespec.decode.token import Source
 from edgespec.errors import EdgespecError
+from edgespec.files import written_whole
 from tui.chat.conversation import Conversation, Message, Receipt, to_markdown
 from tui.engine.protocol import Piece
 
@@ -33,7 +33,7 @@ class ChatStore:
     def load_all(self) -> list[Conversation]:
         """All that can be read, the newest first."""
         found = []
-        for path in sorted(self.folder.glob("*.json"), reverse=True):
+        for path in self.folder.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 found.append(_from_document(json.loads(path.read_text(encoding="utf-8"))))
         return sorted(found, key=lambda conversation: conversation.updated_at, reverse=True)
@@ -60,18 +60,13 @@ def export_markdown(conversation: Conversation, path: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        with written_whole(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
     except OSError as error:
         raise EdgespecError(
             f"{path} cannot be written: {error.strerror or error}", "free some space, or name another place"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
 def _to_document(conversation: Conversation) -> dict[str, Any]:

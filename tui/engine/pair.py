@@ -29,6 +29,7 @@ from tui.engine.protocol import (
     RunRace,
     Stop,
     TokensArrived,
+    report_bytes,
 )
 from tui.engine.race import run_race
 
@@ -145,7 +146,7 @@ class PairServer:
             request.target,
             [request.draft],
             offline=request.offline,
-            progress=lambda done, total, label: self._link.report(label, done, total, "bytes"),
+            progress=report_bytes(self._link),
         )
         engine = Engine(files.target, files.drafts, request.settings, self._note)
         try:
@@ -176,7 +177,7 @@ class PairServer:
             request.draft,
             load_catalog(),
             offline=request.offline,
-            progress=lambda done, total, label: self._link.report(label, done, total, "bytes"),
+            progress=report_bytes(self._link),
         )
         return open_file(found.name, found.path)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from edgespec.bench.result import BenchResult
+from edgespec.catalog.sources import ProgressCallback
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Source
@@ -243,6 +244,11 @@ class Link(Protocol):
 
     def report(self, label: str, done: float, total: float, unit: Unit = "steps") -> None:
         """Tells how far the work is, ten times a second at most, and waits here while the app has paused it."""
+
+
+def report_bytes(link: Link) -> ProgressCallback:
+    """For what fetches models: tells the app how many bytes have come."""
+    return lambda done, total, label: link.report(label, done, total, "bytes")
 
 
 class Worker(Protocol):

@@ -12,7 +12,7 @@ from edgespec.paths import results_dir
 from edgespec.session.choice import choose_files
 from edgespec.session.engine import Engine
 from edgespec.session.settings import EngineSettings
-from tui.engine.protocol import JobReported, Link, Noted
+from tui.engine.protocol import JobReported, Link, Noted, report_bytes
 
 
 class _TellingStore(ResultStore):
@@ -50,7 +50,7 @@ class BenchJob:
             self.target,
             self.drafts,
             offline=self.offline,
-            progress=lambda done, total, label: link.report(label, done, total, "bytes"),
+            progress=report_bytes(link),
         )
 
         def note(text: str) -> None:

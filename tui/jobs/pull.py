@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from edgespec.catalog.entries import load_catalog
 from edgespec.catalog.resolve import ResolvedModel, resolve_model
-from tui.engine.protocol import Link
+from tui.engine.protocol import Link, report_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +25,5 @@ class PullJob:
             self.spec,
             load_catalog(),
             offline=self.offline,
-            progress=lambda done, total, label: link.report(label, done, total, "bytes"),
+            progress=report_bytes(link),
         )

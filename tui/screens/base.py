@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.screen import Screen
-from textual.widgets import Footer
+from textual.widgets import Footer, Static
 
+from edgespec.text import one_line
 from tui.engine_room import EngineRoom
 from tui.widgets.top_bar import TopBar
 
@@ -17,6 +18,8 @@ class ModeScreen(Screen[None]):
     """One of the screens that the function keys lead to."""
 
     NAME: ClassVar[str]
+    STATUS: ClassVar[str]
+    """Id of the line that says what is going on."""
     AUTO_FOCUS: ClassVar[str | None] = None
 
     @property
@@ -41,6 +44,14 @@ class ModeScreen(Screen[None]):
     def make_footer(self) -> Footer:
         """For `compose`, last."""
         return Footer(compact=True, show_command_palette=True)
+
+    def tell(self, text: str, *, error: bool = False) -> None:
+        """Says it in that line."""
+        status = self.query_one(f"#{self.STATUS}", Static)
+        status.set_class(error, "error")
+        height = status.styles.height
+        # Where the line cannot grow, nothing around it has to be laid out anew.
+        status.update(one_line(text), layout=height is not None and height.is_auto)
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
         """Shows what is loaded now."""

@@ -19,6 +19,7 @@ from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from tui.jobs.bench import BenchJob
 from tui.launch import Launch
+from tui.wording import joined
 
 _FIELDS = (
     ("target", "Target", "", "the default model"),
@@ -72,7 +73,7 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
         try:
             self.dismiss(await self._make_job())
         except EdgespecError as error:
-            self._note(" · ".join(part for part in (error.message, error.hint) if part))
+            self._note(joined(error.message, error.hint))
 
     def action_cancel(self) -> None:
         """By key."""

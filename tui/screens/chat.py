@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
+from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.widgets import Static, TextArea
 
@@ -23,7 +24,7 @@ from tui.screens.draft_choice import draft_choices
 from tui.screens.talk import RAIL_COLUMNS, TalkScreen
 from tui.widgets.prompt_input import PromptInput, matching_commands
 from tui.widgets.turn import AnswerTurn
-from tui.wording import MODE_WORDS, MODES_IN_ORDER
+from tui.wording import MODE_WORDS, MODES_IN_ORDER, joined
 
 _EDITORS = ("VISUAL", "EDITOR")
 
@@ -83,7 +84,7 @@ class ChatScreen(TalkScreen):
                 self.prompt_input.put("")
                 return
         except UsageError as error:
-            self.tell(f"{error.message}; {error.hint}", error=True)
+            self.tell(joined(error.message, error.hint), error=True)
             return
         if self._turn is not None:
             self.tell("one answer at a time: Esc stops this one")
@@ -232,9 +233,10 @@ class ChatScreen(TalkScreen):
         if not before.messages:
             self.tell("there is no message to answer again")
             return
-        self.conversation = before
-        for turn in list(self.query(AnswerTurn))[-1:]:
-            turn.remove()
+        if before != self.conversation:
+            for turn in list(self.query(AnswerTurn))[-1:]:
+                turn.remove()
+            self.conversation = before
         self.answer()
 
     def action_edit_last(self) -> None:
@@ -260,6 +262,8 @@ class ChatScreen(TalkScreen):
                 with self.app.suspend():
                     subprocess.run([*shlex.split(command), str(path)], check=False)
                 self.prompt_input.put(path.read_text(encoding="utf-8", errors="replace").rstrip("\n"))
+            except SuspendNotSupported:
+                self.tell("an editor cannot be opened from here: write in this field", error=True)
             except OSError as error:
                 self.tell(f"{command} cannot be started: {error.strerror or error}", error=True)
 
@@ -299,7 +303,7 @@ class ChatScreen(TalkScreen):
         try:
             self.tell(f"written: {export_markdown(self.conversation, path)}")
         except EdgespecError as error:
-            self.tell(f"{error.message}; {error.hint}", error=True)
+            self.tell(joined(error.message, error.hint), error=True)
 
     def action_race_last(self) -> None:
         """Races the last message."""

@@ -30,7 +30,7 @@ from tui.engine_room import EngineState
 from tui.messages import WorkerReported
 from tui.screens.base import ModeScreen
 from tui.widgets.stream_text import StreamText
-from tui.wording import rate_of
+from tui.wording import joined, rate_of
 
 _MAX_TOKENS = 96
 _TALL_ROWS = 34
@@ -78,6 +78,7 @@ class RaceScreen(ModeScreen):
     """Runs on the chat's own engine, so nothing is loaded twice; its conversation is read again afterwards."""
 
     NAME = "race"
+    STATUS = "race-verdict"
     AUTO_FOCUS = "#race-prompt"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="race.stop", tooltip="End the race; arms that came in count"),
@@ -113,9 +114,8 @@ class RaceScreen(ModeScreen):
         """The engine may go on without this screen."""
         self.room.unsubscribe(self)
 
-    def on_screen_resume(self, event: ScreenResume) -> None:
+    def on_screen_resume(self, _event: ScreenResume) -> None:
         """Takes the prompt that the chat sent here."""
-        super().on_screen_resume(event)
         if self.edgespec.race_prompt:
             self.query_one(Input).value = one_line(self.edgespec.race_prompt)
             self.edgespec.race_prompt = ""
@@ -143,12 +143,12 @@ class RaceScreen(ModeScreen):
             self._result, self._prompt = None, ""
             self.query(ArmPane).remove()
             self.query_one("#race-chart", Static).update(_EMPTY)
-            self._tell("")
+            self.tell("")
 
     def _start(self, prompt: str) -> None:
         pair = self.room.pair
         if self._racing or pair is None or not self.room.is_ready:
-            self._tell(self._why_not())
+            self.tell(self._why_not())
             return
         modes = (Mode.OFF, Mode.MODEL, Mode.AUTO) if pair.draft else (Mode.OFF, Mode.NGRAM, Mode.AUTO)
         names = [arm_name(mode, pair.draft) for mode in modes]
@@ -161,7 +161,7 @@ class RaceScreen(ModeScreen):
             arms = self.query_one("#arms", Horizontal)
             arms.remove_children()
             arms.mount(*(ArmPane(name) for name in names))
-        self._tell("")
+        self.tell("")
         self.room.ask(RunRace(prompt, modes, _MAX_TOKENS, self._result))
 
     def _why_not(self) -> str:
@@ -181,14 +181,14 @@ class RaceScreen(ModeScreen):
                 self._advanced(advanced)
             case RequestFailed() as failed if self._racing:
                 self._racing = False
-                self._tell("stopped" if failed.interrupted else f"{failed.message}; {failed.hint}")
+                self.tell("stopped" if failed.interrupted else joined(failed.message, failed.hint))
             case WorkerDied(cause) if self._racing:
                 self._racing = False
-                self._tell(f"the engine {cause}; Ctrl+F5 in the chat starts it again")
+                self.tell(f"the engine {cause}; Ctrl+F5 in the chat starts it again")
             case PairOpened():
                 self.show_engine()
             case Noted(text) if not self._racing:
-                self._tell(text)
+                self.tell(text)
             case _:
                 pass
 
@@ -209,8 +209,5 @@ class RaceScreen(ModeScreen):
         )
         if advanced.is_last:
             self._racing = False
-            self._tell(f"{verdict(result)} · Ctrl+R adds a round")
+            self.tell(f"{verdict(result)} · Ctrl+R adds a round")
             self.edgespec.race_measured(result)
-
-    def _tell(self, text: str) -> None:
-        self.query_one("#race-verdict", Static).update(one_line(text))

@@ -20,7 +20,6 @@ from edgespec.bench.throughput.summary import shapes_of
 from edgespec.bench.view import export
 from edgespec.errors import EdgespecError
 from edgespec.paths import results_dir
-from edgespec.text import one_line
 from tui.bench.views import HEADS, comparison_of, damage_of, row_of, view_of
 from tui.messages import RunsChanged
 from tui.screens.ask import AskScreen, Choice, ChooseScreen
@@ -42,6 +41,7 @@ _LOW_SCREEN = 30
 class RunsScreen(ModeScreen):
     """The list above, one run below it."""
 
+    STATUS = "bench-status"
     AUTO_FOCUS = "#runs"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "mark", "Mark", id="bench.mark", tooltip="Mark a run, to compare another one with it"),
@@ -211,7 +211,3 @@ class RunsScreen(ModeScreen):
         except EdgespecError as error:
             self.edgespec.tell_error(error)
         self.edgespec.runs_changed()
-
-    def tell(self, text: str) -> None:
-        """The line at the bottom."""
-        self.query_one("#bench-status", Static).update(one_line(text), layout=False)

@@ -15,6 +15,7 @@ from edgespec.llama.kv_types import KvType
 from edgespec.paths import app_settings_file
 from edgespec.text import plain_text
 from tui.settings import AppSettings
+from tui.wording import joined
 
 if TYPE_CHECKING:
     from tui.app import EdgespecApp
@@ -105,7 +106,7 @@ class SettingsScreen(ModalScreen[None]):
             before = self.edgespec.settings
             engine_changed = settings.engine() != before.engine()
         except EdgespecError as error:
-            self._note(f"{error.message}; {error.hint}")
+            self._note(joined(error.message, error.hint))
             return
         self.edgespec.change_settings(settings)
         if engine_changed and self.edgespec.room.request is not None:

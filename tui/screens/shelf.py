@@ -44,6 +44,7 @@ _FILTER: Final = "filter, or owner/repo:file.gguf and Enter to fetch from the hu
 class ShelfScreen(ModeScreen):
     """Shows what there is; what can be done with it is the models screen's."""
 
+    STATUS = "models-status"
     AUTO_FOCUS = "#models-table"
     HORIZONTAL_BREAKPOINTS = [(0, "-stacked"), (100, "-beside")]  # noqa: RUF012
 
@@ -75,7 +76,6 @@ class ShelfScreen(ModeScreen):
 
     def on_screen_resume(self, _event: ScreenResume) -> None:
         """Files and free memory may have changed meanwhile."""
-        self.show_engine()
         self.reload_shelf()
 
     @property
@@ -90,12 +90,6 @@ class ShelfScreen(ModeScreen):
         if self.shelf is None or not table.is_valid_row_index(table.cursor_row):
             return None
         return self.shelf.find(table.ordered_rows[table.cursor_row].key.value or "")
-
-    def tell(self, text: str, *, error: bool = False) -> None:
-        """The line below the table."""
-        status = self.query_one("#models-status", Static)
-        status.set_class(error, "error")
-        status.update(one_line(text))
 
     @on(ModelsChanged)
     def _models_changed(self) -> None:

@@ -12,7 +12,7 @@ from textual.widgets import Static
 from edgespec.bench.summary import arm_named
 from edgespec.errors import EdgespecError
 from edgespec.paths import chats_dir
-from edgespec.text import one_line, plain_text
+from edgespec.text import plain_text
 from tui.chat.conversation import Conversation, Message, merge_pieces
 from tui.chat.store import ChatStore
 from tui.engine.protocol import (
@@ -33,7 +33,7 @@ from tui.screens.base import ModeScreen
 from tui.widgets.prompt_input import PromptInput
 from tui.widgets.rail import Rail
 from tui.widgets.turn import AnswerTurn, UserTurn
-from tui.wording import MODE_NAMES, answer_receipt, live_line, progress_line
+from tui.wording import MODE_NAMES, answer_receipt, joined, live_line, progress_line
 
 RAIL_COLUMNS = 100
 _LIVE_S = 0.25
@@ -47,6 +47,7 @@ class TalkScreen(ModeScreen):
     """Owns the conversation and what stands of it on the screen; the engine room owns the models."""
 
     NAME = "chat"
+    STATUS = "status"
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class TalkScreen(ModeScreen):
                 with VerticalScroll(id="turns", can_focus=False):
                     yield Static(_EMPTY, id="empty", markup=False)
                 yield Static("", id="status", markup=False)
-                yield PromptInput(self._history())
+                yield PromptInput()
             yield Rail()
         yield self.make_footer()
 
@@ -81,7 +82,12 @@ class TalkScreen(ModeScreen):
         self.room.subscribe(self)
         self.prompt_input.focus()
         self.show_rail()
-        if app.launch.resume_last and (saved := self.store.load_all()):
+        saved = self.store.load_all()
+        for chat in reversed(saved):
+            for message in chat.messages:
+                if message.role == "user":
+                    self.prompt_input.remember(message.content)
+        if app.launch.resume_last and saved:
             self.show_conversation(saved[0])
         if app.launch.screen == "chat":
             app.open_engine()
@@ -109,16 +115,6 @@ class TalkScreen(ModeScreen):
         """The system prompt of a new conversation."""
         asked = self.edgespec.launch.system
         return self.edgespec.settings.system_prompt if asked is None else asked
-
-    def tell(self, text: str, *, error: bool = False) -> None:
-        """The line above the prompt."""
-        status = self.query_one("#status", Static)
-        status.set_class(error, "error")
-        status.update(one_line(text), layout=False)
-
-    def _history(self) -> list[str]:
-        saved = reversed(self.store.load_all())
-        return [m.content for chat in saved for m in chat.messages if m.role == "user"][-200:]
 
     def ask(self, text: str) -> None:
         """Adds a message and has it answered, at once or when the engine is ready."""
@@ -256,7 +252,7 @@ class TalkScreen(ModeScreen):
         if failed.interrupted:
             self.tell("stopped")
         else:
-            self.tell(f"{failed.message}{'; ' if failed.hint else ''}{failed.hint}", error=True)
+            self.tell(joined(failed.message, failed.hint), error=True)
 
     async def _died(self, cause: str) -> None:
         await self._paint_arrived()

@@ -19,7 +19,8 @@ from tui.job_room import RunningJob
 from tui.jobs.workshop import Began, Comparison, Made, MeasureJob, Planned
 from tui.messages import WorkerReported
 from tui.screens.ask import AskScreen
-from tui.screens.workshop_plan import Phase, PlanScreen, joined
+from tui.screens.workshop_plan import Phase, PlanScreen
+from tui.wording import joined
 from tui.workshop.comparison import comparison_table, lines_table, measured_on, sentence
 from tui.workshop.stages import Stages
 

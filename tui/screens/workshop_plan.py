@@ -21,6 +21,7 @@ from tui.messages import WorkerReported
 from tui.models.rows import load_shelf
 from tui.screens.ask import Choice, ChooseScreen
 from tui.screens.base import ModeScreen
+from tui.wording import joined
 from tui.workshop.comparison import lines_table
 from tui.workshop.form import WorkshopForm
 from tui.workshop.stages import Stages
@@ -52,6 +53,7 @@ class PlanScreen(ModeScreen):
     """Owns the form and its plan."""
 
     NAME = "workshop"
+    STATUS = "workshop-status"
     AUTO_FOCUS = "#model"
     HORIZONTAL_BREAKPOINTS = [(0, "-tight"), (100, "-roomy")]  # noqa: RUF012
 
@@ -78,9 +80,8 @@ class PlanScreen(ModeScreen):
         """Shows the plan's pane."""
         self.enter(Phase.PLANNING)
 
-    def on_screen_resume(self, event: ScreenResume) -> None:
+    def on_screen_resume(self, _event: ScreenResume) -> None:
         """Takes the model that another screen sent here."""
-        super().on_screen_resume(event)
         if self.edgespec.workshop_model and not self.phase.is_working:
             spec, self.edgespec.workshop_model = self.edgespec.workshop_model, ""
             self.enter(Phase.PLANNING)
@@ -90,12 +91,6 @@ class PlanScreen(ModeScreen):
     def form(self) -> WorkshopForm:
         """The fields."""
         return self.query_one(WorkshopForm)
-
-    def tell(self, text: str, *, error: bool = False) -> None:
-        """The line above the footer."""
-        status = self.query_one("#workshop-status", Static)
-        status.set_class(error, "error")
-        status.update(one_line(text))
 
     def enter(self, phase: Phase) -> None:
         """Shows what belongs to a phase, and the keys that mean something in it."""
@@ -195,8 +190,3 @@ class PlanScreen(ModeScreen):
         found = await self.app.push_screen_wait(ChooseScreen("Choose a model", choices, empty))
         if found is not None:
             self.form.take_model(found)
-
-
-def joined(text: str, hint: str) -> str:
-    """What is wrong and the way out, in one line."""
-    return f"{text.rstrip('.')}; {hint}" if hint else text

@@ -1,6 +1,6 @@
 """Where messages are written: several lines, a history, slash commands that complete."""
 
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +10,9 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from tui.chat.slash import SLASH_COMMANDS
+
+_HISTORY = 200
+"""Messages."""
 
 
 class PromptInput(TextArea):
@@ -41,15 +44,15 @@ class PromptInput(TextArea):
 
         text: str
 
-    def __init__(self, history: Sequence[str] = ()) -> None:
+    def __init__(self) -> None:
         super().__init__(
             id="prompt",
             compact=True,
             highlight_cursor_line=False,
             placeholder="Ask something; / for commands, F1 for help",
         )
-        self._history = list(history)
-        self._place = len(self._history)
+        self._history: deque[str] = deque(maxlen=_HISTORY)
+        self._place = 0
         self._draft = ""
         self.cursor_blink = False
 

@@ -56,5 +56,5 @@ class TopBar(Static):
             )
         draft = f" + {pair.draft}" if pair.draft else ""
         if self.size.width < _SHORT_COLUMNS:
-            return f"{MODE_NAMES[pair.mode]}"
+            return MODE_NAMES[pair.mode]
         return f"{pair.target}{draft} · {MODE_NAMES[pair.mode]}"

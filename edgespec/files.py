@@ -12,15 +12,16 @@ _REPLACE_PAUSE_S = 0.05
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write under, its folder made; when the block ends well, the file takes its final name.
+def written_whole(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
+    """A name beside `path` to write under; when the block ends well, the file takes its final name.
 
     Readers see the old file or the new one, and nothing else stays of a block that failed.
 
     Raises:
         OSError: the folder cannot be made, or the name cannot be taken.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield unfinished

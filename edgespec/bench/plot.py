@@ -90,7 +90,7 @@ def save_figure(draw: Callable[[], "Figure"], path: Path) -> None:
     try:
         with matplotlib.rc_context(defaults | _STYLE):
             figure = draw()
-            with written_whole(path) as unfinished, unfinished.open("wb") as file:
+            with written_whole(path, make_folder=False) as unfinished, unfinished.open("wb") as file:
                 figure.savefig(file, format=suffix[1:], dpi=_DPI, metadata=_METADATA[suffix])
                 file.flush()
                 os.fsync(file.fileno())

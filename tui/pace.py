@@ -7,7 +7,7 @@ SHARE = 0.015
 """Of a core. The engine has all of them, and waits for the slowest of its threads: what the screen takes, the answer
 loses."""
 SHORTEST_S = 0.04
-LONGEST_S = 0.25
+LONGEST_S = 0.33
 _FORGETS = 0.8
 
 

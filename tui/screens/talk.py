@@ -36,7 +36,7 @@ from tui.widgets.turn import AnswerTurn, UserTurn
 from tui.wording import MODE_NAMES, answer_receipt, joined, live_line, progress_line
 
 RAIL_COLUMNS = 100
-_LIVE_S = 0.25
+_LIVE_S = 1.0
 _EMPTY = """\
 Ask something below. Under each answer stands what it cost, and what speculation brought.
 

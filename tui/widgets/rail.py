@@ -15,12 +15,12 @@ from edgespec.text import human_bytes
 from tui.engine.protocol import PairOpened, TokensArrived
 
 _POINTS: Final = 60
-_REFRESH_S: Final = 1.0
-"""Charts cost the processor that the answer needs: once a second is enough to follow."""
+_REFRESH_S: Final = 3.0
+"""Charts cost the processor that the answer needs: every three seconds are enough to follow."""
 
 
 class Rail(Vertical):
-    """Takes figures whenever they come, and draws once a second while it is visible and something changed."""
+    """Takes figures whenever they come, and draws every three seconds while it is visible and something changed."""
 
     def __init__(self) -> None:
         super().__init__(id="rail")
@@ -116,7 +116,7 @@ class Rail(Vertical):
             ("cpu", self._cpu, "processor {:.0f} %"),
         ):
             spark = self.query_one(f"#rail-{name}", Sparkline)
-            # Older columns are empty, not stretched: a column is a second.
+            # Older columns are empty, not stretched: a column is three seconds.
             spark.data = [0.0] * (_POINTS - len(values)) + list(values)
             title = form.format(values[-1]) if values else form.split(" {")[0]
             self.query_one(f"#rail-{name}-title", Static).update(title, layout=False)

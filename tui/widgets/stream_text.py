@@ -16,8 +16,8 @@ from edgespec.text import plain_text
 from tui.engine.protocol import Piece
 
 _TAB = "    "
-_ROOM_ROWS = 4
-"""Rows that a growing text takes at a time: each time the whole screen is laid out and painted anew."""
+_ROOM_SHARE = 5
+"""A growing text takes room for a fifth of the screen at a time: each time all of it is laid out and painted anew."""
 _Run = tuple[str, Source]
 
 
@@ -27,7 +27,7 @@ class StreamText(Widget):
     Args:
         pieces: What is there already.
         tinted: Let what a draft thought of first stand out.
-        is_growing: Take room for a few rows at a time.
+        is_growing: Take room for several rows at a time.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"stream-text--model", "stream-text--ngram"}
@@ -49,7 +49,7 @@ class StreamText(Widget):
         self._first_row_of_last_line = 0
         self._wrapped_width = 0
         self._tinted = tinted
-        self._step = _ROOM_ROWS if is_growing else 1
+        self._is_growing = is_growing
         self._room = 0
         self._add(pieces)
 
@@ -76,7 +76,8 @@ class StreamText(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Rows at that width."""
         self._wrap(width)
-        self._room = -(-len(self._rows) // self._step) * self._step
+        step = max(viewport.height // _ROOM_SHARE, 1) if self._is_growing else 1
+        self._room = -(-len(self._rows) // step) * step
         return self._room
 
     def render_line(self, y: int) -> Strip:

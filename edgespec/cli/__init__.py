@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": "Write a Hugging Face model as GGUF, with llama.cpp's converter.",
     "eval": "Measure a model's perplexity, and how far it is from another.",
     "results": "List, show and compare saved benchmarks.",
+    "rpc-serve": "Lend this machine's devices to another one.",
     "doctor": "Show what edgespec found on this machine.",
 }
 """Name and one line of help; the module of that name in this package holds `command`."""
@@ -64,7 +65,7 @@ class LazyGroup(click.Group):
         """Imports the one command that is asked for."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"edgespec.cli.{cmd_name}").command
+        command: click.Command = import_module(f"edgespec.cli.{cmd_name.replace('-', '_')}").command
         add_global_options(command)
         return command
 

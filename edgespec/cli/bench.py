@@ -153,7 +153,7 @@ def _run(
 ) -> "BenchResult":
     from edgespec.bench.speculative import SpeculativeBench
     from edgespec.bench.store import ResultStore
-    from edgespec.cli.opening import find_files
+    from edgespec.cli.opening import find_files, watch_servers
     from edgespec.cli.progress import progress
     from edgespec.paths import results_dir
     from edgespec.session.engine import Engine
@@ -166,6 +166,7 @@ def _run(
             meter.set_total(total)
             meter.set_done(done)
 
+        watch_servers(engine_settings)
         with Engine(files.target, files.drafts, engine_settings, meter.set_label) as engine:
             return SpeculativeBench(engine, prompts, bench_settings, ResultStore(results_dir()), report).run()
 

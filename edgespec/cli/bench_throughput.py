@@ -48,6 +48,9 @@ def bench_throughput(settings: Settings, names: Sequence[str], values: dict[str,
     refuse_flags(values, _SPECULATIVE_FLAGS, "says nothing to --throughput")
     versions = _parse_versions(values)
     sweep, engine = _make_sweep(values), make_engine_settings(values)
+    from edgespec.cli.opening import watch_servers
+
+    watch_servers(engine)
     subjects = _subjects(settings, names, versions)
     earlier = _earlier(subjects) if values["resume"] else None
     result = _sweep(settings, subjects, sweep, engine, earlier)

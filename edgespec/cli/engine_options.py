@@ -19,6 +19,7 @@ _ENGINE = (
     click.option("--draft-gpu-layers", default="auto", show_default=True, help="The same for the draft."),
     click.option("--device", multiple=True, help="Only this device; may be repeated. See edgespec doctor."),
     click.option("--draft-device", multiple=True, help="The same for the draft."),
+    click.option("--rpc", default="", help="Also the devices of these RPC servers: HOST:PORT,..."),
     click.option("--tensor-split", default="", help="Share of the layers for each device, such as 3,1."),
     click.option(
         "--kv-type", default="f16", show_default=True, help="Type of the KV cache: f16, q8_0, q4_0 ..."
@@ -73,6 +74,7 @@ def make_engine_settings(values: dict[str, Any]) -> "EngineSettings":
     """
     from edgespec.llama.kv_types import KvType
     from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
+    from edgespec.llama.rpc import parse_endpoints
     from edgespec.session.settings import DraftType, EngineSettings
 
     split = _parse_split(values.pop("tensor_split"))
@@ -90,6 +92,7 @@ def make_engine_settings(values: dict[str, Any]) -> "EngineSettings":
         kv_type=KvType.parse(values.pop("kv_type")),
         flash_attention=values.pop("flash_attn"),
         draft_type=DraftType(values.pop("draft_type")),
+        rpc=parse_endpoints(values.pop("rpc")),
     )
 
 

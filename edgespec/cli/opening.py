@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from edgespec.session.loading import ModelFile
 
 
+def watch_servers(engine_settings: "EngineSettings") -> None:
+    """With RPC servers: the loss of one ends the process with one line, not with a core dump."""
+    if engine_settings.rpc:
+        from edgespec.cli.errors import end_with_native_code
+        from edgespec.llama.rpc import on_native_abort
+
+        on_native_abort(end_with_native_code)
+
+
 @contextmanager
 def open_with_progress(
     target: str | None, draft: str, engine_settings: "EngineSettings", settings: Settings
@@ -23,6 +32,7 @@ def open_with_progress(
     from edgespec.session.session import Session
 
     files = find_files(target, (draft,), settings)
+    watch_servers(engine_settings)
     with progress(None, "loading", quiet=settings.quiet) as meter:
         engine = Engine(files.target, files.drafts, engine_settings, meter.set_label)
         try:

@@ -44,6 +44,11 @@ class Device:
     memory_free_bytes: int
     memory_total_bytes: int
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it belongs to an RPC server; ggml-rpc.cpp names its devices RPC0, RPC1 and so on."""
+        return self.name.startswith("RPC")
+
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
@@ -241,11 +246,17 @@ def _describe_device(handle: int) -> Device:
 
 @cache
 def _ggml_libraries() -> tuple[ctypes.CDLL, ...]:
+    """Where ggml's functions are found: through libllama, which is loaded already, in the very libraries that it uses.
+
+    Wheels hold each library under three names, as copies and no links: opened by another name than libllama's, ggml
+    would be there twice, with two lists of devices.
+    """
     folder = Path(load_library().__file__ or "").parent / "lib"
-    suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-    prefix = "" if sys.platform == "win32" else "lib"
-    paths = [folder / f"{prefix}{name}{suffix}" for name in ("ggml", "ggml-base", "ggml-cpu")]
-    return tuple(ctypes.CDLL(str(path)) for path in paths if path.exists())
+    if sys.platform == "win32":  # names are single there, and a library's functions are only its own
+        paths = [folder / f"{name}.dll" for name in ("ggml", "ggml-base", "ggml-cpu", "ggml-rpc")]
+        return tuple(ctypes.CDLL(str(path)) for path in paths if path.exists())
+    suffix = ".dylib" if sys.platform == "darwin" else ".so"
+    return (ctypes.CDLL(str(folder / f"libllama{suffix}")),)
 
 
 @cache

@@ -55,11 +55,20 @@ def place_model(
     block_count: int,
     weights_bytes: int,
     kv_bytes: int,
+    takes_remote: bool = True,
 ) -> Placement:
     """Decides how many of the `block_count + 1` layers (blocks and the output) go to accelerators.
 
     `auto` counts every layer as an equal share of weights and KV cache and fills the free memory of the
     devices, less a reserve.
+
+    Args:
+        request: What the user asked for.
+        available: What llama.cpp reports.
+        block_count: Blocks of the model.
+        weights_bytes: All of its weights.
+        kv_bytes: Its KV cache.
+        takes_remote: Whether devices of RPC servers count where none is named.
 
     Raises:
         UsageError: a device was named that this build of llama.cpp does not have, or more shares than devices.
@@ -68,6 +77,8 @@ def place_model(
     accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
     if request.devices:
         accelerators = [d for d in accelerators if d.name.lower() in {n.lower() for n in request.devices}]
+    elif not takes_remote:
+        accelerators = [d for d in accelerators if not d.is_remote]
     where = ", ".join(device.name for device in accelerators)
     shares = len(request.tensor_split)
     if accelerators and shares > len(accelerators):
@@ -76,7 +87,8 @@ def place_model(
             f"--tensor-split names {shares} shares and there are {count} devices: {where}",
             "give one share for each device",
         )
-    names = tuple(device.name for device in accelerators) if request.devices else ()
+    is_chosen = request.devices or not takes_remote
+    names = tuple(device.name for device in accelerators) if is_chosen else ()
     layers = block_count + 1
     if request.gpu_layers != "auto":
         wanted = min(request.gpu_layers, layers)

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgespec.decode.acceptance import Acceptance, RateTable
 from edgespec.decode.costs import CostCurve, PairCosts, curve_from
 from edgespec.files import written_whole
-from edgespec.llama.library import native_kernels, native_version
+from edgespec.llama.library import list_devices, native_kernels, native_version
 from edgespec.paths import calibration_dir
 from edgespec.session.loading import Loaded
 
@@ -66,7 +66,9 @@ def _describe(loaded: Loaded) -> str:
     stat = path.stat()
     settings = loaded.context.settings
     where = loaded.model.placement
-    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {where.gpu_layers} {where.devices}"
+    servers = [device.description for device in list_devices() if device.is_remote and where.gpu_layers]
+    placed = f"{where.gpu_layers} {where.devices}" + (f" {servers} {where.tensor_split}" if servers else "")
+    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {placed}"
 
 
 def _curve(points: dict[str, float]) -> CostCurve:

@@ -18,6 +18,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.library import default_threads, list_devices
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, place_model
+from edgespec.llama.rpc import connect_servers
 from edgespec.llama.shortlist import shortlist_for
 from edgespec.session.fast_draft import find_or_make_fast_copy, wants_fast_copy
 from edgespec.session.settings import DEFAULT_N_CTX, DraftType, EngineSettings
@@ -100,8 +101,21 @@ def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSet
     """
     n_ctx = choose_n_ctx(target, settings)
     check_fits(
-        [(target.name, estimate_target(target, settings))]
+        [(target.name, _kept_here(target, estimate_target(target, settings), settings))]
         + [(draft.name, _estimate(draft, n_ctx, settings, 1)) for draft in drafts]
+    )
+
+
+def _kept_here(target: ModelFile, estimate: MemoryEstimate, settings: EngineSettings) -> MemoryEstimate:
+    """What of a target other machines do not hold."""
+    if not settings.rpc:
+        return estimate
+    placement = place_file(target, settings.placement, choose_n_ctx(target, settings), settings)
+    kept = 1 - placement.gpu_layers / ((target.meta.block_count or 0) + 1)
+    return replace(
+        estimate,
+        weights_bytes=round(kept * estimate.weights_bytes),
+        kv_bytes=round(kept * estimate.kv_bytes),
     )
 
 
@@ -127,7 +141,7 @@ def load_draft(
 ) -> Loaded:
     """Loads a draft, as a faster copy where that pays; its context keeps one row of logits."""
     # The loaded target is already missing from the free memory that the devices report.
-    placement = place_file(file, settings.draft_placement, target.context.n_ctx, settings)
+    placement = place_file(file, settings.draft_placement, target.context.n_ctx, settings, takes_remote=False)
     chosen = choose_draft_file(file, placement, settings, note)
     note(f"loading {chosen.name}")
     is_fast = chosen is not file
@@ -213,8 +227,21 @@ def _estimate(file: ModelFile, n_ctx: int, settings: EngineSettings, n_outputs: 
     )
 
 
-def place_file(file: ModelFile, request: PlacementRequest, n_ctx: int, settings: EngineSettings) -> Placement:
-    """Where the layers of a model go, with room for a cache of `n_ctx` tokens beside them."""
+def place_file(
+    file: ModelFile,
+    request: PlacementRequest,
+    n_ctx: int,
+    settings: EngineSettings,
+    *,
+    takes_remote: bool = True,
+) -> Placement:
+    """Where the layers of a model go, with room for a cache of `n_ctx` tokens beside them.
+
+    Raises:
+        UsageError: there is no such device.
+        EngineError: an RPC server cannot be reached.
+    """
+    connect_servers(settings.rpc)
     estimate = _estimate(file, n_ctx, settings, 1)
     placement = place_model(
         request,
@@ -222,6 +249,7 @@ def place_file(file: ModelFile, request: PlacementRequest, n_ctx: int, settings:
         block_count=file.meta.block_count or 0,
         weights_bytes=file.meta.weights_bytes,
         kv_bytes=estimate.kv_bytes,
+        takes_remote=takes_remote,
     )
     if request.gpu_layers not in ("auto", 0) and not placement.gpu_layers:
         log.warning("%s: %s", file.name, placement.reason)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from edgespec.llama.context_settings import ContextSettings, FlashAttention
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest
+from edgespec.llama.rpc import Endpoint
 
 DEFAULT_N_CTX = 4096
 
@@ -32,6 +33,8 @@ class EngineSettings:
     kv_type: KvType = KvType.F16
     flash_attention: FlashAttention = "auto"
     draft_type: DraftType = DraftType.AUTO
+    rpc: tuple[Endpoint, ...] = ()
+    """Servers whose devices take layers of the target, and of the draft where it names them."""
 
     def context(self, n_ctx: int, n_threads: int, n_outputs_max: int) -> ContextSettings:
         """The settings of one context."""

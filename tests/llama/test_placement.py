@@ -116,3 +116,19 @@ def test_other_layers_are_refused(text: str):
         parse_gpu_layers(text)
     assert caught.value.message == f"--gpu-layers {text!r} is not a number of layers"
     assert caught.value.hint == "use auto, all, 0 or a whole number"
+
+
+def test_a_draft_takes_devices_of_other_machines_only_by_name():
+    remote, card = gpu("RPC0", 20 * GIB), gpu("CUDA0", 20 * GIB)
+
+    def draft(request: PlacementRequest, *devices: Device) -> Placement:
+        return place_model(
+            request, (CPU, *devices), block_count=10, weights_bytes=10 * GIB, kv_bytes=GIB, takes_remote=False
+        )
+
+    assert draft(PlacementRequest(), remote).gpu_layers == 0
+    beside = draft(PlacementRequest(), card, remote)
+    assert (beside.gpu_layers, beside.devices) == (11, ("CUDA0",))
+    away = draft(PlacementRequest(devices=("rpc0",)), card, remote)
+    assert (away.gpu_layers, away.devices) == (11, ("RPC0",))
+    assert place(PlacementRequest(), card, remote).reason == "11 of 11 layers fit on CUDA0, RPC0"

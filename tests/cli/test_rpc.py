@@ -1,0 +1,176 @@
+"""`--rpc` and `edgespec rpc-serve`: real servers on loopback, two and three processes, one of them killed."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgespec.errors import EngineError, ExitCode, UsageError
+from edgespec.llama import rpc
+from edgespec.llama.rpc import Endpoint, parse_endpoints
+from tests.cli.processes import interrupt, needs_signals, start
+
+RunCli = Callable[..., Any]
+PROMPT = ("-p", "Name three colours and say why.", "-t", "1")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def line_of(stream: Any) -> str:
+    return stream.readline().decode()
+
+
+@contextmanager
+def server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`edgespec rpc-serve` in a process of its own, and its address, once it says that it listens."""
+    port = free_port()
+    process = start("rpc-serve", "--port", str(port), "-t", "1", stdout=subprocess.DEVNULL)
+    try:
+        said = line_of(process.stderr)
+        assert f"listening on 127.0.0.1:{port}, offering CPU" in said
+        wait_until_it_listens(port)
+        yield process, f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until_it_listens(port: int) -> None:
+    """It says so just before."""
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError(f"nobody listens on {port}")
+
+
+def run_process(*arguments: str | Path) -> tuple[int, str, str]:
+    """In a process of its own: what is registered with llama.cpp stays registered."""
+    process = start("run", *PROMPT, *arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out.decode(), err.decode()
+
+
+def test_one_and_two_servers_give_the_text_of_this_machine(home_with_smollm2: Path):
+    answer = ("-n", "20", "--draft", "ngram")
+    local = run_process(*answer)
+    assert local[0] == 0
+    assert len(local[1].split()) > 5
+    with server() as (_, one), server() as (_, other):
+        placed = run_process(*answer, "--stats", "--rpc", one)
+        assert (placed[0], placed[1]) == (0, local[1]), placed[2]
+        assert "31 of 31 layers fit on RPC0" in placed[2]
+        split = run_process(*answer, "--stats", "--rpc", f"{one},{other}", "--tensor-split", "1,1")
+        assert (split[0], split[1]) == (0, local[1]), split[2]
+        assert "layers fit on RPC0, RPC1" in split[2]
+
+
+def test_a_draft_stays_here_unless_it_names_a_server(tiny_model: Path, tiny_draft: Path):
+    asked = (tiny_model, "-n", "16", "--draft", tiny_draft, "--draft-type", "as-is", "--stats")
+    local = run_process(*asked)
+    with server() as (_, address):
+        beside = run_process(*asked, "--rpc", address)
+        assert (beside[0], beside[1]) == (0, local[1]), beside[2]
+        assert "tiny: 3 of 3 layers fit on RPC0" in beside[2]
+        assert "tiny-draft: " not in beside[2]
+        away = run_process(*asked, "--rpc", address, "--gpu-layers", "0", "--draft-device", "RPC0")
+        assert (away[0], away[1]) == (0, local[1]), away[2]
+        assert "tiny-draft: 3 of 3 layers fit on RPC0" in away[2]
+
+
+@needs_signals
+def test_a_server_that_dies_in_mid_answer_costs_the_rest_of_it_and_one_line(home_with_smollm2: Path):
+    with server() as (process, address):
+        asking = start("run", *PROMPT, "-n", "900", "--draft", "none", "--rpc", address)
+        assert asking.stdout is not None
+        first = asking.stdout.read(8)
+        process.kill()
+        _, err = asking.communicate(timeout=120)
+    assert asking.returncode == ExitCode.FAILED
+    assert len(first) == 8
+    last = err.decode().strip().splitlines()[-1]
+    assert last.startswith("edgespec: llama.cpp gave up: ")
+    assert "Start the RPC server again" in last
+
+
+def test_nobody_listening_is_one_line(run_cli: RunCli, tiny_model: Path):
+    port = free_port()
+    outcome = run_cli("run", tiny_model, "-p", "hi", "--draft", "none", "--rpc", f"127.0.0.1:{port}")
+    assert outcome.code == ExitCode.FAILED
+    assert outcome.out == ""
+    assert f"no RPC server answers at 127.0.0.1:{port}" in outcome.err
+    assert "edgespec rpc-serve" in outcome.err
+
+
+def test_a_server_of_another_kind_is_one_line(tiny_model: Path):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = "{}:{}".format(*silent.getsockname())
+        # In a process of its own: llama.cpp goes on waiting there, and ends the process when the connection ends.
+        code, out, err = run_process(tiny_model, "--draft", "none", "--rpc", address)
+    assert (code, out) == (ExitCode.FAILED, "")
+    assert f"what listens at {address} is no RPC server" in err
+
+
+@pytest.mark.parametrize("text", ["box", "box:", ":50052", "box:0", "box:65536", "box:port", "::1:50052"])
+def test_what_is_no_address_is_refused_by_name(run_cli: RunCli, tiny_model: Path, text: str):
+    outcome = run_cli("run", tiny_model, "-p", "hi", "--rpc", f"127.0.0.1:1,{text}")
+    assert outcome.code == ExitCode.USAGE
+    assert f"--rpc '{text}' is not HOST:PORT" in outcome.err
+    with pytest.raises(UsageError):
+        parse_endpoints(text)
+
+
+def test_addresses_are_taken_once_in_their_order():
+    assert parse_endpoints(" a:1, b:2,a:1,") == (Endpoint("a", 1), Endpoint("b", 2))
+    assert parse_endpoints("") == ()
+    assert [Endpoint(host, 1).is_loopback for host in ("127.0.0.2", "localhost", "0.0.0.0")] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_port_that_is_taken_and_a_foreign_address_are_one_line(run_cli: RunCli):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        outcome = run_cli("rpc-serve", "--port", str(taken.getsockname()[1]))
+    assert outcome.code == ExitCode.FAILED
+    assert "cannot listen on 127.0.0.1:" in outcome.err
+    assert "--port" in outcome.err
+    # 192.0.2.0/24 is for documentation (RFC 5737): no machine has it.
+    assert "cannot listen on 192.0.2.1:50052" in run_cli("rpc-serve", "--host", "192.0.2.1").err
+
+
+@needs_signals
+def test_off_loopback_it_warns_and_ctrl_c_ends_it():
+    port = free_port()
+    process = start("rpc-serve", "--host", "0.0.0.0", "--port", str(port), stdout=subprocess.DEVNULL)
+    assert "listening on 0.0.0.0" in line_of(process.stderr)
+    assert "warning: RPC has no password and no encryption" in line_of(process.stderr)
+    wait_until_it_listens(port)
+    code, _, err = interrupt(process)
+    assert code == ExitCode.INTERRUPTED
+    assert err.strip().splitlines()[-1] == "edgespec: interrupted"
+
+
+def test_a_build_without_rpc_says_so(run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rpc.load_library(), "llama_supports_rpc", lambda: False)
+    for arguments in (("rpc-serve",), ("run", tiny_model, "-p", "hi", "--rpc", "127.0.0.1:1")):
+        outcome = run_cli(*arguments)
+        assert outcome.code == EngineError("").exit_code
+        assert "this build of llama.cpp has no RPC backend" in outcome.err
+        assert "GGML_RPC=ON" in outcome.err

@@ -2,9 +2,7 @@
 
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +12,10 @@ from edgespec.errors import EngineError, ExitCode, UsageError
 from edgespec.llama import rpc
 from edgespec.llama.rpc import Endpoint, parse_endpoints
 from tests.cli.processes import interrupt, needs_signals, start
+from tests.rpc_server import free_port, line_of, server, wait_until_it_listens
 
 RunCli = Callable[..., Any]
 PROMPT = ("-p", "Name three colours and say why.", "-t", "1")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def line_of(stream: Any) -> str:
-    return stream.readline().decode()
-
-
-@contextmanager
-def server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """`edgespec rpc-serve` in a process of its own, and its address, once it says that it listens."""
-    port = free_port()
-    process = start("rpc-serve", "--port", str(port), "-t", "1", stdout=subprocess.DEVNULL)
-    try:
-        said = line_of(process.stderr)
-        assert f"listening on 127.0.0.1:{port}, offering CPU" in said
-        wait_until_it_listens(port)
-        yield process, f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_until_it_listens(port: int) -> None:
-    """It says so just before."""
-    for _ in range(600):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(f"nobody listens on {port}")
 
 
 def run_process(*arguments: str | Path) -> tuple[int, str, str]:

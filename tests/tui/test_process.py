@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,9 @@ from textual.widgets import Static, TextArea
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
+from edgespec.llama.rpc import parse_endpoints
 from edgespec.session.settings import EngineSettings
+from tests.rpc_server import server
 from tests.tui.conftest import LARGE
 from tests.tui.worker_jobs import EndlessJob, FailingJob, FloodingJob, NoisyJob, ParentJob, StubbornJob
 from tui.app import EdgespecApp
@@ -396,3 +399,27 @@ async def test_an_engine_that_dies_in_mid_answer_costs_that_answer_alone(
         last = chat.conversation.messages[-1]
         assert last.content and last.receipt and not last.stopped
     assert worker.pid is not None and not psutil.pid_exists(worker.pid)
+
+
+@posix_only
+async def test_an_rpc_server_that_dies_costs_the_engine_and_its_absence_is_said(tiny_model: Path) -> None:
+    with server() as (process, address):
+        far = replace(LONG, rpc=parse_endpoints(address))
+        launch = Launch(target=str(tiny_model), draft="none", max_tokens=1500, engine=far, offline=True)
+        app = EdgespecApp(launch, AppSettings())
+        async with app.run_test(size=LARGE) as pilot:
+            await wait(pilot, lambda: app.room.is_ready)
+            assert "3 of 3 layers fit on RPC0" in status_of(app)
+            chat = app.screen
+            assert isinstance(chat, ChatScreen)
+            chat.query_one("#prompt", TextArea).load_text("once upon a time")
+            await pilot.press("enter")
+            await wait(
+                pilot, lambda: bool(chat.query(AnswerTurn)) and bool(chat.query_one(AnswerTurn).content)
+            )
+            process.kill()
+            await wait(pilot, lambda: "/restart" in status_of(app))
+            assert len(chat.conversation.messages) == 2
+            chat.query_one("#prompt", TextArea).load_text("/restart")
+            await pilot.press("enter")
+            await wait(pilot, lambda: f"no RPC server answers at {address}" in status_of(app))

@@ -77,8 +77,10 @@ def place_model(
     accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
     if request.devices:
         accelerators = [d for d in accelerators if d.name.lower() in {n.lower() for n in request.devices}]
-    elif not takes_remote:
-        accelerators = [d for d in accelerators if not d.is_remote]
+    are_chosen = bool(request.devices)
+    if not request.devices and not takes_remote:
+        are_chosen = any(device.is_remote for device in accelerators)
+        accelerators = [device for device in accelerators if not device.is_remote]
     where = ", ".join(device.name for device in accelerators)
     shares = len(request.tensor_split)
     if accelerators and shares > len(accelerators):
@@ -87,8 +89,7 @@ def place_model(
             f"--tensor-split names {shares} shares and there are {count} devices: {where}",
             "give one share for each device",
         )
-    is_chosen = request.devices or not takes_remote
-    names = tuple(device.name for device in accelerators) if is_chosen else ()
+    names = tuple(device.name for device in accelerators) if are_chosen else ()
     layers = block_count + 1
     if request.gpu_layers != "auto":
         wanted = min(request.gpu_layers, layers)

@@ -292,4 +292,6 @@ def test_the_module_can_be_run():
 
 def test_the_file_of_a_command_exists_for_every_name_in_the_table():
     folder = Path(edgespec.cli.__file__).parent
-    assert [name for name in edgespec.cli.COMMANDS if not (folder / f"{name}.py").is_file()] == []
+    assert [
+        name for name in edgespec.cli.COMMANDS if not (folder / f"{name.replace('-', '_')}.py").is_file()
+    ] == []

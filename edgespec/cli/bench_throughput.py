@@ -45,11 +45,11 @@ _DEFAULT_RATIO = 0.27
 
 def bench_throughput(settings: Settings, names: Sequence[str], values: dict[str, Any]) -> int:
     """Sweeps the named models, or one model and pruned versions of it, and, with drafts, the first one with each."""
+    from edgespec.cli.opening import watch_servers
+
     refuse_flags(values, _SPECULATIVE_FLAGS, "says nothing to --throughput")
     versions = _parse_versions(values)
     sweep, engine = _make_sweep(values), make_engine_settings(values)
-    from edgespec.cli.opening import watch_servers
-
     watch_servers(engine)
     subjects = _subjects(settings, names, versions)
     earlier = _earlier(subjects) if values["resume"] else None

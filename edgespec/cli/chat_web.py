@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import importlib.util
-import ipaddress
 import sys
 
 import click
@@ -29,6 +28,7 @@ def serve(ctx: click.Context, host: str, port: int) -> int:
     """
     if importlib.util.find_spec("textual_serve") is None:
         raise UsageError("--web needs textual-serve", "install it with pip install 'edgespec[web]'")
+    from edgespec.llama.rpc import Endpoint
     from tui.web.server import AppServer
 
     settings: Settings = ctx.obj
@@ -38,7 +38,7 @@ def serve(ctx: click.Context, host: str, port: int) -> int:
             click.echo(f"edgespec: {text}", err=True)
 
     def tell_served(url: str) -> None:
-        if not _is_loopback(host):
+        if not Endpoint(host, port).is_loopback:
             tell(
                 f"warning: other machines may reach {host}, and there is no password: whoever opens the app "
                 "can use the models of this machine, and read and write the chats"
@@ -67,10 +67,3 @@ def app_arguments(ctx: click.Context) -> list[str]:
             typed += [flag] if parameter.is_flag else [f"{flag}={one}" for one in values]
     target = ctx.params["target"]
     return ["chat", *typed, *([] if target is None else ["--", target])]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

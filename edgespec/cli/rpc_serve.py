@@ -4,14 +4,17 @@ import threading
 
 import click
 
+from edgespec.llama.rpc import DEFAULT_PORT, LOOPBACK, Endpoint, check_free, check_rpc, offered_devices, serve
 from edgespec.text import human_bytes, plain_text
 
 _WAIT_S = 0.5
 
 
 @click.command("rpc-serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=50052, show_default=True, help="Its port.")
+@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True, help="Its port."
+)
 @click.option("-t", "--threads", type=click.IntRange(1), help="Threads [default: the physical cores].")
 def command(host: str, port: int, threads: int | None) -> None:
     """Lend this machine's devices to others: `--rpc HOST:PORT` there puts layers of a model here.
@@ -19,7 +22,6 @@ def command(host: str, port: int, threads: int | None) -> None:
     Ctrl-C ends it. RPC has no password and no encryption: listen only where you trust everybody.
     """
     from edgespec.llama.library import default_threads
-    from edgespec.llama.rpc import Endpoint, check_free, check_rpc, offered_devices, serve
 
     endpoint = Endpoint(host, port)
     check_rpc()

@@ -74,13 +74,11 @@ def place_model(
         UsageError: a device was named that this build of llama.cpp does not have, or more shares than devices.
     """
     _check_devices(request, available)
-    accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
+    candidates = accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
     if request.devices:
-        accelerators = [d for d in accelerators if d.name.lower() in {n.lower() for n in request.devices}]
-    are_chosen = bool(request.devices)
-    if not request.devices and not takes_remote:
-        are_chosen = any(device.is_remote for device in accelerators)
-        accelerators = [device for device in accelerators if not device.is_remote]
+        accelerators = [d for d in candidates if d.name.lower() in {n.lower() for n in request.devices}]
+    elif not takes_remote:
+        accelerators = [d for d in candidates if not d.is_remote]
     where = ", ".join(device.name for device in accelerators)
     shares = len(request.tensor_split)
     if accelerators and shares > len(accelerators):
@@ -89,7 +87,9 @@ def place_model(
             f"--tensor-split names {shares} shares and there are {count} devices: {where}",
             "give one share for each device",
         )
-    names = tuple(device.name for device in accelerators) if are_chosen else ()
+    # Unnamed, llama.cpp takes all of them.
+    takes_all = not request.devices and accelerators == candidates
+    names = () if takes_all else tuple(device.name for device in accelerators)
     layers = block_count + 1
     if request.gpu_layers != "auto":
         wanted = min(request.gpu_layers, layers)

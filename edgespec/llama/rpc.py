@@ -5,6 +5,7 @@ in the same way. The protocol has neither authentication nor encryption.
 """
 
 import ctypes
+import ipaddress
 import os
 import socket
 import threading
@@ -39,7 +40,10 @@ class Endpoint:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine reaches it."""
-        return self.host == "localhost" or self.host.startswith("127.")
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
 
 def parse_endpoints(text: str) -> tuple[Endpoint, ...]:
@@ -98,7 +102,7 @@ def connect_servers(endpoints: tuple[Endpoint, ...]) -> None:
 
 def offered_devices() -> tuple[Device, ...]:
     """What a server on this machine offers: its accelerators, or the CPU where it has none."""
-    own = [device for device in list_devices() if not device.is_remote]
+    own = list_devices()
     accelerators = [device for device in own if device.kind in ("gpu", "igpu")]
     return tuple(accelerators or [device for device in own if device.kind == "cpu"])
 
@@ -124,10 +128,8 @@ def check_free(endpoint: Endpoint) -> None:
 def serve(endpoint: Endpoint, devices: tuple[Device, ...], n_threads: int) -> None:
     """Serves until the process ends; blocks in native code without the interpreter's lock.
 
-    Raises:
-        EngineError: the backend is missing.
+    `check_rpc` and `check_free` come before: here a failure could only be printed by llama.cpp.
     """
-    check_rpc()
     handles = (ctypes.c_void_p * len(devices))(*(device_handle(device.name) for device in devices))
     start = ggml_function(
         "ggml_backend_rpc_start_server",

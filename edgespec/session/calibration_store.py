@@ -66,8 +66,11 @@ def _describe(loaded: Loaded) -> str:
     stat = path.stat()
     settings = loaded.context.settings
     where = loaded.model.placement
-    servers = [device.description for device in list_devices() if device.is_remote and where.gpu_layers]
-    placed = f"{where.gpu_layers} {where.devices}" + (f" {servers} {where.tensor_split}" if servers else "")
+    placed = f"{where.gpu_layers} {where.devices}"
+    if where.gpu_layers and (
+        servers := [device.description for device in list_devices() if device.is_remote]
+    ):
+        placed += f" {servers} {where.tensor_split}"
     return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {placed}"
 
 

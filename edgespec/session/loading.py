@@ -101,16 +101,17 @@ def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSet
     """
     n_ctx = choose_n_ctx(target, settings)
     check_fits(
-        [(target.name, _kept_here(target, estimate_target(target, settings), settings))]
+        [(target.name, _estimate_here(target, n_ctx, settings))]
         + [(draft.name, _estimate(draft, n_ctx, settings, 1)) for draft in drafts]
     )
 
 
-def _kept_here(target: ModelFile, estimate: MemoryEstimate, settings: EngineSettings) -> MemoryEstimate:
-    """What of a target other machines do not hold."""
+def _estimate_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> MemoryEstimate:
+    """What of a target this machine holds, where others take layers."""
+    estimate = estimate_target(target, settings)
     if not settings.rpc:
         return estimate
-    placement = place_file(target, settings.placement, choose_n_ctx(target, settings), settings)
+    placement = place_file(target, settings.placement, n_ctx, settings)
     kept = 1 - placement.gpu_layers / ((target.meta.block_count or 0) + 1)
     return replace(
         estimate,

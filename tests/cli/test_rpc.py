@@ -11,8 +11,8 @@ import pytest
 from edgespec.errors import EngineError, ExitCode, UsageError
 from edgespec.llama import rpc
 from edgespec.llama.rpc import Endpoint, parse_endpoints
-from tests.cli.processes import interrupt, needs_signals, start
-from tests.rpc_server import free_port, line_of, server, wait_until_it_listens
+from tests.cli.processes import free_port, interrupt, needs_signals, start
+from tests.rpc_server import line_of, server, wait_until_it_listens
 
 RunCli = Callable[..., Any]
 PROMPT = ("-p", "Name three colours and say why.", "-t", "1")

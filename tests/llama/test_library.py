@@ -180,9 +180,9 @@ def test_tiled_multiplication_is_off_where_it_costs(
 @pytest.mark.skipif(
     not Path("/proc/self/maps").exists(), reason="only Linux lists the libraries of a process"
 )
-def test_ggml_is_there_once(tiny_model: Path):
+def test_ggml_is_there_once():
     code = (
-        "import sys; from pathlib import Path; from edgespec.llama.library import list_devices, native_kernels\n"
+        "from pathlib import Path; from edgespec.llama.library import list_devices, native_kernels\n"
         "list_devices(), native_kernels()\n"
         "paths = {line.split()[-1] for line in open('/proc/self/maps') if 'libggml' in line}\n"
         "print(*sorted(Path(path).name.partition('.')[0] for path in paths))"

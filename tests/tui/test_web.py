@@ -25,6 +25,7 @@ from edgespec.cli.chat_web import app_arguments
 from edgespec.cli.context import Settings
 from edgespec.cli.options import add_global_options
 from edgespec.paths import app_settings_file, chats_dir
+from tests.cli.processes import free_port
 from tests.conftest import REPOSITORY, Outcome
 from tests.tui.browser import CHROMIUM, open_page
 from tui.web.server import AppServer, address_of
@@ -33,12 +34,6 @@ from tui.web.visitor import Visitor
 LIMIT_S = 60.0
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of another process are POSIX")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from tui.engine.protocol import (
 from tui.engine.race import run_race
 
 _BATCH_S: Final = 0.1
-"""Tokens of this long travel together: the screen is painted 20 times a second at most."""
+"""Tokens of this long travel together: the app hears of them ten times a second at most."""
 
 
 class TokenStream:

@@ -31,6 +31,11 @@ def user_catalog_file() -> Path:
     return Path(named).expanduser() if named else _root("config") / "models.toml"
 
 
+def user_hardware_file() -> Path:
+    """The user's own rows for the table of machines that `edgespec plan` knows."""
+    return _root("config") / "hardware.toml"
+
+
 def app_settings_file() -> Path:
     """What was set in the terminal app."""
     return _root("config") / "app.toml"

@@ -30,6 +30,22 @@ class WheelSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Dimensions:
+    """The sizes of a dense transformer, for predictions about a file that is not here."""
+
+    blocks: int
+    embedding: int
+    feed_forward: int
+    heads: int
+    kv_heads: int
+    vocab: int
+    head_length: int = 0
+    """Width of a head; 0 for embedding / heads."""
+    tied: bool = False
+    """Whether the embedding is the output matrix as well."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
     """A model of the catalogue. What nobody has verified is None rather than guessed."""
 
@@ -49,6 +65,7 @@ class ModelEntry:
     """Whether the hub wants a login and an accepted licence."""
     wheels: WheelSource | None = None
     params: int | None = None
+    shape: Dimensions | None = None
     description: str = ""
     path: Path | None = None
     """A file of the user's own, in place of a repository."""

@@ -3,14 +3,14 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from edgespec import paths
-from edgespec.catalog.entries import Catalog, ModelEntry, PairEntry, WheelSource, nearest
+from edgespec.catalog.entries import Catalog, Dimensions, ModelEntry, PairEntry, WheelSource, nearest
 from edgespec.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -30,9 +30,13 @@ _MODEL_KEYS: Mapping[str, type] = {
     "gated": bool,
     "params": int,
     "wheels": dict,
+    "shape": dict,
     "path": str,
 }
 _WHEEL_KEYS: Mapping[str, type] = {"project": str, "version": str, "member": str, "parts": int}
+_SHAPE_KEYS: Mapping[str, type] = {
+    field.name: bool if field.name == "tied" else int for field in fields(Dimensions)
+}
 _PAIR_KEYS: Mapping[str, type] = {"description": str, "target": str, "drafts": list}
 _KINDS: Mapping[type, str] = {
     str: "a string",
@@ -104,6 +108,7 @@ def _model(label: str, name: str, table: Any) -> ModelEntry:
     values = dict(table)
     own_path = values.pop("path", None)
     wheels = values.pop("wheels", None)
+    shape = values.pop("shape", None)
     if own_path is None and not ("repo" in values and "file" in values):
         raise ConfigError(f"{label}: {where} has neither repo and file nor path.", "Say where the model is.")
     digests = [*values.get("part_sha256", []), *([values["sha256"]] if "sha256" in values else [])]
@@ -119,6 +124,7 @@ def _model(label: str, name: str, table: Any) -> ModelEntry:
         name=name,
         path=_own_path(label, own_path) if own_path else None,
         wheels=_wheels(label, where, wheels) if wheels else None,
+        shape=_shape(label, where, shape) if shape else None,
         **values,
     )
     if entry.part_sha256 and len(entry.part_sha256) != len(entry.repo_files):
@@ -150,6 +156,19 @@ def _wheels(label: str, where: str, table: dict[str, Any]) -> WheelSource:
     if source.parts < 1:
         raise ConfigError(f"{label}: {where}.parts is {source.parts}.", "It must be 1 or more.")
     return source
+
+
+def _shape(label: str, where: str, table: dict[str, Any]) -> Dimensions:
+    where = f"{where}.shape"
+    _check_keys(label, where, table, _SHAPE_KEYS)
+    wanted = [one.name for one in fields(Dimensions) if one.default is MISSING]
+    missing = [key for key in wanted if key not in table]
+    if missing:
+        raise ConfigError(f"{label}: {where} lacks {' and '.join(missing)}.", "Add it.")
+    small = [key for key, value in table.items() if value < 1 and key != "tied"]
+    if small:
+        raise ConfigError(f"{label}: {where}.{small[0]} is {table[small[0]]}.", "It must be 1 or more.")
+    return Dimensions(**table)
 
 
 def _pair(label: str, name: str, table: Any) -> PairEntry:

@@ -84,7 +84,7 @@ def command(
     if tui:
         refuse_flags({**values, "throughput": throughput or None}, _NOT_IN_APP, "says nothing to --tui")
     if plot is not None:
-        from edgespec.bench.plot import check_plot_path
+        from edgespec.figure import check_plot_path
 
         check_plot_path(plot)
     if throughput:

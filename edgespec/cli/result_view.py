@@ -24,7 +24,7 @@ def show_result(
         UsageError: the plot's name ends in neither .png nor .svg; nothing has been printed then.
     """
     if plot is not None:
-        from edgespec.bench.plot import check_plot_path
+        from edgespec.figure import check_plot_path
 
         check_plot_path(plot)
     if form == "table":

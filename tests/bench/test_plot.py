@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.bench.plot import check_plot_path, save_plot
+from edgespec.bench.plot import save_plot
 from edgespec.errors import EdgespecError, UsageError
+from edgespec.figure import check_plot_path
 from tests.bench.runs import run, vanilla
 
 

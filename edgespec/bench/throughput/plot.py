@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgespec.bench.plot import GREY, INK, PALETTE, save_figure
 from edgespec.bench.throughput.result import Curve, Point, ThroughputResult
 from edgespec.bench.throughput.shapes import Shape
 from edgespec.bench.throughput.summary import points_of, shapes_of
 from edgespec.errors import EdgespecError
+from edgespec.figure import GREY, INK, PALETTE, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

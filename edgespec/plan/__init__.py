@@ -1,0 +1,1 @@
+"""Predictions for machines and models that are not here."""

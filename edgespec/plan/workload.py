@@ -1,0 +1,87 @@
+"""What one decode step of a model moves and computes, from its header."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from edgespec.catalog.metadata import GgufMetadata, TensorInfo
+from edgespec.llama.shortlist import FREQUENT_TOKENS, shortlist_for
+from edgespec.session.fast_draft import FAST_BPW, FAST_TYPE, wants_fast_copy
+
+ASSUMED_DEPTH: Final = 256
+"""Tokens in the cache at which steps are predicted: a question and half an answer."""
+_KV_BYTES: Final = 2
+_EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One decode of a few rows: every weight is read once, whatever the rows."""
+
+    bytes_by_type: Mapping[str, int]
+    """Weights that are read, by tensor type."""
+    n_elements: int
+    """Weights that each row is multiplied with."""
+    n_blocks: int
+    kv_bytes: int
+    """Of the cache, read for every row."""
+
+    @property
+    def n_bytes(self) -> int:
+        """All weights that are read."""
+        return sum(self.bytes_by_type.values())
+
+
+def workload_of(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
+    """The workload of a model as its file is.
+
+    Of an embedding that is not the output matrix too only single rows are read; of experts only those that are used.
+    """
+    bytes_by_type: Counter[str] = Counter()
+    elements = 0.0
+    for tensor in _multiplied(meta):
+        share = _used_share(meta, tensor)
+        bytes_by_type[tensor.ggml_type] += round(share * tensor.n_bytes)
+        elements += share * tensor.n_elements
+    return Workload(dict(bytes_by_type), round(elements), meta.block_count or 0, kv_bytes(meta, depth))
+
+
+def fast_draft_workload(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
+    """The workload of a draft on the CPU, where edgespec takes a Q4_0 copy and a shortlist of tokens."""
+    if not wants_fast_copy(meta):
+        return workload_of(meta, depth)
+    vocab = meta.vocab_size
+    listed = FREQUENT_TOKENS / vocab if vocab and shortlist_for(vocab) else 1.0
+    tensors = _multiplied(meta)
+    output = _output_name(tensors)
+    elements = sum(
+        (listed if tensor.name == output else 1.0) * _used_share(meta, tensor) * tensor.n_elements
+        for tensor in tensors
+        if len(tensor.shape) > 1
+    )
+    n_bytes = round(elements * FAST_BPW / 8)
+    return Workload({FAST_TYPE: n_bytes}, round(elements), meta.block_count or 0, kv_bytes(meta, depth))
+
+
+def kv_bytes(meta: GgufMetadata, depth: int) -> int:
+    """Bytes of the keys and values of `depth` tokens, in F16."""
+    heads = meta.head_count_kv
+    by_block = heads if isinstance(heads, list) else [heads or 0] * (meta.block_count or 0)
+    return depth * sum(by_block) * ((meta.key_length or 0) + (meta.value_length or 0)) * _KV_BYTES
+
+
+def _multiplied(meta: GgufMetadata) -> list[TensorInfo]:
+    untied = any(tensor.name == _OUTPUT for tensor in meta.tensors)
+    return [tensor for tensor in meta.tensors if not (untied and tensor.name == _EMBEDDING)]
+
+
+def _output_name(tensors: list[TensorInfo]) -> str:
+    return _OUTPUT if any(tensor.name == _OUTPUT for tensor in tensors) else _EMBEDDING
+
+
+def _used_share(meta: GgufMetadata, tensor: TensorInfo) -> float:
+    used = meta.fields.get(f"{meta.architecture}.expert_used_count")
+    if "_exps." in tensor.name and isinstance(used, int) and meta.expert_count:
+        return used / meta.expert_count
+    return 1.0

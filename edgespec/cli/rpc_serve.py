@@ -4,7 +4,8 @@ import threading
 
 import click
 
-from edgespec.llama.rpc import DEFAULT_PORT, LOOPBACK, Endpoint, check_free, check_rpc, offered_devices, serve
+from edgespec.llama.rpc import DEFAULT_PORT, LOOPBACK, Endpoint, check_rpc
+from edgespec.llama.rpc_server import check_free, offered_devices, serve
 from edgespec.text import human_bytes, plain_text
 
 _WAIT_S = 0.5

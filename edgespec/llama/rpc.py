@@ -1,26 +1,36 @@
-"""llama.cpp's RPC backend: devices of other machines, and this machine's for others.
+"""llama.cpp's RPC backend: the devices of other machines.
 
 The functions are those of ggml-rpc.h and ggml.h; `common_params_parse` of llama.cpp's common/arg.cpp registers servers
-in the same way. The protocol has neither authentication nor encryption.
+in the same way. The protocol has neither authentication nor encryption. llama.cpp ends the process when a server cannot
+be reached and waits for ever for one that is busy, so each is greeted here first, in the protocol's own first words.
 """
 
 import ctypes
 import ipaddress
 import os
 import socket
-import threading
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from edgespec.errors import EngineError, UsageError
-from edgespec.llama.library import Device, device_handle, ggml_function, list_devices, load_library
+from edgespec.llama.library import ggml_function, list_devices, load_library
 
 DEFAULT_PORT: Final = 50052
 """llama.cpp's own rpc-server listens there."""
 LOOPBACK: Final = "127.0.0.1"
 _CONNECT_S = 5.0
 _GREETING_S = 10.0
+"""A server that serves somebody else says nothing until that one is gone."""
+LOST_AFTER_S = 30
+"""Silence of another machine's network, not of its server, that counts as a loss."""
+_HELLO = struct.pack("<BQ24x", 14, 24)
+_HELLO_ANSWER = struct.pack("<Q", 28)
+"""`RPC_CMD_HELLO`, whose number is promised to stay, with 24 bytes of capabilities, and the size of the answer
+(ggml-rpc.cpp); the version in it is llama.cpp's to judge."""
+_START = "edgespec rpc-serve --host ADDRESS --port {}"
 _REBUILD = "build llama-cpp-python with CMAKE_ARGS=-DGGML_RPC=ON, as `make install` does"
 
 _connected: set[str] = set()
@@ -78,7 +88,7 @@ def connect_servers(endpoints: tuple[Endpoint, ...]) -> None:
     """Adds the devices of the servers to those of this process, once; they come last in `list_devices`.
 
     Raises:
-        EngineError: nobody listens there, or no RPC server; or the backend is missing.
+        EngineError: nobody listens there, a server that is busy, or something else; or the backend is missing.
     """
     if not endpoints:
         return
@@ -86,61 +96,31 @@ def connect_servers(endpoints: tuple[Endpoint, ...]) -> None:
     for endpoint in endpoints:
         if str(endpoint) in _connected:
             continue
-        _check_listens(endpoint)
+        _greet(endpoint)
         before = len(list_devices())
-        # llama.cpp waits for ever for the greeting of a server of another kind.
-        registering = threading.Thread(target=_register, args=(str(endpoint),), daemon=True)
-        registering.start()
-        registering.join(_GREETING_S)
-        if registering.is_alive() or len(list_devices()) == before:
+        _register(str(endpoint))
+        if len(list_devices()) == before:
             raise EngineError(
-                f"what listens at {endpoint} is no RPC server of this llama.cpp",
-                "check the port, and that both machines have the same edgespec",
+                f"the RPC server {endpoint} offers no device",
+                f"start it anew there: {_START.format(endpoint.port)}",
             )
         _connected.add(str(endpoint))
 
 
-def offered_devices() -> tuple[Device, ...]:
-    """What a server on this machine offers: its accelerators, or the CPU where it has none."""
-    own = list_devices()
-    accelerators = [device for device in own if device.kind in ("gpu", "igpu")]
-    return tuple(accelerators or [device for device in own if device.kind == "cpu"])
+def notice_silence(endpoints: tuple[Endpoint, ...]) -> None:
+    """Has the system end connections to machines that vanished: llama.cpp would wait for them for good.
 
-
-def check_free(endpoint: Endpoint) -> None:
-    """Whether a server could listen there.
-
-    Raises:
-        EngineError: the port is taken, or this machine does not have that address.
+    To be called when a model has been loaded, as llama.cpp connects then. Does nothing on Windows.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        if os.name == "posix":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((endpoint.host, endpoint.port))
-        except OSError as error:
-            raise EngineError(
-                f"cannot listen on {endpoint}: {(error.strerror or str(error)).lower()}",
-                "choose another --port, or an address of this machine for --host",
-            ) from error
+    if not endpoints or os.name != "posix":
+        return
+    import psutil
 
-
-def serve(endpoint: Endpoint, devices: tuple[Device, ...], n_threads: int) -> None:
-    """Serves until the process ends; blocks in native code without the interpreter's lock.
-
-    `check_rpc` and `check_free` come before: here a failure could only be printed by llama.cpp.
-    """
-    handles = (ctypes.c_void_p * len(devices))(*(device_handle(device.name) for device in devices))
-    start = ggml_function(
-        "ggml_backend_rpc_start_server",
-        None,
-        ctypes.c_char_p,
-        ctypes.c_char_p,
-        ctypes.c_size_t,
-        ctypes.c_size_t,
-        ctypes.POINTER(ctypes.c_void_p),
-    )
-    start(str(endpoint).encode(), None, n_threads, len(devices), handles)
+    addresses = {(socket.gethostbyname(endpoint.host), endpoint.port) for endpoint in endpoints}
+    for connection in psutil.Process().net_connections("tcp4"):
+        if connection.fd >= 0 and connection.raddr and tuple(connection.raddr) in addresses:
+            with suppress(OSError), socket.socket(fileno=os.dup(connection.fd)) as link:
+                _keep_alive(link)
 
 
 def on_native_abort(handler: Callable[[str], None]) -> None:
@@ -160,16 +140,60 @@ def on_native_abort(handler: Callable[[str], None]) -> None:
     ggml_function("ggml_set_abort_callback", ctypes.c_void_p, kind)(callback)
 
 
-def _check_listens(endpoint: Endpoint) -> None:
-    """llama.cpp ends the process when it cannot connect, so this is found out before."""
+def _greet(endpoint: Endpoint) -> None:
     try:
-        socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_S).close()
+        with socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_S) as link:
+            link.settimeout(_GREETING_S)
+            answer = _answer(link)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise EngineError(
             f"no RPC server answers at {endpoint}: {reason}",
-            f"start one there: edgespec rpc-serve --host ADDRESS --port {endpoint.port}",
+            f"start one there: {_START.format(endpoint.port)}",
         ) from error
+    if answer is None:
+        raise EngineError(
+            f"the RPC server {endpoint} says nothing",
+            "it serves one program at a time: end the other one, or start a second server on another port",
+        )
+    if answer != _HELLO_ANSWER:
+        raise EngineError(
+            f"what listens at {endpoint} is no RPC server of this llama.cpp",
+            "check the port, and that both machines have the same edgespec",
+        )
+
+
+def _answer(link: socket.socket) -> bytes | None:
+    """The first bytes of the answer to a greeting, fewer where the other side hangs up; None when it is silent."""
+    received = b""
+    try:
+        link.sendall(_HELLO)
+        while len(received) < len(_HELLO_ANSWER):
+            more = link.recv(len(_HELLO_ANSWER) - len(received))
+            if not more:
+                break
+            received += more
+    except TimeoutError:
+        return None
+    except ConnectionError:
+        pass
+    return received
+
+
+def _keep_alive(link: socket.socket) -> None:
+    third = LOST_AFTER_S // 3
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # macOS calls the first by another name and lacks the last.
+    idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
+    values = {
+        idle: third,
+        "TCP_KEEPINTVL": third // 2,
+        "TCP_KEEPCNT": 4,
+        "TCP_USER_TIMEOUT": LOST_AFTER_S * 1000,
+    }
+    for name, value in values.items():
+        if hasattr(socket, name):
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _register(endpoint: str) -> None:

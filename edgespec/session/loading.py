@@ -18,7 +18,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.library import default_threads, list_devices
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, place_model
-from edgespec.llama.rpc import connect_servers
+from edgespec.llama.rpc import connect_servers, notice_silence
 from edgespec.llama.shortlist import shortlist_for
 from edgespec.session.fast_draft import find_or_make_fast_copy, wants_fast_copy
 from edgespec.session.settings import DEFAULT_N_CTX, DraftType, EngineSettings
@@ -183,6 +183,7 @@ def _load(
             Context(model, settings.context(n_ctx, n_threads, n_outputs), shortlist=shortlist)
         )
         warm_up(context)
+        notice_silence(settings.rpc)
         translator = _translator(model, file, partner)
         undo.pop_all()
     log.info("%s: %s", file.name, placement.reason)

@@ -2,6 +2,8 @@
 
 import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,15 +78,68 @@ def test_nobody_listening_is_one_line(run_cli: RunCli, tiny_model: Path):
     assert "edgespec rpc-serve" in outcome.err
 
 
-def test_a_server_of_another_kind_is_one_line(tiny_model: Path):
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        address = "{}:{}".format(*silent.getsockname())
-        # In a process of its own: llama.cpp goes on waiting there, and ends the process when the connection ends.
-        code, out, err = run_process(tiny_model, "--draft", "none", "--rpc", address)
-    assert (code, out) == (ExitCode.FAILED, "")
-    assert f"what listens at {address} is no RPC server" in err
+def test_a_server_of_another_kind_is_one_line(run_cli: RunCli, tiny_model: Path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = "{}:{}".format(*other.getsockname())
+
+        def answer() -> None:
+            link, _ = other.accept()
+            with link:
+                link.recv(64)
+                link.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        outcome = run_cli("run", tiny_model, "-p", "hi", "--draft", "none", "--rpc", address)
+    assert (outcome.code, outcome.out) == (ExitCode.FAILED, "")
+    assert f"what listens at {address} is no RPC server" in outcome.err
+
+
+def test_a_server_that_serves_somebody_else_is_one_line(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(rpc, "_GREETING_S", 0.5)
+    with server() as (_, address):
+        host, _, port = address.partition(":")
+        with socket.create_connection((host, int(port))) as other:
+            assert rpc._answer(other) == rpc._HELLO_ANSWER
+            outcome = run_cli("run", tiny_model, "-p", "hi", "--draft", "none", "--rpc", address)
+    assert (outcome.code, outcome.out) == (ExitCode.FAILED, "")
+    assert f"the RPC server {address} says nothing" in outcome.err
+    assert "one program at a time" in outcome.err
+
+
+_KEPT_ALIVE = """
+import os, socket, sys
+from pathlib import Path
+import psutil
+from edgespec.llama.rpc import parse_endpoints
+from edgespec.session.loading import load_target, open_file
+from edgespec.session.settings import EngineSettings
+servers = parse_endpoints(sys.argv[2])
+loaded = load_target(open_file("tiny", Path(sys.argv[1])), EngineSettings(rpc=servers), lambda _text: None)
+for connection in psutil.Process().net_connections("tcp4"):
+    if connection.raddr and connection.raddr[1] == servers[0].port:
+        with socket.socket(fileno=os.dup(connection.fd)) as link:
+            print("kept alive", link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0)
+loaded.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the sockets of another library cannot be reached there")
+def test_a_machine_that_vanishes_is_noticed(tiny_model: Path):
+    # The cable cannot be pulled here; what notices it is the system, which must have been told to ask.
+    with server() as (_, address):
+        done = subprocess.run(
+            [sys.executable, "-c", _KEPT_ALIVE, tiny_model, address],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "kept alive True" in done.stdout
+    assert "False" not in done.stdout
 
 
 @pytest.mark.parametrize("text", ["box", "box:", ":50052", "box:0", "box:65536", "box:port", "::1:50052"])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter
 
-from edgespec.decode.costs import PairCosts, curve_from
+from edgespec.decode.costs import CostCurve, PairCosts, curve_from, pays_to_pad
 from edgespec.llama.context import Context
 
 BUDGET_S = 4.0
@@ -39,12 +39,19 @@ def calibrate_pair(
     most = target.settings.n_outputs_max
     # Without a way to take rows back there is no speculation, and only the plain step matters.
     rows = [count for count in TARGET_ROWS if count <= most] if target.model.keeps_positions else [1]
-    verify = curve_from(time_decodes(target, rows, budget_s * (1 - share), clock, report, all_outputs=True))
-    costs = PairCosts(verify)
+    times = time_decodes(target, rows, budget_s * (1 - share), clock, report, all_outputs=True)
+    verify, pads = _single_as_run(times, target)
+    costs = PairCosts(verify, target_pads=pads)
     if draft:
         draft_times = time_decodes(draft, DRAFT_ROWS, budget_s * share, clock, report, all_outputs=False)
-        costs.draft = curve_from(draft_times)
+        costs.draft, costs.draft_pads = _single_as_run(draft_times, draft)
     return costs
+
+
+def _single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve, bool]:
+    """The curve with a single row at the cost of the batch that it will be run as, and whether that is one of two."""
+    pads = context.model.keeps_positions and pays_to_pad(times)
+    return curve_from(times | {1: times[2]} if pads else times), pads
 
 
 def time_decodes(

@@ -16,6 +16,8 @@ CATCH_UP_STEPS = 1.25
 were 1 to 4 % slower, because the draft then starts later."""
 MIN_WINDOW, MAX_WINDOW = 16, 384
 """Tokens; least and most that a returning draft reads."""
+PADDING_PAYS = 0.97
+"""What two rows must cost at most, of one, for single rows to be padded."""
 _CLIP = (0.5, 2.0)
 """One observation counts for no more than this factor: a page fault is not a trend."""
 
@@ -74,10 +76,23 @@ class PairCosts:
     draft: CostCurve | None = None
     round_s: float = 0.0
     """Python's own work in a round."""
+    target_pads: bool = False
+    """Whether a pass of one row goes faster as one of two, as with kernels that read memory better for several."""
+    draft_pads: bool = False
     batch_for: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.refresh_batches()
+
+    @property
+    def step_batch(self) -> int:
+        """Rows of a plain step's batch."""
+        return 2 if self.target_pads else 1
+
+    @property
+    def draft_batch(self) -> int:
+        """Rows of a draft step's batch."""
+        return 2 if self.draft_pads else 1
 
     @property
     def step_s(self) -> float:
@@ -135,6 +150,11 @@ class PairCosts:
         self.verify.scale(drift)
         if self.draft:
             self.draft.scale(drift)
+
+
+def pays_to_pad(points: Mapping[int, float]) -> bool:
+    """Whether one row should be evaluated as two."""
+    return 2 in points and points[2] < PADDING_PAYS * points[1]
 
 
 def curve_from(points: Mapping[int, float]) -> CostCurve:

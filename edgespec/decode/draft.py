@@ -15,11 +15,15 @@ class LlamaDraft:
     """A draft model. Histories and guesses are in the target's token ids.
 
     The cache holds the end of the history from token `_offset` on, in the draft's own ids. Of a gap longer than
-    `window` tokens only the end is read, which costs some acceptance and never correctness.
+    `window` tokens only the end is read, which costs some acceptance and never correctness. A single row is evaluated as
+    a batch of `step_batch`.
     """
 
-    def __init__(self, context: Context, translator: Translator, window: int = MAX_WINDOW) -> None:
+    def __init__(
+        self, context: Context, translator: Translator, window: int = MAX_WINDOW, step_batch: int = 1
+    ) -> None:
         self.context = context
+        self._step_batch = step_batch
         self._translator = translator
         self._window = min(window, context.n_ctx // 2)
         self.begin()
@@ -48,7 +52,7 @@ class LlamaDraft:
         lacking = self._wanted[self._offset + valid :]
         step = self.context.settings.n_batch
         for start in range(0, len(lacking), step):
-            self.context.decode(lacking[start : start + step], outputs=1)
+            self.context.decode(lacking[start : start + step], outputs=1, pad_to=self._step_batch)
         self._valid = len(self._wanted) - self._offset
         return len(lacking)
 
@@ -62,7 +66,7 @@ class LlamaDraft:
 
     def advance(self) -> None:
         """Reads its own last guess: one draft step."""
-        self.context.decode([self._guess], outputs=1)
+        self.context.decode([self._guess], outputs=1, pad_to=self._step_batch)
 
     def _translate(self, history: Sequence[int]) -> None:
         new = self._translator.to_draft(history[self._translated_n :])

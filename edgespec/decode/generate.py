@@ -142,7 +142,7 @@ class Generator:
         n_past = len(history) - 1
         rows = len(proposal.tokens) + 1
         before = self._clock()
-        batch = costs.batch_for.get(rows, rows)
+        batch = costs.batch_for.get(rows, rows) if rows > 1 else costs.step_batch
         self._target.evaluate([history[-1], *proposal.tokens], batch)
         tokens: list[int] = []
         for row in range(rows):
@@ -152,7 +152,7 @@ class Generator:
                 break
         self._target.keep(n_past + len(tokens))
         seconds = self._clock() - before
-        costs.observe_verify(max(rows, batch), seconds)
+        costs.observe_verify(max(rows, batch) if rows > 1 else 1, seconds)
         self.stats.verify_s += seconds
         self.stats.target_passes += 1
         self._count(proposal, tokens)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from edgespec.catalog.memory import available_memory_bytes
-from edgespec.decode.costs import CostCurve, curve_from
+from edgespec.decode.costs import CostCurve, curve_from, pays_to_pad
 from edgespec.files import written_whole
 from edgespec.llama.library import default_threads, list_devices, native_kernels, native_version
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES
@@ -60,6 +60,8 @@ class ThisMachine:
             # The cache is read as plain numbers, by one row as by many.
             seconds += work.kv_bytes * self.types[main].byte_s(1, through)
             points[rows] = seconds
+        if pays_to_pad(points):
+            points[1] = points[2]
         return curve_from(points)
 
 

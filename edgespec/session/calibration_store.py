@@ -17,7 +17,7 @@ from edgespec.session.loading import Loaded
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = ("by_lead", "by_certainty", "agreed_match", "split_match")
 
 
@@ -36,7 +36,11 @@ class CalibrationStore:
             document = json.loads(self._file.read_text(encoding="utf-8"))
             if document["version"] != _VERSION:
                 return None
-            costs = PairCosts(_curve(document["verify_s"]))
+            costs = PairCosts(
+                _curve(document["verify_s"]),
+                target_pads=document["target_pads"] is True,
+                draft_pads=document["draft_pads"] is True,
+            )
             if document["draft_s"]:
                 costs.draft = _curve(document["draft_s"])
             return costs, _acceptance(document["acceptance"])
@@ -52,6 +56,8 @@ class CalibrationStore:
             "version": _VERSION,
             "verify_s": costs.verify.points,
             "draft_s": costs.draft.points if costs.draft else None,
+            "target_pads": costs.target_pads,
+            "draft_pads": costs.draft_pads,
             "acceptance": {name: asdict(getattr(acceptance, name)) for name in _TABLES},
         }
         try:

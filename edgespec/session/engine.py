@@ -124,7 +124,9 @@ class Engine(Closes):
         lane = lane or Lane(self.target.context, loaded.context if loaded else None)
         draft = None
         if loaded and lane.draft and mode in (Mode.MODEL, Mode.AUTO):
-            draft = LlamaDraft(lane.draft, loaded.translator, state.costs.catch_up_window())
+            draft = LlamaDraft(
+                lane.draft, loaded.translator, state.costs.catch_up_window(), state.costs.draft_batch
+            )
         target = LlamaTarget(lane.target, sampling)
         if not self.target.model.keeps_positions:
             mode = Mode.OFF

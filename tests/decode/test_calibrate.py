@@ -156,3 +156,17 @@ def test_real_time_is_measured_by_default(target_model: Model):
         costs = calibrate_pair(context, None, budget_s=0.2)
         assert context.tokens == []
     assert min(costs.verify.points.values()) > 0.0
+
+
+def test_a_row_that_goes_faster_as_two_is_run_as_two(
+    target_model: Model, draft_model: Model, clock: FakeClock
+):
+    slow_alone = {1: 0.030, 2: 0.020, 4: 0.025, 8: 0.040, 16: 0.080}
+    with timed(target_model, clock, slow_alone) as target, timed(draft_model, clock, DRAFT_S) as draft:
+        costs = calibrate_pair(target, draft, clock=clock)
+    assert (costs.step_batch, costs.draft_batch) == (2, 1)
+    assert costs.step_s == pytest.approx(0.020)
+    with timed(target_model, clock, TARGET_S) as target, timed(draft_model, clock, slow_alone) as draft:
+        costs = calibrate_pair(target, draft, clock=clock)
+    assert (costs.step_batch, costs.draft_batch) == (1, 2)
+    assert costs.draft_step_s == pytest.approx(0.020)

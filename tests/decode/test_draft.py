@@ -54,6 +54,18 @@ def test_a_new_history_is_read_whole_and_once(draft: LlamaDraft):
     assert draft.missing(HISTORY) == 1
 
 
+def test_padded_steps_say_the_same(draft_context: Context, draft_model: Model):
+    said = []
+    for step_batch in (1, 2):
+        draft_context.clear()
+        draft = LlamaDraft(draft_context, same_vocabulary(draft_model, draft_model), step_batch=step_batch)
+        draft.catch_up(HISTORY)
+        said.append(say(draft, 6))
+        # A padded row leaves nothing behind.
+        assert draft_context.n_past == len(HISTORY) + 5
+    assert said[0] == said[1]
+
+
 def test_it_guesses_what_follows_with_the_lead_in_logits(draft: LlamaDraft, fresh_context: Context):
     draft.catch_up(HISTORY)
     guess = draft.guess()

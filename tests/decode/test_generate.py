@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgespec.decode.costs import PairCosts, curve_from
 from edgespec.decode.policy import MAX_MODEL_DRAFT, Mode
 from edgespec.decode.token import Source, Token
 from tests.decode.scripted import (
@@ -299,3 +300,13 @@ def test_the_derived_figures_of_an_answer():
     assert stats.tok_per_s == pytest.approx(29 / stats.decode_s)
     assert stats.mean_accepted_len == pytest.approx(29 / stats.target_passes)
     assert stats.estimated_speedup == pytest.approx(done.speedup)
+
+
+def test_plain_steps_are_padded_where_that_is_faster():
+    script = script_of(fresh_tokens(12))
+    machine = Machine(verify={1: 1.0, 2: 1.0, 4: 1.5}, mode=Mode.OFF)
+    generator, target, _ = machine.generator(script, PairCosts(curve_from(machine.verify), target_pads=True))
+    ids = [token.id for token in generator.generate(script.prompt, 12)]
+    assert ids == list(script.tokens)
+    assert {batch for _, batch in target.passes} == {2}
+    assert all(len(tokens) == 1 for tokens, _ in target.passes)

@@ -51,6 +51,16 @@ def models_dir() -> Path:
     return _root("data") / "models"
 
 
+def tuned_dir() -> Path:
+    """Models that `edgespec tune` made and that a pair of the user's catalogue names."""
+    return _root("data") / "tuned"
+
+
+def tunes_dir() -> Path:
+    """What searches for the fastest draft found, one JSON document per target."""
+    return _root("data") / "tunes"
+
+
 def results_dir() -> Path:
     """One JSON document per benchmark run."""
     return _root("data") / "results"

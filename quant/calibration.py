@@ -121,6 +121,11 @@ def _windows_of(
     return read_windows(model, read_text(Path(text)), n_tokens)
 
 
+def calibration_prompts() -> list[str]:
+    """The built-in questions."""
+    return _PROMPTS.read_text(encoding="utf-8").splitlines()
+
+
 def read_text(path: Path) -> str:
     """A text file to calibrate on.
 
@@ -145,7 +150,7 @@ def split(windows: Tokens, every: int = 7) -> tuple[Tokens, Tokens]:
 
 def _answers(model: Model, n_threads: int | None, skip_tokens: int) -> Iterator[Tokens]:
     """Prompt and answer, as tokens, again and again with other seeds; what the cache has already is left out."""
-    prompts = _PROMPTS.read_text(encoding="utf-8").splitlines()
+    prompts = calibration_prompts()
     settings = ContextSettings(_ANSWER_TOKENS + 256, n_threads or default_threads())
     first = skip_tokens // (_ANSWER_TOKENS // 2)
     with Context(model, settings) as context:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from edgespec.errors import ModelMissingError
 
+NGRAM = "ngram"
+"""Stands for a draft from the text itself, which needs no model."""
+
 _SPLIT_FILE = re.compile(r"^(?P<stem>.*)-00001-of-(?P<count>\d{5})\.gguf$")
 
 
@@ -103,6 +106,8 @@ class PairEntry:
     target: str
     drafts: tuple[str, ...]
     description: str = ""
+    tuned: bool = False
+    """Whether `edgespec tune` found it to be the fastest here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +146,10 @@ class Catalog:
         return self.pairs.get(name)
 
     def drafts_for(self, target_name: str) -> tuple[str, ...]:
-        """Drafts that the catalogue pairs with this target, in order, without repeats."""
-        found = (pair.drafts for pair in self.pairs.values() if pair.target == target_name)
-        return tuple(dict.fromkeys(draft for drafts in found for draft in drafts))
+        """Drafts that the catalogue pairs with this target, tuned ones first, without repeats."""
+        pairs = sorted(self.pairs.values(), key=lambda pair: not pair.tuned)
+        found = (pair.drafts for pair in pairs if pair.target == target_name)
+        return tuple(dict.fromkeys(draft for drafts in found for draft in drafts if draft != NGRAM))
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

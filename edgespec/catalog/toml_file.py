@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgespec import paths
-from edgespec.catalog.entries import Catalog, Dimensions, ModelEntry, PairEntry, WheelSource, nearest
+from edgespec.catalog.entries import NGRAM, Catalog, Dimensions, ModelEntry, PairEntry, WheelSource, nearest
 from edgespec.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -37,7 +37,7 @@ _WHEEL_KEYS: Mapping[str, type] = {"project": str, "version": str, "member": str
 _SHAPE_KEYS: Mapping[str, type] = {
     field.name: bool if field.name == "tied" else int for field in fields(Dimensions)
 }
-_PAIR_KEYS: Mapping[str, type] = {"description": str, "target": str, "drafts": list}
+_PAIR_KEYS: Mapping[str, type] = {"description": str, "target": str, "drafts": list, "tuned": bool}
 _KINDS: Mapping[type, str] = {
     str: "a string",
     int: "a whole number",
@@ -177,7 +177,9 @@ def _pair(label: str, name: str, table: Any) -> PairEntry:
     drafts = table.get("drafts", [])
     if "target" not in table or not drafts or not all(isinstance(draft, str) for draft in drafts):
         raise ConfigError(f"{label}: {where} needs a target and a list of drafts.", "Add them.")
-    return PairEntry(name, table["target"], tuple(drafts), table.get("description", ""))
+    return PairEntry(
+        name, table["target"], tuple(drafts), table.get("description", ""), table.get("tuned", False)
+    )
 
 
 def _table(label: str, section: str, name: str, table: Any) -> str:
@@ -213,7 +215,7 @@ def _check_references(
         raise ConfigError(f"{layer.label}: {min(both)!r} names a model and a pair.", "Rename one of them.")
     for pair in layer.pairs.values():
         for name in (pair.target, *pair.drafts):
-            if name not in models:
+            if name not in models and name != NGRAM:
                 near = nearest(name, models)
                 raise ConfigError(
                     f"{layer.label}: pairs.{pair.name} names the unknown model {name!r}.",

@@ -19,6 +19,7 @@ COMMANDS = {
     "models": "List, show, fetch and remove models.",
     "pair": "Show which drafts fit a target, and why others do not.",
     "plan": "Predict speed and fit on machines and for models that are not here.",
+    "tune": "Make, prove and remember the fastest draft for a target here.",
     "prune": "Remove blocks from a model and repair what is left.",
     "quantize": "Write a model in other types, with llama.cpp's quantizer.",
     "show": "Show what a model file holds, and how it was made.",

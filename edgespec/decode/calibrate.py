@@ -43,9 +43,20 @@ def calibrate_pair(
     verify, pads = _single_as_run(times, target)
     costs = PairCosts(verify, target_pads=pads)
     if draft:
-        draft_times = time_decodes(draft, DRAFT_ROWS, budget_s * share, clock, report, all_outputs=False)
-        costs.draft, costs.draft_pads = _single_as_run(draft_times, draft)
+        costs.draft, costs.draft_pads = time_draft(draft, budget_s * share, clock=clock, report=report)
     return costs
+
+
+def time_draft(
+    draft: Context,
+    budget_s: float,
+    *,
+    clock: Callable[[], float] = perf_counter,
+    report: Callable[[], None] = lambda: None,
+) -> tuple[CostCurve, bool]:
+    """A draft's own curve, and whether a single row of it is evaluated as two."""
+    times = time_decodes(draft, DRAFT_ROWS, budget_s, clock, report, all_outputs=False)
+    return _single_as_run(times, draft)
 
 
 def _single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve, bool]:

@@ -28,22 +28,24 @@ class Shortlist:
     Args:
         n_vocab: Rows of the output matrix, a multiple of 8.
         n_frequent: Leading tokens that are always listed.
+        extra: Further tokens that are always listed.
     """
 
-    def __init__(self, n_vocab: int, n_frequent: int) -> None:
-        self._n_always = -(-n_frequent // _SIDE_BY_SIDE)
-        self._listed = np.zeros(n_vocab // _SIDE_BY_SIDE, dtype=bool)
+    def __init__(self, n_vocab: int, n_frequent: int, extra: Iterable[int] = ()) -> None:
+        self._always = np.zeros(n_vocab // _SIDE_BY_SIDE, dtype=bool)
+        self._always[: -(-n_frequent // _SIDE_BY_SIDE)] = True
+        self._always[[token // _SIDE_BY_SIDE for token in extra]] = True
+        self._listed = self._always.copy()
         self.reset()
 
     def reset(self) -> None:
-        """Back to the frequent tokens."""
-        self._listed[:] = False
-        self._listed[: self._n_always] = True
+        """Back to the tokens that are always listed."""
+        self._listed[:] = self._always
         self._is_changed = True
 
     def add(self, tokens: Iterable[int]) -> None:
         """Lists tokens, with their neighbours."""
-        groups = [token // _SIDE_BY_SIDE for token in tokens if token >= self._n_always * _SIDE_BY_SIDE]
+        groups = [token // _SIDE_BY_SIDE for token in tokens]
         if groups and not self._listed[groups].all():
             self._listed[groups] = True
             self._is_changed = True
@@ -74,8 +76,9 @@ class Shortlist:
             self._is_changed = False
 
 
-def shortlist_for(n_vocab: int) -> Shortlist | None:
+def shortlist_for(n_vocab: int, n_frequent: int | None = None, extra: Iterable[int] = ()) -> Shortlist | None:
     """A list for a draft in Q4_0 on the CPU; None where it would save little or the kernels are not at work."""
-    if n_vocab < LEAST_SAVED * FREQUENT_TOKENS or n_vocab % _SIDE_BY_SIDE or not native_kernels().isa:
+    n_frequent = FREQUENT_TOKENS if n_frequent is None else n_frequent
+    if n_vocab < LEAST_SAVED * n_frequent or n_vocab % _SIDE_BY_SIDE or not native_kernels().isa:
         return None
-    return Shortlist(n_vocab, FREQUENT_TOKENS)
+    return Shortlist(n_vocab, n_frequent, (token for token in extra if 0 <= token < n_vocab))

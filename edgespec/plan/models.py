@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgespec.catalog.candidates import Subject, find_candidates
-from edgespec.catalog.entries import Catalog
+from edgespec.catalog.entries import NGRAM, Catalog
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.resolve import entry_of, find_on_disk, resolve_model
@@ -41,7 +41,9 @@ def plan_pair(
     pair = catalog.find_pair(spec)
     name = pair.target if pair else spec
     target = plan_model(name, catalog)
-    chosen = drafts or list(pair.drafts if pair else catalog.drafts_for(target.name))
+    chosen = drafts or [
+        name for name in (pair.drafts if pair else catalog.drafts_for(target.name)) if name != NGRAM
+    ]
     if not chosen and target.is_here:
         subject = Subject.of(name, catalog)
         rows = find_candidates(subject, catalog, n_ctx, available_memory_bytes())

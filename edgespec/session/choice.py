@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgespec.catalog.entries import Catalog, load_catalog
+from edgespec.catalog.entries import NGRAM, Catalog, load_catalog
 from edgespec.catalog.resolve import find_on_disk, resolve_model
 from edgespec.catalog.sources import ProgressCallback
 from edgespec.errors import UsageError
 from edgespec.session.loading import ModelFile, open_file
 
-AUTO, NONE, NGRAM = "auto", "none", "ngram"
+AUTO, NONE = "auto", "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ def choose_files(
     wanted: list[str] = []
     for draft in drafts:
         if draft == AUTO:
-            wanted += [pair.drafts[0]] if pair else _drafts_on_disk(known, target.name)
+            chosen = pair.drafts[:1] if pair else _drafts_on_disk(known, target.name)
+            wanted += [draft for draft in chosen if draft != NGRAM]
         elif draft not in (NONE, NGRAM):
             wanted.append(draft)
     files = [

@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 
 from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
-from edgespec.llama.shortlist import shortlist_for
-from edgespec.session.loading import Loaded
+from edgespec.session.loading import Loaded, shortlist_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,6 @@ def open_lane(target: Loaded, draft: Loaded | None, n_ctx: int) -> Lane:
 
 def _open_context(loaded: Loaded, n_ctx: int) -> Context:
     context = loaded.context
-    shortlist = shortlist_for(loaded.model.n_vocab) if context.shortlist else None
+    shortlist = shortlist_of(loaded.file.meta) if context.shortlist else None
     settings = replace(context.settings, n_ctx=min(n_ctx, context.n_ctx))
     return Context(loaded.model, settings, shortlist=shortlist)

@@ -19,13 +19,15 @@ from edgespec.llama.library import default_threads, list_devices
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, place_model
 from edgespec.llama.rpc import connect_servers, notice_silence
-from edgespec.llama.shortlist import shortlist_for
+from edgespec.llama.shortlist import Shortlist, shortlist_for
 from edgespec.session.fast_draft import find_or_make_fast_copy, wants_fast_copy
 from edgespec.session.settings import DEFAULT_N_CTX, DraftType, EngineSettings
 
 log = logging.getLogger(__name__)
 
 TARGET_ROWS = MAX_DRAFT + 1
+SHORTLIST_KEY, SHORTLIST_EXTRA_KEY = "edgespec.shortlist.frequent", "edgespec.shortlist.extra"
+"""Of a file that was made to draft: how many leading tokens it may guess, and which others."""
 Note = Callable[[str], None]
 """Told in a few words what is being done."""
 
@@ -145,10 +147,19 @@ def load_draft(
     placement = place_file(file, settings.draft_placement, target.context.n_ctx, settings, takes_remote=False)
     chosen = choose_draft_file(file, placement, settings, note)
     note(f"loading {chosen.name}")
-    is_fast = chosen is not file
+    is_fast = chosen is not file or (SHORTLIST_KEY in file.meta.fields and not placement.gpu_layers)
     return _load(
         chosen, placement, settings, target.context.n_ctx, 1, (target, verdict), has_shortlist=is_fast
     )
+
+
+def shortlist_of(meta: GgufMetadata) -> Shortlist | None:
+    """The tokens that a draft in Q4_0 may guess: those that its file lists, else the usual ones."""
+    frequent, extra = meta.fields.get(SHORTLIST_KEY), meta.fields.get(SHORTLIST_EXTRA_KEY)
+    if not isinstance(frequent, int):
+        return shortlist_for(meta.vocab_size)
+    listed = [token for token in extra if isinstance(token, int)] if isinstance(extra, list) else []
+    return shortlist_for(meta.vocab_size, frequent, listed)
 
 
 def choose_draft_file(
@@ -178,7 +189,7 @@ def _load(
     with ExitStack() as undo:
         model = undo.enter_context(Model(file.path, placement))
         n_threads = settings.n_threads or default_threads()
-        shortlist = shortlist_for(model.n_vocab) if has_shortlist else None
+        shortlist = shortlist_of(file.meta) if has_shortlist else None
         context = undo.enter_context(
             Context(model, settings.context(n_ctx, n_threads, n_outputs), shortlist=shortlist)
         )

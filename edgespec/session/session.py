@@ -4,6 +4,7 @@ from collections.abc import Generator as PyGenerator
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.sources import ProgressCallback
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.decode.generate import Generator
@@ -12,7 +13,7 @@ from edgespec.decode.token import GenerationStats, Token
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.session.calibration_store import CalibrationStore
-from edgespec.session.choice import AUTO, NGRAM, NONE, choose_files
+from edgespec.session.choice import AUTO, NONE, choose_files
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
 from edgespec.session.loading import ModelFile, Note

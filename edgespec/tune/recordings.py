@@ -18,9 +18,9 @@ from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext, cache_tokens
 
 ANSWER_TOKENS: Final = 96
+_MOST_PROMPT_TOKENS: Final = 2048
 _AT_ONCE: Final = 8
 """Answers written side by side: eight rows cost little more than one and a half."""
-_LEAST_TOKENS: Final = 8
 _SLAB_ROWS: Final = 16
 
 Report = Callable[[int, int], None]
@@ -28,12 +28,14 @@ Logits = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def record_answers(model: Model, prompts: Sequence[str], n_threads: int, report: Report) -> list[Recording]:
+def record_answers(
+    model: Model, conversations: Sequence[Sequence[ChatMessage]], n_threads: int, report: Report
+) -> list[Recording]:
     """The target's greedy answers, up to `ANSWER_TOKENS` tokens or the end of the text.
 
     Args:
         model: The target.
-        prompts: One question each.
+        conversations: What each answer is to.
         n_threads: Of the CPU.
         report: Told about answers.
 
@@ -41,23 +43,25 @@ def record_answers(model: Model, prompts: Sequence[str], n_threads: int, report:
         NotEnoughMemoryError: no room for the context.
     """
     recordings: list[Recording] = []
-    for start in range(0, len(prompts), _AT_ONCE):
-        group = prompts[start : start + _AT_ONCE]
+    for start in range(0, len(conversations), _AT_ONCE):
+        group = conversations[start : start + _AT_ONCE]
         recordings += _record_group(model, group, n_threads)
-        report(start + len(group), len(prompts))
-    return [one for one in recordings if len(one.tokens) >= _LEAST_TOKENS]
+        report(start + len(group), len(conversations))
+    return recordings
 
 
-def _record_group(model: Model, prompts: Sequence[str], n_threads: int) -> list[Recording]:
-    with Context(model, ContextSettings(256, n_threads)) as context:
-        tokens = [tokenize_chat(context, [ChatMessage("user", prompt)]) for prompt in prompts]
+def _record_group(
+    model: Model, conversations: Sequence[Sequence[ChatMessage]], n_threads: int
+) -> list[Recording]:
+    with Context(model, ContextSettings(_MOST_PROMPT_TOKENS, n_threads)) as context:
+        tokens = [tokenize_chat(context, list(messages)) for messages in conversations]
     longest = max(map(len, tokens))
-    n_ctx = cache_tokens(len(prompts), longest, ANSWER_TOKENS, unified=False, shared=False)
+    n_ctx = cache_tokens(len(tokens), longest, ANSWER_TOKENS, unified=False, shared=False)
     settings = ContextSettings(
-        n_ctx, n_threads, n_outputs_max=len(prompts), n_sequences=len(prompts), kv_unified=False
+        n_ctx, n_threads, n_outputs_max=len(tokens), n_sequences=len(tokens), kv_unified=False
     )
-    said: list[list[int]] = [[] for _ in prompts]
-    gaps: list[list[float]] = [[] for _ in prompts]
+    said: list[list[int]] = [[] for _ in tokens]
+    gaps: list[list[float]] = [[] for _ in tokens]
     with SequencesContext(model, settings) as context:
         chooser = Chooser(context, Sampling())
         context.start(tokens)

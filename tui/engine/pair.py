@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Final, assert_never
 
+from edgespec.catalog.entries import NGRAM
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import Token
 from edgespec.errors import UsageError
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.session import Session
-from edgespec.session.choice import NGRAM, NONE, choose_files
+from edgespec.session.choice import NONE, choose_files
 from edgespec.session.engine import Engine
 from edgespec.session.loading import ModelFile, open_file, resident_bytes
 from tui.engine.protocol import (

@@ -1,10 +1,10 @@
 """The drafts that a target can be given, with the reasons of those that cannot serve it."""
 
 from edgespec.catalog.candidates import Subject, find_candidates
-from edgespec.catalog.entries import load_catalog
+from edgespec.catalog.entries import NGRAM, load_catalog
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.errors import EdgespecError
-from edgespec.session.choice import NGRAM, NONE
+from edgespec.session.choice import NONE
 from edgespec.text import human_bytes, one_line
 from tui.engine.protocol import PairOpened
 from tui.screens.ask import Choice

@@ -31,8 +31,8 @@ PUBLISHED: Final = "as published"
 LIST_SIZES: Final = (16_384, 32_768, 65_536)
 """Leading tokens of a draft's word list; what the target wrote beyond them is listed besides."""
 TARGET_TYPES: Final[dict[str, QuantizeSettings]] = {
-    "Q4_0": QuantizeSettings("Q4_0", "Q4_0", "Q4_0", pure=True),
-    "Q4_K": QuantizeSettings("Q4_K_S", "Q4_K", "Q4_K", pure=True),
+    "Q4_0": QuantizeSettings("Q4_0", pure=True),
+    "Q4_K": QuantizeSettings("Q4_K_S", pure=True),
 }
 """Types that a target may be rewritten in: those whose batches are cheap in llama.cpp and in edgespec's kernels."""
 _WINDOW_TOKENS = 256

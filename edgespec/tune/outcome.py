@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgespec.catalog.entries import nearest
-from edgespec.errors import ConfigError, UsageError
+from edgespec.errors import ConfigError, DiskSpaceError, UsageError
 from edgespec.files import written_whole
 from edgespec.paths import tunes_dir
 
@@ -79,12 +79,17 @@ def save_outcome(outcome: TuneOutcome) -> Path:
     """Writes it under the target's name, in place of what was found before.
 
     Raises:
-        OSError: it cannot be written.
+        DiskSpaceError: it cannot be written.
     """
     file = _file_of(outcome.target)
     document = {"schema": SCHEMA, **asdict(outcome)}
-    with written_whole(file) as unfinished:
-        unfinished.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    try:
+        with written_whole(file) as unfinished:
+            unfinished.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    except OSError as err:
+        raise DiskSpaceError(
+            f"{file} cannot be written: {err.strerror or err}", "free some space there"
+        ) from err
     return file
 
 

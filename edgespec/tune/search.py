@@ -1,5 +1,6 @@
 """The search: record, make, predict, confirm the best, keep the winner."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -50,6 +51,8 @@ from edgespec.tune.recordings import (
 )
 from quant.calibration import StageProgress, calibration_prompts
 
+log = logging.getLogger(__name__)
+
 LEAST_BUDGET_S: Final = 120.0
 """Less would not even record and confirm."""
 _FIT_PROMPTS = 24
@@ -59,6 +62,9 @@ _CONFIRM_SHARE = 0.45
 _N_CTX = 1024
 _LEAST_TOKENS = 4
 """Shorter answers say nothing about drafting."""
+_FEWEST_FINALISTS = 3
+_PROMPT_S, _LOAD_S = 1.5, 6.0
+"""Of a finalist: reading a prompt of some hundred tokens, and loading and timing it, for a model of 1.5B on two cores."""
 _CUT_SHARES = (1 / 12, 1 / 6)
 """Of a small model's blocks that are tried without."""
 _OWN_CUT_SHARES = (1 / 3, 1 / 2)
@@ -200,8 +206,11 @@ class Search:
             if len(known) != len(asked):
                 report = self._stage(f"recording answers, target {form.label}")
                 known = record_answers(model, asked, self._n_threads, report)
-                store.parent.mkdir(parents=True, exist_ok=True)
-                save_recordings(store, known)
+                try:
+                    store.parent.mkdir(parents=True, exist_ok=True)
+                    save_recordings(store, known)
+                except OSError as err:
+                    log.info("the recorded answers are not kept: %s", err)
             self._progress(f"timing target {form.label}", 0, 1)
             settings = ContextSettings(_N_CTX, self._n_threads, n_outputs_max=TARGET_ROWS)
             with Context(model, settings) as context:
@@ -377,7 +386,16 @@ class Search:
         plain = next(row for row in rows if row.mode is Mode.OFF and row.target.form.label == PUBLISHED)
         untuned = [row for row in rows if row.candidate.is_untuned][:1]
         others = [row for row in rows if row not in (plain, *untuned) and row.mode is not Mode.OFF]
-        return [plain, *untuned, *others[: self._request.n_confirmed]]
+        chosen = [plain, *untuned, *others[: self._request.n_confirmed]]
+        # All of them answer every prompt once: as many as the time left is enough for, but always three.
+        while len(chosen) > _FEWEST_FINALISTS and self._confirm_s(chosen) > self._left_s():
+            chosen.pop()
+        return chosen
+
+    def _confirm_s(self, chosen: Sequence[_Row]) -> float:
+        """What one round will take: the answers, and about as many tokens of prompts as a target reads in a second."""
+        answers_s = sum(ANSWER_TOKENS / row.candidate.predicted_tok_per_s for row in chosen)
+        return len(self._judge_prompts) * (answers_s + len(chosen) * _PROMPT_S) + len(chosen) * _LOAD_S
 
     def _load(self, chosen: Sequence[_Row], opened: ExitStack) -> list[Finalist]:
         """Every target form once, with all of its drafts as they would be kept, word lists and all."""

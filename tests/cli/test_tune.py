@@ -1,0 +1,75 @@
+"""`edgespec tune` for real, on the default model and on tiny ones."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgespec.catalog.entries import load_catalog
+from edgespec.cli.tune import parse_duration
+from edgespec.errors import ExitCode, UsageError
+from edgespec.paths import derived_models_dir, user_catalog_file
+
+
+def test_a_search_ends_with_a_table_a_verdict_and_what_it_kept(run_cli, tiny_model: Path, tiny_draft: Path):
+    outcome = run_cli(
+        "tune",
+        tiny_model,
+        "--draft",
+        tiny_draft,
+        "--requantize-target",
+        "--budget",
+        "2m",
+        "-t",
+        "1",
+        "--json",
+    )
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    measured = [one for one in found["candidates"] if one["measured_speedup"] is not None]
+    assert {one["draft"] for one in measured} >= {"none"}
+    assert sum(one["is_untuned"] for one in measured) == 1
+    assert {one["target"] for one in found["candidates"]} == {"as published", "Q4_0", "Q4_K"}
+    drafted = [one for one in found["candidates"] if one["acceptance"] is not None]
+    assert all(0.0 <= one["acceptance"] <= 1.0 and one["draft_step_share"] > 0 for one in drafted)
+    assert all(one["kl"] >= 0 for one in found["candidates"] if one["target"] != "as published")
+    catalog = load_catalog()
+    assert ("tiny-tuned" in catalog.pairs) == bool(found["pair"])
+    # The files that the finalists were loaded from are gone.
+    assert not list(derived_models_dir().glob("*finalist*"))
+    shown = run_cli("tune", "tiny", "--explain")
+    assert shown.code == 0
+    assert found["verdict"] in shown.out
+    assert "PREDICTED" in shown.out
+    if found["pair"]:
+        answer = run_cli("run", found["pair"], "-p", "Hello", "-n", "8", "-t", "1")
+        assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--budget", "10s"), ExitCode.USAGE, "too small to measure anything"),
+        (("--budget", "soon"), ExitCode.USAGE, "'soon' is no length of time"),
+        (("--draft", "no-such-model"), ExitCode.MODEL, "no-such-model"),
+        (("--explain",), ExitCode.USAGE, "nothing was tuned for"),
+    ],
+)
+def test_wrong_input_is_one_line(run_cli, tiny_model: Path, arguments, code, says):
+    outcome = run_cli("tune", tiny_model, *arguments)
+    assert outcome.code == code
+    assert says in outcome.err
+    assert outcome.out == ""
+    assert not user_catalog_file().exists()
+
+
+def test_a_draft_of_another_tokenizer_is_refused(run_cli, tiny_model: Path, tiny_bpe: Path):
+    outcome = run_cli("tune", tiny_model, "--draft", tiny_bpe)
+    assert outcome.code == ExitCode.MODEL
+    assert "cannot be tuned for" in outcome.err
+
+
+def test_lengths_of_time():
+    assert [parse_duration(text) for text in ("90s", "20m", "1.5h", "20")] == [90, 1200, 5400, 1200]
+    with pytest.raises(UsageError):
+        parse_duration("-1m")

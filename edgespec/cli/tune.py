@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from edgespec.session.loading import ModelFile
     from edgespec.tune.outcome import TuneOutcome
 
+_N_CTX = 4096
+_LARGEST_SHARE = 0.8
+"""A draft of nearly the target's size cannot win."""
+_MOST_DRAFTS = 3
 _UNITS = {"": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -23,7 +27,7 @@ _UNITS = {"": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0}
     "--draft",
     "drafts",
     multiple=True,
-    help="A small model; may be repeated [default: the catalogue's on disk; with none, the target itself].",
+    help="A small model; may be repeated [default: those on disk that fit; with none, the target itself].",
 )
 @click.option(
     "--budget", default="20m", show_default=True, help="Time for all of it, such as 90s, 20m or 1h."
@@ -87,8 +91,8 @@ def _search(
 ) -> "TuneOutcome":
     from edgespec.cli.progress import progress, to_stages
     from edgespec.tune.keep import forget_pair, keep_pair
-    from edgespec.tune.outcome import save_outcome
-    from edgespec.tune.search import Search, TuneRequest, is_worth_keeping
+    from edgespec.tune.outcome import is_worth_keeping, save_outcome
+    from edgespec.tune.search import Search, TuneRequest
 
     budget_s = parse_duration(budget)
     file, small = _models(target, drafts, settings)
@@ -107,18 +111,29 @@ def _search(
 def _models(
     target: str, drafts: tuple[str, ...], settings: Settings
 ) -> "tuple[ModelFile, tuple[ModelFile, ...]]":
-    from edgespec.catalog.entries import NGRAM, load_catalog
-    from edgespec.catalog.resolve import find_on_disk
+    from edgespec.catalog.candidates import Subject, find_candidates
+    from edgespec.catalog.entries import load_catalog
+    from edgespec.catalog.memory import available_memory_bytes
     from edgespec.cli.opening import find_model
+    from edgespec.paths import tuned_dir
 
     catalog = load_catalog()
     pair = catalog.find_pair(target)
-    file = find_model(pair.target if pair else target, settings)
+    name = pair.target if pair else target
+    file = find_model(name, settings)
     chosen = list(drafts)
     if not chosen:
-        own = [entry for entry in catalog.pairs.values() if entry.target == file.name and not entry.tuned]
-        names = dict.fromkeys(name for entry in own for name in entry.drafts if name != NGRAM)
-        chosen = [name for name in names if find_on_disk(catalog.models[name]) is not None]
+        rows = find_candidates(Subject.of(name, catalog), catalog, _N_CTX, available_memory_bytes())
+        fitting = [
+            row
+            for row in rows
+            if row.verdict == "ok"
+            and row.path is not None
+            and (row.size_ratio or 1.0) < _LARGEST_SHARE
+            # What was made for a target by an earlier search is made anew.
+            and not row.path.is_relative_to(tuned_dir())
+        ]
+        chosen = [row.name if row.name in catalog.models else str(row.path) for row in fitting[:_MOST_DRAFTS]]
     return file, tuple(find_model(name, settings) for name in chosen)
 
 

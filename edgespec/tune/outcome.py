@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,8 @@ from edgespec.files import written_whole
 from edgespec.paths import tunes_dir
 
 SCHEMA: Final = "edgespec.tune/1"
+WORTH_IT: Final = 1.02
+"""The fastest must beat what `auto` does without tuning by this much to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,31 @@ def ranked(candidates: list[Candidate]) -> list[Candidate]:
         candidates,
         key=lambda one: (one.measured_speedup is None, -(one.measured_speedup or one.predicted_speedup)),
     )
+
+
+def is_worth_keeping(outcome: TuneOutcome) -> bool:
+    """Whether the fastest is clearly faster than what `auto` does without tuning."""
+    best = outcome.best
+    untuned = next((one for one in outcome.candidates if one.is_untuned and one.measured_speedup), None)
+    reference = max(untuned.measured_speedup or 1.0, 1.0) if untuned else 1.0
+    return (
+        not best.is_untuned and best.draft != "none" and (best.measured_speedup or 0.0) > WORTH_IT * reference
+    )
+
+
+def verdict_of(best: Candidate, candidates: Sequence[Candidate]) -> str:
+    """One sentence about the fastest."""
+    untuned = next((one for one in candidates if one.is_untuned and one.measured_speedup), None)
+    if best.measured_speedup is None or best.measured_speedup <= WORTH_IT:
+        return "nothing beats plain decoding of the published file here"
+    sentence = f"{best.label}: {best.measured_speedup:.2f}x plain decoding of the published file"
+    if best.is_untuned:
+        return f"{sentence}; that is what auto does without tuning"
+    if untuned is not None and untuned.measured_speedup:
+        sentence += f", {best.measured_speedup / untuned.measured_speedup:.2f}x what auto does without tuning"
+    if best.kl is not None:
+        sentence += f"; its text is that of {best.target}, KL {best.kl:.3f} from the published file"
+    return sentence
 
 
 def save_outcome(outcome: TuneOutcome) -> Path:

@@ -4,8 +4,7 @@ import pytest
 
 from edgespec.errors import ConfigError, UsageError
 from edgespec.paths import tunes_dir
-from edgespec.tune.outcome import Candidate, TuneOutcome, load_outcome, ranked, save_outcome
-from edgespec.tune.search import is_worth_keeping
+from edgespec.tune.outcome import Candidate, TuneOutcome, is_worth_keeping, load_outcome, ranked, save_outcome
 
 PLAIN = Candidate("as published", "none", None, None, 20.0, 1.0, 20.0, 1.0, 0.0, 1.0)
 UNTUNED = Candidate("as published", "small", 0.7, 0.2, 26.0, 1.3, 25.0, 1.25, 0.01, 1.0, is_untuned=True)

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from edgespec.catalog.compatibility import check_draft
@@ -274,7 +275,7 @@ class Search:
             engine, name = engines[form.label], None
             if row.draft is not None:
                 path = derived_file(row.draft.form.path, f"tune-finalist-{number}.gguf")
-                opened.callback(path.unlink, missing_ok=True)
+                opened.callback(_forget, path)
                 write_draft(row.draft.form, path)
                 name = row.draft.form.label
                 engine.add_draft(open_file(name, path))
@@ -303,6 +304,12 @@ class Search:
             self._request.budget_s,
         )
         return outcome, row.target.form, row.draft.form if row.draft else None
+
+
+def _forget(path: Path) -> None:
+    # A system that does not let go of a mapped file keeps this one in the cache; the next search writes it anew.
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _confirmed(row: Row, measured: Measured) -> Row:

@@ -83,7 +83,9 @@ def test_a_repair_lowers_the_loss_on_text_it_has_not_seen(run_cli: RunCli, smoll
     document = json.loads(result.out)
     assert document["removed_blocks"] == [12, 13, 14, 15]
     held_out = document["held_out"]
-    assert held_out["dense_nll"] < held_out["repaired_nll"] < held_out["cut_nll"]
+    assert held_out["dense_nll"] < held_out["cut_nll"]
+    # It may even pass the dense model: the fit learns a little of the style of what it reads.
+    assert held_out["repaired_nll"] < held_out["cut_nll"]
 
 
 def test_a_repair_that_does_not_help_is_left_out(prune: RunCli, tmp_path: Path):

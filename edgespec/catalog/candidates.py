@@ -38,6 +38,10 @@ class Candidate:
     """Both models loaded."""
     fits: bool | None
 
+    def spec_in(self, catalog: Catalog) -> str:
+        """What to call it by: its name in the catalogue, else its path."""
+        return self.name if self.name in catalog.models or self.path is None else str(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:

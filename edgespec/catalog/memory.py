@@ -66,10 +66,7 @@ def estimate_memory(
     """
     width = meta.embedding_length or 0
     context = -(-n_ctx // _CONTEXT_PAD) * _CONTEXT_PAD
-    per_token = (meta.key_length or 0) * kv_bytes_per_element_k + (
-        meta.value_length or 0
-    ) * kv_bytes_per_element_v
-    kv = context * per_token * sum(_kv_heads_by_block(meta))
+    kv = context * kv_bytes_per_token(meta, kv_bytes_per_element_k, kv_bytes_per_element_v)
     feed_forward = meta.fields.get(f"{meta.architecture}.feed_forward_length")
     widest = max(feed_forward) if isinstance(feed_forward, list) and feed_forward else feed_forward
     hidden = widest if isinstance(widest, int) else 4 * width
@@ -90,11 +87,13 @@ def guess_memory_bytes(size_bytes: int) -> int:
     return size_bytes + size_bytes // 5 + 16 * _COMPUTE_FLOOR_BYTES
 
 
-def _kv_heads_by_block(meta: GgufMetadata) -> list[int]:
+def kv_bytes_per_token(meta: GgufMetadata, bytes_per_element_k: float, bytes_per_element_v: float) -> float:
+    """Bytes that one token adds to the KV cache of all blocks."""
     heads = meta.head_count_kv
-    if isinstance(heads, list):
-        return heads
-    return [heads or 0] * (meta.block_count or 0)
+    n_heads = sum(heads) if isinstance(heads, list) else (heads or 0) * (meta.block_count or 0)
+    return n_heads * (
+        (meta.key_length or 0) * bytes_per_element_k + (meta.value_length or 0) * bytes_per_element_v
+    )
 
 
 def available_memory_bytes() -> int:

@@ -133,7 +133,7 @@ def _models(
             # What was made for a target by an earlier search is made anew.
             and not row.path.is_relative_to(tuned_dir())
         ]
-        chosen = [row.name if row.name in catalog.models else str(row.path) for row in fitting[:_MOST_DRAFTS]]
+        chosen = [row.spec_in(catalog) for row in fitting[:_MOST_DRAFTS]]
     return file, tuple(find_model(name, settings) for name in chosen)
 
 

@@ -1,7 +1,5 @@
 """Which models a plan is about: their headers where the files are here, else sketches from the catalogue."""
 
-from pathlib import Path
-
 from edgespec.catalog.candidates import Subject, find_candidates
 from edgespec.catalog.entries import NGRAM, Catalog
 from edgespec.catalog.memory import available_memory_bytes
@@ -48,9 +46,5 @@ def plan_pair(
         subject = Subject.of(name, catalog)
         rows = find_candidates(subject, catalog, n_ctx, available_memory_bytes())
         fitting = [row for row in rows if row.verdict in ("ok", "mapped") and (row.size_ratio or 1.0) < 1]
-        chosen = [_spec(row.name, row.path, catalog) for row in fitting]
+        chosen = [row.spec_in(catalog) for row in fitting]
     return target, [plan_model(draft, catalog) for draft in dict.fromkeys(chosen)]
-
-
-def _spec(name: str, path: Path | None, catalog: Catalog) -> str:
-    return name if name in catalog.models or path is None else str(path)

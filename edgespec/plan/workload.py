@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from edgespec.catalog.memory import kv_bytes_per_token
 from edgespec.catalog.metadata import GgufMetadata, TensorInfo
 from edgespec.llama.shortlist import FREQUENT_TOKENS, shortlist_for
 from edgespec.session.fast_draft import FAST_BPW, FAST_TYPE, wants_fast_copy
@@ -12,6 +13,7 @@ from edgespec.session.fast_draft import FAST_BPW, FAST_TYPE, wants_fast_copy
 ASSUMED_DEPTH: Final = 256
 """Tokens in the cache at which steps are predicted: a question and half an answer."""
 _KV_BYTES: Final = 2
+"""Of an element, F16."""
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
@@ -44,7 +46,7 @@ def workload_of(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
         share = _used_share(meta, tensor)
         bytes_by_type[tensor.ggml_type] += round(share * tensor.n_bytes)
         elements += share * tensor.n_elements
-    return Workload(dict(bytes_by_type), round(elements), meta.block_count or 0, kv_bytes(meta, depth))
+    return Workload(dict(bytes_by_type), round(elements), meta.block_count or 0, _kv_bytes(meta, depth))
 
 
 def fast_draft_workload(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
@@ -61,14 +63,11 @@ def fast_draft_workload(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workl
         if len(tensor.shape) > 1
     )
     n_bytes = round(elements * FAST_BPW / 8)
-    return Workload({FAST_TYPE: n_bytes}, round(elements), meta.block_count or 0, kv_bytes(meta, depth))
+    return Workload({FAST_TYPE: n_bytes}, round(elements), meta.block_count or 0, _kv_bytes(meta, depth))
 
 
-def kv_bytes(meta: GgufMetadata, depth: int) -> int:
-    """Bytes of the keys and values of `depth` tokens, in F16."""
-    heads = meta.head_count_kv
-    by_block = heads if isinstance(heads, list) else [heads or 0] * (meta.block_count or 0)
-    return depth * sum(by_block) * ((meta.key_length or 0) + (meta.value_length or 0)) * _KV_BYTES
+def _kv_bytes(meta: GgufMetadata, depth: int) -> int:
+    return round(depth * kv_bytes_per_token(meta, _KV_BYTES, _KV_BYTES))
 
 
 def _multiplied(meta: GgufMetadata) -> list[TensorInfo]:

@@ -109,13 +109,9 @@ class Workbench:
             settings = ContextSettings(N_CTX, self.n_threads, n_outputs_max=TARGET_ROWS)
             with Context(model, settings) as context:
                 costs = calibrate_pair(context, None)
-        long_enough = [len(one.tokens) >= _LEAST_TOKENS for one in known]
         first, second = (
-            [one for one, long in zip(part, enough, strict=True) if long]
-            for part, enough in (
-                (known[: len(fit)], long_enough[: len(fit)]),
-                (known[len(fit) :], long_enough[len(fit) :]),
-            )
+            [one for one in part if len(one.tokens) >= _LEAST_TOKENS]
+            for part in (known[: len(fit)], known[len(fit) :])
         )
         if form.label == PUBLISHED:
             self._plain_step_s = costs.step_s
@@ -129,7 +125,7 @@ class Workbench:
             if form.n_frequent is not None:
                 listed = shortlist_for(model.n_vocab, form.n_frequent, form.extra)
             with Context(model, ContextSettings(N_CTX, self.n_threads), shortlist=listed) as context:
-                curve, pads = time_draft(context, 1.2)
+                curve, pads = time_draft(context, _DRAFT_TIMING_S)
         return TimedDraft(form, curve, pads)
 
     def read(self, drafts: Sequence[TimedDraft], targets: Sequence[TimedTarget]) -> None:

@@ -46,68 +46,103 @@ inline __m256i scales_of(uint32_t four) {
     return _mm256_cvtepu8_epi16(_mm_shuffle_epi8(_mm_cvtsi32_si128(static_cast<int>(four)), times_four));
 }
 
-// Sum over 32 values of four matrix rows, scaled: two lanes a row. Eight products of 15 * 127 fit 16 bits.
-inline __m256i scaled_dot_32(const __m256i (&weights)[4], const int8_t * values, __m256i scales) {
-    __m256i pairs = _mm256_setzero_si256();
-    for (int part = 0; part < 4; part++) {
-        const __m256i eight = _mm256_set1_epi64x(eight_values(values + 8 * part));
-        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weights[part], eight));
-    }
-    return _mm256_madd_epi16(pairs, scales);
+// The same eight values four times, straight from memory.
+inline __m256i four_times(const int8_t * eight) {
+    return _mm256_broadcastq_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(eight)));
 }
 
-inline __m256 add_lanes_by_two(__m256 low, __m256 high) {
-    const __m256 mixed = _mm256_hadd_ps(low, high);
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8));
+inline __m256i eight_times(const int32_t * value) {
+    return _mm256_broadcastd_epi32(_mm_loadu_si32(value));
 }
 
-// Adds four matrix rows (0 to 3, or 4 to 7 with half = 1) of one block to the integer sums.
+// A sum that may not be put off: compilers would first make all products, for which there are not enough registers (gcc 12:
+// four rows 1.3 to 1.4 times slower).
+inline void keep(__m256i & sum) {
+#if defined(__GNUC__)
+    __asm__("" : "+x"(sum));
+#else
+    (void) sum;
+#endif
+}
+
+// Sums of pairs of products over 32 values, of N rows by eight matrix rows: 0 to 3 in `low`, 4 to 7 in `high`, four words
+// each. Eight products of 15 * 127 fit 16 bits.
 template <int N>
-inline void add_q4_k_half(const block_q4_Kx8 & block, const Q4Scales & q, int half, const Rows & rows, int64_t first,
-                          int64_t b, __m256i (&dots)[N]) {
-    const __m256i low_four = _mm256_set1_epi8(0x0f);
-    for (int sub = 0; sub < 8; sub++) {
-        __m256i weights[4];
-        for (int part = 0; part < 4; part++) {
-            const __m256i bytes = load_32(block.qs + 256 * (sub / 2) + 64 * part + 32 * half);
-            weights[part] = _mm256_and_si256(sub % 2 ? _mm256_srli_epi16(bytes, 4) : bytes, low_four);
-        }
-        const __m256i scales = scales_of(q.scales[2 * sub + half]);
+struct Pairs {
+    __m256i low[N], high[N];
+
+    // Eight weights of each matrix row, times the values at `at` of every row.
+    template <bool first>
+    void add(__m256i low_weights, __m256i high_weights, const int8_t * at, int64_t row_bytes) {
         for (int r = 0; r < N; r++) {
-            const int8_t * values = rows.at(first + r, b).qs + 32 * sub;
-            dots[r] = _mm256_add_epi32(dots[r], scaled_dot_32(weights, values, scales));
+            const __m256i values = four_times(at + r * row_bytes);
+            const __m256i one = _mm256_maddubs_epi16(low_weights, values);
+            const __m256i other = _mm256_maddubs_epi16(high_weights, values);
+            low[r] = first ? one : _mm256_add_epi16(low[r], one);
+            high[r] = first ? other : _mm256_add_epi16(high[r], other);
+            keep(low[r]);
+            keep(high[r]);
         }
+    }
+};
+
+// Adding neighbours of two vectors leaves matrix rows 0, 1, 4, 5 in one half and 2, 3, 6, 7 in the other: from and to that order.
+inline __m256 mixed(__m256 lanes) {
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(lanes), 0xd8));
+}
+
+inline __m256 eight_halves(const ggml_half * values) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(values)));
+}
+
+// Adds what one sub-block brings to the integer sums, of matrix rows 0 to 3 and of 4 to 7. Its weights are the nibbles from
+// bit `shift` on.
+template <int N, int shift>
+inline void add_q4_k_sub(const block_q4_Kx8 & block, const Q4Scales & q, int sub, const int8_t * values, int64_t row_bytes,
+                         __m256i (&low)[N], __m256i (&high)[N]) {
+    const auto weights = [&](int part, int half) {
+        const __m256i bytes = load_32(block.qs + 256 * (sub / 2) + 64 * part + 32 * half);
+        return _mm256_and_si256(shift ? _mm256_srli_epi16(bytes, shift) : bytes, _mm256_set1_epi8(0x0f));
+    };
+    const int8_t * at = values + 32 * sub;
+    Pairs<N> pairs;
+    pairs.template add<true>(weights(0, 0), weights(0, 1), at, row_bytes);
+    pairs.template add<false>(weights(1, 0), weights(1, 1), at + 8, row_bytes);
+    pairs.template add<false>(weights(2, 0), weights(2, 1), at + 16, row_bytes);
+    pairs.template add<false>(weights(3, 0), weights(3, 1), at + 24, row_bytes);
+    const __m256i low_scales = scales_of(q.scales[2 * sub]), high_scales = scales_of(q.scales[2 * sub + 1]);
+    for (int r = 0; r < N; r++) {
+        low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(pairs.low[r], low_scales));
+        high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(pairs.high[r], high_scales));
     }
 }
 
 // out[r * stride + 0..7]: eight matrix rows times row `first + r`, r < N.
 template <int N>
 void q4_k(const block_q4_Kx8 * weights, const Rows & rows, int64_t first, float * out, int64_t stride) {
-    const __m256i twice[2] = {_mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0), _mm256_set_epi32(7, 7, 6, 6, 5, 5, 4, 4)};
-    __m256 sums[2][N], minima[N];
+    __m256 sums[N], minima[N];
     for (int r = 0; r < N; r++) {
-        sums[0][r] = sums[1][r] = minima[r] = _mm256_setzero_ps();
+        sums[r] = minima[r] = _mm256_setzero_ps();
     }
+    const int64_t row_bytes = rows.blocks * static_cast<int64_t>(sizeof(block_q8_K));
     for (int64_t b = 0; b < rows.blocks; b++) {
         const block_q4_Kx8 & block = weights[b];
         prefetch_after<N>(block);
         const Q4Scales q = unpack_scales(block);
-        const __m256 d8 = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(block.d)));
-        for (int half = 0; half < 2; half++) {
-            __m256i dots[N];
-            for (int r = 0; r < N; r++) {
-                dots[r] = _mm256_setzero_si256();
-            }
-            add_q4_k_half<N>(block, q, half, rows, first, b, dots);
-            const __m256 d = _mm256_permutevar8x32_ps(d8, twice[half]);
-            for (int r = 0; r < N; r++) {
-                const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(rows.at(first + r, b).d));
-                sums[half][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[r]), scale, sums[half][r]);
-            }
+        __m256i low[N], high[N];
+        for (int r = 0; r < N; r++) {
+            low[r] = high[r] = _mm256_setzero_si256();
         }
-        const __m256 dmin = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(block.dmin)));
+        for (int sub = 0; sub < 8; sub += 2) {
+            add_q4_k_sub<N, 0>(block, q, sub, rows.at(first, b).qs, row_bytes, low, high);
+            add_q4_k_sub<N, 4>(block, q, sub + 1, rows.at(first, b).qs, row_bytes, low, high);
+        }
+        const __m256 d = mixed(eight_halves(block.d)), dmin = eight_halves(block.dmin);
         for (int r = 0; r < N; r++) {
             const block_q8_K & row = rows.at(first + r, b);
+            const __m256 row_d = _mm256_broadcast_ss(&row.d);
+            const __m256 dots = _mm256_cvtepi32_ps(_mm256_hadd_epi32(low[r], high[r]));
+            sums[r] = _mm256_fmadd_ps(dots, _mm256_mul_ps(d, row_d), sums[r]);
             __m256i below = _mm256_setzero_si256();
             for (int pair = 0; pair < 4; pair++) {
                 const auto * at = reinterpret_cast<const __m128i *>(q.minima + 4 * pair);
@@ -115,13 +150,11 @@ void q4_k(const block_q4_Kx8 * weights, const Rows & rows, int64_t first, float 
                 const __m256i words = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(both, _mm_srli_si128(both, 8)));
                 below = _mm256_add_epi32(below, _mm256_madd_epi16(words, _mm256_set1_epi32(sums_of_pair(row, pair))));
             }
-            const __m256 scale = _mm256_mul_ps(dmin, _mm256_set1_ps(row.d));
-            minima[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(below), scale, minima[r]);
+            minima[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(below), _mm256_mul_ps(dmin, row_d), minima[r]);
         }
     }
     for (int r = 0; r < N; r++) {
-        const __m256 total = add_lanes_by_two(sums[0][r], sums[1][r]);
-        _mm256_storeu_ps(out + r * stride, _mm256_sub_ps(total, minima[r]));
+        _mm256_storeu_ps(out + r * stride, _mm256_sub_ps(mixed(sums[r]), minima[r]));
     }
 }
 
@@ -129,36 +162,38 @@ void q4_k(const block_q4_Kx8 * weights, const Rows & rows, int64_t first, float 
 template <int N>
 void q4_0(const block_q4_0x8 * weights, const SmallRows & rows, int64_t first, float * out, int64_t stride) {
     const __m256i low_four = _mm256_set1_epi8(0x0f), flipped = _mm256_set1_epi8(static_cast<char>(0x88));
-    const __m256i twice[2] = {_mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0), _mm256_set_epi32(7, 7, 6, 6, 5, 5, 4, 4)};
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256 sums[2][N];
+    __m256 sums[N];
     for (int r = 0; r < N; r++) {
-        sums[0][r] = sums[1][r] = _mm256_setzero_ps();
+        sums[r] = _mm256_setzero_ps();
     }
+    const int64_t row_bytes = rows.blocks * static_cast<int64_t>(sizeof(block_q8_0));
     for (int64_t b = 0; b < rows.blocks; b++) {
         const block_q4_0x8 & block = weights[b];
         prefetch_after<N>(block);
-        const __m256 d8 = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(block.d)));
-        for (int half = 0; half < 2; half++) {
-            const __m256i first_bytes = _mm256_xor_si256(load_32(block.qs + 32 * half), flipped);
-            const __m256i last_bytes = _mm256_xor_si256(load_32(block.qs + 64 + 32 * half), flipped);
-            const __m256i unpacked[4] = {
-                _mm256_and_si256(first_bytes, low_four), _mm256_and_si256(last_bytes, low_four),
-                _mm256_and_si256(_mm256_srli_epi16(first_bytes, 4), low_four),
-                _mm256_and_si256(_mm256_srli_epi16(last_bytes, 4), low_four)};
-            const __m256 d = _mm256_permutevar8x32_ps(d8, twice[half]);
-            for (int r = 0; r < N; r++) {
-                const Scale & scale = rows.scale(first + r, b);
-                // Weights are 8 too high; each of the two lanes of a matrix row takes half of what that adds.
-                const __m256i dot = _mm256_add_epi32(
-                    _mm256_set1_epi32(-4 * scale.sum), scaled_dot_32(unpacked, rows.values(first + r, b), ones));
-                const __m256 factor = _mm256_mul_ps(d, _mm256_set1_ps(scale.d));
-                sums[half][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, sums[half][r]);
-            }
+        const int8_t * values = rows.values(first, b);
+        const auto low_nibbles = [&](__m256i bytes) { return _mm256_and_si256(bytes, low_four); };
+        const auto high_nibbles = [&](__m256i bytes) { return _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_four); };
+        Pairs<N> pairs;
+        __m256i low = _mm256_xor_si256(load_32(block.qs), flipped), high = _mm256_xor_si256(load_32(block.qs + 32), flipped);
+        pairs.template add<true>(low_nibbles(low), low_nibbles(high), values, row_bytes);
+        pairs.template add<false>(high_nibbles(low), high_nibbles(high), values + 16, row_bytes);
+        low = _mm256_xor_si256(load_32(block.qs + 64), flipped), high = _mm256_xor_si256(load_32(block.qs + 96), flipped);
+        pairs.template add<false>(low_nibbles(low), low_nibbles(high), values + 8, row_bytes);
+        pairs.template add<false>(high_nibbles(low), high_nibbles(high), values + 24, row_bytes);
+        const __m256 d = mixed(eight_halves(block.d));
+        for (int r = 0; r < N; r++) {
+            const Scale & scale = rows.scale(first + r, b);
+            const __m256i dot = _mm256_hadd_epi32(
+                _mm256_madd_epi16(pairs.low[r], ones), _mm256_madd_epi16(pairs.high[r], ones));
+            // Weights are 8 too high.
+            const __m256i exact = _mm256_sub_epi32(dot, _mm256_slli_epi32(eight_times(&scale.sum), 3));
+            const __m256 factor = _mm256_mul_ps(d, _mm256_broadcast_ss(&scale.d));
+            sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(exact), factor, sums[r]);
         }
     }
     for (int r = 0; r < N; r++) {
-        _mm256_storeu_ps(out + r * stride, add_lanes_by_two(sums[0][r], sums[1][r]));
+        _mm256_storeu_ps(out + r * stride, mixed(sums[r]));
     }
 }
 
@@ -180,6 +215,7 @@ inline __m256i unpack_q6_k(const block_q6_K & block, int part) {
 template <int N>
 void q6_k(const block_q6_K * weights, const Rows & rows, int64_t first, float * out, int64_t stride) {
     const __m128i two_scales = _mm_set_epi8(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+    const int64_t row_bytes = rows.blocks * static_cast<int64_t>(sizeof(block_q8_K));
     __m256 sums[N];
     for (int r = 0; r < N; r++) {
         sums[r] = _mm256_setzero_ps();
@@ -187,20 +223,23 @@ void q6_k(const block_q6_K * weights, const Rows & rows, int64_t first, float * 
     for (int64_t b = 0; b < rows.blocks; b++) {
         const block_q6_K & block = weights[b];
         prefetch_after<N>(block);
+        const int8_t * values = rows.at(first, b).qs;
         const __m128i scales = _mm_loadu_si128(reinterpret_cast<const __m128i *>(block.scales));
         const __m256i offsets = _mm256_mullo_epi16(_mm256_cvtepi8_epi16(scales), _mm256_set1_epi16(-32));
         __m256i dots[N];
         for (int r = 0; r < N; r++) {
             dots[r] = _mm256_madd_epi16(offsets, load_32(rows.at(first + r, b).bsums));
         }
+#pragma GCC unroll 8
         for (int part = 0; part < 8; part++) {
             const __m256i unpacked = unpack_q6_k(block, part);
             const __m128i which = _mm_add_epi8(two_scales, _mm_set1_epi8(static_cast<char>(2 * part)));
             const __m256i words = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, which));
             for (int r = 0; r < N; r++) {
                 // Two products of 63 * 127 fit 16 bits.
-                const __m256i pairs = _mm256_maddubs_epi16(unpacked, load_32(rows.at(first + r, b).qs + 32 * part));
+                const __m256i pairs = _mm256_maddubs_epi16(unpacked, load_32(values + r * row_bytes + 32 * part));
                 dots[r] = _mm256_add_epi32(dots[r], _mm256_madd_epi16(pairs, words));
+                keep(dots[r]);
             }
         }
         const float d = GGML_CPU_FP16_TO_FP32(block.d);

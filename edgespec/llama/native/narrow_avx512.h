@@ -68,6 +68,12 @@ inline __m256 add_lanes_by_two(__m512 lanes) {
         _mm512_castps512_ps256(_mm512_permutexvar_ps(odd, lanes)));
 }
 
+inline int64_t eight_values(const int8_t * values) {
+    int64_t word;
+    std::memcpy(&word, values, sizeof word);
+    return word;
+}
+
 // Sum over 32 values of eight matrix rows: lanes 2r and 2r + 1 hold the halves of row r.
 inline __m512i dot_32(const __m512i (&weights)[4], const int8_t * values, __m512i sum = _mm512_setzero_si512()) {
     for (int part = 0; part < 4; part++) {

@@ -88,10 +88,4 @@ inline float add_lanes(__m256 lanes) {
     return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
 }
 
-inline int64_t eight_values(const int8_t * values) {
-    int64_t word;
-    std::memcpy(&word, values, sizeof word);
-    return word;
-}
-
 }  // namespace narrow

@@ -82,7 +82,15 @@ def derived_file(source: Path, ending: str) -> Path:
     Raises:
         OSError: there is no such file.
     """
-    stat = source.stat()
-    identity = f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    return derived_models_dir() / f"{source.stem}.{digest}.{ending}"
+    return derived_models_dir() / f"{source.stem}.{identity_of(source)}.{ending}"
+
+
+def identity_of(file: Path) -> str:
+    """Twelve hexadecimal digits for a file as it is now: another place, size or time gives others.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    stat = file.stat()
+    identity = f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]

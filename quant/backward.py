@@ -83,10 +83,10 @@ def _backward_through(
     squares: bool,
 ) -> BlockGradients:
     """A block's gradients; `gradient` becomes the one with respect to the streams before it, in place."""
-    sums, squared = _zeros(weights), _zeros(weights) if squares else {}
+    sums, squared = zeros_like(weights), zeros_like(weights) if squares else {}
     for window, stream in enumerate(before):
-        own = _zeros(weights) if squares else sums
-        gradient[window] = _block_backward(settings, weights, own, stream, gradient[window])
+        own = zeros_like(weights) if squares else sums
+        gradient[window] = block_backward(settings, weights, own, stream, gradient[window])
         if squares:
             for name, of_window in own.items():
                 sums[name] += of_window
@@ -95,7 +95,8 @@ def _backward_through(
     return BlockGradients(block, weights, sums, squared)
 
 
-def _zeros(weights: BlockWeights) -> dict[str, Matrix]:
+def zeros_like(weights: BlockWeights) -> dict[str, Matrix]:
+    """Gradients of a block to begin with."""
     return {name: np.zeros_like(weight) for name, weight in weights.items()}
 
 
@@ -108,7 +109,7 @@ def _loss_gradient(
     count = tokens.size - len(tokens)
     gradient, loss = np.zeros_like(streams), 0.0
     for window, stream in enumerate(streams):
-        normed = _Norm(settings, stream[:-1], norm)
+        normed = RmsNorm(settings, stream[:-1], norm)
         logits = normed.output @ matrix.T
         logits -= logits.max(axis=1, keepdims=True)
         rows, following = np.arange(len(logits)), tokens[window, 1:]
@@ -124,14 +125,25 @@ def _loss_gradient(
     return loss / count, gradient
 
 
-def _block_backward(
+def block_backward(
     settings: StreamSettings,
     weights: BlockWeights,
     gradients: dict[str, Matrix],
     stream: Matrix,
     gradient: Matrix,
 ) -> Matrix:
-    """Adds a window's gradients; gives the one with respect to the stream before the block."""
+    """Adds a window's gradients of a block's weights; gives the one with respect to the stream before the block.
+
+    Args:
+        settings: Of the model.
+        weights: The block's.
+        gradients: By the weights' names; added to.
+        stream: Before the block, (n_ctx, n_embd).
+        gradient: With respect to the stream after it, (n_ctx, n_embd).
+
+    Raises:
+        UsageError: a block with normalized queries.
+    """
     attention = _Attention(settings, weights, stream)
     middle = stream + attention.output
     gradient = gradient + _ffn_backward(settings, weights, gradients, middle, gradient)
@@ -145,7 +157,7 @@ def _ffn_backward(
     stream: Matrix,
     gradient: Matrix,
 ) -> Matrix:
-    norm = _Norm(settings, stream, weights["ffn_norm.weight"])
+    norm = RmsNorm(settings, stream, weights["ffn_norm.weight"])
     gate = norm.output @ weights["ffn_gate.weight"].T
     up = norm.output @ weights["ffn_up.weight"].T
     share = 1 / (1 + np.exp(-gate))
@@ -168,7 +180,7 @@ class _Attention:
         if "attn_q_norm.weight" in weights:
             raise UsageError("no gradients go through normalized queries", "use --method depth")
         self._settings, self._weights = settings, weights
-        self._norm = _Norm(settings, stream, weights["attn_norm.weight"])
+        self._norm = RmsNorm(settings, stream, weights["attn_norm.weight"])
         self._query, self._key = (_turn(settings, self._heads(name), 1) for name in ("attn_q", "attn_k"))
         self._value = self._heads("attn_v")
         n_groups, self._n_ctx, head_dim = self._key.shape
@@ -222,7 +234,7 @@ class _Attention:
 
 
 @dataclass(slots=True, eq=False)
-class _Norm:
+class RmsNorm:
     """RMS norm of some rows, forwards and backwards."""
 
     settings: StreamSettings
@@ -231,6 +243,7 @@ class _Norm:
 
     @property
     def output(self) -> Matrix:
+        """The normalized rows."""
         return np.asarray(self.rows * self._scale * self.weight, dtype=np.float32)
 
     @property

@@ -36,6 +36,11 @@ _UNITS = {"": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0}
     "--requantize-target", is_flag=True, help="Also try the target in types whose batches are cheaper."
 )
 @click.option(
+    "--distill",
+    is_flag=True,
+    help="Also train the draft's last blocks on what the target says; needs a longer budget.",
+)
+@click.option(
     "--keep",
     default=3,
     show_default=True,
@@ -53,6 +58,7 @@ def command(
     drafts: tuple[str, ...],
     budget: str,
     requantize_target: bool,
+    distill: bool,
     keep: int,
     threads: int | None,
     explain: bool,
@@ -68,7 +74,7 @@ def command(
     outcome = (
         load_outcome(target)
         if explain
-        else _search(target, drafts, budget, requantize_target, keep, threads, settings)
+        else _search(target, drafts, budget, requantize_target, distill, keep, threads, settings)
     )
     if as_json:
         from edgespec.cli.tune_view import outcome_document
@@ -85,6 +91,7 @@ def _search(
     drafts: tuple[str, ...],
     budget: str,
     requantizes: bool,
+    distills: bool,
     n_confirmed: int,
     threads: int | None,
     settings: Settings,
@@ -92,12 +99,13 @@ def _search(
     from edgespec.cli.progress import progress, to_stages
     from edgespec.tune.keep import forget_pair, keep_pair
     from edgespec.tune.outcome import is_worth_keeping, save_outcome
-    from edgespec.tune.search import Search, TuneRequest
+    from edgespec.tune.request import TuneRequest
+    from edgespec.tune.search import Search
 
     budget_s = parse_duration(budget)
     file, small = _models(target, drafts, settings)
     with progress(None, "tuning", quiet=settings.quiet) as meter:
-        request = TuneRequest(file, small, budget_s, requantizes, n_confirmed, threads or 0)
+        request = TuneRequest(file, small, budget_s, requantizes, distills, n_confirmed, threads or 0)
         outcome, target_form, draft_form = Search(request, to_stages(meter)).run()
     if is_worth_keeping(outcome):
         kept = keep_pair(file.name, file.path, target_form, draft_form, outcome.best.label)

@@ -40,7 +40,7 @@ def calibrate_pair(
     # Without a way to take rows back there is no speculation, and only the plain step matters.
     rows = [count for count in TARGET_ROWS if count <= most] if target.model.keeps_positions else [1]
     times = time_decodes(target, rows, budget_s * (1 - share), clock, report, all_outputs=True)
-    verify, pads = _single_as_run(times, target)
+    verify, pads = single_as_run(times, target)
     costs = PairCosts(verify, target_pads=pads)
     if draft:
         costs.draft, costs.draft_pads = time_draft(draft, budget_s * share, clock=clock, report=report)
@@ -56,11 +56,16 @@ def time_draft(
 ) -> tuple[CostCurve, bool]:
     """A draft's own curve, and whether a single row of it is evaluated as two."""
     times = time_decodes(draft, DRAFT_ROWS, budget_s, clock, report, all_outputs=False)
-    return _single_as_run(times, draft)
+    return single_as_run(times, draft)
 
 
-def _single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve, bool]:
-    """The curve with a single row at the cost of the batch that it will be run as, and whether that is one of two."""
+def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve, bool]:
+    """The curve with a single row at the cost of the batch that it will be run as, and whether that is one of two.
+
+    Args:
+        times: Seconds of a decode by its rows.
+        context: Where they were taken.
+    """
     pads = context.model.keeps_positions and pays_to_pad(times)
     return curve_from(times | {1: times[2]} if pads else times), pads
 

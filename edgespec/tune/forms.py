@@ -56,7 +56,7 @@ class DraftForm:
     source: str
     """Name of the model that it is made from."""
     path: Path
-    kind: Literal["published", "copy", "list", "cut"]
+    kind: Literal["published", "copy", "list", "cut", "taught"]
     is_untuned: bool = False
     """Whether `auto` would take it like that."""
     n_frequent: int | None = None

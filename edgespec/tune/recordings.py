@@ -1,6 +1,7 @@
 """What the target writes, recorded once, and what drafts would have guessed: read in one pass, not decoded."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 from zipfile import BadZipFile
@@ -23,6 +24,7 @@ _MOST_PROMPT_TOKENS: Final = 2048
 _AT_ONCE: Final = 8
 """Answers written side by side: eight rows cost little more than one and a half."""
 _SLAB_ROWS: Final = 16
+GREEDY: Final = Sampling()
 
 Report = Callable[[int, int], None]
 Logits = NDArray[np.float32]
@@ -56,30 +58,55 @@ def _record_group(
 ) -> list[Recording]:
     with Context(model, ContextSettings(_MOST_PROMPT_TOKENS, n_threads)) as context:
         tokens = [tokenize_chat(context, list(messages)) for messages in conversations]
-    longest = max(map(len, tokens))
-    n_ctx = cache_tokens(len(tokens), longest, ANSWER_TOKENS, unified=False, shared=False)
-    settings = ContextSettings(
-        n_ctx, n_threads, n_outputs_max=len(tokens), n_sequences=len(tokens), kv_unified=False
+    gaps: list[NDArray[np.float32]] = []
+    said = answer_side_by_side(
+        model, tokens, ANSWER_TOKENS, n_threads, see=lambda logits: gaps.append(_leads(logits))
     )
-    said: list[list[int]] = [[] for _ in tokens]
-    gaps: list[list[float]] = [[] for _ in tokens]
-    with SequencesContext(model, settings) as context:
-        chooser = Chooser(context, Sampling())
-        context.start(tokens)
-        chosen = chooser.choose()
-        for place in range(ANSWER_TOKENS):
-            if place:
-                context.step(chosen)
-                chosen = chooser.choose()
-            logits = context.logits(context.n_outputs)[context.rows]
-            leads = _leads(logits)
+    return [
+        _until_end(model, prompt, answer, [float(leads[number]) for leads in gaps])
+        for number, (prompt, answer) in enumerate(zip(tokens, said, strict=True))
+    ]
+
+
+def answer_side_by_side(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    n_tokens: int,
+    n_threads: int,
+    sampling: Sampling = GREEDY,
+    see: Callable[[Logits], None] = lambda _logits: None,
+) -> list[list[int]]:
+    """What follows each prompt: `n_tokens` tokens, or fewer where all texts have ended; what stands after an end is noise.
+
+    Args:
+        model: Writes.
+        prompts: At least one token each.
+        n_tokens: At least 1.
+        n_threads: Of the CPU.
+        sampling: How tokens are chosen.
+        see: Gets the logits of every place, (n_prompts, n_vocab), valid until it returns.
+
+    Raises:
+        NotEnoughMemoryError: no room for the context.
+    """
+    count = len(prompts)
+    n_ctx = cache_tokens(count, max(map(len, prompts)), n_tokens, unified=False, shared=False)
+    settings = ContextSettings(n_ctx, n_threads, n_outputs_max=count, n_sequences=count, kv_unified=False)
+    said: list[list[int]] = [[] for _ in prompts]
+    ended = np.zeros(count, np.bool_)
+    with SequencesContext(model, settings) as context, closing(Chooser(context, sampling)) as chooser:
+        chooser.start(prompts)
+        context.start(prompts)
+        for place in range(n_tokens):
+            chosen = chooser.choose()
+            see(context.logits(context.n_outputs)[context.rows])
             for number, token in enumerate(chosen.tolist()):
                 said[number].append(token)
-                gaps[number].append(float(leads[number]))
-    return [
-        _until_end(model, prompt, answer, lead)
-        for prompt, answer, lead in zip(tokens, said, gaps, strict=True)
-    ]
+                ended[number] |= model.is_end(token)
+            if ended.all() or place + 1 == n_tokens:
+                break
+            context.step(chosen)
+    return said
 
 
 def _until_end(model: Model, prompt: list[int], answer: list[int], gaps: list[float]) -> Recording:

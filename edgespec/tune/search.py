@@ -3,64 +3,37 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
-from edgespec.catalog.compatibility import check_draft
 from edgespec.decode.acceptance import Acceptance
-from edgespec.decode.costs import CostCurve
 from edgespec.decode.policy import Mode
-from edgespec.decode.replay import Recording
-from edgespec.errors import EdgespecError, IncompatibleDraftError, UsageError
 from edgespec.llama.library import default_threads
-from edgespec.llama.model import Model
-from edgespec.llama.shortlist import FREQUENT_TOKENS, shortlist_for
 from edgespec.paths import derived_file
 from edgespec.session.engine import Engine, PairState
-from edgespec.session.loading import ModelFile, open_file
+from edgespec.session.loading import open_file
 from edgespec.session.settings import DraftType, EngineSettings
-from edgespec.tune.blocks import best_span, find_or_make_cut
 from edgespec.tune.confirm import Finalist, Measured, measure_finalists
 from edgespec.tune.forms import (
     PUBLISHED,
-    TARGET_TYPES,
     DraftForm,
     TargetForm,
-    draft_forms,
-    make_target_form,
-    words_beyond,
     write_draft,
 )
+from edgespec.tune.maker import Maker
 from edgespec.tune.outcome import WORTH_IT, TuneOutcome, ranked, verdict_of, with_measurement
 from edgespec.tune.recordings import ANSWER_TOKENS
+from edgespec.tune.request import TuneRequest
 from edgespec.tune.workbench import N_CTX, Row, TimedDraft, TimedTarget, Workbench
 from quant.calibration import StageProgress
 
-LEAST_BUDGET_S: Final = 120.0
-"""Less would not even record and confirm."""
 _CONFIRM_SHARE = 0.45
 """Of the budget, left for the benchmark at the end."""
 _FEWEST_FINALISTS = 3
-_PROMPT_S, _LOAD_S = 1.5, 6.0
-"""Of a finalist: reading a prompt of some hundred tokens, and loading and timing it, for a model of 1.5B on two cores."""
-_CUT_SHARES = (1 / 12, 1 / 6)
-"""Of a small model's blocks that are tried without."""
-_OWN_CUT_SHARES = (1 / 3, 1 / 2)
-"""Of the target's own, where it is to draft for itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class TuneRequest:
-    """What is to be tuned."""
-
-    target: ModelFile
-    drafts: tuple[ModelFile, ...]
-    budget_s: float
-    requantizes: bool = False
-    n_confirmed: int = 3
-    """Candidates that are confirmed besides what is done without tuning."""
-    n_threads: int = 0
+_LOAD_S = 6.0
+"""Of a finalist: loading and timing it, for a model of 1.5B on two cores."""
+_PROMPT_ROWS = 16
+"""A prompt's tokens cost no more each than those of so many rows."""
 
 
 class Search:
@@ -79,26 +52,13 @@ class Search:
     def __init__(
         self, request: TuneRequest, progress: StageProgress, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        if request.budget_s < LEAST_BUDGET_S:
-            raise UsageError(
-                f"a budget of {request.budget_s:.0f} seconds is too small to measure anything",
-                f"give at least --budget {LEAST_BUDGET_S / 60:.0f}m",
-            )
-        for draft in request.drafts:
-            verdict = check_draft(request.target.meta, draft.meta)
-            if verdict.kind != "same-vocabulary":
-                reason = (
-                    verdict.reason
-                    if not verdict.ok
-                    else "tune reads drafts of the target's own vocabulary only"
-                )
-                raise IncompatibleDraftError(
-                    f"{draft.name} cannot be tuned for {request.target.name}: {reason}",
-                    "name another --draft, or none for drafts made from the target itself",
-                )
+        request.check()
         self._request, self._progress, self._clock = request, progress, clock
         self._began = clock()
-        self._bench = Workbench(request.drafts, request.n_threads or default_threads(), progress)
+        self._bench = Workbench(
+            request.target.path, request.drafts, request.n_threads or default_threads(), progress
+        )
+        self._make = Maker(request, self._bench, progress, self._has_time)
 
     def run(self) -> tuple[TuneOutcome, TargetForm, DraftForm | None]:
         """Searches; the outcome is not stored yet.
@@ -109,53 +69,33 @@ class Search:
         Raises:
             EdgespecError: whatever a stage raises; what was made is kept for the next search.
         """
-        targets = self._targets()
-        drafts = self._drafts(targets[0])
-        rows = self._predict(targets, drafts)
-        if self._has_time(1 - _CONFIRM_SHARE):
-            drafts += self._cut_drafts(targets, rows)
+        with self._bench:
+            targets = self._make.targets()
+            drafts = self._make.drafts(targets[0])
             rows = self._predict(targets, drafts)
+            if self._has_time():
+                drafts += self._make.cut_drafts(targets, rows)
+                rows = self._predict(targets, drafts)
+            if self._has_time():
+                targets = self._record_best(targets, rows)
+                rows = self._predict(targets, drafts)
+            if self._request.distills:
+                drafts += self._make.taught_drafts(rows)
+                rows = self._predict(targets, drafts)
         rows = self._confirm(rows)
         return self._conclude(rows)
 
     def _left_s(self) -> float:
         return self._request.budget_s - (self._clock() - self._began)
 
-    def _has_time(self, share: float = 1.0) -> bool:
-        """Whether less than that share of the budget is used."""
-        return self._clock() - self._began < share * self._request.budget_s
+    def _has_time(self) -> bool:
+        """Whether enough is left to confirm what is known after one more form."""
+        return self._left_s() > _CONFIRM_SHARE * self._request.budget_s
 
-    # The target's forms
-
-    def _targets(self) -> list[TimedTarget]:
-        meta = self._request.target.meta
-        published = self._bench.record_target(TargetForm(PUBLISHED, meta.path, None))
-        targets = [published]
-        if self._request.requantizes:
-            text = self._text_of(published.fit)
-            for label in TARGET_TYPES:
-                if label == meta.quantization or not self._has_time(1 - _CONFIRM_SHARE):
-                    continue
-                form = make_target_form(meta, label, published.fit, text, self._progress)
-                targets.append(self._bench.record_target(form))
-        return targets
-
-    def _text_of(self, recordings: Sequence[Recording]) -> str:
-        with Model(self._request.target.path, weights=False) as model:
-            pieces = [
-                b"".join(model.token_bytes(token) for token in (*one.prompt, *one.tokens))
-                for one in recordings
-            ]
-        return "\n".join(piece.decode("utf-8", "replace") for piece in pieces)
-
-    # The drafts' forms
-
-    def _drafts(self, published: TimedTarget) -> list[TimedDraft]:
-        forms: list[DraftForm] = []
-        for file in self._request.drafts:
-            self._progress(f"making forms of {file.name}", 0, 1)
-            forms += draft_forms(file.name, file.meta, published.fit)
-        return [self._bench.time_form(form) for form in forms]
+    def _record_best(self, targets: Sequence[TimedTarget], rows: Sequence[Row]) -> list[TimedTarget]:
+        """The targets, with answers of its own for the form that promises most: only that one is worth the time."""
+        best = rows[0].target
+        return [self._bench.record(one) if one is best else one for one in targets]
 
     # Prediction
 
@@ -168,70 +108,6 @@ class Search:
             rows += [self._bench.predict(target, draft, Mode.AUTO) for draft in drafts]
         return sorted(rows, key=lambda row: -row.candidate.predicted_speedup)
 
-    # Fewer blocks
-
-    def _cut_drafts(self, targets: Sequence[TimedTarget], rows: Sequence[Row]) -> list[TimedDraft]:
-        """Drafts without some blocks, where even with no loss of acceptance they could be the fastest."""
-        sources = list(self._request.drafts[:1]) or [self._request.target]
-        shares = _CUT_SHARES if self._request.drafts else _OWN_CUT_SHARES
-        best = rows[0].candidate.predicted_speedup
-        made: list[TimedDraft] = []
-        for source in sources:
-            n_blocks = source.meta.block_count or 0
-            for n_removed in dict.fromkeys(max(round(share * n_blocks), 1) for share in shares):
-                if n_removed >= n_blocks - 1 or not self._has_time(1 - _CONFIRM_SHARE):
-                    break
-                if self._request.drafts and self._bound(targets, rows, n_removed / n_blocks) <= best:
-                    continue
-                made += self._cut(source, targets[0], n_removed)
-        return made
-
-    def _bound(self, targets: Sequence[TimedTarget], rows: Sequence[Row], share: float) -> float:
-        """What the best drafts would bring with so many blocks less, if they were right as often as before."""
-        found = [row for row in rows if row.draft is not None][:1]
-        if not found or found[0].draft is None:
-            return 0.0
-        draft = found[0].draft
-        cheaper = CostCurve({rows: (1 - share) * seconds for rows, seconds in draft.curve.points.items()})
-        without = replace(draft, curve=cheaper)
-        return max(
-            self._bench.predict(target, without, Mode.AUTO).candidate.predicted_speedup for target in targets
-        )
-
-    def _cut(self, source: ModelFile, published: TimedTarget, n_removed: int) -> list[TimedDraft]:
-        label = f"{source.name} without {n_removed} blocks"
-        report = self._bench.stage(f"looking for {label}")
-        try:
-            with Model(source.path) as model:
-                span = best_span(model, published.fit, n_removed, self._bench.n_threads, report)
-            path = find_or_make_cut(source.meta, span, self._text_of(published.fit), self._progress)
-        except (EdgespecError, ValueError) as err:
-            # An architecture that cannot be cut is no reason to lose the rest.
-            self._progress(f"{label}: {err}", 0, 1)
-            return []
-        blocks = f"{span.first} to {span.last}" if n_removed > 1 else str(span.first)
-        forms = [
-            DraftForm(
-                f"{source.name} without blocks {blocks}, Q4_0",
-                source.name,
-                path,
-                "cut",
-                removed_blocks=span.blocks,
-            )
-        ]
-        vocab = open_file(label, path).meta.vocab_size
-        if shortlist_for(vocab) is not None:
-            words = words_beyond(published.fit, FREQUENT_TOKENS)
-            forms = [
-                replace(
-                    forms[0],
-                    label=f"{forms[0].label}, {FREQUENT_TOKENS // 1024}k words",
-                    n_frequent=FREQUENT_TOKENS,
-                    extra=words,
-                )
-            ]
-        return [self._bench.time_form(form) for form in forms]
-
     # Confirmation
 
     def _confirm(self, rows: list[Row]) -> list[Row]:
@@ -241,7 +117,11 @@ class Search:
             finalists = self._load(chosen, opened)
             report = self._bench.stage(f"measuring {len(chosen)} candidates")
             measured = measure_finalists(
-                finalists, self._bench.judge_prompts, ANSWER_TOKENS, has_time=self._has_time, report=report
+                finalists,
+                self._bench.judge_prompts,
+                ANSWER_TOKENS,
+                has_time=lambda: self._left_s() > 0,
+                report=report,
             )
         found = {id(row): _confirmed(row, one) for row, one in zip(chosen, measured, strict=True)}
         return [found.get(id(row), row) for row in rows]
@@ -257,9 +137,15 @@ class Search:
         return chosen
 
     def _confirm_s(self, chosen: Sequence[Row]) -> float:
-        """What one round will take: the answers, and about as many tokens of prompts as a target reads in a second."""
+        """What one round will take: prompts, answers, and loading before."""
+        prompts_s = sum(
+            row.target.verify.cost(_PROMPT_ROWS)
+            / _PROMPT_ROWS
+            * sum(len(one.prompt) for one in row.target.judge)
+            for row in chosen
+        )
         answers_s = sum(ANSWER_TOKENS / row.candidate.predicted_tok_per_s for row in chosen)
-        return len(self._bench.judge_prompts) * (answers_s + len(chosen) * _PROMPT_S) + len(chosen) * _LOAD_S
+        return prompts_s + len(self._bench.judge_prompts) * answers_s + len(chosen) * _LOAD_S
 
     def _load(self, chosen: Sequence[Row], opened: ExitStack) -> list[Finalist]:
         """Every target form once, with all of its drafts as they would be kept, word lists and all."""

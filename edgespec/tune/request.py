@@ -1,0 +1,55 @@
+"""What a search is asked for."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from edgespec.catalog.compatibility import check_draft
+from edgespec.errors import IncompatibleDraftError, UsageError
+from edgespec.session.loading import ModelFile
+
+LEAST_BUDGET_S: Final = 120.0
+"""Less would not even record and confirm."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuneRequest:
+    """What is to be tuned."""
+
+    target: ModelFile
+    drafts: tuple[ModelFile, ...]
+    budget_s: float
+    requantizes: bool = False
+    distills: bool = False
+    n_confirmed: int = 3
+    """Candidates that are confirmed besides what is done without tuning."""
+    n_threads: int = 0
+
+    def check(self) -> None:
+        """Refuses what cannot be done.
+
+        Raises:
+            UsageError: a budget too small to measure anything, or nothing to teach.
+            IncompatibleDraftError: a draft that was named and cannot serve the target.
+        """
+        if self.budget_s < LEAST_BUDGET_S:
+            raise UsageError(
+                f"a budget of {self.budget_s:.0f} seconds is too small to measure anything",
+                f"give at least --budget {LEAST_BUDGET_S / 60:.0f}m",
+            )
+        for draft in self.drafts:
+            verdict = check_draft(self.target.meta, draft.meta)
+            if verdict.kind != "same-vocabulary":
+                reason = (
+                    verdict.reason
+                    if not verdict.ok
+                    else "tune reads drafts of the target's own vocabulary only"
+                )
+                raise IncompatibleDraftError(
+                    f"{draft.name} cannot be tuned for {self.target.name}: {reason}",
+                    "name another --draft, or none for drafts made from the target itself",
+                )
+        if self.distills and not self.drafts:
+            raise UsageError(
+                f"--distill teaches a small model, and there is none for {self.target.name}",
+                "name one with --draft",
+            )

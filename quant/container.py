@@ -9,7 +9,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import FileIO
 from math import prod
@@ -41,8 +41,6 @@ __all__ = [
 _VERSION = 3
 _TYPE_IDS = {name: number for number, (name, _, _) in types.TENSOR_TYPES.items()}
 _SPLIT_PREFIX = "split."
-_FLUSH_BYTES = 64 << 20
-_FLUSH_EVERY_S = 0.02
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -235,7 +233,6 @@ def _write(plan: GgufPlan, path: Path, name: str, progress: Callable[[int], None
             filling = beside.submit(_fill, plan, file, out)
             try:
                 _check_loads(path, name)
-                _flush_behind(filling, file, out)
                 filling.result()
             except BaseException:
                 out.stop()
@@ -251,15 +248,6 @@ def _fill(plan: GgufPlan, file: FileIO, out: Output) -> None:
             raise ValueError(f"{tensor.name} wrote {written} bytes where {tensor.n_bytes} were planned")
         out.write(bytes(_padded(written, plan) - written))
     os.fsync(file.fileno())
-
-
-def _flush_behind(filling: Future[None], file: FileIO, out: Output) -> None:
-    """Lets the disk work while the rest is copied: the flush at the end then finds little to do."""
-    flushed = 0
-    while not wait([filling], _FLUSH_EVERY_S).done:
-        if out.n_bytes - flushed >= _FLUSH_BYTES:
-            flushed = out.n_bytes
-            os.fsync(file.fileno())
 
 
 def _check_loads(path: Path, name: str) -> None:

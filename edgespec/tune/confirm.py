@@ -4,6 +4,7 @@ Paired like `edgespec bench`, but across forms of the target: what the machine d
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -64,9 +65,9 @@ def measure_finalists(
 
     Args:
         finalists: Loaded and calibrated.
-        prompts: All of them are answered at least once.
+        prompts: The first of every category is answered in any case, and first.
         max_tokens: Of each answer.
-        has_time: Whether another prompt may begin.
+        has_time: Whether another prompt may begin, once every category had its first.
         report: Told about prompts.
         repeats: Rounds at most.
 
@@ -75,7 +76,8 @@ def measure_finalists(
     """
     with ExitStack() as opened:
         engine = finalists[0].engine
-        asked = [(one, tokenize_chat(engine.target.context, one.messages)) for one in prompts]
+        asked = [(one, tokenize_chat(engine.target.context, one.messages)) for one in by_turns(prompts)]
+        least = len({one.category for one in prompts})
         longest = max(len(tokens) for _, tokens in asked)
         entries = []
         for finalist in finalists:
@@ -87,7 +89,7 @@ def measure_finalists(
             entry.rates.clear()
         total = repeats * len(asked)
         for number in range(total):
-            if number >= len(asked) and not has_time():
+            if number >= least and not has_time():
                 break
             prompt, tokens = asked[number % len(asked)]
             turn = number % len(entries)
@@ -95,6 +97,16 @@ def measure_finalists(
             report(number + 1, total)
     categories = {prompt.id: prompt.category for prompt in prompts}
     return [_measured(entry, entries[0], categories) for entry in entries]
+
+
+def by_turns(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The first of every category, then the second of every one, and so on."""
+    seen: Counter[str] = Counter()
+    places = []
+    for prompt in prompts:
+        places.append(seen[prompt.category])
+        seen[prompt.category] += 1
+    return [prompt for _, prompt in sorted(zip(places, prompts, strict=True), key=lambda pair: pair[0])]
 
 
 def _answer(entries: Sequence[_Entry], prompt: str, tokens: list[int], max_tokens: int) -> None:

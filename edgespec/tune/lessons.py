@@ -25,7 +25,7 @@ _FEWEST_TOKENS: Final = 4
 _LIKELIEST: Final = 16
 """Tokens of each place that are kept with their probabilities."""
 _HEAD_TOKENS: Final = 1024
-_ASKING: Final = Sampling(temperature=1.0, top_k=0, top_p=0.95, min_p=0.0)
+_ASKING: Final = Sampling(temperature=1.0, top_k=100, top_p=0.95, min_p=0.0)
 
 Tokens = NDArray[np.int32]
 Shares = NDArray[np.float32]

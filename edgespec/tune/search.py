@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 
 from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.policy import Mode
@@ -131,21 +132,22 @@ class Search:
         untuned = [row for row in rows if row.candidate.is_untuned][:1]
         others = [row for row in rows if row not in (plain, *untuned) and row.mode is not Mode.OFF]
         chosen = [plain, *untuned, *others[: self._request.n_confirmed]]
-        # All of them answer every prompt once: as many as the time left is enough for, but always three.
+        # All of them answer a prompt of every kind: as many as the time left is enough for, but always three.
         while len(chosen) > _FEWEST_FINALISTS and self._confirm_s(chosen) > self._left_s():
             chosen.pop()
         return chosen
 
     def _confirm_s(self, chosen: Sequence[Row]) -> float:
-        """What one round will take: prompts, answers, and loading before."""
-        prompts_s = sum(
+        """What one prompt of every category will take, as an average one does, and loading before."""
+        seconds = sum(
             row.target.verify.cost(_PROMPT_ROWS)
             / _PROMPT_ROWS
-            * sum(len(one.prompt) for one in row.target.judge)
+            * mean(len(one.prompt) for one in row.target.judge)
+            + ANSWER_TOKENS / row.candidate.predicted_tok_per_s
             for row in chosen
         )
-        answers_s = sum(ANSWER_TOKENS / row.candidate.predicted_tok_per_s for row in chosen)
-        return prompts_s + len(self._bench.judge_prompts) * answers_s + len(chosen) * _LOAD_S
+        n_categories = len({one.category for one in self._bench.judge_prompts})
+        return n_categories * seconds + len(chosen) * _LOAD_S
 
     def _load(self, chosen: Sequence[Row], opened: ExitStack) -> list[Finalist]:
         """Every target form once, with all of its drafts as they would be kept, word lists and all."""

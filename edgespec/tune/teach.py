@@ -62,10 +62,10 @@ def find_or_make_taught(
         report = partial(progress, "writing lessons")
         lessons = write_lessons(model, LESSON_TOKENS, n_threads, report, has_time)
     words = np.unique(np.concatenate([one.likeliest.ravel() for one in lessons]))
-    student = Student(copy_of(meta), N_BLOCKS, words)
+    student = Student(copy_of(meta), min(N_BLOCKS, (meta.block_count or 2) - 1), words)
     exercises = exercises_of(fast, student, lessons, n_threads, progress)
     train(student, exercises, TrainSettings(), partial(progress, "training the draft"))
-    step = {"step": "distill", "blocks": N_BLOCKS, "tokens": sum(len(one.words) for one in exercises)}
+    step = {"step": "distill", "blocks": student.n_blocks, "tokens": sum(len(one.words) for one in exercises)}
     write_gguf(stamp(taught_plan(fast, student), step), file, force=True)
     return file
 
@@ -81,13 +81,13 @@ def exercises_of(
     found: list[Matrix] = []
     tap = Tap(nodes={f"l_out-{student.first_block - 1}": partial(_take, found)})
     longest = max(len(one.tokens) for one in lessons)
-    settings = ContextSettings(longest, n_threads, n_outputs_max=longest, n_batch=longest)
+    settings = ContextSettings(longest, n_threads, n_batch=longest)
     report = partial(progress, "reading lessons")
     with Model(path) as model, Context(model, settings, tap=tap) as context:
         for number, lesson in enumerate(lessons, 1):
             context.clear()
             with HeldInterrupts():
-                context.decode(lesson.tokens[:-1].tolist(), outputs=len(lesson.tokens) - 1)
+                context.decode(lesson.tokens[:-1].tolist())
             report(number, len(lessons))
     return [
         Exercise(

@@ -46,6 +46,50 @@ def test_a_search_ends_with_a_table_a_verdict_and_what_it_kept(run_cli, tiny_mod
         assert answer.code == 0, answer.err
 
 
+def test_a_search_that_is_stopped_goes_on_from_what_it_recorded(
+    run_cli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    arguments = ("tune", tiny_model, "--draft", tiny_draft, "--budget", "2m", "-t", "1")
+
+    def stop(*_arguments: object, **_settings: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgespec.tune.search.measure_finalists", stop)
+        stopped = run_cli(*arguments)
+    assert (stopped.code, stopped.out) == (ExitCode.INTERRUPTED, "")
+    assert stopped.err.splitlines()[-1] == "edgespec: interrupted"
+    assert not user_catalog_file().exists()
+    assert not list(derived_models_dir().glob("*finalist*"))
+    # Were it not for what the first search recorded, the second one would fail here.
+    monkeypatch.setattr("edgespec.tune.workbench.record_answers", stop)
+    again = run_cli(*arguments)
+    assert again.code == 0, again.err
+
+
+def test_a_taught_draft_is_a_candidate_and_a_file_that_loads(run_cli, tiny_model: Path, tiny_draft: Path):
+    outcome = run_cli(
+        "tune", tiny_model, "--draft", tiny_draft, "--distill", "--budget", "3m", "-t", "1", "--json"
+    )
+    assert outcome.code == 0, outcome.err
+    rows = json.loads(outcome.out)["candidates"]
+    taught = [one for one in rows if one["draft"].endswith("taught")]
+    assert [one["target"] for one in taught] == ["as published"]
+    untaught = next(one for one in rows if one["draft"] == taught[0]["draft"].removesuffix(", taught"))
+    assert taught[0]["acceptance"] != untaught["acceptance"]
+    (file,) = derived_models_dir().glob("*tune-taught*")
+    answer = run_cli("run", file, "-p", "Hello", "-n", "8", "-t", "1")
+    assert answer.code == 0, answer.err
+    shown = run_cli("show", file)
+    assert "distill" in shown.out
+
+
+def test_without_a_small_model_there_is_nothing_to_teach(run_cli, tiny_model: Path):
+    outcome = run_cli("tune", tiny_model, "--distill")
+    assert outcome.code == ExitCode.USAGE
+    assert "--distill teaches a small model" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -1,12 +1,13 @@
 """What is kept of a search: files that load, entries that the catalogue reads, and nothing of the user's own lost."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from edgespec.catalog.entries import load_catalog
 from edgespec.catalog.metadata import read_metadata
-from edgespec.errors import ConfigError
+from edgespec.errors import ConfigError, DiskSpaceError
 from edgespec.paths import tuned_dir, user_catalog_file
 from edgespec.session.choice import choose_files
 from edgespec.session.loading import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
@@ -65,3 +66,19 @@ def test_a_catalogue_that_is_no_toml_stays_as_it_is(tiny_model: Path, tiny_draft
     with pytest.raises(ConfigError, match=r"models\.toml"):
         keep_pair("tiny", tiny_model, TargetForm(PUBLISHED, tiny_model, None), _draft(tiny_draft), "why")
     assert user_catalog_file().read_text() == "[models\n"
+
+
+@pytest.mark.parametrize("step", ["shutil.copyfile", "edgespec.tune.keep.write_draft"])
+def test_a_full_disk_costs_the_pair_and_not_the_users_catalogue(
+    tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch, step: str
+):
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    user_catalog_file().parent.mkdir(parents=True)
+    user_catalog_file().write_text(OWN)
+    monkeypatch.setattr(step, full)
+    with pytest.raises(DiskSpaceError, match="No space left on device"):
+        keep_pair("tiny", tiny_model, TargetForm("Q4_0", tiny_draft, None), _draft(tiny_draft), "why")
+    assert user_catalog_file().read_text() == OWN
+    assert not list(tuned_dir().rglob("*.part"))

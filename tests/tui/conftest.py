@@ -1,8 +1,9 @@
 """The app on a screen of a fixed size, with scripted workers, and pictures of it to compare with."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tui.launch import Launch
 from tui.settings import AppSettings
 
 SMALL, LARGE = (80, 24), (120, 40)
+STILL_S, LIMIT_S = 0.8, 20.0
 
 
 class AppSnapshot(SingleFileSnapshotExtension):
@@ -25,19 +27,38 @@ class AppSnapshot(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT
 
     def serialize(self, data: Any, **_options: Any) -> str:
-        # Textual numbers its style classes per run.
-        return re.sub(r"terminal-\d+", "terminal", str(data))
+        return without_numbers(str(data))
+
+
+Picture = Callable[[Pilot[int]], Awaitable[None]]
 
 
 @pytest.fixture
-def picture(snapshot: SnapshotAssertion) -> Callable[[EdgespecApp], None]:
+def picture(snapshot: SnapshotAssertion) -> Picture:
     """Compares what is on the screen with the stored picture of this test; `--snapshot-update` stores it."""
     stored = snapshot.use_extension(AppSnapshot)
 
-    def compare(app: EdgespecApp) -> None:
-        assert app.export_screenshot(title="edgespec", simplify=True) == stored
+    async def compare(pilot: Pilot[int]) -> None:
+        assert await _still_picture(pilot) == stored
 
     return compare
+
+
+async def _still_picture(pilot: Pilot[int]) -> str:
+    """What is on the screen once nothing has moved for longer than any screen puts off a paint."""
+    last, since_s, end_s = "", monotonic(), monotonic() + LIMIT_S
+    while monotonic() < min(since_s + STILL_S, end_s):
+        await pilot.pause(0.1)
+        now = without_numbers(pilot.app.export_screenshot(title="edgespec", simplify=True))
+        if now != last:
+            last, since_s = now, monotonic()
+
+    return last
+
+
+def without_numbers(svg: str) -> str:
+    """Textual numbers its style classes per run."""
+    return re.sub(r"terminal-\d+", "terminal", svg)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from edgespec.paths import results_dir
 from edgespec.session.settings import EngineSettings
 from tests.bench.runs import arm, run, vanilla
 from tests.bench.throughput.sweeps import curve, point, sweep
-from tests.tui.conftest import LARGE, SMALL, AppBench, settle
+from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import ScriptedWorker
 from tui.app import EdgespecApp
 from tui.engine.process import WorkerProcess
@@ -443,30 +443,26 @@ async def test_the_form_makes_the_job(bench: AppBench) -> None:
 
 @SIZES
 async def test_a_finished_run_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+    size: tuple[int, int], bench: AppBench, picture: Picture
 ) -> None:
     save(SLOW, FAST)
     app = bench.make(Launch(screen="bench"))
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 @SIZES
-async def test_a_sweep_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
-) -> None:
+async def test_a_sweep_looks_as_it_did(size: tuple[int, int], bench: AppBench, picture: Picture) -> None:
     save(SWEEP)
     app = bench.make(Launch(screen="bench"))
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 @SIZES
-async def test_a_comparison_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
-) -> None:
+async def test_a_comparison_looks_as_it_did(size: tuple[int, int], bench: AppBench, picture: Picture) -> None:
     save(SLOW, FAST)
     app = bench.make(Launch(screen="bench"))
     async with app.run_test(size=size) as pilot:
@@ -475,29 +471,27 @@ async def test_a_comparison_looks_as_it_did(
         await settle(pilot)
         await pilot.press("up", "=")
         await settle(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 @SIZES
 async def test_a_run_under_way_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+    size: tuple[int, int], bench: AppBench, picture: Picture
 ) -> None:
     app = bench.make(Launch(screen="bench", bench_job=JOB), job=scripted)
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 @SIZES
-async def test_the_form_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
-) -> None:
+async def test_the_form_looks_as_it_did(size: tuple[int, int], bench: AppBench, picture: Picture) -> None:
     app = bench.make(Launch(screen="bench"))
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
         await pilot.press("n")
         await settle(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 def test_a_logarithmic_axis_has_round_numbers() -> None:

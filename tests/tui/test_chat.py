@@ -1,7 +1,6 @@
 """The chat screen, key by key, on a scripted engine."""
 
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from textual.widgets import Input, Markdown, Static, TextArea
 
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import Source
-from tests.tui.conftest import LARGE, SMALL, AppBench, settle
+from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import ANSWER, PAIR, tokens
 from tui.app import EdgespecApp
 from tui.chat.conversation import Conversation, Message
@@ -505,7 +504,7 @@ async def test_every_action_is_in_the_palette(bench: AppBench) -> None:
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 @pytest.mark.parametrize("tinted", [False, True], ids=["rendered", "tinted"])
 async def test_the_chat_looks_as_it_did(
-    tinted: bool, size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+    tinted: bool, size: tuple[int, int], bench: AppBench, picture: Picture
 ) -> None:
     app = bench.make(settings=AppSettings(tint_drafted=tinted))
     async with app.run_test(size=size) as pilot:
@@ -514,19 +513,19 @@ async def test_the_chat_looks_as_it_did(
         # Processor and memory differ between machines.
         chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
         await settle(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_an_empty_chat_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+    size: tuple[int, int], bench: AppBench, picture: Picture
 ) -> None:
     app = bench.make()
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
         await settle(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 def test_a_conversation_survives_its_file(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Help, log and settings over a screen."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from textual.widgets import DataTable, Input, Log, Select, Static
 
 from edgespec.errors import ConfigError
 from edgespec.paths import app_settings_file
-from tests.tui.conftest import LARGE, SMALL, AppBench, settle
+from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.app import EdgespecApp
 from tui.chat.slash import SLASH_COMMANDS
 from tui.engine.protocol import Logged, OpenPair
@@ -133,7 +132,7 @@ async def test_a_dialog_looks_as_it_did(
     key: str,
     size: tuple[int, int],
     bench: AppBench,
-    picture: Callable[[EdgespecApp], None],
+    picture: Picture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tui.screens.help.app_settings_file", lambda: Path("~/.config/edgespec/app.toml"))
@@ -145,4 +144,4 @@ async def test_a_dialog_looks_as_it_did(
         await pilot.press(key)
         await settle(pilot)
         assert key == "ctrl+p" or isinstance(app.screen, HelpScreen | SettingsScreen | LogScreen)
-        picture(app)
+        await picture(pilot)

@@ -14,7 +14,7 @@ from edgespec.catalog.resolve import ResolvedModel
 from edgespec.catalog.sources import hub
 from edgespec.paths import models_dir
 from tests.conftest import Outcome
-from tests.tui.conftest import LARGE, SMALL, AppBench, settle
+from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import PAIR, ScriptedWorker
 from tui.app import EdgespecApp
 from tui.engine.protocol import (
@@ -656,7 +656,7 @@ async def test_the_models_look_as_they_did(
     bench: AppBench,
     own_files: list[Path],
     small_is_here: Path,
-    picture: Callable[[EdgespecApp], None],
+    picture: Picture,
 ) -> None:
     leave_partial("medium", 9 * MIB)
     app = make(bench, pair=PairOpened("pruned", None, PAIR.mode, 4096, 12.5, 900 * MIB), job=half_way)
@@ -666,12 +666,12 @@ async def test_the_models_look_as_they_did(
         await highlight(pilot, "medium")
         await pilot.press("p")
         await highlight(pilot, "pruned.gguf")
-        picture(app)
+        await picture(pilot)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_the_question_before_a_large_fetch_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
+    size: tuple[int, int], bench: AppBench, picture: Picture
 ) -> None:
     app = make(bench)
     async with app.run_test(size=size) as pilot:
@@ -679,7 +679,7 @@ async def test_the_question_before_a_large_fetch_looks_as_it_did(
         await highlight(pilot, "large")
         await pilot.press("p")
         await settle(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 async def test_the_mouse_highlights_first_and_then_opens(

@@ -1,12 +1,10 @@
 """The race on a scripted engine."""
 
-from collections.abc import Callable
-
 import pytest
 from textual.widgets import Input, Static
 
 from edgespec.decode.policy import Mode
-from tests.tui.conftest import LARGE, SMALL, AppBench, settle
+from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.app import EdgespecApp
 from tui.engine.protocol import PairOpened, RequestFailed, RunRace, WorkerDied
 from tui.launch import Launch
@@ -117,12 +115,10 @@ async def test_an_engine_that_dies_in_a_race_is_named(bench: AppBench) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
-async def test_the_race_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, picture: Callable[[EdgespecApp], None]
-) -> None:
+async def test_the_race_looks_as_it_did(size: tuple[int, int], bench: AppBench, picture: Picture) -> None:
     app = bench.make(Launch(screen="race"))
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await pilot.press("enter")
         await settle(pilot)
-        picture(app)
+        await picture(pilot)

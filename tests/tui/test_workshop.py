@@ -1,6 +1,5 @@
 """The workshop's form and plan, key by key, and its pictures, on scripted processes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from edgespec.llama.quantizer import QuantizeSettings
 from quant.calibration import OWN_ANSWERS
 from quant.depth import Criterion
 from quant.prune_settings import Method
-from tests.tui.conftest import LARGE, SMALL, AppBench, settle
+from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.workshop_script import (
     MADE,
     Script,
@@ -21,7 +20,6 @@ from tests.tui.workshop_script import (
     text_of,
     until,
 )
-from tui.app import EdgespecApp
 from tui.engine.protocol import (
     Progressed,
     RequestFailed,
@@ -183,18 +181,18 @@ async def test_a_model_is_chosen_among_those_on_disk(
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_the_plan_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, script: Script, picture: Callable[[EdgespecApp], None]
+    size: tuple[int, int], bench: AppBench, script: Script, picture: Picture
 ) -> None:
     app = make(bench, script)
     async with app.run_test(size=size) as pilot:
         await planned(pilot, app)
         await settle(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_the_work_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, script: Script, picture: Callable[[EdgespecApp], None]
+    size: tuple[int, int], bench: AppBench, script: Script, picture: Picture
 ) -> None:
     script.making = [
         script.making[0],
@@ -208,12 +206,12 @@ async def test_the_work_looks_as_it_did(
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(screen.query(StageLine)) == 3)
         await settle(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_the_comparison_looks_as_it_did(
-    size: tuple[int, int], bench: AppBench, script: Script, picture: Callable[[EdgespecApp], None]
+    size: tuple[int, int], bench: AppBench, script: Script, picture: Picture
 ) -> None:
     app = make(bench, script)
     async with app.run_test(size=size) as pilot:
@@ -221,7 +219,7 @@ async def test_the_comparison_looks_as_it_did(
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
         await settle(pilot)
-        picture(app)
+        await picture(pilot)
 
 
 def test_markup_and_escapes_of_a_files_name_stay_text() -> None:

@@ -1,6 +1,7 @@
 """Saved benchmark runs: listed, opened, compared, exported, deleted."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -117,8 +118,12 @@ class RunsScreen(ModeScreen):
         if wanted in self._entries:
             row = list(self._entries).index(wanted)
         table.clear()
-        for entry in self._entries.values():
-            table.add_row(*row_of(entry, marked=entry.run_id == self._marked), key=entry.run_id)
+        rows = {
+            run_id: row_of(entry, marked=run_id == self._marked) for run_id, entry in self._entries.items()
+        }
+        _fit_columns(table, list(rows.values()))
+        for run_id, cells in rows.items():
+            table.add_row(*cells, key=run_id)
         table.move_cursor(row=min(row, max(table.row_count - 1, 0)))
         self._chosen()
         self.refresh_bindings()
@@ -211,3 +216,10 @@ class RunsScreen(ModeScreen):
         except EdgespecError as error:
             self.edgespec.tell_error(error)
         self.edgespec.runs_changed()
+
+
+def _fit_columns(table: DataTable[Text], rows: Sequence[Sequence[Text]]) -> None:
+    """Widths beforehand: the table's own come after its first paint, and then the heads may stay as narrow as they were."""
+    for place, column in enumerate(table.ordered_columns):
+        column.auto_width = False
+        column.width = max(column.label.cell_len, *(row[place].cell_len for row in rows), 0)

@@ -14,7 +14,7 @@ from edgespec.errors import UsageError
 from quant.container import GgufPlan
 from quant.evaluate import ChunkProgress, Tokens
 from quant.stream import BlockWeights, Matrix, StreamSettings, embed, read_block, read_settings, run_block
-from quant.tensors import find_tensor, planned_weights
+from quant.tensors import output_name, planned_weights
 
 Gradients = Mapping[str, Matrix]
 """By a tensor's name without `blk.N.`, in the weights' shapes."""
@@ -104,8 +104,7 @@ def _loss_gradient(
     plan: GgufPlan, settings: StreamSettings, streams: Matrix, tokens: Tokens
 ) -> tuple[float, Matrix]:
     """The mean loss, and its gradient with respect to the streams after the last block."""
-    output = "output.weight" if find_tensor(plan, "output.weight") else "token_embd.weight"
-    matrix, norm = planned_weights(plan, output), planned_weights(plan, "output_norm.weight")
+    matrix, norm = planned_weights(plan, output_name(plan)), planned_weights(plan, "output_norm.weight")
     count = tokens.size - len(tokens)
     gradient, loss = np.zeros_like(streams), 0.0
     for window, stream in enumerate(streams):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from quant.backward import RmsNorm, block_backward, zeros_like
 from quant.container import GgufPlan
 from quant.stream import Matrix, StreamSettings, read_block, read_settings, run_block
-from quant.tensors import find_tensor, planned_weights
+from quant.tensors import output_name, planned_weights
 
 Ints = NDArray[np.int32]
 
@@ -77,14 +77,13 @@ class Student:
             {name: np.array(weight) for name, weight in read_block(self.plan, number).items()}
             for number in range(self.first_block, self.settings.n_blocks)
         ]
-        output = "output.weight" if find_tensor(self.plan, "output.weight") else "token_embd.weight"
         self.norm = np.array(planned_weights(self.plan, "output_norm.weight"))
-        self.head = np.ascontiguousarray(planned_weights(self.plan, output)[self.listed])
+        self.head = np.ascontiguousarray(planned_weights(self.plan, output_name(self.plan))[self.listed])
 
     @property
     def first_block(self) -> int:
         """Number of the first trained block."""
-        return read_settings(self.plan).n_blocks - self.n_blocks
+        return self.settings.n_blocks - self.n_blocks
 
     def loss(self, exercise: Exercise) -> tuple[float, float]:
         """Mean loss in nats, and the share of places where the likeliest word is the larger model's."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
 from quant.container import GgufPlan
-from quant.tensors import find_tensor, planned_weights
+from quant.tensors import find_tensor, output_name, planned_weights
 
 STREAM_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3")
 _HALVES: Final = ("qwen2", "qwen3")
@@ -129,8 +129,7 @@ def next_token_nll(plan: GgufPlan, streams: Matrix, tokens: NDArray[np.int32]) -
     from quant.evaluate import nll
 
     settings = read_settings(plan)
-    output = "output.weight" if find_tensor(plan, "output.weight") else "token_embd.weight"
-    matrix, norm = planned_weights(plan, output), planned_weights(plan, "output_norm.weight")
+    matrix, norm = planned_weights(plan, output_name(plan)), planned_weights(plan, "output_norm.weight")
     total = 0.0
     for stream, window in zip(streams, tokens, strict=True):
         logits = _normalize(settings, stream[:-1], norm) @ matrix.T

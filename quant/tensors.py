@@ -34,6 +34,11 @@ def find_tensor(plan: GgufPlan, name: str) -> PlannedTensor | None:
     return next((tensor for tensor in plan.tensors if tensor.name == name), None)
 
 
+def output_name(plan: GgufPlan) -> str:
+    """The matrix that makes the logits: its own, or the embedding's."""
+    return "output.weight" if find_tensor(plan, "output.weight") else "token_embd.weight"
+
+
 def replace_tensors(plan: GgufPlan, changed: Mapping[str, PlannedTensor | None]) -> GgufPlan:
     """The plan with the named tensors exchanged in their places, or left out where None stands."""
     tensors = (changed.get(tensor.name, tensor) for tensor in plan.tensors)

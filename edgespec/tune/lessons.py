@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.decode.engines import shared_prefix
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
-from edgespec.tune.recordings import answer_side_by_side
+from edgespec.tune.recordings import answer_side_by_side, count_until_end
 
 _AT_ONCE: Final = 16
 _QUESTION_TOKENS, _ANSWER_TOKENS = 96, 256
@@ -71,7 +72,7 @@ def write_lessons(
         asking = replace(_ASKING, seed=1 + n_asked)
         n_asked += _AT_ONCE
         said = answer_side_by_side(model, [head] * _AT_ONCE, _QUESTION_TOKENS, n_threads, asking)
-        questions = [[*head, *_until_end(model, one), *tail] for one in said]
+        questions = [[*head, *one[: count_until_end(model, one)], *tail] for one in said]
         questions = [one for one in questions if len(one) >= len(head) + len(tail) + _FEWEST_TOKENS]
         if not questions:
             break
@@ -86,20 +87,9 @@ def _around_a_question(model: Model, n_threads: int) -> tuple[list[int], list[in
     with Context(model, ContextSettings(_HEAD_TOKENS, n_threads)) as context:
         one, other = (tokenize_chat(context, [ChatMessage("user", word)]) for word in ("Why", "Compare"))
     if model.chat_template is None:
-        return one[: _shared(one, other)] or one[:1], []
-    tail = _shared(one[::-1], other[::-1])
-    return one[: _shared(one, other)], one[len(one) - tail :]
-
-
-def _shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """Tokens that both begin with."""
-    pairs = zip(one, other, strict=False)
-    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
-
-
-def _until_end(model: Model, said: Sequence[int]) -> list[int]:
-    count = next((place for place, token in enumerate(said) if model.is_end(token)), len(said))
-    return list(said[:count])
+        return one[: shared_prefix(one, other)] or one[:1], []
+    tail = shared_prefix(one[::-1], other[::-1])
+    return one[: shared_prefix(one, other)], one[len(one) - tail :]
 
 
 def _answer(model: Model, questions: Sequence[list[int]], n_threads: int) -> list[Lesson]:
@@ -117,7 +107,7 @@ def _answer(model: Model, questions: Sequence[list[int]], n_threads: int) -> lis
     lessons = []
     for number, (question, answer) in enumerate(zip(questions, said, strict=True)):
         # The token that ends the answer belongs to it: a draft has to know when.
-        count = min(len(_until_end(model, answer)) + 1, len(answer))
+        count = min(count_until_end(model, answer) + 1, len(answer))
         if count < _FEWEST_TOKENS:
             continue
         lessons.append(

@@ -110,8 +110,13 @@ def answer_side_by_side(
 
 
 def _until_end(model: Model, prompt: list[int], answer: list[int], gaps: list[float]) -> Recording:
-    count = next((place for place, token in enumerate(answer) if model.is_end(token)), len(answer))
+    count = count_until_end(model, answer)
     return Recording(tuple(prompt), tuple(answer[:count]), tuple(gaps[:count]))
+
+
+def count_until_end(model: Model, said: Sequence[int]) -> int:
+    """Tokens before the one that ends the text; all of them where none does."""
+    return next((place for place, token in enumerate(said) if model.is_end(token)), len(said))
 
 
 def read_guesses(

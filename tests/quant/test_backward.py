@@ -2,34 +2,20 @@
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import UsageError
 from quant.backward import BlockGradients, loss_gradients
 from quant.block_importance import taylor
-from quant.container import GgufPlan, copy_of
+from quant.container import GgufPlan
 from quant.llm_pruner import PROTECTED, Importance, importance_scores
 from quant.stream import embed, next_token_nll, read_block, read_settings, run_block
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import read_shape, removed_parameters
 from quant.width_choice import Scores, WidthAmount, choose_widths
-from tests.tiny import TinyShape, make_tiny_model
-
-SHAPE = TinyShape(blocks=3, embedding=64, heads=4, kv_heads=2, feed_forward=96)
-
-
-@pytest.fixture(scope="module", params=["llama", "qwen2"])
-def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> GgufPlan:
-    tokenizer = "spm" if request.param == "llama" else "bpe"
-    path: Path = tmp_path_factory.mktemp("backward") / f"{request.param}.gguf"
-    return copy_of(
-        read_metadata(make_tiny_model(path, shape=SHAPE, architecture=request.param, tokenizer=tokenizer))
-    )
 
 
 @pytest.fixture(scope="module")

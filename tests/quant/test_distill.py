@@ -1,29 +1,15 @@
 """Training the last blocks: gradients against finite differences, and losses that fall."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from edgespec.catalog.metadata import read_metadata
 from quant.backward import zeros_like
-from quant.container import GgufPlan, copy_of
+from quant.container import GgufPlan
 from quant.distill import Exercise, Student, TrainSettings, train
 from quant.stream import embed, read_block, read_settings, run_block
 from quant.tensors import planned_weights
-from tests.tiny import TinyShape, make_tiny_model
 
-SHAPE = TinyShape(blocks=3, embedding=64, heads=4, kv_heads=2, feed_forward=96)
 LISTED = np.arange(3, 240, dtype=np.int32)
-
-
-@pytest.fixture(scope="module", params=["llama", "qwen2"])
-def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> GgufPlan:
-    tokenizer = "spm" if request.param == "llama" else "bpe"
-    path: Path = tmp_path_factory.mktemp("distill") / f"{request.param}.gguf"
-    return copy_of(
-        read_metadata(make_tiny_model(path, shape=SHAPE, architecture=request.param, tokenizer=tokenizer))
-    )
 
 
 def exercises(plan: GgufPlan, count: int) -> list[Exercise]:

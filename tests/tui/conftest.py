@@ -52,7 +52,6 @@ async def _still_picture(pilot: Pilot[int]) -> str:
         now = without_numbers(pilot.app.export_screenshot(title="edgespec", simplify=True))
         if now != last:
             last, since_s = now, monotonic()
-
     return last
 
 

@@ -367,10 +367,9 @@ async def wait(pilot: Pilot[int], is_there: Callable[[], bool]) -> None:
             await pilot.pause(0.05)
 
 
-def has_begun(chat: ChatScreen, answers: int = 1) -> bool:
-    """Whether the first words of this many answers have come."""
-    turns = chat.query(AnswerTurn)
-    return len(turns) == answers and bool(turns.last().content)
+def has_begun(chat: ChatScreen) -> bool:
+    """Whether the first words of the first answer have come."""
+    return bool(chat.query(AnswerTurn)) and bool(chat.query_one(AnswerTurn).content)
 
 
 @posix_only
@@ -401,13 +400,12 @@ async def test_an_engine_that_dies_in_mid_answer_costs_that_answer_alone(
         chat.query_one("#prompt", TextArea).load_text("/restart")
         await pilot.press("enter")
         await wait(pilot, lambda: app.room.is_ready)
+        app.launch = replace(app.launch, max_tokens=200)  # this answer is to end by itself
         chat.query_one("#prompt", TextArea).load_text("and then?")
         await pilot.press("enter")
-        await wait(pilot, lambda: has_begun(chat, answers=2))
-        await pilot.press("escape")
         await wait(pilot, lambda: len(chat.conversation.messages) == 4)
         last = chat.conversation.messages[-1]
-        assert last.content and last.receipt
+        assert last.content and last.receipt and not last.stopped
     assert worker.pid is not None and not psutil.pid_exists(worker.pid)
 
 

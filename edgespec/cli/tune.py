@@ -11,6 +11,7 @@ from edgespec.cli.context import Settings
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgespec.catalog.entries import Catalog
     from edgespec.session.loading import ModelFile
     from edgespec.tune.outcome import TuneOutcome
 
@@ -27,7 +28,7 @@ _UNITS = {"": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0}
     "--draft",
     "drafts",
     multiple=True,
-    help="A small model; may be repeated [default: those on disk that fit; with none, the target itself].",
+    help="A small model; may be repeated [default: the pair's, and those on disk that fit; with none, the target itself].",
 )
 @click.option(
     "--budget", default="20m", show_default=True, help="Time for all of it, such as 90s, 20m or 1h."
@@ -119,30 +120,44 @@ def _search(
 def _models(
     target: str, drafts: tuple[str, ...], settings: Settings
 ) -> "tuple[ModelFile, tuple[ModelFile, ...]]":
-    from edgespec.catalog.candidates import Subject, find_candidates
     from edgespec.catalog.entries import load_catalog
-    from edgespec.catalog.memory import available_memory_bytes
     from edgespec.cli.opening import find_model
-    from edgespec.paths import tuned_dir
 
     catalog = load_catalog()
     pair = catalog.find_pair(target)
-    name = pair.target if pair else target
-    file = find_model(name, settings)
-    chosen = list(drafts)
-    if not chosen:
-        rows = find_candidates(Subject.of(name, catalog), catalog, _N_CTX, available_memory_bytes())
-        fitting = [
-            row
-            for row in rows
-            if row.verdict == "ok"
-            and row.path is not None
-            and (row.size_ratio or 1.0) < _LARGEST_SHARE
-            # What was made for a target by an earlier search is made anew.
-            and not row.path.is_relative_to(tuned_dir())
-        ]
-        chosen = [row.spec_in(catalog) for row in fitting[:_MOST_DRAFTS]]
+    file = find_model(pair.target if pair else target, settings)
+    # Drafts of a pair are fetched, as for `run`; those of a target's name are only pointed at. What was made for
+    # a target by an earlier search is made anew.
+    named = [name for name in pair.drafts if name in catalog.models] if pair and not pair.tuned else []
+    chosen = list(drafts) or _fitting(pair.target if pair else target, named, catalog, settings)
     return file, tuple(find_model(name, settings) for name in chosen)
+
+
+def _fitting(target: str, named: list[str], catalog: "Catalog", settings: Settings) -> list[str]:
+    """The pair's drafts, then what else is on disk and small enough; says what the catalogue knows besides."""
+    from edgespec.catalog.candidates import Subject, find_candidates
+    from edgespec.catalog.memory import available_memory_bytes
+    from edgespec.paths import tuned_dir
+
+    subject = Subject.of(target, catalog)
+    rows = find_candidates(subject, catalog, _N_CTX, available_memory_bytes())
+    fitting = [
+        row.spec_in(catalog)
+        for row in rows
+        if row.verdict == "ok"
+        and row.path is not None
+        and (row.size_ratio or 1.0) < _LARGEST_SHARE
+        and not row.path.is_relative_to(tuned_dir())
+    ]
+    paired = catalog.drafts_for(subject.name)
+    absent = [row.name for row in rows if row.path is None and row.name in paired and row.name not in named]
+    if absent and not settings.quiet:
+        click.echo(
+            f"edgespec: {absent[0]} is a draft for {subject.name} by the catalogue and not on disk; "
+            f"to try it too: edgespec models pull {absent[0]}",
+            err=True,
+        )
+    return list(dict.fromkeys((*named, *fitting)))[:_MOST_DRAFTS]
 
 
 def parse_duration(text: str) -> float:

@@ -113,6 +113,31 @@ def test_a_draft_of_another_tokenizer_is_refused(run_cli, tiny_model: Path, tiny
     assert "cannot be tuned for" in outcome.err
 
 
+@pytest.fixture
+def named_pair(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A pair of the user's: its target is on disk, its draft is not."""
+    (tmp_path / "models.toml").write_text(
+        f'[models.large]\npath = "{tiny_model.as_posix()}"\n'
+        '[models.small]\nrepo = "owner/name"\nfile = "small.gguf"\nsize_bytes = 1000\n'
+        '[pairs.both]\ntarget = "large"\ndrafts = ["small"]\n'
+    )
+    monkeypatch.setenv("EDGESPEC_CONFIG", str(tmp_path / "models.toml"))
+    return "both"
+
+
+def test_the_draft_of_a_pair_is_asked_for_and_not_passed_over(run_cli, named_pair: str):
+    outcome = run_cli("--offline", "tune", named_pair)
+    assert outcome.code == ExitCode.MODEL
+    assert "small" in outcome.err
+
+
+def test_a_draft_that_the_catalogue_knows_is_pointed_at(run_cli, named_pair: str):
+    outcome = run_cli("--offline", "tune", "large", "--budget", "10s")
+    assert "edgespec models pull small" in outcome.err
+    assert outcome.code == ExitCode.USAGE
+    assert "too small to measure anything" in outcome.err
+
+
 def test_lengths_of_time():
     assert [parse_duration(text) for text in ("90s", "20m", "1.5h", "20")] == [90, 1200, 5400, 1200]
     with pytest.raises(UsageError):

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import ModuleType
@@ -156,6 +155,8 @@ def default_threads() -> int:
 
 def describe_backends() -> BackendReport:
     """Versions, CPU features and devices of the llama.cpp that is loaded."""
+    from importlib.metadata import version  # brings the whole of `email` with it
+
     lib = load_library()
     return BackendReport(
         llama_cpp_python=version("llama-cpp-python"),

@@ -31,6 +31,8 @@ from quant.calibration import StageProgress
 _CONFIRM_SHARE = 0.45
 """Of the budget, left for the benchmark at the end."""
 _FEWEST_FINALISTS = 3
+_SPARE = 0.1
+"""Of the time left, not planned with: models that answer side by side also wait for each other's caches to be read."""
 _LOAD_S = 6.0
 """Of a finalist: loading and timing it, for a model of 1.5B on two cores."""
 _PROMPT_ROWS = 16
@@ -133,7 +135,7 @@ class Search:
         others = [row for row in rows if row not in (plain, *untuned) and row.mode is not Mode.OFF]
         chosen = [plain, *untuned, *others[: self._request.n_confirmed]]
         # All of them answer a prompt of every kind: as many as the time left is enough for, but always three.
-        while len(chosen) > _FEWEST_FINALISTS and self._confirm_s(chosen) > self._left_s():
+        while len(chosen) > _FEWEST_FINALISTS and self._confirm_s(chosen) > (1 - _SPARE) * self._left_s():
             chosen.pop()
         return chosen
 

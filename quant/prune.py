@@ -64,6 +64,7 @@ def prune(
         ModelFileError: llama.cpp does not load the source or the result.
     """
     check_prune(meta, settings, destination, force=force)
+    _remove_abandoned()
     dense = copy_of(meta)
     repairs = settings.repairs and dense.architecture in STREAM_ARCHITECTURES
     with tempfile.TemporaryDirectory(prefix=f"prune-{os.getpid()}-", dir=derived_models_dir()) as scratch:
@@ -86,6 +87,16 @@ def remove_leftovers(destination: Path, pid: int) -> None:
     hidden = f"{glob.escape(scratch_prefix(destination, pid))}*"
     for folder in (*derived_models_dir().glob(f"prune-{pid}-*"), *destination.parent.glob(hidden)):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned() -> None:
+    """Deletes the scratch folders of processes that are gone: one that was killed leaves gigabytes behind."""
+    import psutil
+
+    for folder in derived_models_dir().glob("prune-*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_prune(meta: GgufMetadata, settings: PruneSettings, destination: Path, *, force: bool) -> None:

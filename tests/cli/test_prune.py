@@ -1,12 +1,16 @@
 """`edgespec prune`: a smaller model that loads, says how it was made, and is repaired."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgespec.catalog.metadata import read_metadata
+from edgespec.paths import derived_models_dir
 from quant.amount import block_parameters
 from quant.recipe import read_recipe
 from tests.conftest import REPOSITORY, Outcome
@@ -153,6 +157,20 @@ def test_the_models_own_answers_are_made_once(run_cli: RunCli, deep: Path, tmp_p
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
     assert [path.name for path in derived_models_dir().iterdir()] == [answers.name]
     assert answers.stat().st_mtime_ns == made
+
+
+def test_what_a_killed_run_left_is_cleared_away(run_cli: RunCli, deep: Path, tmp_path: Path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    left, in_use = (
+        derived_models_dir() / f"prune-{pid}-a{number}" for number, pid in enumerate((gone.pid, os.getpid()))
+    )
+    for folder in (left, in_use):
+        folder.mkdir(parents=True)
+        (folder / "activations").write_bytes(b"0")
+    outcome = run_cli("prune", deep, "--remove", "1", "--no-repair", "-o", tmp_path / "out.gguf")
+    assert outcome.code == 0, outcome.err
+    assert (left.exists(), in_use.exists()) == (False, True)
 
 
 def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):

@@ -91,9 +91,12 @@ def remove_leftovers(destination: Path, pid: int) -> None:
 
 def _remove_abandoned() -> None:
     """Deletes the scratch folders of processes that are gone: one that was killed leaves gigabytes behind."""
-    import psutil
+    folders = list(derived_models_dir().glob("prune-*-*"))
+    if not folders:
+        return
+    import psutil  # a megabyte and more, for a rare case
 
-    for folder in derived_models_dir().glob("prune-*-*"):
+    for folder in folders:
         pid = folder.name.split("-")[1]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)

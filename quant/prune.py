@@ -67,7 +67,9 @@ def prune(
     _remove_abandoned()
     dense = copy_of(meta)
     repairs = settings.repairs and dense.architecture in STREAM_ARCHITECTURES
-    with tempfile.TemporaryDirectory(prefix=f"prune-{os.getpid()}-", dir=derived_models_dir()) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix=_scratch_prefix(os.getpid()), dir=derived_models_dir()
+    ) as scratch:
         folder = Path(scratch)
         calibration = _calibration(meta, settings, repairs, progress)
         choose = cut_depth if settings.method is Method.DEPTH else cut_width
@@ -85,13 +87,17 @@ def remove_leftovers(destination: Path, pid: int) -> None:
     """Deletes what a process that was killed while it pruned or quantized left unfinished."""
     destination.with_name(f"{destination.name}.{pid}.part").unlink(missing_ok=True)
     hidden = f"{glob.escape(scratch_prefix(destination, pid))}*"
-    for folder in (*derived_models_dir().glob(f"prune-{pid}-*"), *destination.parent.glob(hidden)):
+    for folder in (*derived_models_dir().glob(f"{_scratch_prefix(pid)}*"), *destination.parent.glob(hidden)):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _scratch_prefix(pid: int | str) -> str:
+    return f"prune-{pid}-"
 
 
 def _remove_abandoned() -> None:
     """Deletes the scratch folders of processes that are gone: one that was killed leaves gigabytes behind."""
-    folders = list(derived_models_dir().glob("prune-*-*"))
+    folders = list(derived_models_dir().glob(f"{_scratch_prefix('*')}*"))
     if not folders:
         return
     import psutil  # a megabyte and more, for a rare case

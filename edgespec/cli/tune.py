@@ -120,17 +120,18 @@ def _search(
 def _models(
     target: str, drafts: tuple[str, ...], settings: Settings
 ) -> "tuple[ModelFile, tuple[ModelFile, ...]]":
-    from edgespec.catalog.entries import load_catalog
+    from edgespec.catalog.entries import NGRAM, load_catalog
     from edgespec.cli.opening import find_model
 
     catalog = load_catalog()
     pair = catalog.find_pair(target)
-    file = find_model(pair.target if pair else target, settings)
+    name = pair.target if pair else target
+    file = find_model(name, settings)
     # Drafts of a pair are fetched, as for `run`; those of a target's name are only pointed at. What was made for
     # a target by an earlier search is made anew.
-    named = [name for name in pair.drafts if name in catalog.models] if pair and not pair.tuned else []
-    chosen = list(drafts) or _fitting(pair.target if pair else target, named, catalog, settings)
-    return file, tuple(find_model(name, settings) for name in chosen)
+    named = [draft for draft in pair.drafts if draft != NGRAM] if pair and not pair.tuned else []
+    chosen = list(drafts) or _fitting(name, named, catalog, settings)
+    return file, tuple(find_model(draft, settings) for draft in chosen)
 
 
 def _fitting(target: str, named: list[str], catalog: "Catalog", settings: Settings) -> list[str]:

@@ -46,7 +46,7 @@ class TuneRequest:
                 )
                 raise IncompatibleDraftError(
                     f"{draft.name} cannot be tuned for {self.target.name}: {reason}",
-                    "name another --draft, or none for drafts made from the target itself",
+                    "name another --draft, or none and the target, not a pair, for drafts made from the target itself",
                 )
         if self.distills and not self.drafts:
             raise UsageError(

@@ -26,6 +26,7 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.weights import dequantize, quantize
 from quant.container import ComputedTensor, GgufPlan
 from quant.evaluate import Tokens
+from quant.ridge import ridge_fit
 from quant.stream import (
     BlockWeights,
     Matrix,
@@ -42,7 +43,6 @@ from quant.stream import (
 )
 from quant.tensors import find_tensor, replace_tensors
 
-OWN_RIDGE: Final = 1e-2
 DRIFT_RIDGES: Final = (0.1, 0.3, 1.0)
 """Of the mean diagonal of H'H; every fit takes the one that leaves least of the drift of the held-out text."""
 _MANY_COLUMNS: Final = 2048
@@ -180,8 +180,9 @@ class _Walk:
         if not (was_cut or self._drifted):
             self._y[:] = self._x
             return
-        activations = self._activations(read, pruned, weight.shape[1])
-        fit = _Fit(*weight.shape)
+        n_rows, n_columns = weight.shape
+        activations = self._activations(read, pruned, n_columns)
+        fit = ridge_fit(n_rows, n_columns, self._n_fit * self._y.shape[1])
         for window in range(len(self._y)):
             before, after = self._y[window], self._x[window]
             output = project(pruned, name, activations[window])
@@ -193,7 +194,7 @@ class _Walk:
             if was_cut:
                 own = project(dense, name, read(self._dense_settings, dense, before)) - output
             fit.add(activations[window], own, after - before - output, token_weights)
-        change, self._chosen[name] = fit.solve(self._ridges_for(block, name, weight.shape[1]))
+        change, self._chosen[name] = fit.solve(self._ridges_for(block, name, n_columns))
         refitted = self._keep(block, name, weight + change, fit.mean_squares)
         for window in range(len(self._y)):
             self._y[window] += project({**pruned, f"{name}.weight": refitted}, name, activations[window])
@@ -230,55 +231,3 @@ class _Walk:
 
 def _stored_bytes(file: Path) -> NDArray[np.uint8]:
     return np.fromfile(file, np.uint8)
-
-
-class _Fit:
-    """Weighted sums of one projection's least squares: H'H (k, k), and H' times both residuals, (k, n_rows)."""
-
-    def __init__(self, n_rows: int, n_columns: int) -> None:
-        self._gram = np.zeros((n_columns, n_columns), np.float32)
-        self._own: Matrix | None = None
-        self._drift = np.zeros((n_columns, n_rows), np.float32)
-        self._held_out: list[tuple[Matrix, Matrix]] = []
-
-    def judge(self, activations: Matrix, drift: Matrix, token_weights: Matrix) -> None:
-        """Takes a window that the ridge is chosen on and the weight is not fitted to."""
-        roots = np.sqrt(token_weights)[:, None]
-        self._held_out.append((activations * roots, drift * roots))
-
-    def add(self, activations: Matrix, own: Matrix | None, drift: Matrix, token_weights: Matrix) -> None:
-        """Adds a window: activations (n_ctx, k), residuals (n_ctx, n_rows), weights (n_ctx,)."""
-        roots = np.sqrt(token_weights)[:, None]
-        rows = activations * roots
-        self._gram += rows.T @ rows  # one array with itself: BLAS computes half of it
-        self._drift += rows.T @ (drift * roots)
-        if own is not None:
-            if self._own is None:
-                self._own = np.zeros_like(self._drift)
-            self._own += rows.T @ (own * roots)
-
-    @property
-    def mean_squares(self) -> Matrix:
-        """Of each column, up to a factor: how much its weights count when they are quantized."""
-        diagonal: Matrix = self._gram.diagonal().copy()
-        return diagonal
-
-    def solve(self, drift_ridges: Sequence[float]) -> tuple[Matrix, float]:
-        """What the weight changes by, (n_rows, k), with the ridge that leaves least of the held-out drift; and that."""
-        drift, own = self._drift, np.zeros_like(self._drift)
-        if self._own is not None:
-            own = self._solve(self._own, OWN_RIDGE)
-            drift = drift - self._gram @ own
-        changes = {ridge: own + self._solve(drift, ridge) for ridge in drift_ridges}
-        best = min(changes, key=lambda ridge: self._left(changes[ridge]))
-        return np.ascontiguousarray(changes[best].T), best
-
-    def _left(self, change: Matrix) -> float:
-        return sum(
-            float(np.square(drift - rows @ change).sum(dtype=np.float64)) for rows, drift in self._held_out
-        )
-
-    def _solve(self, right: Matrix, ridge: float) -> Matrix:
-        damped = self._gram.copy()
-        damped[np.diag_indices_from(damped)] += ridge * self._gram.diagonal().mean()
-        return np.asarray(np.linalg.solve(damped, right), dtype=np.float32)

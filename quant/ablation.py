@@ -14,7 +14,8 @@ from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
 from edgespec.llama.tap import Handler, Node, Tap
 from quant.activations import run_windows
-from quant.evaluate import ChunkProgress, Tokens, nll
+from quant.evaluate import Tokens, nll
+from quant.progress import ChunkProgress
 
 Matrix = NDArray[np.float32]
 _SLAB_ROWS = 16

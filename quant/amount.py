@@ -6,6 +6,7 @@ from typing import Final
 
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import UsageError
+from quant.choices import NO_PROTECTION, Protection
 
 DEFAULT_RATIO: Final = 0.25
 _COUNT_UNITS: Final = {"K": 1e3, "M": 1e6, "B": 1e9}
@@ -63,6 +64,18 @@ class Amount:
         if self.n_params is not None:
             return f"{human_count(self.n_params)} parameters"
         return f"a ratio of {self.ratio or 0.0:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class WidthAmount:
+    """How much leaves, and where it may."""
+
+    ratio: float
+    """Share of the weights in all blocks, 0 to 1."""
+    protection: Protection = NO_PROTECTION
+    """Blocks that stay whole; the others lose the more."""
+    n_groups: int | None = None
+    """KV groups that leave: of all blocks together (adaptive), or of each (uniform). None: as many as fit."""
 
 
 def block_parameters(meta: GgufMetadata) -> int:

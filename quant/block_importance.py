@@ -10,7 +10,8 @@ from edgespec.llama.tap import Node, Tap
 from quant.activations import run_windows
 from quant.backward import BlockGradients, loss_gradients
 from quant.container import GgufPlan
-from quant.evaluate import ChunkProgress, Tokens
+from quant.evaluate import Tokens
+from quant.progress import ChunkProgress
 from quant.stream import read_block
 
 Scores = NDArray[np.float64]

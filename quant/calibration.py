@@ -3,10 +3,11 @@
 A model's own answers are what it will write in use; they are made once for every model and kept in the cache.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -19,21 +20,23 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampler, Sampling
 from edgespec.paths import derived_file
-from quant.evaluate import ChunkProgress, Tokens
+from quant.choices import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource
+from quant.evaluate import Tokens
+from quant.progress import ChunkProgress, StageProgress
 
-DEFAULT_TOKENS: Final = 16384
 WINDOW_TOKENS: Final = 512
-
-OWN_ANSWERS: Final = "self"
-CalibrationSource = Path | Literal["self"]
-"""A text file, or OWN_ANSWERS: what the model itself answers to the built-in prompts."""
-
-StageProgress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
 
 _PROMPTS = Path(__file__).with_name("calibration_prompts.txt")
 _ANSWER_TOKENS = 384
 _SAMPLING = Sampling(temperature=0.8, seed=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Windows of tokens, (n, n_ctx)."""
+
+    fit: Tokens
+    held_out: Tokens
 
 
 def read_windows(model: Model, text: str, n_tokens: int, n_ctx: int = WINDOW_TOKENS) -> Tokens:

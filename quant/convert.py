@@ -21,9 +21,9 @@ from typing import Any, Final
 
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
-from quant.calibration import StageProgress
 from quant.container import FieldValue, GgufPlan, copy_of, write_gguf
 from quant.hf_model import HfModel, n_weights, read_header, weight_files
+from quant.progress import StageProgress
 from quant.recipe import RECIPE_KEY, stamp
 
 TYPES: Final = ("F16", "BF16", "F32", "Q8_0")

@@ -19,20 +19,19 @@ from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import requantize_file
 from quant import depth
 from quant.activations import input_moments
-from quant.amount import block_parameters
+from quant.amount import WidthAmount, block_parameters
 from quant.block_importance import lowest, magnitudes, taylor
 from quant.blocks import remove_blocks
-from quant.calibration import StageProgress
+from quant.calibration import Calibration
+from quant.choices import Criterion, Importance, Method, Protection, Structure
 from quant.container import GgufPlan, copy_of, write_gguf
-from quant.depth import Criterion
-from quant.evaluate import ChunkProgress
 from quant.flap import biases, watched_weights, wifv_scores
 from quant.fold import FOLD_ARCHITECTURES
-from quant.llm_pruner import GRADIENT_WINDOWS, Importance, importance_scores, per_weight
-from quant.prune_settings import Method, PruneSettings
-from quant.repair import Calibration
+from quant.llm_pruner import GRADIENT_WINDOWS, importance_scores, per_weight
+from quant.progress import StageProgress, stage_of
+from quant.prune_settings import PruneSettings
 from quant.width import BlockWidth, ModelShape, cut_widths, read_shape
-from quant.width_choice import Scores, Structure, WidthAmount, choose_widths
+from quant.width_choice import Scores, choose_widths
 
 _WIDE_TYPES: Final = ("F32", "F16", "BF16")
 _FOLD_WINDOWS: Final = 8
@@ -132,11 +131,6 @@ def cut_width(
     return Cut(cut_widths(dense, kept), every, widths=_sizes(kept))
 
 
-def stage_of(progress: StageProgress | None, label: str) -> ChunkProgress | None:
-    """Progress inside one stage."""
-    return None if progress is None else lambda done, total: progress(label, done, total)
-
-
 def _planned_widths(plan: GgufPlan, amount: WidthAmount, structure: Structure) -> GgufPlan:
     """A cut of this size whose units count the same in every block."""
     shape = read_shape(plan)
@@ -226,7 +220,7 @@ def _by_trial(
     calibration: Calibration,
     n_removed: int,
     progress: StageProgress | None,
-    protection: depth.Protection,
+    protection: Protection,
     repairs: bool,
 ) -> tuple[int, ...]:
     """By criteria that need the running model."""

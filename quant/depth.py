@@ -6,91 +6,26 @@ memory, on text that the fold has not seen.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.errors import UsageError
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
 from quant.ablation import Bypass, ablated, score_blocks
 from quant.activations import run_windows
 from quant.block_importance import angular_distances, block_influence, closest_span, lowest
-from quant.calibration import StageProgress
-from quant.evaluate import ChunkProgress, Tokens, nll
+from quant.choices import Criterion, Protection, check_protection
+from quant.evaluate import Tokens, nll
 from quant.fold import FoldStatistics, Span, fold_statistics, spans_of
+from quant.progress import ChunkProgress, StageProgress
 
 _FIRST_ROUND_WINDOWS = 1
 _GROWTH = 2
 _KEPT_ONE_IN = 3
 """Every round of the search keeps a third of the candidates and doubles the text (as successive halving, arXiv
 1502.07943): late rounds are the dearer ones, and what is behind by then stays behind."""
-
-
-class Criterion(StrEnum):
-    """How blocks are chosen."""
-
-    WINDOW = "window"
-    """The contiguous window whose repaired model has the lowest loss on held-out text."""
-    PPL = "ppl"
-    """Perplexity without the block (Shortened LLaMA, arXiv 2402.02834)."""
-    KL = "kl"
-    """KL divergence from the dense model without the block."""
-    GREEDY = "greedy"
-    """One block at a time, all others scored anew (SLEB, arXiv 2402.09025)."""
-    BLOCK_INFLUENCE = "bi"
-    """1 - cosine between a block's input and output (ShortGPT, arXiv 2403.03853)."""
-    ANGULAR = "angular"
-    """The contiguous window with the least angle between its input and output (arXiv 2403.17887)."""
-    TAYLOR = "taylor"
-    """Sum of |weight x gradient|, first 4 and last 2 blocks protected (Shortened LLaMA "Taylor+")."""
-    MAGNITUDE = "magnitude"
-    """Sum of its weights' magnitudes, first 4 and last 2 blocks protected (Shortened LLaMA "Mag+")."""
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """Blocks at both ends that are never removed."""
-
-    n_first: int
-    n_last: int
-
-    def allowed(self, n_blocks: int) -> range:
-        """The blocks that may go."""
-        return range(self.n_first, n_blocks - self.n_last)
-
-
-PUBLISHED_PROTECTION = Protection(4, 2)
-"""The "+" rule of Shortened LLaMA: weights and their gradients misjudge the ends."""
-DEFAULT_PROTECTION = Protection(1, 0)
-"""The fold needs an FFN before the gap."""
-
-
-def protection_for(criterion: Criterion, n_first: int | None, n_last: int | None) -> Protection:
-    """The user's numbers, and the criterion's own where there are none."""
-    by_weights = criterion in (Criterion.MAGNITUDE, Criterion.TAYLOR)
-    default = PUBLISHED_PROTECTION if by_weights else DEFAULT_PROTECTION
-    return Protection(
-        default.n_first if n_first is None else n_first, default.n_last if n_last is None else n_last
-    )
-
-
-def check_protection(protection: Protection, n_blocks: int, n_removed: int) -> None:
-    """Refuses a cut for which too few blocks are left.
-
-    Raises:
-        UsageError: fewer blocks may go than are to be removed.
-    """
-    room = len(protection.allowed(n_blocks))
-    if n_removed > room:
-        raise UsageError(
-            f"{n_removed} of {n_blocks} blocks cannot be removed with the first {protection.n_first} and the last "
-            f"{protection.n_last} protected: that leaves {max(0, room)}",
-            "remove fewer blocks, or protect fewer with --protect-first and --protect-last",
-        )
 
 
 def mean_nll(

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any, Final
 
 from edgespec.catalog.metadata import GgufMetadata
-from edgespec.session.loading import ModelFile
+from edgespec.catalog.model_file import ModelFile
 from edgespec.text import human_bytes
 from quant.recipe import read_recipe
 

@@ -7,7 +7,7 @@ its probabilities are exact, where llama-perplexity keeps them in a file with 16
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads, ggml_kernels
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
+from quant.progress import ChunkProgress
 
 N_CTX = 512
 SAMPLE_PROMPT = "Explain in two sentences why the sky is blue."
@@ -32,8 +33,6 @@ _SLAB_ROWS = 16
 """Rows whose probabilities are in memory at once: 16 rows of 150 000 tokens are 10 MB."""
 
 Tokens = NDArray[np.int32]
-ChunkProgress = Callable[[int, int], None]
-"""Told how many chunks are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)

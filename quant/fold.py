@@ -18,7 +18,8 @@ from edgespec.llama.model import Model
 from edgespec.llama.tap import Node, Tap
 from quant.activations import run_windows
 from quant.container import GgufPlan
-from quant.evaluate import ChunkProgress, Tokens
+from quant.evaluate import Tokens
+from quant.progress import ChunkProgress
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 
 FOLD_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3")

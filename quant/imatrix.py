@@ -17,8 +17,10 @@ from edgespec.errors import ModelFileError
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from quant.activations import Moments, input_moments
-from quant.calibration import DEFAULT_TOKENS, CalibrationSource, StageProgress, calibration_windows
-from quant.evaluate import ChunkProgress, Tokens
+from quant.calibration import calibration_windows
+from quant.choices import DEFAULT_TOKENS, CalibrationSource
+from quant.evaluate import Tokens
+from quant.progress import ChunkProgress, StageProgress
 
 Importance = Mapping[str, NDArray[np.float32]]
 """Mean squares of a weight's input columns, by the weight's name."""

@@ -7,43 +7,24 @@ over the samples of their squared gradients. Local choice cuts the same share fr
 last 2, as in the published script for 32 blocks, raised so that the whole model loses what was asked for.
 """
 
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant.backward import BlockGradients, loss_gradients
+from quant.choices import Importance
 from quant.container import GgufPlan
-from quant.depth import Protection
-from quant.evaluate import ChunkProgress, Tokens
+from quant.evaluate import Tokens
+from quant.progress import ChunkProgress
 from quant.width import ModelShape
 from quant.width_choice import Scores
 
 GRADIENT_WINDOWS: Final = (10, 64)
 """Windows and their tokens in the published script."""
-PROTECTED: Final = Protection(4, 2)
 
 _ROWS: Final = ("attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up")
 _COLUMNS: Final = ("attn_output", "ffn_down")
-
-
-class Importance(StrEnum):
-    """The figure of a row or a column of weights w."""
-
-    ELEMENT = "element"
-    """Sum of |w g|: `param_first`, Element 1."""
-    VECTOR = "vector"
-    """|sum of w g|: `vectorize`."""
-    SECOND = "second"
-    """Sum of |w² F|: `param_second`."""
-    MIXED = "mixed"
-    """Sum of |w g - w² F / 2|: `param_mix`, Element 2."""
-
-    @property
-    def wants_squares(self) -> bool:
-        """Whether it reads F."""
-        return self in (Importance.SECOND, Importance.MIXED)
 
 
 def importance_scores(

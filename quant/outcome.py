@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgespec.session.loading import ModelFile
+from edgespec.catalog.model_file import ModelFile
 from edgespec.text import human_bytes
 from quant.amount import block_parameters, human_count
 from quant.container import GgufPlan

@@ -14,15 +14,16 @@ from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import QuantizeSettings
 from edgespec.paths import derived_models_dir
-from quant.calibration import OWN_ANSWERS, StageProgress, calibration_windows, split
+from quant.calibration import Calibration, calibration_windows, split
+from quant.choices import OWN_ANSWERS, Method, Structure
 from quant.container import GgufPlan, check_destination, check_room, copy_of, write_gguf
-from quant.cut import Cut, cut_depth, cut_width, planned_size, reads_text, stage_of
-from quant.prune_settings import Method, PruneSettings
+from quant.cut import Cut, cut_depth, cut_width, planned_size, reads_text
+from quant.progress import StageProgress, stage_of
+from quant.prune_settings import PruneSettings
 from quant.quantize import check_settings, plan_types, quantize_model, scratch_prefix
 from quant.recipe import stamp
-from quant.repair import Calibration, RepairReport, repair
+from quant.repair import RepairReport, repair
 from quant.stream import STREAM_ARCHITECTURES
-from quant.width_choice import Structure
 
 __all__ = ["Method", "PruneResult", "PruneSettings", "Structure", "planned_size", "prune"]
 

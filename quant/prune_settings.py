@@ -1,27 +1,24 @@
 """What the user of a pruning asks for."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import UsageError
-from quant import depth
-from quant.amount import Amount
-from quant.calibration import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource
-from quant.depth import Criterion, Protection
-from quant.llm_pruner import PROTECTED, Importance
-from quant.width_choice import NO_PROTECTION, Structure, WidthAmount
-
-
-class Method(StrEnum):
-    """What is removed."""
-
-    DEPTH = "depth"
-    """Whole blocks."""
-    FLAP = "flap"
-    """Heads and neurons that hardly fluctuate (quant/flap.py)."""
-    LLM_PRUNER = "llm-pruner"
-    """Heads and neurons that change the loss least (quant/llm_pruner.py)."""
+from quant.amount import Amount, WidthAmount
+from quant.choices import (
+    DEFAULT_TOKENS,
+    NO_PROTECTION,
+    OWN_ANSWERS,
+    PUBLISHED_PROTECTION,
+    CalibrationSource,
+    Criterion,
+    Importance,
+    Method,
+    Protection,
+    Structure,
+    check_protection,
+    protection_for,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +83,8 @@ class PruneSettings:
         """
         if self.blocks:
             return NO_PROTECTION
-        protection = depth.protection_for(self.block_criterion, self.protect_first, self.protect_last)
-        depth.check_protection(protection, meta.block_count or 0, self.amount.blocks_of(meta))
+        protection = protection_for(self.block_criterion, self.protect_first, self.protect_last)
+        check_protection(protection, meta.block_count or 0, self.amount.blocks_of(meta))
         return protection
 
     def width_amount(self, meta: GgufMetadata) -> WidthAmount:
@@ -96,7 +93,7 @@ class PruneSettings:
         Raises:
             UsageError: nothing, or everything.
         """
-        own = PROTECTED if self.method is Method.LLM_PRUNER else NO_PROTECTION
+        own = PUBLISHED_PROTECTION if self.method is Method.LLM_PRUNER else NO_PROTECTION
         protection = Protection(
             own.n_first if self.protect_first is None else self.protect_first,
             own.n_last if self.protect_last is None else self.protect_last,

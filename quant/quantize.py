@@ -11,14 +11,14 @@ from typing import Final
 
 from edgespec.catalog import gguf_types
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.catalog.model_file import ModelFile
 from edgespec.errors import UsageError
 from edgespec.llama.library import default_threads
 from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
 from edgespec.llama.weights import TYPE_NUMBERS
-from edgespec.session.loading import ModelFile
 from edgespec.text import human_bytes
-from quant.calibration import StageProgress
 from quant.container import check_destination, check_room, copy_of, write_gguf
+from quant.progress import StageProgress
 from quant.recipe import RECIPE_KEY, stamp
 
 NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from edgespec.llama.library import default_threads
 from edgespec.llama.weights import dequantize, quantize
+from quant.calibration import Calibration
 from quant.container import ComputedTensor, GgufPlan
-from quant.evaluate import Tokens
 from quant.ridge import ridge_fit
 from quant.stream import (
     BlockWeights,
@@ -64,14 +64,6 @@ class RepairReport:
     def helped(self) -> bool:
         """Whether the repaired model is the better one."""
         return self.repaired_nll < self.cut_nll
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Windows of tokens, (n, n_ctx)."""
-
-    fit: Tokens
-    held_out: Tokens
 
 
 def repair(

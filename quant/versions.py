@@ -9,11 +9,11 @@ from edgespec.catalog.metadata import GgufMetadata, is_whole
 from edgespec.files import written_whole
 from edgespec.paths import derived_file
 from quant.amount import Amount
-from quant.calibration import StageProgress
-from quant.cut import stage_of
+from quant.choices import Method
 from quant.evaluate import Distance, Quality, evaluate
+from quant.progress import StageProgress, stage_of
 from quant.prune import prune
-from quant.prune_settings import Method, PruneSettings
+from quant.prune_settings import PruneSettings
 
 CALIBRATION_TOKENS = 4096
 """Of a version's calibration: enough to compare methods, a quarter of what `edgespec prune` takes."""

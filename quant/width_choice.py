@@ -6,18 +6,14 @@ leave gives FLAP's AL-MM and UL-MM; with none, only neurons leave.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
-from quant.depth import Protection
+from quant.amount import WidthAmount
+from quant.choices import Structure
 from quant.width import BlockWidth, ModelShape
-
-Structure = Literal["adaptive", "uniform"]
-"""`adaptive` ranks the units of all blocks together, `uniform` cuts every block by the same share."""
-NO_PROTECTION: Final = Protection(0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,18 +24,6 @@ class Scores:
     """(n_blocks, n_head_kv)."""
     neurons: NDArray[np.float64]
     """(n_blocks, n_ff)."""
-
-
-@dataclass(frozen=True, slots=True)
-class WidthAmount:
-    """How much leaves, and where it may."""
-
-    ratio: float
-    """Share of the weights in all blocks, 0 to 1."""
-    protection: Protection = NO_PROTECTION
-    """Blocks that stay whole; the others lose the more."""
-    n_groups: int | None = None
-    """KV groups that leave: of all blocks together (adaptive), or of each (uniform). None: as many as fit."""
 
 
 def choose_widths(

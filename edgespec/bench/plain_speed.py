@@ -8,8 +8,9 @@ from time import perf_counter
 from edgespec.bench.abreast import run_abreast
 from edgespec.bench.statistics import Estimate, mean_ratio, spread_of_rates
 from edgespec.bench.throughput.bed import PROMPT
+from edgespec.catalog.model_file import ModelFile
 from edgespec.llama.context import Context
-from edgespec.session.loading import Loaded, ModelFile, check_memory, load_target
+from edgespec.session.loading import Loaded, check_memory, load_target
 from edgespec.session.settings import EngineSettings
 
 N_TOKENS = 48

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from edgespec.bench.throughput.result import Curve, ThroughputResult
     from edgespec.bench.throughput.subject import Subject
     from edgespec.bench.throughput.sweep import SweepSettings
+    from edgespec.catalog.model_file import ModelFile
     from edgespec.session import EngineSettings
-    from edgespec.session.loading import ModelFile
 
 METHODS = ("depth", "flap", "llm-pruner")
 _DENSE = "dense"
@@ -141,8 +141,8 @@ def _check_names(names: list[str]) -> None:
 
 
 def _version(settings: Settings, dense: "ModelFile", method: str, ratio: float) -> "ModelFile":
-    from edgespec.session.loading import open_file
-    from quant.prune_settings import Method
+    from edgespec.catalog.model_file import open_file
+    from quant.choices import Method
     from quant.versions import find_or_make_version
 
     with _stages(settings, f"pruning by {method}") as report:

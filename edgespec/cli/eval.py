@@ -12,7 +12,7 @@ from edgespec.errors import UsageError
 from edgespec.text import human_bytes, one_line
 
 if TYPE_CHECKING:
-    from edgespec.session.loading import ModelFile
+    from edgespec.catalog.model_file import ModelFile
     from quant.evaluate import Quality
 
 _SCHEMA = "edgespec.eval/1"

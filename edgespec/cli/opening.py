@@ -8,10 +8,10 @@ from edgespec.cli.context import Settings
 from edgespec.cli.progress import Meter, progress
 
 if TYPE_CHECKING:
+    from edgespec.catalog.model_file import ModelFile
     from edgespec.catalog.sources import ProgressCallback
     from edgespec.session import EngineSettings, Session
     from edgespec.session.choice import PairFiles
-    from edgespec.session.loading import ModelFile
 
 
 def watch_servers(engine_settings: "EngineSettings") -> None:
@@ -55,8 +55,8 @@ def find_files(target: str | None, drafts: tuple[str, ...], settings: Settings) 
 def find_model(spec: str, settings: Settings) -> "ModelFile":
     """Finds the file of one model, downloading what is named and not here, and reads its header."""
     from edgespec.catalog.entries import load_catalog
+    from edgespec.catalog.model_file import open_file
     from edgespec.catalog.resolve import resolve_model
-    from edgespec.session.loading import open_file
 
     with progress(None, "looking for the model", quiet=settings.quiet, unit="bytes") as meter:
         found = resolve_model(spec, load_catalog(), offline=settings.offline, progress=_to_meter(meter))

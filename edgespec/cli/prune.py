@@ -132,10 +132,8 @@ def _wanted(
     file_type: str | None,
 ) -> "PruneSettings":
     from quant.amount import choose_amount, read_blocks
-    from quant.calibration import OWN_ANSWERS
-    from quant.depth import Criterion
-    from quant.llm_pruner import Importance
-    from quant.prune_settings import Method, PruneSettings
+    from quant.choices import OWN_ANSWERS, Criterion, Importance, Method
+    from quant.prune_settings import PruneSettings
 
     removed = read_blocks(remove) if remove else ()
     return PruneSettings(

@@ -11,9 +11,10 @@ from edgespec.cli.context import Settings
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgespec.catalog.model_file import ModelFile
     from edgespec.llama.quantizer import QuantizeSettings
-    from edgespec.session.loading import ModelFile
-    from quant.calibration import CalibrationSource, StageProgress
+    from quant.choices import CalibrationSource
+    from quant.progress import StageProgress
     from quant.quantize import PlannedTypes
 
 _SCHEMA = "edgespec.quantize/1"
@@ -120,7 +121,8 @@ def _with_importance(
     save_imatrix: Path | None,
     report: "StageProgress",
 ) -> "QuantizeSettings":
-    from quant.calibration import OWN_ANSWERS, WINDOW_TOKENS
+    from quant.calibration import WINDOW_TOKENS
+    from quant.choices import OWN_ANSWERS
     from quant.imatrix import importance_of, measure_file, read_imatrix, write_imatrix
 
     if imatrix is not None:

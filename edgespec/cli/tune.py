@@ -12,7 +12,7 @@ from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
     from edgespec.catalog.entries import Catalog
-    from edgespec.session.loading import ModelFile
+    from edgespec.catalog.model_file import ModelFile
     from edgespec.tune.outcome import TuneOutcome
 
 _N_CTX = 4096

@@ -13,10 +13,11 @@ from time import perf_counter
 from typing import Final
 
 from edgespec.catalog.memory import available_memory_bytes
+from edgespec.catalog.model_file import open_file
 from edgespec.decode.calibrate import time_decodes
 from edgespec.errors import DiskSpaceError
 from edgespec.paths import derived_models_dir
-from edgespec.session.loading import load_target, open_file
+from edgespec.session.loading import load_target
 from edgespec.session.settings import EngineSettings
 
 log = logging.getLogger(__name__)

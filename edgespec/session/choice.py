@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgespec.catalog.entries import NGRAM, Catalog, load_catalog
+from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.resolve import find_on_disk, resolve_model
 from edgespec.catalog.sources import ProgressCallback
 from edgespec.errors import UsageError
-from edgespec.session.loading import ModelFile, open_file
 
 AUTO, NONE = "auto", "none"
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.calibrate import calibrate_pair
 from edgespec.decode.costs import PairCosts
@@ -14,7 +15,6 @@ from edgespec.llama.sampler import Sampling
 from edgespec.session.lane import Lane, open_lane
 from edgespec.session.loading import (
     Loaded,
-    ModelFile,
     Note,
     check_draft_memory,
     check_memory,

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from edgespec.catalog.compatibility import Compatibility, check_draft, token_map
 from edgespec.catalog.memory import MemoryEstimate, check_fits, estimate_memory
-from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.catalog.metadata import GgufMetadata
+from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.decode.policy import MAX_DRAFT
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
 from edgespec.errors import IncompatibleDraftError
@@ -33,15 +33,6 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A model's name and file, with what its header says."""
-
-    name: str
-    path: Path
-    meta: GgufMetadata
-
-
-@dataclass(frozen=True, slots=True)
 class Loaded:
     """A model with its context; `translator` joins a draft's vocabulary to the target's."""
 
@@ -56,15 +47,6 @@ class Loaded:
         """Frees context and weights."""
         self.context.close()
         self.model.close()
-
-
-def open_file(name: str, path: Path) -> ModelFile:
-    """Reads the header.
-
-    Raises:
-        ModelFileError: not a GGUF, or a damaged one.
-    """
-    return ModelFile(name, path, read_metadata(path))
 
 
 def check_pair(target: ModelFile, draft: ModelFile) -> Compatibility:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgespec.catalog.entries import NGRAM
+from edgespec.catalog.model_file import ModelFile
 from edgespec.catalog.sources import ProgressCallback
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.decode.generate import Generator
@@ -16,7 +17,7 @@ from edgespec.session.calibration_store import CalibrationStore
 from edgespec.session.choice import AUTO, NONE, choose_files
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
-from edgespec.session.loading import ModelFile, Note
+from edgespec.session.loading import Note
 from edgespec.session.settings import EngineSettings
 
 Prompt = str | Sequence[ChatMessage]

@@ -22,7 +22,7 @@ from edgespec.paths import derived_file, derived_models_dir
 from edgespec.session.fast_draft import FAST_TYPE
 from quant.ablation import Bypass, ablated
 from quant.amount import Amount
-from quant.calibration import StageProgress
+from quant.progress import StageProgress
 from quant.prune import prune
 from quant.prune_settings import PruneSettings
 

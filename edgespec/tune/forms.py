@@ -18,12 +18,11 @@ from edgespec.llama.shortlist import FREQUENT_TOKENS, shortlist_for
 from edgespec.paths import derived_file
 from edgespec.session.fast_draft import FAST_TYPE, find_or_make_fast_copy, wants_fast_copy
 from edgespec.session.loading import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
-from quant.calibration import StageProgress
 from quant.container import copy_of, write_gguf
-from quant.cut import stage_of
 from quant.evaluate import Distance, Tokens, evaluate
 from quant.fields import FieldValue
 from quant.imatrix import importance_of, measure
+from quant.progress import StageProgress, stage_of
 from quant.quantize import quantize_model
 from quant.recipe import stamp
 

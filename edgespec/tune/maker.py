@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.decode.costs import CostCurve
 from edgespec.decode.policy import Mode
 from edgespec.decode.replay import Recording
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.llama.model import Model
 from edgespec.llama.shortlist import FREQUENT_TOKENS, shortlist_for
-from edgespec.session.loading import ModelFile, open_file
 from edgespec.tune.blocks import best_span, find_or_make_cut
 from edgespec.tune.forms import (
     PUBLISHED,
@@ -23,7 +23,7 @@ from edgespec.tune.forms import (
 from edgespec.tune.request import TuneRequest
 from edgespec.tune.teach import find_or_make_taught
 from edgespec.tune.workbench import Row, TimedDraft, TimedTarget, Workbench
-from quant.calibration import StageProgress
+from quant.progress import StageProgress
 
 _CUT_SHARES = (1 / 12, 1 / 6)
 """Of a small model's blocks that are tried without."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgespec.catalog.compatibility import check_draft
+from edgespec.catalog.model_file import ModelFile
 from edgespec.errors import IncompatibleDraftError, UsageError
-from edgespec.session.loading import ModelFile
 
 LEAST_BUDGET_S: Final = 120.0
 """Less would not even record and confirm."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
+from edgespec.catalog.model_file import open_file
 from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.policy import Mode
 from edgespec.llama.library import default_threads
 from edgespec.paths import derived_file
 from edgespec.session.engine import Engine, PairState
-from edgespec.session.loading import open_file
 from edgespec.session.settings import DraftType, EngineSettings
 from edgespec.tune.confirm import Finalist, Measured, measure_finalists
 from edgespec.tune.forms import (
@@ -26,7 +26,7 @@ from edgespec.tune.outcome import WORTH_IT, TuneOutcome, ranked, verdict_of, wit
 from edgespec.tune.recordings import ANSWER_TOKENS
 from edgespec.tune.request import TuneRequest
 from edgespec.tune.workbench import N_CTX, Row, TimedDraft, TimedTarget, Workbench
-from quant.calibration import StageProgress
+from quant.progress import StageProgress
 
 _CONFIRM_SHARE = 0.45
 """Of the budget, left for the benchmark at the end."""

@@ -20,9 +20,9 @@ from edgespec.llama.tap import Node, Tap
 from edgespec.paths import derived_file, identity_of
 from edgespec.tune.forms import TargetForm
 from edgespec.tune.lessons import Lesson, write_lessons
-from quant.calibration import StageProgress
 from quant.container import GgufPlan, copy_of, write_gguf
 from quant.distill import Exercise, Student, TrainSettings, train
+from quant.progress import StageProgress
 from quant.recipe import stamp
 from quant.stream import Matrix
 from quant.tensors import computed, find_tensor, replace_tensors

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgespec.bench.prompts import builtin_prompts, select
 from edgespec.bench.statistics import geometric_mean
+from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.calibrate import DRAFT_ROWS, TARGET_ROWS, single_as_run
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.costs import CostCurve, PairCosts
@@ -22,12 +23,12 @@ from edgespec.llama.model import Model
 from edgespec.llama.shortlist import shortlist_for
 from edgespec.paths import derived_file
 from edgespec.session.loading import TARGET_ROWS as MOST_ROWS
-from edgespec.session.loading import ModelFile
 from edgespec.tune.forms import PUBLISHED, DraftForm, TargetForm
 from edgespec.tune.outcome import Candidate
 from edgespec.tune.recordings import Mask, load_recordings, read_guesses, record_answers, save_recordings
 from edgespec.tune.yardstick import Yardstick
-from quant.calibration import StageProgress, calibration_prompts
+from quant.calibration import calibration_prompts
+from quant.progress import StageProgress
 
 log = logging.getLogger(__name__)
 

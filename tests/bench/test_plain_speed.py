@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from edgespec.bench.plain_speed import measure_plain_speeds
+from edgespec.catalog.model_file import open_file
 from edgespec.errors import NotEnoughMemoryError
-from edgespec.session.loading import open_file
 from edgespec.session.settings import EngineSettings
 
 

@@ -13,6 +13,7 @@ from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import BenchResult
 from edgespec.bench.speculative import WARM_UP_TOKENS, BenchSettings, SpeculativeBench
 from edgespec.bench.store import ResultStore
+from edgespec.catalog.model_file import open_file
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.generate import Generator
 from edgespec.errors import ContextOverflowError
@@ -21,7 +22,6 @@ from edgespec.llama.sampler import Sampling
 from edgespec.session import EngineSettings
 from edgespec.session.engine import Engine
 from edgespec.session.lane import Lane
-from edgespec.session.loading import open_file
 from tests.session.eager import draft_eagerly
 
 PROMPTS = tuple(

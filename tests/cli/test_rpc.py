@@ -115,7 +115,8 @@ import os, socket, sys
 from pathlib import Path
 import psutil
 from edgespec.llama.rpc import parse_endpoints
-from edgespec.session.loading import load_target, open_file
+from edgespec.session.loading import load_target
+from edgespec.catalog.model_file import open_file
 from edgespec.session.settings import EngineSettings
 servers = parse_endpoints(sys.argv[2])
 loaded = load_target(open_file("tiny", Path(sys.argv[1])), EngineSettings(rpc=servers), lambda _text: None)

@@ -8,14 +8,16 @@ import pytest
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
+from quant.amount import WidthAmount
 from quant.backward import BlockGradients, loss_gradients
 from quant.block_importance import taylor
+from quant.choices import PUBLISHED_PROTECTION, Importance
 from quant.container import GgufPlan
-from quant.llm_pruner import PROTECTED, Importance, importance_scores
+from quant.llm_pruner import importance_scores
 from quant.stream import embed, next_token_nll, read_block, read_settings, run_block
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import read_shape, removed_parameters
-from quant.width_choice import Scores, WidthAmount, choose_widths
+from quant.width_choice import Scores, choose_widths
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,7 @@ def test_the_protected_blocks_stay_whole_and_the_rest_makes_up_for_them(plan: Gg
     shape = replace(read_shape(plan), n_blocks=12, n_ff=320, n_head_kv=4, n_head=8)
     rng = np.random.default_rng(4)
     scores = Scores(rng.random((12, 4)), rng.random((12, 320)))
-    cut = choose_widths(shape, scores, WidthAmount(0.2, PROTECTED), "uniform")
+    cut = choose_widths(shape, scores, WidthAmount(0.2, PUBLISHED_PROTECTION), "uniform")
     assert [len(block.neurons) for block in cut[:4] + cut[-2:]] == [320] * 6
     assert len({len(block.neurons) for block in cut[4:-2]}) == 1
     wanted = 0.2 * 12 * shape.block_parameters
@@ -140,4 +142,4 @@ def test_the_protected_blocks_stay_whole_and_the_rest_makes_up_for_them(plan: Gg
     worst = scores.groups[5].argsort()[: 4 - len(cut[5].kv_groups)]
     assert not set(worst) & set(cut[5].kv_groups)
     with pytest.raises(UsageError, match="cannot be taken from 6 of 12 blocks"):
-        choose_widths(shape, scores, WidthAmount(0.6, PROTECTED), "uniform")
+        choose_widths(shape, scores, WidthAmount(0.6, PUBLISHED_PROTECTION), "uniform")

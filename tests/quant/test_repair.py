@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from edgespec.catalog.metadata import read_metadata
 from quant.blocks import remove_blocks
+from quant.calibration import Calibration
 from quant.container import GgufPlan, copy_of
-from quant.repair import Calibration, repair
+from quant.repair import repair
 from quant.stream import embed, read_block, read_settings, run_block
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import BlockWidth, cut_widths

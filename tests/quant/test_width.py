@@ -14,13 +14,14 @@ from edgespec.llama.native_context import Logits
 from edgespec.llama.placement import Placement
 from edgespec.llama.tap import Handler, Node, Tap
 from quant.activations import input_moments, run_windows
+from quant.amount import WidthAmount
 from quant.carrier import to_carrier
+from quant.choices import Protection, Structure
 from quant.container import GgufPlan, copy_of, write_gguf
-from quant.depth import Protection
 from quant.flap import biases, magnitude_scores, watched_weights, wifv_scores
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import BlockWidth, cut_widths, read_shape, removed_parameters
-from quant.width_choice import Scores, Structure, WidthAmount, choose_widths
+from quant.width_choice import Scores, choose_widths
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=4, embedding=64, heads=4, kv_heads=2, feed_forward=128)

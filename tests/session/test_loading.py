@@ -10,13 +10,14 @@ import gguf
 import pytest
 
 from edgespec.catalog import memory
+from edgespec.catalog.model_file import open_file
 from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
 from edgespec.llama import shortlist as shortlist_module
 from edgespec.llama.library import Device, load_library, native_kernels
 from edgespec.paths import derived_models_dir, user_catalog_file
 from edgespec.session import DraftType, EngineSettings, loading, open_pair
 from edgespec.session import fast_draft as fast_draft_module
-from edgespec.session.loading import check_pair, choose_n_ctx, open_file
+from edgespec.session.loading import check_pair, choose_n_ctx
 from tests.catalog.gguf_files import write_gguf
 from tests.tiny import TinyShape, make_tiny_model
 

@@ -6,9 +6,7 @@ import pytest
 from textual.widgets import Checkbox, Input, Select
 
 from edgespec.llama.quantizer import QuantizeSettings
-from quant.calibration import OWN_ANSWERS
-from quant.depth import Criterion
-from quant.prune_settings import Method
+from quant.choices import OWN_ANSWERS, Criterion, Method
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.workshop_script import (
     MADE,

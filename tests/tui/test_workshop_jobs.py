@@ -13,9 +13,8 @@ from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import EdgespecError
 from edgespec.paths import derived_models_dir
 from edgespec.session.settings import EngineSettings
-from quant.depth import Criterion
+from quant.choices import Criterion, Method
 from quant.prune import remove_leftovers
-from quant.prune_settings import Method
 from quant.recipe import read_recipe
 from tests.conftest import REPOSITORY, Outcome
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model

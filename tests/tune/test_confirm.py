@@ -4,11 +4,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edgespec.bench.prompts import Prompt
+from edgespec.catalog.model_file import open_file
 from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.policy import Mode
 from edgespec.session.engine import Engine, PairState
-from edgespec.session.loading import open_file
 from edgespec.session.settings import DraftType, EngineSettings
 from edgespec.tune.confirm import Finalist, by_turns, measure_finalists
 

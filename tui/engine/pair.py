@@ -5,6 +5,7 @@ from time import monotonic
 from typing import Final, assert_never
 
 from edgespec.catalog.entries import NGRAM
+from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import Token
 from edgespec.errors import UsageError
@@ -12,7 +13,7 @@ from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.session import Session
 from edgespec.session.choice import NONE, choose_files
 from edgespec.session.engine import Engine
-from edgespec.session.loading import ModelFile, open_file, resident_bytes
+from edgespec.session.loading import resident_bytes
 from tui.engine.protocol import (
     Answer,
     Answered,

@@ -7,12 +7,18 @@ from pathlib import Path
 from edgespec.errors import UsageError
 from edgespec.llama.quantizer import QuantizeSettings
 from quant.amount import Amount, choose_amount, read_blocks
-from quant.calibration import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource, read_text
-from quant.depth import Criterion
-from quant.llm_pruner import Importance
-from quant.prune_settings import Method, PruneSettings
+from quant.calibration import read_text
+from quant.choices import (
+    DEFAULT_TOKENS,
+    OWN_ANSWERS,
+    CalibrationSource,
+    Criterion,
+    Importance,
+    Method,
+    Structure,
+)
+from quant.prune_settings import PruneSettings
 from quant.quantize import check_settings
-from quant.width_choice import Structure
 
 LEAST_TOKENS = 1024
 

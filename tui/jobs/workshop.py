@@ -9,19 +9,20 @@ from pathlib import Path
 from edgespec.bench.builtin_text import builtin_text
 from edgespec.bench.plain_speed import PlainSpeed, measure_plain_speeds
 from edgespec.catalog.entries import load_catalog
+from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.resolve import resolve_model
 from edgespec.errors import UsageError
 from edgespec.llama.quantizer import QuantizeSettings
-from edgespec.session.loading import ModelFile, open_file
 from edgespec.session.settings import EngineSettings
 from edgespec.text import human_bytes
-from quant.calibration import OWN_ANSWERS, CalibrationSource, StageProgress
+from quant.choices import OWN_ANSWERS, CalibrationSource, Method
 from quant.cut import reads_text
 from quant.evaluate import Quality
 from quant.imatrix import importance_of, measure_file
 from quant.outcome import Outcome, describe_cut, describe_removed, describe_repair, plan_cut, pruned_name
+from quant.progress import StageProgress
 from quant.prune import check_prune, prune
-from quant.prune_settings import Method, PruneSettings
+from quant.prune_settings import PruneSettings
 from quant.quantize import (
     check_place,
     describe_types,

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgespec.catalog.candidates import Candidate, Subject, find_candidates
+from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.errors import EdgespecError
-from edgespec.session.loading import ModelFile, choose_n_ctx, open_file
+from edgespec.session.loading import choose_n_ctx
 from edgespec.session.settings import DEFAULT_N_CTX
 from edgespec.text import human_bytes
 from quant.describe import describe_file, description_lines

@@ -7,10 +7,11 @@ from typing import Final
 
 from edgespec.catalog.entries import Catalog, ModelEntry, load_catalog
 from edgespec.catalog.memory import available_memory_bytes, guess_memory_bytes
+from edgespec.catalog.model_file import open_file
 from edgespec.catalog.resolve import LocalModel, arrived_bytes, local_models
 from edgespec.catalog.sources import hub
 from edgespec.errors import EdgespecError
-from edgespec.session.loading import estimate_target, open_file
+from edgespec.session.loading import estimate_target
 from edgespec.session.settings import EngineSettings
 
 _TIGHT: Final = 0.9

@@ -12,11 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Label, Select
 
 from edgespec.text import one_line
-from quant.calibration import OWN_ANSWERS
-from quant.depth import Criterion
-from quant.llm_pruner import Importance
-from quant.prune_settings import Method
-from quant.width_choice import Structure
+from quant.choices import OWN_ANSWERS, Criterion, Importance, Method, Structure
 from tui.jobs.wish import AmountUnit, Wish
 
 TYPES: Final = (

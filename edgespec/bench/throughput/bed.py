@@ -11,6 +11,7 @@ import numpy as np
 from edgespec.bench.throughput.result import Run
 from edgespec.bench.throughput.shapes import Shape
 from edgespec.bench.throughput.subject import Subject, context_settings
+from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.batched import BatchAnswer, generate_batch
 from edgespec.decode.batched_speculative import MOST_DRAFTED, SpeculativeBatch, measure_batch_costs
 from edgespec.lifetime import Closes
@@ -21,7 +22,7 @@ from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext
-from edgespec.session.loading import ModelFile, choose_draft_file, place_file, resident_bytes, warm_up
+from edgespec.session.loading import choose_draft_file, place_file, resident_bytes, warm_up
 from edgespec.session.settings import EngineSettings
 
 PROMPT = "The Leaning Tower of Pisa is known for"

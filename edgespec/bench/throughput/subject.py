@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from edgespec.bench.throughput.result import Curve
 from edgespec.bench.throughput.shapes import Shape
 from edgespec.catalog.memory import MemoryEstimate, check_fits, estimate_memory
+from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.batched_speculative import MOST_DRAFTED
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads
 from edgespec.llama.sequences import cache_tokens
-from edgespec.session.loading import ModelFile
 from edgespec.session.settings import EngineSettings
 
 _ROWS = 512

@@ -10,7 +10,7 @@ from edgespec.bench.throughput.shapes import Shape
 from edgespec.bench.throughput.subject import Subject
 from edgespec.bench.throughput.summary import with_runs, with_speedups
 from edgespec.catalog.metadata import read_metadata
-from edgespec.session.loading import ModelFile
+from edgespec.catalog.model_file import ModelFile
 
 STEP_S = {"dense": 1.0, "depth": 0.75, "flap": 0.8}
 """Of one sequence; each further one adds a tenth."""

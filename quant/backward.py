@@ -47,7 +47,7 @@ def loss_gradients(
     """Hands every block's gradients of the mean loss to `visit`, from the last block to the first.
 
     Args:
-        plan: Of an architecture in STREAM_ARCHITECTURES.
+        plan: Of an architecture in REPAIRED_ARCHITECTURES.
         windows: (n_windows, n_ctx) tokens; LLM-Pruner takes 10 x 64.
         visit: Called once for each block.
         squares: Whether the visitor reads squared gradients too.

@@ -65,7 +65,7 @@ def taylor(plan: GgufPlan, windows: Tokens, *, progress: ChunkProgress | None = 
     """Sum of |weight x gradient| of every block, norms included, (n_blocks,) (Shortened LLaMA, arXiv 2402.02834).
 
     Args:
-        plan: Of an architecture in STREAM_ARCHITECTURES.
+        plan: Of an architecture in REPAIRED_ARCHITECTURES.
         windows: (n_windows, n_ctx) tokens; the published script takes 10 x 128.
         progress: Told about blocks, forwards and backwards.
 

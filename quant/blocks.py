@@ -6,7 +6,7 @@ Tensors are renamed and otherwise untouched, so that what is kept stays byte for
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edgespec.errors import ModelFileError, UsageError
@@ -22,6 +22,24 @@ _GEMMA3_PERIOD = 6
 """One full-attention block in so many, where the file does not say (src/models/gemma3.cpp)."""
 _GEMMA3_27B_BLOCKS = 62
 """llama.cpp scales attention another way for this number of blocks (src/models/gemma3.cpp)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A smaller model before its repair."""
+
+    plan: GgufPlan
+    kept_blocks: tuple[int, ...]
+    removed_blocks: tuple[int, ...] = ()
+    widths: tuple[tuple[int, int], ...] = ()
+    """KV groups and neurons that each block kept; empty where no width was cut."""
+
+
+def cut_blocks(dense: GgufPlan, removed: Sequence[int]) -> Cut:
+    """The model without these blocks; arguments and errors as of `remove_blocks`."""
+    removed = tuple(sorted(set(removed)))
+    kept = tuple(block for block in range(_block_count(dense)) if block not in removed)
+    return Cut(remove_blocks(dense, removed), kept, removed)
 
 
 def remove_blocks(plan: GgufPlan, removed: Sequence[int]) -> GgufPlan:

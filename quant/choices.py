@@ -13,6 +13,9 @@ from edgespec.errors import UsageError
 Structure = Literal["adaptive", "uniform"]
 """`adaptive` ranks the units of all blocks together, `uniform` cuts every block by the same share."""
 
+REPAIRED_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3")
+"""Those whose blocks can be computed one by one (quant/stream.py), and refitted."""
+
 DEFAULT_TOKENS: Final = 16384
 OWN_ANSWERS: Final = "self"
 CalibrationSource = Path | Literal["self"]

@@ -1,11 +1,11 @@
-"""What leaves, by every method: the plan of the smaller model before its repair.
+"""What leaves, by every method, and the repair of what stays.
 
 The dense model is scored on a copy in half precision, which llama.cpp reads in batches up to three times as fast as
 the small types; the cut itself starts from the file.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +21,8 @@ from quant import depth
 from quant.activations import input_moments
 from quant.amount import WidthAmount, block_parameters
 from quant.block_importance import lowest, magnitudes, taylor
-from quant.blocks import remove_blocks
-from quant.calibration import Calibration
+from quant.blocks import Cut, cut_blocks
+from quant.calibration import Calibration, calibration_windows, split
 from quant.choices import Criterion, Importance, Method, Protection, Structure
 from quant.container import GgufPlan, copy_of, write_gguf
 from quant.flap import biases, watched_weights, wifv_scores
@@ -30,6 +30,7 @@ from quant.fold import FOLD_ARCHITECTURES
 from quant.llm_pruner import GRADIENT_WINDOWS, importance_scores, per_weight
 from quant.progress import StageProgress, stage_of
 from quant.prune_settings import PruneSettings
+from quant.repair import RepairReport, repair
 from quant.width import BlockWidth, ModelShape, cut_widths, read_shape
 from quant.width_choice import Scores, choose_widths
 
@@ -42,39 +43,51 @@ _TAYLOR_WINDOWS: Final = (10, 128)
 """Windows and their tokens in the published script."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A cut before its repair."""
+def cut_and_repair(
+    meta: GgufMetadata, settings: PruneSettings, folder: Path, progress: StageProgress | None
+) -> tuple[Cut, RepairReport | None]:
+    """The smaller model, refitted where that is wanted and helps; the report is None without a repair.
 
-    plan: GgufPlan
-    kept_blocks: tuple[int, ...]
-    removed_blocks: tuple[int, ...] = ()
-    widths: tuple[tuple[int, int], ...] = ()
-    """KV groups and neurons that each block kept; empty where no width was cut."""
-
-
-def planned_size(meta: GgufMetadata, settings: PruneSettings) -> GgufPlan:
-    """The plan of such a cut, for its counts; which blocks or neurons leave is chosen later.
+    Args:
+        meta: Of the dense model.
+        settings: What to do.
+        folder: Takes copies and refitted tensors until the plan is written; its owner removes it.
+        progress: Told about every stage.
 
     Raises:
-        UsageError: an amount, a choice or an architecture that does not do.
+        UsageError: an amount, an architecture or a text that does not do.
+        NotEnoughMemoryError: no room for the model or a context.
     """
-    settings.check()
-    dense = copy_of(meta)
-    if settings.method is Method.DEPTH:
-        settings.block_protection(meta)
-        shallow = remove_blocks(dense, settings.blocks or range(1, 1 + settings.amount.blocks_of(meta)))
-        if settings.narrow is None:
-            return shallow
-        return _planned_widths(shallow, _narrow_amount(meta, shallow, settings.narrow), "adaptive")
-    return _planned_widths(dense, settings.width_amount(meta), "uniform")
+    calibration = _calibration(meta, settings, progress)
+    choose = cut_depth if settings.method is Method.DEPTH else cut_width
+    cut = choose(meta, settings, calibration, folder, progress)
+    if not settings.repairs_here(cut.plan.architecture):
+        return cut, None
+    stage = stage_of(progress, "repairing blocks")
+    plan, report = repair(copy_of(meta), cut.plan, cut.kept_blocks, calibration, folder, progress=stage)
+    return replace(cut, plan=plan), report
 
 
-def reads_text(settings: PruneSettings) -> bool:
-    """Whether the choice of what leaves needs a calibration text."""
-    if settings.method is not Method.DEPTH or settings.narrow is not None:
-        return True
-    return not settings.blocks and settings.block_criterion is not Criterion.MAGNITUDE
+def planned_widths(meta: GgufMetadata, shallow: GgufPlan, settings: PruneSettings) -> GgufPlan:
+    """A cut of this size whose units count the same in every block.
+
+    Args:
+        meta: Of the dense model.
+        shallow: What is narrowed: the dense model, or with Method.DEPTH what its blocks leave.
+        settings: How much.
+
+    Raises:
+        UsageError: an amount or an architecture that does not do.
+    """
+    shape = read_shape(shallow)
+    structure: Structure
+    if settings.narrow is None:
+        amount, structure = settings.width_amount(meta), "uniform"
+    else:
+        amount, structure = _narrow_amount(meta, shallow, settings.narrow), "adaptive"
+    neurons = np.tile(np.arange(shape.n_ff, dtype=np.float64), (shape.n_blocks, 1))
+    alike = Scores(np.ones((shape.n_blocks, shape.n_head_kv)), neurons)
+    return cut_widths(shallow, choose_widths(shape, alike, amount, structure))
 
 
 def cut_depth(
@@ -97,17 +110,15 @@ def cut_depth(
         UsageError: an amount or an architecture that does not do.
         NotEnoughMemoryError: no room for the model or a context.
     """
-    removed = _chosen_blocks(meta, settings, calibration, folder, progress)
-    kept = tuple(block for block in range(meta.block_count or 0) if block not in removed)
-    plan = remove_blocks(copy_of(meta), removed)
+    cut = cut_blocks(copy_of(meta), _chosen_blocks(meta, settings, calibration, folder, progress))
     if settings.narrow is None:
-        return Cut(plan, kept, removed_blocks=removed)
-    amount = _narrow_amount(meta, plan, settings.narrow)
+        return cut
+    amount = _narrow_amount(meta, cut.plan, settings.narrow)
     shallow = folder / "shallow.gguf"
-    write_gguf(plan, shallow)
+    write_gguf(cut.plan, shallow)
     copy = _working_copy(read_metadata(shallow), folder, progress)
-    plan, widths = _flap(plan, copy, calibration, amount, "adaptive", progress)
-    return Cut(plan, kept, removed, widths)
+    plan, widths = _flap(cut.plan, copy, calibration, amount, "adaptive", progress)
+    return replace(cut, plan=plan, widths=widths)
 
 
 def cut_width(
@@ -131,12 +142,16 @@ def cut_width(
     return Cut(cut_widths(dense, kept), every, widths=_sizes(kept))
 
 
-def _planned_widths(plan: GgufPlan, amount: WidthAmount, structure: Structure) -> GgufPlan:
-    """A cut of this size whose units count the same in every block."""
-    shape = read_shape(plan)
-    neurons = np.tile(np.arange(shape.n_ff, dtype=np.float64), (shape.n_blocks, 1))
-    alike = Scores(np.ones((shape.n_blocks, shape.n_head_kv)), neurons)
-    return cut_widths(plan, choose_widths(shape, alike, amount, structure))
+def _calibration(meta: GgufMetadata, settings: PruneSettings, progress: StageProgress | None) -> Calibration:
+    """The text, empty where nothing reads it."""
+    if not settings.reads_text(meta.architecture):
+        nothing = np.zeros((0, 0), np.int32)
+        return Calibration(nothing, nothing)
+    with Model(meta.path, Placement()) as model:
+        windows = calibration_windows(
+            model, meta.path, settings.calibration, settings.n_tokens, progress=progress
+        )
+    return Calibration(*split(windows))
 
 
 def _narrow_amount(meta: GgufMetadata, shallow: GgufPlan, share: float) -> WidthAmount:
@@ -199,7 +214,7 @@ def _chosen_blocks(
     progress: StageProgress | None,
 ) -> tuple[int, ...]:
     if settings.blocks:
-        return tuple(sorted(set(settings.blocks)))
+        return settings.blocks
     protection, n_removed = settings.block_protection(meta), settings.amount.blocks_of(meta)
     allowed = protection.allowed(meta.block_count or 0)
     if settings.block_criterion is Criterion.MAGNITUDE:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgespec.catalog.model_file import ModelFile
 from edgespec.text import human_bytes
@@ -9,7 +10,9 @@ from quant.amount import block_parameters, human_count
 from quant.container import GgufPlan
 from quant.prune import PruneResult, planned_size, quantized_size
 from quant.prune_settings import PruneSettings
-from quant.repair import RepairReport
+
+if TYPE_CHECKING:
+    from quant.repair import RepairReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def describe_cut(outcome: Outcome) -> list[tuple[str, str]]:
     return [*lines, ("written", str(outcome.destination))] if outcome.destination is not None else lines
 
 
-def describe_repair(report: RepairReport) -> str:
+def describe_repair(report: "RepairReport") -> str:
     """What the repair brought on text that it has not seen."""
     text = f"loss {report.dense_nll:.3f} dense, {report.cut_nll:.3f} cut, {report.repaired_nll:.3f} repaired"
     return text if report.helped else f"{text}; the repair did not help and was left out"

@@ -6,24 +6,21 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
-from edgespec.llama.model import Model
-from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import QuantizeSettings
 from edgespec.paths import derived_models_dir
-from quant.calibration import Calibration, calibration_windows, split
+from quant.blocks import Cut, cut_blocks, remove_blocks
 from quant.choices import OWN_ANSWERS, Method, Structure
 from quant.container import GgufPlan, check_destination, check_room, copy_of, write_gguf
-from quant.cut import Cut, cut_depth, cut_width, planned_size, reads_text
 from quant.progress import StageProgress, stage_of
 from quant.prune_settings import PruneSettings
 from quant.quantize import check_settings, plan_types, quantize_model, scratch_prefix
 from quant.recipe import stamp
-from quant.repair import RepairReport, repair
-from quant.stream import STREAM_ARCHITECTURES
+
+if TYPE_CHECKING:
+    from quant.repair import RepairReport
 
 __all__ = ["Method", "PruneResult", "PruneSettings", "Structure", "planned_size", "prune"]
 
@@ -37,8 +34,26 @@ class PruneResult:
     """KV groups and neurons that each block kept; empty where no width was cut."""
     plan: GgufPlan
     """Of the file that was written."""
-    report: RepairReport | None
+    report: "RepairReport | None"
     """None without a repair."""
+
+
+def planned_size(meta: GgufMetadata, settings: PruneSettings) -> GgufPlan:
+    """The plan of such a cut, for its counts; which blocks or neurons leave is chosen later.
+
+    Raises:
+        UsageError: an amount, a choice or an architecture that does not do.
+    """
+    settings.check()
+    plan = copy_of(meta)
+    if settings.method is Method.DEPTH:
+        settings.block_protection(meta)
+        plan = remove_blocks(plan, settings.blocks or range(1, 1 + settings.amount.blocks_of(meta)))
+        if settings.narrow is None:
+            return plan
+    from quant.cut import planned_widths  # numpy and all methods
+
+    return planned_widths(meta, plan, settings)
 
 
 def prune(
@@ -66,20 +81,12 @@ def prune(
     """
     check_prune(meta, settings, destination, force=force)
     _remove_abandoned()
-    dense = copy_of(meta)
-    repairs = settings.repairs and dense.architecture in STREAM_ARCHITECTURES
     with tempfile.TemporaryDirectory(
         prefix=_scratch_prefix(os.getpid()), dir=derived_models_dir()
     ) as scratch:
         folder = Path(scratch)
-        calibration = _calibration(meta, settings, repairs, progress)
-        choose = cut_depth if settings.method is Method.DEPTH else cut_width
-        cut = choose(meta, settings, calibration, folder, progress)
-        plan, report = cut.plan, None
-        if repairs:
-            stage = stage_of(progress, "repairing blocks")
-            plan, report = repair(dense, plan, cut.kept_blocks, calibration, folder, progress=stage)
-        plan = stamp(plan, _step(settings, cut, report))
+        cut, report = _cut(meta, settings, folder, progress)
+        plan = stamp(cut.plan, _step(settings, cut, report))
         plan = _write(plan, settings.file_type, destination, folder, force, progress)
     return PruneResult(cut.removed_blocks, cut.widths, plan, report)
 
@@ -123,22 +130,20 @@ def check_prune(meta: GgufMetadata, settings: PruneSettings, destination: Path, 
     else:
         check_room(destination, planned.file_bytes)
     derived_models_dir().mkdir(parents=True, exist_ok=True)
-    if reads_text(settings) or settings.file_type:
+    if settings.choice_reads_text or settings.file_type:
         check_room(derived_models_dir() / "the half-precision copy", 2 * meta.parameter_count)
 
 
-def _calibration(
-    meta: GgufMetadata, settings: PruneSettings, repairs: bool, progress: StageProgress | None
-) -> Calibration:
-    """The text, empty where nothing reads it."""
-    if not repairs and not reads_text(settings):
-        nothing = np.zeros((0, 0), np.int32)
-        return Calibration(nothing, nothing)
-    with Model(meta.path, Placement()) as model:
-        windows = calibration_windows(
-            model, meta.path, settings.calibration, settings.n_tokens, progress=progress
-        )
-    return Calibration(*split(windows))
+def _cut(
+    meta: GgufMetadata, settings: PruneSettings, folder: Path, progress: StageProgress | None
+) -> "tuple[Cut, RepairReport | None]":
+    """The smaller model, refitted where that is wanted."""
+    by_hand = settings.blocks and settings.narrow is None
+    if by_hand and not settings.repairs_here(meta.architecture):
+        return cut_blocks(copy_of(meta), settings.blocks), None
+    from quant.cut import cut_and_repair
+
+    return cut_and_repair(meta, settings, folder, progress)
 
 
 def _write(
@@ -171,7 +176,7 @@ def quantized_size(plan: GgufPlan, meta: GgufMetadata, file_type: str) -> int:
     return round(plan_types(meta, wanted).bpw * plan.parameter_count / 8)
 
 
-def _step(settings: PruneSettings, cut: Cut, report: RepairReport | None) -> dict[str, object]:
+def _step(settings: PruneSettings, cut: Cut, report: "RepairReport | None") -> dict[str, object]:
     step: dict[str, object] = {"step": "prune", "method": str(settings.method)}
     if settings.method is Method.DEPTH:
         criterion = "chosen by hand" if settings.blocks else str(settings.block_criterion)

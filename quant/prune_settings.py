@@ -10,6 +10,7 @@ from quant.choices import (
     NO_PROTECTION,
     OWN_ANSWERS,
     PUBLISHED_PROTECTION,
+    REPAIRED_ARCHITECTURES,
     CalibrationSource,
     Criterion,
     Importance,
@@ -56,6 +57,21 @@ class PruneSettings:
     def width_structure(self) -> Structure:
         """The structure, or the method's own."""
         return self.structure or ("adaptive" if self.method is Method.FLAP else "uniform")
+
+    @property
+    def choice_reads_text(self) -> bool:
+        """Whether the choice of what leaves needs a calibration text."""
+        if self.method is not Method.DEPTH or self.narrow is not None:
+            return True
+        return not self.blocks and self.block_criterion is not Criterion.MAGNITUDE
+
+    def repairs_here(self, architecture: str) -> bool:
+        """Whether what is left will be refitted."""
+        return self.repairs and architecture in REPAIRED_ARCHITECTURES
+
+    def reads_text(self, architecture: str) -> bool:
+        """Whether anything needs a calibration text."""
+        return self.choice_reads_text or self.repairs_here(architecture)
 
     def check(self) -> None:
         """Refuses choices that the method does not know.

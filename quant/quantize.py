@@ -15,7 +15,7 @@ from edgespec.catalog.model_file import ModelFile
 from edgespec.errors import UsageError
 from edgespec.llama.library import default_threads
 from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
-from edgespec.llama.weights import TYPE_NUMBERS
+from edgespec.llama.tensor_types import TYPE_NUMBERS
 from edgespec.text import human_bytes
 from quant.container import check_destination, check_room, copy_of, write_gguf
 from quant.progress import StageProgress

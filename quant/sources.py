@@ -1,17 +1,21 @@
-"""Where a written tensor's bytes come from: copied whole, copied by rows, or computed when its turn comes."""
+"""Where a written tensor's bytes come from: copied whole, copied by rows, or computed when its turn comes.
+
+Numpy is loaded by what computes: a plain copy starts faster and stays smaller without it.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from edgespec.errors import ModelFileError
 from edgespec.lifetime import Closes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _CHUNK_BYTES = 1 << 18
 """Read and written at once: what fits into a core's cache is copied faster than the kernel's `copy_file_range` does it,
@@ -115,10 +119,12 @@ class CopiedRows:
     offset: int
     """Of the matrix, from the start of that file."""
     row_bytes: int
-    rows: NDArray[np.int64]
+    rows: "NDArray[np.int64]"
 
     def send(self, out: Output) -> None:
         """Gathers the rows, a few megabytes at a time."""
+        import numpy as np
+
         if not self.rows.size:
             return
         matrix = np.memmap(
@@ -138,8 +144,10 @@ class CopiedRows:
 class ComputedTensor:
     """Bytes that are computed when their turn comes, and dropped once written."""
 
-    compute: Callable[[], NDArray[np.uint8]]
+    compute: "Callable[[], NDArray[np.uint8]]"
 
     def send(self, out: Output) -> None:
         """Computes and writes."""
+        import numpy as np
+
         out.write(np.ascontiguousarray(self.compute()).reshape(-1).view(np.uint8).data)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
+from quant.choices import REPAIRED_ARCHITECTURES
 from quant.container import GgufPlan
 from quant.tensors import find_tensor, output_name, planned_weights
 
-STREAM_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3")
 _HALVES: Final = ("qwen2", "qwen3")
 """Rotary positions turn the two halves of a head against each other; the others turn neighbours."""
 _DEFAULT_ROPE_BASE: Final = 10000.0
@@ -46,10 +46,10 @@ def read_settings(plan: GgufPlan) -> StreamSettings:
         UsageError: an architecture, or a stretching of its positions, that is not computed here.
     """
     architecture = plan.architecture
-    if architecture not in STREAM_ARCHITECTURES:
+    if architecture not in REPAIRED_ARCHITECTURES:
         raise UsageError(
             f"the architecture {architecture or 'unknown'} is not computed block by block",
-            f"those that are: {', '.join(STREAM_ARCHITECTURES)}",
+            f"those that are: {', '.join(REPAIRED_ARCHITECTURES)}",
         )
     n_embd = int(_number(plan, "embedding_length"))
     head_dim = int(_number(plan, "attention.key_length", n_embd // max(1, _most_heads(plan))))

@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from edgespec.errors import EngineError
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import load_library, native_lines, take_native_errors
-from edgespec.llama.weights import TYPE_NUMBERS
+from edgespec.llama.tensor_types import TYPE_NUMBERS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TensorProgress = Callable[[int, int], None]
 """Told how many tensors are done, and of how many."""
@@ -38,7 +39,7 @@ class QuantizeSettings:
     """Regular expressions for tensor names, and their types."""
     pure: bool = False
     """The same type for every matrix."""
-    importance: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    importance: "Mapping[str, NDArray[np.float32]]" = field(default_factory=dict)
     """Mean squares of the inputs' columns by the weight's name."""
 
 
@@ -156,6 +157,8 @@ def _params(lib: Any, settings: QuantizeSettings) -> tuple[Any, list[Any]]:
         params.tt_overrides = overrides
         keep.append(overrides)
     if settings.importance:
+        import numpy as np
+
         entries = (lib.llama_model_imatrix_data * (len(settings.importance) + 1))()
         for entry, (name, values) in zip(entries, settings.importance.items(), strict=False):
             data = np.ascontiguousarray(values, np.float32)

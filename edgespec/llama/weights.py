@@ -10,38 +10,8 @@ from numpy.typing import NDArray
 
 from edgespec.errors import EngineError, UsageError
 from edgespec.llama.library import ggml_function, load_library
+from edgespec.llama.tensor_types import TYPE_NUMBERS
 
-TYPE_NUMBERS = {
-    "F32": 0,
-    "F16": 1,
-    "Q4_0": 2,
-    "Q4_1": 3,
-    "Q5_0": 6,
-    "Q5_1": 7,
-    "Q8_0": 8,
-    "Q2_K": 10,
-    "Q3_K": 11,
-    "Q4_K": 12,
-    "Q5_K": 13,
-    "Q6_K": 14,
-    "IQ2_XXS": 16,
-    "IQ2_XS": 17,
-    "IQ3_XXS": 18,
-    "IQ1_S": 19,
-    "IQ4_NL": 20,
-    "IQ3_S": 21,
-    "IQ2_S": 22,
-    "IQ4_XS": 23,
-    "IQ1_M": 29,
-    "BF16": 30,
-    "TQ1_0": 34,
-    "TQ2_0": 35,
-    "MXFP4": 39,
-    "NVFP4": 40,
-    "Q1_0": 41,
-    "Q2_0": 42,
-}
-"""`ggml_type` numbers (ggml.h) of the types that ggml converts both ways."""
 _FLOAT_READERS = {"F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row"}
 
 

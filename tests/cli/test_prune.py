@@ -146,6 +146,21 @@ def test_without_repair_the_kept_tensors_are_copied(prune: RunCli, deep: Path, t
         assert data(dense, f"blk.{old}.ffn_down.weight") == data(pruned, f"blk.{new}.ffn_down.weight")
 
 
+def test_what_only_copies_does_without_numpy(deep: Path, tmp_path: Path):
+    """It is a fifth of the memory, and a good part of the time, of such a run."""
+    command = ("prune", deep, "--remove", "1-2", "--no-repair", "-o", tmp_path / "out.gguf")
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "edgespec", *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert read_metadata(tmp_path / "out.gguf").block_count == 4
+    imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
+    assert "quant.prune" in imported
+    assert "numpy" not in imported
+
+
 def test_the_models_own_answers_are_made_once(run_cli: RunCli, deep: Path, tmp_path: Path):
     arguments = ("prune", deep, "--blocks", "2", "--criterion", "bi", "--calibration-tokens", "1024")
     assert run_cli(*arguments, "-o", tmp_path / "a.gguf").code == 0

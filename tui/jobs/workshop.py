@@ -16,7 +16,6 @@ from edgespec.llama.quantizer import QuantizeSettings
 from edgespec.session.settings import EngineSettings
 from edgespec.text import human_bytes
 from quant.choices import OWN_ANSWERS, CalibrationSource, Method
-from quant.cut import reads_text
 from quant.evaluate import Quality
 from quant.imatrix import importance_of, measure_file
 from quant.outcome import Outcome, describe_cut, describe_removed, describe_repair, plan_cut, pruned_name
@@ -31,7 +30,6 @@ from quant.quantize import (
     quantized_name,
     source_note,
 )
-from quant.stream import STREAM_ARCHITECTURES
 from quant.versions import measure_quality
 from tui.engine.protocol import JobReported, Link
 from tui.jobs.wish import Wish
@@ -154,11 +152,10 @@ def _plan_prune(file: ModelFile, wish: Wish, method: Method) -> tuple[PruneJob, 
     outcome = plan_cut(file, settings)
     destination = _destination(wish, pruned_name(file, settings, outcome.plan))
     check_prune(file.meta, settings, destination, force=True)
-    repairs = settings.repairs and file.meta.architecture in STREAM_ARCHITECTURES
     lines = describe_cut(outcome)
-    if settings.repairs and not repairs:
+    if settings.repairs and not settings.repairs_here(file.meta.architecture):
         lines.append(("repair", f"none: {file.meta.architecture} cannot be refitted"))
-    if repairs or reads_text(settings):
+    if settings.reads_text(file.meta.architecture):
         lines.append(_calibration_line(settings.calibration[0], settings.n_tokens))
     return PruneJob(file.name, file.path, settings, destination), tuple(lines)
 

@@ -1,6 +1,7 @@
 """The command line. Each command is a module of its own that is imported only when it is the one to run."""
 
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Any
@@ -145,6 +146,8 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None reads `sys.argv`.
     """
+    if argv is None:
+        _end_as_by_ctrl_c()
     arguments = sys.argv[1:] if argv is None else list(argv)
     _complete_shell()
     _never_fail_on_encoding()
@@ -160,6 +163,19 @@ def main(argv: list[str] | None = None) -> int:
         settings = ctx.obj if ctx is not None else Settings.from_environment()
         return errors.report(error, debug=settings.debug)
     return int(code or 0)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """`kill`, a service manager or a closed terminal end the work as Ctrl-C does: nothing half-written stays.
+
+    Where Ctrl-C is ignored, as in a script's background job, they end the process at once, as they always did.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
 
 
 def _flushed(code: int) -> int:

@@ -1,6 +1,7 @@
 """The command line around the commands: help, flags, errors and exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -265,6 +266,34 @@ def test_ctrl_c_ends_with_one_line_and_130():
     )
     ran = run_clean(code)
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "edgespec: interrupted\n")
+
+
+def killing_itself(name: str) -> str:
+    """A program whose command gets this signal while it works."""
+    return (
+        "import os, signal, sys, types, click, edgespec.cli as cli\n"
+        "@click.command()\n"
+        f"def command(): os.kill(os.getpid(), signal.{name}); import time; time.sleep(30)\n"
+        "module = types.ModuleType('edgespec.cli.probe'); module.command = command\n"
+        "sys.modules['edgespec.cli.probe'] = module; cli.COMMANDS['probe'] = ''\n"
+        "sys.argv[1:] = ['probe']\n"
+        "sys.exit(cli.main())"
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no process is asked to end there, it is ended")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_kill_and_a_closed_terminal_end_the_work_as_ctrl_c_does(name: str):
+    ran = run_clean(killing_itself(name))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "edgespec: interrupted\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no process is asked to end there, it is ended")
+def test_kill_ends_a_background_job_that_ignores_ctrl_c():
+    ran = run_clean(
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + killing_itself("SIGTERM")
+    )
+    assert (ran.returncode, ran.stderr) == (-signal.SIGTERM, "")
 
 
 def test_output_that_the_terminal_cannot_encode_is_replaced_not_fatal():

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import REPOSITORY
@@ -115,6 +116,15 @@ def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Termina
     terminal.wait("stopped; the part that came is kept")
     terminal.keys("C-q")
     terminal.wait("left with 0")
+
+
+def test_a_killed_app_gives_the_terminal_back(terminal: Terminal) -> None:
+    terminal.run()
+    terminal.wait("smollm2-135m, no draft model on disk", "4096 tokens")
+    [app] = psutil.Process(int(terminal.state("#{pane_pid}"))).children()
+    app.terminate()
+    terminal.wait("left with 0", "ready>")
+    assert terminal.state("#{alternate_on} #{cursor_flag} #{mouse_any_flag}") == "0 1 0"
 
 
 def test_the_app_never_starts_where_its_output_goes_into_a_pipe(terminal: Terminal) -> None:

@@ -1,7 +1,6 @@
 """Saved benchmark runs: listed, opened, compared, exported, deleted."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,6 +24,7 @@ from tui.bench.views import HEADS, comparison_of, damage_of, row_of, view_of
 from tui.messages import RunsChanged
 from tui.screens.ask import AskScreen, Choice, ChooseScreen
 from tui.screens.base import ModeScreen
+from tui.widgets.table import fit_columns
 from tui.widgets.throughput_chart import ThroughputChart
 
 _EMPTY = "No run is saved yet. n measures one here; `edgespec bench` does the same without the app."
@@ -121,7 +121,7 @@ class RunsScreen(ModeScreen):
         rows = {
             run_id: row_of(entry, marked=run_id == self._marked) for run_id, entry in self._entries.items()
         }
-        _fit_columns(table, list(rows.values()))
+        fit_columns(table, list(rows.values()))
         for run_id, cells in rows.items():
             table.add_row(*cells, key=run_id)
         table.move_cursor(row=min(row, max(table.row_count - 1, 0)))
@@ -216,10 +216,3 @@ class RunsScreen(ModeScreen):
         except EdgespecError as error:
             self.edgespec.tell_error(error)
         self.edgespec.runs_changed()
-
-
-def _fit_columns(table: DataTable[Text], rows: Sequence[Sequence[Text]]) -> None:
-    """Widths beforehand: the table's own come after its first paint, and then the heads may stay as narrow as they were."""
-    for place, column in enumerate(table.ordered_columns):
-        column.auto_width = False
-        column.width = max(column.label.cell_len, *(row[place].cell_len for row in rows), 0)

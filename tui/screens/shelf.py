@@ -19,6 +19,7 @@ from tui.messages import ModelsChanged
 from tui.models.details import Details, describe_row, known_facts
 from tui.models.rows import Fit, ModelRow, Shelf, load_shelf
 from tui.screens.base import ModeScreen
+from tui.widgets.table import fit_columns
 
 _COLUMNS: Final = (
     ("mark", ""),
@@ -130,10 +131,12 @@ class ShelfScreen(ModeScreen):
         table, before = self.table, self.row
         words = self.query_one("#models-filter", Input).value.lower().split()
         shown = [row for row in self.shelf.rows if row.matches(words)]
+        cells = [[self._cell(row, key) for key, _ in _COLUMNS] for row in shown]
         with self.prevent(DataTable.RowHighlighted):
             table.clear()
-            for row in shown:
-                table.add_row(*(self._cell(row, key) for key, _ in _COLUMNS), key=row.spec)
+            fit_columns(table, cells)
+            for row, texts in zip(shown, cells, strict=True):
+                table.add_row(*texts, key=row.spec)
             specs = [row.spec for row in shown]
             wanted = before.spec if before else ""
             table.move_cursor(row=specs.index(wanted) if wanted in specs else 0)

@@ -18,13 +18,14 @@ from quant.evaluate import Tokens, nll
 from quant.progress import ChunkProgress
 
 Matrix = NDArray[np.float32]
+Part = Literal["block", "attention"]
 _SLAB_ROWS = 16
 """Rows whose probabilities are in the processor's cache at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bypass:
-    """Blocks `first` to `last` leave the stream as it was before them.
+    """Blocks `first` to `last`, or the attention of one block, leave the stream as it was before them.
 
     With a transform T (n_embd, n_embd), the output of the FFN before them is multiplied with it (ReplaceMe's fold).
     """
@@ -32,6 +33,7 @@ class Bypass:
     first: int
     last: int
     transform: Matrix | None = None
+    part: Part = "block"
 
 
 def ablated(bypasses: Sequence[Bypass]) -> Tap:
@@ -48,15 +50,17 @@ def score_blocks(
     windows: Tokens,
     *,
     measure: Literal["ppl", "kl"],
+    part: Part = "block",
     n_threads: int | None = None,
     progress: ChunkProgress | None = None,
 ) -> NDArray[np.float64]:
-    """What the model loses without each block on its own, (n_blocks,).
+    """What the model loses without each block, or without each one's attention, on its own, (n_blocks,).
 
     Args:
         model: The dense model, on the CPU.
         windows: (n_windows, n_ctx) tokens; every position but the last is scored.
         measure: Perplexity, or the mean KL divergence from the dense model in nats.
+        part: What is taken out of a block.
         n_threads: None takes the physical cores.
         progress: Told after every block of every window.
 
@@ -68,7 +72,7 @@ def score_blocks(
         window = tokens[None]
         score = _likelihood(tokens) if measure == "ppl" else _divergence(model, window, n_threads)
         for block in range(model.n_layer):
-            sums[block] += _score_once(model, window, block, score, n_threads)
+            sums[block] += _score_once(model, window, Bypass(block, block, part=part), score, n_threads)
             if progress is not None:
                 progress(number * model.n_layer + block + 1, len(windows) * model.n_layer)
     means = sums / (len(windows) * (windows.shape[1] - 1))
@@ -76,14 +80,14 @@ def score_blocks(
 
 
 def _score_once(
-    model: Model, window: Tokens, block: int, score: Callable[[Logits], float], n_threads: int | None
+    model: Model, window: Tokens, bypass: Bypass, score: Callable[[Logits], float], n_threads: int | None
 ) -> float:
     scores: list[float] = []
 
     def visit(_window: int, logits: Logits) -> None:
         scores.append(score(logits[:-1]))
 
-    run_windows(model, window, ablated([Bypass(block, block)]), n_threads=n_threads, visit=visit)
+    run_windows(model, window, ablated([bypass]), n_threads=n_threads, visit=visit)
     return scores[0]
 
 
@@ -100,7 +104,8 @@ class _Detour:
             sources = [f"ffn_inp-{before}", f"ffn_out-{before}"]
         else:
             sources = ["embd" if before < 0 else f"l_out-{before}"]
-        return {**dict.fromkeys(sources, self._keep), f"l_out-{self._bypass.last}": self._overwrite}
+        end = "ffn_inp" if self._bypass.part == "attention" else "l_out"
+        return {**dict.fromkeys(sources, self._keep), f"{end}-{self._bypass.last}": self._overwrite}
 
     def _keep(self, node: Node) -> None:
         self._kept[node.name.split("-")[0]] = node.output.copy()

@@ -21,6 +21,7 @@ class Amount:
     n_params: float | None = None
     """Weights that the whole model shall have."""
     n_blocks: int | None = None
+    """0 removes no whole block, where a cut takes only parts of them."""
 
     def ratio_of(self, meta: GgufMetadata) -> float:
         """The share of the blocks' weights to remove.
@@ -52,7 +53,7 @@ class Amount:
         count = self.n_blocks
         if count is None:
             count = math.floor(self.ratio_of(meta) * n_blocks + 0.5)
-        if 1 <= count < n_blocks:
+        if 1 <= count < n_blocks or self.n_blocks == 0:
             return count
         raise UsageError(
             f"{self._said()} would remove {count} of {n_blocks} blocks", f"remove 1 to {n_blocks - 1} blocks"

@@ -18,6 +18,7 @@ from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import requantize_file
 from quant import depth
+from quant.ablation import score_blocks
 from quant.activations import input_moments
 from quant.amount import WidthAmount, block_parameters
 from quant.block_importance import lowest, magnitudes, taylor
@@ -32,13 +33,15 @@ from quant.progress import StageProgress, stage_of
 from quant.prune_settings import PruneSettings
 from quant.repair import RepairReport, repair
 from quant.width import BlockWidth, ModelShape, cut_widths, read_shape
-from quant.width_choice import Scores, choose_widths
+from quant.width_choice import Scores, choose_widths, whole_blocks, without_attention
 
 _WIDE_TYPES: Final = ("F32", "F16", "BF16")
 _FOLD_WINDOWS: Final = 8
 """Of the fit text, for the folds of the search: the 4,096 tokens that a fold needs."""
 _SCORE_WINDOWS: Final = 4
 """Of the fit text, for the published criteria: 2,048 tokens, where they took 1,280."""
+_ATTENTION_WINDOWS: Final = 2
+"""Of the fit text: one evaluation of the model for every block and window."""
 _TAYLOR_WINDOWS: Final = (10, 128)
 """Windows and their tokens in the published script."""
 
@@ -80,14 +83,20 @@ def planned_widths(meta: GgufMetadata, shallow: GgufPlan, settings: PruneSetting
         UsageError: an amount or an architecture that does not do.
     """
     shape = read_shape(shallow)
-    structure: Structure
-    if settings.narrow is None:
-        amount, structure = settings.width_amount(meta), "uniform"
-    else:
-        amount, structure = _narrow_amount(meta, shallow, settings.narrow), "adaptive"
     neurons = np.tile(np.arange(shape.n_ff, dtype=np.float64), (shape.n_blocks, 1))
     alike = Scores(np.ones((shape.n_blocks, shape.n_head_kv)), neurons)
-    return cut_widths(shallow, choose_widths(shape, alike, amount, structure))
+    if settings.method is not Method.DEPTH:
+        return cut_widths(shallow, choose_widths(shape, alike, settings.width_amount(meta), "uniform"))
+    kept = whole_blocks(shape)
+    if settings.narrow is not None:
+        kept = choose_widths(shape, alike, _narrow_amount(meta, shallow, settings.narrow), "adaptive")
+    n_silent = settings.n_attention or 0
+    if n_silent >= shape.n_blocks:
+        raise UsageError(
+            f"--drop-attention {n_silent} is more than the {shape.n_blocks} blocks that are left can lose",
+            "the first one keeps its attention",
+        )
+    return cut_widths(shallow, without_attention(kept, range(shape.n_blocks - n_silent, shape.n_blocks)))
 
 
 def cut_depth(
@@ -111,13 +120,12 @@ def cut_depth(
         NotEnoughMemoryError: no room for the model or a context.
     """
     cut = cut_blocks(copy_of(meta), _chosen_blocks(meta, settings, calibration, folder, progress))
-    if settings.narrow is None:
+    if not settings.cuts_inside_blocks:
         return cut
-    amount = _narrow_amount(meta, cut.plan, settings.narrow)
     shallow = folder / "shallow.gguf"
     write_gguf(cut.plan, shallow)
     copy = _working_copy(read_metadata(shallow), folder, progress)
-    plan, widths = _flap(cut.plan, copy, calibration, amount, "adaptive", progress)
+    plan, widths = _cut_inside(meta, cut.plan, copy, settings, calibration, progress)
     return replace(cut, plan=plan, widths=widths)
 
 
@@ -167,6 +175,44 @@ def _narrow_amount(meta: GgufMetadata, shallow: GgufPlan, share: float) -> Width
     return WidthAmount(ratio, n_groups=0)
 
 
+def _cut_inside(
+    meta: GgufMetadata,
+    shallow: GgufPlan,
+    copy: Path,
+    settings: PruneSettings,
+    calibration: Calibration,
+    progress: StageProgress | None,
+) -> tuple[GgufPlan, tuple[tuple[int, int], ...]]:
+    """Attention and neurons leave the kept blocks; what they added on average stays as a bias."""
+    shape = read_shape(shallow)
+    with Model(copy, Placement()) as model:
+        silent = _least_attention(model, settings.n_attention or 0, calibration, progress)
+        stage = stage_of(progress, "reading the calibration text")
+        moments = input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
+    kept = whole_blocks(shape)
+    if settings.narrow is not None:
+        amount = _narrow_amount(meta, shallow, settings.narrow)
+        kept = choose_widths(shape, wifv_scores(shallow, shape, moments), amount, "adaptive")
+    kept = without_attention(kept, silent)
+    return cut_widths(shallow, kept, biases(shallow, shape, kept, moments)), _sizes(kept)
+
+
+def _least_attention(
+    model: Model, n_removed: int, calibration: Calibration, progress: StageProgress | None
+) -> tuple[int, ...]:
+    """The blocks whose attention the model misses least, by KL divergence, each on its own."""
+    if not n_removed:
+        return ()
+    scores = score_blocks(
+        model,
+        calibration.fit[:_ATTENTION_WINDOWS],
+        measure="kl",
+        part="attention",
+        progress=stage_of(progress, "scoring attention"),
+    )
+    return lowest(scores, n_removed, range(1, model.n_layer))
+
+
 def _flap(
     plan: GgufPlan,
     copy: Path,
@@ -213,7 +259,7 @@ def _chosen_blocks(
     folder: Path,
     progress: StageProgress | None,
 ) -> tuple[int, ...]:
-    if settings.blocks:
+    if settings.blocks or settings.amount.n_blocks == 0:
         return settings.blocks
     protection, n_removed = settings.block_protection(meta), settings.amount.blocks_of(meta)
     allowed = protection.allowed(meta.block_count or 0)

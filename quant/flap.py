@@ -40,7 +40,10 @@ def magnitude_scores(plan: GgufPlan, shape: ModelShape) -> Scores:
 def biases(
     plan: GgufPlan, shape: ModelShape, cut: Sequence[BlockWidth], moments: Mapping[str, Moments]
 ) -> dict[str, Matrix]:
-    """What the removed columns added on average, by projection: W[:, removed] mean[removed]."""
+    """What the removed columns added on average, by projection: W[:, removed] mean[removed].
+
+    A block that lost its attention adds what that brought with its FFN.
+    """
     group_width = shape.n_head // shape.n_head_kv * shape.head_dim
     result: dict[str, Matrix] = {}
     for number, block in enumerate(cut):
@@ -53,7 +56,9 @@ def biases(
             mean = moments[weight].mean.copy()
             if len(columns) < len(mean):
                 mean[columns] = 0
-                result[f"blk.{number}.{name}"] = planned_weights(plan, weight) @ mean.astype(np.float32)
+                target = f"blk.{number}.{name if len(block.kv_groups) else 'ffn_down'}"
+                bias = planned_weights(plan, weight) @ mean.astype(np.float32)
+                result[target] = result.get(target, np.float32(0)) + bias
     return result
 
 

@@ -52,6 +52,13 @@ class Outcome:
         return value.value if value is not None and isinstance(value.value, int) else 0
 
     @property
+    def n_without_attention(self) -> int:
+        """Blocks that are left and lost their attention."""
+        heads = self.plan.field(f"{self.plan.architecture}.attention.head_count_kv")
+        counts = heads.value if heads is not None and isinstance(heads.value, tuple) else ()
+        return sum(count == 0 for count in counts)
+
+    @property
     def predicted_speedup(self) -> float:
         """Decoding reads every weight once a token, the embedding table excepted where there is an output matrix."""
         before = {tensor.name: tensor.n_bytes for tensor in self.file.meta.tensors}
@@ -105,7 +112,10 @@ def describe_removed(outcome: Outcome) -> str:
     """What leaves, in words, and its share."""
     n_before, result = outcome.file.meta.block_count or 0, outcome.result
     n_gone = n_before - outcome.n_blocks
-    text = f"{n_gone} of {n_before} blocks" if n_gone else "heads and neurons"
+    n_silent = outcome.n_without_attention
+    text = f"{n_gone} of {n_before} blocks" if n_gone else "" if n_silent else "heads and neurons"
     if result is not None and result.removed_blocks:
         text += f" ({', '.join(map(str, result.removed_blocks))})"
+    if n_silent:
+        text += f"{' and ' if text else ''}the attention of {n_silent} {'others' if text else 'blocks'}"
     return f"{text}, {outcome.share:.1%} of the weights in the blocks"

@@ -49,7 +49,7 @@ def planned_size(meta: GgufMetadata, settings: PruneSettings) -> GgufPlan:
     if settings.method is Method.DEPTH:
         settings.block_protection(meta)
         plan = remove_blocks(plan, settings.blocks or range(1, 1 + settings.amount.blocks_of(meta)))
-        if settings.narrow is None:
+        if not settings.cuts_inside_blocks:
             return plan
     from quant.cut import planned_widths  # numpy and all methods
 
@@ -138,7 +138,7 @@ def _cut(
     meta: GgufMetadata, settings: PruneSettings, folder: Path, progress: StageProgress | None
 ) -> "tuple[Cut, RepairReport | None]":
     """The smaller model, refitted where that is wanted."""
-    by_hand = settings.blocks and settings.narrow is None
+    by_hand = settings.blocks and not settings.cuts_inside_blocks
     if by_hand and not settings.repairs_here(meta.architecture):
         return cut_blocks(copy_of(meta), settings.blocks), None
     from quant.cut import cut_and_repair

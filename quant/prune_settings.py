@@ -34,6 +34,8 @@ class PruneSettings:
     """Blocks that leave, with Method.DEPTH; empty has them chosen by the criterion."""
     narrow: float | None = None
     """With Method.DEPTH: the share of the dense blocks' weights that also leaves as neurons of the kept ones."""
+    n_attention: int | None = None
+    """With Method.DEPTH: how many of the kept blocks lose their attention, and with it their part of the KV cache."""
     structure: Structure | None = None
     """Of widths; None is adaptive for FLAP, uniform for LLM-Pruner."""
     importance: Importance | None = None
@@ -59,9 +61,14 @@ class PruneSettings:
         return self.structure or ("adaptive" if self.method is Method.FLAP else "uniform")
 
     @property
+    def cuts_inside_blocks(self) -> bool:
+        """Whether a depth cut also takes something out of the blocks that it keeps."""
+        return self.narrow is not None or self.n_attention is not None
+
+    @property
     def choice_reads_text(self) -> bool:
         """Whether the choice of what leaves needs a calibration text."""
-        if self.method is not Method.DEPTH or self.narrow is not None:
+        if self.method is not Method.DEPTH or self.cuts_inside_blocks:
             return True
         return not self.blocks and self.block_criterion is not Criterion.MAGNITUDE
 
@@ -84,12 +91,15 @@ class PruneSettings:
             ("--criterion", self.criterion, is_depth, "depth"),
             ("--remove", self.blocks or None, is_depth, "depth"),
             ("--narrow", self.narrow, is_depth, "depth"),
+            ("--drop-attention", self.n_attention, is_depth, "depth"),
             ("--structure", self.structure, not is_depth, "flap and llm-pruner"),
             ("--kv-groups", self.n_groups, not is_depth, "flap and llm-pruner"),
             ("--importance", self.importance, self.method is Method.LLM_PRUNER, "llm-pruner"),
         ):
             if given is not None and not fits:
                 raise UsageError(f"{flag} says nothing to --method {self.method}", f"it goes with {whose}")
+        if self.amount.n_blocks == 0 and not (is_depth and self.cuts_inside_blocks):
+            raise UsageError("--blocks 0 removes nothing", "it goes with --narrow or --drop-attention")
 
     def block_protection(self, meta: GgufMetadata) -> Protection:
         """Blocks that a depth cut spares.
@@ -97,7 +107,7 @@ class PruneSettings:
         Raises:
             UsageError: fewer may go than are to be removed.
         """
-        if self.blocks:
+        if self.blocks or self.amount.n_blocks == 0:
             return NO_PROTECTION
         protection = protection_for(self.block_criterion, self.protect_first, self.protect_last)
         check_protection(protection, meta.block_count or 0, self.amount.blocks_of(meta))

@@ -31,7 +31,7 @@ class BlockWidth:
     """What one block keeps, ascending."""
 
     kv_groups: Indices
-    """A KV head with the query heads that read it."""
+    """A KV head with the query heads that read it; without any, the block has no attention."""
     neurons: Indices
 
 
@@ -107,11 +107,14 @@ def cut_widths(
         biases: Added to the outputs of a projection, by name such as `blk.3.ffn_down`; (n_embd,).
 
     Raises:
-        UsageError: an architecture that cannot be cut, or a block that keeps no group or no neuron.
+        UsageError: an architecture that cannot be cut, a block that keeps no neuron, or a first one without attention,
+            where llama.cpp looks for the width of heads.
     """
     shape = read_shape(plan)
-    if any(not len(block.kv_groups) or not len(block.neurons) for block in cut):
-        raise UsageError("a block would keep no head or no neuron", "remove less")
+    if any(not len(block.neurons) for block in cut):
+        raise UsageError("a block would keep no neuron", "remove less")
+    if not len(cut[0].kv_groups):
+        raise UsageError("the first block would keep no head", "remove less")
     groups, neurons = ([len(getattr(block, kind)) for block in cut] for kind in ("kv_groups", "neurons"))
     per_block = len(set(groups)) > 1 or len(set(neurons)) > 1
     if biases or per_block or groups[0] != shape.n_head_kv:
@@ -127,11 +130,13 @@ def cut_widths(
     )
 
 
-def _narrowed(plan: GgufPlan, shape: ModelShape, prefix: str, block: BlockWidth) -> dict[str, PlannedTensor]:
+def _narrowed(
+    plan: GgufPlan, shape: ModelShape, prefix: str, block: BlockWidth
+) -> dict[str, PlannedTensor | None]:
     heads_per_group = shape.n_head // shape.n_head_kv
     key_rows = _spread(block.kv_groups, shape.head_dim)
     query_rows = _spread(block.kv_groups, shape.head_dim * heads_per_group)
-    changed: dict[str, PlannedTensor] = {}
+    changed: dict[str, PlannedTensor | None] = {}
     rows = {
         "attn_q": query_rows,
         "attn_k": key_rows,
@@ -149,6 +154,9 @@ def _narrowed(plan: GgufPlan, shape: ModelShape, prefix: str, block: BlockWidth)
             changed[tensor.name] = computed(
                 tensor, (len(kept), tensor.shape[1]), partial(_columns_of, plan, tensor.name, kept)
             )
+    if not len(block.kv_groups):
+        gone = (tensor.name for tensor in plan.tensors if tensor.name.startswith(f"{prefix}.attn_"))
+        changed |= dict.fromkeys(gone)
     return changed
 
 

@@ -5,7 +5,8 @@ weights (AL-AM; `--global_pruning`), or one share for every block (UL-UM; local)
 leave gives FLAP's AL-MM and UL-MM; with none, only neurons leave.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +49,21 @@ def choose_widths(
     _check_reach(shape, amount, inner)
     choose = _alike if structure == "uniform" else _ranked
     cut = iter(choose(shape, scores, amount, inner))
-    whole = BlockWidth(np.arange(shape.n_head_kv), np.arange(shape.n_ff))
-    return tuple(next(cut) if block in inner else whole for block in range(shape.n_blocks))
+    whole = whole_blocks(shape)
+    return tuple(next(cut) if number in inner else block for number, block in enumerate(whole))
+
+
+def whole_blocks(shape: ModelShape) -> tuple[BlockWidth, ...]:
+    """Every block as it is."""
+    return (BlockWidth(np.arange(shape.n_head_kv), np.arange(shape.n_ff)),) * shape.n_blocks
+
+
+def without_attention(kept: Sequence[BlockWidth], silent: Collection[int]) -> tuple[BlockWidth, ...]:
+    """The same widths, but without any head in some blocks."""
+    nothing = np.zeros(0, np.int64)
+    return tuple(
+        replace(block, kv_groups=nothing) if number in silent else block for number, block in enumerate(kept)
+    )
 
 
 def _check_reach(shape: ModelShape, amount: WidthAmount, inner: range) -> None:

@@ -26,7 +26,7 @@ _CRITERIA = ("window", "ppl", "kl", "greedy", "bi", "angular", "taylor", "magnit
     "--ratio", type=click.FloatRange(0, 1), help="Share of the weights in the blocks [default: 0.25]."
 )
 @click.option("--params", metavar="N", help="Parameters that shall be left, such as 4.9B.")
-@click.option("--blocks", type=click.IntRange(1), help="Number of blocks to remove.")
+@click.option("--blocks", type=click.IntRange(0), help="Number of blocks to remove.")
 @click.option("--remove", metavar="LIST", help="These blocks, counted from 0, such as 12-18 or 4,9,10.")
 @click.option(
     "--criterion",
@@ -38,6 +38,13 @@ _CRITERIA = ("window", "ppl", "kl", "greedy", "bi", "angular", "taylor", "magnit
     type=click.FloatRange(0, 1),
     metavar="SHARE",
     help="With depth: that share of the blocks' weights leaves too, as neurons of the kept blocks by FLAP.",
+)
+@click.option(
+    "--drop-attention",
+    "n_attention",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With depth: N of the kept blocks lose their attention, those that miss it least; alone, no block leaves.",
 )
 @click.option(
     "--structure",
@@ -121,6 +128,7 @@ def _wanted(
     remove: str | None,
     criterion: str | None,
     narrow: float | None,
+    n_attention: int | None,
     structure: Literal["adaptive", "uniform"] | None,
     importance: str | None,
     n_groups: int | None,
@@ -136,12 +144,15 @@ def _wanted(
     from quant.prune_settings import PruneSettings
 
     removed = read_blocks(remove) if remove else ()
+    if n_attention and not any((ratio, params, blocks, removed)):
+        blocks = 0
     return PruneSettings(
         amount=choose_amount(ratio, params, blocks, len(removed) or None),
         blocks=removed,
         method=Method(method),
         criterion=Criterion(criterion) if criterion else None,
         narrow=narrow or None,
+        n_attention=n_attention,
         structure=structure,
         importance=Importance(importance) if importance else None,
         n_groups=n_groups,

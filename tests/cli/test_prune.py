@@ -210,6 +210,9 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
         (("--method", "flap", "--criterion", "kl"), "--criterion says nothing to --method flap"),
         (("--method", "flap", "--narrow", "0.1"), "It goes with depth"),
         (("--blocks", "2", "--narrow", "0.9"), "--narrow 0.9 is more than the blocks that are left have"),
+        (("--method", "flap", "--drop-attention", "1"), "It goes with depth"),
+        (("--blocks", "0"), "--blocks 0 removes nothing. It goes with --narrow or --drop-attention"),
+        (("--blocks", "2", "--drop-attention", "4"), "is more than the 4 blocks that are left can lose"),
         (("--method", "flap", "--importance", "second"), "It goes with llm-pruner"),
         (("--method", "flap", "--kv-groups", "12"), "12 KV groups cannot leave"),
         (("--remove", "1-x"), "'1-x' is no list of blocks"),
@@ -295,6 +298,50 @@ def test_fewer_blocks_and_narrower_ones_in_one_cut(prune: RunCli, deep: Path, tm
     dense = read_metadata(deep)
     gone = (dense.parameter_count - meta.parameter_count) / block_parameters(dense)
     assert gone == pytest.approx(2 / 6 + 0.15, abs=0.04)
+
+
+@pytest.mark.parametrize("repair", ["--repair", "--no-repair"])
+def test_blocks_lose_their_attention(prune: RunCli, run_cli: RunCli, deep: Path, tmp_path: Path, repair: str):
+    planned = json.loads(prune("--drop-attention", "2", "--dry-run", "--json").out)
+    result = prune("--drop-attention", "2", repair, "--json")
+    assert (result.code, result.err) == (0, "")
+    document, meta = json.loads(result.out), read_metadata(tmp_path / "out.gguf")
+    assert (document["removed_blocks"], meta.block_count, meta.architecture) == ([], 6, "deci")
+    heads = meta.fields["deci.attention.head_count_kv"]
+    assert sorted(heads) == [0, 0, 2, 2, 2, 2]
+    assert heads[0] == 2
+    silent = [number for number, count in enumerate(heads) if not count]
+    names = {tensor.name for tensor in meta.tensors}
+    assert not [name for name in names for number in silent if name.startswith(f"blk.{number}.attn")]
+    biases = 2 * 64
+    assert document["n_params"] == meta.parameter_count == planned["n_params"] + biases
+    answer = run_cli("run", tmp_path / "out.gguf", "-p", "Hello", "-n", "8", "--draft", "none")
+    assert answer.code == 0
+    assert answer.out.strip()
+
+
+def test_blocks_attention_and_neurons_leave_in_one_cut(prune: RunCli, deep: Path, tmp_path: Path):
+    result = prune("--blocks", "1", "--drop-attention", "1", "--narrow", "0.1")
+    assert (result.code, result.err) == (0, "")
+    assert "1 of 6 blocks (" in result.out
+    assert ") and the attention of 1 others" in result.out
+    meta = read_metadata(tmp_path / "out.gguf")
+    assert meta.block_count == 5
+    assert sorted(meta.fields["deci.attention.head_count_kv"]) == [0, 2, 2, 2, 2]
+    neurons = meta.fields["deci.feed_forward_length"]
+    assert len(neurons) == 5
+    assert sum(neurons) < 5 * 128
+
+
+def test_a_model_without_some_attention_is_quantized(run_cli: RunCli, text: Path, tmp_path: Path):
+    shape = TinyShape(blocks=4, embedding=256, heads=4, kv_heads=2, feed_forward=512)
+    dense = make_tiny_model(tmp_path / "wide.gguf", shape=shape)
+    common = ("--calibration", text, "--calibration-tokens", "2048", "-o", tmp_path / "out.gguf")
+    result = run_cli("prune", dense, "--drop-attention", "2", "--quantize", "q4_k_m", *common)
+    assert result.code == 0, result.err
+    assert "the attention of 2 blocks" in result.out
+    types = {tensor.name: tensor.ggml_type for tensor in read_metadata(tmp_path / "out.gguf").tensors}
+    assert types["blk.0.ffn_up.weight"] == "Q4_K"
 
 
 def test_neurons_alone_leave(prune: RunCli, tmp_path: Path):

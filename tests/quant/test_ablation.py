@@ -20,6 +20,8 @@ from quant.container import GgufPlan, copy_of, write_gguf
 from quant.evaluate import nll
 from quant.fold import Span, fold, fold_statistics, spans_of
 from quant.stream import embed, next_token_nll, read_block, read_settings, run_block
+from quant.width import cut_widths, read_shape
+from quant.width_choice import whole_blocks, without_attention
 from tests.tiny import make_tiny_model
 
 N_CTX = 48
@@ -59,6 +61,21 @@ def test_ablation_gives_the_logits_of_the_pruned_file(
     expected = logits_of(tmp_path / "pruned.gguf", windows)
     assert np.array_equal(logits_of(deep, windows, tap), expected)
     assert not np.array_equal(logits_of(deep, windows), expected)
+
+
+@pytest.mark.parametrize("silent", [[1], [5], [2, 3]])
+def test_attention_taken_out_in_memory_gives_the_logits_of_the_file_without_it(
+    deep: Path, windows: NDArray[np.int32], tmp_path: Path, silent: list[int]
+):
+    plan = plan_of(deep)
+    cut = without_attention(whole_blocks(read_shape(plan)), silent)
+    write_gguf(cut_widths(plan, cut), tmp_path / "silent.gguf")
+    expected = logits_of(tmp_path / "silent.gguf", windows)
+    in_memory = logits_of(
+        deep, windows, ablated([Bypass(block, block, part="attention") for block in silent])
+    )
+    assert np.allclose(in_memory, expected, atol=1e-3)
+    assert not np.allclose(logits_of(deep, windows), expected, atol=0.5)
 
 
 def test_a_fold_in_memory_gives_the_logits_of_the_folded_file(

@@ -21,7 +21,7 @@ from quant.container import GgufPlan, copy_of, write_gguf
 from quant.flap import biases, magnitude_scores, watched_weights, wifv_scores
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import BlockWidth, cut_widths, read_shape, removed_parameters
-from quant.width_choice import Scores, choose_widths
+from quant.width_choice import Scores, choose_widths, whole_blocks, without_attention
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=4, embedding=64, heads=4, kv_heads=2, feed_forward=128)
@@ -160,6 +160,24 @@ def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArra
     assert not np.allclose(logits_of(dense, windows), masked, atol=0.5)
 
 
+def test_what_attention_added_on_average_comes_with_the_ffn(dense: Path, windows: NDArray[np.int32]):
+    plan = plan_of(dense)
+    shape = read_shape(plan)
+    with Model(dense, Placement()) as model:
+        moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
+    added = biases(plan, shape, without_attention(whole_blocks(shape), [2]), moments)
+    weight = "blk.2.attn_output.weight"
+    expected = planned_weights(plan, weight) @ moments[weight].mean.astype(np.float32)
+    assert list(added) == ["blk.2.ffn_down"]
+    np.testing.assert_allclose(added["blk.2.ffn_down"], expected, rtol=1e-5)
+
+
+def test_a_first_block_without_attention_is_refused(dense: Path):
+    plan = plan_of(dense)
+    with pytest.raises(UsageError, match="the first block would keep no head"):
+        cut_widths(plan, without_attention(whole_blocks(read_shape(plan)), [0]))
+
+
 @pytest.mark.parametrize("structure", ["adaptive", "uniform"])
 @pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5])
 def test_the_ratio_is_met_within_a_group(dense: Path, structure: Structure, ratio: float):
@@ -254,5 +272,5 @@ def test_a_ratio_that_makes_no_sense_is_refused(dense: Path, ratio: float):
 
 def test_a_block_without_neurons_is_refused(dense: Path):
     cut = kept_of([[0, 1]] * 4, [np.arange(96), np.zeros(0, np.int64), np.arange(96), np.arange(96)])
-    with pytest.raises(UsageError, match="no head or no neuron"):
+    with pytest.raises(UsageError, match="a block would keep no neuron"):
         cut_widths(plan_of(dense), cut)

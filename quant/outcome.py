@@ -117,5 +117,6 @@ def describe_removed(outcome: Outcome) -> str:
     if result is not None and result.removed_blocks:
         text += f" ({', '.join(map(str, result.removed_blocks))})"
     if n_silent:
-        text += f"{' and ' if text else ''}the attention of {n_silent} {'others' if text else 'blocks'}"
+        kind = ("other" if text else "block") + ("s" if n_silent > 1 else "")
+        text += f"{' and ' if text else ''}the attention of {n_silent} {kind}"
     return f"{text}, {outcome.share:.1%} of the weights in the blocks"

@@ -324,7 +324,7 @@ def test_blocks_attention_and_neurons_leave_in_one_cut(prune: RunCli, deep: Path
     result = prune("--blocks", "1", "--drop-attention", "1", "--narrow", "0.1")
     assert (result.code, result.err) == (0, "")
     assert "1 of 6 blocks (" in result.out
-    assert ") and the attention of 1 others" in result.out
+    assert ") and the attention of 1 other, " in result.out
     meta = read_metadata(tmp_path / "out.gguf")
     assert meta.block_count == 5
     assert sorted(meta.fields["deci.attention.head_count_kv"]) == [0, 2, 2, 2, 2]

@@ -3,6 +3,7 @@
 Numpy is loaded by what computes: a plain copy starts faster and stays smaller without it.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 18
 """Read and written at once: what fits into a core's cache is copied faster than the kernel's `copy_file_range` does it,
 which handles single pages where source and destination do not lie alike."""
+_FLUSHED_BYTES = 32 << 20
 _ROWS_BYTES = 4 << 20
 
 
@@ -48,6 +50,7 @@ class Output(Closes):
         self._sources: dict[int, FileIO] = {}
         self._buffer = memoryview(bytearray(_CHUNK_BYTES))
         self._stopped = False
+        self._flushed = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Writes a buffer of bytes."""
@@ -92,9 +95,21 @@ class Output(Closes):
 
     def _advance(self, n_bytes: int) -> None:
         self.n_bytes += n_bytes
+        if self.n_bytes - self._flushed >= _FLUSHED_BYTES:
+            self._start_flush()
         if self._stopped:
             raise InterruptedError("the file is not wanted any more")
         self._progress(self.n_bytes)
+
+    def _start_flush(self) -> None:
+        """Has Linux write out what stands, meanwhile: the flush of a gigabyte at the end waits half as long.
+
+        It begins that for pages that are said to be needed no more, and keeps them until it is done (mm/fadvise.c).
+        """
+        if hasattr(os, "posix_fadvise"):
+            n_bytes = self.n_bytes - self._flushed
+            os.posix_fadvise(self._file.fileno(), self._flushed, n_bytes, os.POSIX_FADV_DONTNEED)
+        self._flushed = self.n_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What is written is the plan, byte for byte, or nothing."""
 
+import os
 import shutil
 from collections import namedtuple
 from dataclasses import replace
@@ -37,6 +38,23 @@ def test_a_copy_in_many_chunks_is_the_same(tiny_model: Path, tmp_path: Path, mon
     write_gguf(copy_of(read_metadata(tiny_model)), tmp_path / "out.gguf")
 
     assert (tmp_path / "out.gguf").read_bytes() == tiny_model.read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system cannot be told to begin a flush")
+def test_what_stands_is_flushed_while_the_rest_is_copied(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Every byte but the last few is said once to be finished."""
+    monkeypatch.setattr("quant.sources._CHUNK_BYTES", 1000)
+    monkeypatch.setattr("quant.sources._FLUSHED_BYTES", 10_000)
+    finished: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda _file, start, n_bytes, _advice: finished.append((start, n_bytes))
+    )
+    write_gguf(copy_of(read_metadata(tiny_model)), tmp_path / "out.gguf")
+    ends = [start + n_bytes for start, n_bytes in finished]
+    assert [start for start, _ in finished] == [0, *ends[:-1]]
+    assert 0 <= tiny_model.stat().st_size - ends[-1] < 10_000
 
 
 def test_an_output_that_is_stopped_writes_no_further(tmp_path: Path):

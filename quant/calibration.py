@@ -79,17 +79,17 @@ def answered_windows(
         NotEnoughMemoryError: no room for the context.
     """
     n_windows = max(2, n_tokens // n_ctx)
+    n_wanted = n_windows * n_ctx
     store = derived_file(source, "answers.npy")
     known = np.load(store) if store.is_file() else np.zeros(0, np.int32)
     parts, count = [known], len(known)
+    answers = _answers(model, n_threads, skip_tokens=len(known))
     try:
-        for answer in _answers(model, n_threads, skip_tokens=len(known)):
-            if count >= n_windows * n_ctx:
-                break
+        while count < n_wanted and (answer := next(answers, None)) is not None:
             parts.append(answer)
             count += len(answer)
             if progress is not None:
-                progress(min(count, n_windows * n_ctx), n_windows * n_ctx)
+                progress(min(count, n_wanted), n_wanted)
     finally:
         if count > len(known):
             _store(store, np.concatenate(parts))

@@ -161,13 +161,16 @@ def test_what_only_copies_does_without_numpy(deep: Path, tmp_path: Path):
     assert "numpy" not in imported
 
 
-def test_the_models_own_answers_are_made_once(run_cli: RunCli, deep: Path, tmp_path: Path):
+def test_the_models_own_answers_are_made_once(
+    run_cli: RunCli, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     arguments = ("prune", deep, "--blocks", "2", "--criterion", "bi", "--calibration-tokens", "1024")
     assert run_cli(*arguments, "-o", tmp_path / "a.gguf").code == 0
     from edgespec.paths import derived_models_dir
 
     (answers,) = derived_models_dir().iterdir()
     made = answers.stat().st_mtime_ns
+    monkeypatch.setattr("quant.calibration._answer", lambda *_: pytest.fail("there were answers enough"))
     assert run_cli(*arguments, "-o", tmp_path / "b.gguf").code == 0
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
     assert [path.name for path in derived_models_dir().iterdir()] == [answers.name]

@@ -26,7 +26,7 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.weights import dequantize, quantize
 from quant.calibration import Calibration
 from quant.container import ComputedTensor, GgufPlan
-from quant.ridge import ridge_fit
+from quant.ridge import DEFAULT_RIDGES, Ridges, ridge_fit
 from quant.stream import (
     BlockWeights,
     Matrix,
@@ -43,8 +43,6 @@ from quant.stream import (
 )
 from quant.tensors import find_tensor, replace_tensors
 
-DRIFT_RIDGES: Final = (0.1, 0.3, 1.0)
-"""Of the mean diagonal of H'H; every fit takes the one that leaves least of the drift of the held-out text."""
 _MANY_COLUMNS: Final = 2048
 _WIDE_EVERY: Final = 4
 
@@ -73,7 +71,7 @@ def repair(
     calibration: Calibration,
     folder: Path,
     *,
-    drift_ridges: Sequence[float] = DRIFT_RIDGES,
+    ridges: Ridges = DEFAULT_RIDGES,
     progress: BlockProgress | None = None,
 ) -> tuple[GgufPlan, RepairReport]:
     """The pruned plan with its blocks refitted, or as it was where that did not help.
@@ -84,13 +82,14 @@ def repair(
         kept_blocks: For each of the pruned model's blocks, its number in the dense one.
         calibration: What is fitted on, and what judges.
         folder: Takes the refitted tensors until the plan is written; its owner removes it.
-        drift_ridges: How strongly the drift step may hold on to the weights that are there.
+        ridges: How strongly both steps may hold on to the weights that are there; every fit takes those that serve the
+            held-out text best.
         progress: Told after every block of the dense model.
 
     Raises:
         UsageError: an architecture that is not computed block by block.
     """
-    walk = _Walk(dense, pruned, calibration, folder, drift_ridges)
+    walk = _Walk(dense, pruned, calibration, folder, ridges)
     targets = [*kept_blocks[1:], walk.n_dense_blocks]
     walk.run_dense(range(kept_blocks[0]))
     for block, (source, target) in enumerate(zip(kept_blocks, targets, strict=True)):
@@ -110,13 +109,13 @@ class _Walk:
         pruned: GgufPlan,
         calibration: Calibration,
         folder: Path,
-        drift_ridges: Sequence[float],
+        ridges: Ridges,
     ) -> None:
         self.repaired = pruned
         self.n_dense_blocks = read_settings(dense).n_blocks
         self._dense, self._pruned = dense, pruned
         self._dense_settings, self._settings = read_settings(dense), read_settings(pruned)
-        self._folder, self._drift_ridges = folder, drift_ridges
+        self._folder, self._ridges = folder, ridges
         self._calibration = calibration
         self._n_fit = len(calibration.fit)
         self._x = embed(dense, np.concatenate([calibration.fit, calibration.held_out]))
@@ -124,8 +123,8 @@ class _Walk:
         self._cut = self._x[self._n_fit :].copy()
         """The pruned model's stream without any repair, held-out windows only."""
         self._drifted = False
-        self._chosen: dict[str, float] = {}
-        """The ridge of the last fit, by projection."""
+        self._chosen: dict[str, Ridges] = {}
+        """Those of the last fit, by projection."""
 
     def run_dense(self, blocks: range) -> None:
         """Moves only the dense stream on."""
@@ -179,25 +178,23 @@ class _Walk:
             before, after = self._y[window], self._x[window]
             output = project(pruned, name, activations[window])
             token_weights = 1 / np.mean(after * after, axis=1)
-            if window >= self._n_fit:
-                fit.judge(activations[window], after - before - output, token_weights)
-                continue
             own = None
             if was_cut:
                 own = project(dense, name, read(self._dense_settings, dense, before)) - output
-            fit.add(activations[window], own, after - before - output, token_weights)
+            take = fit.add if window < self._n_fit else fit.judge
+            take(activations[window], own, after - before - output, token_weights)
         change, self._chosen[name] = fit.solve(self._ridges_for(block, name, n_columns))
         refitted = self._keep(block, name, weight + change, fit.mean_squares)
         for window in range(len(self._y)):
             self._y[window] += project({**pruned, f"{name}.weight": refitted}, name, activations[window])
         self._drifted = True
 
-    def _ridges_for(self, block: int, name: str, n_columns: int) -> Sequence[float]:
+    def _ridges_for(self, block: int, name: str, n_columns: int) -> Ridges:
         """All of them; for wide matrices only now and then, because every ridge is a factorization more."""
         chosen = self._chosen.get(name)
         if chosen is None or n_columns <= _MANY_COLUMNS or block % _WIDE_EVERY == 0:
-            return self._drift_ridges
-        return (chosen,)
+            return self._ridges
+        return chosen
 
     def _activations(self, read: _Reader, pruned: BlockWeights, n_columns: int) -> Matrix:
         """The sublayer's inputs for every window of the pruned stream: on disk, they can outgrow the model."""

@@ -7,13 +7,24 @@ The first system is k wide, the second n: 4,000 tokens and an FFN of 9,000 neuro
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from quant.stream import Matrix
 
-OWN_RIDGE: Final = 1e-2
+
+@dataclass(frozen=True, slots=True)
+class Ridges:
+    """Those of both steps to choose from, in units of the mean diagonal of H'H; the chosen ones are single."""
+
+    own: tuple[float, ...]
+    drift: tuple[float, ...]
+
+
+DEFAULT_RIDGES: Final = Ridges(own=(0.01, 0.1, 1.0), drift=(0.1, 0.3, 1.0))
+"""The own step explains what stands in the same block, and may lean on it more; with fewer tokens than columns it may not."""
 
 
 def ridge_fit(n_rows: int, n_columns: int, n_tokens: int) -> "RidgeFit":
@@ -31,12 +42,12 @@ class RidgeFit(ABC):
         self._n_columns = n_columns
         self._drift = np.zeros((size, n_rows), np.float32)
         self._own: Matrix | None = None
-        self._held_out: list[tuple[Matrix, Matrix]] = []
+        self._held_out: list[tuple[Matrix, Matrix | None, Matrix]] = []
 
-    def judge(self, activations: Matrix, drift: Matrix, token_weights: Matrix) -> None:
-        """Takes a window that the ridge is chosen on and the weight is not fitted to."""
+    def judge(self, activations: Matrix, own: Matrix | None, drift: Matrix, token_weights: Matrix) -> None:
+        """Takes a window that the ridges are chosen on and the weight is not fitted to; arguments as of `add`."""
         roots = np.sqrt(token_weights)[:, None]
-        self._held_out.append((activations * roots, drift * roots))
+        self._held_out.append((activations * roots, None if own is None else own * roots, drift * roots))
 
     def add(self, activations: Matrix, own: Matrix | None, drift: Matrix, token_weights: Matrix) -> None:
         """Adds a window: activations (n_ctx, k), residuals (n_ctx, n_rows), weights (n_ctx,)."""
@@ -45,27 +56,19 @@ class RidgeFit(ABC):
             self._own = np.zeros_like(self._drift)
         self._add(activations * roots, None if own is None else own * roots, drift * roots)
 
-    def solve(self, drift_ridges: Sequence[float]) -> tuple[Matrix, float]:
-        """What the weight changes by, (n_rows, k), with the ridge that leaves least of the held-out drift; and that.
-
-        Args:
-            drift_ridges: To choose from, in units of the mean diagonal of H'H.
-        """
+    def solve(self, ridges: Ridges) -> tuple[Matrix, Ridges]:
+        """What the weight changes by, (n_rows, k), and the ridges that leave least of the held-out residuals."""
         system = self._system()
         unit = float(np.trace(system)) / self._n_columns
-        drift, own = self._drift, np.zeros_like(self._drift)
+        seen = [(self._as_seen(rows), own, drift) for rows, own, drift in self._held_out]
+        drift, own, own_ridges = self._drift, np.zeros_like(self._drift), ridges.own
         if self._own is not None:
-            own = _solve(system, self._own, OWN_RIDGE * unit)
-            drift = drift - system @ own
-        solutions = {ridge: own + _solve(system, drift, ridge * unit) for ridge in drift_ridges}
-        best = min(solutions, key=lambda ridge: self._left(solutions[ridge]))
-        return np.ascontiguousarray(self._in_columns(solutions[best]).T), best
-
-    def _left(self, solution: Matrix) -> float:
-        return sum(
-            float(np.square(drift - self._as_seen(rows) @ solution).sum(dtype=np.float64))
-            for rows, drift in self._held_out
-        )
+            residuals = [(rows, part) for rows, part, _ in seen if part is not None]
+            own, best = _best(_solutions(system, self._own, ridges.own, unit), residuals)
+            drift, own_ridges = drift - system @ own, (best,)
+        residuals = [(rows, part - rows @ own) for rows, _, part in seen]
+        change, best = _best(_solutions(system, drift, ridges.drift, unit), residuals)
+        return np.ascontiguousarray(self._in_columns(own + change).T), Ridges(own_ridges, (best,))
 
     @property
     @abstractmethod
@@ -143,7 +146,21 @@ class _ByToken(RidgeFit):
         return np.asarray(self._inputs.T @ solution)
 
 
-def _solve(system: Matrix, right: Matrix, ridge: float) -> Matrix:
-    damped = system.copy()
-    damped[np.diag_indices_from(damped)] += ridge
-    return np.asarray(np.linalg.solve(damped, right), dtype=np.float32)
+def _solutions(system: Matrix, right: Matrix, ridges: Sequence[float], unit: float) -> dict[float, Matrix]:
+    solutions = {}
+    for ridge in ridges:
+        damped = system.copy()
+        damped[np.diag_indices_from(damped)] += ridge * unit
+        solutions[ridge] = np.asarray(np.linalg.solve(damped, right), dtype=np.float32)
+    return solutions
+
+
+def _best(solutions: dict[float, Matrix], held_out: Sequence[tuple[Matrix, Matrix]]) -> tuple[Matrix, float]:
+    """The solution that leaves least of residuals that it was not fitted to, and its ridge."""
+    ridge = min(
+        solutions,
+        key=lambda one: sum(
+            float(np.square(part - rows @ solutions[one]).sum(dtype=np.float64)) for rows, part in held_out
+        ),
+    )
+    return solutions[ridge], ridge

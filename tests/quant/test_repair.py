@@ -13,6 +13,7 @@ from quant.blocks import remove_blocks
 from quant.calibration import Calibration
 from quant.container import GgufPlan, copy_of
 from quant.repair import repair
+from quant.ridge import Ridges
 from quant.stream import embed, read_block, read_settings, run_block
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import BlockWidth, cut_widths
@@ -88,7 +89,7 @@ def test_the_ridge_is_the_one_that_serves_the_held_out_text(
 
     def gap(*ridges: float) -> float:
         cut = remove_blocks(plan, [1])
-        report = repair(plan, cut, (0, 2), calibration, tmp_path, drift_ridges=ridges)[1]
+        report = repair(plan, cut, (0, 2), calibration, tmp_path, ridges=Ridges((0.01,), ridges))[1]
         return abs(report.repaired_nll - report.dense_nll)
 
     good, endless = gap(1e-3), gap(1e12)

@@ -41,7 +41,7 @@ def read_rows(page: str) -> Iterator[Row]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         model, cut = cells[0] or model, cells[1] or cut
         method = "" if cut == "dense" else cut.partition(",")[0]
-        yield Row(model, method, cells[2] == "repaired", float(cells[3]), _first_number(cells[7]))
+        yield Row(model, method, cells[2].startswith("repair"), float(cells[3]), _first_number(cells[7]))
 
 
 def _first_number(text: str) -> float:

@@ -5,7 +5,6 @@ A model's own answers are what it will write in use; they are made once for ever
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +21,7 @@ from edgespec.llama.sampler import Sampler, Sampling
 from edgespec.paths import derived_file
 from quant.choices import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource
 from quant.evaluate import Tokens
-from quant.progress import ChunkProgress, StageProgress
+from quant.progress import ChunkProgress, StageProgress, stage_of
 
 WINDOW_TOKENS: Final = 512
 
@@ -119,7 +118,7 @@ def _windows_of(
     model: Model, source: Path, text: CalibrationSource, n_tokens: int, progress: StageProgress | None
 ) -> Tokens:
     if text == OWN_ANSWERS:
-        report = None if progress is None else partial(progress, "writing calibration text")
+        report = stage_of(progress, "writing calibration text")
         return answered_windows(model, source, n_tokens, progress=report)
     return read_windows(model, read_text(Path(text)), n_tokens)
 

@@ -19,7 +19,7 @@ from quant.block_importance import angular_distances, block_influence, closest_s
 from quant.choices import Criterion, Protection, check_protection
 from quant.evaluate import Tokens, nll
 from quant.fold import FoldStatistics, Span, fold_statistics, spans_of
-from quant.progress import ChunkProgress, StageProgress
+from quant.progress import ChunkProgress, StageProgress, stage_of
 
 _FIRST_ROUND_WINDOWS = 1
 _GROWTH = 2
@@ -85,7 +85,7 @@ def best_window(
             fit,
             foldable,
             n_threads=n_threads,
-            progress=_stage(progress, "reading the calibration text"),
+            progress=stage_of(progress, "reading the calibration text"),
         )
     bypasses = {
         span: Bypass(span.first, span.last, statistics[span].solve() if span in statistics else None)
@@ -162,7 +162,7 @@ def choose_by_activations(
         NotEnoughMemoryError: no room for the context.
     """
     check_protection(protection, model.n_layer, n_removed)
-    report = _stage(progress, "scoring blocks")
+    report = stage_of(progress, "scoring blocks")
     allowed = protection.allowed(model.n_layer)
     match criterion:
         case Criterion.PPL | Criterion.KL:
@@ -176,7 +176,3 @@ def choose_by_activations(
         case _:
             raise ValueError(f"{criterion} does not score blocks by activations")
     return lowest(scores, n_removed, allowed)
-
-
-def _stage(progress: StageProgress | None, label: str) -> ChunkProgress | None:
-    return None if progress is None else lambda done, total: progress(label, done, total)

@@ -5,7 +5,6 @@ columns and the number of rows that were summed, so that llama.cpp's own tools r
 """
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import gguf
@@ -20,7 +19,7 @@ from quant.activations import Moments, input_moments
 from quant.calibration import calibration_windows
 from quant.choices import DEFAULT_TOKENS, CalibrationSource
 from quant.evaluate import Tokens
-from quant.progress import ChunkProgress, StageProgress
+from quant.progress import ChunkProgress, StageProgress, stage_of
 
 Importance = Mapping[str, NDArray[np.float32]]
 """Mean squares of a weight's input columns, by the weight's name."""
@@ -71,7 +70,7 @@ def measure_file(
     """
     with Model(meta.path, Placement()) as model:
         windows = calibration_windows(model, meta.path, [text], n_tokens, progress=progress)
-        report = None if progress is None else partial(progress, "measuring the importance")
+        report = stage_of(progress, "measuring the importance")
         return measure(model, meta, windows, progress=report)
 
 

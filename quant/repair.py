@@ -26,6 +26,7 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.weights import dequantize, quantize
 from quant.calibration import Calibration
 from quant.container import ComputedTensor, GgufPlan
+from quant.progress import ChunkProgress
 from quant.ridge import DEFAULT_RIDGES, Ridges, ridge_fit
 from quant.stream import (
     BlockWeights,
@@ -46,7 +47,6 @@ from quant.tensors import find_tensor, replace_tensors
 _MANY_COLUMNS: Final = 2048
 _WIDE_EVERY: Final = 4
 
-BlockProgress = Callable[[int, int], None]
 _Reader = Callable[[StreamSettings, BlockWeights, Matrix], Matrix]
 
 
@@ -72,7 +72,7 @@ def repair(
     folder: Path,
     *,
     ridges: Ridges = DEFAULT_RIDGES,
-    progress: BlockProgress | None = None,
+    progress: ChunkProgress | None = None,
 ) -> tuple[GgufPlan, RepairReport]:
     """The pruned plan with its blocks refitted, or as it was where that did not help.
 

@@ -254,20 +254,6 @@ def test_a_reader_that_goes_away_ends_the_program_quietly():
     assert process.wait(timeout=60) == 1
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a console is needed to send Ctrl-C there")
-def test_ctrl_c_ends_with_one_line_and_130():
-    code = (
-        "import os, signal, sys, types, click, edgespec.cli as cli\n"
-        "@click.command()\n"
-        "def command(): os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(30)\n"
-        "module = types.ModuleType('edgespec.cli.probe'); module.command = command\n"
-        "sys.modules['edgespec.cli.probe'] = module; cli.COMMANDS['probe'] = ''\n"
-        "sys.exit(cli.main(['probe']))"
-    )
-    ran = run_clean(code)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "edgespec: interrupted\n")
-
-
 def killing_itself(name: str) -> str:
     """A program whose command gets this signal while it works."""
     return (
@@ -279,6 +265,12 @@ def killing_itself(name: str) -> str:
         "sys.argv[1:] = ['probe']\n"
         "sys.exit(cli.main())"
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a console is needed to send Ctrl-C there")
+def test_ctrl_c_ends_with_one_line_and_130():
+    ran = run_clean(killing_itself("SIGINT"))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "edgespec: interrupted\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no process is asked to end there, it is ended")

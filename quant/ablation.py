@@ -14,8 +14,9 @@ from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
 from edgespec.llama.tap import Handler, Node, Tap
 from quant.activations import run_windows
-from quant.evaluate import Tokens, nll
+from quant.evaluate import nll
 from quant.progress import ChunkProgress
+from quant.windows import Tokens
 
 Matrix = NDArray[np.float32]
 Part = Literal["block", "attention"]

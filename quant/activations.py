@@ -18,8 +18,8 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
 from edgespec.llama.tap import Node, Tap
-from quant.evaluate import Tokens
 from quant.progress import ChunkProgress
+from quant.windows import Tokens
 
 _GRAM_BUDGET_BYTES = 1 << 30
 """For the matrices that one pass over the windows fills."""

@@ -12,10 +12,10 @@ import numpy as np
 
 from edgespec.errors import UsageError
 from quant.container import GgufPlan
-from quant.evaluate import Tokens
 from quant.progress import ChunkProgress
 from quant.stream import BlockWeights, Matrix, StreamSettings, embed, read_block, read_settings, run_block
 from quant.tensors import output_name, planned_weights
+from quant.windows import Tokens
 
 Gradients = Mapping[str, Matrix]
 """By a tensor's name without `blk.N.`, in the weights' shapes."""

@@ -10,9 +10,9 @@ from edgespec.llama.tap import Node, Tap
 from quant.activations import run_windows
 from quant.backward import BlockGradients, loss_gradients
 from quant.container import GgufPlan
-from quant.evaluate import Tokens
 from quant.progress import ChunkProgress
 from quant.stream import read_block
+from quant.windows import Tokens
 
 Scores = NDArray[np.float64]
 Matrix = NDArray[np.float32]

@@ -17,9 +17,10 @@ from quant.ablation import Bypass, ablated, score_blocks
 from quant.activations import run_windows
 from quant.block_importance import angular_distances, block_influence, closest_span, lowest
 from quant.choices import Criterion, Protection, check_protection
-from quant.evaluate import Tokens, nll
+from quant.evaluate import nll
 from quant.fold import FoldStatistics, Span, fold_statistics, spans_of
 from quant.progress import ChunkProgress, StageProgress, stage_of
+from quant.windows import Tokens
 
 _FIRST_ROUND_WINDOWS = 1
 _GROWTH = 2

@@ -23,16 +23,14 @@ from edgespec.llama.library import default_threads, ggml_kernels
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
 from quant.progress import ChunkProgress
+from quant.windows import N_CTX, Tokens, split_windows
 
-N_CTX = 512
 SAMPLE_PROMPT = "Explain in two sentences why the sky is blue."
 SAMPLE_TOKENS = 48
 
 _BATCH_ROWS = 512
 _SLAB_ROWS = 16
 """Rows whose probabilities are in memory at once: 16 rows of 150 000 tokens are 10 MB."""
-
-Tokens = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +82,6 @@ class Quality:
     """What the model answers to SAMPLE_PROMPT, greedily, SAMPLE_TOKENS tokens at most."""
 
 
-def split_windows(model: Model, text: str, *, n_ctx: int = N_CTX, n_chunks: int | None = None) -> Tokens:
-    """The chunks of a text as llama-perplexity cuts them, shape (n_chunks, n_ctx).
-
-    Args:
-        model: Whose tokens.
-        text: Control tokens written in it are read as text.
-        n_ctx: Tokens in a chunk; what is left at the end is not used.
-        n_chunks: At most that many; None takes all.
-
-    Raises:
-        UsageError: the text has fewer tokens than two chunks.
-    """
-    tokens = model.tokenize(text, parse_special=False)
-    missing = 2 * n_ctx - len(tokens)
-    if missing > 0:
-        raise UsageError(
-            f"the text has {len(tokens)} tokens, {missing} fewer than two chunks of {n_ctx}",
-            "give a longer text or a smaller context",
-        )
-    count = len(tokens) // n_ctx
-    if n_chunks is not None:
-        count = min(count, n_chunks)
-    windows = np.array(tokens[: count * n_ctx], dtype=np.int32).reshape(count, n_ctx)
-    bos = model.added_bos
-    if bos is not None:
-        windows[:, 0] = bos
-    return windows
-
-
 def nll(logits: Logits, tokens: Tokens) -> NDArray[np.float64]:
     """Negative log-likelihood in nats of `tokens` (n,) under `logits` (n, n_vocab); the result has shape (n,)."""
     values = np.empty(len(tokens))
@@ -155,7 +124,7 @@ def perplexity(
 
 def evaluate(
     path: Path,
-    text: str,
+    text: str | Tokens,
     *,
     against: Path | None = None,
     n_chunks: int | None = None,
@@ -167,10 +136,10 @@ def evaluate(
 
     Args:
         path: The model.
-        text: At least two chunks of it.
+        text: At least two chunks of it, or windows of tokens, (n_chunks, n_ctx), as of `answered_windows`.
         against: A dense model of the same vocabulary to be compared with; both are in memory at once.
         n_chunks: At most that many chunks; None takes all.
-        n_ctx: Tokens in a chunk.
+        n_ctx: Tokens in a chunk of a text.
         n_threads: None takes the physical cores.
         progress: Told after every chunk.
 
@@ -181,20 +150,23 @@ def evaluate(
     """
     with ExitStack() as stack:
         model = stack.enter_context(Model(path))
-        windows = split_windows(model, text, n_ctx=n_ctx, n_chunks=n_chunks)
+        if isinstance(text, str):
+            windows = split_windows(model, text, n_ctx=n_ctx, n_chunks=n_chunks)
+        else:
+            windows = text[:n_chunks]
         distance = None
         if against is None:
             estimate = perplexity(model, windows, n_threads=n_threads, progress=progress)
         else:
             dense = stack.enter_context(Model(against))
-            _check_same_tokens(model, dense, windows, text)
+            _check_same_tokens(model, dense, text if isinstance(text, str) else _text_of(dense, windows))
             scores = _compare(model, dense, windows, n_threads, progress)
             estimate, distance = _perplexity_of(scores.nll), _distance_of(scores)
         return Quality(
             perplexity=estimate.mean,
             perplexity_se=estimate.standard_error,
             n_chunks=len(windows),
-            n_tokens=len(windows) * (n_ctx - 1 - n_ctx // 2),
+            n_tokens=len(windows) * _n_scored(windows.shape[1]),
             distance=distance,
             sample=sample_text(model, n_threads=n_threads),
         )
@@ -298,12 +270,20 @@ def _distance_of(scores: RowScores) -> Distance:
     )
 
 
-def _check_same_tokens(model: Model, dense: Model, windows: Tokens, text: str) -> None:
-    same = model.n_vocab == dense.n_vocab and np.array_equal(
-        windows, split_windows(dense, text, n_ctx=windows.shape[1], n_chunks=len(windows))
-    )
-    if not same:
+def _n_scored(n_ctx: int) -> int:
+    """Tokens of a chunk that are scored: those that follow a token of its second half."""
+    return n_ctx - 1 - n_ctx // 2
+
+
+def _check_same_tokens(model: Model, dense: Model, text: str) -> None:
+    read, dense_read = (one.tokenize(text, parse_special=False) for one in (model, dense))
+    if model.n_vocab != dense.n_vocab or read != dense_read:
         raise UsageError(
             f"{model.path.name} and {dense.path.name} do not read the text as the same tokens",
             "compare a model with the one that it was made from",
         )
+
+
+def _text_of(model: Model, windows: Tokens) -> str:
+    """Without control tokens."""
+    return b"".join(map(model.token_bytes, windows.reshape(-1).tolist())).decode("utf-8", "replace")

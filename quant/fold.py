@@ -18,9 +18,9 @@ from edgespec.llama.model import Model
 from edgespec.llama.tap import Node, Tap
 from quant.activations import run_windows
 from quant.container import GgufPlan
-from quant.evaluate import Tokens
 from quant.progress import ChunkProgress
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
+from quant.windows import Tokens
 
 FOLD_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3")
 """Those that add `ffn_down`'s output to the stream as it is; gemma3 normalizes it first."""

@@ -18,8 +18,8 @@ from edgespec.llama.placement import Placement
 from quant.activations import Moments, input_moments
 from quant.calibration import calibration_windows
 from quant.choices import DEFAULT_TOKENS, CalibrationSource
-from quant.evaluate import Tokens
 from quant.progress import ChunkProgress, StageProgress, stage_of
+from quant.windows import Tokens
 
 Importance = Mapping[str, NDArray[np.float32]]
 """Mean squares of a weight's input columns, by the weight's name."""

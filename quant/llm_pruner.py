@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from quant.backward import BlockGradients, loss_gradients
 from quant.choices import Importance
 from quant.container import GgufPlan
-from quant.evaluate import Tokens
 from quant.progress import ChunkProgress
 from quant.width import ModelShape
 from quant.width_choice import Scores
+from quant.windows import Tokens
 
 GRADIENT_WINDOWS: Final = (10, 64)
 """Windows and their tokens in the published script."""

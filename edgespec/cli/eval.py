@@ -14,8 +14,12 @@ from edgespec.text import human_bytes, one_line
 if TYPE_CHECKING:
     from edgespec.catalog.model_file import ModelFile
     from quant.evaluate import Quality
+    from quant.progress import StageProgress
+    from quant.windows import Tokens
 
 _SCHEMA = "edgespec.eval/1"
+_OWN_ANSWERS = "self"
+_OWN_CHUNKS = 8
 
 
 @click.command("eval")
@@ -25,11 +29,16 @@ _SCHEMA = "edgespec.eval/1"
 )
 @click.option(
     "--text",
-    "text_file",
-    type=click.Path(path_type=Path),
-    help=f"A text file to measure on [default: {BUILTIN_TEXT}].",
+    "source",
+    metavar="FILE|self",
+    help=f"A text file to measure on, or what DENSE (without it, MODEL) answers to prompts that no calibration reads "
+    f"[default: {BUILTIN_TEXT}].",
 )
-@click.option("--chunks", type=click.IntRange(1), help="At most that many chunks [default: all of the text].")
+@click.option(
+    "--chunks",
+    type=click.IntRange(1),
+    help=f"At most that many chunks [default: all of the text; {_OWN_CHUNKS} of own answers].",
+)
 @click.option(
     "-c", "--ctx-size", default=512, show_default=True, type=click.IntRange(8), help="Tokens in a chunk."
 )
@@ -40,7 +49,7 @@ def command(
     /,
     model: str,
     against: str | None,
-    text_file: Path | None,
+    source: str | None,
     chunks: int | None,
     ctx_size: int,
     as_json: bool,
@@ -50,44 +59,59 @@ def command(
     With --against also the KL divergence from that model, and how often both hold the same token for the most
     likely. Both must have the same vocabulary.
     """
-    text = builtin_text() if text_file is None else _read_text(text_file)
+    text = None if source == _OWN_ANSWERS else _read_text(source)
 
     from edgespec.cli.opening import find_model
-    from edgespec.cli.progress import progress
+    from edgespec.cli.progress import progress, to_stages
     from quant.evaluate import evaluate
 
     file = find_model(model, settings)
     dense = None if against is None else find_model(against, settings)
+    author = dense or file
     with progress(None, "loading", quiet=settings.quiet) as meter:
-
-        def show(done: int, total: int) -> None:
-            meter.set_label("measuring" if done < total else "writing a sample")
-            meter.set_total(total)
-            meter.set_done(done)
-
+        report = to_stages(meter)
         quality = evaluate(
             file.path,
-            text,
+            _own_answers(author, chunks or _OWN_CHUNKS, ctx_size, report) if text is None else text,
             against=dense.path if dense else None,
             n_chunks=chunks,
             n_ctx=ctx_size,
-            progress=show,
+            progress=lambda done, total: report(
+                "measuring" if done < total else "writing a sample", done, total
+            ),
         )
-    source = BUILTIN_TEXT if text_file is None else str(text_file)
+    place = f"own answers of {author.name}" if text is None else source or BUILTIN_TEXT
     if as_json:
-        document = _document(file, dense, source, ctx_size, quality)
+        document = _document(file, dense, place, ctx_size, quality)
         click.echo(json.dumps(document, indent=2, ensure_ascii=True))
         return
-    for name, value in _lines(file, dense, source, ctx_size, quality):
+    for name, value in _lines(file, dense, place, ctx_size, quality):
         click.echo(f"{name + ':':<12} {one_line(value)}")
 
 
-def _read_text(path: Path) -> str:
+def _own_answers(author: "ModelFile", n_chunks: int, n_ctx: int, report: "StageProgress") -> "Tokens":
+    """Chunks of what the model answers to the benchmark's prompts; written once and kept."""
+    from edgespec.bench.prompts import builtin_prompts
+    from quant.answers import answered_windows
+    from quant.progress import stage_of
+
+    questions = [prompt.messages for prompt in builtin_prompts()]
+    return answered_windows(
+        author.path, questions, n_chunks, n_ctx=n_ctx, progress=stage_of(report, "writing answers")
+    )
+
+
+def _read_text(source: str | None) -> str:
     """The file as llama-perplexity reads it: line ends as they are, one at the very end left out.
+
+    None is the package's own text.
 
     Raises:
         UsageError: it cannot be read, or is no UTF-8.
     """
+    if source is None:
+        return builtin_text()
+    path = Path(source)
     hint = "give a UTF-8 text file to --text, or leave it out for the built-in prompts"
     try:
         return path.read_bytes().decode("utf-8").removesuffix("\n")

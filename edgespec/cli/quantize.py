@@ -121,16 +121,16 @@ def _with_importance(
     save_imatrix: Path | None,
     report: "StageProgress",
 ) -> "QuantizeSettings":
-    from quant.calibration import WINDOW_TOKENS
     from quant.choices import OWN_ANSWERS
     from quant.imatrix import importance_of, measure_file, read_imatrix, write_imatrix
+    from quant.windows import N_CTX
 
     if imatrix is not None:
         return replace(wanted, importance=read_imatrix(imatrix))
     text: CalibrationSource = OWN_ANSWERS if calibrate == OWN_ANSWERS else Path(calibrate or "")
     moments = measure_file(file.meta, text, progress=report)
     if save_imatrix is not None:
-        write_imatrix(save_imatrix, moments, dataset=str(calibrate), n_ctx=WINDOW_TOKENS)
+        write_imatrix(save_imatrix, moments, dataset=str(calibrate), n_ctx=N_CTX)
     return replace(wanted, importance=importance_of(moments))
 
 

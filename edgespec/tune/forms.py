@@ -19,12 +19,13 @@ from edgespec.paths import derived_file
 from edgespec.session.fast_draft import FAST_TYPE, find_or_make_fast_copy, wants_fast_copy
 from edgespec.session.loading import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
 from quant.container import copy_of, write_gguf
-from quant.evaluate import Distance, Tokens, evaluate
+from quant.evaluate import Distance, evaluate
 from quant.fields import FieldValue
 from quant.imatrix import importance_of, measure
 from quant.progress import StageProgress, stage_of
 from quant.quantize import quantize_model
 from quant.recipe import stamp
+from quant.windows import Tokens
 
 PUBLISHED: Final = "as published"
 LIST_SIZES: Final = (16_384, 32_768, 65_536)

@@ -139,3 +139,21 @@ def test_a_model_of_another_vocabulary(run_cli: RunCli, tiny_model: Path, tiny_b
         "edgespec: tiny.gguf and tiny-bpe.gguf do not read the text as the same tokens. "
         "Compare a model with the one that it was made from\n"
     )
+
+
+def test_own_answers_are_those_of_the_dense_model(run_cli: RunCli, tiny_model: Path, tiny_draft: Path):
+    arguments = ("--text", "self", "--chunks", "3", "-c", "64", "--json")
+    against = run_cli("eval", tiny_draft, "--against", tiny_model, *arguments)
+    alone = run_cli("eval", tiny_model, *arguments)
+    assert (against.code, against.err, alone.code, alone.err) == (0, "", 0, "")
+    distance, dense = json.loads(against.out), json.loads(alone.out)
+    assert distance["text"] == dense["text"] == "own answers of tiny"
+    assert (distance["n_chunks"], distance["n_tokens"]) == (3, 93)
+    assert distance["distance"]["dense_perplexity"] == pytest.approx(dense["perplexity"])
+    assert distance["perplexity"] > dense["perplexity"]
+
+
+def test_own_answers_need_the_same_vocabulary(run_cli: RunCli, tiny_model: Path, tiny_bpe: Path):
+    result = run_cli("eval", tiny_bpe, "--against", tiny_model, "--text", "self", "--chunks", "2", "-c", "64")
+    assert (result.code, result.out) == (2, "")
+    assert "do not read the text as the same tokens" in result.err

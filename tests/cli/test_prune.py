@@ -170,7 +170,7 @@ def test_the_models_own_answers_are_made_once(
 
     (answers,) = derived_models_dir().iterdir()
     made = answers.stat().st_mtime_ns
-    monkeypatch.setattr("quant.calibration._answer", lambda *_: pytest.fail("there were answers enough"))
+    monkeypatch.setattr("quant.answers._answer", lambda *_: pytest.fail("there were answers enough"))
     assert run_cli(*arguments, "-o", tmp_path / "b.gguf").code == 0
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
     assert [path.name for path in derived_models_dir().iterdir()] == [answers.name]

@@ -1,0 +1,81 @@
+"""A model's own answers: the same ones whatever was written before, kept, and not those that calibration reads."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgespec.decode.chat_template import ChatMessage
+from edgespec.llama.model import Model
+from quant.answers import answer_tokens, answered_windows
+from quant.calibration import calibration_prompts
+
+QUESTIONS = [[ChatMessage("user", text)] for text in ("the rain", "a hen in the tree", "the land")]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "answers.npz"
+
+
+def test_fewer_are_the_beginning_of_more(tiny_model: Path, store: Path, tmp_path: Path):
+    with Model(tiny_model) as model:
+        at_once = answer_tokens(model, QUESTIONS, 2000, store, n_threads=1)
+        in_steps = [
+            answer_tokens(model, QUESTIONS, n, tmp_path / "steps.npz", n_threads=1) for n in (5, 900, 2000, 700)
+        ]
+    assert [len(tokens) for tokens in in_steps] == [5, 900, 2000, 700]
+    for tokens in in_steps:
+        np.testing.assert_array_equal(tokens, at_once[: len(tokens)])
+
+
+def test_what_is_kept_is_not_written_again(tiny_model: Path, store: Path):
+    told: list[tuple[int, int]] = []
+    with Model(tiny_model) as model:
+        written = answer_tokens(model, QUESTIONS, 900, store, n_threads=1)
+        kept = store.read_bytes()
+        again = answer_tokens(
+            model, QUESTIONS, 900, store, n_threads=1, progress=lambda done, total: told.append((done, total))
+        )
+    np.testing.assert_array_equal(written, again)
+    assert not told
+    assert store.read_bytes() == kept
+
+
+def test_an_interruption_keeps_what_is_there(tiny_model: Path, store: Path):
+    def stop_after_one(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with Model(tiny_model) as model:
+        with pytest.raises(KeyboardInterrupt):
+            answer_tokens(model, QUESTIONS, 2000, store, n_threads=1, progress=stop_after_one)
+        with np.load(store) as kept:
+            first = kept["0"]
+            assert kept.files == ["0"]
+        whole = answer_tokens(model, QUESTIONS, 2000, store, n_threads=1)
+    np.testing.assert_array_equal(whole[: len(first)], first)
+
+
+def test_a_damaged_store_is_written_anew(tiny_model: Path, store: Path):
+    with Model(tiny_model) as model:
+        whole = answer_tokens(model, QUESTIONS, 600, store, n_threads=1)
+        store.write_bytes(store.read_bytes()[:-40])
+        again = answer_tokens(model, QUESTIONS, 600, store, n_threads=1)
+    np.testing.assert_array_equal(whole, again)
+
+
+def test_windows_are_the_answers_in_order(tiny_model: Path, store: Path):
+    windows = answered_windows(tiny_model, QUESTIONS, 3, n_ctx=64)
+    assert windows.shape == (3, 64)
+    with Model(tiny_model) as model:
+        tokens = answer_tokens(model, QUESTIONS, 3 * 64, store)
+        assert model.added_bos is not None
+        assert (windows[:, 0] == model.added_bos).all()
+    np.testing.assert_array_equal(windows[:, 1:], tokens.reshape(3, 64)[:, 1:])
+
+
+def test_calibration_reads_other_questions_than_the_benchmark():
+    from edgespec.bench.prompts import builtin_prompts
+
+    asked = {message.content for prompt in builtin_prompts() for message in prompt.messages}
+    assert not asked & set(calibration_prompts())

@@ -19,7 +19,7 @@ from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import requantize_file
 from quant import depth
 from quant.ablation import score_blocks
-from quant.activations import input_moments
+from quant.activations import Moments, input_moments
 from quant.amount import WidthAmount, block_parameters
 from quant.block_importance import lowest, magnitudes, taylor
 from quant.blocks import Cut, cut_blocks
@@ -187,14 +187,20 @@ def _cut_inside(
     shape = read_shape(shallow)
     with Model(copy, Placement()) as model:
         silent = _least_attention(model, settings.n_attention or 0, calibration, progress)
-        stage = stage_of(progress, "reading the calibration text")
-        moments = input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
+        moments = _read_moments(model, shape, calibration, progress)
     kept = whole_blocks(shape)
     if settings.narrow is not None:
         amount = _narrow_amount(meta, shallow, settings.narrow)
         kept = choose_widths(shape, wifv_scores(shallow, shape, moments), amount, "adaptive")
     kept = without_attention(kept, silent)
     return cut_widths(shallow, kept, biases(shallow, shape, kept, moments)), _sizes(kept)
+
+
+def _read_moments(
+    model: Model, shape: ModelShape, calibration: Calibration, progress: StageProgress | None
+) -> dict[str, Moments]:
+    stage = stage_of(progress, "reading the calibration text")
+    return input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
 
 
 def _least_attention(
@@ -224,8 +230,7 @@ def _flap(
     """The plan cut by FLAP with the statistics of its copy in half precision, and what its blocks keep."""
     shape = read_shape(plan)
     with Model(copy, Placement()) as model:
-        stage = stage_of(progress, "reading the calibration text")
-        moments = input_moments(model, calibration.fit, watched_weights(shape), progress=stage)
+        moments = _read_moments(model, shape, calibration, progress)
     kept = choose_widths(shape, wifv_scores(plan, shape, moments), amount, structure)
     return cut_widths(plan, kept, biases(plan, shape, kept, moments)), _sizes(kept)
 

@@ -61,7 +61,10 @@ _NOT_IN_APP = {"throughput": "--throughput", "form": "--json, --csv or --markdow
     "--ratio", type=click.FloatRange(0, 1), help="How much of the blocks these lose [default: 0.27]."
 )
 @click.option("--warmup", type=click.IntRange(0), help="Short batches before one is timed [default: 2].")
-@click.option("--budget", help="Leave out what does not fit into this time, such as 10m.")
+@click.option(
+    "--budget",
+    help="Leave out what does not fit into this time, such as 10m; making versions and scoring their text come first.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the last sweep of the same models.")
 @click.option(
     "--json", "form", flag_value="json", help="Print JSON (docs/bench-json.md, throughput-json.md)."

@@ -22,7 +22,8 @@ def test_fewer_are_the_beginning_of_more(tiny_model: Path, store: Path, tmp_path
     with Model(tiny_model) as model:
         at_once = answer_tokens(model, QUESTIONS, 2000, store, n_threads=1)
         in_steps = [
-            answer_tokens(model, QUESTIONS, n, tmp_path / "steps.npz", n_threads=1) for n in (5, 900, 2000, 700)
+            answer_tokens(model, QUESTIONS, n, tmp_path / "steps.npz", n_threads=1)
+            for n in (5, 900, 2000, 700)
         ]
     assert [len(tokens) for tokens in in_steps] == [5, 900, 2000, 700]
     for tokens in in_steps:

@@ -1,6 +1,7 @@
 """What a model answers to questions, as tokens: the text that it writes in use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from zipfile import BadZipFile
@@ -53,12 +54,12 @@ def answer_tokens(
     answers = list(known)
     n_done = sum(map(len, known))
     try:
-        written = _write_answers(model, questions, len(known), n_threads)
-        while n_done < n_tokens:
-            answers.append(next(written))
-            n_done += len(answers[-1])
-            if progress is not None:
-                progress(min(n_done, n_tokens), n_tokens)
+        with closing(_write_answers(model, questions, len(known), n_threads)) as written:
+            while n_done < n_tokens:
+                answers.append(next(written))
+                n_done += len(answers[-1])
+                if progress is not None:
+                    progress(min(n_done, n_tokens), n_tokens)
     finally:
         if len(answers) > len(known):
             _save(store, answers)
@@ -89,7 +90,7 @@ def answered_windows(
 
 def _write_answers(
     model: Model, questions: Sequence[Question], first: int, n_threads: int | None
-) -> Iterator[Tokens]:
+) -> Generator[Tokens, None, None]:
     """Questions with answers, as tokens, without end, from the one with that number on."""
     with Context(model, ContextSettings(_N_CTX, n_threads or default_threads())) as context:
         for number in count(first):

@@ -79,9 +79,15 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def split(windows: Tokens, every: int = 7) -> tuple[Tokens, Tokens]:
-    """Windows to fit on, and every seventh, at least one, to judge by."""
-    held_out = np.arange(len(windows)) % every == every - 1
+def split(windows: Tokens, n_texts: int = 1, every: int = 7) -> tuple[Tokens, Tokens]:
+    """Windows to fit on, and some to judge by: of each text every seventh, or its last one.
+
+    Args:
+        windows: Of `n_texts` texts in turn.
+        n_texts: What serves one text alone can harm another, so that each has to judge.
+        every: One window in so many judges.
+    """
+    held_out = np.arange(len(windows)) // n_texts % every == every - 1
     if not held_out.any():
-        held_out[-1] = True
+        held_out[-n_texts:] = True
     return windows[~held_out], windows[held_out]

@@ -159,7 +159,7 @@ def _calibration(meta: GgufMetadata, settings: PruneSettings, progress: StagePro
         windows = calibration_windows(
             model, meta.path, settings.calibration, settings.n_tokens, progress=progress
         )
-    return Calibration(*split(windows))
+    return Calibration(*split(windows, len(settings.calibration)))
 
 
 def _narrow_amount(meta: GgufMetadata, shallow: GgufPlan, share: float) -> WidthAmount:

@@ -1,0 +1,31 @@
+"""Which windows of the calibration text are fitted on, and which judge."""
+
+import numpy as np
+import pytest
+
+from quant.calibration import split
+from quant.windows import Tokens
+
+
+def windows_in_turn(n_texts: int, n_each: int) -> Tokens:
+    """Windows of one token: its text's number in the hundreds, its place in that text in the units."""
+    return np.array([[100 * text + place] for place in range(n_each) for text in range(n_texts)], np.int32)
+
+
+@pytest.mark.parametrize(
+    ("n_texts", "n_each", "judges"),
+    [
+        (1, 2, [1]),
+        (1, 8, [6]),
+        (1, 14, [6, 13]),
+        (2, 4, [3, 103]),
+        (2, 8, [6, 106]),
+        (3, 14, [6, 106, 206, 13, 113, 213]),
+    ],
+)
+def test_every_text_judges(n_texts: int, n_each: int, judges: list[int]):
+    windows = windows_in_turn(n_texts, n_each)
+    fit, held_out = split(windows, n_texts)
+    assert held_out[:, 0].tolist() == judges
+    assert sorted([*fit[:, 0], *held_out[:, 0]]) == sorted(windows[:, 0])
+    assert len(fit) >= len(held_out)

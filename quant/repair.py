@@ -184,7 +184,9 @@ class _Walk:
             take = fit.add if window < self._n_fit else fit.judge
             take(activations[window], own, after - before - output, token_weights)
         change, self._chosen[name] = fit.solve(self._ridges_for(block, name, n_columns))
-        refitted = self._keep(block, name, weight + change, fit.mean_squares)
+        refitted = weight
+        if change.any():
+            refitted = self._keep(block, name, weight + change, fit.mean_squares)
         for window in range(len(self._y)):
             self._y[window] += project({**pruned, f"{name}.weight": refitted}, name, activations[window])
         self._drifted = True

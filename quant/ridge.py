@@ -5,6 +5,7 @@ H'(HH' + a)^-1 R (Saunders, Gammerman and Vovk, "Ridge regression learning algor
 The first system is k wide, the second n: 4,000 tokens and an FFN of 9,000 neurons differ by ten in time.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Final
 import numpy as np
 
 from quant.stream import Matrix
+
+NO_CHANGE: Final = math.inf
+"""The ridge of a weight that stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,9 @@ class Ridges:
     drift: tuple[float, ...]
 
 
-DEFAULT_RIDGES: Final = Ridges(own=(0.01, 0.1, 1.0), drift=(0.1, 0.3, 1.0))
-"""The own step explains what stands in the same block, and may lean on it more; with fewer tokens than columns it may not."""
+DEFAULT_RIDGES: Final = Ridges(own=(0.01, 0.1, 1.0, 10.0, NO_CHANGE), drift=(0.1, 0.3, 1.0, 10.0, NO_CHANGE))
+"""The own step explains what stands in the same block, and may lean on it more; with fewer tokens than columns it may not,
+and the drift step then mostly does best with much or with no change."""
 
 
 def ridge_fit(n_rows: int, n_columns: int, n_tokens: int) -> "RidgeFit":
@@ -149,6 +154,9 @@ class _ByToken(RidgeFit):
 def _solutions(system: Matrix, right: Matrix, ridges: Sequence[float], unit: float) -> dict[float, Matrix]:
     solutions = {}
     for ridge in ridges:
+        if ridge == NO_CHANGE:
+            solutions[ridge] = np.zeros_like(right)
+            continue
         damped = system.copy()
         damped[np.diag_indices_from(damped)] += ridge * unit
         solutions[ridge] = np.asarray(np.linalg.solve(damped, right), dtype=np.float32)

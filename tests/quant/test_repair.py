@@ -13,7 +13,7 @@ from quant.blocks import remove_blocks
 from quant.calibration import Calibration
 from quant.container import GgufPlan, copy_of
 from quant.repair import repair
-from quant.ridge import Ridges
+from quant.ridge import NO_CHANGE, Ridges
 from quant.stream import embed, read_block, read_settings, run_block
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import BlockWidth, cut_widths
@@ -95,6 +95,17 @@ def test_the_ridge_is_the_one_that_serves_the_held_out_text(
     good, endless = gap(1e-3), gap(1e12)
     assert good < endless / 3
     assert gap(1e12, 1e-3) == gap(1e-3, 1e12) < endless / 3
+
+
+def test_a_weight_that_no_fit_serves_stays_as_it_is(
+    twins: GgufPlan, calibration: Calibration, tmp_path: Path
+):
+    cut = remove_blocks(twins, [1])
+    none = Ridges((NO_CHANGE,), (NO_CHANGE,))
+    repaired, report = repair(twins, cut, (0, 2), calibration, tmp_path, ridges=none)
+    assert report.repaired_nll == report.cut_nll
+    assert repaired is cut
+    assert not list(tmp_path.glob("blk.*"))
 
 
 def echoing(plan: GgufPlan) -> GgufPlan:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quant.ridge import RidgeFit, Ridges, ridge_fit
+from quant.ridge import NO_CHANGE, RidgeFit, Ridges, ridge_fit
 
 N_CTX, N_ROWS = 8, 5
 
@@ -76,3 +76,16 @@ def test_the_ridges_leave_least_of_the_held_out_residuals(n_windows: int):
     own = min(ridges, key=lambda one: left(fit.solve(Ridges((one,), endless))[0], lost))
     best = min(ridges, key=lambda one: left(fit.solve(Ridges((own,), (one,)))[0], drift))
     assert fit.solve(Ridges(ridges, ridges))[1] == Ridges((own,), (best,))
+
+
+@pytest.mark.parametrize("n_windows", [2, 6])
+def test_what_no_fit_explains_changes_nothing(n_windows: int):
+    """The judge's residuals are the opposite of what the fit sees, so that every change makes them larger."""
+    inputs, lost, drift, weights = text(24, n_windows)
+    fit = ridge_fit(N_ROWS, 24, n_windows * N_CTX)
+    for window in range(n_windows):
+        fit.judge(inputs[window], -lost[window], -drift[window], weights[window])
+        fit.add(inputs[window], lost[window], drift[window], weights[window])
+    change, chosen = fit.solve(Ridges((0.1, NO_CHANGE, 1.0), (0.1, 1.0, NO_CHANGE)))
+    assert chosen == Ridges((NO_CHANGE,), (NO_CHANGE,))
+    assert not change.any()

@@ -27,6 +27,8 @@ class Calibration:
 
     fit: Tokens
     held_out: Tokens
+    n_texts: int = 1
+    """The held-out windows are of so many texts, in turn."""
 
 
 def calibration_windows(

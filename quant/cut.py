@@ -159,7 +159,8 @@ def _calibration(meta: GgufMetadata, settings: PruneSettings, progress: StagePro
         windows = calibration_windows(
             model, meta.path, settings.calibration, settings.n_tokens, progress=progress
         )
-    return Calibration(*split(windows, len(settings.calibration)))
+    n_texts = len(settings.calibration)
+    return Calibration(*split(windows, n_texts), n_texts)
 
 
 def _narrow_amount(meta: GgufMetadata, shallow: GgufPlan, share: float) -> WidthAmount:

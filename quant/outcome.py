@@ -105,7 +105,7 @@ def describe_cut(outcome: Outcome) -> list[tuple[str, str]]:
 def describe_repair(report: "RepairReport") -> str:
     """What the repair brought on text that it has not seen."""
     text = f"loss {report.dense_nll:.3f} dense, {report.cut_nll:.3f} cut, {report.repaired_nll:.3f} repaired"
-    return text if report.helped else f"{text}; the repair did not help and was left out"
+    return f"{text}; the repair was left out: {report.objection}" if report.objection else text
 
 
 def describe_removed(outcome: Outcome) -> str:

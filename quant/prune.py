@@ -192,7 +192,7 @@ def _step(settings: PruneSettings, cut: Cut, report: "RepairReport | None") -> d
     step |= {"calibration": ", ".join(map(str, texts)), "calibration_tokens": settings.n_tokens}
     step["repair"] = "none"
     if report is not None:
-        step["repair"] = "sequential least squares" if report.helped else "none: it did not help"
+        step["repair"] = f"none: {report.objection}" if report.objection else "sequential least squares"
         step["held_out_nll"] = {
             "dense": round(report.dense_nll, 5),
             "cut": round(report.cut_nll, 5),

@@ -57,11 +57,20 @@ class RepairReport:
     dense_nll: float
     cut_nll: float
     repaired_nll: float
+    harmed_texts: tuple[int, ...] = ()
+    """The calibration texts, counted from 0, on which the repaired model is worse than the cut one."""
 
     @property
     def helped(self) -> bool:
-        """Whether the repaired model is the better one."""
-        return self.repaired_nll < self.cut_nll
+        """Whether the repaired model is the better one, and worse on no text."""
+        return not self.objection
+
+    @property
+    def objection(self) -> str:
+        """Why the repair is left out; empty where it helped."""
+        if self.repaired_nll >= self.cut_nll:
+            return "it did not help"
+        return "it made the model worse on one of the texts" if self.harmed_texts else ""
 
 
 def repair(
@@ -74,7 +83,7 @@ def repair(
     ridges: Ridges = DEFAULT_RIDGES,
     progress: ChunkProgress | None = None,
 ) -> tuple[GgufPlan, RepairReport]:
-    """The pruned plan with its blocks refitted, or as it was where that did not help.
+    """The pruned plan with its blocks refitted, or as it was where that did not help, or harmed one of the texts.
 
     Args:
         dense: The model before the cut.
@@ -151,11 +160,15 @@ class _Walk:
 
     def report(self) -> RepairReport:
         """Losses on the held-out windows."""
-        n_fit, tokens = self._n_fit, self._calibration.held_out
+        n_fit, tokens, n_texts = self._n_fit, self._calibration.held_out, self._calibration.n_texts
+        cut = next_token_nll(self._pruned, self._cut, tokens)
+        repaired = next_token_nll(self._pruned, self._y[n_fit:], tokens)
+        gains = [float(np.mean((cut - repaired)[text::n_texts])) for text in range(n_texts)]
         return RepairReport(
-            next_token_nll(self._dense, self._x[n_fit:], tokens),
-            next_token_nll(self._pruned, self._cut, tokens),
-            next_token_nll(self._pruned, self._y[n_fit:], tokens),
+            dense_nll=float(np.mean(next_token_nll(self._dense, self._x[n_fit:], tokens))),
+            cut_nll=float(np.mean(cut)),
+            repaired_nll=float(np.mean(repaired)),
+            harmed_texts=tuple(text for text, gain in enumerate(gains) if gain < 0),
         )
 
     def _add_dense(self, dense: BlockWeights, name: str, read: _Reader) -> None:

@@ -124,17 +124,17 @@ def run_block(settings: StreamSettings, weights: BlockWeights, stream: Matrix) -
     return stream + project(weights, "ffn_down", ffn_input(settings, weights, stream))
 
 
-def next_token_nll(plan: GgufPlan, streams: Matrix, tokens: NDArray[np.int32]) -> float:
-    """Mean negative log-likelihood in nats of the windows' next tokens, from the streams after the last block."""
+def next_token_nll(plan: GgufPlan, streams: Matrix, tokens: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Mean negative log-likelihood in nats of each window's next tokens, (n,), from the streams after the last block."""
     from quant.evaluate import nll
 
     settings = read_settings(plan)
     matrix, norm = planned_weights(plan, output_name(plan)), planned_weights(plan, "output_norm.weight")
-    total = 0.0
-    for stream, window in zip(streams, tokens, strict=True):
+    losses = np.empty(len(tokens))
+    for number, (stream, window) in enumerate(zip(streams, tokens, strict=True)):
         logits = _normalize(settings, stream[:-1], norm) @ matrix.T
-        total += float(nll(logits, window[1:]).sum())
-    return total / (tokens.size - len(tokens))
+        losses[number] = nll(logits, window[1:]).mean()
+    return losses
 
 
 def _heads(settings: StreamSettings, weights: BlockWeights, normed: Matrix, name: str) -> Matrix:

@@ -30,7 +30,7 @@ def loss_of(plan: GgufPlan, windows: NDArray[np.int32]) -> float:
     for block in range(settings.n_blocks):
         weights = read_block(plan, block)
         streams = np.stack([run_block(settings, weights, stream) for stream in streams])
-    return next_token_nll(plan, streams, windows)
+    return float(next_token_nll(plan, streams, windows).mean())
 
 
 def moved(plan: GgufPlan, name: str, step: NDArray[np.float32]) -> GgufPlan:

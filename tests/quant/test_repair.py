@@ -12,7 +12,7 @@ from edgespec.catalog.metadata import read_metadata
 from quant.blocks import remove_blocks
 from quant.calibration import Calibration
 from quant.container import GgufPlan, copy_of
-from quant.repair import repair
+from quant.repair import RepairReport, repair
 from quant.ridge import NO_CHANGE, Ridges
 from quant.stream import embed, read_block, read_settings, run_block
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
@@ -106,6 +106,35 @@ def test_a_weight_that_no_fit_serves_stays_as_it_is(
     assert report.repaired_nll == report.cut_nll
     assert repaired is cut
     assert not list(tmp_path.glob("blk.*"))
+
+
+def test_a_repair_that_harms_one_of_the_texts_is_left_out(
+    twins: GgufPlan, calibration: Calibration, tmp_path: Path
+):
+    """Random weights predict nothing, so that a repair gains on some windows by chance and loses on others."""
+    cut = remove_blocks(twins, [1])
+
+    def run(windows: NDArray[np.int32], n_texts: int) -> tuple[GgufPlan, RepairReport]:
+        chosen = Calibration(calibration.fit, windows, n_texts)
+        return repair(twins, cut, (0, 2), chosen, tmp_path, ridges=Ridges((0.01,), (0.3,)))
+
+    def gain(windows: NDArray[np.int32]) -> float:
+        report = run(windows, 1)[1]
+        return report.cut_nll - report.repaired_nll
+
+    windows = np.random.default_rng(9).integers(5, 250, (12, 1, 64)).astype(np.int32)
+    gains = {number: gain(window) for number, window in enumerate(windows)}
+    best = max(gains, key=gains.__getitem__)
+    harmed = max((number for number in gains if gains[number] < 0), key=gains.__getitem__)
+    together = np.concatenate([windows[best], windows[harmed]])
+    as_one, report = run(together, 1)
+    assert gains[best] + gains[harmed] > 0
+    assert report.helped
+    assert as_one is not cut
+    as_two, report = run(together, 2)
+    assert (report.harmed_texts, report.helped) == ((1,), False)
+    assert report.objection == "it made the model worse on one of the texts"
+    assert as_two is cut
 
 
 def echoing(plan: GgufPlan) -> GgufPlan:

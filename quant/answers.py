@@ -21,7 +21,7 @@ from quant.windows import N_CTX, Tokens, whole_windows
 
 Question = Sequence[ChatMessage]
 
-_N_CTX = 1024
+_CONTEXT_TOKENS = 1024
 _ANSWER_TOKENS = 384
 _TEMPERATURE = 0.8
 _FIRST_SEED = 1
@@ -67,32 +67,29 @@ def answer_tokens(
 
 
 def answered_windows(
-    path: Path,
+    model: Model,
     questions: Sequence[Question],
     n_chunks: int,
     *,
     n_ctx: int = N_CTX,
     progress: ChunkProgress | None = None,
 ) -> Tokens:
-    """Chunks to score other models on, (n_chunks, n_ctx): questions with what the model at `path` answers.
+    """Chunks to score models on, (n_chunks, n_ctx): questions with what this one answers.
 
     Raises:
-        ModelFileError: llama.cpp cannot load the model.
-        NotEnoughMemoryError: no room for the model or the context.
+        NotEnoughMemoryError: no room for the context.
         ContextOverflowError: a question is too long.
     """
-    with Model(path) as model:
-        store = derived_file(path, "eval-answers.npz")
-        return whole_windows(
-            model, answer_tokens(model, questions, n_chunks * n_ctx, store, progress=progress), n_ctx
-        )
+    store = derived_file(model.path, "eval-answers.npz")
+    tokens = answer_tokens(model, questions, n_chunks * n_ctx, store, progress=progress)
+    return whole_windows(model, tokens, n_ctx)
 
 
 def _write_answers(
     model: Model, questions: Sequence[Question], first: int, n_threads: int | None
 ) -> Generator[Tokens, None, None]:
     """Questions with answers, as tokens, without end, from the one with that number on."""
-    with Context(model, ContextSettings(_N_CTX, n_threads or default_threads())) as context:
+    with Context(model, ContextSettings(_CONTEXT_TOKENS, n_threads or default_threads())) as context:
         for number in count(first):
             sampling = Sampling(temperature=_TEMPERATURE, seed=_FIRST_SEED + number)
             with Sampler(sampling, model.n_vocab) as sampler:
@@ -104,7 +101,7 @@ def _answer(context: Context, sampler: Sampler, question: Question) -> Tokens:
     prompt = tokenize_chat(context, question)
     sampler.start(prompt)
     context.prefill(prompt)
-    while len(context.tokens) < min(len(prompt) + _ANSWER_TOKENS, _N_CTX):
+    while len(context.tokens) < min(len(prompt) + _ANSWER_TOKENS, _CONTEXT_TOKENS):
         token = sampler.sample(context, 0)
         if context.model.is_end(token):
             break

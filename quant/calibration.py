@@ -45,20 +45,20 @@ def calibration_windows(
         UsageError: a file cannot be read, or has fewer tokens.
         NotEnoughMemoryError: no room for the context.
     """
-    share = n_tokens // len(texts)
-    parts = [_windows_of(model, source, text, share, progress) for text in texts]
+    n_windows = max(2, n_tokens // len(texts) // N_CTX)
+    parts = [_windows_of(model, source, text, n_windows, progress) for text in texts]
     return np.stack(parts, axis=1).reshape(-1, N_CTX)
 
 
 def _windows_of(
-    model: Model, source: Path, text: CalibrationSource, n_tokens: int, progress: StageProgress | None
+    model: Model, source: Path, text: CalibrationSource, n_windows: int, progress: StageProgress | None
 ) -> Tokens:
     if text != OWN_ANSWERS:
-        return spread_windows(model, read_text(Path(text)), n_tokens)
+        return spread_windows(model, read_text(Path(text)), n_windows)
     questions = [[ChatMessage("user", question)] for question in calibration_prompts()]
     report = stage_of(progress, "writing calibration text")
     store = derived_file(source, "answers.npz")
-    tokens = answer_tokens(model, questions, max(n_tokens, 2 * N_CTX), store, progress=report)
+    tokens = answer_tokens(model, questions, n_windows * N_CTX, store, progress=report)
     return whole_windows(model, tokens)
 
 

@@ -7,7 +7,7 @@ its probabilities are exact, where llama-perplexity keeps them in a file with 16
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from quant.windows import N_CTX, Tokens, split_windows
 
 SAMPLE_PROMPT = "Explain in two sentences why the sky is blue."
 SAMPLE_TOKENS = 48
+
+WindowSource = Callable[[Model], Tokens]
 
 _BATCH_ROWS = 512
 _SLAB_ROWS = 16
@@ -124,7 +126,7 @@ def perplexity(
 
 def evaluate(
     path: Path,
-    text: str | Tokens,
+    text: str | WindowSource,
     *,
     against: Path | None = None,
     n_chunks: int | None = None,
@@ -136,7 +138,8 @@ def evaluate(
 
     Args:
         path: The model.
-        text: At least two chunks of it, or windows of tokens, (n_chunks, n_ctx), as of `answered_windows`.
+        text: At least two chunks of it, or what gives windows of tokens, (n_chunks, n_ctx), when it is called with the
+            dense model (without one, with the model itself), such as `answered_windows`.
         against: A dense model of the same vocabulary to be compared with; both are in memory at once.
         n_chunks: At most that many chunks; None takes all.
         n_ctx: Tokens in a chunk of a text.
@@ -152,14 +155,14 @@ def evaluate(
         model = stack.enter_context(Model(path))
         if isinstance(text, str):
             windows = split_windows(model, text, n_ctx=n_ctx, n_chunks=n_chunks)
-        else:
-            windows = text[:n_chunks]
+        dense = stack.enter_context(Model(against)) if against is not None else None
+        if not isinstance(text, str):
+            windows = text(dense or model)[:n_chunks]
         distance = None
-        if against is None:
+        if dense is None:
             estimate = perplexity(model, windows, n_threads=n_threads, progress=progress)
         else:
-            dense = stack.enter_context(Model(against))
-            _check_same_tokens(model, dense, text if isinstance(text, str) else _text_of(dense, windows))
+            _check_same_tokens(model, dense, windows, text if isinstance(text, str) else None)
             scores = _compare(model, dense, windows, n_threads, progress)
             estimate, distance = _perplexity_of(scores.nll), _distance_of(scores)
         return Quality(
@@ -275,15 +278,20 @@ def _n_scored(n_ctx: int) -> int:
     return n_ctx - 1 - n_ctx // 2
 
 
-def _check_same_tokens(model: Model, dense: Model, text: str) -> None:
-    read, dense_read = (one.tokenize(text, parse_special=False) for one in (model, dense))
-    if model.n_vocab != dense.n_vocab or read != dense_read:
+def _check_same_tokens(model: Model, dense: Model, windows: Tokens, text: str | None) -> None:
+    """Both must read the text as these windows; of windows without a text, every token must mean the same to both."""
+    same = model.n_vocab == dense.n_vocab
+    if same and text is not None:
+        n_chunks, n_ctx = windows.shape
+        same = np.array_equal(windows, split_windows(dense, text, n_ctx=n_ctx, n_chunks=n_chunks))
+    elif same:
+        tokens = np.unique(windows).tolist()
+        same = all(
+            model.token_bytes(token, special=True) == dense.token_bytes(token, special=True)
+            for token in tokens
+        )
+    if not same:
         raise UsageError(
             f"{model.path.name} and {dense.path.name} do not read the text as the same tokens",
             "compare a model with the one that it was made from",
         )
-
-
-def _text_of(model: Model, windows: Tokens) -> str:
-    """Without control tokens."""
-    return b"".join(map(model.token_bytes, windows.reshape(-1).tolist())).decode("utf-8", "replace")

@@ -57,7 +57,7 @@ class RepairReport:
     dense_nll: float
     cut_nll: float
     repaired_nll: float
-    harmed_texts: tuple[int, ...] = ()
+    harmed_texts: tuple[int, ...]
     """The calibration texts, counted from 0, on which the repaired model is worse than the cut one."""
 
     @property

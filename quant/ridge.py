@@ -152,15 +152,15 @@ class _ByToken(RidgeFit):
 
 
 def _solutions(system: Matrix, right: Matrix, ridges: Sequence[float], unit: float) -> dict[float, Matrix]:
-    solutions = {}
-    for ridge in ridges:
-        if ridge == NO_CHANGE:
-            solutions[ridge] = np.zeros_like(right)
-            continue
-        damped = system.copy()
-        damped[np.diag_indices_from(damped)] += ridge * unit
-        solutions[ridge] = np.asarray(np.linalg.solve(damped, right), dtype=np.float32)
-    return solutions
+    return {ridge: _solution(system, right, ridge, unit) for ridge in ridges}
+
+
+def _solution(system: Matrix, right: Matrix, ridge: float, unit: float) -> Matrix:
+    if ridge == NO_CHANGE:
+        return np.zeros_like(right)
+    damped = system.copy()
+    damped[np.diag_indices_from(damped)] += ridge * unit
+    return np.asarray(np.linalg.solve(damped, right), dtype=np.float32)
 
 
 def _best(solutions: dict[float, Matrix], held_out: Sequence[tuple[Matrix, Matrix]]) -> tuple[Matrix, float]:

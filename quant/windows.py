@@ -1,12 +1,14 @@
 """Windows of tokens: the pieces of text that models are run on, each evaluated on its own."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
 from edgespec.llama.model import Model
 
-N_CTX = 512
+N_CTX: Final = 512
 """Tokens in a window, where nobody says otherwise: what llama-perplexity and llama-imatrix take."""
 
 Tokens = NDArray[np.int32]
@@ -34,22 +36,21 @@ def split_windows(model: Model, text: str, *, n_ctx: int = N_CTX, n_chunks: int 
     return whole_windows(model, tokens, n_ctx)[:n_chunks]
 
 
-def spread_windows(model: Model, text: str, n_tokens: int, n_ctx: int = N_CTX) -> Tokens:
-    """Windows of a text, (n_windows, n_ctx), spread over all of it.
+def spread_windows(model: Model, text: str, n_windows: int) -> Tokens:
+    """Windows of a text to calibrate on, (n_windows, N_CTX), spread over all of it.
 
     Raises:
         UsageError: the text has fewer tokens.
     """
     tokens = np.array(model.tokenize(text, parse_special=False), np.int32)
-    n_windows = max(2, n_tokens // n_ctx)
-    missing = n_windows * n_ctx - len(tokens)
+    missing = n_windows * N_CTX - len(tokens)
     if missing > 0:
         raise UsageError(
             f"the calibration text has {len(tokens)} tokens, {missing} fewer than are needed",
             "give a longer text, or ask for fewer tokens with --calibration-tokens",
         )
-    starts = np.linspace(0, len(tokens) - n_ctx, n_windows).astype(int)
-    return _begun(model, np.stack([tokens[start : start + n_ctx] for start in starts]))
+    starts = np.linspace(0, len(tokens) - N_CTX, n_windows).astype(int)
+    return _begun(model, np.stack([tokens[start : start + N_CTX] for start in starts]))
 
 
 def whole_windows(model: Model, tokens: Tokens, n_ctx: int = N_CTX) -> Tokens:

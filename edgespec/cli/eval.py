@@ -13,12 +13,10 @@ from edgespec.text import human_bytes, one_line
 
 if TYPE_CHECKING:
     from edgespec.catalog.model_file import ModelFile
-    from quant.evaluate import Quality
+    from quant.evaluate import Quality, WindowSource
     from quant.progress import StageProgress
-    from quant.windows import Tokens
 
 _SCHEMA = "edgespec.eval/1"
-_OWN_ANSWERS = "self"
 _OWN_CHUNKS = 8
 
 
@@ -59,7 +57,9 @@ def command(
     With --against also the KL divergence from that model, and how often both hold the same token for the most
     likely. Both must have the same vocabulary.
     """
-    text = None if source == _OWN_ANSWERS else _read_text(source)
+    from quant.choices import OWN_ANSWERS
+
+    text = None if source == OWN_ANSWERS else _read_text(source)
 
     from edgespec.cli.opening import find_model
     from edgespec.cli.progress import progress, to_stages
@@ -67,12 +67,11 @@ def command(
 
     file = find_model(model, settings)
     dense = None if against is None else find_model(against, settings)
-    author = dense or file
     with progress(None, "loading", quiet=settings.quiet) as meter:
         report = to_stages(meter)
         quality = evaluate(
             file.path,
-            _own_answers(author, chunks or _OWN_CHUNKS, ctx_size, report) if text is None else text,
+            _own_answers(chunks or _OWN_CHUNKS, ctx_size, report) if text is None else text,
             against=dense.path if dense else None,
             n_chunks=chunks,
             n_ctx=ctx_size,
@@ -80,7 +79,7 @@ def command(
                 "measuring" if done < total else "writing a sample", done, total
             ),
         )
-    place = f"own answers of {author.name}" if text is None else source or BUILTIN_TEXT
+    place = f"own answers of {(dense or file).name}" if text is None else source or BUILTIN_TEXT
     if as_json:
         document = _document(file, dense, place, ctx_size, quality)
         click.echo(json.dumps(document, indent=2, ensure_ascii=True))
@@ -89,16 +88,15 @@ def command(
         click.echo(f"{name + ':':<12} {one_line(value)}")
 
 
-def _own_answers(author: "ModelFile", n_chunks: int, n_ctx: int, report: "StageProgress") -> "Tokens":
-    """Chunks of what the model answers to the benchmark's prompts; written once and kept."""
+def _own_answers(n_chunks: int, n_ctx: int, report: "StageProgress") -> "WindowSource":
+    """Chunks of what a model answers to the benchmark's prompts; written once and kept."""
     from edgespec.bench.prompts import builtin_prompts
     from quant.answers import answered_windows
     from quant.progress import stage_of
 
     questions = [prompt.messages for prompt in builtin_prompts()]
-    return answered_windows(
-        author.path, questions, n_chunks, n_ctx=n_ctx, progress=stage_of(report, "writing answers")
-    )
+    progress = stage_of(report, "writing answers")
+    return lambda model: answered_windows(model, questions, n_chunks, n_ctx=n_ctx, progress=progress)
 
 
 def _read_text(source: str | None) -> str:

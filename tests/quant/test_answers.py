@@ -66,9 +66,9 @@ def test_a_damaged_store_is_written_anew(tiny_model: Path, store: Path):
 
 
 def test_windows_are_the_answers_in_order(tiny_model: Path, store: Path):
-    windows = answered_windows(tiny_model, QUESTIONS, 3, n_ctx=64)
-    assert windows.shape == (3, 64)
     with Model(tiny_model) as model:
+        windows = answered_windows(model, QUESTIONS, 3, n_ctx=64)
+        assert windows.shape == (3, 64)
         tokens = answer_tokens(model, QUESTIONS, 3 * 64, store)
         assert model.added_bos is not None
         assert (windows[:, 0] == model.added_bos).all()

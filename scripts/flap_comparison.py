@@ -1,0 +1,82 @@
+"""FLAP against what it is compared with: the same widths by weight magnitude, and without its bias. FFN neurons only.
+
+    python scripts/flap_comparison.py MODEL --ratio 0.2 --calibration wiki.txt --text wiki2.txt
+
+MODEL is a name of the catalogue or a GGUF file. Prints perplexity, KL divergence and top-1 agreement of the three,
+scored on four chunks of `--text`; half of the calibration is the model's own answers.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgespec.catalog.entries import load_catalog
+from edgespec.catalog.metadata import read_metadata
+from edgespec.catalog.resolve import resolve_model
+from edgespec.llama.model import Model
+from edgespec.llama.placement import Placement
+from quant.activations import input_moments
+from quant.amount import WidthAmount
+from quant.block_importance import lowest
+from quant.calibration import calibration_windows, split
+from quant.choices import OWN_ANSWERS, CalibrationSource
+from quant.container import GgufPlan, copy_of, write_gguf
+from quant.evaluate import evaluate
+from quant.flap import biases, magnitude_scores, watched_weights, wifv_scores
+from quant.width import BlockWidth, cut_widths, read_shape
+from quant.width_choice import choose_widths
+
+N_CHUNKS = 4
+
+
+def make_cuts(path: Path, ratio: float, calibration: Path, n_tokens: int) -> Iterator[tuple[str, GgufPlan]]:
+    """Magnitude, FLAP without its bias and FLAP, each with the widths that FLAP chooses."""
+    dense = copy_of(read_metadata(path))
+    shape = read_shape(dense)
+    texts: list[CalibrationSource] = [calibration, OWN_ANSWERS]
+    with Model(path, Placement()) as model:
+        fit, _ = split(calibration_windows(model, path, texts, n_tokens), len(texts))
+        moments = input_moments(model, fit, watched_weights(shape))
+    kept = choose_widths(
+        shape, wifv_scores(dense, shape, moments), WidthAmount(ratio, n_groups=0), "adaptive"
+    )
+    largest = [
+        BlockWidth(block.kv_groups, _highest(scores, len(block.neurons)))
+        for block, scores in zip(kept, magnitude_scores(dense, shape).neurons, strict=True)
+    ]
+    yield "magnitude, same widths", cut_widths(dense, largest)
+    yield "FLAP without its bias", cut_widths(dense, kept)
+    yield "FLAP", cut_widths(dense, kept, biases(dense, shape, kept, moments))
+
+
+def _highest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    return np.array(lowest(-scores, count, range(len(scores))), np.int64)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model")
+    parser.add_argument("--ratio", type=float, default=0.2, help="share of the block weights that leaves")
+    parser.add_argument("--calibration", type=Path, required=True)
+    parser.add_argument("--calibration-tokens", type=int, default=4096)
+    parser.add_argument("--text", type=Path, required=True)
+    given = parser.parse_args()
+    path = resolve_model(given.model, load_catalog()).path
+    text = given.text.read_text(encoding="utf-8").removesuffix("\n")
+    with tempfile.TemporaryDirectory() as folder:
+        cut_file = Path(folder) / "cut.gguf"
+        for name, plan in make_cuts(path, given.ratio, given.calibration, given.calibration_tokens):
+            write_gguf(plan, cut_file, force=True)
+            quality = evaluate(cut_file, text, against=path, n_chunks=N_CHUNKS)
+            assert quality.distance is not None
+            print(
+                f"{name}: perplexity {quality.perplexity:.2f}, KL {quality.distance.kl_mean:.3f}, "
+                f"top-1 {quality.distance.top1_agreement:.1%}",
+                flush=True,
+            )

@@ -34,6 +34,7 @@ from quant.prune_settings import PruneSettings
 from quant.repair import RepairReport, repair
 from quant.width import BlockWidth, ModelShape, cut_widths, read_shape
 from quant.width_choice import Scores, choose_widths, whole_blocks, without_attention
+from quant.windows import short_windows
 
 _WIDE_TYPES: Final = ("F32", "F16", "BF16")
 _FOLD_WINDOWS: Final = 8
@@ -247,11 +248,10 @@ def _gradient_scores(
     calibration: Calibration,
     progress: StageProgress | None,
 ) -> Scores:
-    n_windows, n_ctx = GRADIENT_WINDOWS
     scores = importance_scores(
         dense,
         shape,
-        calibration.fit[:n_windows, :n_ctx],
+        short_windows(calibration.fit, *GRADIENT_WINDOWS),
         settings.importance or Importance.ELEMENT,
         progress=stage_of(progress, "computing gradients"),
     )
@@ -272,9 +272,8 @@ def _chosen_blocks(
     if settings.block_criterion is Criterion.MAGNITUDE:
         return lowest(magnitudes(copy_of(meta)), n_removed, allowed)
     if settings.block_criterion is Criterion.TAYLOR:
-        n_windows, n_ctx = _TAYLOR_WINDOWS
         stage = stage_of(progress, "computing gradients")
-        text = calibration.fit[:n_windows, :n_ctx]
+        text = short_windows(calibration.fit, *_TAYLOR_WINDOWS)
         return lowest(taylor(copy_of(meta), text, progress=stage), n_removed, allowed)
     with Model(_working_copy(meta, folder, progress), Placement()) as model:
         repairs = settings.repairs and meta.architecture in FOLD_ARCHITECTURES

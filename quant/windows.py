@@ -59,6 +59,13 @@ def whole_windows(model: Model, tokens: Tokens, n_ctx: int = N_CTX) -> Tokens:
     return _begun(model, tokens[: count * n_ctx].reshape(count, n_ctx).copy())
 
 
+def short_windows(windows: Tokens, count: int, n_ctx: int) -> Tokens:
+    """At most `count` short windows, (count, n_ctx), out of longer ones: the first piece of each, then the next of each."""
+    n_pieces = windows.shape[1] // n_ctx
+    pieces = windows[:, : n_pieces * n_ctx].reshape(len(windows), n_pieces, n_ctx)
+    return pieces.swapaxes(0, 1).reshape(-1, n_ctx)[:count]
+
+
 def _begun(model: Model, windows: Tokens) -> Tokens:
     """With the begin-of-text token in the first place, where the vocabulary wants one."""
     bos = model.added_bos

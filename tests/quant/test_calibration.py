@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quant.calibration import split
-from quant.windows import Tokens
+from quant.windows import Tokens, short_windows
 
 
 def windows_in_turn(n_texts: int, n_each: int) -> Tokens:
@@ -29,3 +29,16 @@ def test_every_text_judges(n_texts: int, n_each: int, judges: list[int]):
     assert held_out[:, 0].tolist() == judges
     assert sorted([*fit[:, 0], *held_out[:, 0]]) == sorted(windows[:, 0])
     assert len(fit) >= len(held_out)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (2, [[0, 1, 2], [10, 11, 12]]),
+        (3, [[0, 1, 2], [10, 11, 12], [3, 4, 5]]),
+        (9, [[0, 1, 2], [10, 11, 12], [3, 4, 5], [13, 14, 15]]),
+    ],
+)
+def test_few_windows_give_several_short_ones_each(count: int, expected: list[list[int]]):
+    windows = np.array([range(7), range(10, 17)], np.int32)
+    assert short_windows(windows, count, 3).tolist() == expected

@@ -104,7 +104,7 @@ def describe_cut(outcome: Outcome) -> list[tuple[str, str]]:
 
 def describe_repair(report: "RepairReport") -> str:
     """What the repair brought on text that it has not seen."""
-    text = f"loss {report.dense_nll:.3f} dense, {report.cut_nll:.3f} cut, {report.repaired_nll:.3f} repaired"
+    text = f"KL divergence from the dense model {report.cut_kl:.3f} cut, {report.repaired_kl:.3f} repaired"
     return f"{text}; the repair was left out: {report.objection}" if report.objection else text
 
 

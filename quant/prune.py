@@ -198,4 +198,5 @@ def _step(settings: PruneSettings, cut: Cut, report: "RepairReport | None") -> d
             "cut": round(report.cut_nll, 5),
             "repaired": round(report.repaired_nll, 5),
         }
+        step["held_out_kl"] = {"cut": round(report.cut_kl, 5), "repaired": round(report.repaired_kl, 5)}
     return step

@@ -26,6 +26,7 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.weights import dequantize, quantize
 from quant.calibration import Calibration
 from quant.container import ComputedTensor, GgufPlan
+from quant.evaluate import nll_and_kl
 from quant.progress import ChunkProgress
 from quant.ridge import DEFAULT_RIDGES, Ridges, ridge_fit
 from quant.stream import (
@@ -36,7 +37,7 @@ from quant.stream import (
     embed,
     ffn_input,
     has_attention,
-    next_token_nll,
+    next_token_logits,
     project,
     read_block,
     read_settings,
@@ -52,23 +53,30 @@ _Reader = Callable[[StreamSettings, BlockWeights, Matrix], Matrix]
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """Mean negative log-likelihood in nats on text that the fit has not seen."""
+    """Means in nats on text that the fit has not seen.
+
+    The KL divergence from the dense model judges: the negative log-likelihood of a few hundred tokens hangs on which ones
+    the text has (0.5B, 5 of 24 blocks, 511 tokens of own answers: the repair's gain was 0.18 +- 0.03 in the former and
+    -0.10 +- 0.08 in the latter; on other text it gained in both).
+    """
 
     dense_nll: float
     cut_nll: float
     repaired_nll: float
+    cut_kl: float
+    repaired_kl: float
     harmed_texts: tuple[int, ...]
-    """The calibration texts, counted from 0, on which the repaired model is worse than the cut one."""
+    """The calibration texts, counted from 0, on which the repaired model is farther from the dense one than the cut one."""
 
     @property
     def helped(self) -> bool:
-        """Whether the repaired model is the better one, and worse on no text."""
+        """Whether the repaired model is closer to the dense one than the cut one, and on no text farther away."""
         return not self.objection
 
     @property
     def objection(self) -> str:
         """Why the repair is left out; empty where it helped."""
-        if self.repaired_nll >= self.cut_nll:
+        if self.repaired_kl >= self.cut_kl:
             return "it did not help"
         return "it made the model worse on one of the texts" if self.harmed_texts else ""
 
@@ -161,14 +169,25 @@ class _Walk:
     def report(self) -> RepairReport:
         """Losses on the held-out windows."""
         n_fit, tokens, n_texts = self._n_fit, self._calibration.held_out, self._calibration.n_texts
-        cut = next_token_nll(self._pruned, self._cut, tokens)
-        repaired = next_token_nll(self._pruned, self._y[n_fit:], tokens)
-        gains = [float(np.mean((cut - repaired)[text::n_texts])) for text in range(n_texts)]
+        rows = zip(
+            tokens,
+            next_token_logits(self._dense, self._x[n_fit:]),
+            next_token_logits(self._pruned, self._cut),
+            next_token_logits(self._pruned, self._y[n_fit:]),
+            strict=True,
+        )
+        cut, repaired = [], []
+        for window, dense_logits, cut_logits, repaired_logits in rows:
+            cut.append(nll_and_kl(cut_logits, window[1:], dense_logits))
+            repaired.append(nll_and_kl(repaired_logits, window[1:], dense_logits))
+        gains = [float(np.mean(one.kl - other.kl)) for one, other in zip(cut, repaired, strict=True)]
         return RepairReport(
-            dense_nll=float(np.mean(next_token_nll(self._dense, self._x[n_fit:], tokens))),
-            cut_nll=float(np.mean(cut)),
-            repaired_nll=float(np.mean(repaired)),
-            harmed_texts=tuple(text for text, gain in enumerate(gains) if gain < 0),
+            dense_nll=float(np.mean([scores.dense_nll for scores in cut])),
+            cut_nll=float(np.mean([scores.nll for scores in cut])),
+            repaired_nll=float(np.mean([scores.nll for scores in repaired])),
+            cut_kl=float(np.mean([scores.kl for scores in cut])),
+            repaired_kl=float(np.mean([scores.kl for scores in repaired])),
+            harmed_texts=tuple(text for text in range(n_texts) if sum(gains[text::n_texts]) < 0),
         )
 
     def _add_dense(self, dense: BlockWeights, name: str, read: _Reader) -> None:

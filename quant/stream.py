@@ -5,7 +5,7 @@ are in memory. Norms, rotary positions and attention follow llama.cpp's graphs (
 qwen3.cpp, deci.cpp), in single precision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -128,13 +128,16 @@ def next_token_nll(plan: GgufPlan, streams: Matrix, tokens: NDArray[np.int32]) -
     """Mean negative log-likelihood in nats of each window's next tokens, (n,), from the streams after the last block."""
     from quant.evaluate import nll
 
+    scored = zip(next_token_logits(plan, streams), tokens, strict=True)
+    return np.array([nll(logits, window[1:]).mean() for logits, window in scored])
+
+
+def next_token_logits(plan: GgufPlan, streams: Matrix) -> Iterator[Matrix]:
+    """For each window the logits of all tokens but its first, (n_ctx - 1, n_vocab), from the streams after the last block."""
     settings = read_settings(plan)
     matrix, norm = planned_weights(plan, output_name(plan)), planned_weights(plan, "output_norm.weight")
-    losses = np.empty(len(tokens))
-    for number, (stream, window) in enumerate(zip(streams, tokens, strict=True)):
-        logits = _normalize(settings, stream[:-1], norm) @ matrix.T
-        losses[number] = nll(logits, window[1:]).mean()
-    return losses
+    for stream in streams:
+        yield _normalize(settings, stream[:-1], norm) @ matrix.T
 
 
 def _heads(settings: StreamSettings, weights: BlockWeights, normed: Matrix, name: str) -> Matrix:

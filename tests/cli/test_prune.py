@@ -5,14 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.paths import derived_models_dir
 from quant.amount import block_parameters
+from quant.container import ComputedTensor, GgufPlan, copy_of, write_gguf
 from quant.recipe import read_recipe
+from quant.tensors import find_tensor, replace_tensors
 from tests.conftest import REPOSITORY, Outcome
 from tests.quant.architectures import recast
 from tests.quant.split import split_in_two
@@ -92,19 +97,38 @@ def test_a_repair_lowers_the_loss_on_text_it_has_not_seen(run_cli: RunCli, smoll
     assert held_out["repaired_nll"] < held_out["cut_nll"]
 
 
-def test_a_repair_that_does_not_help_is_left_out(prune: RunCli, tmp_path: Path):
-    """Random weights predict nothing, so that following the dense model more closely gains nothing."""
-    cut = ("--blocks", "2", "--criterion", "ppl", "--force", "--json")
-    repaired, plain = tmp_path / "out.gguf", tmp_path / "plain.gguf"
-    held_out = json.loads(prune(*cut).out)["held_out"]
-    assert held_out["repaired_nll"] > held_out["cut_nll"]
+def test_a_repair_that_does_not_help_is_left_out(run_cli: RunCli, deep: Path, text: Path, tmp_path: Path):
+    """Blocks that add nothing leave nothing to repair."""
+    dense, repaired, plain = (tmp_path / f"{name}.gguf" for name in ("dense", "repaired", "plain"))
+    write_gguf(with_silent_blocks(copy_of(read_metadata(deep)), (2, 3)), dense)
+    cut = (
+        "prune",
+        dense,
+        "--remove",
+        "2-3",
+        "--calibration",
+        text,
+        "--calibration-tokens",
+        "2048",
+        "--json",
+        "-o",
+    )
+    held_out = json.loads(run_cli(*cut, repaired).out)["held_out"]
+    assert held_out["repaired_kl"] == held_out["cut_kl"] == pytest.approx(0, abs=1e-6)
     recipe = read_recipe(read_metadata(repaired))
     assert recipe is not None
     assert "did not help" in recipe["steps"][-1]["repair"]
-    data = weights_of(repaired)
-    assert json.loads(prune(*cut, "--no-repair").out)["held_out"] is None
-    repaired.rename(plain)
-    assert weights_of(plain) == data
+    assert json.loads(run_cli(*cut, plain, "--no-repair").out)["held_out"] is None
+    assert weights_of(plain) == weights_of(repaired)
+
+
+def with_silent_blocks(plan: GgufPlan, blocks: tuple[int, ...]) -> GgufPlan:
+    silent = {}
+    for name in (f"blk.{block}.{part}.weight" for block in blocks for part in ("attn_output", "ffn_down")):
+        tensor = find_tensor(plan, name)
+        assert tensor is not None
+        silent[name] = replace(tensor, source=ComputedTensor(partial(np.zeros, tensor.n_bytes, np.uint8)))
+    return replace_tensors(plan, silent)
 
 
 def weights_of(path: Path) -> bytes:

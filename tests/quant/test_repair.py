@@ -69,8 +69,8 @@ def test_what_twins_of_removed_neurons_can_say_is_put_back(
     assert report.repaired_nll == pytest.approx(report.dense_nll, abs=2e-3)
     dense = stream_after(twins, calibration.held_out)
     assert distance(stream_after(cut, calibration.held_out), dense) > 0.2
-    if report.helped:
-        assert distance(stream_after(repaired, calibration.held_out), dense) < 0.02
+    assert report.helped
+    assert distance(stream_after(repaired, calibration.held_out), dense) < 0.02
 
 
 def test_only_what_comes_after_the_gap_is_refitted(twins: GgufPlan, calibration: Calibration, tmp_path: Path):
@@ -103,7 +103,7 @@ def test_a_weight_that_no_fit_serves_stays_as_it_is(
     cut = remove_blocks(twins, [1])
     none = Ridges((NO_CHANGE,), (NO_CHANGE,))
     repaired, report = repair(twins, cut, (0, 2), calibration, tmp_path, ridges=none)
-    assert report.repaired_nll == report.cut_nll
+    assert report.repaired_kl == report.cut_kl
     assert repaired is cut
     assert not list(tmp_path.glob("blk.*"))
 
@@ -111,30 +111,25 @@ def test_a_weight_that_no_fit_serves_stays_as_it_is(
 def test_a_repair_that_harms_one_of_the_texts_is_left_out(
     twins: GgufPlan, calibration: Calibration, tmp_path: Path
 ):
-    """Random weights predict nothing, so that a repair gains on some windows by chance and loses on others."""
+    """Two windows are learnt by heart: good for them, bad for other text."""
     cut = remove_blocks(twins, [1])
+    fit, other = calibration.fit[:2], calibration.held_out[:1]
 
-    def run(windows: NDArray[np.int32], n_texts: int) -> tuple[GgufPlan, RepairReport]:
-        chosen = Calibration(calibration.fit, windows, n_texts)
-        return repair(twins, cut, (0, 2), chosen, tmp_path, ridges=Ridges((0.01,), (0.3,)))
+    def run(held_out: NDArray[np.int32], n_texts: int = 1) -> tuple[GgufPlan, RepairReport]:
+        chosen = Calibration(fit, held_out, n_texts)
+        return repair(twins, cut, (0, 2), chosen, tmp_path, ridges=Ridges((0.3,), (0.3,)))
 
-    def gain(windows: NDArray[np.int32]) -> float:
-        report = run(windows, 1)[1]
-        return report.cut_nll - report.repaired_nll
-
-    windows = np.random.default_rng(9).integers(5, 250, (12, 1, 64)).astype(np.int32)
-    gains = {number: gain(window) for number, window in enumerate(windows)}
-    best = max(gains, key=gains.__getitem__)
-    harmed = max((number for number in gains if gains[number] < 0), key=gains.__getitem__)
-    together = np.concatenate([windows[best], windows[harmed]])
-    as_one, report = run(together, 1)
-    assert gains[best] + gains[harmed] > 0
+    repaired, report = run(fit[:1])
     assert report.helped
-    assert as_one is not cut
-    as_two, report = run(together, 2)
-    assert (report.harmed_texts, report.helped) == ((1,), False)
-    assert report.objection == "it made the model worse on one of the texts"
-    assert as_two is cut
+    assert repaired is not cut
+    left, report = run(other)
+    assert (report.harmed_texts, report.objection) == ((0,), "it did not help")
+    assert left is cut
+    both = np.concatenate([fit[:1], other])
+    assert run(both)[1].helped
+    left, report = run(both, n_texts=2)
+    assert (report.harmed_texts, report.objection) == ((1,), "it made the model worse on one of the texts")
+    assert left is cut
 
 
 def echoing(plan: GgufPlan) -> GgufPlan:

@@ -5,7 +5,7 @@ are in memory. Norms, rotary positions and attention follow llama.cpp's graphs (
 qwen3.cpp, deci.cpp), in single precision.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -124,20 +124,33 @@ def run_block(settings: StreamSettings, weights: BlockWeights, stream: Matrix) -
     return stream + project(weights, "ffn_down", ffn_input(settings, weights, stream))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OutputHead:
+    """What turns the stream after the last block into logits; a cut leaves it as it is."""
+
+    settings: StreamSettings
+    matrix: Matrix
+    """(n_vocab, n_embd)."""
+    norm: Matrix
+
+    def logits(self, stream: Matrix) -> Matrix:
+        """(n, n_vocab), of rows of the stream, (n, n_embd)."""
+        return _normalize(self.settings, stream, self.norm) @ self.matrix.T
+
+
+def read_head(plan: GgufPlan) -> OutputHead:
+    """The output head: 4 bytes for every weight."""
+    matrix = planned_weights(plan, output_name(plan))
+    return OutputHead(read_settings(plan), matrix, planned_weights(plan, "output_norm.weight"))
+
+
 def next_token_nll(plan: GgufPlan, streams: Matrix, tokens: NDArray[np.int32]) -> NDArray[np.float64]:
     """Mean negative log-likelihood in nats of each window's next tokens, (n,), from the streams after the last block."""
     from quant.evaluate import nll
 
-    scored = zip(next_token_logits(plan, streams), tokens, strict=True)
-    return np.array([nll(logits, window[1:]).mean() for logits, window in scored])
-
-
-def next_token_logits(plan: GgufPlan, streams: Matrix) -> Iterator[Matrix]:
-    """For each window the logits of all tokens but its first, (n_ctx - 1, n_vocab), from the streams after the last block."""
-    settings = read_settings(plan)
-    matrix, norm = planned_weights(plan, output_name(plan)), planned_weights(plan, "output_norm.weight")
-    for stream in streams:
-        yield _normalize(settings, stream[:-1], norm) @ matrix.T
+    head = read_head(plan)
+    scored = zip(streams, tokens, strict=True)
+    return np.array([nll(head.logits(stream[:-1]), window[1:]).mean() for stream, window in scored])
 
 
 def _heads(settings: StreamSettings, weights: BlockWeights, normed: Matrix, name: str) -> Matrix:

@@ -144,15 +144,6 @@ def read_head(plan: GgufPlan) -> OutputHead:
     return OutputHead(read_settings(plan), matrix, planned_weights(plan, "output_norm.weight"))
 
 
-def next_token_nll(plan: GgufPlan, streams: Matrix, tokens: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Mean negative log-likelihood in nats of each window's next tokens, (n,), from the streams after the last block."""
-    from quant.evaluate import nll
-
-    head = read_head(plan)
-    scored = zip(streams, tokens, strict=True)
-    return np.array([nll(head.logits(stream[:-1]), window[1:]).mean() for stream, window in scored])
-
-
 def _heads(settings: StreamSettings, weights: BlockWeights, normed: Matrix, name: str) -> Matrix:
     """(heads, n_ctx, head_dim), normalized where the architecture does."""
     rows = project(weights, name, normed).reshape(len(normed), -1, settings.head_dim)

@@ -19,9 +19,10 @@ from quant.blocks import remove_blocks
 from quant.container import GgufPlan, copy_of, write_gguf
 from quant.evaluate import nll
 from quant.fold import Span, fold, fold_statistics, spans_of
-from quant.stream import embed, next_token_nll, read_block, read_settings, run_block
+from quant.stream import embed, read_block, read_settings, run_block
 from quant.width import cut_widths, read_shape
 from quant.width_choice import whole_blocks, without_attention
+from tests.quant.streams import next_token_nll
 from tests.tiny import make_tiny_model
 
 N_CTX = 48

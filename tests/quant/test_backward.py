@@ -14,10 +14,11 @@ from quant.block_importance import taylor
 from quant.choices import PUBLISHED_PROTECTION, Importance
 from quant.container import GgufPlan
 from quant.llm_pruner import importance_scores
-from quant.stream import embed, next_token_nll, read_block, read_settings, run_block
+from quant.stream import embed, read_block, read_settings, run_block
 from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.width import read_shape, removed_parameters
 from quant.width_choice import Scores, choose_widths
+from tests.quant.streams import next_token_nll
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,11 @@ def without_attention(kept: Sequence[BlockWidth], silent: Collection[int]) -> tu
     )
 
 
+def highest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """The places of the `count` highest of `scores` (n,), ascending; the first of equals."""
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
+
+
 def _check_reach(shape: ModelShape, amount: WidthAmount, inner: range) -> None:
     """Every block keeps a KV group and the fewest neurons that its types allow."""
     most = _most(shape, amount.n_groups, len(inner))
@@ -96,7 +101,7 @@ def _alike(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range)
     step = shape.neuron_multiple
     n_neurons = int(np.clip(round(left / shape.neuron_parameters / step), 1, shape.n_ff // step)) * step
     return tuple(
-        BlockWidth(_highest(scores.groups[block], n_groups), _highest(scores.neurons[block], n_neurons))
+        BlockWidth(highest(scores.groups[block], n_groups), highest(scores.neurons[block], n_neurons))
         for block in inner
     )
 
@@ -114,7 +119,7 @@ def _ranked(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range
     left = budget - groups_kept.sum() * shape.group_parameters
     widths = _rounded(shape, neurons_kept.sum(axis=1), left / shape.neuron_parameters)
     return tuple(
-        BlockWidth(np.flatnonzero(kept), _highest(of_block, int(width)))
+        BlockWidth(np.flatnonzero(kept), highest(of_block, int(width)))
         for kept, of_block, width in zip(groups_kept, neurons, widths, strict=True)
     )
 
@@ -159,7 +164,3 @@ def _rounded(shape: ModelShape, widths: NDArray[np.int64], total: float) -> NDAr
         index = order[number % len(order)] if missing > 0 else order[-1 - number % len(order)]
         steps[index] = min(max(1, steps[index] + np.sign(missing)), shape.n_ff // step)
     return np.asarray(steps * step)
-
-
-def _highest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    return np.sort(np.argsort(-scores, kind="stable")[:count])

@@ -11,9 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgespec.catalog.entries import load_catalog
 from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.resolve import resolve_model
@@ -21,14 +18,13 @@ from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from quant.activations import input_moments
 from quant.amount import WidthAmount
-from quant.block_importance import lowest
 from quant.calibration import calibration_windows, split
 from quant.choices import OWN_ANSWERS, CalibrationSource
 from quant.container import GgufPlan, copy_of, write_gguf
 from quant.evaluate import evaluate
 from quant.flap import biases, magnitude_scores, watched_weights, wifv_scores
 from quant.width import BlockWidth, cut_widths, read_shape
-from quant.width_choice import choose_widths
+from quant.width_choice import choose_widths, highest
 
 N_CHUNKS = 4
 
@@ -45,16 +41,12 @@ def make_cuts(path: Path, ratio: float, calibration: Path, n_tokens: int) -> Ite
         shape, wifv_scores(dense, shape, moments), WidthAmount(ratio, n_groups=0), "adaptive"
     )
     largest = [
-        BlockWidth(block.kv_groups, _highest(scores, len(block.neurons)))
+        BlockWidth(block.kv_groups, highest(scores, len(block.neurons)))
         for block, scores in zip(kept, magnitude_scores(dense, shape).neurons, strict=True)
     ]
     yield "magnitude, same widths", cut_widths(dense, largest)
     yield "FLAP without its bias", cut_widths(dense, kept)
     yield "FLAP", cut_widths(dense, kept, biases(dense, shape, kept, moments))
-
-
-def _highest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    return np.array(lowest(-scores, count, range(len(scores))), np.int64)
 
 
 if __name__ == "__main__":

@@ -132,6 +132,14 @@ async def highlight(pilot: Pilot[int], name: str) -> None:
     await quiet(pilot)
 
 
+async def fetch_medium(pilot: Pilot[int]) -> None:
+    """Waits for the list, and asks for a model that is not here."""
+    await quiet(pilot)
+    await highlight(pilot, "medium")
+    await pilot.press("p")
+    await quiet(pilot)
+
+
 def make(bench: AppBench, **options: object) -> EdgespecApp:
     return bench.make(Launch(screen="models"), **options)
 
@@ -362,10 +370,7 @@ async def test_what_is_no_model_of_the_hub_is_said(typed: str, said: str, bench:
 async def test_a_fetch_shows_how_far_it_is_and_ends_in_the_table(bench: AppBench, tiny_model: Path) -> None:
     app = make(bench, job=half_way)
     async with app.run_test(size=LARGE) as pilot:
-        await quiet(pilot)
-        await highlight(pilot, "medium")
-        await pilot.press("p")
-        await quiet(pilot)
+        await fetch_medium(pilot)
         screen = screen_of(app)
         assert screen.query_one("#models-pull").display
         assert screen.query_one(ProgressBar).percentage == 0.5
@@ -383,10 +388,7 @@ async def test_a_fetch_shows_how_far_it_is_and_ends_in_the_table(bench: AppBench
 async def test_pausing_stops_the_fetch_and_keeps_what_arrived(bench: AppBench) -> None:
     app = make(bench, job=half_way)
     async with app.run_test(size=LARGE) as pilot:
-        await quiet(pilot)
-        await highlight(pilot, "medium")
-        await pilot.press("p")
-        await quiet(pilot)
+        await fetch_medium(pilot)
         (worker,) = pulls_of(bench)
         partial = leave_partial("medium", 9 * MIB)
         worker.send = worker.requests.append  # type: ignore[method-assign]
@@ -407,10 +409,7 @@ async def test_pausing_stops_the_fetch_and_keeps_what_arrived(bench: AppBench) -
 async def test_cancelling_throws_away_what_arrived(bench: AppBench) -> None:
     app = make(bench, job=half_way)
     async with app.run_test(size=LARGE) as pilot:
-        await quiet(pilot)
-        await highlight(pilot, "medium")
-        await pilot.press("p")
-        await quiet(pilot)
+        await fetch_medium(pilot)
         (worker,) = pulls_of(bench)
         partial = leave_partial("medium", 9 * MIB)
         worker.send = worker.requests.append  # type: ignore[method-assign]
@@ -439,10 +438,7 @@ async def test_a_fetch_that_hears_no_stop_is_ended(bench: AppBench, monkeypatch:
     monkeypatch.setattr("tui.screens.pulling._PATIENCE_S", 0.05)
     app = make(bench, job=half_way)
     async with app.run_test(size=LARGE) as pilot:
-        await quiet(pilot)
-        await highlight(pilot, "medium")
-        await pilot.press("p")
-        await quiet(pilot)
+        await fetch_medium(pilot)
         (worker,) = pulls_of(bench)
         worker.send = worker.requests.append  # type: ignore[method-assign]
         await pilot.press("space")
@@ -477,10 +473,7 @@ async def test_a_large_model_is_fetched_after_a_question_only(bench: AppBench) -
 async def test_two_fetches_run_side_by_side_and_keys_mean_the_highlighted_one(bench: AppBench) -> None:
     app = make(bench, job=half_way)
     async with app.run_test(size=LARGE) as pilot:
-        await quiet(pilot)
-        await highlight(pilot, "medium")
-        await pilot.press("p")
-        await quiet(pilot)
+        await fetch_medium(pilot)
         await pilot.press("p")
         await quiet(pilot)
         assert status_of(app) == "medium is being fetched: Space pauses it, x ends it"
@@ -502,10 +495,7 @@ async def test_what_a_fetch_fails_with_is_one_line(bench: AppBench) -> None:
         job=lambda _request: [RequestFailed("owner/medium is gated: \x1b[31mno.", "Accept its licence.")],
     )
     async with app.run_test(size=LARGE) as pilot:
-        await quiet(pilot)
-        await highlight(pilot, "medium")
-        await pilot.press("p")
-        await quiet(pilot)
+        await fetch_medium(pilot)
         assert status_of(app) == r"owner/medium is gated: \x1b[31mno. Accept its licence."
         assert screen_of(app).query_one("#models-status").has_class("error")
 
@@ -513,10 +503,7 @@ async def test_what_a_fetch_fails_with_is_one_line(bench: AppBench) -> None:
 async def test_a_fetch_whose_process_dies_can_go_on(bench: AppBench) -> None:
     app = make(bench, job=lambda _request: [WorkerDied("was killed (SIGKILL)")])
     async with app.run_test(size=LARGE) as pilot:
-        await quiet(pilot)
-        await highlight(pilot, "medium")
-        await pilot.press("p")
-        await quiet(pilot)
+        await fetch_medium(pilot)
         assert status_of(app) == "the fetch of medium was killed (SIGKILL); p goes on with it"
 
 

@@ -86,8 +86,8 @@ def prune(
     ) as scratch:
         folder = Path(scratch)
         cut, report = _cut(meta, settings, folder, progress)
-        plan = stamp(cut.plan, _step(settings, cut, report))
-        plan = _write(plan, settings.file_type, destination, folder, force, progress)
+        step = _step(settings, cut, report, reads_text=settings.reads_text(meta.architecture))
+        plan = _write(stamp(cut.plan, step), settings.file_type, destination, folder, force, progress)
     return PruneResult(cut.removed_blocks, cut.widths, plan, report)
 
 
@@ -176,7 +176,10 @@ def quantized_size(plan: GgufPlan, meta: GgufMetadata, file_type: str) -> int:
     return round(plan_types(meta, wanted).bpw * plan.parameter_count / 8)
 
 
-def _step(settings: PruneSettings, cut: Cut, report: "RepairReport | None") -> dict[str, object]:
+def _step(
+    settings: PruneSettings, cut: Cut, report: "RepairReport | None", *, reads_text: bool
+) -> dict[str, object]:
+    """What the recipe says of this run; a calibration only where something read it."""
     step: dict[str, object] = {"step": "prune", "method": str(settings.method)}
     if settings.method is Method.DEPTH:
         criterion = "chosen by hand" if settings.blocks else str(settings.block_criterion)
@@ -188,8 +191,9 @@ def _step(settings: PruneSettings, cut: Cut, report: "RepairReport | None") -> d
     if cut.widths:
         groups, neurons = zip(*cut.widths, strict=True)
         step |= {"kv_groups": list(groups), "neurons": list(neurons)}
-    texts = [source if source == OWN_ANSWERS else Path(source).name for source in settings.calibration]
-    step |= {"calibration": ", ".join(map(str, texts)), "calibration_tokens": settings.n_tokens}
+    if reads_text:
+        texts = [source if source == OWN_ANSWERS else Path(source).name for source in settings.calibration]
+        step |= {"calibration": ", ".join(map(str, texts)), "calibration_tokens": settings.n_tokens}
     step["repair"] = "none"
     if report is not None:
         step["repair"] = f"none: {report.objection}" if report.objection else "sequential least squares"

@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _session_home = Path()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Moves the homes before anything is imported: huggingface_hub reads its folders once, on import."""
+    _heed_signals()
     global _session_home
     _session_home = Path(tempfile.mkdtemp(prefix="edgespec-tests-"))
     for name in [name for name in os.environ if name.startswith(_PRIVATE_PREFIXES)]:
@@ -28,6 +30,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["EDGESPEC_HOME"] = str(_session_home / "edgespec")
     os.environ["HF_HOME"] = str(_session_home / "huggingface")
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+def _heed_signals() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would every program that a test starts and ends by it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -22,8 +22,8 @@ _session_home = Path()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Moves the homes before anything is imported: huggingface_hub reads its folders once, on import."""
-    _heed_signals()
     global _session_home
+    _heed_signals()
     _session_home = Path(tempfile.mkdtemp(prefix="edgespec-tests-"))
     for name in [name for name in os.environ if name.startswith(_PRIVATE_PREFIXES)]:
         del os.environ[name]

@@ -22,13 +22,7 @@ def start(*arguments: str | Path, **streams: int) -> subprocess.Popen[bytes]:
         stdout=streams.get("stdout", subprocess.PIPE),
         stderr=streams.get("stderr", subprocess.PIPE),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        # Tests that run in the background may hand down an ignored signal.
-        preexec_fn=_default_ctrl_c if sys.platform != "win32" else None,
     )
-
-
-def _default_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def interrupt(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:

@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -512,15 +512,6 @@ def test_ctrl_c_while_it_answers_keeps_what_was_said(long_model: Path):
     assert rest.endswith("\n")
 
 
-@pytest.fixture
-def default_ctrl_c() -> Iterator[None]:
-    """Python's own handler, even where the tests run in the background with the signal ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("default_ctrl_c")
 def test_ctrl_c_while_it_reads_the_prompt_stops_within_the_batch(
     run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -541,7 +532,6 @@ def test_ctrl_c_while_it_reads_the_prompt_stops_within_the_batch(
     assert codes == [0, 2]
 
 
-@pytest.mark.usefixtures("default_ctrl_c")
 def test_ctrl_c_while_it_loads_is_one_line(
     run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):

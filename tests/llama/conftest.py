@@ -1,6 +1,5 @@
-"""A tiny model that is loaded once, and Ctrl-C as a test can send it."""
+"""A tiny model that is loaded once."""
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +20,3 @@ def model(tiny_model: Path) -> Iterator[Model]:
 def context(model: Model) -> Iterator[Context]:
     with Context(model, settings()) as made:
         yield made
-
-
-@pytest.fixture
-def default_ctrl_c() -> Iterator[None]:
-    """Python's own handler, even where the tests run in the background with the signal ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -309,7 +309,7 @@ def test_ctrl_c_inside_a_rollback_leaves_a_context_that_can_go_on(
 
 
 def test_ctrl_c_while_a_context_is_made_frees_it(
-    model: Model, default_ctrl_c: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    model: Model, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     import signal
 

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
 from tests.llama.engines import assert_close, fresh_logits, settings
 
-pytestmark = pytest.mark.usefixtures("default_ctrl_c")
+
+@pytest.fixture(autouse=True)
+def own_handlers_end_with_the_test() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -124,9 +124,7 @@ def test_progress_rises_to_one(tiny_model: Path):
     assert shares[-1] == 1.0
 
 
-def test_ctrl_c_while_loading_ends_it_without_a_word(
-    tiny_model: Path, default_ctrl_c: None, capfd: pytest.CaptureFixture[str]
-):
+def test_ctrl_c_while_loading_ends_it_without_a_word(tiny_model: Path, capfd: pytest.CaptureFixture[str]):
     shares: list[float] = []
 
     def interrupt(share: float) -> None:
@@ -144,7 +142,6 @@ def test_ctrl_c_while_loading_ends_it_without_a_word(
 
 def test_ctrl_c_inside_a_log_line_is_not_lost(
     tiny_model: Path,
-    default_ctrl_c: None,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ):

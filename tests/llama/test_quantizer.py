@@ -83,7 +83,6 @@ def test_a_failure_half_way_leaves_nothing_behind(
 def test_ctrl_c_while_a_copy_is_made_leaves_nothing_behind(
     tmp_path: Path,
     tiny_model: Path,
-    default_ctrl_c: None,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ):

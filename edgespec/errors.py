@@ -1,6 +1,15 @@
-"""The one error tree. Every error is a sentence that names the value, a hint that names the way out, and an exit code."""
+"""The one error tree. Every error is a sentence that names the value, a hint that names the way out, and an exit code.
 
+Whoever raises one knows no flags and no forms: a setting stands in backquotes under the name of its field, as in
+"use a smaller `ctx_size`", and each front door puts in what the user calls it (`name_settings`).
+"""
+
+import re
+from collections.abc import Callable
 from enum import IntEnum
+from typing import Final
+
+_SETTING: Final = re.compile(r"`([a-z][a-z_]*)`")
 
 
 class ExitCode(IntEnum):
@@ -17,6 +26,16 @@ class ExitCode(IntEnum):
     """There is not enough memory for what was asked."""
     INTERRUPTED = 130
     """Ctrl-C; what was finished before is kept."""
+
+
+def name_settings(text: str, name_of: Callable[[str], str | None]) -> str:
+    """A message as one front door says it.
+
+    Args:
+        text: With settings in backquotes, under the names of their fields.
+        name_of: What the user calls a field; None for what is not a setting, which stays as it is.
+    """
+    return _SETTING.sub(lambda found: name_of(found[1]) or found[0], text)
 
 
 class EdgespecError(Exception):

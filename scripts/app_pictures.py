@@ -13,9 +13,9 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from tui.app import EdgespecApp
-from tui.engine_room import EngineState
-from tui.launch import Launch
-from tui.settings import AppSettings
+from tui.services.engine_client import EngineState
+from tui.services.launch import Launch
+from tui.services.settings import AppSettings
 
 SIZES = {"": (120, 40), "-80x24": (80, 24)}
 WORKSHOP_MODEL = "qwen2.5-coder-1.5b"

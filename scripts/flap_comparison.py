@@ -16,15 +16,15 @@ from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.resolve import resolve_model
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
-from quant.activations import input_moments
-from quant.amount import WidthAmount
-from quant.calibration import calibration_windows, split
-from quant.choices import OWN_ANSWERS, CalibrationSource
-from quant.container import GgufPlan, copy_of, write_gguf
-from quant.evaluate import evaluate
-from quant.flap import biases, magnitude_scores, watched_weights, wifv_scores
-from quant.width import BlockWidth, cut_widths, read_shape
-from quant.width_choice import choose_widths, highest
+from quant.gguf.plan import GgufPlan, copy_of, write_gguf
+from quant.measure.activations import input_moments
+from quant.measure.evaluate import evaluate
+from quant.prune.amount import WidthAmount
+from quant.prune.choices import OWN_ANSWERS, CalibrationSource
+from quant.prune.flap import biases, magnitude_scores, watched_weights, wifv_scores
+from quant.prune.width import BlockWidth, cut_widths, read_shape
+from quant.prune.width_choice import choose_widths, highest
+from quant.text.calibration import calibration_windows, split
 
 N_CHUNKS = 4
 

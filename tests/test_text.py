@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgespec.cli.progress import progress
+from edgespec.cli.meter import progress
 from edgespec.text import human_bytes, one_line, plain_text
 
 

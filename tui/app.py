@@ -14,22 +14,22 @@ from edgespec.bench.result import BenchResult
 from edgespec.errors import EdgespecError
 from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
-from tui.engine.process import WorkerProcess
-from tui.engine.protocol import OpenPair
-from tui.engine_room import EngineRoom
-from tui.job_room import JobRoom
-from tui.launch import Launch, WorkerFactory
-from tui.messages import ModelsChanged, RunsChanged
-from tui.screens.bench import BenchScreen
-from tui.screens.chat import ChatScreen
-from tui.screens.help import HelpScreen
-from tui.screens.logs import LogScreen
-from tui.screens.models import ModelsScreen
-from tui.screens.race import RaceScreen
-from tui.screens.settings import SettingsScreen
-from tui.screens.workshop import WorkshopScreen
-from tui.settings import AppSettings, save_settings
-from tui.theme import EDGESPEC_THEME
+from edgespec.worker.process import WorkerProcess
+from edgespec.worker.protocol import OpenPair
+from tui.bench.screen import BenchScreen
+from tui.chat.screen import ChatScreen
+from tui.common.help import HelpScreen
+from tui.common.logs import LogScreen
+from tui.common.settings_screen import SettingsScreen
+from tui.common.theme import EDGESPEC_THEME
+from tui.models.screen import ModelsScreen
+from tui.race.screen import RaceScreen
+from tui.services.engine_client import EngineRoom
+from tui.services.job_runner import JobRoom
+from tui.services.launch import Launch, WorkerFactory
+from tui.services.messages import ModelsChanged, RunsChanged
+from tui.services.settings import AppSettings, save_settings
+from tui.workshop.screen import WorkshopScreen
 
 
 class EdgespecApp(App[int]):

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from edgespec.bench.abreast import run_abreast
+from edgespec.bench.interleave import run_interleaved
 from edgespec.bench.statistics import Estimate, mean_ratio, spread_of_rates
-from edgespec.bench.throughput.bed import PROMPT
+from edgespec.bench.throughput.point_runner import PROMPT
 from edgespec.catalog.model_file import ModelFile
 from edgespec.llama.context import Context
 from edgespec.session.loading import Loaded, check_memory, load_target
@@ -61,7 +61,7 @@ def measure_plain_speeds(
             opened.callback(models[-1].close)
         for number in range(n_rounds):
             order = [(number + place) % len(files) for place in range(len(files))]
-            taken = run_abreast([_decode(models[at].context, n_tokens, clock) for at in order])
+            taken = run_interleaved([_decode(models[at].context, n_tokens, clock) for at in order])
             for at, seconds in zip(order, taken, strict=True):
                 rates[at].append(n_tokens / sum(seconds))
             progress(number + 1, n_rounds)

@@ -51,7 +51,7 @@ def load_prompts(path: Path) -> tuple[Prompt, ...]:
     except OSError as error:
         raise UsageError(
             f"cannot read the prompts file {path}: {error.strerror or error}",
-            "Give the path of a JSONL file to --prompts, or leave it out for the built-in prompts.",
+            "Give the path of a JSONL file to `prompts`, or leave it out for the built-in prompts.",
         ) from error
     return _parse(text, str(path))
 
@@ -71,7 +71,7 @@ def select(
             meant = f"Did you mean {near[0]!r}? " if near else ""
             raise UsageError(f"no prompt has the category {name!r}", f"{meant}There are: {', '.join(known)}.")
     if limit is not None and limit < 1:
-        raise UsageError(f"a limit of {limit} prompts a category leaves none", "Give --limit 1 or more.")
+        raise UsageError(f"a limit of {limit} prompts a category leaves none", "Give `limit` 1 or more.")
     seen: Counter[str] = Counter()
     chosen = []
     for prompt in prompts:

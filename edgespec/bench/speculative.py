@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
 
-from edgespec.bench.abreast import run_abreast
 from edgespec.bench.audit import compare_answers, merge_audits
 from edgespec.bench.environment import describe_environment
+from edgespec.bench.interleave import run_interleaved
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import Audit, BenchResult, CalibrationFigures, Sample
 from edgespec.bench.store import ResultStore, new_run_id
@@ -25,8 +25,8 @@ from edgespec.decode.chat_template import tokenize_chat
 from edgespec.decode.policy import Mode
 from edgespec.llama.library import default_threads
 from edgespec.llama.sampler import Sampling
+from edgespec.session.context_pair import ContextPair
 from edgespec.session.engine import Engine, PairState
-from edgespec.session.lane import Lane
 from edgespec.session.loading import TARGET_ROWS, resident_bytes
 
 WARM_UP_TOKENS = 12
@@ -52,7 +52,7 @@ class _Arm:
     mode: Mode
     draft: str | None
     state: PairState
-    lane: Lane
+    lane: ContextPair
     lane_bytes: int = 0
     samples: list[Sample] = field(default_factory=list)
     peak_bytes: int = 0
@@ -142,7 +142,7 @@ class SpeculativeBench:
     def _add_arm(self, name: str, mode: Mode, draft: str | None) -> None:
         before = resident_bytes()
         longest = max(len(tokens) for _, tokens in self._prompts)
-        lane = self._engine.open_lane(draft, longest + self._settings.max_tokens + TARGET_ROWS)
+        lane = self._engine.open_context_pair(draft, longest + self._settings.max_tokens + TARGET_ROWS)
         state = self._engine.states[draft]
         arm = _Arm(name, mode, draft, copy.deepcopy(state), lane)
         self._arms.append(arm)
@@ -202,12 +202,14 @@ class SpeculativeBench:
         with ExitStack() as ended:
             generators = []
             for arm, owner in zip(arms, self._arms, strict=True):
-                lane = Lane(owner.lane.target, arm.lane.draft)
+                lane = ContextPair(owner.lane.target, arm.lane.draft)
                 generators.append(
                     self._engine.generator(arm.mode, arm.draft, self._settings.sampling, arm.state, lane)
                 )
                 ended.callback(generators[-1].close)
-            texts = run_abreast([g.generate(tokens, self._settings.max_tokens) for g in generators], count)
+            texts = run_interleaved(
+                [g.generate(tokens, self._settings.max_tokens) for g in generators], count
+            )
             return {
                 arm.name: sample_of(
                     generator.stats,

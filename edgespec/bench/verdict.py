@@ -70,7 +70,7 @@ def doubts(result: BenchResult) -> tuple[str, ...]:
     found = []
     repeats = {s.repeat for arm in result.arms for s in arm.samples}
     if len(repeats) == 1:
-        found.append("Each answer was timed once, so ± is the difference between prompts: try --repeat 3.")
+        found.append("Each answer was timed once, so ± is the difference between prompts: try `repeat` 3.")
     unsteady = sum(len(unsteady_samples(arm.samples)) for arm in result.arms)
     if unsteady:
         answers = "1 answer was" if unsteady == 1 else f"{unsteady} answers were"
@@ -81,7 +81,7 @@ def doubts(result: BenchResult) -> tuple[str, ...]:
     if len(repeats) > 1 and vanilla and vanilla.tok_per_s_sd > _UNSTEADY_SPREAD * vanilla.tok_per_s:
         share = vanilla.tok_per_s_sd / vanilla.tok_per_s
         found.append(
-            f"Plain decoding varied by {share:.0%} between repeats: raise --repeat, or let the machine cool."
+            f"Plain decoding varied by {share:.0%} between repeats: raise `repeat`, or let the machine cool."
         )
     ties = sum(not d.large for d in result.audit.first_differences)
     if ties:

@@ -109,7 +109,7 @@ def check_fits(
     estimates: Sequence[tuple[str, MemoryEstimate]],
     available_bytes: int | None = None,
     *,
-    first_alone: str = "--draft none",
+    first_alone: str = "`draft` none",
 ) -> None:
     """Check that all models fit together.
 
@@ -141,7 +141,7 @@ def _way_out(estimates: Sequence[tuple[str, MemoryEstimate]], available: int, fi
     ways = []
     without_context = sum(estimate.total_bytes - estimate.context_bytes for _, estimate in estimates)
     if without_context < available:
-        ways.append("a smaller --ctx-size")
+        ways.append("a smaller `ctx_size`")
     if len(estimates) > 1 and estimates[0][1].total_bytes <= available:
         ways.append(first_alone)
     ways.append("a file with a smaller quantization")

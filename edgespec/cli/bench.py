@@ -1,6 +1,5 @@
 """`edgespec bench`: plain against speculative decoding on this machine, or throughput at growing batch sizes."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,7 @@ import click
 
 from edgespec.bench.throughput.shapes import DEFAULT_BATCHES, DEFAULT_SHAPES
 from edgespec.cli.context import Settings
-from edgespec.cli.engine_options import engine_options, make_engine_settings, make_sampling, sampling_options
+from edgespec.cli.engine_options import engine_options, sampling_options
 from edgespec.cli.options import refuse_flags
 from edgespec.errors import ExitCode, InterruptedRunError, UsageError
 
@@ -104,14 +103,13 @@ def command(
 def _bench_in_app(settings: Settings, target: str | None, values: dict[str, Any]) -> int:
     from edgespec.cli.chat import start_app, typed_engine_settings
     from edgespec.session.choice import AUTO
-    from tui.jobs.bench import BenchJob
-    from tui.launch import Launch
+    from edgespec.worker.jobs.bench import BenchJob
+    from tui.services.launch import Launch
 
-    given, drafts = dict(values), values["drafts"] or (AUTO,)
+    drafts = values["drafts"] or (AUTO,)
     prompts, measured, engine = _what_to_measure(values)
     # What is typed holds for whatever else is done in this app, too.
-    taken = given.keys() - values.keys() - asdict(measured.sampling).keys()
-    typed = typed_engine_settings(click.get_current_context(), {name: given[name] for name in taken})
+    typed = typed_engine_settings(click.get_current_context(), values["engine"])
     launch = Launch(
         target=target,
         draft=drafts[0] if len(drafts) == 1 else AUTO,
@@ -134,8 +132,10 @@ def _what_to_measure(values: dict[str, Any]) -> "tuple[tuple[Prompt, ...], Bench
     from edgespec.bench.speculative import BenchSettings
 
     prompts = _choose_prompts(values)
-    measured = BenchSettings(values["max_tokens"] or 96, values["repeat"] or 3, make_sampling(values))
-    return prompts, measured, make_engine_settings(values)
+    measured = BenchSettings(
+        values["max_tokens"] or 96, values["repeat"] or 3, values["sampling"].make_sampling()
+    )
+    return prompts, measured, values["engine"].make_settings()
 
 
 def _choose_prompts(values: dict[str, Any]) -> "tuple[Prompt, ...]":
@@ -156,8 +156,8 @@ def _run(
 ) -> "BenchResult":
     from edgespec.bench.speculative import SpeculativeBench
     from edgespec.bench.store import ResultStore
+    from edgespec.cli.meter import progress
     from edgespec.cli.opening import find_files, watch_servers
-    from edgespec.cli.progress import progress
     from edgespec.paths import results_dir
     from edgespec.session.engine import Engine
 

@@ -11,20 +11,19 @@ from edgespec.bench.throughput.shapes import (
     DEFAULT_BATCHES,
     DEFAULT_SHAPES,
     parse_batches,
-    parse_budget_s,
     parse_shapes,
 )
 from edgespec.cli.context import Settings
-from edgespec.cli.engine_options import make_engine_settings, make_sampling
 from edgespec.cli.options import refuse_flags
 from edgespec.cli.result_view import show_result
+from edgespec.durations import parse_duration_s
 from edgespec.errors import ExitCode, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
-    from edgespec.bench.throughput.bed import Bed
+    from edgespec.bench.throughput.point_runner import Bed
     from edgespec.bench.throughput.result import Curve, ThroughputResult
-    from edgespec.bench.throughput.subject import Subject
     from edgespec.bench.throughput.sweep import SweepSettings
+    from edgespec.bench.throughput.variant import Subject
     from edgespec.catalog.model_file import ModelFile
     from edgespec.session import EngineSettings
 
@@ -49,7 +48,7 @@ def bench_throughput(settings: Settings, names: Sequence[str], values: dict[str,
 
     refuse_flags(values, _SPECULATIVE_FLAGS, "says nothing to --throughput")
     versions = _parse_versions(values)
-    sweep, engine = _make_sweep(values), make_engine_settings(values)
+    sweep, engine = _make_sweep(values), values["engine"].make_settings()
     watch_servers(engine)
     subjects = _subjects(settings, names, versions)
     earlier = _earlier(subjects) if values["resume"] else None
@@ -90,8 +89,8 @@ def _make_sweep(values: dict[str, Any]) -> "SweepSettings":
         batches=parse_batches(values["batch"] or DEFAULT_BATCHES),
         warm_up=2 if values["warmup"] is None else values["warmup"],
         repeat=values["repeat"] or 5,
-        budget_s=parse_budget_s(values["budget"]) if values["budget"] else None,
-        sampling=make_sampling(values),
+        budget_s=parse_duration_s(values["budget"], "budget") if values["budget"] else None,
+        sampling=values["sampling"].make_sampling(),
     )
 
 
@@ -109,7 +108,7 @@ def _finish(result: "ThroughputResult") -> int:
 
 def _subjects(settings: Settings, names: Sequence[str], versions: _Versions) -> list["Subject"]:
     """The curves, the dense model first, each with what it is worth on a text."""
-    from edgespec.bench.throughput.subject import Subject
+    from edgespec.bench.throughput.variant import Subject
     from edgespec.catalog.entries import load_catalog
     from edgespec.cli.opening import find_model
     from edgespec.session.choice import NONE
@@ -142,8 +141,8 @@ def _check_names(names: list[str]) -> None:
 
 def _version(settings: Settings, dense: "ModelFile", method: str, ratio: float) -> "ModelFile":
     from edgespec.catalog.model_file import open_file
-    from quant.choices import Method
-    from quant.versions import find_or_make_version
+    from quant.prune.choices import Method
+    from quant.prune.versions import find_or_make_version
 
     with _stages(settings, f"pruning by {method}") as report:
         path = find_or_make_version(dense.meta, Method(method), ratio, report)
@@ -153,9 +152,9 @@ def _version(settings: Settings, dense: "ModelFile", method: str, ratio: float) 
 def _curve(settings: Settings, label: str, file: "ModelFile", dense: "ModelFile") -> "Curve":
     from edgespec.bench.builtin_text import BUILTIN_TEXT, builtin_text
     from edgespec.bench.throughput.result import Curve, Quality
-    from quant.amount import block_parameters
-    from quant.recipe import pruning_method
-    from quant.versions import measure_quality
+    from quant.gguf.recipe import pruning_method
+    from quant.prune.amount import block_parameters
+    from quant.prune.versions import measure_quality
 
     is_first = file is dense
     with _stages(settings, f"measuring what {label} is worth") as report:
@@ -180,7 +179,7 @@ def _curve(settings: Settings, label: str, file: "ModelFile", dense: "ModelFile"
 
 
 def _with_draft(settings: Settings, dense: "Subject", name: str, own: str | None) -> "Subject":
-    from edgespec.bench.throughput.subject import Subject
+    from edgespec.bench.throughput.variant import Subject
     from edgespec.cli.opening import find_model
     from edgespec.session.loading import check_pair
 
@@ -226,7 +225,7 @@ def _sweep(
     from edgespec.bench.environment import describe_machine
     from edgespec.bench.store import ResultStore
     from edgespec.bench.throughput.sweep import ThroughputSweep
-    from edgespec.cli.progress import progress
+    from edgespec.cli.meter import progress
     from edgespec.llama.library import default_threads
     from edgespec.paths import results_dir
 
@@ -254,8 +253,8 @@ def _sweep(
 def _load(
     subjects: Sequence["Subject"], sweep: "SweepSettings", engine: "EngineSettings", opened: ExitStack
 ) -> list["Bed"]:
-    from edgespec.bench.throughput.bed import Bed, LoadedModels
-    from edgespec.bench.throughput.subject import check_weights, largest_cache
+    from edgespec.bench.throughput.point_runner import Bed, LoadedModels
+    from edgespec.bench.throughput.variant import check_weights, largest_cache
 
     check_weights(subjects)
     models = opened.enter_context(LoadedModels(engine, largest_cache(sweep.shapes, sweep.batches)))
@@ -264,7 +263,7 @@ def _load(
 
 @contextmanager
 def _stages(settings: Settings, label: str) -> Iterator[Any]:
-    from edgespec.cli.progress import progress, to_stages
+    from edgespec.cli.meter import progress, to_stages
 
     with progress(None, label, quiet=settings.quiet) as meter:
         yield to_stages(meter)

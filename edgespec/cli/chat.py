@@ -2,19 +2,20 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from edgespec.cli.context import Settings
-from edgespec.cli.engine_options import engine_options, make_engine_settings, make_sampling, sampling_options
+from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
     from edgespec.session import EngineSettings
-    from tui.launch import Launch
-    from tui.settings import AppSettings
+    from tui.services.launch import Launch
+    from tui.services.settings import AppSettings
 
 _KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type")
 """Options that are also fields of the app's own settings, which hold where nothing is typed."""
@@ -36,19 +37,43 @@ _KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type")
 @sampling_options
 @engine_options
 @click.pass_context
-def command(ctx: click.Context, /, target: str | None, **values: Any) -> int:
+def command(
+    ctx: click.Context,
+    /,
+    target: str | None,
+    draft: str,
+    system: str | None,
+    max_tokens: int | None,
+    resume_last: bool,
+    web: bool,
+    host: str | None,
+    port: int | None,
+    sampling: SamplingOptions,
+    engine: EngineOptions,
+) -> int:
     """Chat with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
-    settings: Settings = ctx.obj
-    web, host, port = values.pop("web"), values.pop("host"), values.pop("port")
     if not web and (host is not None or port is not None):
         raise UsageError("--host and --port go with --web", "add --web, or leave them out")
+
+    from tui.services.launch import Launch
+
+    settings: Settings = ctx.obj
+    # Made for --web too: what is wrong is told here, and not to every visitor.
+    launch = Launch(
+        target=target,
+        draft=draft,
+        system=system,
+        max_tokens=max_tokens,
+        resume_last=resume_last,
+        offline=settings.offline,
+        sampling=sampling.make_sampling(),
+        engine=typed_engine_settings(ctx, engine),
+    )
     if web:
         from edgespec.cli.chat_web import serve
 
-        # What is wrong is told here, and not to every visitor.
-        _make_launch(ctx, target, dict(values))
         return serve(ctx, host or "127.0.0.1", port or 8000)
-    return start_app(settings, _make_launch(ctx, target, values))
+    return start_app(settings, launch)
 
 
 def start_app(settings: Settings, launch: "Launch") -> int:
@@ -80,41 +105,24 @@ def load_app_settings() -> "AppSettings":
     Raises:
         ConfigError: their file holds something wrong.
     """
-    from tui.settings import load_settings
+    from tui.services.settings import load_settings
 
     return load_settings()
 
 
 def default_launch(settings: Settings) -> "Launch":
     """Of plain `edgespec`."""
-    from tui.launch import Launch
+    from tui.services.launch import Launch
 
     return Launch(offline=settings.offline)
 
 
-def _make_launch(ctx: click.Context, target: str | None, values: dict[str, Any]) -> "Launch":
-    from tui.launch import Launch
-
-    settings: Settings = ctx.obj
-    return Launch(
-        target=target,
-        draft=values.pop("draft"),
-        system=values.pop("system"),
-        max_tokens=values.pop("max_tokens"),
-        resume_last=values.pop("resume_last"),
-        offline=settings.offline,
-        sampling=make_sampling(values),
-        engine=typed_engine_settings(ctx, values),
-    )
-
-
-def typed_engine_settings(ctx: click.Context, values: dict[str, Any]) -> "EngineSettings | None":
+def typed_engine_settings(ctx: click.Context, engine: EngineOptions) -> "EngineSettings | None":
     """The engine's settings as typed, the app's own for the rest; None when nothing was typed."""
-    typed = {name for name in values if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    names = [one.name for one in fields(engine)]
+    typed = {name for name in names if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     if not typed:
         return None
     kept = load_app_settings()
-    for option in _KEPT_IN_APP:
-        if option not in typed:
-            values[option] = getattr(kept, option)
-    return make_engine_settings(values)
+    untyped = {name: getattr(kept, name) for name in _KEPT_IN_APP if name not in typed}
+    return replace(engine, **untyped).make_settings()

@@ -11,7 +11,7 @@ from edgespec.errors import UsageError
 from edgespec.text import human_bytes
 
 if TYPE_CHECKING:
-    from quant.hf_model import HfModel
+    from quant.convert.hf_model import HfModel
 
 _SCHEMA = "edgespec.convert/1"
 
@@ -43,8 +43,8 @@ def command(
 
     It needs the extra edgespec[convert]. Other types come from `edgespec quantize` afterwards.
     """
-    from edgespec.cli.progress import progress
-    from quant.convert import check_converter, convert_model
+    from edgespec.cli.meter import progress
+    from quant.convert.from_hf import check_converter, convert_model
 
     check_converter()
     if output is not None and output.exists() and not force:
@@ -80,8 +80,8 @@ def command(
 
 def _open(model: str, settings: Settings) -> "HfModel":
     from edgespec.catalog.sources.hub import is_offline
-    from edgespec.cli.progress import progress
-    from quant.hf_model import fetch_model, open_folder
+    from edgespec.cli.meter import progress
+    from quant.convert.hf_model import fetch_model, open_folder
 
     if Path(model).exists() or model.startswith((".", "/", "~")):
         return open_folder(Path(model).expanduser())

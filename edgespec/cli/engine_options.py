@@ -1,16 +1,18 @@
 """The options that say how models are placed and opened, the same for every command that loads one."""
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
+
+from edgespec.cli.options import option_group
 
 if TYPE_CHECKING:
     from edgespec.llama.sampler import Sampling
     from edgespec.session.settings import EngineSettings
 
-_ENGINE = (
+_ENGINE: Final = (
     click.option("-t", "--threads", type=click.IntRange(1), help="Threads [default: the physical cores]."),
     click.option(
         "-c", "--ctx-size", type=click.IntRange(64), help="Context in tokens [default: 4096 at most]."
@@ -39,7 +41,7 @@ _ENGINE = (
         help="auto: draft with a Q4_0 copy where that is faster.",
     ),
 )
-_SAMPLING = (
+_SAMPLING: Final = (
     click.option("--temperature", default=0.0, show_default=True, help="0 is greedy."),
     click.option("--top-k", default=40, show_default=True, help="0 is off."),
     click.option("--top-p", default=0.95, show_default=True),
@@ -49,72 +51,80 @@ _SAMPLING = (
     click.option("--frequency-penalty", default=0.0, show_default=True),
     click.option("--seed", default=0, show_default=True),
 )
-Command = Callable[..., Any]
 
 
-def engine_options(command: Command) -> Command:
-    """Adds the options of `make_engine_settings`."""
-    for option in reversed(_ENGINE):
-        command = option(command)
-    return command
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What was typed of the engine."""
+
+    threads: int | None
+    ctx_size: int | None
+    gpu_layers: str
+    draft_gpu_layers: str
+    device: tuple[str, ...]
+    draft_device: tuple[str, ...]
+    rpc: str
+    tensor_split: str
+    kv_type: str
+    flash_attn: Literal["auto", "on", "off"]
+    draft_type: str
+
+    def make_settings(self) -> "EngineSettings":
+        """The settings that a pair is opened with.
+
+        Raises:
+            UsageError: a value that makes no sense.
+        """
+        from edgespec.llama.kv_types import KvType
+        from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
+        from edgespec.llama.rpc import parse_endpoints
+        from edgespec.session.settings import DraftType, EngineSettings
+
+        split = _parse_split(self.tensor_split)
+        # The shares are those of the target's devices; a draft on devices of its own has others.
+        draft_split = () if self.draft_device else split
+        return EngineSettings(
+            n_ctx=self.ctx_size or 0,
+            n_threads=self.threads or 0,
+            placement=PlacementRequest(parse_gpu_layers(self.gpu_layers), self.device, split),
+            draft_placement=PlacementRequest(
+                parse_gpu_layers(self.draft_gpu_layers), self.draft_device, draft_split
+            ),
+            kv_type=KvType.parse(self.kv_type),
+            flash_attention=self.flash_attn,
+            draft_type=DraftType(self.draft_type),
+            rpc=parse_endpoints(self.rpc),
+        )
 
 
-def sampling_options(command: Command) -> Command:
-    """Adds the options of `make_sampling`."""
-    for option in reversed(_SAMPLING):
-        command = option(command)
-    return command
+@dataclass(frozen=True, slots=True)
+class SamplingOptions:
+    """What was typed of the sampling."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    seed: int
+
+    def make_sampling(self) -> "Sampling":
+        """How tokens are picked.
+
+        Raises:
+            UsageError: a value outside its range.
+        """
+        from edgespec.llama.sampler import Sampling
+
+        return Sampling(**asdict(self))
 
 
-def make_engine_settings(values: dict[str, Any]) -> "EngineSettings":
-    """Takes the engine options out of a command's arguments.
-
-    Raises:
-        UsageError: a value that makes no sense.
-    """
-    from edgespec.llama.kv_types import KvType
-    from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
-    from edgespec.llama.rpc import parse_endpoints
-    from edgespec.session.settings import DraftType, EngineSettings
-
-    split = _parse_split(values.pop("tensor_split"))
-    draft_devices = values.pop("draft_device")
-    return EngineSettings(
-        n_ctx=values.pop("ctx_size") or 0,
-        n_threads=values.pop("threads") or 0,
-        placement=PlacementRequest(parse_gpu_layers(values.pop("gpu_layers")), values.pop("device"), split),
-        draft_placement=PlacementRequest(
-            # The shares are those of the target's devices; a draft on devices of its own has others.
-            parse_gpu_layers(values.pop("draft_gpu_layers")),
-            draft_devices,
-            () if draft_devices else split,
-        ),
-        kv_type=KvType.parse(values.pop("kv_type")),
-        flash_attention=values.pop("flash_attn"),
-        draft_type=DraftType(values.pop("draft_type")),
-        rpc=parse_endpoints(values.pop("rpc")),
-    )
-
-
-def make_sampling(values: dict[str, Any]) -> "Sampling":
-    """Takes the sampling options out of a command's arguments.
-
-    Raises:
-        UsageError: a value outside its range.
-    """
-    from edgespec.llama.sampler import Sampling
-
-    names = (
-        "temperature",
-        "top_k",
-        "top_p",
-        "min_p",
-        "repeat_penalty",
-        "presence_penalty",
-        "frequency_penalty",
-        "seed",
-    )
-    return Sampling(**{name: values.pop(name) for name in names})
+engine_options: Final = option_group("engine", EngineOptions, _ENGINE)
+"""Adds the options of the engine to a command, which takes them as `engine`."""
+sampling_options: Final = option_group("sampling", SamplingOptions, _SAMPLING)
+"""Adds the options of the sampling to a command, which takes them as `sampling`."""
 
 
 def _parse_split(text: str) -> tuple[float, ...]:
@@ -125,5 +135,5 @@ def _parse_split(text: str) -> tuple[float, ...]:
     except ValueError:
         shares = (-1.0,)
     if not all(0 <= share < math.inf for share in shares):
-        raise UsageError(f"--tensor-split {text!r} is not a list of shares", "use numbers such as 3,1")
+        raise UsageError(f"`tensor_split` {text!r} is not a list of shares", "use numbers such as 3,1")
     return shares

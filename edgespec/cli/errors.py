@@ -8,6 +8,7 @@ import traceback
 
 import click
 
+from edgespec.cli.flags import with_flags
 from edgespec.errors import EdgespecError, ExitCode
 from edgespec.text import one_line
 
@@ -47,7 +48,7 @@ def describe(error: BaseException) -> tuple[str, ExitCode]:
     """The sentence for the user, on one line, and the exit code."""
     match error:
         case EdgespecError():
-            return _join(error.message, error.hint), error.exit_code
+            return with_flags(_join(error.message, error.hint)), error.exit_code
         case click.UsageError():
             return _join(error.format_message(), _help_hint(error)), ExitCode.USAGE
         case click.ClickException():

@@ -13,7 +13,7 @@ from edgespec.text import human_bytes, one_line
 
 if TYPE_CHECKING:
     from edgespec.catalog.model_file import ModelFile
-    from quant.evaluate import Quality, WindowSource
+    from quant.measure.evaluate import Quality, WindowSource
     from quant.progress import StageProgress
 
 _SCHEMA = "edgespec.eval/1"
@@ -57,13 +57,13 @@ def command(
     With --against also the KL divergence from that model, and how often both hold the same token for the most
     likely. Both must have the same vocabulary.
     """
-    from quant.choices import OWN_ANSWERS
+    from quant.prune.choices import OWN_ANSWERS
 
     text = None if source == OWN_ANSWERS else _read_text(source)
 
+    from edgespec.cli.meter import progress, to_stages
     from edgespec.cli.opening import find_model
-    from edgespec.cli.progress import progress, to_stages
-    from quant.evaluate import evaluate
+    from quant.measure.evaluate import evaluate
 
     file = find_model(model, settings)
     dense = None if against is None else find_model(against, settings)
@@ -91,8 +91,8 @@ def command(
 def _own_answers(n_chunks: int, n_ctx: int, report: "StageProgress") -> "WindowSource":
     """Chunks of what a model answers to the benchmark's prompts; written once and kept."""
     from edgespec.bench.prompts import builtin_prompts
-    from quant.answers import answered_windows
     from quant.progress import stage_of
+    from quant.text.answers import answered_windows
 
     questions = [prompt.messages for prompt in builtin_prompts()]
     progress = stage_of(report, "writing answers")

@@ -10,7 +10,7 @@ import click
 
 from edgespec.cli.columns import columns
 from edgespec.cli.context import Settings
-from edgespec.cli.progress import progress
+from edgespec.cli.meter import progress
 from edgespec.errors import UsageError
 from edgespec.text import human_bytes, one_line
 

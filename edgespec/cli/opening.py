@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgespec.cli.context import Settings
-from edgespec.cli.progress import Meter, progress
+from edgespec.cli.meter import Meter, progress
 
 if TYPE_CHECKING:
     from edgespec.catalog.model_file import ModelFile

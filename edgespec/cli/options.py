@@ -1,12 +1,16 @@
-"""The global flags, understood before and after the name of a command."""
+"""The global flags, understood before and after the name of a command, and options that come in groups."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from edgespec.cli.context import Settings
 from edgespec.errors import UsageError
+
+Command = Callable[..., Any]
 
 _FLAGS: dict[str, tuple[tuple[str, ...], str]] = {
     "verbose": (("-v", "--verbose"), "Say more on stderr; twice: everything, llama.cpp's log included."),
@@ -78,3 +82,32 @@ def refuse_flags(values: Mapping[str, Any], flags: Mapping[str, str], why: str) 
     for name, flag in flags.items():
         if values.get(name) not in (None, (), False):
             raise UsageError(f"{flag} {why}", "see the command's --help")
+
+
+def option_group(
+    argument: str, kind: type[Any], options: Sequence[Callable[[Command], Command]]
+) -> Callable[[Command], Command]:
+    """Options that several commands have, handed to each of them as one typed value.
+
+    Args:
+        argument: The name under which the command takes the value.
+        kind: A dataclass with a field for every option, named like the option's parameter.
+        options: Made by `click.option`, in the order of the help.
+
+    Returns:
+        A decorator for the function of a command.
+    """
+    names = [one.name for one in fields(kind)]
+
+    def add(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_group(*arguments: Any, **values: Any) -> Any:
+            group = kind(**{name: values.pop(name) for name in names})
+            return command(*arguments, **values, **{argument: group})
+
+        decorated: Command = with_group
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return add

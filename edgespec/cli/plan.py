@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgespec.cli.context import Settings
-from edgespec.cli.progress import progress, to_stages
+from edgespec.cli.meter import progress, to_stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable

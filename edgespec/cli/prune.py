@@ -8,7 +8,7 @@ import click
 from edgespec.cli.context import Settings
 
 if TYPE_CHECKING:
-    from quant.prune import PruneSettings
+    from quant.prune.run import PruneSettings
 
 _CRITERIA = ("window", "ppl", "kl", "greedy", "bi", "angular", "taylor", "magnitude")
 
@@ -103,11 +103,11 @@ def command(
     """
     wanted = _wanted(**choices)
 
+    from edgespec.cli.meter import progress, to_stages
     from edgespec.cli.opening import find_model
-    from edgespec.cli.progress import progress, to_stages
     from edgespec.cli.prune_view import show
-    from quant.outcome import Outcome, plan_cut, pruned_name
-    from quant.prune import planned_size, prune
+    from quant.prune.outcome import Outcome, plan_cut, pruned_name
+    from quant.prune.run import planned_size, prune
 
     file = find_model(model, settings)
     if dry_run:
@@ -139,9 +139,9 @@ def _wanted(
     calibration_tokens: int,
     file_type: str | None,
 ) -> "PruneSettings":
-    from quant.amount import choose_amount, read_blocks
-    from quant.choices import OWN_ANSWERS, Criterion, Importance, Method
-    from quant.prune_settings import PruneSettings
+    from quant.prune.amount import choose_amount, read_blocks
+    from quant.prune.choices import OWN_ANSWERS, Criterion, Importance, Method
+    from quant.prune.settings import PruneSettings
 
     removed = read_blocks(remove) if remove else ()
     if n_attention and not any((ratio, params, blocks, removed)):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from quant.outcome import Outcome
+    from quant.prune.outcome import Outcome
 
 _SCHEMA = "edgespec.prune/1"
 
 
 def show(outcome: "Outcome", as_json: bool) -> None:
     """Prints it."""
-    from quant.outcome import describe_cut
+    from quant.prune.outcome import describe_cut
 
     if as_json:
         click.echo(json.dumps(_document(outcome), indent=2, ensure_ascii=True))

@@ -13,9 +13,9 @@ from edgespec.errors import UsageError
 if TYPE_CHECKING:
     from edgespec.catalog.model_file import ModelFile
     from edgespec.llama.quantizer import QuantizeSettings
-    from quant.choices import CalibrationSource
+    from quant.convert.quantize import PlannedTypes
     from quant.progress import StageProgress
-    from quant.quantize import PlannedTypes
+    from quant.prune.choices import CalibrationSource
 
 _SCHEMA = "edgespec.quantize/1"
 
@@ -73,10 +73,10 @@ def command(
         raise UsageError("--save-imatrix has nothing to keep", "measure with --calibrate")
     if save_imatrix is not None and save_imatrix.exists() and not force:
         raise UsageError(f"{save_imatrix} exists", "name another file, or replace it with --force")
+    from edgespec.cli.meter import progress
     from edgespec.cli.opening import find_model
-    from edgespec.cli.progress import progress
     from edgespec.llama.quantizer import QuantizeSettings
-    from quant.quantize import check_settings, plan_types, quantize_model, quantized_name
+    from quant.convert.quantize import check_settings, plan_types, quantize_model, quantized_name
 
     wanted = QuantizeSettings(
         file_type=type_name.upper(),
@@ -121,9 +121,9 @@ def _with_importance(
     save_imatrix: Path | None,
     report: "StageProgress",
 ) -> "QuantizeSettings":
-    from quant.choices import OWN_ANSWERS
-    from quant.imatrix import importance_of, measure_file, read_imatrix, write_imatrix
-    from quant.windows import N_CTX
+    from quant.measure.imatrix import importance_of, measure_file, read_imatrix, write_imatrix
+    from quant.prune.choices import OWN_ANSWERS
+    from quant.text.windows import N_CTX
 
     if imatrix is not None:
         return replace(wanted, importance=read_imatrix(imatrix))
@@ -141,7 +141,7 @@ def _print(
     destination: Path | None,
     as_json: bool,
 ) -> None:
-    from quant.quantize import describe_types, source_note
+    from quant.convert.quantize import describe_types, source_note
 
     if as_json:
         document = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgespec.cli.context import Settings
-from edgespec.cli.engine_options import engine_options, make_engine_settings, make_sampling, sampling_options
+from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,11 +28,23 @@ if TYPE_CHECKING:
 @sampling_options
 @engine_options
 @click.pass_obj
-def command(settings: Settings, /, target: str | None, prompt: str, system: str, **values: Any) -> None:
+def command(
+    settings: Settings,
+    /,
+    target: str | None,
+    prompt: str,
+    system: str,
+    draft: str,
+    max_tokens: int,
+    raw: bool,
+    stats: bool,
+    as_json: bool,
+    sampling: SamplingOptions,
+    engine: EngineOptions,
+) -> None:
     """Answer one prompt with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
     text = _read_prompt(prompt)
-    draft, as_json, show_stats = values.pop("draft"), values.pop("as_json"), values.pop("stats")
-    sampling, engine_settings = make_sampling(values), make_engine_settings(values)
+    picked, engine_settings = sampling.make_sampling(), engine.make_settings()
 
     from edgespec.cli.opening import open_with_progress
     from edgespec.decode.chat_template import ChatMessage
@@ -40,17 +52,15 @@ def command(settings: Settings, /, target: str | None, prompt: str, system: str,
     messages = [ChatMessage("system", system)] if system else []
     messages.append(ChatMessage("user", text))
     with open_with_progress(target, draft, engine_settings, settings) as session:
-        tokens = session.stream(
-            messages, max_tokens=values["max_tokens"], sampling=sampling, raw=values["raw"]
-        )
+        tokens = session.stream(messages, max_tokens=max_tokens, sampling=picked, raw=raw)
         answer = _print_answer(tokens, silent=as_json)
         if as_json:
             _print_json(session, answer)
-        elif show_stats:
+        elif stats:
             from edgespec.session.explain import receipt
 
-            stats = session.stats
-            click.echo("\n".join([receipt(stats), stats.why, *session.engine.placements()]), err=True)
+            figures = session.stats
+            click.echo("\n".join([receipt(figures), figures.why, *session.engine.placements()]), err=True)
 
 
 def _read_prompt(prompt: str) -> str:

@@ -15,7 +15,7 @@ from edgespec.text import one_line
 def command(settings: Settings, /, model: str, as_json: bool) -> None:
     """Show the shape, types, size and recipe of MODEL, a name or a GGUF file."""
     from edgespec.cli.opening import find_model
-    from quant.describe import describe_file, description_lines
+    from quant.gguf.describe import describe_file, description_lines
 
     document = describe_file(find_model(model, settings))
     if as_json:

@@ -1,14 +1,13 @@
 """`edgespec tune TARGET`: make, prove and remember the fastest draft for a target on this machine."""
 
 import json
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from edgespec.cli.context import Settings
-from edgespec.errors import UsageError
+from edgespec.durations import parse_duration_s
 
 if TYPE_CHECKING:
     from edgespec.catalog.entries import Catalog
@@ -19,7 +18,6 @@ _N_CTX = 4096
 _LARGEST_SHARE = 0.8
 """A draft of nearly the target's size cannot win."""
 _MOST_DRAFTS = 3
-_UNITS = {"": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @click.command("tune")
@@ -97,13 +95,13 @@ def _search(
     threads: int | None,
     settings: Settings,
 ) -> "TuneOutcome":
-    from edgespec.cli.progress import progress, to_stages
-    from edgespec.tune.keep import forget_pair, keep_pair
+    from edgespec.cli.meter import progress, to_stages
     from edgespec.tune.outcome import is_worth_keeping, save_outcome
     from edgespec.tune.request import TuneRequest
+    from edgespec.tune.save_pair import forget_pair, keep_pair
     from edgespec.tune.search import Search
 
-    budget_s = parse_duration(budget)
+    budget_s = parse_duration_s(budget, "budget")
     file, small = _models(target, drafts, settings)
     with progress(None, "tuning", quiet=settings.quiet) as meter:
         request = TuneRequest(file, small, budget_s, requantizes, distills, n_confirmed, threads or 0)
@@ -159,15 +157,3 @@ def _fitting(target: str, named: list[str], catalog: "Catalog", settings: Settin
             err=True,
         )
     return list(dict.fromkeys((*named, *fitting)))[:_MOST_DRAFTS]
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of `90s`, `20m` or `1h`; a plain number is minutes.
-
-    Raises:
-        UsageError: something else.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
-    if match is None:
-        raise UsageError(f"--budget {text!r} is no length of time", "write it as 90s, 20m or 1h")
-    return float(match[1]) * _UNITS[match[2]]

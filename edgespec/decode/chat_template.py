@@ -52,7 +52,7 @@ def render_chat(
         )
     except (TemplateError, *_FAILURES) as err:
         raise ModelFileError(
-            f"the model's chat template fails: {err}", "use --raw to send the prompt without a template"
+            f"the model's chat template fails: {err}", "use `raw` to send the prompt without a template"
         ) from err
 
 
@@ -75,7 +75,7 @@ def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: boo
     if len(tokens) >= context.n_ctx:
         raise ContextOverflowError(
             f"the prompt has {len(tokens)} tokens and the context {context.n_ctx}",
-            "use a larger --ctx-size or a shorter prompt",
+            "use a larger `ctx_size` or a shorter prompt",
         )
     return tokens
 

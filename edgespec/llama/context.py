@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from edgespec.errors import ContextOverflowError, EngineError
 from edgespec.llama.context_errors import decode_error
 from edgespec.llama.context_settings import ContextSettings
+from edgespec.llama.eval_callback import EvalCallback
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits, NativeContext
 from edgespec.llama.sequence_state import read_sequence, write_sequence
 from edgespec.llama.shortlist import Shortlist
-from edgespec.llama.tap import Tap
 
 _SEQUENCE = 0
 
@@ -47,7 +47,7 @@ class Context(NativeContext):
         model: Model,
         settings: ContextSettings,
         *,
-        tap: Tap | None = None,
+        tap: EvalCallback | None = None,
         shortlist: Shortlist | None = None,
     ) -> None:
         self.shortlist = shortlist
@@ -91,7 +91,7 @@ class Context(NativeContext):
         if count > self.room:
             raise ContextOverflowError(
                 f"{len(self.tokens) + count} tokens do not fit a context of {self.n_ctx}",
-                "use a larger --ctx-size or a shorter prompt",
+                "use a larger `ctx_size` or a shorter prompt",
             )
         past = len(self.tokens)
         if self._unsettled:
@@ -126,7 +126,7 @@ class Context(NativeContext):
         if len(tokens) >= self.room:
             raise ContextOverflowError(
                 f"the prompt has {len(self.tokens) + len(tokens)} tokens and the context {self.n_ctx}",
-                "use a larger --ctx-size or a shorter prompt",
+                "use a larger `ctx_size` or a shorter prompt",
             )
         with HeldInterrupts() as held, self._abortable(held):
             for start in range(0, len(tokens), self.settings.n_batch):
@@ -192,7 +192,7 @@ class Context(NativeContext):
         self.clear()
         if len(saved.tokens) > self.n_ctx:
             raise ContextOverflowError(
-                f"{len(saved.tokens)} tokens do not fit a context of {self.n_ctx}", "use a larger --ctx-size"
+                f"{len(saved.tokens)} tokens do not fit a context of {self.n_ctx}", "use a larger `ctx_size`"
             )
         self._unsettled = True
         try:

@@ -17,12 +17,12 @@ def creation_error(name: str, settings: ContextSettings, reason: str) -> Edgespe
     if not reason or "alloc" in reason:
         return NotEnoughMemoryError(
             f"no context of {settings.n_ctx} tokens for {name}: {said}",
-            "use a smaller --ctx-size, or a smaller KV type such as --kv-type q8_0",
+            "use a smaller `ctx_size`, or a smaller KV type such as `kv_type` q8_0",
         )
     if "cache" in reason:
         kind, attention = settings.type_v.name.lower(), settings.flash_attention
         return UsageError(
-            f"{name} cannot run with --kv-type {kind} --flash-attn {attention}: {said}", "use --kv-type f16"
+            f"{name} cannot run with `kv_type` {kind} `flash_attn` {attention}: {said}", "use `kv_type` f16"
         )
     return EngineError(f"llama.cpp makes no context for {name}: {said}")
 
@@ -32,7 +32,7 @@ def decode_error(code: int, rows: int, n_ctx: int) -> EngineError | ContextOverf
     words = take_native_errors()
     if code == 1:
         return ContextOverflowError(
-            f"no room for {rows} more tokens in a context of {n_ctx}", "use a larger --ctx-size"
+            f"no room for {rows} more tokens in a context of {n_ctx}", "use a larger `ctx_size`"
         )
     if code == 2:
         return EngineError("the evaluation was stopped")

@@ -182,7 +182,7 @@ def _load_error(name: str, reason: str) -> ModelFileError | NotEnoughMemoryError
     said = reason or "no reason given"
     if "allocat" in reason or "bad_alloc" in reason:
         return NotEnoughMemoryError(
-            f"there is no room for {name}: {said}", "offload fewer --gpu-layers, or use a smaller model"
+            f"there is no room for {name}: {said}", "offload fewer `gpu_layers`, or use a smaller model"
         )
     return ModelFileError(
         f"llama.cpp cannot load {name}: {said}", "check the file with `edgespec models show`"

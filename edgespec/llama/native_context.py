@@ -10,11 +10,11 @@ from edgespec.errors import EngineError
 from edgespec.lifetime import Closes
 from edgespec.llama.context_errors import creation_error
 from edgespec.llama.context_settings import ContextSettings
+from edgespec.llama.eval_callback import EvalCallback
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.model import Model
 from edgespec.llama.row_batch import RowBatch
-from edgespec.llama.tap import Tap
 
 Logits = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ class NativeContext(Closes):
         EngineError: another refusal, in llama.cpp's words.
     """
 
-    def __init__(self, model: Model, settings: ContextSettings, *, tap: Tap | None = None) -> None:
+    def __init__(self, model: Model, settings: ContextSettings, *, tap: EvalCallback | None = None) -> None:
         self.model = model
         self.settings = settings
         self._tap = tap
@@ -98,5 +98,5 @@ class NativeContext(Closes):
         if not self._lib.llama_memory_seq_rm(self._memory, sequence, position, -1):
             raise EngineError(
                 f"{self.model.path.name} cannot take tokens back from its memory",
-                "run it with --draft none: speculation needs a model that can",
+                "run it with `draft` none: speculation needs a model that can",
             )

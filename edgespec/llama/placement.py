@@ -45,7 +45,7 @@ def parse_gpu_layers(text: str) -> GpuLayers:
         return 1 << 16
     if text.isdecimal():
         return int(text)
-    raise UsageError(f"--gpu-layers {text!r} is not a number of layers", "use auto, all, 0 or a whole number")
+    raise UsageError(f"`gpu_layers` {text!r} is not a number of layers", "use auto, all, 0 or a whole number")
 
 
 def place_model(
@@ -84,7 +84,7 @@ def place_model(
     if accelerators and shares > len(accelerators):
         count = len(accelerators)
         raise UsageError(
-            f"--tensor-split names {shares} shares and there are {count} devices: {where}",
+            f"`tensor_split` names {shares} shares and there are {count} devices: {where}",
             "give one share for each device",
         )
     # Unnamed, llama.cpp takes all of them.

@@ -30,7 +30,7 @@ _HELLO = struct.pack("<BQ24x", 14, 24)
 _HELLO_ANSWER = struct.pack("<Q", 28)
 """`RPC_CMD_HELLO`, whose number is promised to stay, with 24 bytes of capabilities, and the size of the answer
 (ggml-rpc.cpp); the version in it is llama.cpp's to judge."""
-_START = "edgespec rpc-serve --host ADDRESS --port {}"
+_START = "edgespec rpc-serve `host` ADDRESS `port` {}"
 _REBUILD = "build llama-cpp-python with CMAKE_ARGS=-DGGML_RPC=ON, as `make install` does"
 
 _connected: set[str] = set()
@@ -68,7 +68,7 @@ def parse_endpoints(text: str) -> tuple[Endpoint, ...]:
         # llama.cpp splits at the last colon and resolves IPv4 addresses and names only.
         if not colon or not host or ":" in host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
             raise UsageError(
-                f"--rpc {part!r} is not HOST:PORT", f"name a server such as 192.168.1.7:{DEFAULT_PORT}"
+                f"`rpc` {part!r} is not HOST:PORT", f"name a server such as 192.168.1.7:{DEFAULT_PORT}"
             )
         found.append(Endpoint(host, int(port)))
     return tuple(dict.fromkeys(found))

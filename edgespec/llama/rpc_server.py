@@ -30,7 +30,7 @@ def check_free(endpoint: Endpoint) -> None:
         except OSError as error:
             raise EngineError(
                 f"cannot listen on {endpoint}: {(error.strerror or str(error)).lower()}",
-                "choose another --port, or an address of this machine for --host",
+                "choose another `port`, or an address of this machine for `host`",
             ) from error
 
 

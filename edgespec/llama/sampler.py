@@ -34,20 +34,20 @@ class Sampling:
     def __post_init__(self) -> None:
         finite = "a finite number; 0 is off"
         checks = (
-            ("--temperature", self.temperature, 0.0 <= self.temperature <= 10.0, "0 (greedy) to 10"),
-            ("--top-k", self.top_k, self.top_k >= 0, "0 (off) or more"),
-            ("--top-p", self.top_p, 0.0 < self.top_p <= 1.0, "above 0, at most 1"),
-            ("--min-p", self.min_p, 0.0 <= self.min_p <= 1.0, "0 to 1"),
+            ("`temperature`", self.temperature, 0.0 <= self.temperature <= 10.0, "0 (greedy) to 10"),
+            ("`top_k`", self.top_k, self.top_k >= 0, "0 (off) or more"),
+            ("`top_p`", self.top_p, 0.0 < self.top_p <= 1.0, "above 0, at most 1"),
+            ("`min_p`", self.min_p, 0.0 <= self.min_p <= 1.0, "0 to 1"),
             (
-                "--repeat-penalty",
+                "`repeat_penalty`",
                 self.repeat_penalty,
                 0.0 < self.repeat_penalty < math.inf,
                 "above 0; 1 is off",
             ),
-            ("--presence-penalty", self.presence_penalty, math.isfinite(self.presence_penalty), finite),
-            ("--frequency-penalty", self.frequency_penalty, math.isfinite(self.frequency_penalty), finite),
+            ("`presence_penalty`", self.presence_penalty, math.isfinite(self.presence_penalty), finite),
+            ("`frequency_penalty`", self.frequency_penalty, math.isfinite(self.frequency_penalty), finite),
             # LLAMA_DEFAULT_SEED, the largest number, asks llama.cpp for a random one.
-            ("--seed", self.seed, 0 <= self.seed < 2**32 - 1, "0 to 4294967294"),
+            ("`seed`", self.seed, 0 <= self.seed < 2**32 - 1, "0 to 4294967294"),
         )
         for flag, value, fits, range_text in checks:
             if not fits:

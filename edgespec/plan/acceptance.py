@@ -73,7 +73,7 @@ def _rate(number: str, text: str) -> float:
         rate = math.nan
     if not 0.0 <= rate <= 1.0:
         raise UsageError(
-            f"--acceptance {text!r} is not a share of accepted tokens",
+            f"`acceptance` {text!r} is not a share of accepted tokens",
             "use a number from 0 to 1, NAME=NUMBER for one draft, or measured",
         )
     return rate

@@ -12,7 +12,7 @@ from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode, Policy
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
-from edgespec.session.lane import Lane, open_lane
+from edgespec.session.context_pair import ContextPair, open_context_pair
 from edgespec.session.loading import (
     Loaded,
     Note,
@@ -117,11 +117,11 @@ class Engine(Closes):
         draft_name: str | None,
         sampling: Sampling,
         state: PairState,
-        lane: Lane | None = None,
+        lane: ContextPair | None = None,
     ) -> Generator:
         """A generator with its own n-gram table; costs and acceptance in `state` are corrected as it runs."""
         loaded = self.drafts[draft_name] if draft_name else None
-        lane = lane or Lane(self.target.context, loaded.context if loaded else None)
+        lane = lane or ContextPair(self.target.context, loaded.context if loaded else None)
         draft = None
         if loaded and lane.draft and mode in (Mode.MODEL, Mode.AUTO):
             draft = LlamaDraft(
@@ -132,13 +132,13 @@ class Engine(Closes):
             mode = Mode.OFF
         return Generator(target, draft, Policy(state.costs, state.acceptance, mode))
 
-    def open_lane(self, draft_name: str | None, n_ctx: int) -> Lane:
+    def open_context_pair(self, draft_name: str | None, n_ctx: int) -> ContextPair:
         """Contexts of its own for one generator, to be closed before the engine is.
 
         Raises:
             NotEnoughMemoryError: there is no room for them.
         """
-        return open_lane(self.target, self.drafts[draft_name] if draft_name else None, n_ctx)
+        return open_context_pair(self.target, self.drafts[draft_name] if draft_name else None, n_ctx)
 
     def placements(self) -> list[str]:
         """Where each model's layers went, a clause per model that is not wholly on the CPU."""

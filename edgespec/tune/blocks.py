@@ -20,11 +20,11 @@ from edgespec.llama.model import Model
 from edgespec.llama.quantizer import requantize_file
 from edgespec.paths import derived_file, derived_models_dir
 from edgespec.session.fast_draft import FAST_TYPE
-from quant.ablation import Bypass, ablated
-from quant.amount import Amount
+from quant.measure.ablation import Bypass, ablated
 from quant.progress import StageProgress
-from quant.prune import prune
-from quant.prune_settings import PruneSettings
+from quant.prune.amount import Amount
+from quant.prune.run import prune
+from quant.prune.settings import PruneSettings
 
 _ANSWERS = 4
 """Answers that every span is tried on."""
@@ -91,7 +91,7 @@ def find_or_make_cut(meta: GgufMetadata, span: Span, text: str, progress: StageP
     """The draft without a span of blocks in Q4_0, the rest refitted on the target's text; made once.
 
     Raises:
-        EdgespecError: any error of `quant.prune.prune`.
+        EdgespecError: any error of `quant.prune.run.prune`.
     """
     file = derived_file(meta.path, f"tune-{span.first}-{span.last}.{FAST_TYPE.lower()}.gguf")
     if is_whole(file):

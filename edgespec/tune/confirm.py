@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from edgespec.bench.abreast import run_abreast
+from edgespec.bench.interleave import run_interleaved
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.statistics import geometric_mean, mean_ratio, median
 from edgespec.decode.chat_template import tokenize_chat
 from edgespec.decode.policy import Mode
 from edgespec.llama.sampler import Sampling
+from edgespec.session.context_pair import ContextPair
 from edgespec.session.engine import Engine, PairState
-from edgespec.session.lane import Lane
 from edgespec.session.loading import TARGET_ROWS
 
 _WARM_UP_TOKENS = 12
@@ -48,7 +48,7 @@ class Measured:
 @dataclass(slots=True)
 class _Entry:
     finalist: Finalist
-    lane: Lane
+    lane: ContextPair
     rates: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -81,7 +81,7 @@ def measure_finalists(
         longest = max(len(tokens) for _, tokens in asked)
         entries = []
         for finalist in finalists:
-            lane = finalist.engine.open_lane(finalist.draft, longest + max_tokens + TARGET_ROWS)
+            lane = finalist.engine.open_context_pair(finalist.draft, longest + max_tokens + TARGET_ROWS)
             opened.callback(lane.close)
             entries.append(_Entry(finalist, lane))
         _answer(entries, "", asked[0][1], _WARM_UP_TOKENS)
@@ -122,7 +122,7 @@ def _answer(entries: Sequence[_Entry], prompt: str, tokens: list[int], max_token
             one = entry.finalist
             generators.append(one.engine.generator(one.mode, one.draft, Sampling(), one.state, entry.lane))
             ended.callback(generators[-1].close)
-        run_abreast([generator.generate(tokens, max_tokens) for generator in generators])
+        run_interleaved([generator.generate(tokens, max_tokens) for generator in generators])
         for entry, generator in zip(entries, generators, strict=True):
             if generator.stats.predicted_n >= _LEAST_TOKENS:
                 entry.rates.setdefault(prompt, []).append(generator.stats.tok_per_s)

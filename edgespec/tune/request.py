@@ -34,7 +34,7 @@ class TuneRequest:
         if self.budget_s < LEAST_BUDGET_S:
             raise UsageError(
                 f"a budget of {self.budget_s:.0f} seconds is too small to measure anything",
-                f"give at least --budget {LEAST_BUDGET_S / 60:.0f}m",
+                f"give at least `budget` {LEAST_BUDGET_S / 60:.0f}m",
             )
         for draft in self.drafts:
             verdict = check_draft(self.target.meta, draft.meta)
@@ -46,10 +46,10 @@ class TuneRequest:
                 )
                 raise IncompatibleDraftError(
                     f"{draft.name} cannot be tuned for {self.target.name}: {reason}",
-                    "name another --draft, or none and the target, not a pair, for drafts made from the target itself",
+                    "name another `draft`, or none and the target, not a pair, for drafts made from the target itself",
                 )
         if self.distills and not self.drafts:
             raise UsageError(
-                f"--distill teaches a small model, and there is none for {self.target.name}",
-                "name one with --draft",
+                f"`distill` teaches a small model, and there is none for {self.target.name}",
+                "name one with `draft`",
             )

@@ -15,16 +15,16 @@ from edgespec.paths import derived_file
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.settings import DraftType, EngineSettings
 from edgespec.tune.confirm import Finalist, Measured, measure_finalists
-from edgespec.tune.forms import (
+from edgespec.tune.outcome import WORTH_IT, TuneOutcome, ranked, verdict_of, with_measurement
+from edgespec.tune.recordings import ANSWER_TOKENS
+from edgespec.tune.request import TuneRequest
+from edgespec.tune.variant_maker import Maker
+from edgespec.tune.variants import (
     PUBLISHED,
     DraftForm,
     TargetForm,
     write_draft,
 )
-from edgespec.tune.maker import Maker
-from edgespec.tune.outcome import WORTH_IT, TuneOutcome, ranked, verdict_of, with_measurement
-from edgespec.tune.recordings import ANSWER_TOKENS
-from edgespec.tune.request import TuneRequest
 from edgespec.tune.workbench import N_CTX, Row, TimedDraft, TimedTarget, Workbench
 from quant.progress import StageProgress
 

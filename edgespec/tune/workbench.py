@@ -23,12 +23,12 @@ from edgespec.llama.model import Model
 from edgespec.llama.shortlist import shortlist_for
 from edgespec.paths import derived_file
 from edgespec.session.loading import TARGET_ROWS as MOST_ROWS
-from edgespec.tune.forms import PUBLISHED, DraftForm, TargetForm
+from edgespec.tune.drift import Yardstick
 from edgespec.tune.outcome import Candidate
 from edgespec.tune.recordings import Mask, load_recordings, read_guesses, record_answers, save_recordings
-from edgespec.tune.yardstick import Yardstick
-from quant.calibration import calibration_prompts
+from edgespec.tune.variants import PUBLISHED, DraftForm, TargetForm
 from quant.progress import StageProgress
+from quant.text.calibration import calibration_prompts
 
 log = logging.getLogger(__name__)
 

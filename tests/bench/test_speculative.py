@@ -20,8 +20,8 @@ from edgespec.errors import ContextOverflowError
 from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampling
 from edgespec.session import EngineSettings
+from edgespec.session.context_pair import ContextPair
 from edgespec.session.engine import Engine
-from edgespec.session.lane import Lane
 from tests.session.eager import draft_eagerly
 
 PROMPTS = tuple(
@@ -189,14 +189,14 @@ def test_a_draft_starts_empty_for_every_answer(engine: Engine, store: Spy, monke
 
 
 def test_the_arms_own_contexts_are_freed(engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch):
-    made: list[Lane] = []
-    open_lane = Engine.open_lane
+    made: list[ContextPair] = []
+    open_context_pair = Engine.open_context_pair
 
-    def spied(engine: Engine, *arguments: Any) -> Lane:
-        made.append(open_lane(engine, *arguments))
+    def spied(engine: Engine, *arguments: Any) -> ContextPair:
+        made.append(open_context_pair(engine, *arguments))
         return made[-1]
 
-    monkeypatch.setattr(Engine, "open_lane", spied)
+    monkeypatch.setattr(Engine, "open_context_pair", spied)
     bench(engine, store, interrupt_at(7))
     assert [lane.draft is not None for lane in made] == [False, True, True, False, True]
     assert all(context.handle is None for lane in made for context in (lane.target, lane.draft) if context)

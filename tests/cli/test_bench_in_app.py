@@ -10,8 +10,8 @@ from edgespec.bench.prompts import builtin_prompts, load_prompts, select
 from edgespec.bench.speculative import BenchSettings
 from edgespec.llama.sampler import Sampling
 from edgespec.session.settings import EngineSettings
-from tui.jobs.bench import BenchJob
-from tui.launch import Launch
+from edgespec.worker.jobs.bench import BenchJob
+from tui.services.launch import Launch
 
 RunCli = Callable[..., Any]
 

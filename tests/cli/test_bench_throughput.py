@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgespec.bench.throughput import bed, subject
-from edgespec.bench.throughput.bed import Bed
+from edgespec.bench.throughput.point_runner import Bed
 from edgespec.catalog.memory import MemoryEstimate
 from edgespec.catalog.metadata import read_metadata
 from edgespec.llama.model import Model

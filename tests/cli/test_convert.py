@@ -25,7 +25,7 @@ def folder(tmp_path: Path, tiny_model: Path) -> Path:
 def test_without_the_extra_it_says_what_to_install(
     run_cli: RunCli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("quant.convert.find_spec", lambda _name: None)
+    monkeypatch.setattr("quant.convert.from_hf.find_spec", lambda _name: None)
     result = run_cli("convert", folder)
     assert (result.code, result.out) == (2, "")
     assert result.err.count("\n") == 1

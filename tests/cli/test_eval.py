@@ -9,7 +9,7 @@ import pytest
 
 from edgespec.text import human_bytes, one_line
 from quant import evaluate as evaluate_module
-from quant.evaluate import evaluate
+from quant.measure.evaluate import evaluate
 
 RunCli = Callable[..., Any]
 TEXT = "the rain in the land of the hen and the ant is on the tree; " * 12

@@ -14,10 +14,10 @@ import pytest
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.paths import derived_models_dir
-from quant.amount import block_parameters
-from quant.container import ComputedTensor, GgufPlan, copy_of, write_gguf
-from quant.recipe import read_recipe
-from quant.tensors import find_tensor, replace_tensors
+from quant.gguf.plan import ComputedTensor, GgufPlan, copy_of, write_gguf
+from quant.gguf.recipe import read_recipe
+from quant.gguf.tensors import find_tensor, replace_tensors
+from quant.prune.amount import block_parameters
 from tests.conftest import REPOSITORY, Outcome
 from tests.quant.architectures import recast
 from tests.quant.split import split_in_two
@@ -183,7 +183,7 @@ def test_what_only_copies_does_without_numpy(deep: Path, tmp_path: Path):
     )
     assert read_metadata(tmp_path / "out.gguf").block_count == 4
     imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
-    assert "quant.prune" in imported
+    assert "quant.prune.run" in imported
     assert "numpy" not in imported
 
 
@@ -196,7 +196,7 @@ def test_the_models_own_answers_are_made_once(
 
     (answers,) = derived_models_dir().iterdir()
     made = answers.stat().st_mtime_ns
-    monkeypatch.setattr("quant.answers._answer", lambda *_: pytest.fail("there were answers enough"))
+    monkeypatch.setattr("quant.text.answers._answer", lambda *_: pytest.fail("there were answers enough"))
     assert run_cli(*arguments, "-o", tmp_path / "b.gguf").code == 0
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
     assert [path.name for path in derived_models_dir().iterdir()] == [answers.name]
@@ -431,7 +431,7 @@ def test_a_text_and_the_models_own_answers_take_turns(prune: RunCli, deep: Path,
 def test_a_full_disk_is_said_before_the_work(
     run_cli: RunCli, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("quant.container.shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("quant.gguf.plan.shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
     absent = tmp_path / "absent.txt"
     result = run_cli("prune", deep, "--blocks", "2", "--calibration", absent, "-o", tmp_path / "out.gguf")
     assert result.code == 1
@@ -464,7 +464,7 @@ def test_published_sizes_give_the_published_number_of_blocks(
 ):
     from types import SimpleNamespace
 
-    from quant.amount import Amount
+    from quant.prune.amount import Amount
 
     tensors = [
         SimpleNamespace(name="blk.0.all", n_elements=in_blocks),

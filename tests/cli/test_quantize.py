@@ -14,10 +14,10 @@ from edgespec.errors import ModelFileError
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from edgespec.llama.weights import quantize
-from quant.container import copy_of
-from quant.imatrix import importance_of, measure, read_imatrix, write_imatrix
-from quant.recipe import read_recipe
-from quant.tensors import planned_bytes, planned_weights
+from quant.gguf.plan import copy_of
+from quant.gguf.recipe import read_recipe
+from quant.gguf.tensors import planned_bytes, planned_weights
+from quant.measure.imatrix import importance_of, measure, read_imatrix, write_imatrix
 from tests.conftest import Outcome
 from tests.quant.split import split_in_two
 from tests.tiny import TinyShape, make_tiny_model
@@ -213,7 +213,7 @@ def test_a_full_disk_is_said_before_the_work(
     run_cli: RunCli, wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("quant.container.shutil.disk_usage", lambda _path: usage)
+    monkeypatch.setattr("quant.gguf.plan.shutil.disk_usage", lambda _path: usage)
     result = run_cli("quantize", wide, "--type", "Q8_0", "-o", tmp_path / "out.gguf")
     assert result.code == 1
     assert "needs" in result.err

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edgespec.catalog.metadata import read_metadata
-from quant.container import ComputedTensor, FieldValue, PlannedTensor, copy_of, write_gguf
+from quant.gguf.plan import ComputedTensor, FieldValue, PlannedTensor, copy_of, write_gguf
 
 _HEAD_NORMS = {"attn_q_norm": 16, "attn_k_norm": 16}
 _NORMS = {"qwen3": _HEAD_NORMS, "gemma3": {**_HEAD_NORMS, "post_attention_norm": 64, "post_ffw_norm": 64}}

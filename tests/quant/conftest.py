@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgespec.catalog.metadata import read_metadata
-from quant.container import GgufPlan, copy_of
+from quant.gguf.plan import GgufPlan, copy_of
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=3, embedding=64, heads=4, kv_heads=2, feed_forward=96)

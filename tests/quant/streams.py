@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from quant.container import GgufPlan
-from quant.evaluate import nll
-from quant.stream import read_head
+from quant.gguf.plan import GgufPlan
+from quant.measure.evaluate import nll
+from quant.numeric.residual_stream import read_head
 
 
 def next_token_nll(

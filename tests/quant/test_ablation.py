@@ -8,20 +8,20 @@ import pytest
 from numpy.typing import NDArray
 
 from edgespec.catalog.metadata import read_metadata
+from edgespec.llama.eval_callback import EvalCallback, Node
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
 from edgespec.llama.placement import Placement
-from edgespec.llama.tap import Node, Tap
-from quant.ablation import Bypass, ablated, score_blocks
-from quant.activations import input_grams, input_moments, run_windows
-from quant.block_importance import block_influence
-from quant.blocks import remove_blocks
-from quant.container import GgufPlan, copy_of, write_gguf
-from quant.evaluate import nll
-from quant.fold import Span, fold, fold_statistics, spans_of
-from quant.stream import embed, read_block, read_settings, run_block
-from quant.width import cut_widths, read_shape
-from quant.width_choice import whole_blocks, without_attention
+from quant.gguf.plan import GgufPlan, copy_of, write_gguf
+from quant.measure.ablation import Bypass, ablated, score_blocks
+from quant.measure.activations import input_grams, input_moments, run_windows
+from quant.measure.evaluate import nll
+from quant.numeric.residual_stream import embed, read_block, read_settings, run_block
+from quant.prune.block_importance import block_influence
+from quant.prune.blocks import remove_blocks
+from quant.prune.fold import Span, fold, fold_statistics, spans_of
+from quant.prune.width import cut_widths, read_shape
+from quant.prune.width_choice import whole_blocks, without_attention
 from tests.quant.streams import next_token_nll
 from tests.tiny import make_tiny_model
 
@@ -40,7 +40,7 @@ def windows() -> NDArray[np.int32]:
     return np.random.default_rng(3).integers(5, 250, (4, N_CTX)).astype(np.int32)
 
 
-def logits_of(path: Path, windows: NDArray[np.int32], tap: Tap | None = None) -> Logits:
+def logits_of(path: Path, windows: NDArray[np.int32], tap: EvalCallback | None = None) -> Logits:
     rows: list[Logits] = []
     with Model(path, Placement()) as model:
         run_windows(
@@ -165,7 +165,7 @@ def test_an_error_in_a_handler_reaches_the_caller(deep: Path, windows: NDArray[n
         raise ZeroDivisionError(node.name)
 
     with pytest.raises(ZeroDivisionError, match="l_out-2"):
-        logits_of(deep, windows, Tap(nodes={"l_out-2": fail}))
+        logits_of(deep, windows, EvalCallback(nodes={"l_out-2": fail}))
 
 
 def test_ctrl_c_inside_a_handler_ends_the_run(deep: Path, windows: NDArray[np.int32]):
@@ -176,5 +176,5 @@ def test_ctrl_c_inside_a_handler_ends_the_run(deep: Path, windows: NDArray[np.in
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        logits_of(deep, windows, Tap(nodes={"l_out-2": interrupt}))
+        logits_of(deep, windows, EvalCallback(nodes={"l_out-2": interrupt}))
     assert seen == ["l_out-2"]

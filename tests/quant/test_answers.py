@@ -7,8 +7,8 @@ import pytest
 
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.llama.model import Model
-from quant.answers import answer_tokens, answered_windows
-from quant.calibration import calibration_prompts
+from quant.text.answers import answer_tokens, answered_windows
+from quant.text.calibration import calibration_prompts
 
 QUESTIONS = [[ChatMessage("user", text)] for text in ("the rain", "a hen in the tree", "the land")]
 

@@ -10,8 +10,8 @@ import pytest
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import UsageError
 from edgespec.llama.library import load_library
-from quant.blocks import DEPTH_ARCHITECTURES, remove_blocks
-from quant.container import FieldValue, GgufPlan, copy_of, write_gguf
+from quant.gguf.plan import FieldValue, GgufPlan, copy_of, write_gguf
+from quant.prune.blocks import DEPTH_ARCHITECTURES, remove_blocks
 from tests.quant.architectures import recast
 from tests.tiny import make_tiny_model
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from quant.calibration import split
-from quant.windows import Tokens, short_windows
+from quant.text.calibration import split
+from quant.text.windows import Tokens, short_windows
 
 
 def windows_in_turn(n_texts: int, n_each: int) -> Tokens:

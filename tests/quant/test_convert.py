@@ -12,11 +12,11 @@ import pytest
 from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.sources import no_progress
 from edgespec.errors import DownloadError, ModelFileError, ModelMissingError, UsageError
-from quant.container import copy_of
-from quant.convert import convert_model
-from quant.hf_model import fetch_model, open_folder
-from quant.recipe import read_recipe
-from quant.tensors import planned_weights
+from quant.convert.from_hf import convert_model
+from quant.convert.hf_model import fetch_model, open_folder
+from quant.gguf.plan import copy_of
+from quant.gguf.recipe import read_recipe
+from quant.gguf.tensors import planned_weights
 from tests.catalog.hub_server import COMMIT, Hub, serve
 from tests.quant.hf_folder import llama_weights, write_llama, write_tokenizer
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from quant.backward import zeros_like
-from quant.container import GgufPlan
-from quant.distill import Exercise, Student, TrainSettings, train
-from quant.stream import embed, read_block, read_settings, run_block
-from quant.tensors import planned_weights
+from quant.gguf.plan import GgufPlan
+from quant.gguf.tensors import planned_weights
+from quant.numeric.distill import Exercise, Student, TrainSettings, train
+from quant.numeric.gradients import zeros_like
+from quant.numeric.residual_stream import embed, read_block, read_settings, run_block
 
 LISTED = np.arange(3, 240, dtype=np.int32)
 

@@ -17,8 +17,8 @@ from edgespec.llama.library import native_kernels
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings, quantize_file
 from quant import evaluate as evaluate_module
-from quant.evaluate import evaluate, nll, nll_and_kl, perplexity, sample_text
-from quant.windows import split_windows
+from quant.measure.evaluate import evaluate, nll, nll_and_kl, perplexity, sample_text
+from quant.text.windows import split_windows
 from tests.tiny import TinyShape, make_tiny_model
 
 TEXT = "the rain in the land of the hen and the ant is on the tree; " * 12

@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from edgespec.catalog.metadata import read_metadata
-from quant.blocks import remove_blocks
-from quant.calibration import Calibration
-from quant.container import GgufPlan, copy_of
-from quant.repair import RepairReport, repair
-from quant.ridge import NO_CHANGE, Ridges
-from quant.stream import embed, read_block, read_settings, run_block
-from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
-from quant.width import BlockWidth, cut_widths
+from quant.gguf.plan import GgufPlan, copy_of
+from quant.gguf.tensors import computed, find_tensor, planned_weights, replace_tensors
+from quant.numeric.residual_stream import embed, read_block, read_settings, run_block
+from quant.numeric.ridge import NO_CHANGE, Ridges
+from quant.prune.blocks import remove_blocks
+from quant.prune.repair import RepairReport, repair
+from quant.prune.width import BlockWidth, cut_widths
+from quant.text.calibration import Calibration
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=3, embedding=64, heads=4, kv_heads=2, feed_forward=64)

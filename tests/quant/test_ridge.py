@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quant.ridge import NO_CHANGE, RidgeFit, Ridges, ridge_fit
+from quant.numeric.ridge import NO_CHANGE, RidgeFit, Ridges, ridge_fit
 
 N_CTX, N_ROWS = 8, 5
 
@@ -31,7 +31,7 @@ def text(n_columns: int, n_windows: int) -> tuple[NDArray[np.float32], ...]:
 def by_formula(
     n_columns: int, n_windows: int, ridges: tuple[float, float], *, own: bool
 ) -> NDArray[np.float64]:
-    """Both steps in double precision, as the head of quant/repair.py writes them."""
+    """Both steps in double precision, as the head of quant/prune/repair.py writes them."""
     inputs, lost, drift, weights = text(n_columns, n_windows + 1)
     roots = np.sqrt(weights[1:].reshape(-1, 1).astype(np.float64))
     h, r1, r2 = (part[1:].reshape(len(roots), -1) * roots for part in (inputs, lost, drift))

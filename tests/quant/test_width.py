@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import UsageError
+from edgespec.llama.eval_callback import EvalCallback, Handler, Node
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
 from edgespec.llama.placement import Placement
-from edgespec.llama.tap import Handler, Node, Tap
-from quant.activations import input_moments, run_windows
-from quant.amount import WidthAmount
-from quant.carrier import to_carrier
-from quant.choices import Protection, Structure
-from quant.container import GgufPlan, copy_of, write_gguf
-from quant.flap import biases, magnitude_scores, watched_weights, wifv_scores
-from quant.tensors import computed, find_tensor, planned_weights, replace_tensors
-from quant.width import BlockWidth, cut_widths, read_shape, removed_parameters
-from quant.width_choice import Scores, choose_widths, whole_blocks, without_attention
+from quant.gguf.plan import GgufPlan, copy_of, write_gguf
+from quant.gguf.tensors import computed, find_tensor, planned_weights, replace_tensors
+from quant.measure.activations import input_moments, run_windows
+from quant.prune.amount import WidthAmount
+from quant.prune.choices import Protection, Structure
+from quant.prune.flap import biases, magnitude_scores, watched_weights, wifv_scores
+from quant.prune.tolerant_loader import to_carrier
+from quant.prune.width import BlockWidth, cut_widths, read_shape, removed_parameters
+from quant.prune.width_choice import Scores, choose_widths, whole_blocks, without_attention
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=4, embedding=64, heads=4, kv_heads=2, feed_forward=128)
@@ -45,7 +45,7 @@ def plan_of(path: Path) -> GgufPlan:
     return copy_of(read_metadata(path))
 
 
-def logits_of(path: Path, windows: NDArray[np.int32], tap: Tap | None = None) -> Logits:
+def logits_of(path: Path, windows: NDArray[np.int32], tap: EvalCallback | None = None) -> Logits:
     rows: list[Logits] = []
     with Model(path, Placement()) as model:
         run_windows(
@@ -155,7 +155,7 @@ def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArra
             handlers[name] = substitute(
                 kept, moments[name].mean.astype(np.float32), planned_weights(plan, name)
             )
-    masked = logits_of(dense, windows, Tap(weights=handlers))
+    masked = logits_of(dense, windows, EvalCallback(weights=handlers))
     assert np.allclose(logits_of(narrow, windows), masked, atol=5e-2)
     assert not np.allclose(logits_of(dense, windows), masked, atol=0.5)
 

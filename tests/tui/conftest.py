@@ -13,8 +13,8 @@ from textual.pilot import Pilot
 
 from tests.tui.scripted import ScriptedWorker
 from tui.app import EdgespecApp
-from tui.launch import Launch
-from tui.settings import AppSettings
+from tui.services.launch import Launch
+from tui.services.settings import AppSettings
 
 SMALL, LARGE = (80, 24), (120, 40)
 STILL_S, LIMIT_S = 0.8, 20.0
@@ -67,7 +67,7 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setattr("textual.widgets.Input.cursor_blink", False)
-    monkeypatch.setattr("tui.widgets.rail._REFRESH_S", 3600.0)
+    monkeypatch.setattr("tui.chat.rail._REFRESH_S", 3600.0)
     monkeypatch.chdir(tmp_path)
     for name in ("VISUAL", "EDITOR"):
         monkeypatch.delenv(name, raising=False)

@@ -9,7 +9,7 @@ from edgespec.bench.summary import sample_of, summarize_arm
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Source
 from edgespec.session.choice import NGRAM, NONE
-from tui.engine.protocol import (
+from edgespec.worker.protocol import (
     Answer,
     Answered,
     AnyEvent,
@@ -30,7 +30,7 @@ from tui.engine.protocol import (
     TokensArrived,
     WorkerDied,
 )
-from tui.engine.race import arm_name
+from edgespec.worker.race import arm_name
 
 MIB = 1 << 20
 ANSWER = (

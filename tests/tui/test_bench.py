@@ -21,13 +21,9 @@ from edgespec.bench.store import ResultStore
 from edgespec.bench.throughput.shapes import Shape
 from edgespec.paths import results_dir
 from edgespec.session.settings import EngineSettings
-from tests.bench.runs import arm, run, vanilla
-from tests.bench.throughput.sweeps import curve, point, sweep
-from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
-from tests.tui.scripted import ScriptedWorker
-from tui.app import EdgespecApp
-from tui.engine.process import WorkerProcess
-from tui.engine.protocol import (
+from edgespec.worker.jobs.bench import BenchJob
+from edgespec.worker.process import WorkerProcess
+from edgespec.worker.protocol import (
     AnyEvent,
     JobFinished,
     JobReported,
@@ -39,13 +35,17 @@ from tui.engine.protocol import (
     Stop,
     WorkerDied,
 )
-from tui.job_room import RunningJob
-from tui.jobs.bench import BenchJob
-from tui.launch import Launch
-from tui.screens.ask import AskScreen
-from tui.screens.bench import BenchScreen
-from tui.screens.bench_form import BenchFormScreen
-from tui.widgets.throughput_chart import LogAxis, ThroughputChart
+from tests.bench.runs import arm, run, vanilla
+from tests.bench.throughput.sweeps import curve, point, sweep
+from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
+from tests.tui.scripted import ScriptedWorker
+from tui.app import EdgespecApp
+from tui.bench.form import BenchFormScreen
+from tui.bench.screen import BenchScreen
+from tui.bench.throughput_chart import LogAxis, ThroughputChart
+from tui.common.ask import AskScreen
+from tui.services.job_runner import RunningJob
+from tui.services.launch import Launch
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 SLOW = run(
@@ -508,7 +508,7 @@ def test_the_time_left_is_reckoned_over_all_prompts_and_without_pauses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("tui.job_room.monotonic", lambda: now[0])
+    monkeypatch.setattr("tui.services.job_runner.monotonic", lambda: now[0])
     running = RunningJob(JOB, MessagePump(), ScriptedWorker())
 
     def left(label: str, done: float, total: float, later_s: float) -> float | None:

@@ -10,17 +10,17 @@ from textual.widgets import Input, Markdown, Static, TextArea
 
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import Source
+from edgespec.worker.protocol import Answer, ChangeDraft, ChangeMode, OpenPair, Piece, RequestFailed, Stop
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import ANSWER, PAIR, tokens
 from tui.app import EdgespecApp
 from tui.chat.conversation import Conversation, Message
-from tui.engine.protocol import Answer, ChangeDraft, ChangeMode, OpenPair, Piece, RequestFailed, Stop
-from tui.launch import Launch
-from tui.screens.ask import AskScreen, ChooseScreen, TextScreen
-from tui.screens.chat import ChatScreen
-from tui.settings import AppSettings
-from tui.widgets.stream_text import StreamText
-from tui.widgets.turn import AnswerTurn, UserTurn
+from tui.chat.screen import ChatScreen
+from tui.chat.stream_text import StreamText
+from tui.chat.turn import AnswerTurn, UserTurn
+from tui.common.ask import AskScreen, ChooseScreen, TextScreen
+from tui.services.launch import Launch
+from tui.services.settings import AppSettings
 
 TEXT = "".join(piece.text for piece in ANSWER)
 
@@ -453,8 +453,8 @@ async def test_a_long_answer_says_that_it_was_cut(bench: AppBench) -> None:
         await send(pilot, "hello")
         from dataclasses import replace
 
+        from edgespec.worker.protocol import Answered
         from tests.tui.scripted import finished_stats
-        from tui.engine.protocol import Answered
 
         bench.workers[0].say(Answered(replace(finished_stats(), stopped="length"), 1))
         await settle(pilot)

@@ -7,15 +7,15 @@ from textual.widgets import DataTable, Input, Log, Select, Static
 
 from edgespec.errors import ConfigError
 from edgespec.paths import app_settings_file
+from edgespec.worker.protocol import Logged, OpenPair
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.app import EdgespecApp
+from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
-from tui.engine.protocol import Logged, OpenPair
-from tui.screens.chat import ChatScreen
-from tui.screens.help import HelpScreen
-from tui.screens.logs import LogScreen
-from tui.screens.settings import SettingsScreen
-from tui.settings import AppSettings, load_settings, save_settings
+from tui.common.help import HelpScreen
+from tui.common.logs import LogScreen
+from tui.common.settings_screen import SettingsScreen
+from tui.services.settings import AppSettings, load_settings, save_settings
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 
@@ -135,8 +135,10 @@ async def test_a_dialog_looks_as_it_did(
     picture: Picture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tui.screens.help.app_settings_file", lambda: Path("~/.config/edgespec/app.toml"))
-    monkeypatch.setattr("tui.screens.settings.app_settings_file", lambda: Path("~/.config/edgespec/app.toml"))
+    monkeypatch.setattr("tui.common.help.app_settings_file", lambda: Path("~/.config/edgespec/app.toml"))
+    monkeypatch.setattr(
+        "tui.common.settings_screen.app_settings_file", lambda: Path("~/.config/edgespec/app.toml")
+    )
     app = bench.make()
     async with app.run_test(size=size) as pilot:
         await settle(pilot)

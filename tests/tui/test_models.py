@@ -13,11 +13,8 @@ from edgespec.catalog.entries import Catalog, ModelEntry, PairEntry, WheelSource
 from edgespec.catalog.resolve import ResolvedModel
 from edgespec.catalog.sources import hub
 from edgespec.paths import models_dir
-from tests.conftest import Outcome
-from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
-from tests.tui.scripted import PAIR, ScriptedWorker
-from tui.app import EdgespecApp
-from tui.engine.protocol import (
+from edgespec.worker.jobs.pull import PullJob
+from edgespec.worker.protocol import (
     AnyEvent,
     JobFinished,
     OpenPair,
@@ -28,11 +25,14 @@ from tui.engine.protocol import (
     Stop,
     WorkerDied,
 )
-from tui.jobs.pull import PullJob
-from tui.launch import Launch
+from tests.conftest import Outcome
+from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
+from tests.tui.scripted import PAIR, ScriptedWorker
+from tui.app import EdgespecApp
+from tui.common.ask import AskScreen
 from tui.models.pulls import Pull
-from tui.screens.ask import AskScreen
-from tui.screens.models import ModelsScreen
+from tui.models.screen import ModelsScreen
+from tui.services.launch import Launch
 
 MIB = 1 << 20
 FREE_BYTES = 4096 * MIB
@@ -435,7 +435,7 @@ async def test_what_an_earlier_fetch_left_can_be_thrown_away(bench: AppBench) ->
 
 
 async def test_a_fetch_that_hears_no_stop_is_ended(bench: AppBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.screens.pulling._PATIENCE_S", 0.05)
+    monkeypatch.setattr("tui.models.pulling._PATIENCE_S", 0.05)
     app = make(bench, job=half_way)
     async with app.run_test(size=LARGE) as pilot:
         await fetch_medium(pilot)

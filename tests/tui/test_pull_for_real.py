@@ -12,12 +12,12 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from edgespec.catalog.sources import hub as hub_source
+from edgespec.worker.process import WorkerProcess
 from tests.catalog.hub_server import COMMIT, Hub, serve
 from tests.tui.conftest import LARGE
 from tui.app import EdgespecApp
-from tui.engine.process import WorkerProcess
-from tui.launch import Launch
-from tui.screens.models import ModelsScreen
+from tui.models.screen import ModelsScreen
+from tui.services.launch import Launch
 
 MIB = 1 << 20
 KEY = "owner/name/model.gguf"

@@ -4,12 +4,12 @@ import pytest
 from textual.widgets import Input, Static
 
 from edgespec.decode.policy import Mode
+from edgespec.worker.protocol import PairOpened, RequestFailed, RunRace, WorkerDied
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.app import EdgespecApp
-from tui.engine.protocol import PairOpened, RequestFailed, RunRace, WorkerDied
-from tui.launch import Launch
-from tui.screens.race import ArmPane, RaceScreen
-from tui.widgets.stream_text import StreamText
+from tui.chat.stream_text import StreamText
+from tui.race.screen import ArmPane, RaceScreen
+from tui.services.launch import Launch
 
 
 def race_of(app: EdgespecApp) -> RaceScreen:

@@ -151,7 +151,7 @@ async def test_nothing_outlives_the_server(
         for page in pages:
             await read_until(page, "tiny, no draft")
         processes = served.descendants()
-        engines = [one for one in processes if "tui.engine.worker" in one.cmdline()]
+        engines = [one for one in processes if "edgespec.worker.server" in one.cmdline()]
         assert len(engines) == 2
         served.process.send_signal(number)
         code = await asyncio.to_thread(served.process.wait, 30)

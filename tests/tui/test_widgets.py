@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from edgespec.decode.token import Source
+from edgespec.worker.process import describe_exit
 from tui.chat.markdown_stream import MarkdownSplitter
-from tui.engine.process import describe_exit
-from tui.pace import LONGEST_S, SHORTEST_S, Pace
-from tui.widgets.stream_text import wrap_runs
+from tui.chat.stream_text import wrap_runs
+from tui.common.pace import LONGEST_S, SHORTEST_S, Pace
 
 RUNS = st.lists(st.tuples(st.text("ab 日本é\u0301", min_size=1), st.sampled_from(Source)), max_size=6)
 

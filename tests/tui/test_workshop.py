@@ -6,7 +6,15 @@ import pytest
 from textual.widgets import Checkbox, Input, Select
 
 from edgespec.llama.quantizer import QuantizeSettings
-from quant.choices import OWN_ANSWERS, Criterion, Method
+from edgespec.worker.jobs.wish import AmountUnit, Wish
+from edgespec.worker.jobs.workshop import (
+    PruneJob,
+)
+from edgespec.worker.protocol import (
+    Progressed,
+    RequestFailed,
+)
+from quant.prune.choices import OWN_ANSWERS, Criterion, Method
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.workshop_script import (
     MADE,
@@ -18,16 +26,8 @@ from tests.tui.workshop_script import (
     text_of,
     until,
 )
-from tui.engine.protocol import (
-    Progressed,
-    RequestFailed,
-)
-from tui.jobs.wish import AmountUnit, Wish
-from tui.jobs.workshop import (
-    PruneJob,
-)
-from tui.screens.ask import ChooseScreen
-from tui.screens.workshop_plan import Phase
+from tui.common.ask import ChooseScreen
+from tui.workshop.plan import Phase
 from tui.workshop.stages import StageLine
 
 

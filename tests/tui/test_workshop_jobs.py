@@ -13,15 +13,10 @@ from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import EdgespecError
 from edgespec.paths import derived_models_dir
 from edgespec.session.settings import EngineSettings
-from quant.choices import Criterion, Method
-from quant.prune import remove_leftovers
-from quant.recipe import read_recipe
-from tests.conftest import REPOSITORY, Outcome
-from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
-from tests.tui.workshop_script import until
-from tui.app import EdgespecApp
-from tui.engine.process import WorkerProcess
-from tui.engine.protocol import (
+from edgespec.worker.jobs.wish import AmountUnit, Wish
+from edgespec.worker.jobs.workshop import Began, Comparison, Made, MeasureJob, PlanJob, Planned
+from edgespec.worker.process import WorkerProcess
+from edgespec.worker.protocol import (
     AnyEvent,
     Job,
     JobFinished,
@@ -32,12 +27,17 @@ from tui.engine.protocol import (
     Stop,
     WorkerDied,
 )
-from tui.jobs.wish import AmountUnit, Wish
-from tui.jobs.workshop import Began, Comparison, Made, MeasureJob, PlanJob, Planned
-from tui.launch import Launch
-from tui.screens.workshop import WorkshopScreen
-from tui.screens.workshop_plan import Phase
-from tui.settings import AppSettings
+from quant.gguf.recipe import read_recipe
+from quant.prune.choices import Criterion, Method
+from quant.prune.run import remove_leftovers
+from tests.conftest import REPOSITORY, Outcome
+from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
+from tests.tui.workshop_script import until
+from tui.app import EdgespecApp
+from tui.services.launch import Launch
+from tui.services.settings import AppSettings
+from tui.workshop.plan import Phase
+from tui.workshop.screen import WorkshopScreen
 
 
 @pytest.fixture(scope="module")

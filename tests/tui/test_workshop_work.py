@@ -4,6 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from edgespec.worker.jobs.workshop import (
+    MeasureJob,
+    PlanJob,
+    PruneJob,
+)
+from edgespec.worker.protocol import (
+    OpenPair,
+    Pause,
+    RequestFailed,
+    Resume,
+    Stop,
+    WorkerDied,
+)
 from tests.tui.conftest import LARGE, SMALL, AppBench, settle
 from tests.tui.workshop_script import (
     DENSE,
@@ -17,21 +30,8 @@ from tests.tui.workshop_script import (
     text_of,
     until,
 )
-from tui.engine.protocol import (
-    OpenPair,
-    Pause,
-    RequestFailed,
-    Resume,
-    Stop,
-    WorkerDied,
-)
-from tui.jobs.workshop import (
-    MeasureJob,
-    PlanJob,
-    PruneJob,
-)
-from tui.screens.ask import AskScreen
-from tui.screens.workshop_plan import Phase
+from tui.common.ask import AskScreen
+from tui.workshop.plan import Phase
 from tui.workshop.stages import StageLine
 
 
@@ -159,9 +159,7 @@ async def test_what_a_killed_process_left_is_deleted(
     bench: AppBench, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cleaned: list[tuple[Path, int]] = []
-    monkeypatch.setattr(
-        "tui.screens.workshop.remove_leftovers", lambda path, pid: cleaned.append((path, pid))
-    )
+    monkeypatch.setattr("tui.workshop.screen.remove_leftovers", lambda path, pid: cleaned.append((path, pid)))
     script.making = [*script.making[:2], WorkerDied("was killed (SIGKILL)")]
     app = make(bench, script)
     async with app.run_test(size=SMALL) as pilot:

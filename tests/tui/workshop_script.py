@@ -10,22 +10,8 @@ from textual.widgets import Static
 
 from edgespec.bench.plain_speed import PlainSpeed
 from edgespec.bench.statistics import Estimate
-from quant.amount import Amount
-from quant.evaluate import Distance, Quality
-from quant.prune_settings import PruneSettings
-from tests.tui.conftest import AppBench, settle
-from tui.app import EdgespecApp
-from tui.engine.protocol import (
-    AnyEvent,
-    Job,
-    JobFinished,
-    JobReported,
-    Progressed,
-    RequestFailed,
-    RunJob,
-)
-from tui.jobs.wish import Wish
-from tui.jobs.workshop import (
+from edgespec.worker.jobs.wish import Wish
+from edgespec.worker.jobs.workshop import (
     Began,
     Comparison,
     Figures,
@@ -36,8 +22,22 @@ from tui.jobs.workshop import (
     PruneJob,
     QuantizeJob,
 )
-from tui.launch import Launch
-from tui.screens.workshop import WorkshopScreen
+from edgespec.worker.protocol import (
+    AnyEvent,
+    Job,
+    JobFinished,
+    JobReported,
+    Progressed,
+    RequestFailed,
+    RunJob,
+)
+from quant.measure.evaluate import Distance, Quality
+from quant.prune.amount import Amount
+from quant.prune.settings import PruneSettings
+from tests.tui.conftest import AppBench, settle
+from tui.app import EdgespecApp
+from tui.services.launch import Launch
+from tui.workshop.screen import WorkshopScreen
 
 MIB = 1 << 20
 DENSE, MADE = Path("/models/dense.gguf"), Path("dense-depth-79.gguf")
@@ -106,7 +106,7 @@ class Script:
 
 def quick_script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """Plans come at once, and no time goes by."""
-    monkeypatch.setattr("tui.screens.workshop_plan.PLAN_DELAY_S", 0.001)
+    monkeypatch.setattr("tui.workshop.plan.PLAN_DELAY_S", 0.001)
     monkeypatch.setattr("tui.workshop.stages.monotonic", lambda: 100.0)
     return Script()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from edgespec.decode.chat_template import ChatMessage, Role
-from tui.engine.protocol import Piece
+from edgespec.worker.protocol import Piece
 
 _TITLE_LENGTH = 48
 

@@ -9,8 +9,8 @@ from typing import Any
 from edgespec.decode.token import Source
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
+from edgespec.worker.protocol import Piece
 from tui.chat.conversation import Conversation, Message, Receipt, to_markdown
-from tui.engine.protocol import Piece
 
 _VERSION = 1
 

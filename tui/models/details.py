@@ -9,7 +9,7 @@ from edgespec.errors import EdgespecError
 from edgespec.session.loading import choose_n_ctx
 from edgespec.session.settings import DEFAULT_N_CTX
 from edgespec.text import human_bytes
-from quant.describe import describe_file, description_lines
+from quant.gguf.describe import describe_file, description_lines
 from tui.models.rows import ModelRow, Origin, Shelf
 
 _TOLD_BY_THE_ROW: Final = ("model", "file", "licence", "origin")

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Final
 
 from edgespec.text import human_bytes
-from tui.engine.protocol import Progressed
-from tui.wording import duration
+from edgespec.worker.protocol import Progressed
+from tui.common.wording import duration
 
 _WINDOW_S: Final = 10.0
 _SHORTEST_S: Final = 0.5

@@ -9,8 +9,8 @@ from rich.text import Text
 from edgespec.bench.builtin_text import BUILTIN_TEXT
 from edgespec.bench.statistics import Estimate
 from edgespec.text import human_bytes, one_line
-from quant.amount import human_count
-from tui.jobs.workshop import Comparison, Figures
+from edgespec.worker.jobs.workshop import Comparison, Figures
+from quant.prune.amount import human_count
 
 _UNKNOWN = "…"
 

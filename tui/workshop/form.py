@@ -12,8 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Label, Select
 
 from edgespec.text import one_line
-from quant.choices import OWN_ANSWERS, Criterion, Importance, Method, Structure
-from tui.jobs.wish import AmountUnit, Wish
+from edgespec.worker.jobs.wish import AmountUnit, Wish
+from quant.prune.choices import OWN_ANSWERS, Criterion, Importance, Method, Structure
 
 TYPES: Final = (
     *("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q5_K_S", "Q5_0", "Q6_K", "Q8_0", "F16", "BF16"),

@@ -8,8 +8,8 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import ProgressBar, Static
 
 from edgespec.text import one_line
-from tui.engine.protocol import Progressed
-from tui.wording import duration
+from edgespec.worker.protocol import Progressed
+from tui.common.wording import duration
 
 _RUNNING, _DONE, _STOPPED = "▸", "✓", "✗"
 _TICK_S: Final = 1.0

@@ -9,7 +9,6 @@ DEFAULT_SHAPES = "12x128,82x128,12x512,82x512"
 DEFAULT_BATCHES = "1,2,4,8,16,32"
 MAX_SEQUENCES = 256
 """llama.cpp's own limit of sequences in a context (llama-cparams.h)."""
-_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,7 +33,7 @@ def parse_shapes(text: str) -> tuple[Shape, ...]:
         prompt, _, output = part.strip().partition("x")
         if not (prompt.isdecimal() and output.isdecimal() and int(prompt) > 0 and int(output) > 1):
             raise UsageError(
-                f"--shape {part.strip()!r} is no shape",
+                f"`shape` {part.strip()!r} is no shape",
                 "write tokens in and out, at least 1 and 2, such as 12x128,82x512",
             )
         shapes.append(Shape(int(prompt), int(output)))
@@ -51,23 +50,7 @@ def parse_batches(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         if not (part.strip().isdecimal() and 1 <= int(part) <= MAX_SEQUENCES):
             raise UsageError(
-                f"--batch {part.strip()!r} is no batch size", f"use numbers from 1 to {MAX_SEQUENCES}"
+                f"`batch` {part.strip()!r} is no batch size", f"use numbers from 1 to {MAX_SEQUENCES}"
             )
         sizes.add(int(part))
     return tuple(sorted(sizes))
-
-
-def parse_budget_s(text: str) -> float:
-    """Seconds from `90s`, `10m`, `1.5h` or a number of seconds.
-
-    Raises:
-        UsageError: no such duration.
-    """
-    number, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in _UNITS_S else (text, "s")
-    try:
-        seconds = float(number) * _UNITS_S[unit]
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise UsageError(f"--budget {text!r} is no duration", "write it as 90s, 10m or 1.5h")
-    return seconds

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgespec.bench.throughput.bed import Measured
+from edgespec.bench.throughput.point_runner import Measured
 from edgespec.bench.throughput.result import Curve, Point, Quality, Run, ThroughputResult
 from edgespec.bench.throughput.shapes import Shape
-from edgespec.bench.throughput.subject import Subject
 from edgespec.bench.throughput.summary import with_runs, with_speedups
+from edgespec.bench.throughput.variant import Subject
 from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.model_file import ModelFile
 

@@ -1,0 +1,29 @@
+"""Fetching a model beside the chat."""
+
+from dataclasses import dataclass
+
+from edgespec.catalog.entries import load_catalog
+from edgespec.catalog.resolve import ResolvedModel, resolve_model
+from edgespec.worker.protocol import Link, report_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PullJob:
+    """Fetch one model. What arrived stays when it is stopped, and the next such job goes on from there."""
+
+    spec: str
+    """A name of the catalogue, or `owner/repo:file.gguf`."""
+    offline: bool = False
+
+    def run(self, link: Link) -> ResolvedModel:
+        """Fetches and checks it.
+
+        Raises:
+            EdgespecError: it is unknown, gated, too large for the disk, or did not arrive as published.
+        """
+        return resolve_model(
+            self.spec,
+            load_catalog(),
+            offline=self.offline,
+            progress=report_bytes(link),
+        )

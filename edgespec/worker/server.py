@@ -1,0 +1,220 @@
+"""The worker process: the main thread does what is asked, a second one listens, so that work can be stopped.
+
+Events leave through a copy of stdout. File descriptor 1 itself points at stderr, where native code may print.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from time import monotonic
+from typing import BinaryIO
+
+from edgespec.errors import EdgespecError
+from edgespec.llama.interrupts import HeldInterrupts
+from edgespec.worker.frames import pack, read_frame
+from edgespec.worker.pair import PairServer
+from edgespec.worker.protocol import (
+    Answered,
+    AnyEvent,
+    ChangeMode,
+    JobFinished,
+    PairOpened,
+    Pause,
+    Progressed,
+    RaceAdvanced,
+    Request,
+    RequestFailed,
+    Resume,
+    RunJob,
+    Stop,
+    Unit,
+)
+
+_REPORT_S = 0.1
+_STOPPED = RequestFailed("stopped", interrupted=True)
+
+
+class PipeLink:
+    """`Link` over the process's pipe."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self.running = threading.Event()
+        self.running.set()
+        self.has_answered = False
+        """Whether what was asked last has had its answer; a stop changes nothing then."""
+        self._reported_s = 0.0
+        self._label = ""
+
+    def send(self, event: AnyEvent) -> None:
+        """Writes a frame."""
+        # Half a frame would be the end of the conversation between the two.
+        with HeldInterrupts(), self._lock:
+            self._stream.write(pack(event))
+            self._stream.flush()
+            self.has_answered = self.has_answered or _is_answer(event)
+
+    def report(self, label: str, done: float, total: float, unit: Unit = "steps") -> None:
+        """Sends `Progressed` when the last one is a tenth of a second old, or says something else."""
+        while not self.running.wait(0.2):
+            pass  # short waits, so that an interruption gets through on every system
+        now = monotonic()
+        if label != self._label or done >= total or now - self._reported_s >= _REPORT_S:
+            self._reported_s, self._label = now, label
+            self.send(Progressed(label, done, total, unit))
+
+
+def _is_answer(event: AnyEvent) -> bool:
+    match event:
+        case PairOpened() | Answered() | JobFinished() | RaceAdvanced(is_last=True):
+            return True
+        case _:
+            return False
+
+
+class Listener(threading.Thread):
+    """Takes requests from stdin; stops and pauses at once, everything else in its turn."""
+
+    def __init__(self, stream: BinaryIO, link: PipeLink) -> None:
+        super().__init__(name="listener", daemon=True)
+        self._stream, self._link = stream, link
+        self.requests: queue.Queue[Request | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._received = self._begun = self._ended = self._stopped = 0
+        """How many requests there were, have begun, have ended; and up to which one none shall begin any more."""
+
+    def run(self) -> None:
+        """Until the app is gone; then the work is stopped, too."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                match read_frame(self._stream):
+                    case Stop():
+                        self._stop()
+                    case Pause():
+                        self._link.running.clear()
+                    case Resume():
+                        self._link.running.set()
+                    case request:
+                        with self._lock:
+                            self._received += 1
+                            self.requests.put(request)  # type: ignore[arg-type]
+        self._stop(with_waiting=True)
+        self.requests.put(None)
+
+    def begin(self, request: Request) -> None:
+        """From here to `end` a stop interrupts the main thread.
+
+        Raises:
+            KeyboardInterrupt: it was stopped while it waited.
+        """
+        with self._lock:
+            self._begun += 1
+            if self._begun <= self._stopped and not isinstance(request, ChangeMode):
+                raise KeyboardInterrupt
+
+    def end(self) -> None:
+        """What was begun is done."""
+        with self._lock:
+            self._ended = self._begun
+
+    def _stop(self, *, with_waiting: bool = False) -> None:
+        """Stops what is being done; what waits only when nothing is, as while Python still starts."""
+        self._link.running.set()
+        with self._lock:
+            is_busy = self._begun > self._ended
+            if with_waiting or not is_busy:
+                self._stopped = self._received
+            if is_busy:
+                interrupt_main_thread()
+
+
+def interrupt_main_thread() -> None:
+    """Ctrl-C for the main thread; on POSIX it also ends a system call that waits."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:  # pragma: no cover
+        import _thread
+
+        _thread.interrupt_main()
+
+
+def main() -> int:
+    """Serves requests until stdin ends."""
+    sys.path[:] = [path for path in sys.path if path]
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), line_buffering=True)
+    _ignore_interrupts()
+    _send_log_to_stderr()
+    link = PipeLink(out)
+    listener = Listener(sys.stdin.buffer, link)
+    listener.start()
+    pair = PairServer(link)
+    with contextlib.suppress(BrokenPipeError), contextlib.closing(pair):
+        _serve(listener, link, pair)
+    return 0
+
+
+def _serve(listener: Listener, link: PipeLink, pair: PairServer) -> None:
+    while (request := listener.requests.get()) is not None:
+        link.has_answered = False
+        try:
+            failed = _attempt(request, listener, link, pair)
+            _ignore_interrupts()
+        except KeyboardInterrupt:  # in the middle of another failure
+            _ignore_interrupts()
+            failed = _STOPPED
+        listener.end()
+        if failed is not None and not (failed.interrupted and link.has_answered):
+            link.send(failed)
+
+
+def _attempt(request: Request, listener: Listener, link: PipeLink, pair: PairServer) -> RequestFailed | None:
+    """Does what is asked; a stop gets through from here on."""
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        listener.begin(request)
+        _do(request, link, pair)
+    except KeyboardInterrupt:
+        return _STOPPED
+    except EdgespecError as error:
+        return RequestFailed(error.message, error.hint)
+    except MemoryError:
+        return RequestFailed("the machine ran out of memory", "take a smaller model or a shorter context")
+    except Exception as error:
+        logging.getLogger(__name__).exception("unexpected")
+        return RequestFailed(f"{type(error).__name__}: {error}", "the log (F8) has the details")
+    return None
+
+
+def _ignore_interrupts() -> None:
+    """Those that are on their way came too late for the work that they meant."""
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return
+
+
+def _do(request: Request, link: PipeLink, pair: PairServer) -> None:
+    if isinstance(request, RunJob):
+        link.send(JobFinished(request.job.run(link)))
+    else:
+        pair.serve(request)
+
+
+def _send_log_to_stderr() -> None:
+    """llama.cpp's own lines are records of `edgespec.llama.native`."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("edgespec").setLevel(logging.DEBUG)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

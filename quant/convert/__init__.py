@@ -1,0 +1,1 @@
+"""The same model in another form: from Hugging Face's files, and in other types."""

@@ -1,0 +1,236 @@
+"""Quantizes a model with llama.cpp's own quantizer, and puts the recipe into the file."""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from edgespec.catalog import gguf_types
+from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.catalog.model_file import ModelFile
+from edgespec.errors import UsageError
+from edgespec.llama.library import default_threads
+from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
+from edgespec.llama.tensor_types import TYPE_NUMBERS
+from edgespec.text import human_bytes
+from quant.gguf.plan import check_destination, check_room, copy_of, write_gguf
+from quant.gguf.recipe import RECIPE_KEY, stamp
+from quant.progress import StageProgress
+
+NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})
+"""llama.cpp refuses these without an importance matrix (tools/quantize/quantize.cpp)."""
+
+_TYPES_THAT_NEED_IMPORTANCE = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
+_NEVER_NEED_IT = frozenset({"token_embd.weight", "output.weight"})
+_FLOATS = frozenset({"F32", "F16", "BF16"})
+_BLOCKS = {name: (block, size) for name, block, size in gguf_types.TENSOR_TYPES.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTypes:
+    """What a quantization will give."""
+
+    types: dict[str, tuple[int, int]]
+    """Type to number of tensors and bytes."""
+    n_bytes: int
+    n_params: int
+    predicted_speedup: float
+    """Bytes that decoding reads for a token, those of the source over those of the result."""
+
+    @property
+    def bpw(self) -> float:
+        """Mean bits per weight."""
+        return 8 * self.n_bytes / self.n_params
+
+
+def check_settings(settings: QuantizeSettings, *, has_importance: bool) -> None:
+    """Refuses types and patterns that llama.cpp does not know.
+
+    Args:
+        settings: Those of the run; their importance may still be to be measured.
+        has_importance: Whether there is or will be an importance matrix.
+
+    Raises:
+        UsageError: names the value and its nearest neighbours.
+    """
+    _check_name("`type`", settings.file_type, list(file_types()))
+    for flag, name in (
+        ("`output_type`", settings.output_type),
+        ("`embedding_type`", settings.embedding_type),
+    ):
+        if name is not None:
+            _check_name(flag, name, list(TYPE_NUMBERS))
+    for pattern, name in settings.tensor_types:
+        _check_name("`tensor`", name, list(TYPE_NUMBERS))
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise UsageError(
+                f"`tensor` {pattern!r} is no regular expression: {error}", "such as ffn_down=Q6_K"
+            ) from None
+    if settings.file_type in NEED_IMPORTANCE and not has_importance:
+        raise UsageError(
+            f"{settings.file_type} needs an importance matrix", "give `imatrix` FILE or `calibrate` TEXT"
+        )
+
+
+def plan_types(
+    meta: GgufMetadata, settings: QuantizeSettings, *, importance_follows: bool = False
+) -> PlannedTypes:
+    """The types and sizes that come of it, by llama.cpp's dry run.
+
+    Args:
+        meta: Of the source.
+        settings: Checked by `check_settings`.
+        importance_follows: The importance matrix is still to be measured.
+
+    Raises:
+        UsageError: a tensor's type needs an importance matrix (`tensor_requires_imatrix` in llama-quant.cpp).
+        EngineError: llama.cpp refused.
+    """
+    changed = planned_types(meta.path, settings)
+    if not (settings.importance or importance_follows):
+        _check_importance(changed)
+    types: dict[str, tuple[int, int]] = {}
+    # A tied embedding table is the output matrix too and is read whole; an untied one gives a row a token.
+    unread = (
+        {"token_embd.weight"} if any(tensor.name == "output.weight" for tensor in meta.tensors) else set()
+    )
+    read_before = read_after = 0
+    for tensor in meta.tensors:
+        name = changed.get(tensor.name, tensor.ggml_type)
+        block, block_bytes = _BLOCKS[name]
+        size = tensor.n_elements // block * block_bytes
+        count, n_bytes = types.get(name, (0, 0))
+        types[name] = count + 1, n_bytes + size
+        if tensor.name not in unread:
+            read_before, read_after = read_before + tensor.n_bytes, read_after + size
+    total = sum(size for _, size in types.values())
+    return PlannedTypes(types, total, meta.parameter_count, read_before / max(1, read_after))
+
+
+def describe_types(file: ModelFile, file_type: str, planned: PlannedTypes) -> list[tuple[str, str]]:
+    """What is to be said of a quantization, each with a word for what it is."""
+    meta = file.meta
+    lines = [
+        ("model", f"{file.name}, {meta.quantization}, {human_bytes(meta.weights_bytes)} of weights"),
+        ("becomes", f"{file_type}, {human_bytes(planned.n_bytes)} of weights, {planned.bpw:.2f} bpw"),
+        *(
+            ("", f"{name:<7} {n:>4} tensors, {human_bytes(size)}")
+            for name, (n, size) in planned.types.items()
+        ),
+        ("predicted", f"{planned.predicted_speedup:.2f} times the decoding speed, by the bytes read"),
+    ]
+    note = source_note(meta)
+    return [*lines, ("note", note)] if note else lines
+
+
+def quantized_name(source: Path, file_type: str) -> str:
+    """What the new file is called when nobody names it."""
+    return f"{source.stem}-{file_type}.gguf"
+
+
+def source_note(meta: GgufMetadata) -> str:
+    """What a source that is quantized already means for the result; empty where most of it is in floats."""
+    in_floats = sum(tensor.n_bytes for tensor in meta.tensors if tensor.ggml_type in _FLOATS)
+    if 2 * in_floats >= meta.weights_bytes:
+        return ""
+    return (
+        f"the source is {meta.quantization} already, and its errors add to the new ones; "
+        "the F16 original would lose less"
+    )
+
+
+def quantize_model(
+    meta: GgufMetadata,
+    settings: QuantizeSettings,
+    destination: Path,
+    *,
+    calibration: str = "",
+    force: bool = False,
+    progress: StageProgress | None = None,
+) -> GgufMetadata:
+    """Writes the model in other types, with its recipe continued.
+
+    Args:
+        meta: Of the source.
+        settings: Checked by `check_settings`.
+        destination: The new file; it appears only when it is whole.
+        calibration: Where the importance came from, for the recipe.
+        force: Replace an existing file.
+        progress: Told about both stages.
+
+    Returns:
+        The new file's header.
+
+    Raises:
+        UsageError: the destination exists or cannot be.
+        EngineError: llama.cpp refused.
+        DiskSpaceError: no room for the file.
+    """
+    check_place(destination, plan_types(meta, settings).n_bytes, force=force)
+    step = {
+        "step": "quantize",
+        "type": settings.file_type,
+        "output_type": settings.output_type,
+        "embedding_type": settings.embedding_type,
+        "pure": settings.pure,
+        "overrides": [f"{pattern}={name}" for pattern, name in settings.tensor_types],
+        "importance": calibration or "none",
+    }
+    prefix = scratch_prefix(destination, os.getpid())
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as folder:
+        raw = Path(folder) / "quantized.gguf"
+
+        def on_tensor(done: int, total: int) -> None:
+            if progress is not None:
+                progress("quantizing", done, total)
+
+        quantize_file(meta.path, raw, settings, n_threads=default_threads(), progress=on_tensor)
+        recipe = stamp(copy_of(meta), step).edits[RECIPE_KEY]
+        plan = copy_of(read_metadata(raw))
+        plan = replace(plan, edits={**plan.edits, RECIPE_KEY: recipe})
+        write_gguf(
+            plan,
+            destination,
+            force=force,
+            progress=lambda done, total: progress("writing", done, total) if progress is not None else None,
+        )
+    return read_metadata(destination)
+
+
+def scratch_prefix(destination: Path, pid: int) -> str:
+    """How the folder's name begins in which a process makes that file."""
+    return f".{destination.stem}-{pid}-"
+
+
+def check_place(destination: Path, n_bytes: int, *, force: bool) -> None:
+    """Refuses a place where no quantized file of that size can be.
+
+    Raises:
+        UsageError: it exists and `force` is not set, is a folder, or has no folder.
+        DiskSpaceError: there is no room.
+    """
+    check_destination(destination, force)
+    # llama.cpp's file and its copy with the recipe are both there for a moment.
+    check_room(destination, 2 * n_bytes)
+
+
+def _check_importance(types: Mapping[str, str]) -> None:
+    for name, type_name in types.items():
+        if type_name in _TYPES_THAT_NEED_IMPORTANCE and name not in _NEVER_NEED_IT:
+            raise UsageError(
+                f"{name} would become {type_name}, which needs an importance matrix",
+                "give `imatrix` FILE or `calibrate` TEXT",
+            )
+
+
+def _check_name(flag: str, name: str, known: list[str]) -> None:
+    if name in known:
+        return
+    near = get_close_matches(name, known, n=4, cutoff=0.4) or sorted(known)
+    raise UsageError(f"{flag} {name!r} is no type that llama.cpp writes", f"near it: {', '.join(near)}")

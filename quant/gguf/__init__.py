@@ -1,0 +1,1 @@
+"""The GGUF that will be written: what it holds, where each tensor's bytes come from, and the recipe kept in it."""

@@ -1,0 +1,1 @@
+"""Pruning: how much, what leaves, the repair of what stays, the file."""

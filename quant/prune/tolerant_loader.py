@@ -1,0 +1,98 @@
+"""Carrier architectures: the same model under a loader that accepts what a width cut leaves.
+
+`qwen2` fixes the widths of its heads and knows no projection biases; `llama` takes any number of heads, the same in
+every block, and `deci` numbers of its own for every block (src/models/llama.cpp, deci.cpp, qwen2.cpp). Only rotary
+positions differ: qwen2 turns the halves of a head, the others neighbours, so that rows of queries and keys are
+reordered, which no quantized type is hurt by.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgespec.errors import UsageError
+from quant.gguf.plan import ComputedTensor, FieldValue, GgufPlan, PlannedTensor
+from quant.gguf.tensors import planned_bytes
+
+CARRIED_ARCHITECTURES: Final = ("llama", "qwen2")
+_TURNED: Final = ("attn_q", "attn_k")
+
+
+def to_carrier(plan: GgufPlan, *, per_block: bool) -> GgufPlan:
+    """The same model as `deci` where blocks differ in width, else as `llama`.
+
+    Args:
+        plan: Of an architecture in CARRIED_ARCHITECTURES.
+        per_block: Whether heads or neurons differ by block.
+
+    Raises:
+        UsageError: an architecture that no other one carries.
+    """
+    check_carried(plan)
+    old = plan.architecture
+    new = "deci" if per_block else "llama"
+    if old == new:
+        return plan
+    head_dim = head_size(plan)
+    tensors = plan.tensors
+    if old == "qwen2":
+        tensors = tuple(_reordered(plan, tensor, head_dim) for tensor in tensors)
+    keys = [key for key in plan.field_names() if key.startswith(f"{old}.")]
+    sizes = FieldValue("u32", head_dim)
+    explicit = ("attention.key_length", "attention.value_length", "rope.dimension_count")
+    return replace(
+        plan,
+        tensors=tensors,
+        renames={**plan.renames, **{key: key.replace(old, new, 1) for key in keys}},
+        edits={
+            **{key.replace(f"{old}.", f"{new}.", 1): value for key, value in plan.edits.items()},
+            "general.architecture": FieldValue("str", new),
+            **{f"{new}.{key}": sizes for key in explicit},
+        },
+    )
+
+
+def check_carried(plan: GgufPlan) -> None:
+    """Refuses a model whose widths cannot be cut.
+
+    Raises:
+        UsageError: names its architecture and those that can.
+    """
+    if plan.architecture not in CARRIED_ARCHITECTURES:
+        raise UsageError(
+            f"widths of the architecture {plan.architecture or 'unknown'} cannot be cut",
+            f"those that can: {', '.join(CARRIED_ARCHITECTURES)}",
+        )
+    if plan.source.expert_count:
+        raise UsageError(
+            f"{plan.source.path.name} is a mixture of {plan.source.expert_count} experts, whose widths cannot be cut",
+            "use `method` depth",
+        )
+
+
+def head_size(plan: GgufPlan) -> int:
+    """Width of a head of queries and keys."""
+    prefix = plan.architecture
+    stored = plan.field(f"{prefix}.attention.key_length")
+    if stored is not None and isinstance(stored.value, int):
+        return stored.value
+    width, heads = (plan.field(f"{prefix}.{key}") for key in ("embedding_length", "attention.head_count"))
+    if width is None or heads is None or not isinstance(width.value, int) or not isinstance(heads.value, int):
+        raise UsageError(f"{plan.source.path.name} does not say how wide its heads are", "convert it again")
+    return width.value // heads.value
+
+
+def _reordered(plan: GgufPlan, tensor: PlannedTensor, head_dim: int) -> PlannedTensor:
+    if not any(f".{name}." in tensor.name for name in _TURNED):
+        return tensor
+    return replace(tensor, source=ComputedTensor(partial(_interleaved, plan, tensor, head_dim)))
+
+
+def _interleaved(plan: GgufPlan, tensor: PlannedTensor, head_dim: int) -> NDArray[np.uint8]:
+    """Row i and row i + head_dim / 2 of every head become neighbours; rows of a bias are single numbers."""
+    n_rows = tensor.shape[1] if len(tensor.shape) > 1 else tensor.shape[0]
+    rows = planned_bytes(plan, tensor.name).reshape(n_rows // head_dim, 2, head_dim // 2, -1)
+    return np.ascontiguousarray(rows.transpose(0, 2, 1, 3)).reshape(-1)

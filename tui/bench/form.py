@@ -1,0 +1,115 @@
+"""What shall be measured: a small form."""
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid, Horizontal, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, Static
+
+from edgespec.bench.prompts import builtin_prompts, load_prompts, select
+from edgespec.bench.speculative import BenchSettings
+from edgespec.errors import EdgespecError, UsageError
+from edgespec.session.choice import AUTO
+from edgespec.session.settings import EngineSettings
+from edgespec.text import plain_text
+from edgespec.worker.jobs.bench import BenchJob
+from tui.common.wording import joined
+from tui.services.launch import Launch
+
+_FIELDS = (
+    ("target", "Target", "", "the default model"),
+    ("drafts", "Drafts", "auto", "names between commas; none: n-grams alone"),
+    ("prompts", "Prompts", "", "built in, or a JSONL file"),
+    ("categories", "Categories", "", "all, or names between commas"),
+    ("limit", "Per category", "1", "all, or a number of prompts"),
+    ("max_tokens", "Longest answer", "96", "tokens, 2 or more"),
+    ("repeat", "Repeats", "3", "answers per prompt and arm"),
+)
+
+
+class BenchFormScreen(ModalScreen[BenchJob | None]):
+    """Dismissed with a job, or with None."""
+
+    AUTO_FOCUS = "Input"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", id="bench-form.cancel", tooltip="Measure nothing"),
+        Binding("ctrl+s", "start", "Start", id="bench-form.start", tooltip="Measure", priority=True),
+    ]
+
+    def __init__(self, launch: Launch, engine: EngineSettings) -> None:
+        super().__init__()
+        self._launch, self._engine = launch, engine
+
+    def compose(self) -> ComposeResult:
+        """A row for each choice."""
+        with VerticalScroll(classes="dialog dialog-wide"):
+            yield Static("New benchmark", classes="dialog-title")
+            with Grid(id="settings-grid"):
+                for name, title, value, hint in _FIELDS:
+                    yield Label(title)
+                    given = self._launch.target or "" if name == "target" else value
+                    yield Input(given, id=f"bench-{name}", placeholder=hint, compact=True)
+            yield Static("", id="bench-form-note", markup=False, classes="dialog-text")
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("Cancel", id="cancel", compact=True)
+                yield Button("Start", id="start", variant="primary", compact=True)
+
+    def on_mount(self) -> None:
+        """Says what happens."""
+        self._note("The chat's models are unloaded meanwhile. Ctrl+S starts, Esc goes back.")
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        self.action_start()
+
+    @work(exclusive=True, group="bench-form")
+    async def action_start(self) -> None:
+        """Makes the job, or says what is wrong."""
+        try:
+            self.dismiss(await self._make_job())
+        except EdgespecError as error:
+            self._note(joined(error.message, error.hint))
+
+    def action_cancel(self) -> None:
+        """By key."""
+        self.dismiss(None)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "start":
+            self.action_start()
+        else:
+            self.dismiss(None)
+
+    async def _make_job(self) -> BenchJob:
+        file, limit = self._value("prompts"), self._value("limit")
+        known = await asyncio.to_thread(load_prompts, Path(file).expanduser()) if file else builtin_prompts()
+        chosen = select(known, self._names("categories"), self._number("limit", 1) if limit else None)
+        settings = BenchSettings(
+            self._number("max_tokens", 2), self._number("repeat", 1), self._launch.sampling
+        )
+        drafts = self._names("drafts") or (AUTO,)
+        return BenchJob(
+            self._value("target") or None, drafts, chosen, settings, self._engine, self._launch.offline
+        )
+
+    def _value(self, name: str) -> str:
+        return self.query_one(f"#bench-{name}", Input).value.strip()
+
+    def _names(self, name: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self._value(name).split(",") if part.strip())
+
+    def _number(self, name: str, least: int) -> int:
+        text = self._value(name)
+        title = next(title for known, title, _, _ in _FIELDS if known == name)
+        if not (text.isascii() and text.isdigit() and int(text) >= least):
+            raise UsageError(f"{title} is {text!r}", f"take a whole number from {least} on")
+        return int(text)
+
+    def _note(self, text: str) -> None:
+        self.query_one("#bench-form-note", Static).update(plain_text(text))

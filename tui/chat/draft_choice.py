@@ -1,0 +1,34 @@
+"""The drafts that a target can be given, with the reasons of those that cannot serve it."""
+
+from edgespec.catalog.candidates import Subject, find_candidates
+from edgespec.catalog.entries import NGRAM, load_catalog
+from edgespec.catalog.memory import available_memory_bytes
+from edgespec.errors import EdgespecError
+from edgespec.session.choice import NONE
+from edgespec.text import human_bytes, one_line
+from edgespec.worker.protocol import PairOpened
+from tui.common.ask import Choice
+
+
+def draft_choices(pair: PairOpened) -> list[Choice]:
+    """No draft model, the text itself, and every model that is here, the best first."""
+    choices = [
+        Choice(NONE, "none", "No draft model; the text itself is still used where it repeats."),
+        Choice(NGRAM, "ngram", "Only what the text itself repeats."),
+    ]
+    catalog = load_catalog()
+    try:
+        rows = find_candidates(
+            Subject.of(pair.target, catalog), catalog, pair.n_ctx, available_memory_bytes()
+        )
+    except EdgespecError:
+        rows = []  # a target that was named by its path: only its own name is known here
+    for row in rows:
+        if row.path is None:
+            continue
+        size = human_bytes(row.size_bytes) if row.size_bytes else "?"
+        serves = row.verdict in ("ok", "mapped")
+        spec = row.name if row.name in catalog.models else str(row.path)
+        title = f"{row.name}  {size}" + ("" if serves else "  cannot draft")
+        choices.append(Choice(spec, one_line(title), row.reason, disabled=not serves))
+    return choices

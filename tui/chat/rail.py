@@ -1,0 +1,128 @@
+"""The side rail: speed against plain decoding, acceptance, draft length, processor and memory, as they go."""
+
+from collections import deque
+from typing import Final
+
+import numpy as np
+import psutil
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.timer import Timer
+from textual.widgets import Sparkline, Static
+from textual_plot import HiResMode, PlotWidget
+
+from edgespec.text import human_bytes
+from edgespec.worker.protocol import PairOpened, TokensArrived
+
+_POINTS: Final = 60
+_REFRESH_S: Final = 3.0
+"""Charts cost the processor that the answer needs: every three seconds are enough to follow."""
+
+
+class Rail(Vertical):
+    """Takes figures whenever they come, and draws every three seconds while it is visible and something changed."""
+
+    def __init__(self) -> None:
+        super().__init__(id="rail")
+        self._last: TokensArrived | None = None
+        self._drawn: TokensArrived | None = None
+        self._vanilla = 0.0
+        self._rates: deque[float] = deque(maxlen=_POINTS)
+        self._acceptance: deque[float] = deque(maxlen=_POINTS)
+        self._lengths: deque[float] = deque(maxlen=_POINTS)
+        self._cpu: deque[float] = deque(maxlen=_POINTS)
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """Charts from top to bottom."""
+        yield Static("tok/s", classes="rail-title", id="rail-rate-title", markup=False)
+        yield PlotWidget(id="rail-rate", allow_pan_and_zoom=False)
+        for name, title in (
+            ("acceptance", "acceptance"),
+            ("length", "tokens per target pass"),
+            ("cpu", "processor"),
+        ):
+            yield Static(title, classes="rail-title", id=f"rail-{name}-title", markup=False)
+            yield Sparkline([0.0], id=f"rail-{name}")
+        yield Static("memory", classes="rail-title", id="rail-memory", markup=False)
+
+    def on_mount(self) -> None:
+        """Draws the empty charts and waits for figures."""
+        plot = self.query_one(PlotWidget)
+        plot.margin_left, plot.margin_bottom, plot.margin_top = 5, 1, 0
+        psutil.cpu_percent()
+        self._timer = self.set_interval(_REFRESH_S, self._sample)
+        self._draw()
+
+    def show_pair(self, pair: PairOpened | None) -> None:
+        """Another pair: its own vanilla line, and charts from the beginning."""
+        self._vanilla = pair.vanilla_tok_per_s if pair else 0.0
+        self._last = self._drawn = None
+        for values in (self._rates, self._acceptance, self._lengths):
+            values.clear()
+        if pair is not None:
+            self._tell_memory(pair.memory_bytes)
+        self._draw()
+
+    def feed(self, tokens: TokensArrived) -> None:
+        """Takes the newest figures; nothing is drawn yet."""
+        if self._last is None or tokens.predicted_n < self._last.predicted_n:
+            self._drawn = None
+        self._last = tokens
+
+    def _sample(self) -> None:
+        if not self.display or not self.is_attached or self.screen is not self.app.screen:
+            return
+        now, before = self._last, self._drawn
+        if now is None or now is before:
+            return
+        self._drawn, self._vanilla = now, now.vanilla_tok_per_s
+        tokens, seconds, passes, tested, accepted = (
+            now.predicted_n - (before.predicted_n if before else 1),
+            now.decode_s - (before.decode_s if before else 0.0),
+            now.target_passes - (before.target_passes if before else 0),
+            now.draft_n - (before.draft_n if before else 0),
+            now.draft_n_accepted - (before.draft_n_accepted if before else 0),
+        )
+        if seconds <= 0 or passes <= 0:
+            return
+        self._rates.append(tokens / seconds)
+        self._lengths.append(tokens / passes)
+        self._acceptance.append(accepted / tested if tested else 0.0)
+        self._cpu.append(psutil.cpu_percent())
+        self._tell_memory(now.memory_bytes)
+        self._draw()
+
+    def _draw(self) -> None:
+        plot = self.query_one(PlotWidget)
+        plot.clear()
+        rates = np.asarray(self._rates, dtype=float)
+        if self._vanilla:
+            plot.plot(
+                [0, _POINTS - 1], [self._vanilla] * 2, line_style="yellow", hires_mode=HiResMode.BRAILLE
+            )
+        if len(rates) > 1:
+            places = np.arange(_POINTS - len(rates), _POINTS)
+            plot.plot(places, rates, line_style="green", hires_mode=HiResMode.BRAILLE)
+        plot.set_xlimits(0, _POINTS - 1)
+        plot.set_ylimits(0, 1.15 * max([self._vanilla, *self._rates, 1.0]))
+        plot.set_xticks([])
+        now = f" {self._rates[-1]:.1f}" if self._rates else ""
+        plain = f", vanilla {self._vanilla:.1f}" if self._vanilla else ""
+        self.query_one("#rail-rate-title", Static).update(f"tok/s{now}{plain}", layout=False)
+        for name, values, form in (
+            ("acceptance", self._acceptance, "acceptance {:.0%}"),
+            ("length", self._lengths, "tokens per target pass {:.2f}"),
+            ("cpu", self._cpu, "processor {:.0f} %"),
+        ):
+            spark = self.query_one(f"#rail-{name}", Sparkline)
+            # Older columns are empty, not stretched: a column is three seconds.
+            spark.data = [0.0] * (_POINTS - len(values)) + list(values)
+            title = form.format(values[-1]) if values else form.split(" {")[0]
+            self.query_one(f"#rail-{name}-title", Static).update(title, layout=False)
+
+    def _tell_memory(self, n_bytes: int) -> None:
+        free = psutil.virtual_memory().available
+        self.query_one("#rail-memory", Static).update(
+            f"memory {human_bytes(n_bytes)}, {human_bytes(free)} free", layout=False
+        )

@@ -1,0 +1,147 @@
+"""The settings: theme, engine, keys. Those of the engine hold from its next start on."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid, Horizontal, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, Select, Static, Switch
+
+from edgespec.errors import EdgespecError, UsageError
+from edgespec.llama.kv_types import KvType
+from edgespec.paths import app_settings_file
+from edgespec.text import plain_text
+from tui.common.wording import joined
+from tui.services.settings import AppSettings
+
+if TYPE_CHECKING:
+    from tui.app import EdgespecApp
+
+_NUMBERS = (
+    ("threads", "Threads", "0: the physical cores", 1024),
+    ("ctx_size", "Context", "tokens; 0: 4096 or what the model knows", 1 << 22),
+    ("max_tokens", "Longest answer", "tokens", 1 << 20),
+)
+
+
+class SettingsScreen(ModalScreen[None]):
+    """A form over the file of settings."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", "Cancel", id="settings.cancel", tooltip="Change nothing"),
+        Binding("ctrl+s", "save", "Save", id="settings.save", tooltip="Take and keep them", priority=True),
+    ]
+
+    @property
+    def edgespec(self) -> "EdgespecApp":
+        """The app, as what it is."""
+        return cast("EdgespecApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """A row for every setting."""
+        settings = self.edgespec.settings
+        with VerticalScroll(classes="dialog dialog-wide dialog-tall"):
+            yield Static("Settings", classes="dialog-title")
+            with Grid(id="settings-grid"):
+                yield Label("Theme")
+                themes = sorted(self.app.available_themes)
+                yield Select(
+                    [(name, name) for name in themes],
+                    value=settings.theme,
+                    allow_blank=False,
+                    compact=True,
+                    id="theme",
+                )
+                for name, title, hint, _ in _NUMBERS:
+                    yield Label(title)
+                    yield Input(
+                        str(getattr(settings, name)), id=name, type="integer", placeholder=hint, compact=True
+                    )
+                yield Label("GPU layers")
+                yield Input(
+                    settings.gpu_layers, id="gpu_layers", placeholder="auto, all or a number", compact=True
+                )
+                yield Label("KV cache type")
+                types = [kv_type.name.lower() for kv_type in KvType]
+                yield Select(
+                    [(name, name) for name in types],
+                    value=settings.kv_type,
+                    allow_blank=False,
+                    compact=True,
+                    id="kv_type",
+                )
+                yield Label("System prompt")
+                yield Input(
+                    settings.system_prompt, id="system_prompt", placeholder="of new chats", compact=True
+                )
+                yield Label("Charts beside the chat")
+                yield Switch(settings.show_rail, id="show_rail")
+                yield Label("Tint drafted tokens")
+                yield Switch(settings.tint_drafted, id="tint_drafted")
+            yield Static("", id="settings-note", markup=False, classes="dialog-text")
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("Cancel", id="cancel", compact=True)
+                yield Button("Save", id="save", variant="primary", compact=True)
+
+    def on_mount(self) -> None:
+        """Says where they are kept."""
+        self._note(
+            f"Kept in {app_settings_file()}; keys are changed there, under [keys] (F1 lists their ids)."
+        )
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "save":
+            self.action_save()
+        else:
+            self.dismiss()
+
+    def action_save(self) -> None:
+        """Takes them, or says what is wrong with one."""
+        try:
+            settings = self._read()
+            before = self.edgespec.settings
+            engine_changed = settings.engine() != before.engine()
+        except EdgespecError as error:
+            self._note(joined(error.message, error.hint))
+            return
+        self.edgespec.change_settings(settings)
+        if engine_changed and self.edgespec.room.request is not None:
+            self.notify("The engine takes them at its next start: Ctrl+F5 or /restart in the chat.")
+        self.dismiss()
+
+    def _read(self) -> AppSettings:
+        numbers = {name: self._number(name, title, most) for name, title, _, most in _NUMBERS}
+        if numbers["max_tokens"] < 1:
+            raise UsageError("the longest answer is 0 tokens", "take 1 or more")
+        if 0 < numbers["ctx_size"] < 64:
+            raise UsageError(
+                f"a context of {numbers['ctx_size']} tokens is too small", "take 64 or more, or 0"
+            )
+        text = {
+            name: self.query_one(f"#{name}", Input).value.strip() for name in ("gpu_layers", "system_prompt")
+        }
+        return replace(
+            self.edgespec.settings,
+            theme=str(self.query_one("#theme", Select).value),
+            kv_type=str(self.query_one("#kv_type", Select).value),
+            show_rail=self.query_one("#show_rail", Switch).value,
+            tint_drafted=self.query_one("#tint_drafted", Switch).value,
+            gpu_layers=text["gpu_layers"] or "auto",
+            system_prompt=text["system_prompt"],
+            threads=numbers["threads"],
+            ctx_size=numbers["ctx_size"],
+            max_tokens=numbers["max_tokens"],
+        )
+
+    def _number(self, name: str, title: str, most: int) -> int:
+        value = self.query_one(f"#{name}", Input).value.strip() or "0"
+        if not value.isascii() or not value.isdigit() or int(value) > most:
+            raise UsageError(f"{title} is {value!r}", f"take a whole number from 0 to {most}")
+        return int(value)
+
+    def _note(self, text: str) -> None:
+        self.query_one("#settings-note", Static).update(plain_text(text))

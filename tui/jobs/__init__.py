@@ -1,1 +1,0 @@
-"""What a worker process does beside chatting. Jobs pickle, and know nothing of the terminal."""

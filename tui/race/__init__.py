@@ -1,0 +1,1 @@
+"""The race: one prompt, plain and drafted, side by side."""

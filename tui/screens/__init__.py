@@ -1,1 +1,0 @@
-"""Screens, each in its own file."""

@@ -1,0 +1,35 @@
+"""How the app is started."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from edgespec.llama.sampler import Sampling
+from edgespec.session.choice import AUTO
+from edgespec.session.settings import EngineSettings
+from edgespec.worker.protocol import Job, Worker
+
+ScreenName = Literal["chat", "race", "bench", "models", "workshop"]
+WorkerFactory = Callable[[], Worker]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What was asked for on the command line; None leaves it to the app's own settings."""
+
+    target: str | None = None
+    draft: str = AUTO
+    system: str | None = None
+    max_tokens: int | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    engine: EngineSettings | None = None
+    offline: bool = False
+    screen: ScreenName = "chat"
+    bench_job: Job | None = None
+    """A benchmark to run at once, on the bench screen."""
+    resume_last: bool = False
+    """Reopen the newest conversation."""
+
+    def with_target(self, target: str) -> "Launch":
+        """The same with another target, and whatever draft suits it."""
+        return replace(self, target=target, draft=AUTO)

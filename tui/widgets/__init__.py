@@ -1,1 +1,0 @@
-"""Widgets, each in its own file."""

@@ -1,0 +1,202 @@
+"""The workshop: the work stage by stage after its plan, and what the new model is worth beside the dense one."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from rich.console import Group
+from rich.text import Text
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.widgets import Static
+
+from edgespec.text import one_line
+from edgespec.worker.jobs.workshop import Began, Comparison, Made, MeasureJob, Planned
+from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
+from quant.prune.run import remove_leftovers
+from tui.common.ask import AskScreen
+from tui.common.wording import joined
+from tui.services.engine_client import EngineState
+from tui.services.job_runner import RunningJob
+from tui.services.messages import WorkerReported
+from tui.workshop.comparison import comparison_table, lines_table, measured_on, sentence
+from tui.workshop.plan import Phase, PlanScreen
+from tui.workshop.stages import Stages
+
+
+class WorkshopScreen(PlanScreen):
+    """Owns the job that makes or measures."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "start", "Start", id="workshop.start", tooltip="Do what the plan says"),
+        Binding("ctrl+o", "choose", "Models", id="workshop.choose", tooltip="Choose a model that is here"),
+        Binding("space", "pause", "Pause", id="workshop.pause", tooltip="Hold the work, or let it go on"),
+        Binding(
+            "escape", "stop", "Stop", id="workshop.stop", tooltip="End the work; no half of a file stays"
+        ),
+        Binding("r", "race", "Race", id="workshop.race", tooltip="Race with the new model"),
+        Binding("c", "chat", "Chat", id="workshop.chat", tooltip="Chat with the new model"),
+        Binding("m", "measure", "Measure", id="workshop.measure", tooltip="Measure both models again"),
+        Binding("escape", "back", "Plan", id="workshop.back", tooltip="Back to form and plan"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._work: RunningJob | None = None
+        self._worker_pid = 0
+        self._made: Made | None = None
+
+    @property
+    def stages(self) -> Stages:
+        """What is being done."""
+        return self.query_one(Stages)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that mean nothing now are not shown."""
+        match action:
+            case "start":
+                return self.phase is Phase.PLANNING and self.planned is not None
+            case "choose":
+                return not self.phase.is_working
+            case "pause" | "stop":
+                return self.phase.is_working
+            case "race" | "chat" | "measure" | "back":
+                return self.phase is Phase.DONE
+            case _:
+                return super().check_action(action, parameters)
+
+    @work(exclusive=True, group="workshop-start")
+    async def action_start(self) -> None:
+        """Does what the plan says; an existing file is replaced only after a question."""
+        planned = self.planned
+        if planned is None or not await self._agrees(planned):
+            return
+        self.forget_plan()
+        self.enter(Phase.MAKING)
+        await self.edgespec.free_machine()
+        await self.stages.clear()
+        self.query_one("#workshop-result", Static).update("")
+        self._made, self._worker_pid = None, 0
+        self._work = self.edgespec.jobs.start(replace(planned.job, force=planned.exists), self)
+        self.tell(f"making {planned.job.destination.name}: Space pauses, Esc stops")
+
+    async def _agrees(self, planned: Planned) -> bool:
+        questions = []
+        if self.room.state is EngineState.BUSY:
+            questions.append(("The chat's answer must end: this work needs the machine.", "End it"))
+        if planned.exists:
+            questions.append((f"{one_line(str(planned.job.destination))} exists. Replace it?", "Replace"))
+        for question, yes in questions:
+            if not await self.app.push_screen_wait(AskScreen(question, yes, "Cancel")):
+                return False
+        return True
+
+    async def _measure(self, made: Made) -> None:
+        self.enter(Phase.MEASURING)
+        await self.edgespec.free_machine()
+        job = MeasureJob(made.dense, made.path, self.edgespec.engine_settings())
+        self._work = self.edgespec.jobs.start(job, self)
+        self.tell(f"{made.path.name} is written; measuring it beside the dense model: Esc leaves that out")
+
+    def action_pause(self) -> None:
+        """Holds the work at its next step, or lets it go on."""
+        if self._work is not None:
+            self._work.toggle_pause()
+            self.tell("paused: Space goes on" if self._work.paused else "going on: Space pauses, Esc stops")
+
+    @work(exclusive=True, group="workshop-stop")
+    async def action_stop(self) -> None:
+        """Ends the work, after a question."""
+        running, is_making = self._work, self.phase is Phase.MAKING
+        if running is None:
+            return
+        question = (
+            "Stop? Nothing of the new file is kept." if is_making else "Stop measuring? The file stays."
+        )
+        if await self.app.push_screen_wait(AskScreen(question, "Stop", "Go on")) and not running.ended:
+            running.stop()
+            self.tell("stopping: a step that has begun ends first")
+
+    def action_back(self) -> None:
+        """Shows the plan again, made anew: the file of that name is there now."""
+        self.enter(Phase.PLANNING)
+        self.query_one("#model").focus()
+        self.plan()
+
+    def action_race(self) -> None:
+        """Loads the new model, and shows the race."""
+        self._open("race")
+
+    def action_chat(self) -> None:
+        """Loads the new model, and shows the chat."""
+        self._open("chat")
+
+    def _open(self, screen: str) -> None:
+        if self._made is not None:
+            self.edgespec.open_engine(str(self._made.path.resolve()))
+            self.edgespec.action_go(screen)
+
+    async def action_measure(self) -> None:
+        """Measures both models again."""
+        if self._made is not None:
+            await self.stages.clear()
+            await self._measure(self._made)
+
+    @on(WorkerReported)
+    async def _work_reported(self, message: WorkerReported) -> None:
+        if self._work is None or message.source is not self._work:
+            return
+        match message.event:
+            case Progressed() as progressed:
+                await self.stages.show_progress(progressed, self._work.eta_s(progressed))
+            case JobReported(Began(pid)):
+                self._worker_pid = pid
+            case JobReported(Comparison() as found):
+                self._show_comparison(found)
+            case JobFinished(Made() as made):
+                self.stages.end(whole=True)
+                self._made = made
+                self.edgespec.models_changed()
+                await self._measure(made)
+            case JobFinished(Comparison() as found):
+                self.stages.end(whole=True)
+                self._show_comparison(found)
+                self._finish(sentence(found))
+            case RequestFailed(text, hint, interrupted):
+                self._end_early("stopped" if interrupted else joined(text, hint), error=not interrupted)
+            case WorkerDied(cause):
+                await self._clean_up(self._work)
+                self._end_early(f"the work's process {cause}", error=True)
+            case _:
+                pass
+
+    async def _clean_up(self, running: RunningJob) -> None:
+        """Deletes what a killed process left."""
+        destination = getattr(running.job, "destination", None)
+        if self._worker_pid and isinstance(destination, Path):
+            await asyncio.to_thread(remove_leftovers, destination, self._worker_pid)
+
+    def _end_early(self, text: str, *, error: bool) -> None:
+        self.stages.end(whole=False)
+        if self.phase is Phase.MEASURING:
+            self._finish(f"{text}; the new file stays, M measures again", error=error)
+            return
+        self._work = None
+        self.enter(Phase.PLANNING)
+        self.plan()
+        self.tell(f"{text}; nothing was written", error=error)
+
+    def _finish(self, text: str, *, error: bool = False) -> None:
+        self._work = None
+        self.enter(Phase.DONE)
+        self.query_one("#workshop-work").scroll_home(animate=False)
+        self.tell(text, error=error)
+
+    def _show_comparison(self, found: Comparison) -> None:
+        notes = [("quality on", measured_on(found))] if found.dense.quality else []
+        if self._made is not None:
+            notes += [*self._made.notes, ("written", str(self._made.path))]
+        self.query_one("#workshop-result", Static).update(
+            Group(comparison_table(found), Text(), lines_table(notes))
+        )

@@ -12,4 +12,4 @@ if(NOT MSVC AND NOT EDGESPEC_AMX)
     add_compile_options(-U__AMX_INT8__)
 endif()
 
-include("${CMAKE_CURRENT_LIST_DIR}/../edgespec/llama/native/narrow.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/../edgespec/llama/native/few_rows.cmake")

@@ -47,7 +47,7 @@ def test_other_kernels_are_another_version(tmp_path: Path, monkeypatch: pytest.M
     shutil.copytree(REPOSITORY / "edgespec" / "llama" / "native", copy)
     monkeypatch.setattr(install_llama, "REPOSITORY", tmp_path)
     assert install_llama.kernels_version() == before
-    (copy / "narrow.cpp").write_text("// nothing\n")
+    (copy / "few_rows.cpp").write_text("// nothing\n")
     assert install_llama.kernels_version() != before
 
 

@@ -5,7 +5,7 @@
 
 #pragma once
 
-#include "lanes.h"
+#include "simd.h"
 
 #include <algorithm>
 #include <cmath>
@@ -13,7 +13,7 @@
 #include <cstring>
 #include <vector>
 
-namespace narrow {
+namespace few_rows {
 
 // Places of the cache that are handled at once.
 constexpr int PLACES = 16;
@@ -29,13 +29,13 @@ public:
         std::memcpy(&softcap, op->op_params + 2, sizeof softcap);
         return max_bias == 0.0f && softcap == 0.0f && op->src[4] == nullptr && q->type == GGML_TYPE_F32 &&
                k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 && q->ne[0] == k->ne[0] && k->ne[0] == v->ne[0] &&
-               k->ne[0] % (4 * LANES) == 0 && k->ne[2] == v->ne[2] && q->ne[2] % k->ne[2] == 0 && q->ne[3] == 1 &&
+               k->ne[0] % (4 * SIMD_WIDTH) == 0 && k->ne[2] == v->ne[2] && q->ne[2] % k->ne[2] == 0 && q->ne[3] == 1 &&
                k->ne[3] == 1 && v->ne[3] == 1 && q->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) &&
                k->nb[0] == sizeof(ggml_fp16_t) && v->nb[0] == sizeof(ggml_fp16_t) &&
                (mask == nullptr || (mask->type == GGML_TYPE_F16 && mask->ne[2] == 1 && mask->ne[3] == 1));
     }
 
-    // Does part `part` of `parts` of a product; queries are shared out evenly.
+    // Does part `part` of 0..`parts` of a product; queries are shared out evenly.
     void attend_part(const ggml_tensor * op, int part, int parts) {
         start(op);
         const int64_t by_head = heads_ * q_->ne[1], all = by_head * k_->ne[2];
@@ -86,6 +86,8 @@ private:
         int64_t at[N];
     };
 
+    // Query i of 0..count is head (first + i) % heads_ of the KV head, in row (first + i) / heads_: with two heads to a KV head,
+    // first = 1 and count = 2 are head 1 of row 0 and head 0 of row 1.
     void begin(int64_t kv_head, int64_t first, int64_t count) {
         queries_.resize(count * size_);
         scores_.resize(count * PLACES);
@@ -97,8 +99,8 @@ private:
         for (int64_t i = 0; i < count; i++) {
             const int64_t row = (first + i) / heads_, head = kv_head * heads_ + (first + i) % heads_;
             const char * from = static_cast<const char *>(q_->data) + row * q_->nb[1] + head * q_->nb[2];
-            for (int64_t d = 0; d < size_; d += LANES) {
-                store(&queries_[i * size_ + d], multiply(load(reinterpret_cast<const float *>(from) + d), lanes_of(scale_)));
+            for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
+                store(&queries_[i * size_ + d], multiply(load(reinterpret_cast<const float *>(from) + d), broadcast(scale_)));
             }
         }
     }
@@ -133,9 +135,9 @@ private:
             std::fill_n(padded, PLACES, GGML_CPU_FP32_TO_FP16(-INFINITY));
             from = static_cast<const ggml_fp16_t *>(std::memcpy(padded, from, places * sizeof *from));
         }
-        Lanes most = lanes_of(-INFINITY);
-        for (int j = 0; j < PLACES; j += LANES) {
-            const Lanes mask = load_half(from + j);
+        FloatVector most = broadcast(-INFINITY);
+        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
+            const FloatVector mask = load_half(from + j);
             store(out + j, mask);
             most = larger(most, mask);
         }
@@ -145,7 +147,7 @@ private:
     void convert(const ggml_tensor * cache, int64_t kv_head, int64_t place, int places, float * out) const {
         for (int j = 0; j < places; j++) {
             const char * row = static_cast<const char *>(cache->data) + (place + j) * cache->nb[1] + kv_head * cache->nb[2];
-            for (int64_t d = 0; d < size_; d += LANES) {
+            for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
                 store(out + j * size_ + d, load_half(reinterpret_cast<const ggml_fp16_t *>(row) + d));
             }
         }
@@ -159,7 +161,7 @@ private:
         for (int n = 0; n < N; n++) {
             shrunk[n] = weigh(group.at[n]);
         }
-        for (int64_t d = 0; d < size_; d += 4 * LANES) {
+        for (int64_t d = 0; d < size_; d += 4 * SIMD_WIDTH) {
             add_values(group, shrunk, d);
         }
     }
@@ -168,16 +170,16 @@ private:
     template <int N>
     void multiply_keys(const Group<N> & group) {
         for (int j = 0; j < PLACES; j += 4) {
-            Lanes dots[N][4];
+            FloatVector dots[N][4];
             for (int n = 0; n < N; n++) {
                 for (int c = 0; c < 4; c++) {
-                    dots[n][c] = lanes_of(0.0f);
+                    dots[n][c] = broadcast(0.0f);
                 }
             }
             const float * keys = keys_.data() + j * size_;
-            for (int64_t d = 0; d < size_; d += LANES) {
+            for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
                 for (int n = 0; n < N; n++) {
-                    const Lanes query = load(&queries_[group.at[n] * size_ + d]);
+                    const FloatVector query = load(&queries_[group.at[n] * size_ + d]);
                     for (int c = 0; c < 4; c++) {
                         dots[n][c] = multiply_add(query, load(keys + c * size_ + d), dots[n][c]);
                     }
@@ -194,14 +196,14 @@ private:
     // Turns scores into weights; returns what the sums so far shrink by.
     float weigh(int64_t query) {
         float * score = &scores_[query * PLACES];
-        Lanes high = load(score);
-        for (int j = LANES; j < PLACES; j += LANES) {
+        FloatVector high = load(score);
+        for (int j = SIMD_WIDTH; j < PLACES; j += SIMD_WIDTH) {
             high = larger(high, load(score + j));
         }
         const float before = largest_[query], most = std::max(before, largest(high));
-        Lanes total = lanes_of(0.0f);
-        for (int j = 0; j < PLACES; j += LANES) {
-            const Lanes weight = ggml_v_expf(add(load(score + j), lanes_of(-most)));
+        FloatVector total = broadcast(0.0f);
+        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
+            const FloatVector weight = ggml_v_expf(add(load(score + j), broadcast(-most)));
             store(score + j, weight);
             total = add(total, weight);
         }
@@ -213,24 +215,24 @@ private:
 
     template <int N>
     void add_values(const Group<N> & group, const float (&shrunk)[N], int64_t d) {
-        Lanes sums[N][4];
+        FloatVector sums[N][4];
         for (int n = 0; n < N; n++) {
             for (int c = 0; c < 4; c++) {
-                sums[n][c] = multiply(load(&sums_[group.at[n] * size_ + d + c * LANES]), lanes_of(shrunk[n]));
+                sums[n][c] = multiply(load(&sums_[group.at[n] * size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
             }
         }
         for (int j = 0; j < PLACES; j++) {
             const float * values = values_.data() + j * size_ + d;
             for (int n = 0; n < N; n++) {
-                const Lanes weight = lanes_of(scores_[group.at[n] * PLACES + j]);
+                const FloatVector weight = broadcast(scores_[group.at[n] * PLACES + j]);
                 for (int c = 0; c < 4; c++) {
-                    sums[n][c] = multiply_add(weight, load(values + c * LANES), sums[n][c]);
+                    sums[n][c] = multiply_add(weight, load(values + c * SIMD_WIDTH), sums[n][c]);
                 }
             }
         }
         for (int n = 0; n < N; n++) {
             for (int c = 0; c < 4; c++) {
-                store(&sums_[group.at[n] * size_ + d + c * LANES], sums[n][c]);
+                store(&sums_[group.at[n] * size_ + d + c * SIMD_WIDTH], sums[n][c]);
             }
         }
     }
@@ -239,19 +241,30 @@ private:
         for (int64_t i = 0; i < count; i++) {
             const int64_t row = (first + i) / heads_, head = kv_head * heads_ + (first + i) % heads_;
             char * to = static_cast<char *>(op_->data) + row * op_->nb[2] + head * op_->nb[1];
-            const Lanes share = lanes_of(weights_[i] == 0.0f ? 0.0f : 1.0f / weights_[i]);
-            for (int64_t d = 0; d < size_; d += LANES) {
+            const FloatVector share = broadcast(weights_[i] == 0.0f ? 0.0f : 1.0f / weights_[i]);
+            for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
                 store(reinterpret_cast<float *>(to) + d, multiply(load(&sums_[i * size_ + d]), share));
             }
         }
     }
 
+    // ggml's shapes, innermost first: q [head_size, rows, heads], k and v [head_size, places, KV heads], mask [places, rows],
+    // op [head_size, heads, rows].
     const ggml_tensor *op_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr;
+    // Floats of a head, and heads that share a KV head.
     int64_t size_ = 0, heads_ = 0;
+    // Of the scores: 1 / sqrt(head_size) in most models.
     float scale_ = 1.0f;
     float row_mask_[PLACES];
+    // Numbers of the queries that see any of the places at hand, in 0..count: at most `count` of them.
     std::vector<int64_t> seen_;
-    std::vector<float> queries_, scores_, keys_, values_, sums_, weights_, largest_;
+    // Row-major, `count` queries of one KV head (see begin):
+    std::vector<float> queries_;        // [count, size_], scaled
+    std::vector<float> scores_;         // [count, PLACES]: mask, then scores, then weights of the places at hand
+    std::vector<float> keys_, values_;  // [PLACES, size_], zeros behind the last place
+    std::vector<float> sums_;           // [count, size_]: weighted sums of the values so far
+    std::vector<float> weights_;        // [count]: sums of the weights so far
+    std::vector<float> largest_;        // [count]: the largest score so far, which the weights are relative to
 };
 
-}  // namespace narrow
+}  // namespace few_rows

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <type_traits>
 
-namespace narrow {
+namespace few_rows {
 
 // The quantized rows of one product: `count` rows of `blocks` Q8_K blocks each.
 struct Rows {
@@ -88,4 +88,4 @@ inline float add_lanes(__m256 lanes) {
     return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
 }
 
-}  // namespace narrow
+}  // namespace few_rows

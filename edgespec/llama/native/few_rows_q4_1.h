@@ -2,7 +2,7 @@
 
 #pragma once
 
-namespace narrow {
+namespace few_rows {
 
 // out[r * stride]: one matrix row times row `first + r`, r < N.
 template <int N>
@@ -43,4 +43,4 @@ void q4_1(const block_q4_1 * weights, const RowsWithSums & rows, int64_t first, 
     }
 }
 
-}  // namespace narrow
+}  // namespace few_rows

@@ -2,11 +2,11 @@
 
 #pragma once
 
-#include "narrow_rows.h"
+#include "few_rows.h"
 
 #include <immintrin.h>
 
-namespace narrow {
+namespace few_rows {
 
 // Of sums that stay in registers or the nearest cache; more rows are done in groups.
 constexpr int MOST_AT_ONCE = 8;
@@ -228,4 +228,4 @@ void q6_k(const block_q6_K * weights, const Rows & rows, int64_t first, float * 
     }
 }
 
-}  // namespace narrow
+}  // namespace few_rows

@@ -2,11 +2,11 @@
 
 #pragma once
 
-#include "narrow_rows.h"
+#include "few_rows.h"
 
 #include <immintrin.h>
 
-namespace narrow {
+namespace few_rows {
 
 // Sixteen registers hold the sums of four rows beside the weights; more rows are done in groups.
 constexpr int MOST_AT_ONCE = 4;
@@ -253,4 +253,4 @@ void q6_k(const block_q6_K * weights, const Rows & rows, int64_t first, float * 
     }
 }
 
-}  // namespace narrow
+}  // namespace few_rows

@@ -5,7 +5,7 @@
 // The integer parts are those of ggml's kernels; only the order of the float sums differs, and it is the same for a row in
 // every batch. Attention of a few rows over a cache in half precision is here for the same reason.
 //
-// Called by every thread of ggml's pool in place of the two functions that ggml-cpu.c asks first (narrow.cmake).
+// Called by every thread of ggml's pool in place of the two functions that ggml-cpu.c asks first (few_rows.cmake).
 // EDGESPEC_KERNELS=0 in the environment switches it off, to compare.
 
 #include "common.h"
@@ -23,16 +23,16 @@
 #include <vector>
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
-#    include "narrow_avx512.h"
-#    define EDGESPEC_NARROW_ISA "avx512-vnni"
+#    include "few_rows_avx512.h"
+#    define EDGESPEC_KERNELS_ISA "avx512-vnni"
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
-#    include "narrow_avx2.h"
-#    define EDGESPEC_NARROW_ISA "avx2"
+#    include "few_rows_avx2.h"
+#    define EDGESPEC_KERNELS_ISA "avx2"
 #endif
 
-#ifdef EDGESPEC_NARROW_ISA
+#ifdef EDGESPEC_KERNELS_ISA
 #    include "attention.h"
-#    include "narrow_q4_1.h"
+#    include "few_rows_q4_1.h"
 #endif
 
 #ifdef _WIN32
@@ -52,7 +52,7 @@ const char * edgespec_kernels_version(void) {
     return EDGESPEC_KERNELS;
 }
 
-#ifdef EDGESPEC_NARROW_ISA
+#ifdef EDGESPEC_KERNELS_ISA
 
 namespace {
 
@@ -111,7 +111,7 @@ const Block * quantize_rows(
     return quantized;
 }
 
-narrow::Rows quantize_to_q8_k(const ggml_compute_params * params, const ggml_tensor * op, bool sums_of_32) {
+few_rows::Rows quantize_to_q8_k(const ggml_compute_params * params, const ggml_tensor * op, bool sums_of_32) {
     const auto * data = quantize_rows<block_q8_K>(params, op, GGML_TYPE_Q8_K, [&](block_q8_K & block) {
         // Sub-blocks of Q4_K have 32 values: the sums of 16 are added up by twos, in the first half of their place.
         for (int sub = 0; sums_of_32 && sub < QK_K / 32; sub++) {
@@ -122,9 +122,9 @@ narrow::Rows quantize_to_q8_k(const ggml_compute_params * params, const ggml_ten
 }
 
 // The scales stay valid until this thread's next call. Each thread makes all of them: they have no place in the buffer.
-narrow::SmallRows quantize_to_q8_0(const ggml_compute_params * params, const ggml_tensor * op) {
+few_rows::SmallRows quantize_to_q8_0(const ggml_compute_params * params, const ggml_tensor * op) {
     const auto * data = quantize_rows<block_q8_0>(params, op, GGML_TYPE_Q8_0, [](block_q8_0 &) {});
-    static thread_local std::vector<narrow::Scale> scales;
+    static thread_local std::vector<few_rows::Scale> scales;
     const int64_t blocks = op->src[1]->ne[0] / QK8_0, count = op->src[1]->ne[1];
     scales.resize(static_cast<size_t>(blocks * count));
     for (size_t i = 0; i < scales.size(); i++) {
@@ -138,7 +138,7 @@ narrow::SmallRows quantize_to_q8_0(const ggml_compute_params * params, const ggm
 }
 
 // As with quantize_to_q8_0, each thread makes all scales and sums.
-narrow::RowsWithSums quantize_to_q8_1(const ggml_compute_params * params, const ggml_tensor * op) {
+few_rows::RowsWithSums quantize_to_q8_1(const ggml_compute_params * params, const ggml_tensor * op) {
     const auto * data = quantize_rows<block_q8_1>(params, op, GGML_TYPE_Q8_1, [](block_q8_1 &) {});
     static thread_local std::vector<float> scales, sums;
     const int64_t blocks = op->src[1]->ne[0] / QK8_1, count = op->src[1]->ne[1], stride = (blocks + 7) / 8 * 8;
@@ -146,7 +146,7 @@ narrow::RowsWithSums quantize_to_q8_1(const ggml_compute_params * params, const 
     sums.assign(static_cast<size_t>(stride * count), 0.0f);
     for (int64_t row = 0; row < count; row++) {
         for (int64_t b = 0; b < blocks; b++) {
-            const __m128 both = narrow::first_two(data[row * blocks + b]);
+            const __m128 both = few_rows::first_two(data[row * blocks + b]);
             scales[row * stride + b] = _mm_cvtss_f32(both);
             sums[row * stride + b] = _mm_cvtss_f32(_mm_movehdup_ps(both));
         }
@@ -178,7 +178,7 @@ void share(const ggml_compute_params * params, int64_t units, const Work & work)
 // Calls run(n, row) for consecutive groups of the rows first..first + rows, as equal as can be; n is a constant of the compiler.
 template <typename Run>
 void by_row_groups(int64_t first, int64_t rows, const Run & run) {
-    const int64_t groups = (rows + narrow::MOST_AT_ONCE - 1) / narrow::MOST_AT_ONCE;
+    const int64_t groups = (rows + few_rows::MOST_AT_ONCE - 1) / few_rows::MOST_AT_ONCE;
     for (int64_t group = 0; group < groups; group++) {
         const int64_t from = rows * group / groups, row = first + from;
         switch (rows * (group + 1) / groups - from) {
@@ -240,18 +240,18 @@ void multiply_eights(const ggml_compute_params * params, ggml_tensor * op, const
 }
 
 void multiply_q4_k(const ggml_compute_params * params, ggml_tensor * op) {
-    const narrow::Rows rows = quantize_to_q8_k(params, op, true);
+    const few_rows::Rows rows = quantize_to_q8_k(params, op, true);
     multiply_eights<block_q4_Kx8>(
         params, op, rows, [&](auto n, const block_q4_Kx8 * weights, int64_t first, float * out, int64_t stride) {
-            narrow::q4_k<n()>(weights, rows, first, out, stride);
+            few_rows::q4_k<n()>(weights, rows, first, out, stride);
         });
 }
 
 void multiply_q4_0(const ggml_compute_params * params, ggml_tensor * op) {
-    const narrow::SmallRows rows = quantize_to_q8_0(params, op);
+    const few_rows::SmallRows rows = quantize_to_q8_0(params, op);
     multiply_eights<block_q4_0x8>(
         params, op, rows, [&](auto n, const block_q4_0x8 * weights, int64_t first, float * out, int64_t stride) {
-            narrow::q4_0<n()>(weights, rows, first, out, stride);
+            few_rows::q4_0<n()>(weights, rows, first, out, stride);
         });
 }
 
@@ -270,35 +270,35 @@ void multiply_lines(const ggml_compute_params * params, ggml_tensor * op, const 
 }
 
 void multiply_q6_k(const ggml_compute_params * params, ggml_tensor * op) {
-    const narrow::Rows rows = quantize_to_q8_k(params, op, false);
+    const few_rows::Rows rows = quantize_to_q8_k(params, op, false);
     multiply_lines<block_q6_K>(
         params, op, rows, [&](auto n, const block_q6_K * weights, int64_t first, float * out, int64_t stride) {
-            narrow::q6_k<n()>(weights, rows, first, out, stride);
+            few_rows::q6_k<n()>(weights, rows, first, out, stride);
         });
 }
 
 void multiply_q4_1(const ggml_compute_params * params, ggml_tensor * op) {
-    const narrow::RowsWithSums rows = quantize_to_q8_1(params, op);
+    const few_rows::RowsWithSums rows = quantize_to_q8_1(params, op);
     multiply_lines<block_q4_1>(
         params, op, rows, [&](auto n, const block_q4_1 * weights, int64_t first, float * out, int64_t stride) {
-            narrow::q4_1<n()>(weights, rows, first, out, stride);
+            few_rows::q4_1<n()>(weights, rows, first, out, stride);
         });
 }
 
 // ggml's own kernel for many rows starts at a tile of them.
 bool can_attend(const ggml_compute_params * params, const ggml_tensor * op) {
-    return is_switched_on() && !params->use_ref && op->src[0]->ne[1] < GGML_FA_TILE_Q && narrow::Attention::can(op);
+    return is_switched_on() && !params->use_ref && op->src[0]->ne[1] < GGML_FA_TILE_Q && few_rows::Attention::can(op);
 }
 
 void attend(const ggml_compute_params * params, const ggml_tensor * op) {
-    static thread_local narrow::Attention attention;
+    static thread_local few_rows::Attention attention;
     attention.attend_part(op, params->ith, params->nth);
 }
 
 }  // namespace
 
 const char * edgespec_kernels_isa(void) {
-    return is_switched_on() ? EDGESPEC_NARROW_ISA : "";
+    return is_switched_on() ? EDGESPEC_KERNELS_ISA : "";
 }
 
 void edgespec_kernels_switch(bool on) {

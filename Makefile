@@ -19,7 +19,7 @@ VENV_PYTHON := $(BIN)/python
 EMPTY_TREE = $$(git hash-object -t tree /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench install llama test check format clean distclean
+.PHONY: help bench install llama test check format lock clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,12 @@ format: $(VENV)/.dev-tools ## Format the code and mend what ruff can mend
 	$(VENV_PYTHON) -m ruff format .
 	$(VENV_PYTHON) -m ruff check --fix .
 
+lock: $(VENV)/.dev-tools ## Take the newest versions that pyproject.toml allows and write them to constraints.txt
+	$(VENV_PYTHON) -m pip install --quiet --upgrade --upgrade-strategy eager --editable . --group dev \
+	  "llama-cpp-python==$$($(VENV_PYTHON) scripts/install_llama.py --print-version)"
+	@{ echo "# The versions that are tested; made by 'make lock'. llama-cpp-python's is the lower bound in pyproject.toml."; \
+	  $(VENV_PYTHON) -m pip freeze --exclude-editable --exclude llama-cpp-python; } > constraints.txt
+
 clean: ## Remove caches and built packages
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find edgespec quant tui tests scripts -name __pycache__ -prune -exec rm -rf {} +
@@ -55,16 +61,16 @@ llama: $(VENV)/.ready
 	@$(VENV_PYTHON) scripts/install_llama.py
 
 # llama first: otherwise pip would build it with all its defaults.
-$(VENV)/.installed: pyproject.toml $(VENV)/.ready | llama
-	$(VENV_PYTHON) -m pip install --quiet --editable .
+$(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.ready | llama
+	$(VENV_PYTHON) -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.test-tools: $(VENV)/.installed
-	$(VENV_PYTHON) -m pip install --quiet --group test
+	$(VENV_PYTHON) -m pip install --quiet --constraint constraints.txt --group test
 	@touch $@
 
 $(VENV)/.dev-tools: $(VENV)/.installed
-	$(VENV_PYTHON) -m pip install --quiet --group dev
+	$(VENV_PYTHON) -m pip install --quiet --constraint constraints.txt --group dev
 	@touch $@
 
 $(VENV)/.ready:

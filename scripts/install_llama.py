@@ -1,6 +1,6 @@
 """Installs llama-cpp-python into the environment of the Python that runs this, compiled for this machine.
 
-    python scripts/install_llama.py [--rebuild | --print-cmake-args]
+    python scripts/install_llama.py [--rebuild | --print-cmake-args | --print-version]
 
 Needs nothing but the standard library and pip. The version is the lower bound in pyproject.toml. What edgespec does
 not use is left out of the build (multimodal library, llama.cpp's tools), which makes it about a third as long.
@@ -62,9 +62,13 @@ def main() -> int:
     parser.add_argument(
         "--print-cmake-args", action="store_true", help="only print the flags, for other installers"
     )
+    parser.add_argument("--print-version", action="store_true", help="only print the version that is built")
     arguments = parser.parse_args()
     rebuild: bool = arguments.rebuild
     wanted = Build(pinned_version(), base_cmake_args(), " ".join(os.environ.get("CMAKE_ARGS", "").split()))
+    if arguments.print_version:
+        print(wanted.version)
+        return 0
     if arguments.print_cmake_args:
         print(wanted.cmake_args)
         return 0
@@ -187,6 +191,7 @@ def may_use_cache(wanted: Build, stamped: Build | None, *, rebuild: bool) -> boo
 def install(build: Build, *, use_cache: bool) -> bool:
     """Runs pip, shows how far the compiler is, and says what is likely missing when it fails."""
     command = [sys.executable, "-m", "pip", "install", "-v", f"{PACKAGE}=={build.version}"]
+    command += ["--constraint", str(REPOSITORY / "constraints.txt")]
     if not use_cache:
         command += ["--no-cache-dir", "--force-reinstall", "--no-deps", "--no-binary", PACKAGE]
     environment = {**os.environ, "CMAKE_ARGS": build.cmake_args, "PYTHONUNBUFFERED": "1"}

@@ -10,7 +10,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.model import Model
 from tests.decode.real import open_context
 
-# No test here is about time, and a busy machine is no failure.
+# No test here is about time, and a busy machine is not a failure.
 settings.register_profile("decode", deadline=None)
 settings.load_profile("decode")
 

@@ -58,7 +58,7 @@ def test_an_unknown_machine_is_named_with_its_neighbours():
         ("block_s = 0.25", "colour = 1\nblock_s = 0.25", "colour"),
         ('source = "its label"', "", "source"),
         ("[hardware.mine]", "[machines.mine]", r"no \[hardware"),
-        ("[hardware.mine]", "[hardware.mine", "no valid TOML"),
+        ("[hardware.mine]", "[hardware.mine", "not valid TOML"),
         ("[hardware.mine]", "[hardware.this]", "hardware.this"),
     ],
 )

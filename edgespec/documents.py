@@ -174,10 +174,15 @@ def _dataclass_builder(kind: Any, known_only: bool) -> _Builder:
                 raise _unknown_key(key, builders)
         missing = [name for name in needed if name not in arguments]
         if missing:
-            raise _PartError(f"lacks {' and '.join(missing)}", "Add it.")
+            raise _PartError(f"lacks {_listed(missing)}", "Add it.")
         return kind(**arguments)
 
     return build_fields
+
+
+def _listed(names: list[str]) -> str:
+    most = ", ".join(names[:-1])
+    return f"{most} and {names[-1]}" if most else names[-1]
 
 
 def _unknown_key(key: str, known: Iterable[str]) -> _PartError:

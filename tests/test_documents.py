@@ -138,9 +138,17 @@ def test_all_missing_keys_are_named_together() -> None:
         right: int
         middle: int = 0
 
+    @dataclass
+    class Three:
+        schema: str
+        kind: str
+        name: str
+
     with pytest.raises(ConfigError, match=r"^a\.json lacks left and right$") as caught:
         build(Both, {}, "a.json")
     assert caught.value.hint == "Add it."
+    with pytest.raises(ConfigError, match=r"^a\.json lacks schema, kind and name$"):
+        build(Three, {}, "a.json")
 
 
 def test_unknown_keys_are_skipped_where_a_later_version_may_have_written_them() -> None:

@@ -19,7 +19,7 @@ from edgespec.plan.prediction import predict
 from edgespec.plan.probe import ROWS, TypeSpeed
 from edgespec.plan.sketch import sketch_metadata
 from edgespec.plan.this_machine import ThisMachine, measure_this_machine, needed_types
-from edgespec.plan.workload import Workload
+from edgespec.plan.workload import Workload, workload_of
 from edgespec.session.settings import EngineSettings
 
 
@@ -53,6 +53,18 @@ def test_another_model_beside_it_takes_the_caches_away() -> None:
     # 2000 bytes in all lie half way between the small model and the large one.
     assert MACHINE.predict_curve(work, beside_bytes=1500).cost(1) == pytest.approx(500 * 1.5e-3)
     assert MACHINE.predict_curve(work).cost(1) == pytest.approx(500 * 1e-3)
+
+
+def test_a_draft_is_predicted_beside_its_target() -> None:
+    own = workload_of(PAIR.target.meta).n_bytes
+    draft = MACHINE.draft_workload(PAIR.drafts[0].meta)
+    speed = TypeSpeed(own, rising(1e-9), own + draft.n_bytes, rising(3e-9))
+    machine = replace(MACHINE, types=dict.fromkeys(("Q4_K", "Q6_K", "Q4_0"), speed))
+    found = predict(PAIR, machine, n_ctx=512, acceptance_of=lambda _draft: Acceptance(0.8, "as stated"))
+    # Both together are as large as the large model; the target alone as the small one.
+    step_s = draft.n_blocks * 0.5 + (draft.n_bytes + draft.kv_bytes) * 3e-9
+    assert found.drafts[0].costs.draft_step_s == pytest.approx(step_s, rel=1e-9)
+    assert found.verify_s == machine.predict_curve(workload_of(PAIR.target.meta)).points
 
 
 def test_a_type_that_holds_next_to_nothing_goes_at_the_speed_of_the_main_one() -> None:

@@ -41,9 +41,13 @@ def test_a_tiny_model_is_what_its_sizes_say(tmp_path: Path) -> None:
 
 
 def test_a_sketch_is_quantized_as_llama_quantize_would() -> None:
-    work = workload_of(sketch("Q4_K_M"))
-    # Of 8 blocks the first, the last, and every third between get more bits for values and down projections:
-    # 0, 3, 6 and 7.
+    meta = sketch("Q4_K_M")
+    work = workload_of(meta)
+    # Of 8 blocks the first, the last, and every third between get more bits for values and down projections.
+    better = {tensor.name for tensor in meta.tensors if tensor.ggml_type == "Q6_K"} - {"output.weight"}
+    assert better == {
+        f"blk.{block}.{name}.weight" for block in (0, 3, 6, 7) for name in ("attn_v", "ffn_down")
+    }
     q4 = BLOCKS * (2 * WIDTH * WIDTH + KV_WIDTH * WIDTH + 2 * HIDDEN * WIDTH)
     q4 += 4 * (KV_WIDTH * WIDTH + HIDDEN * WIDTH)
     q6 = 4 * (KV_WIDTH * WIDTH + HIDDEN * WIDTH) + VOCAB * WIDTH

@@ -1,4 +1,6 @@
-"""Text of others, harmless for a terminal, and sizes in plain units."""
+"""Text of others, harmless for a terminal; sizes in plain units; names that look like a name."""
+
+from collections.abc import Iterable
 
 _KEPT = "\n\t"
 # Bidirectional embeddings, overrides and isolates can show a text in another order than it has (CVE-2021-42574).
@@ -38,3 +40,14 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three known names that look like `name`, the nearest first."""
+    import difflib
+
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.55)
+    if close:
+        return close
+    return [candidate for candidate in names if name and name.lower() in candidate.lower()][:3]

@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgespec.catalog.entries import load_catalog
 from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from quant.gguf.plan import GgufPlan, copy_of, write_gguf

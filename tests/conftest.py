@@ -122,8 +122,8 @@ def smollm2() -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGESPEC_HOME", str(_SHARED_HOME))
         patch.setenv("EDGESPEC_SOURCE", "wheels")
-        from edgespec.catalog.entries import load_catalog
         from edgespec.catalog.resolve import resolve_model
+        from edgespec.catalog.toml_file import load_catalog
 
         return resolve_model("smollm2-135m", load_catalog()).path
 

@@ -2,10 +2,7 @@
 
 import json
 import math
-import types
-import typing
-from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from edgespec.bench.result import SCHEMA, BenchResult
@@ -13,6 +10,7 @@ from edgespec.bench.throughput.result import SCHEMA as THROUGHPUT_SCHEMA
 from edgespec.bench.throughput.result import ThroughputResult
 from edgespec.bench.throughput.verdict import throughput_verdict
 from edgespec.bench.verdict import verdict
+from edgespec.documents import build, parse_json
 from edgespec.errors import ConfigError
 
 Result = BenchResult | ThroughputResult
@@ -57,12 +55,9 @@ def from_json(text: str) -> Result:
     Raises:
         ConfigError: not JSON, another schema, or a field that is missing or of the wrong kind (its path is named).
     """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"not a benchmark result: no JSON ({error})") from error
+    document = parse_json(text, "not a benchmark result")
     if not isinstance(document, dict):
-        raise ConfigError("not a benchmark result: no JSON object")
+        raise ConfigError("not a benchmark result: not a JSON object")
     schema = document.get("schema")
     kind = _KINDS.get(schema) if isinstance(schema, str) else None
     if kind is None:
@@ -72,8 +67,7 @@ def from_json(text: str) -> Result:
         raise ConfigError(
             f"not a benchmark result of schema {' or '.join(_KINDS)}: its schema is {schema!r}", hint
         )
-    result: Result = _build(kind, document, "result")
-    return result
+    return build(kind, document, "damaged benchmark result", "result")
 
 
 def _plain(value: Any) -> Any:
@@ -89,71 +83,3 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     return str(value)
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the annotated type `kind`; `where` is its path for the error."""
-    if is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
-    origin = typing.get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        kinds = [k for k in typing.get_args(kind) if k is not types.NoneType]
-        return _build(kinds[0], value, where)
-    if origin is tuple:
-        return _build_tuple(typing.get_args(kind), value, where)
-    if origin is dict:
-        key_kind, item_kind = typing.get_args(kind)
-        entries = _checked(dict, value, where).items()
-        return {_key(key_kind, k, where): _build(item_kind, v, f"{where}.{k}") for k, v in entries}
-    return _scalar(kind, value, where)
-
-
-def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
-    entries = _checked(dict, value, where)
-    hints = typing.get_type_hints(kind)
-    arguments = {}
-    for f in fields(kind):
-        if f.name in entries:
-            arguments[f.name] = _build(hints[f.name], entries[f.name], f"{where}.{f.name}")
-        elif f.default is MISSING and f.default_factory is MISSING:
-            raise ConfigError(f"damaged benchmark result: {where}.{f.name} is missing")
-    return kind(**arguments)
-
-
-def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    items = _checked(list, value, where)
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        kinds = (kinds[0],) * len(items)
-    if len(items) != len(kinds):
-        raise ConfigError(f"damaged benchmark result: {where} has {len(items)} values, not {len(kinds)}")
-    return tuple(
-        _build(k, item, f"{where}[{i}]") for i, (k, item) in enumerate(zip(kinds, items, strict=True))
-    )
-
-
-def _scalar(kind: Any, value: Any, where: str) -> Any:
-    if kind in (object, Any):
-        return value
-    if kind is float:
-        if value is None:
-            return math.nan
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-        return value
-    raise ConfigError(f"damaged benchmark result: {where} is {value!r:.60}, not {kind.__name__}")
-
-
-def _key(kind: Callable[[str], Any], text: str, where: str) -> Any:
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise ConfigError(f"damaged benchmark result: {where} has the key {text!r}") from error
-
-
-def _checked(kind: type, value: Any, where: str) -> Any:
-    if not isinstance(value, kind):
-        raise ConfigError(f"damaged benchmark result: {where} is no {kind.__name__}")
-    return value

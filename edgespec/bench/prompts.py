@@ -1,18 +1,16 @@
 """The prompts of a benchmark: the package's own, or a file in Spec-Bench's form."""
 
 import difflib
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import cast
 
-from edgespec.decode.chat_template import ChatMessage, Role
+from edgespec.decode.chat_template import ChatMessage
+from edgespec.documents import build, parse_json
 from edgespec.errors import ConfigError, UsageError
 
-_ROLES = ("system", "user", "assistant")
 _FORMS = (
     'Each line is a JSON object like {"id": "a1", "category": "chat", "prompt": "..."} '
     'or Spec-Bench\'s {"question_id": 1, "category": "qa", "turns": ["..."]}.'
@@ -26,6 +24,18 @@ class Prompt:
     id: str
     category: str
     messages: tuple[ChatMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a line may say, in all of its forms."""
+
+    id: str | int | None = None
+    question_id: str | int | None = None
+    category: str | int | None = None
+    prompt: str | None = None
+    turns: tuple[str, ...] | None = None
+    messages: tuple[ChatMessage, ...] | None = None
 
 
 def builtin_prompts() -> tuple[Prompt, ...]:
@@ -84,12 +94,12 @@ def select(
 
 def _parse(text: str, source: str) -> tuple[Prompt, ...]:
     prompts: dict[str, Prompt] = {}
-    # Not splitlines(): JSON strings may hold U+2028 and its like, which are no line ends in JSONL.
+    # Not splitlines(): JSON strings may hold U+2028 and its like, which end no line of JSONL.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         where = f"{source}, line {number}"
-        prompt = _prompt(_object(line, where), where, number)
+        prompt = _prompt(line, where, number)
         if prompt.id in prompts:
             raise ConfigError(
                 f"{where}: the id {prompt.id!r} was used before", "Give every prompt its own id."
@@ -100,54 +110,29 @@ def _parse(text: str, source: str) -> tuple[Prompt, ...]:
     return tuple(prompts.values())
 
 
-def _object(line: str, where: str) -> dict[str, object]:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"{where}: not JSON ({error})", _FORMS) from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where}: not a JSON object", _FORMS)
-    return value
-
-
-def _prompt(entry: dict[str, object], where: str, number: int) -> Prompt:
+def _prompt(line: str, where: str, number: int) -> Prompt:
+    entry = build(_Line, parse_json(line, where, hint=_FORMS), where, hint=_FORMS)
+    given_id = entry.question_id if entry.id is None else entry.id
     return Prompt(
-        id=_label(entry, ("id", "question_id"), f"line-{number}", where),
-        category=_label(entry, ("category",), "prompts", where),
+        id=_label(given_id, f"line-{number}", where),
+        category=_label(entry.category, "prompts", where),
         messages=_messages(entry, where),
     )
 
 
-def _label(entry: dict[str, object], keys: Iterable[str], default: str, where: str) -> str:
-    for key in keys:
-        value = entry.get(key)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-            raise ConfigError(f"{where}: {key!r} is {value!r}, not a name or a number", _FORMS)
-        return str(value)
-    return default
+def _label(given: str | int | None, default: str, where: str) -> str:
+    label = default if given is None else str(given)
+    if not label.strip():
+        raise ConfigError(f"{where}: {given!r} is not a name", _FORMS)
+    return label
 
 
-def _messages(entry: dict[str, object], where: str) -> tuple[ChatMessage, ...]:
-    if "messages" in entry:
-        return _conversation(entry["messages"], where)
-    text: object = entry.get("prompt")
-    if "turns" in entry:
-        turns = entry["turns"]
-        text = turns[0] if isinstance(turns, list) and turns else None
-    if not isinstance(text, str) or not text.strip():
+def _messages(entry: _Line, where: str) -> tuple[ChatMessage, ...]:
+    if entry.messages is not None:
+        if not entry.messages or entry.messages[-1].role != "user":
+            raise ConfigError(f"{where}: 'messages' must end with what the user says", _FORMS)
+        return entry.messages
+    text = entry.prompt if entry.turns is None else "".join(entry.turns[:1])
+    if not text or not text.strip():
         raise ConfigError(f"{where}: no text to answer (neither 'turns' nor 'prompt' nor 'messages')", _FORMS)
     return (ChatMessage("user", text),)
-
-
-def _conversation(value: object, where: str) -> tuple[ChatMessage, ...]:
-    messages = []
-    for item in value if isinstance(value, list) else ():
-        role, content = (item.get("role"), item.get("content")) if isinstance(item, dict) else (None, None)
-        if role not in _ROLES or not isinstance(content, str):
-            raise ConfigError(f"{where}: a message needs a role ({', '.join(_ROLES)}) and a text", _FORMS)
-        messages.append(ChatMessage(cast(Role, role), content))
-    if not messages or messages[-1].role != "user":
-        raise ConfigError(f"{where}: 'messages' must end with what the user says", _FORMS)
-    return tuple(messages)

@@ -1,12 +1,13 @@
 """models.toml: the models and pairs that have a name, the shipped ones and the user's own on top."""
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgespec.documents import FromKey
 from edgespec.errors import ModelMissingError
+from edgespec.text import nearest
 
 NGRAM = "ngram"
 """Stands for a draft from the text itself, which needs no model."""
@@ -52,7 +53,7 @@ class Dimensions:
 class ModelEntry:
     """A model of the catalogue. What nobody has verified is None rather than guessed."""
 
-    name: str
+    name: FromKey
     repo: str | None = None
     """`owner/name` on the hub."""
     file: str | None = None
@@ -102,7 +103,7 @@ class ModelEntry:
 class PairEntry:
     """A target with the drafts that are known to share its vocabulary, the most promising first."""
 
-    name: str
+    name: FromKey
     target: str
     drafts: tuple[str, ...]
     description: str = ""
@@ -150,23 +151,3 @@ class Catalog:
         pairs = sorted(self.pairs.values(), key=lambda pair: not pair.tuned)
         found = (pair.drafts for pair in pairs if pair.target == target_name)
         return tuple(dict.fromkeys(draft for drafts in found for draft in drafts if draft != NGRAM))
-
-
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three known names that look like `name`, the nearest first."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.55)
-    if close:
-        return close
-    return [candidate for candidate in names if name and name.lower() in candidate.lower()][:3]
-
-
-def load_catalog() -> Catalog:
-    """The shipped models.toml with the user's own file laid over it, entry by entry.
-
-    Raises:
-        ConfigError: A file that is no TOML, an unknown key, a value of the wrong kind, a pair of unknown models.
-    """
-    from edgespec.catalog.toml_file import read_catalog
-
-    return read_catalog()

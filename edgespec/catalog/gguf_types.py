@@ -67,6 +67,11 @@ TENSOR_TYPES: Final[dict[int, tuple[str, int, int]]] = {
 }
 """Tensor type to (name, elements in a block, bytes of a block)."""
 
+BLOCKS: Final[dict[str, tuple[int, int]]] = {
+    name: (weights, n_bytes) for name, weights, n_bytes in TENSOR_TYPES.values()
+}
+"""Name of a tensor type to the weights of a block of it and the bytes that they take."""
+
 REMOVED_TENSOR_TYPES: Final[dict[int, str]] = {
     4: "Q4_2",
     5: "Q4_3",

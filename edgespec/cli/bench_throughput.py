@@ -109,7 +109,7 @@ def _finish(result: "ThroughputResult") -> int:
 def _subjects(settings: Settings, names: Sequence[str], versions: _Versions) -> list["Subject"]:
     """The curves, the dense model first, each with what it is worth on a text."""
     from edgespec.bench.throughput.variant import Subject
-    from edgespec.catalog.entries import load_catalog
+    from edgespec.catalog.toml_file import load_catalog
     from edgespec.cli.opening import find_model
     from edgespec.session.choice import NONE
 

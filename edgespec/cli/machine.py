@@ -214,8 +214,8 @@ def _free_bytes(path: Path) -> int:
 
 
 def _list_models(findings: list[Finding]) -> tuple[ModelOnDisk, ...]:
-    from edgespec.catalog.entries import load_catalog
     from edgespec.catalog.resolve import local_models
+    from edgespec.catalog.toml_file import load_catalog
 
     try:
         found = local_models(load_catalog())

@@ -37,8 +37,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_models(as_json: bool) -> None:
     """List the models and pairs that have a name, and what is on disk."""
-    from edgespec.catalog.entries import load_catalog
     from edgespec.catalog.resolve import local_models
+    from edgespec.catalog.toml_file import load_catalog
 
     catalog = load_catalog()
     local = local_models(catalog)
@@ -108,9 +108,9 @@ def _model_document(entry: "ModelEntry", local: "LocalModel | None") -> dict[str
 @click.pass_obj
 def show(settings: Settings, model: str, as_json: bool) -> None:
     """Show what is known of MODEL: a name, a path or owner/repo:file.gguf."""
-    from edgespec.catalog.entries import load_catalog
     from edgespec.catalog.metadata import read_metadata
     from edgespec.catalog.resolve import find_on_disk, resolve_model
+    from edgespec.catalog.toml_file import load_catalog
 
     catalog = load_catalog()
     entry = catalog.models.get(model)
@@ -194,8 +194,8 @@ def _exact_size(n_bytes: int | None) -> str:
 @click.pass_obj
 def pull(settings: Settings, names: tuple[str, ...]) -> None:
     """Fetch models, and of pairs the target and every draft. Prints where they are."""
-    from edgespec.catalog.entries import load_catalog
     from edgespec.catalog.resolve import resolve_model
+    from edgespec.catalog.toml_file import load_catalog
 
     catalog = load_catalog()
     specs: list[str] = []
@@ -225,8 +225,8 @@ def _fetch_progress(settings: Settings, name: str) -> "Iterator[ProgressCallback
 @click.argument("model")
 def path(model: str) -> None:
     """Print the file of MODEL, which must be on disk; nothing is fetched."""
-    from edgespec.catalog.entries import load_catalog
     from edgespec.catalog.resolve import resolve_model
+    from edgespec.catalog.toml_file import load_catalog
 
     click.echo(str(resolve_model(model, load_catalog(), download=False).path))
 
@@ -237,8 +237,8 @@ def path(model: str) -> None:
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be removed.")
 def rm(names: tuple[str, ...], yes: bool, dry_run: bool) -> None:
     """Delete models that edgespec or the hub's cache keeps on disk. Files of your own are never touched."""
-    from edgespec.catalog.entries import load_catalog
     from edgespec.catalog.resolve import find_removable, remove_model
+    from edgespec.catalog.toml_file import load_catalog
 
     catalog = load_catalog()
     found = [find_removable(name, catalog) for name in dict.fromkeys(names)]

@@ -54,9 +54,9 @@ def find_files(target: str | None, drafts: tuple[str, ...], settings: Settings) 
 
 def find_model(spec: str, settings: Settings) -> "ModelFile":
     """Finds the file of one model, downloading what is named and not here, and reads its header."""
-    from edgespec.catalog.entries import load_catalog
     from edgespec.catalog.model_file import open_file
     from edgespec.catalog.resolve import resolve_model
+    from edgespec.catalog.toml_file import load_catalog
 
     with progress(None, "looking for the model", quiet=settings.quiet, unit="bytes") as meter:
         found = resolve_model(spec, load_catalog(), offline=settings.offline, progress=_to_meter(meter))

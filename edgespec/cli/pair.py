@@ -27,8 +27,8 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
     the text itself (`--draft ngram`), which needs no second model.
     """
     from edgespec.catalog.candidates import Subject, find_candidates
-    from edgespec.catalog.entries import load_catalog
     from edgespec.catalog.memory import available_memory_bytes
+    from edgespec.catalog.toml_file import load_catalog
 
     catalog = load_catalog()
     pair = catalog.find_pair(target)

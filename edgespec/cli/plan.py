@@ -1,19 +1,19 @@
 """`edgespec plan TARGET`: predictions for machines and models that are not here."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgespec.cli.context import Settings
-from edgespec.cli.meter import progress, to_stages
+from edgespec.cli.progress import shown_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from edgespec.plan.acceptance import Acceptance, StatedAcceptance
-    from edgespec.plan.prediction import Machine, PlannedModel, Prediction
+    from edgespec.plan.models import PlannedModel, PlannedPair
+    from edgespec.plan.prediction import Machine
 
 _DEFAULT_CTX = 4096
 
@@ -69,20 +69,23 @@ def command(
     Nothing is fetched: models that are not here are reckoned from their catalogue entry. This machine is measured
     in a few seconds, once; others come from a table that you can add to.
     """
-    from edgespec.catalog.entries import load_catalog
+    from edgespec.catalog.toml_file import load_catalog
     from edgespec.cli.plan_view import plan_document, plan_lines
     from edgespec.figure import check_plot_path
     from edgespec.plan.acceptance import parse_acceptance
     from edgespec.plan.models import plan_pair
+    from edgespec.plan.prediction import predict
 
     if plot is not None:
         check_plot_path(plot)
     stated = parse_acceptance(acceptances)
     catalog = load_catalog()
-    pairs = [plan_pair(target, list(drafts), catalog, ctx_size) for target in targets]
+    pairs = [plan_pair(target, drafts, catalog, ctx_size) for target in targets]
     machines = _machines(hardware, pairs, threads or 0, settings)
     predictions = [
-        _predict(target, own, machine, ctx_size, stated) for target, own in pairs for machine in machines
+        predict(pair, machine, n_ctx=ctx_size, acceptance_of=partial(_acceptance, stated, pair.target))
+        for pair in pairs
+        for machine in machines
     ]
     if as_json:
         click.echo(json.dumps(plan_document(predictions, ctx_size, explain), indent=2, ensure_ascii=True))
@@ -97,77 +100,40 @@ def command(
 
 
 def _machines(
-    specs: tuple[str, ...],
-    pairs: "list[tuple[PlannedModel, list[PlannedModel]]]",
-    n_threads: int,
-    settings: Settings,
+    specs: tuple[str, ...], pairs: "list[PlannedPair]", n_threads: int, settings: Settings
 ) -> "list[Machine]":
     from edgespec.plan.hardware import THIS, find_hardware
+    from edgespec.plan.this_machine import measure_this_machine
 
     found: list[Machine] = []
     # Wrong names first: what can be refused at once is not refused after a measurement.
     rows = {spec: find_hardware(spec) for spec in specs if spec != THIS}
     for spec in dict.fromkeys(specs):
-        found += rows[spec] if spec != THIS else [_measure(pairs, n_threads, settings)]
+        if spec == THIS:
+            with shown_progress(quiet=settings.quiet) as progress:
+                found.append(measure_this_machine(pairs, n_threads, progress))
+        else:
+            found += rows[spec]
     return found
 
 
-def _measure(
-    pairs: "list[tuple[PlannedModel, list[PlannedModel]]]", n_threads: int, settings: Settings
-) -> "Machine":
-    from edgespec.plan.this_machine import measure_this_machine, needed_types
-    from edgespec.plan.workload import fast_draft_workload, workload_of
-
-    works = [workload_of(target.meta) for target, _ in pairs]
-    works += [fast_draft_workload(draft.meta) for _, drafts in pairs for draft in drafts]
-    works += [workload_of(draft.meta) for _, drafts in pairs for draft in drafts if not draft.is_here]
-    with progress(None, "measuring this machine", quiet=settings.quiet) as meter:
-        return measure_this_machine(needed_types(works), n_threads, to_stages(meter))
-
-
-def _predict(
-    target: "PlannedModel",
-    drafts: "list[PlannedModel]",
-    machine: "Machine",
-    n_ctx: int,
-    stated: "StatedAcceptance",
-) -> "Prediction":
-    from edgespec.plan.prediction import predict
-    from edgespec.plan.this_machine import ThisMachine
-    from edgespec.plan.workload import fast_draft_workload, workload_of
-
-    takes_copies = isinstance(machine, ThisMachine) and machine.is_cpu
-    return predict(
-        target,
-        drafts,
-        machine,
-        n_ctx=n_ctx,
-        acceptance_of=_acceptance_of(target, stated),
-        draft_workload=fast_draft_workload if takes_copies else workload_of,
-    )
-
-
-def _acceptance_of(
-    target: "PlannedModel", stated: "StatedAcceptance"
-) -> "Callable[[PlannedModel], Acceptance]":
+def _acceptance(stated: "StatedAcceptance", target: "PlannedModel", draft: "PlannedModel") -> "Acceptance":
+    """As stated, else as measured here, else assumed by size."""
     from edgespec.errors import UsageError
     from edgespec.plan.acceptance import Acceptance, assumed_acceptance
 
-    def choose(draft: "PlannedModel") -> "Acceptance":
-        said = stated.of(draft.name)
-        if said is not None:
-            return said
-        measured = _measured_acceptance(target.name, draft.name)
-        if measured is not None:
-            return Acceptance(measured, "measured")
-        if stated.only_measured:
-            raise UsageError(
-                f"no saved benchmark of {target.name} has the draft {draft.name}",
-                f"run `edgespec bench {target.name} --draft {draft.name}`, or state a number",
-            )
-        return assumed_acceptance(draft.meta.parameter_count, target.meta.parameter_count)
-
-    return choose
+    said = stated.of(draft.name)
+    if said is not None:
+        return said
+    measured = _measured_acceptance(target.name, draft.name)
+    if measured is not None:
+        return Acceptance(measured, "measured")
+    if stated.only_measured:
+        raise UsageError(
+            f"no saved benchmark of {target.name} has the draft {draft.name}",
+            f"run `edgespec bench {target.name} --draft {draft.name}`, or state a number",
+        )
+    return assumed_acceptance(draft.meta.parameter_count, target.meta.parameter_count)
 
 
 def _measured_acceptance(target: str, draft: str) -> float | None:

@@ -52,17 +52,17 @@ def _lines(one: Prediction, n_ctx: int, explained: float | None) -> Iterator[str
     yield f"  {_verdict(one)}"
     if explained is not None:
         for row in one.drafts:
-            yield from _explained(row, _explanation(one, row, explained))
+            yield from _explained(row, _explanation(row, explained))
 
 
 def _memory_sentence(one: Prediction, n_ctx: int) -> str:
-    need, room = human_bytes(one.memory_bytes), human_bytes(one.machine_memory_bytes)
+    need = f"{human_bytes(one.memory_bytes)} of {human_bytes(one.machine_memory_bytes)}"
     best = one.fitting[0] if one.fitting else ""
     if one.fits:
         more = f"; up to {best} would" if best else ""
-        return f"{need} of {room} with {n_ctx} tokens of context: fits{more}"
+        return f"{need} with {n_ctx} tokens of context: fits{more}"
     way = f"; {best} would fit" if best else "; no common quantization would fit"
-    return f"{need} of {room} with {n_ctx} tokens of context: does not fit{way}"
+    return f"{need} with {n_ctx} tokens of context: does not fit{way}"
 
 
 def _cells(row: DraftPrediction) -> list[str]:
@@ -85,8 +85,8 @@ def _verdict(one: Prediction) -> str:
     return f"best: {best.name}, {best.speedup:.2f}x plain"
 
 
-def _explanation(one: Prediction, row: DraftPrediction, speedup: float) -> Explanation:
-    return explain_speedup(one.costs[row.name], speedup, row.acceptance.rate, _EXPLAINED_LENGTH)
+def _explanation(row: DraftPrediction, speedup: float) -> Explanation:
+    return explain_speedup(row.costs, speedup, row.acceptance.rate, _EXPLAINED_LENGTH)
 
 
 def _explained(row: DraftPrediction, found: Explanation) -> Iterator[str]:
@@ -138,11 +138,11 @@ def _document(one: Prediction, explained: float | None) -> dict[str, Any]:
         },
         "tok_per_s": one.tok_per_s,
         "t_v_s": {str(rows): seconds for rows, seconds in one.verify_s.items()},
-        "drafts": [_draft_document(one, row, explained) for row in one.drafts],
+        "drafts": [_draft_document(row, explained) for row in one.drafts],
     }
 
 
-def _draft_document(one: Prediction, row: DraftPrediction, explained: float | None) -> dict[str, Any]:
+def _draft_document(row: DraftPrediction, explained: float | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": row.name,
         "acceptance": row.acceptance.rate,
@@ -151,12 +151,12 @@ def _draft_document(one: Prediction, row: DraftPrediction, explained: float | No
         "tok_per_s": row.tok_per_s,
         "speedup": row.speedup,
         "break_even_acceptance": row.break_even,
-        "t_d_s": one.costs[row.name].draft_step_s,
+        "t_d_s": row.costs.draft_step_s,
         "memory_bytes": row.memory_bytes,
         "fits": row.fits,
     }
     if explained is not None:
-        found = _explanation(one, row, explained)
+        found = _explanation(row, explained)
         document["explained"] = {
             "speedup": found.speedup,
             "k": found.length,

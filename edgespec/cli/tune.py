@@ -118,7 +118,8 @@ def _search(
 def _models(
     target: str, drafts: tuple[str, ...], settings: Settings
 ) -> "tuple[ModelFile, tuple[ModelFile, ...]]":
-    from edgespec.catalog.entries import NGRAM, load_catalog
+    from edgespec.catalog.entries import NGRAM
+    from edgespec.catalog.toml_file import load_catalog
     from edgespec.cli.opening import find_model
 
     catalog = load_catalog()

@@ -19,14 +19,21 @@ _LEAST, _MOST = 0.4, 0.95
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The share of draft tokens that the target accepts, and where it comes from."""
+    """The share of draft tokens that the target accepts, each given those before it."""
 
     rate: float
+    """0 to 1."""
     source: str
+    """Where it comes from: `assumed`, `as stated` or `measured`."""
 
 
 def assumed_acceptance(draft_params: int, target_params: int) -> Acceptance:
-    """A stated assumption for a draft of the target's own family."""
+    """A stated assumption for a draft of the target's own family: less by a fixed amount for each factor of ten in size.
+
+    Args:
+        draft_params: Weights of the draft.
+        target_params: Weights of the target.
+    """
     ratio = target_params / draft_params
     rate = _AT_RATIO - _FALL * math.log10(ratio / _RATIO)
     return Acceptance(min(max(rate, _LEAST), _MOST), "assumed")
@@ -50,7 +57,7 @@ def parse_acceptance(texts: Sequence[str]) -> StatedAcceptance:
     """Reads `0.8`, `NAME=0.8` (several of them) and `measured`.
 
     Raises:
-        UsageError: something else, or a rate that is none.
+        UsageError: Something else, or a rate that is not between 0 and 1.
     """
     for_all: float | None = None
     by_name: dict[str, float] = {}

@@ -1,51 +1,62 @@
 """The table of machines: data in TOML, each row with its source."""
 
 import math
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from edgespec.catalog.entries import nearest
+from edgespec.catalog.metadata import GgufMetadata
 from edgespec.decode.costs import CostCurve, curve_from
+from edgespec.documents import FromKey, build, read_toml
 from edgespec.errors import ConfigError, UsageError
 from edgespec.paths import user_hardware_file
-from edgespec.plan.workload import Workload
+from edgespec.plan.workload import Workload, workload_of
+from edgespec.text import nearest
 
 THIS = "this"
 """Stands for the machine at hand, which is measured and in no table."""
 ROWS = (1, 2, 3, 4, 6, 8, 12, 16)
 """Numbers of rows that a predicted curve has points for."""
+_HINT: Final = "docs/plan.md shows what a row holds"
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """One machine. Bytes, bandwidth (bytes/s) and dense FP16 compute (operations/s) are those of one device."""
+    """A row of the table: one machine. Memory, bandwidth and compute are those of one device."""
 
-    name: str
+    name: FromKey
     description: str
     memory_bytes: int
     bandwidth_bytes_per_s: float
+    """Peak."""
     bandwidth_share: float
-    """What a decode reaches of the peak."""
+    """What a decode reaches of the peak, above 0 and at most 1."""
     block_s: float
     """Seconds that a block costs however little it moves: launches and the work between matrices."""
     source: str
+    """Where memory, bandwidth and compute are stated."""
     share_source: str
+    """Where `bandwidth_share` and `block_s` come from."""
     flop_per_s: float | None = None
-    """None where the source states none: only bandwidth then bounds a step."""
+    """Dense FP16 operations per second, peak; where the source states none, only bandwidth bounds a step."""
     devices: int = 1
+    """Equal ones."""
 
     @property
     def total_memory_bytes(self) -> int:
         """Of all devices."""
         return self.memory_bytes * self.devices
 
+    def draft_workload(self, meta: GgufMetadata) -> Workload:
+        """Of the file itself: only on CPUs does edgespec draft with a copy."""
+        return workload_of(meta)
+
     def predict_curve(self, work: Workload, beside_bytes: int = 0) -> CostCurve:
-        """Seconds of a decode by its rows: a roofline, and a constant for each block.
+        """Seconds of a decode by its rows: a roofline (Williams et al. 2009), and a constant for each block.
+
+            max(bytes / bandwidth, rows * 2 * weights / compute) + blocks * block_s
 
         Devices take turns, as llama.cpp splits a model by layers: bandwidth and compute are those of one. What another
         model leaves in the caches is nothing on an accelerator.
@@ -64,8 +75,8 @@ def find_hardware(spec: str) -> list[Hardware]:
         spec: A name of the table, or a path that ends in .toml.
 
     Raises:
-        UsageError: no row is called so; the hint names the nearest.
-        ConfigError: a file that cannot be read, or a row with something missing or impossible.
+        UsageError: No row is called so; the hint names the nearest.
+        ConfigError: A file that cannot be read, or a row with something missing, unknown or impossible.
     """
     if spec.lower().endswith(".toml"):
         return list(_read(Path(spec).expanduser()).values())
@@ -77,42 +88,31 @@ def find_hardware(spec: str) -> list[Hardware]:
 
 
 def known_hardware() -> dict[str, Hardware]:
-    """The rows that edgespec ships with the user's own over them."""
+    """The rows that edgespec ships, by name, with the user's own over them.
+
+    Raises:
+        ConfigError: A file that cannot be read, or a row with something missing, unknown or impossible.
+    """
     rows = _read(resources.files("edgespec") / "data" / "hardware.toml")
     own = user_hardware_file()
     return rows | _read(own) if own.is_file() else rows
 
 
 def _read(source: Path | Traversable) -> dict[str, Hardware]:
-    try:
-        table = tomllib.loads(source.read_text(encoding="utf-8")).get("hardware")
-    except OSError as err:
-        raise ConfigError(
-            f"{source} cannot be read: {err.strerror or err}", "name a file of hardware"
-        ) from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{source} is no valid TOML: {err}", "correct that line") from err
-    if not isinstance(table, dict) or not table:
-        raise ConfigError(f"{source} has no [hardware.NAME] table", "docs/plan.md shows what a row holds")
-    return {name: _row(str(source), name, row) for name, row in table.items()}
+    table = read_toml(source).get("hardware")
+    if not table:
+        raise ConfigError(f"{source} has no [hardware.NAME] table", _HINT)
+    rows = build(dict[str, Hardware], table, str(source), "hardware", known_only=True, hint=_HINT)
+    for row in rows.values():
+        _check(f"{source}: hardware.{row.name}", row)
+    return rows
 
 
-def _row(label: str, name: str, row: Any) -> Hardware:
-    where = f"{label}: hardware.{name}"
-    if not isinstance(row, Mapping) or name == THIS:
+def _check(where: str, row: Hardware) -> None:
+    if row.name == THIS:
         raise ConfigError(f"{where} cannot be a row", "write [hardware.NAME] with a name of your own")
-    try:
-        hardware = Hardware(name=name, **row)
-    except TypeError as err:
-        # Python's own words name the key that is missing or unknown.
-        reason = str(err).replace("Hardware.__init__() ", "")
-        raise ConfigError(f"{where}: {reason}", "docs/plan.md shows what a row holds") from None
-    figures = {
-        key: value for key, value in row.items() if key not in ("description", "source", "share_source")
-    }
-    for key, value in figures.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise ConfigError(f"{where}: {key} is {value!r}", "it must be a number above zero")
-    if hardware.bandwidth_share > 1:
-        raise ConfigError(f"{where}: bandwidth_share is {hardware.bandwidth_share}", "it is at most 1")
-    return hardware
+    for key, figure in asdict(row).items():
+        if isinstance(figure, int | float) and not 0 < figure < math.inf:
+            raise ConfigError(f"{where}.{key} is {figure!r}", "it must be a number above zero")
+    if row.bandwidth_share > 1:
+        raise ConfigError(f"{where}.bandwidth_share is {row.bandwidth_share}", "it is at most 1")

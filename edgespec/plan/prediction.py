@@ -1,6 +1,6 @@
 """What a target does on a machine, plain and with each draft."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -8,6 +8,7 @@ from edgespec.catalog.memory import estimate_memory
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.plan.acceptance import Acceptance
+from edgespec.plan.models import PlannedModel, PlannedPair
 from edgespec.plan.speedup import best_length, break_even, predict_rate
 from edgespec.plan.workload import Workload, workload_of
 from edgespec.session.loading import TARGET_ROWS
@@ -29,7 +30,7 @@ BITS_PER_WEIGHT: Final[Mapping[str, float]] = {
 
 
 class Machine(Protocol):
-    """What predicts."""
+    """What models would run on: a row of the table, or this machine."""
 
     @property
     def name(self) -> str:
@@ -43,18 +44,11 @@ class Machine(Protocol):
     def total_memory_bytes(self) -> int:
         """What models may take."""
 
+    def draft_workload(self, meta: GgufMetadata) -> Workload:
+        """What a step of a draft moves there, where it may run as another file than the published one."""
+
     def predict_curve(self, work: Workload, beside_bytes: int = 0) -> CostCurve:
         """Seconds of a decode by its rows, where another model of so many bytes takes turns with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedModel:
-    """A model to predict for; its header is real, or sketched where the file is not here."""
-
-    name: str
-    meta: GgufMetadata
-    is_here: bool
-    quantization: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,104 +57,109 @@ class DraftPrediction:
 
     name: str
     acceptance: Acceptance
+    costs: PairCosts
+    memory_bytes: int
+    """Of both models, with their caches and buffers."""
+    fits: bool
     length: int
     """The best fixed K; 0 where drafting does not pay."""
     tok_per_s: float
-    speedup: float
     break_even: float | None
     """Acceptance from which some draft length pays; None where none does."""
-    step_share: float
-    """Cost of a draft step in steps of the target."""
-    memory_bytes: int
-    """Of both models."""
-    fits: bool
+
+    @property
+    def speedup(self) -> float:
+        """Over plain decoding of the target."""
+        return self.tok_per_s * self.costs.step_s
+
+    @property
+    def step_share(self) -> float:
+        """Cost of a draft step in plain steps of the target."""
+        return self.costs.draft_step_s / self.costs.step_s
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A target on a machine."""
+    """A target on a machine, plain and with each draft."""
 
     machine: str
     machine_description: str
     machine_memory_bytes: int
     target: PlannedModel
     memory_bytes: int
+    """Of the target, with its cache and buffers."""
     fits: bool
-    tok_per_s: float
-    verify_s: Mapping[int, float]
-    drafts: tuple[DraftPrediction, ...]
     fitting: tuple[str, ...]
     """Quantizations whose file would fit, the best first."""
-    costs: Mapping[str, PairCosts]
-    """By draft."""
+    verify_s: Mapping[int, float]
+    """Seconds of a decode by its rows."""
+    drafts: tuple[DraftPrediction, ...]
+    """The fastest first."""
+
+    @property
+    def tok_per_s(self) -> float:
+        """Of plain decoding."""
+        return 1.0 / self.verify_s[1]
 
 
 def predict(
-    target: PlannedModel,
-    drafts: Sequence[PlannedModel],
-    machine: Machine,
-    *,
-    n_ctx: int,
-    acceptance_of: Callable[[PlannedModel], Acceptance],
-    draft_workload: Callable[[GgufMetadata], Workload] = workload_of,
+    pair: PlannedPair, machine: Machine, *, n_ctx: int, acceptance_of: Callable[[PlannedModel], Acceptance]
 ) -> Prediction:
     """Predicts plain decoding and every draft.
 
     Args:
-        target: The model to run.
-        drafts: Models that would draft for it.
+        pair: The model to run, and models that would draft for it.
         machine: Where.
         n_ctx: Tokens of context that memory is counted for.
-        acceptance_of: The acceptance to reckon with.
-        draft_workload: What a draft's step moves there.
+        acceptance_of: What share of a draft's tokens to reckon with.
     """
+    target, memory_bytes = pair.target, machine.total_memory_bytes
     work = workload_of(target.meta)
     verify = machine.predict_curve(work)
     own_bytes = _memory_bytes(target, n_ctx, TARGET_ROWS)
-    rows: list[DraftPrediction] = []
-    costs_by_draft: dict[str, PairCosts] = {}
-    for draft in drafts:
-        costs = PairCosts(verify, machine.predict_curve(draft_workload(draft.meta), work.n_bytes))
-        acceptance = acceptance_of(draft)
-        rate = predict_rate(costs, acceptance.rate)
-        both = own_bytes + _memory_bytes(draft, n_ctx, 1)
-        costs_by_draft[draft.name] = costs
-        rows.append(
-            DraftPrediction(
-                draft.name,
-                acceptance,
-                best_length(costs, acceptance.rate),
-                rate,
-                rate * costs.step_s,
-                break_even(costs),
-                costs.draft_step_s / costs.step_s,
-                both,
-                both <= machine.total_memory_bytes,
-            )
-        )
+    rows = []
+    for draft in pair.drafts:
+        draft_curve = machine.predict_curve(machine.draft_workload(draft.meta), work.n_bytes)
+        both_bytes = own_bytes + _memory_bytes(draft, n_ctx, 1)
+        costs = PairCosts(verify, draft_curve)
+        rows.append(_predict_draft(draft.name, acceptance_of(draft), costs, both_bytes, memory_bytes))
     return Prediction(
-        machine.name,
-        machine.description,
-        machine.total_memory_bytes,
-        target,
-        own_bytes,
-        own_bytes <= machine.total_memory_bytes,
-        1.0 / verify.cost(1),
-        dict(verify.points),
-        tuple(sorted(rows, key=lambda row: -row.speedup)),
-        _fitting(target, own_bytes, machine.total_memory_bytes),
-        costs_by_draft,
+        machine=machine.name,
+        machine_description=machine.description,
+        machine_memory_bytes=memory_bytes,
+        target=target,
+        memory_bytes=own_bytes,
+        fits=own_bytes <= memory_bytes,
+        fitting=_fitting(target, own_bytes, memory_bytes),
+        verify_s=dict(verify.points),
+        drafts=tuple(sorted(rows, key=lambda row: -row.speedup)),
+    )
+
+
+def _predict_draft(
+    name: str, acceptance: Acceptance, costs: PairCosts, both_bytes: int, memory_bytes: int
+) -> DraftPrediction:
+    return DraftPrediction(
+        name=name,
+        acceptance=acceptance,
+        costs=costs,
+        memory_bytes=both_bytes,
+        fits=both_bytes <= memory_bytes,
+        length=best_length(costs, acceptance.rate),
+        tok_per_s=predict_rate(costs, acceptance.rate),
+        break_even=break_even(costs),
     )
 
 
 def _memory_bytes(model: PlannedModel, n_ctx: int, n_outputs: int) -> int:
+    """What a model takes loaded; its weights count as the file, which a sketch knows better than its tensors."""
     estimate = estimate_memory(model.meta, n_ctx=n_ctx, n_outputs=n_outputs)
     return estimate.total_bytes - estimate.weights_bytes + model.meta.file_bytes
 
 
 def _fitting(target: PlannedModel, own_bytes: int, memory_bytes: int) -> tuple[str, ...]:
-    beside = own_bytes - target.meta.file_bytes
+    beside_bytes = own_bytes - target.meta.file_bytes
     params = target.meta.parameter_count
     return tuple(
-        label for label, bits in BITS_PER_WEIGHT.items() if params * bits / 8 + beside <= memory_bytes
+        label for label, bits in BITS_PER_WEIGHT.items() if params * bits / 8 + beside_bytes <= memory_bytes
     )

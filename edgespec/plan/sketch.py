@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from edgespec.catalog.entries import Dimensions, ModelEntry, nearest
-from edgespec.catalog.gguf_types import TENSOR_TYPES
+from edgespec.catalog.entries import Dimensions, ModelEntry
+from edgespec.catalog.gguf_types import BLOCKS
 from edgespec.catalog.metadata import GgufMetadata, TensorInfo
 from edgespec.errors import UsageError
-
-_SIZES: Final = {name: (block, n_bytes) for name, block, n_bytes in TENSOR_TYPES.values()}
+from edgespec.text import nearest
 
 MIXES: Final[dict[str, tuple[str, str, str]]] = {
     "F16": ("F16", "F16", "F16"),
@@ -31,18 +30,18 @@ _IN_NAME: Final = re.compile(
     rf"(?<![a-z0-9])({'|'.join(sorted(MIXES, key=len, reverse=True))})(?![a-z0-9_])", re.I
 )
 _FALLBACK: Final = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0"}
-"""What rows that are no multiple of 256 get instead (llama-quant.cpp)."""
+"""What a tensor gets instead whose rows are not a multiple of 256 (llama-quant.cpp)."""
 
 
 def sketch_metadata(entry: ModelEntry, known: list[str]) -> GgufMetadata:
-    """A header with the tensors that the file would hold; it has no vocabulary and no offsets.
+    """A header with the tensors that the file would hold; their offsets are 0, and of the vocabulary it has the size.
 
     Args:
-        entry: A model of the catalogue, with dimensions.
-        known: Names that could have been meant.
+        entry: A model of the catalogue.
+        known: Names of models with dimensions, which could have been meant.
 
     Raises:
-        UsageError: the catalogue has no dimensions for it, or its file's name does not tell the types.
+        UsageError: The catalogue has no dimensions for it, or its file's name does not tell the types.
     """
     if entry.shape is None:
         near = [name for name in nearest(entry.name, known) if name != entry.name] or known
@@ -120,7 +119,7 @@ def _gets_more_bits(block: int, blocks: int) -> bool:
 
 
 def _tensor(name: str, columns: int, rows: int, ggml_type: str) -> TensorInfo:
-    if columns % _SIZES[ggml_type][0]:
+    while columns % BLOCKS[ggml_type][0]:
         ggml_type = _FALLBACK.get(ggml_type, "F16")
-    block, n_bytes = _SIZES[ggml_type]
-    return TensorInfo(name, (columns, rows), ggml_type, columns // block * n_bytes * rows, 0)
+    weights, n_bytes = BLOCKS[ggml_type]
+    return TensorInfo(name, (columns, rows), ggml_type, columns // weights * n_bytes * rows, 0)

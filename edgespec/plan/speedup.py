@@ -16,7 +16,9 @@ class Explanation:
     """What would make a speed-up that was seen elsewhere, at a fixed draft length."""
 
     speedup: float
+    """What was seen, over plain decoding."""
     length: int
+    """K: tokens of every draft."""
     acceptance: float | None
     """At the predicted costs; None where no acceptance gives it."""
     worst_speedup: float
@@ -28,17 +30,24 @@ class Explanation:
     least_step_share: float
     """The same with nothing accepted: the draft cost at least that much."""
     predicted_step_share: float
+    """What a draft step is predicted to cost, in steps of the target."""
 
 
 def expected_tokens(acceptance: float, length: int) -> float:
-    """Tokens of a round that drafts `length`, each accepted with the same probability."""
+    """Tokens of a round that drafts `length`, each accepted with the same probability (equation 1 of the paper).
+
+    1 + a + a^2 + ... + a^K = (1 - a^(K + 1)) / (1 - a)
+    """
     if acceptance >= 1.0:
         return length + 1.0
     return float((1.0 - acceptance ** (length + 1)) / (1.0 - acceptance))
 
 
 def pair_rate(costs: PairCosts, acceptance: float, length: int) -> float:
-    """Tok/s at a fixed draft length; 0 is plain decoding."""
+    """Tok/s at a fixed draft length; 0 is plain decoding.
+
+    A round takes `length` draft steps and a target decode of `length + 1` rows.
+    """
     round_s = length * costs.draft_step_s + costs.verify_s(length + 1) if length else costs.step_s
     return expected_tokens(acceptance, length) / round_s
 
@@ -67,7 +76,14 @@ def break_even(costs: PairCosts) -> float | None:
 
 
 def explain_speedup(costs: PairCosts, speedup: float, acceptance: float, length: int) -> Explanation:
-    """What acceptance or what cost of a draft step would give `speedup` at drafts of `length`."""
+    """What acceptance or what cost of a draft step would give `speedup` at drafts of `length`.
+
+    Args:
+        costs: As predicted.
+        speedup: Over plain decoding, as seen elsewhere.
+        acceptance: Assumed for the cost of a draft step.
+        length: K, 1 or more.
+    """
 
     def at(share: float) -> float:
         return pair_rate(costs, share, length) * costs.step_s

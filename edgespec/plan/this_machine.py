@@ -5,20 +5,25 @@ import json
 import logging
 import math
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from edgespec.catalog.memory import available_memory_bytes
+from edgespec.catalog.metadata import GgufMetadata
 from edgespec.decode.costs import CostCurve, curve_from, pays_to_pad
+from edgespec.documents import build, read_json
+from edgespec.errors import ConfigError
 from edgespec.files import written_whole
 from edgespec.llama.library import default_threads, list_devices, native_kernels, native_version
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES
 from edgespec.paths import calibration_dir
 from edgespec.plan.hardware import THIS
+from edgespec.plan.models import PlannedPair
 from edgespec.plan.probe import ROWS, TypeSpeed, measure_block, measure_type
-from edgespec.plan.workload import Workload
+from edgespec.plan.workload import Workload, fast_draft_workload, workload_of
+from edgespec.progress import SILENT, Progress
 from edgespec.session.settings import EngineSettings
 
 log = logging.getLogger(__name__)
@@ -28,8 +33,14 @@ _MINOR_SHARE: Final = 0.04
 """Types that hold less of a model than this are taken at the speed of its main one."""
 _N_CTX: Final = 256
 
-Progress = Callable[[str, int, int], None]
-"""Told what is measured, and how many of how many measurements are done."""
+
+@dataclass(slots=True)
+class _Speeds:
+    """What was measured so far, as the cache keeps it."""
+
+    block_s: dict[int, float]
+    """Seconds of a block, by rows of a decode."""
+    types: dict[str, TypeSpeed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +52,21 @@ class ThisMachine:
     is_cpu: bool
     """Whether models stay on the CPU, where drafts run as Q4_0 copies."""
     block_s: Mapping[int, float]
+    """Seconds that a block costs besides its weights, by rows of a decode."""
     types: Mapping[str, TypeSpeed]
+    """By ggml type, such as `Q4_K`."""
     name: str = THIS
+
+    def draft_workload(self, meta: GgufMetadata) -> Workload:
+        """Of the Q4_0 copy with a shortlist that edgespec drafts with on CPUs; elsewhere of the file itself."""
+        return _draft_workload(meta, self.is_cpu)
 
     def predict_curve(self, work: Workload, beside_bytes: int = 0) -> CostCurve:
         """Seconds of a decode by its rows: every type's bytes at its measured speed, and a constant for each block.
 
-        `beside_bytes` of another model pass through the caches between two steps.
+        Args:
+            work: Of the model; a type that was not measured is taken at the speed of the one with most bytes.
+            beside_bytes: Weights of another model that pass through the caches between two steps.
         """
         through = work.n_bytes + beside_bytes
         main = max(work.bytes_by_type, key=lambda name: work.bytes_by_type[name])
@@ -65,6 +84,41 @@ class ThisMachine:
         return curve_from(points)
 
 
+def measure_this_machine(
+    pairs: Iterable[PlannedPair], n_threads: int = 0, progress: Progress = SILENT
+) -> ThisMachine:
+    """The machine at hand with the speeds that predictions for these models need.
+
+    What the cache does not hold is measured: about three seconds for each type of weights.
+
+    Args:
+        pairs: What will be predicted.
+        n_threads: 0 takes what llama.cpp's own tools would.
+        progress: A stage for each measurement, all of one total.
+
+    Raises:
+        DiskSpaceError: There is not enough space for the models that are timed.
+    """
+    accelerators = [device for device in list_devices() if device.kind in ("gpu", "igpu")]
+    is_cpu = not accelerators
+    works = []
+    for pair in pairs:
+        works += [
+            workload_of(pair.target.meta),
+            *(_draft_workload(draft.meta, is_cpu) for draft in pair.drafts),
+        ]
+    speeds = _measure_missing(needed_types(works), n_threads, progress)
+    free_bytes = sum(max(0, device.memory_free_bytes - DEVICE_RESERVE_BYTES) for device in accelerators)
+    names = ", ".join(device.description for device in accelerators)
+    return ThisMachine(
+        description=f"this machine: {names or f'{n_threads or default_threads()} threads'}, measured",
+        total_memory_bytes=free_bytes or available_memory_bytes(),
+        is_cpu=is_cpu,
+        block_s=speeds.block_s,
+        types=speeds.types,
+    )
+
+
 def needed_types(works: Iterable[Workload]) -> list[str]:
     """The types of weights that matter for these models, those of most bytes first."""
     needed: dict[str, int] = {}
@@ -75,44 +129,25 @@ def needed_types(works: Iterable[Workload]) -> list[str]:
     return sorted(needed, key=lambda name: -needed[name])
 
 
-def measure_this_machine(types: Iterable[str], n_threads: int, progress: Progress) -> ThisMachine:
-    """Measures what is not in the cache yet: about three seconds for each type of weights.
+def _draft_workload(meta: GgufMetadata, is_cpu: bool) -> Workload:
+    return fast_draft_workload(meta) if is_cpu else workload_of(meta)
 
-    Args:
-        types: Of weights.
-        n_threads: 0 takes what llama.cpp's own tools would.
-        progress: Told before each measurement.
 
-    Raises:
-        DiskSpaceError: no room for the models that are timed.
-    """
+def _measure_missing(types: Iterable[str], n_threads: int, progress: Progress) -> _Speeds:
+    """What the cache holds and, of what it lacks of these types, what is measured now and kept."""
     settings = EngineSettings(n_ctx=_N_CTX, n_threads=n_threads)
     file = calibration_dir() / f"machine.{_key(n_threads or default_threads())}.json"
-    block_s, speeds = _load(file)
-    wanted = [name for name in types if name not in speeds]
-    total = len(wanted) + (not block_s)
-    if not block_s:
-        progress("measuring blocks", 0, total)
-        block_s = measure_block(settings)
+    speeds = _load(file)
+    wanted = [name for name in types if name not in speeds.types]
+    total = len(wanted) + (not speeds.block_s)
+    if not speeds.block_s:
+        progress.stage("measuring blocks", total)
+        speeds.block_s = measure_block(settings)
     for done, name in enumerate(wanted, total - len(wanted)):
-        progress(f"measuring {name}", done, total)
-        speeds[name] = measure_type(name, block_s, settings)
-        _save(file, block_s, speeds)
-    if total:
-        progress("measured", total, total)
-    accelerators = [device for device in list_devices() if device.kind in ("gpu", "igpu")]
-    free = sum(max(0, device.memory_free_bytes - DEVICE_RESERVE_BYTES) for device in accelerators)
-    names = (
-        ", ".join(device.description for device in accelerators)
-        or f"{n_threads or default_threads()} threads"
-    )
-    return ThisMachine(
-        f"this machine: {names}, measured",
-        free or available_memory_bytes(),
-        not accelerators,
-        block_s,
-        speeds,
-    )
+        progress.stage(f"measuring {name}", total, done=done)
+        speeds.types[name] = measure_type(name, speeds.block_s, settings)
+        _save(file, speeds)
+    return speeds
 
 
 def _key(n_threads: int) -> str:
@@ -121,46 +156,30 @@ def _key(n_threads: int) -> str:
     return hashlib.sha256("|".join([*parts, str(n_threads)]).encode()).hexdigest()[:16]
 
 
-def _load(file: Path) -> tuple[dict[int, float], dict[str, TypeSpeed]]:
+def _load(file: Path) -> _Speeds:
+    if not file.exists():
+        return _Speeds({}, {})
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        if document["version"] != _VERSION:
-            return {}, {}
-        block_s = _curve(document["block_s"])
-        return block_s, {name: _type_speed(stored) for name, stored in document["types"].items()}
-    except FileNotFoundError:
-        return {}, {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        log.info("measuring again: %s cannot be read (%s)", file, err)
-        return {}, {}
+        speeds = build(_Speeds, read_json(file, version=_VERSION), str(file))
+        curves = [
+            speeds.block_s,
+            *(one for kept in speeds.types.values() for one in (kept.small, kept.large)),
+        ]
+        if not all(set(curve) == set(ROWS) and _are_times(curve.values()) for curve in curves):
+            raise ConfigError(f"{file} has speeds that cannot be")
+    except ConfigError as err:
+        log.info("measuring again: %s", err)
+        return _Speeds({}, {})
+    return speeds
 
 
-def _type_speed(stored: dict[str, object]) -> TypeSpeed:
-    return TypeSpeed(
-        int(str(stored["small_bytes"])),
-        _curve(stored["small"]),
-        int(str(stored["large_bytes"])),
-        _curve(stored["large"]),
-    )
+def _are_times(seconds: Iterable[float]) -> bool:
+    return all(0.0 < one < math.inf for one in seconds)
 
 
-def _curve(stored: object) -> dict[int, float]:
-    if not isinstance(stored, dict):
-        raise ValueError("a curve that is no table")
-    curve = {int(rows): float(seconds) for rows, seconds in stored.items()}
-    if set(curve) != set(ROWS) or not all(0.0 < seconds < math.inf for seconds in curve.values()):
-        raise ValueError("speeds that cannot be")
-    return curve
-
-
-def _save(file: Path, block_s: Mapping[int, float], speeds: Mapping[str, TypeSpeed]) -> None:
-    document = {
-        "version": _VERSION,
-        "block_s": dict(block_s),
-        "types": {name: asdict(speed) for name, speed in speeds.items()},
-    }
+def _save(file: Path, speeds: _Speeds) -> None:
     try:
         with written_whole(file) as unfinished:
-            unfinished.write_text(json.dumps(document), encoding="utf-8")
+            unfinished.write_text(json.dumps({"version": _VERSION, **asdict(speeds)}), encoding="utf-8")
     except OSError as err:
         log.info("the speeds of this machine are not kept: %s", err)

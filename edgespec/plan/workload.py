@@ -13,7 +13,7 @@ from edgespec.session.fast_draft import FAST_BPW, FAST_TYPE, wants_fast_copy
 ASSUMED_DEPTH: Final = 256
 """Tokens in the cache at which steps are predicted: a question and half an answer."""
 _KV_BYTES: Final = 2
-"""Of an element, F16."""
+"""Of an element in F16."""
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
@@ -22,12 +22,12 @@ class Workload:
     """One decode of a few rows: every weight is read once, whatever the rows."""
 
     bytes_by_type: Mapping[str, int]
-    """Weights that are read, by tensor type."""
+    """Bytes of weights that are read, by tensor type, such as `Q4_K`."""
     n_elements: int
-    """Weights that each row is multiplied with."""
+    """Weights that each row is multiplied with: twice as many operations a row."""
     n_blocks: int
     kv_bytes: int
-    """Of the cache, read for every row."""
+    """Of the cache, which is read once a decode."""
 
     @property
     def n_bytes(self) -> int:
@@ -38,7 +38,12 @@ class Workload:
 def workload_of(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
     """The workload of a model as its file is.
 
-    Of an embedding that is not the output matrix too only single rows are read; of experts only those that are used.
+    An embedding that is not the output matrix too is not counted, because only single rows of it are read, nor are
+    experts that a token does not use.
+
+    Args:
+        meta: Header of the model.
+        depth: Tokens in the cache.
     """
     bytes_by_type: Counter[str] = Counter()
     elements = 0.0
@@ -50,7 +55,12 @@ def workload_of(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
 
 
 def fast_draft_workload(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
-    """The workload of a draft on the CPU, where edgespec takes a Q4_0 copy and a shortlist of tokens."""
+    """The workload of a draft on the CPU, where edgespec takes a Q4_0 copy and a shortlist of tokens.
+
+    Args:
+        meta: Header of the draft as published; one that is small already is taken as it is.
+        depth: Tokens in the cache.
+    """
     if not wants_fast_copy(meta):
         return workload_of(meta, depth)
     vocab = meta.vocab_size

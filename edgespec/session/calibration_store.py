@@ -5,11 +5,13 @@ import json
 import logging
 import math
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from edgespec.decode.acceptance import Acceptance, RateTable
 from edgespec.decode.costs import CostCurve, PairCosts, curve_from
+from edgespec.documents import build, read_json
+from edgespec.errors import ConfigError
 from edgespec.files import written_whole
 from edgespec.llama.library import list_devices, native_kernels, native_version
 from edgespec.paths import calibration_dir
@@ -18,7 +20,35 @@ from edgespec.session.loading import Loaded
 log = logging.getLogger(__name__)
 
 _VERSION = 2
-_TABLES = ("by_lead", "by_certainty", "agreed_match", "split_match")
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Of a `RateTable`, by bucket. Its priors stand in the file too, but those of this version count."""
+
+    accepted: list[float]
+    tested: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """Those of an `Acceptance`."""
+
+    by_lead: _Counts
+    by_certainty: _Counts
+    agreed_match: _Counts
+    split_match: _Counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a file holds; costs are seconds by rows."""
+
+    verify_s: dict[int, float]
+    draft_s: dict[int, float] | None
+    target_pads: bool
+    draft_pads: bool
+    acceptance: _Tables
 
 
 class CalibrationStore:
@@ -32,22 +62,19 @@ class CalibrationStore:
 
     def load(self) -> tuple[PairCosts, Acceptance] | None:
         """What was kept, or None."""
-        try:
-            document = json.loads(self._file.read_text(encoding="utf-8"))
-            if document["version"] != _VERSION:
-                return None
-            costs = PairCosts(
-                _curve(document["verify_s"]),
-                target_pads=document["target_pads"] is True,
-                draft_pads=document["draft_pads"] is True,
-            )
-            if document["draft_s"]:
-                costs.draft = _curve(document["draft_s"])
-            return costs, _acceptance(document["acceptance"])
-        except FileNotFoundError:
+        if not self._file.exists():
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-            log.info("measuring again: %s cannot be read (%s)", self._file, err)
+        try:
+            kept = build(_Kept, read_json(self._file, version=_VERSION), str(self._file))
+            costs = PairCosts(
+                _curve(kept.verify_s),
+                _curve(kept.draft_s) if kept.draft_s else None,
+                target_pads=kept.target_pads,
+                draft_pads=kept.draft_pads,
+            )
+            return costs, _acceptance(kept.acceptance)
+        except (ConfigError, ValueError) as err:
+            log.info("measuring again: %s", err)
             return None
 
     def save(self, costs: PairCosts, acceptance: Acceptance) -> None:
@@ -58,7 +85,7 @@ class CalibrationStore:
             "draft_s": costs.draft.points if costs.draft else None,
             "target_pads": costs.target_pads,
             "draft_pads": costs.draft_pads,
-            "acceptance": {name: asdict(getattr(acceptance, name)) for name in _TABLES},
+            "acceptance": {one.name: asdict(getattr(acceptance, one.name)) for one in fields(_Tables)},
         }
         try:
             with written_whole(self._file) as unfinished:
@@ -80,22 +107,21 @@ def _describe(loaded: Loaded) -> str:
     return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {placed}"
 
 
-def _curve(points: dict[str, float]) -> CostCurve:
-    curve = curve_from({int(rows): float(seconds) for rows, seconds in points.items()})
-    if not all(0.0 < seconds < math.inf for seconds in curve.points.values()) or 1 not in curve.points:
+def _curve(points: dict[int, float]) -> CostCurve:
+    if 1 not in points or not all(0.0 < seconds < math.inf for seconds in points.values()):
         raise ValueError("costs that cannot be")
-    return curve
+    return curve_from(points)
 
 
-def _acceptance(tables: dict[str, dict[str, list[float]]]) -> Acceptance:
+def _acceptance(kept: _Tables) -> Acceptance:
     """The counts of a file on top of the priors of this version."""
     acceptance = Acceptance()
-    for name in _TABLES:
-        table: RateTable = getattr(acceptance, name)
-        accepted = [float(count) for count in tables[name]["accepted"]]
-        tested = [float(count) for count in tables[name]["tested"]]
+    for one in fields(kept):
+        table: RateTable = getattr(acceptance, one.name)
+        counts: _Counts = getattr(kept, one.name)
+        accepted, tested = counts.accepted, counts.tested
         sizes = {len(accepted), len(tested), len(table.priors)}
         if len(sizes) > 1 or not all(0.0 <= a <= t < math.inf for a, t in zip(accepted, tested, strict=True)):
-            raise ValueError(f"counts of {name} that cannot be")
+            raise ValueError(f"counts of {one.name} that cannot be")
         table.accepted, table.tested = accepted, tested
     return acceptance

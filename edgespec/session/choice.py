@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgespec.catalog.entries import NGRAM, Catalog, load_catalog
+from edgespec.catalog.entries import NGRAM, Catalog
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.resolve import find_on_disk, resolve_model
 from edgespec.catalog.sources import ProgressCallback
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import UsageError
 
 AUTO, NONE = "auto", "none"

@@ -5,12 +5,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from edgespec.catalog.entries import nearest
-from edgespec.errors import ConfigError, DiskSpaceError, UsageError
+from edgespec.documents import build, read_json
+from edgespec.errors import DiskSpaceError, UsageError
 from edgespec.files import written_whole
 from edgespec.paths import tunes_dir
+from edgespec.text import nearest
 
 SCHEMA: Final = "edgespec.tune/1"
 WORTH_IT: Final = 1.02
@@ -136,14 +137,7 @@ def load_outcome(name: str) -> TuneOutcome:
             f"nothing was tuned for {name!r}",
             f"tuned: {', '.join(near or known)}" if known else f"run `edgespec tune {name}` first",
         )
-    try:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if document.pop("schema") != SCHEMA:
-            raise ValueError("another version")
-        rows = tuple(Candidate(**row) for row in document.pop("candidates"))
-        return TuneOutcome(candidates=rows, **document)
-    except (OSError, ValueError, TypeError, KeyError) as err:
-        raise ConfigError(f"{file} cannot be read: {err}", "tune again, or delete it") from None
+    return build(TuneOutcome, read_json(file, schema=SCHEMA), str(file), hint="tune again, or delete it")
 
 
 def with_measurement(

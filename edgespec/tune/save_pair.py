@@ -8,7 +8,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from edgespec.catalog.entries import load_catalog
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import ConfigError, DiskSpaceError
 from edgespec.files import written_whole
 from edgespec.paths import tuned_dir, user_catalog_file

@@ -170,8 +170,8 @@ class PairServer:
         self._tell_pair()
 
     def _find_draft(self, request: ChangeDraft) -> ModelFile | None:
-        from edgespec.catalog.entries import load_catalog
         from edgespec.catalog.resolve import resolve_model
+        from edgespec.catalog.toml_file import load_catalog
 
         if request.draft in (NONE, NGRAM):
             return None

@@ -6,9 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgespec.catalog.metadata import GgufMetadata, is_whole
+from edgespec.documents import build, read_json
+from edgespec.errors import ConfigError
 from edgespec.files import written_whole
 from edgespec.paths import derived_file
-from quant.measure.evaluate import Distance, Quality, evaluate
+from quant.measure.evaluate import Quality, evaluate
 from quant.progress import StageProgress, stage_of
 from quant.prune.amount import Amount
 from quant.prune.choices import Method
@@ -57,10 +59,8 @@ def measure_quality(
 
 def _read_quality(path: Path) -> Quality | None:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        distance = document.pop("distance")
-        return Quality(**document, distance=Distance(**distance) if distance else None)
-    except (OSError, ValueError, TypeError, KeyError):
+        return build(Quality, read_json(path), str(path))
+    except ConfigError:
         return None
 
 

@@ -74,14 +74,22 @@ def test_a_line_separator_inside_a_text_is_part_of_the_text(tmp_path: Path) -> N
     ("line", "complaint"),
     [
         ('{"id": "b", "prompt": ', "line 2: not JSON"),
-        ("[1, 2]", "line 2: not a JSON object"),
+        ("[1, 2]", "line 2 is [1, 2], not a table"),
         ('{"id": "b"}', "line 2: no text to answer"),
         ('{"id": "b", "turns": []}', "line 2: no text to answer"),
         ('{"id": "b", "prompt": " "}', "line 2: no text to answer"),
         ('{"id": "a", "prompt": "again"}', "line 2: the id 'a' was used before"),
-        ('{"id": true, "prompt": "x"}', "line 2: 'id' is True"),
-        ('{"id": "b", "category": [], "prompt": "x"}', "line 2: 'category' is"),
-        ('{"id": "b", "messages": [{"role": "robot", "content": "x"}]}', "line 2: a message needs a role"),
+        ('{"id": true, "prompt": "x"}', "line 2: id is True, not a string or a whole number"),
+        (
+            '{"id": "b", "category": [], "prompt": "x"}',
+            "line 2: category is [], not a string or a whole number",
+        ),
+        (
+            '{"id": "b", "messages": [{"role": "robot", "content": "x"}]}',
+            "line 2: messages[0].role is 'robot', not one of system, user, assistant",
+        ),
+        ('{"id": "b", "messages": [{"role": "user"}]}', "line 2: messages[0] lacks content"),
+        ('{"id": " ", "prompt": "x"}', "line 2: ' ' is not a name"),
         ('{"id": "b", "messages": [{"role": "assistant", "content": "x"}]}', "line 2: 'messages' must end"),
     ],
 )

@@ -140,8 +140,8 @@ def test_a_damaged_run_is_one_line_and_exit_code_one(run_cli: RunCli) -> None:
     found = run_cli("results", "show", "20260103")
     assert (found.code, found.out) == (1, "")
     assert found.err == (
-        f"edgespec: the saved run {path} cannot be read: damaged benchmark result: result.run_id is missing. "
-        "Delete the file or restore it.\n"
+        f"edgespec: the saved run {path} cannot be read: damaged benchmark result: result lacks run_id, "
+        "started_at, target, env, settings, arms, audit and calibration. Delete the file or restore it.\n"
     )
 
 

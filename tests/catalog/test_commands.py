@@ -235,7 +235,7 @@ def test_a_mistake_in_the_users_catalogue_is_one_line(one: Path, run_cli) -> Non
     user.write_text("modles = 1\n", encoding="utf-8")
     result = run_cli("models")
     assert (result.code, result.out) == (2, "")
-    assert result.err == f"edgespec: {user}: unknown key 'modles'. Did you mean models?\n"
+    assert result.err == f"edgespec: {user} has the unknown key 'modles'. Did you mean models?\n"
 
 
 def test_pair_checks_what_is_on_disk_and_does_not_guess_the_rest(one: Path, run_cli, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgespec import paths
-from edgespec.catalog.entries import load_catalog
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import ConfigError, ExitCode, ModelMissingError
 
 
@@ -107,50 +107,54 @@ def test_the_users_file_may_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("modles = {}", "unknown key 'modles'.", "Did you mean models?"),
-        ("[models.a]\nrepo='o/n'\nfil='x.gguf'", "unknown key 'fil' in models.a.", "Did you mean file?"),
+        ("modles = {}", "has the unknown key 'modles'", "Did you mean models?"),
+        ("[models.a]\nrepo='o/n'\nfil='x.gguf'", "models.a has the unknown key 'fil'", "Did you mean file?"),
         (
             "[pairs.p]\ntarget='llama-7b'\ndraft=['x']",
-            "unknown key 'draft' in pairs.p.",
+            "pairs.p has the unknown key 'draft'",
             "Did you mean drafts?",
         ),
         (
             "[models.a]\nrepo='o/n'\nfile='f'\n[models.a.wheels]\nprojekt='x'",
-            "unknown key 'projekt' in models.a.wheels.",
+            "models.a.wheels has the unknown key 'projekt'",
             "Did you mean project?",
         ),
         (
             "[models.a]\npath='x'\nzzzz=1",
-            "unknown key 'zzzz' in models.a.",
-            "Known keys are description, repo",
+            "models.a has the unknown key 'zzzz'",
+            "Known keys are repo, file",
         ),
-        ("[models.a]\npath='x'\nsize_bytes='1'", "models.a.size_bytes is '1'.", "It must be a whole number."),
+        (
+            "[models.a]\npath='x'\nsize_bytes='1'",
+            "models.a.size_bytes is '1', not a whole number",
+            "Correct that line.",
+        ),
         (
             "[models.a]\npath='x'\nsize_bytes=true",
-            "models.a.size_bytes is True.",
-            "It must be a whole number.",
+            "models.a.size_bytes is True, not a whole number",
+            "Correct that line.",
         ),
-        ("[models.a]\npath='x'\nsha256='AB'", "models.a has the hash 'AB'.", "A sha256 is 64"),
-        ("[models.a]\nrepo='o/n'", "models.a has neither repo and file nor path.", "Say where"),
-        ("[models.a]\nrepo='n'\nfile='f'", "models.a.repo is 'n'.", "Write it as owner/name."),
-        ("[models]\na=1", "models.a must be a table, not 1.", "Write [models.a]."),
-        ("[models.'a b']\npath='x'", "'a b' cannot be a name.", "Use letters"),
-        ("[models.llama-7b-pair]\npath='x'", "'llama-7b-pair' names a model and a pair.", "Rename"),
+        ("[models.a]\npath='x'\nsha256='AB'", "models.a has the hash 'AB'", "A sha256 is 64"),
+        ("[models.a]\nrepo='o/n'", "models.a has neither repo and file nor path", "Say where"),
+        ("[models.a]\nrepo='n'\nfile='f'", "models.a.repo is 'n'", "Write it as owner/name."),
+        ("[models]\na=1", "models.a is 1, not a table", "Correct that line."),
+        ("[models.'a b']\npath='x'", "'a b' cannot be a name", "Use letters"),
+        ("[models.llama-7b-pair]\npath='x'", "'llama-7b-pair' names a model and a pair", "Rename"),
         (
             "[pairs.p]\ntarget='lama-7b'\ndrafts=['llama-7b']",
-            "pairs.p names the unknown model 'lama-7b'.",
+            "pairs.p names the unknown model 'lama-7b'",
             "Did you mean llama-7b",
         ),
-        ("[pairs.p]\ntarget='llama-7b'", "pairs.p needs a target and a list of drafts.", "Add them."),
-        ("default='smolm2-135m'", "default is the unknown name 'smolm2-135m'.", "Did you mean smollm2-135m?"),
+        ("[pairs.p]\ntarget='llama-7b'", "pairs.p lacks drafts", "Add it."),
+        ("default='smolm2-135m'", "default is the unknown name 'smolm2-135m'", "Did you mean smollm2-135m?"),
         (
             "[models.a]\nrepo='o/n'\nfile='f'\nwheels={project='{x}',version='1',member='m'}",
-            "models.a.wheels.project is '{x}'.",
+            "models.a.wheels.project is '{x}'",
             "Only {n}",
         ),
         (
             "[models.a]\nrepo='o/n'\nfile='f'\nwheels={project='p'}",
-            "models.a.wheels lacks version and member.",
+            "models.a.wheels lacks version and member",
             "Add it.",
         ),
     ],
@@ -161,14 +165,15 @@ def test_a_mistake_is_named_with_its_file_and_the_way_out(
     user_file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_catalog()
-    assert caught.value.message == f"{user_file}: {message}"
+    where = f"{user_file} " if message.startswith("has ") else f"{user_file}: "
+    assert caught.value.message == where + message
     assert caught.value.hint.startswith(hint)
     assert caught.value.exit_code == ExitCode.USAGE
 
 
-def test_a_file_that_is_no_toml_is_named_with_the_place(user_file: Path) -> None:
+def test_a_file_that_is_not_toml_is_named_with_the_place(user_file: Path) -> None:
     user_file.write_text("[models\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"is no valid TOML: .*line 1"):
+    with pytest.raises(ConfigError, match=r"is not valid TOML: .*line 1"):
         load_catalog()
 
 

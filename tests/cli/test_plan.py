@@ -71,6 +71,67 @@ def test_measured_acceptance_comes_from_the_newest_benchmark(run_cli):
     assert draft["acceptance"] == arm.acceptance
 
 
+def test_every_target_is_planned_on_every_machine_in_the_order_given(run_cli):
+    found = _plan(run_cli, "llama-3.1-8b", "llama-3.2-1b", "--hardware", "m3-max", "--hardware", "h100")
+    assert [(one["target"]["name"], one["machine"]["name"]) for one in found] == [
+        ("llama-3.1-8b", "m3-max"),
+        ("llama-3.1-8b", "h100"),
+        ("llama-3.2-1b", "m3-max"),
+        ("llama-3.2-1b", "h100"),
+    ]
+    assert not any(one["target"]["on_disk"] for one in found)
+
+
+def test_the_document_agrees_with_itself(run_cli):
+    arguments = ("llama-3.1-70b", "--draft", "llama-3.2-1b", "--hardware", "h100", "--explain", "1.5")
+    document = json.loads(run_cli("plan", *arguments, "-c", "2048", "--json").out)
+    assert (document["schema"], document["n_ctx"]) == ("edgespec.plan/1", 2048)
+    (one,) = document["predictions"]
+    (draft,) = one["drafts"]
+    assert one["tok_per_s"] == pytest.approx(1 / one["t_v_s"]["1"])
+    assert draft["speedup"] == pytest.approx(draft["tok_per_s"] / one["tok_per_s"])
+    assert draft["memory_bytes"] > one["target"]["memory_bytes"] > one["target"]["size_bytes"]
+    explained = draft["explained"]
+    assert explained["worst_speedup"] < 1.5 < explained["best_speedup"]
+    accepted, k = explained["acceptance"], explained["k"]
+    tokens = sum(accepted**place for place in range(k + 1))
+    round_s = k * draft["t_d_s"] + one["t_v_s"][str(k + 1)]
+    assert tokens / round_s / one["tok_per_s"] == pytest.approx(1.5, rel=1e-6)
+
+
+def test_stated_acceptances_go_to_their_drafts(run_cli):
+    stated = ("--acceptance", "0.5", "--acceptance", "llama-3.1-8b=0.9")
+    (one,) = _plan(run_cli, "llama-3.1-70b", "--hardware", "8xh100", *stated)
+    rates = {draft["name"]: draft["acceptance"] for draft in one["drafts"]}
+    assert rates == {"llama-3.2-1b": 0.5, "llama-3.1-8b": 0.9}
+    assert {draft["acceptance_source"] for draft in one["drafts"]} == {"as stated"}
+
+
+def test_a_person_reads_the_best_draft_and_what_was_assumed(run_cli):
+    outcome = run_cli("plan", "llama-3.1-70b", "--hardware", "8xh100")
+    assert re.search(r"llama-3\.1-70b \(Q4_K_M, 70\.6B, .* GiB, not on disk\) on 8xh100", outcome.out)
+    assert re.search(r"best: llama-3\.2-1b, 2\.\d\dx plain", outcome.out)
+    assert "acceptance by size" in outcome.out
+    assert "several devices take turns" in outcome.out
+    stated = run_cli("plan", "llama-3.1-70b", "--hardware", "8xh100", "--acceptance", "0.8")
+    assert "acceptance by size" not in stated.out
+
+
+def test_a_draft_that_cannot_pay_and_a_target_without_drafts_are_said_plainly(run_cli):
+    never = run_cli("plan", "llama-3.2-1b", "--draft", "llama-3.1-70b", "--hardware", "h100")
+    assert never.code == 0
+    assert "no draft pays: plain decoding is the fastest" in never.out
+    assert "never" in never.out
+    alone = run_cli("plan", "llama-3.2-1b", "--hardware", "h100")
+    assert "drafts  none known; name one with --draft" in alone.out
+
+
+def test_a_picture_is_announced_unless_it_is_to_be_quiet(run_cli, tmp_path):
+    arguments = ("plan", "llama-3.1-8b", "--hardware", "h100", "--plot", tmp_path / "plan.png")
+    assert "plan.png" in run_cli(*arguments).err
+    assert run_cli("--quiet", *arguments).err == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -79,6 +140,10 @@ def test_measured_acceptance_comes_from_the_newest_benchmark(run_cli):
         (("llama-3.1-70b", "--hardware", "h100", "--acceptance", "1.3"), "1.3"),
         (("llama-3.1-70b", "--hardware", "h100", "--plot", "x.pdf"), "x.pdf"),
         (("llama-3.1-70b", "--hardware", "missing.toml"), "missing.toml"),
+        (("llama-3.1-70b", "--hardware", "h100", "--draft", "llama-9b"), "llama-9b"),
+        (("missing.gguf", "--hardware", "h100"), "missing.gguf"),
+        (("llama-3.1-70b", "--hardware", "h100", "--acceptance", "often"), "--acceptance 'often'"),
+        (("llama-3.1-70b", "--hardware", "h100", "--explain", "0"), "--explain"),
     ],
 )
 def test_wrong_input_is_one_line(run_cli, arguments, says):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.catalog.entries import load_catalog
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import ExitCode
 from edgespec.paths import derived_models_dir, user_catalog_file
 

@@ -1,8 +1,9 @@
 import pytest
 
-from edgespec.catalog.entries import ModelEntry, load_catalog
+from edgespec.catalog.entries import ModelEntry
 from edgespec.catalog.memory import estimate_memory
 from edgespec.catalog.metadata import read_metadata
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import UsageError
 from edgespec.plan.sketch import label_of, sketch_metadata
 from edgespec.plan.workload import fast_draft_workload, workload_of

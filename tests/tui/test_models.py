@@ -610,7 +610,7 @@ async def test_a_model_that_another_program_fetched_from_the_hub_is_listed(
 async def test_a_catalogue_with_an_error_is_said_and_the_screen_stays(
     bench: AppBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from edgespec.catalog.entries import load_catalog
+    from edgespec.catalog.toml_file import load_catalog
 
     (tmp_path / "models.toml").write_text("nonsense = 1\n")
     monkeypatch.setenv("EDGESPEC_CONFIG", str(tmp_path / "models.toml"))

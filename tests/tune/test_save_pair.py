@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.catalog.entries import load_catalog
 from edgespec.catalog.metadata import read_metadata
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import ConfigError, DiskSpaceError
 from edgespec.paths import tuned_dir, user_catalog_file
 from edgespec.session.choice import choose_files

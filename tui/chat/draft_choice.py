@@ -1,8 +1,9 @@
 """The drafts that a target can be given, with the reasons of those that cannot serve it."""
 
 from edgespec.catalog.candidates import Subject, find_candidates
-from edgespec.catalog.entries import NGRAM, load_catalog
+from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.memory import available_memory_bytes
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import EdgespecError
 from edgespec.session.choice import NONE
 from edgespec.text import human_bytes, one_line

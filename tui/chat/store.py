@@ -4,13 +4,11 @@ import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from edgespec.decode.token import Source
-from edgespec.errors import EdgespecError
+from edgespec.documents import build, read_json
+from edgespec.errors import ConfigError, EdgespecError
 from edgespec.files import written_whole
-from edgespec.worker.protocol import Piece
-from tui.chat.conversation import Conversation, Message, Receipt, to_markdown
+from tui.chat.conversation import Conversation, to_markdown
 
 _VERSION = 1
 
@@ -28,14 +26,15 @@ class ChatStore:
             EdgespecError: the folder or the file cannot be written.
         """
         if conversation.messages:
-            _write(self._path(conversation.id), json.dumps(_to_document(conversation), ensure_ascii=False))
+            document = {"version": _VERSION, **asdict(conversation)}
+            _write(self._path(conversation.id), json.dumps(document, ensure_ascii=False))
 
     def load_all(self) -> list[Conversation]:
         """All that can be read, the newest first."""
         found = []
         for path in self.folder.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                found.append(_from_document(json.loads(path.read_text(encoding="utf-8"))))
+            with contextlib.suppress(ConfigError):
+                found.append(build(Conversation, read_json(path, version=_VERSION), str(path)))
         return sorted(found, key=lambda conversation: conversation.updated_at, reverse=True)
 
     def delete(self, conversation: Conversation) -> None:
@@ -67,20 +66,3 @@ def _write(path: Path, text: str) -> None:
         raise EdgespecError(
             f"{path} cannot be written: {error.strerror or error}", "free some space, or name another place"
         ) from error
-
-
-def _to_document(conversation: Conversation) -> dict[str, Any]:
-    return {"version": _VERSION, **asdict(conversation)}
-
-
-def _from_document(document: dict[str, Any]) -> Conversation:
-    if document.pop("version") != _VERSION:
-        raise ValueError("another version")
-    messages = tuple(_message(message) for message in document.pop("messages"))
-    return Conversation(**document, messages=messages)
-
-
-def _message(document: dict[str, Any]) -> Message:
-    pieces = tuple(Piece(piece["text"], Source(piece["source"])) for piece in document.pop("pieces"))
-    receipt = document.pop("receipt")
-    return Message(**document, pieces=pieces, receipt=Receipt(**receipt) if receipt else None)

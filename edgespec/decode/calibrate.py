@@ -6,6 +6,7 @@ from time import perf_counter
 
 from edgespec.decode.costs import CostCurve, PairCosts, curve_from, pays_to_pad
 from edgespec.llama.context import Context
+from edgespec.progress import SILENT, Progress
 
 BUDGET_S = 4.0
 """For target and draft together; a slow target gets fewer points, in order of their use."""
@@ -16,9 +17,6 @@ ALWAYS_MEASURED = 2
 _PRIMER_TOKENS = 1
 _DRAFT_SHARE = 0.25
 
-Progress = Callable[[float], None]
-"""Called with the share of the budget that is used."""
-
 
 def calibrate_pair(
     target: Context,
@@ -26,24 +24,28 @@ def calibrate_pair(
     *,
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = perf_counter,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> PairCosts:
-    """The cost model of a pair, from timed decodes of arbitrary tokens. Both contexts are empty afterwards."""
+    """The cost model of a pair, from timed decodes of arbitrary tokens. Both contexts are empty afterwards.
+
+    Args:
+        target: Keeps logits for a verification; as many rows are timed.
+        draft: Of the draft, if there is one.
+        budget_s: Seconds for both, of which a quarter goes to the draft. It is exceeded only by what is always measured.
+        clock: Seconds; another one in tests.
+        progress: Advanced by the seconds that the decodes took.
+    """
     share = _DRAFT_SHARE if draft else 0.0
-    started = clock()
-
-    def report() -> None:
-        if progress:
-            progress(min((clock() - started) / budget_s, 1.0))
-
     most = target.settings.n_outputs_max
     # Without a way to take rows back there is no speculation, and only the plain step matters.
     rows = [count for count in TARGET_ROWS if count <= most] if target.model.keeps_positions else [1]
-    times = time_decodes(target, rows, budget_s * (1 - share), clock, report, all_outputs=True)
+    times = time_decodes(
+        target, rows, budget_s * (1 - share), all_outputs=True, clock=clock, progress=progress
+    )
     verify, pads = single_as_run(times, target)
     costs = PairCosts(verify, target_pads=pads)
     if draft:
-        costs.draft, costs.draft_pads = time_draft(draft, budget_s * share, clock=clock, report=report)
+        costs.draft, costs.draft_pads = time_draft(draft, budget_s * share, clock=clock, progress=progress)
     return costs
 
 
@@ -52,10 +54,17 @@ def time_draft(
     budget_s: float,
     *,
     clock: Callable[[], float] = perf_counter,
-    report: Callable[[], None] = lambda: None,
+    progress: Progress = SILENT,
 ) -> tuple[CostCurve, bool]:
-    """A draft's own curve, and whether a single row of it is evaluated as two."""
-    times = time_decodes(draft, DRAFT_ROWS, budget_s, clock, report, all_outputs=False)
+    """A draft's own curve, and whether a single row of it is evaluated as two.
+
+    Args:
+        draft: Its context, empty afterwards.
+        budget_s: Seconds.
+        clock: Seconds; another one in tests.
+        progress: Advanced by the seconds that the decodes took.
+    """
+    times = time_decodes(draft, DRAFT_ROWS, budget_s, all_outputs=False, clock=clock, progress=progress)
     return single_as_run(times, draft)
 
 
@@ -74,12 +83,24 @@ def time_decodes(
     context: Context,
     rows_in_order: Sequence[int],
     budget_s: float,
-    clock: Callable[[], float],
-    report: Callable[[], None],
     *,
     all_outputs: bool,
+    clock: Callable[[], float] = perf_counter,
+    progress: Progress = SILENT,
 ) -> dict[int, float]:
-    """Median seconds of a decode by its rows; passes over all rows in turn, so that drift hits them alike."""
+    """Median seconds of a decode by its rows; passes over all rows in turn, so that drift hits them alike.
+
+    Args:
+        context: Empty afterwards.
+        rows_in_order: Numbers of rows, in the order of their use: a slow model is timed at the first ones only.
+        budget_s: Seconds for all of them, at most eight passes.
+        all_outputs: Whether every row gives logits, or only the last.
+        clock: Seconds; another one in tests.
+        progress: Advanced by the seconds that the decodes took.
+
+    Returns:
+        Seconds by number of rows; `ALWAYS_MEASURED` of them at least.
+    """
     started = clock()
     context.clear()
     vocab = context.model.n_vocab
@@ -102,9 +123,9 @@ def time_decodes(
             context.decode(tokens[:rows], outputs=rows if all_outputs else 1)
             context.logits(1)
             times.setdefault(rows, []).append(clock() - before)
+            progress.advance(times[rows][-1])
             if restore:
                 context.rollback(_PRIMER_TOKENS)
-            report()
         passes += 1
         if clock() - started > budget_s * 0.85:
             break

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,18 @@ from edgespec.lifetime import Closes
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import ClosedLibrary, device_handle, load_library, take_native_errors
 from edgespec.llama.placement import Placement
-
-LoadProgress = Callable[[float], None]
-"""Called with the share loaded, 0 to 1."""
+from edgespec.progress import SILENT, Progress, advance_to
 
 
 class Model(Closes):
     """A loaded GGUF. Ctrl-C ends the loading.
 
-    `weights=False` checks every tensor against the architecture and reads none of their bytes: the model says
-    what it is and cannot compute.
+    Args:
+        path: The file; of a split model the first part.
+        placement: Where its layers go; None for the CPU.
+        progress: Advanced by 1 in all, as the weights are loaded.
+        weights: False checks every tensor against the architecture and reads none of their bytes: the model says
+            what it is and cannot compute.
 
     Raises:
         ModelFileError: llama.cpp cannot load the file; the message carries its own words.
@@ -31,7 +32,7 @@ class Model(Closes):
         self,
         path: Path,
         placement: Placement | None = None,
-        progress: LoadProgress | None = None,
+        progress: Progress = SILENT,
         *,
         weights: bool = True,
     ) -> None:
@@ -62,7 +63,7 @@ class Model(Closes):
         self.n_params: int = self._lib.llama_model_n_params(self.handle)
         self._pieces: dict[int, bytes] = {}
 
-    def _params(self, progress: LoadProgress | None, held: HeldInterrupts) -> tuple[Any, list[Any]]:
+    def _params(self, progress: Progress, held: HeldInterrupts) -> tuple[Any, list[Any]]:
         """The parameter structure, and what must stay alive while it is used."""
         lib, keep = self._lib, list[Any]()
         params = lib.llama_model_default_params()
@@ -77,9 +78,10 @@ class Model(Closes):
             params.tensor_split = shares
             keep.append(shares)
 
+        tell_share = advance_to(progress)
+
         def go_on(share: float, _user_data: Any) -> bool:
-            if progress is not None:
-                progress(share)
+            tell_share(share)
             return not held.pending
 
         callback = lib.llama_progress_callback(go_on)

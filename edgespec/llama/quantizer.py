@@ -3,23 +3,22 @@
 import ctypes
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgespec.errors import EngineError
+from edgespec.files import written_whole
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import load_library, native_lines, take_native_errors
 from edgespec.llama.tensor_types import TYPE_NUMBERS
+from edgespec.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-TensorProgress = Callable[[int, int], None]
-"""Told how many tensors are done, and of how many."""
 
 _TENSOR_LINE = re.compile(r"\[ *(\d+)/ *(\d+)\] +(\S+) ")
 _TYPE_AT_END = re.compile(r"MiB \((\w+)\)$")
@@ -54,17 +53,24 @@ def file_types() -> dict[str, int]:
     } | {"F32": constants["LLAMA_FTYPE_ALL_F32"]}
 
 
-def requantize_file(source: Path, destination: Path, type_name: str, *, n_threads: int) -> None:
+def requantize_file(
+    source: Path, destination: Path, type_name: str, *, n_threads: int, progress: Progress = SILENT
+) -> None:
     """Writes `source` with every matrix, embeddings and output too, as `type_name`.
 
-    The file appears under its name only when it is whole.
+    Args:
+        source: A GGUF in whatever types.
+        destination: The new file; it appears only when it is whole.
+        type_name: A mixture that has the name of a tensor type, such as `Q4_0`.
+        n_threads: For the conversion.
+        progress: Advanced once per tensor.
 
     Raises:
         EngineError: llama.cpp refused; nothing is left behind.
         KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
     settings = QuantizeSettings(type_name, type_name, type_name, pure=True)
-    quantize_file(source, destination, settings, n_threads=n_threads)
+    quantize_file(source, destination, settings, n_threads=n_threads, progress=progress)
 
 
 def quantize_file(
@@ -73,28 +79,28 @@ def quantize_file(
     settings: QuantizeSettings,
     *,
     n_threads: int,
-    progress: TensorProgress | None = None,
+    progress: Progress = SILENT,
 ) -> None:
-    """Writes `source` in other types. The file appears under its name only when it is whole.
+    """Writes `source` in other types.
+
+    Args:
+        source: A GGUF in whatever types.
+        destination: The new file; it appears only when it is whole.
+        settings: The types.
+        n_threads: For the conversion.
+        progress: Advanced once per tensor.
 
     Raises:
         EngineError: llama.cpp refused; nothing is left behind.
         KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = destination.with_name(f"{destination.name}.{os.getpid()}.part")
 
     def listen(line: str) -> None:
-        found = _TENSOR_LINE.match(line)
-        if found and progress is not None:
-            progress(int(found[1]), int(found[2]))
+        if _TENSOR_LINE.match(line):
+            progress.advance()
 
-    try:
-        with native_lines(listen):
-            _run(source, unfinished, settings, n_threads, dry_run=False)
-        unfinished.replace(destination)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with written_whole(destination) as unfinished, native_lines(listen):
+        _run(source, unfinished, settings, n_threads, dry_run=False)
 
 
 def planned_types(source: Path, settings: QuantizeSettings) -> dict[str, str]:

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Final
 
 from edgespec.catalog.memory import available_memory_bytes
@@ -98,11 +97,9 @@ def _time_model(
         with tempfile.TemporaryDirectory(prefix="probe-", dir=folder, ignore_cleanup_errors=True) as inside:
             path = Path(inside) / f"{ggml_type}.gguf"
             n_bytes = write_zero_model(path, ggml_type, blocks, width, hidden)
-            loaded = load_target(open_file("probe", path), settings, lambda _text: None)
+            loaded = load_target(open_file("probe", path), settings)
             try:
-                times = time_decodes(
-                    loaded.context, ROWS, budget_s, perf_counter, lambda: None, all_outputs=True
-                )
+                times = time_decodes(loaded.context, ROWS, budget_s, all_outputs=True)
             finally:
                 loaded.close()
     except OSError as err:

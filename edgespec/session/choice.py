@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from edgespec.catalog.entries import NGRAM, Catalog, load_catalog
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.resolve import find_on_disk, resolve_model
-from edgespec.catalog.sources import ProgressCallback
 from edgespec.errors import UsageError
+from edgespec.progress import SILENT, Progress
 
 AUTO, NONE = "auto", "none"
 
@@ -25,7 +25,7 @@ def choose_files(
     drafts: Sequence[str] = (AUTO,),
     *,
     offline: bool = False,
-    progress: ProgressCallback | None = None,
+    progress: Progress = SILENT,
     catalog: Catalog | None = None,
 ) -> PairFiles:
     """Finds the files of a pair.
@@ -35,7 +35,7 @@ def choose_files(
         drafts: Names like `spec`, or `auto` (the pair's own draft; for a single model what is on disk already),
             `ngram` and `none` (no model draft).
         offline: Use only what is on disk.
-        progress: Told about downloads.
+        progress: Gets stages for what is fetched, in bytes.
         catalog: Another catalogue than the shipped one with the user's on top.
 
     Raises:

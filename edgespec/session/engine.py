@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import Acceptance
-from edgespec.decode.calibrate import calibrate_pair
+from edgespec.decode.calibrate import BUDGET_S, calibrate_pair
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.draft import LlamaDraft
 from edgespec.decode.engines import LlamaTarget
@@ -12,10 +12,10 @@ from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode, Policy
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
+from edgespec.progress import SILENT, Progress
 from edgespec.session.context_pair import ContextPair, open_context_pair
 from edgespec.session.loading import (
     Loaded,
-    Note,
     check_draft_memory,
     check_memory,
     check_pair,
@@ -43,7 +43,7 @@ class Engine(Closes):
         target: The target's file.
         drafts: Draft files; each must be able to serve the target.
         settings: Placement, context, threads.
-        note: Told what is being loaded.
+        progress: Gets a stage for every model that is loaded.
 
     Raises:
         IncompatibleDraftError: a draft that cannot serve the target.
@@ -56,23 +56,27 @@ class Engine(Closes):
         target: ModelFile,
         drafts: list[ModelFile],
         settings: EngineSettings,
-        note: Note = lambda _text: None,
+        progress: Progress = SILENT,
     ) -> None:
         verdicts = [check_pair(target, draft) for draft in drafts]
         check_memory(target, drafts, settings)
         self.settings = settings
-        self.target = load_target(target, settings, note)
+        self.target = load_target(target, settings, progress)
         self.drafts: dict[str, Loaded] = {}
         try:
             for draft, verdict in zip(drafts, verdicts, strict=True):
-                self.drafts[draft.name] = load_draft(self.target, draft, verdict, settings, note)
+                self.drafts[draft.name] = load_draft(self.target, draft, verdict, settings, progress)
         except BaseException:
             self.close()
             raise
         self.states: dict[str | None, PairState] = {}
 
-    def add_draft(self, draft: ModelFile, note: Note = lambda _text: None) -> None:
+    def add_draft(self, draft: ModelFile, progress: Progress = SILENT) -> None:
         """Loads one more draft beside what is loaded already.
+
+        Args:
+            draft: Its file.
+            progress: Gets a stage for loading it.
 
         Raises:
             IncompatibleDraftError: it cannot serve the target.
@@ -83,18 +87,18 @@ class Engine(Closes):
             return
         verdict = check_pair(self.target.file, draft)
         check_draft_memory(draft, self.target.context.n_ctx, self.settings)
-        self.drafts[draft.name] = load_draft(self.target, draft, verdict, self.settings, note)
+        self.drafts[draft.name] = load_draft(self.target, draft, verdict, self.settings, progress)
 
     def drop_draft(self, name: str) -> None:
         """Frees a draft that no generator uses."""
         self.states.pop(name, None)
         self.drafts.pop(name).close()
 
-    def calibrate(self, name: str | None, note: Note = lambda _text: None) -> PairState:
+    def calibrate(self, name: str | None, progress: Progress = SILENT) -> PairState:
         """Measures the costs of the target with draft `name` (None: without one)."""
         draft = self.drafts[name] if name else None
-        note(f"measuring {name or self.target.file.name}")
-        costs = calibrate_pair(self.target.context, draft.context if draft else None)
+        progress.stage(f"measuring {name or self.target.file.name}", BUDGET_S, unit="seconds")
+        costs = calibrate_pair(self.target.context, draft.context if draft else None, progress=progress)
         state = PairState(costs, Acceptance())
         self.states[name] = state
         return state

@@ -12,6 +12,7 @@ from edgespec.catalog.metadata import GgufMetadata, is_whole
 from edgespec.errors import EdgespecError
 from edgespec.llama.quantizer import requantize_file
 from edgespec.paths import derived_file
+from edgespec.progress import SILENT, Progress
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +27,20 @@ def wants_fast_copy(meta: GgufMetadata) -> bool:
     return meta.bpw > FAST_BPW * WORTH_IT
 
 
-def find_or_make_fast_copy(path: Path, *, n_threads: int) -> Path:
-    """The Q4_0 copy of a draft; the file itself where no copy can be made (the log says why)."""
+def find_or_make_fast_copy(path: Path, *, n_threads: int, progress: Progress = SILENT) -> Path:
+    """The Q4_0 copy of a draft; the file itself where no copy can be made (the log says why).
+
+    Args:
+        path: The draft.
+        n_threads: For the conversion.
+        progress: Advanced once per tensor.
+    """
     copy = derived_file(path, f"{FAST_TYPE.lower()}.gguf")
     if is_whole(copy):
         return copy
     log.info("making a %s copy of %s for drafting: once, a few seconds", FAST_TYPE, path.name)
     try:
-        requantize_file(path, copy, FAST_TYPE, n_threads=n_threads)
+        requantize_file(path, copy, FAST_TYPE, n_threads=n_threads, progress=progress)
     except (EdgespecError, OSError) as err:
         log.warning("no %s copy of %s: %s; drafting with the file itself", FAST_TYPE, path.name, err)
         return path

@@ -1,7 +1,6 @@
 """Loads a target and its drafts: found, checked against each other and against the memory, placed, opened."""
 
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -20,6 +19,7 @@ from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, place_model
 from edgespec.llama.rpc import connect_servers, notice_silence
 from edgespec.llama.shortlist import Shortlist, shortlist_for
+from edgespec.progress import SILENT, Progress
 from edgespec.session.fast_draft import find_or_make_fast_copy, wants_fast_copy
 from edgespec.session.settings import DEFAULT_N_CTX, DraftType, EngineSettings
 
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 TARGET_ROWS = MAX_DRAFT + 1
 SHORTLIST_KEY, SHORTLIST_EXTRA_KEY = "edgespec.shortlist.frequent", "edgespec.shortlist.extra"
 """Of a file that was made to draft: how many leading tokens it may guess, and which others."""
-Note = Callable[[str], None]
-"""Told in a few words what is being done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +111,46 @@ def check_draft_memory(draft: ModelFile, n_ctx: int, settings: EngineSettings) -
     check_fits([(draft.name, _estimate(draft, n_ctx, settings, 1))])
 
 
-def load_target(file: ModelFile, settings: EngineSettings, note: Note) -> Loaded:
-    """Loads the target; its context keeps logits for a whole verification."""
+def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = SILENT) -> Loaded:
+    """Loads the target; its context keeps logits for a whole verification.
+
+    Raises:
+        EngineError: an RPC server cannot be reached.
+        ModelFileError: llama.cpp cannot load it.
+        NotEnoughMemoryError: there is no room for it.
+        UsageError: there is no such device, or the model cannot have such a cache.
+    """
     n_ctx = choose_n_ctx(file, settings)
-    note(f"loading {file.name}")
+    progress.stage(f"loading {file.name}", 1)
     placement = place_file(file, settings.placement, n_ctx, settings)
-    return _load(file, placement, settings, n_ctx, TARGET_ROWS, None)
+    return _load(file, placement, settings, n_ctx, TARGET_ROWS, None, progress)
 
 
 def load_draft(
-    target: Loaded, file: ModelFile, verdict: Compatibility, settings: EngineSettings, note: Note
+    target: Loaded, file: ModelFile, verdict: Compatibility, settings: EngineSettings, progress: Progress
 ) -> Loaded:
-    """Loads a draft, as a faster copy where that pays; its context keeps one row of logits."""
+    """Loads a draft, as a faster copy where that pays; its context keeps one row of logits.
+
+    Raises:
+        EngineError: an RPC server cannot be reached.
+        ModelFileError: llama.cpp cannot load it.
+        NotEnoughMemoryError: there is no room for it.
+        UsageError: there is no such device, or the model cannot have such a cache.
+    """
     # The loaded target is already missing from the free memory that the devices report.
     placement = place_file(file, settings.draft_placement, target.context.n_ctx, settings, takes_remote=False)
-    chosen = choose_draft_file(file, placement, settings, note)
-    note(f"loading {chosen.name}")
+    chosen = choose_draft_file(file, placement, settings, progress)
+    progress.stage(f"loading {chosen.name}", 1)
     is_fast = chosen is not file or (SHORTLIST_KEY in file.meta.fields and not placement.gpu_layers)
     return _load(
-        chosen, placement, settings, target.context.n_ctx, 1, (target, verdict), has_shortlist=is_fast
+        chosen,
+        placement,
+        settings,
+        target.context.n_ctx,
+        1,
+        (target, verdict),
+        progress,
+        has_shortlist=is_fast,
     )
 
 
@@ -145,13 +164,21 @@ def shortlist_of(meta: GgufMetadata) -> Shortlist | None:
 
 
 def choose_draft_file(
-    file: ModelFile, placement: Placement, settings: EngineSettings, note: Note
+    file: ModelFile, placement: Placement, settings: EngineSettings, progress: Progress = SILENT
 ) -> ModelFile:
-    """The file itself, or a copy of it that drafts faster here."""
+    """The file itself, or a copy of it that drafts faster here.
+
+    Args:
+        file: The draft that was named.
+        placement: Where it goes: copies pay on the CPU alone.
+        settings: May want the file as it is.
+        progress: Gets a stage for making a copy.
+    """
     if settings.draft_type is not DraftType.AUTO or placement.gpu_layers or not wants_fast_copy(file.meta):
         return file
-    note(f"preparing {file.name}")
-    copy = find_or_make_fast_copy(file.path, n_threads=settings.n_threads or default_threads())
+    progress.stage(f"preparing {file.name}", len(file.meta.tensors))
+    n_threads = settings.n_threads or default_threads()
+    copy = find_or_make_fast_copy(file.path, n_threads=n_threads, progress=progress)
     if copy == file.path:
         return file
     return replace(open_file(file.name, copy), name=f"{file.name} (Q4_0 copy)")
@@ -164,12 +191,15 @@ def _load(
     n_ctx: int,
     n_outputs: int,
     partner: tuple[Loaded, Compatibility] | None,
+    progress: Progress,
     *,
     has_shortlist: bool = False,
 ) -> Loaded:
     before = resident_bytes()
     with ExitStack() as undo:
-        model = undo.enter_context(Model(file.path, placement))
+        model = undo.enter_context(Model(file.path, placement, progress))
+        # What is mapped into memory comes from the disk only now, and nobody knows how far that is.
+        progress.stage(f"loading {file.name}")
         n_threads = settings.n_threads or default_threads()
         shortlist = shortlist_of(file.meta) if has_shortlist else None
         context = undo.enter_context(

@@ -58,9 +58,7 @@ class Yardstick(Closes):
         found: dict[int, list[float]] = {}
         before = self._step_s(_STEPS)
         for _ in range(_PARTS):
-            part = time_decodes(
-                context, rows, budget_s / _PARTS, self._clock, lambda: None, all_outputs=all_outputs
-            )
+            part = time_decodes(context, rows, budget_s / _PARTS, all_outputs=all_outputs, clock=self._clock)
             after = self._step_s(_STEPS)
             factor = 2 * self._usual_s / (before + after)
             for count, seconds in part.items():

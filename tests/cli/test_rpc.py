@@ -119,7 +119,7 @@ from edgespec.session.loading import load_target
 from edgespec.catalog.model_file import open_file
 from edgespec.session.settings import EngineSettings
 servers = parse_endpoints(sys.argv[2])
-loaded = load_target(open_file("tiny", Path(sys.argv[1])), EngineSettings(rpc=servers), lambda _text: None)
+loaded = load_target(open_file("tiny", Path(sys.argv[1])), EngineSettings(rpc=servers))
 for connection in psutil.Process().net_connections("tcp4"):
     if connection.raddr and connection.raddr[1] == servers[0].port:
         with socket.socket(fileno=os.dup(connection.fd)) as link:

@@ -10,6 +10,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.model import Model
 from tests.decode.real import open_context
 from tests.decode.scripted import FakeClock
+from tests.recorded_progress import RecordedProgress
 
 TARGET_S = {1: 0.020, 2: 0.034, 4: 0.030, 8: 0.064, 16: 0.110}
 DRAFT_S = {1: 0.004, 2: 0.006, 8: 0.018, 32: 0.060}
@@ -144,10 +145,12 @@ def test_without_a_draft_there_is_no_draft_curve(target: TimedContext, clock: Fa
 
 
 def test_progress_grows_to_the_end(target: TimedContext, draft: TimedContext, clock: FakeClock):
-    seen: list[float] = []
-    calibrate_pair(target, draft, clock=clock, progress=seen.append)
+    progress = RecordedProgress()
+    progress.stage("measuring", BUDGET_S, unit="seconds")
+    calibrate_pair(target, draft, clock=clock, progress=progress)
+    seen = [done for done, _, _ in progress.steps]
     assert seen == sorted(seen)
-    assert 0.0 < seen[0] < seen[-1] <= 1.0
+    assert 0.0 < seen[1] < seen[-1] <= BUDGET_S
 
 
 def test_real_time_is_measured_by_default(target_model: Model):

@@ -11,14 +11,15 @@ import pytest
 from edgespec.llama.kv_types import KvType
 from edgespec.paths import calibration_dir
 from edgespec.session import EngineSettings, Session, open_pair
+from tests.recorded_progress import RecordedProgress
 from tests.session.eager import draft_eagerly
 
 
 def open_noting(*arguments: Any, **options: Any) -> tuple[Session, list[str]]:
     """A session, and what was measured on opening it."""
-    notes: list[str] = []
-    session = open_pair(*arguments, note=notes.append, **options)
-    return session, [note for note in notes if note.startswith("measuring")]
+    progress = RecordedProgress()
+    session = open_pair(*arguments, progress=progress, **options)
+    return session, [label for label in progress.labels if label.startswith("measuring")]
 
 
 def use(*arguments: Any, **options: Any) -> list[str]:

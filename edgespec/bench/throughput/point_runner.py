@@ -101,7 +101,7 @@ class Bed:
         self._draft: Model | None = None
         if subject.draft:
             placement = models.place(subject.draft, self._engine.draft_placement)
-            draft = choose_draft_file(subject.draft, placement, self._engine, lambda _text: None)
+            draft = choose_draft_file(subject.draft, placement, self._engine)
             self._draft, draft_bytes = models.load(draft, placement)
             self.loaded_bytes += draft_bytes
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgespec.catalog.sources import ProgressCallback
 from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError
+from edgespec.progress import Progress
 
 _CHUNK_BYTES = 1 << 20
 _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
@@ -32,10 +32,15 @@ def check_disk_space(folder: Path, needed_bytes: int, what: str) -> None:
         )
 
 
-def check_file(
-    path: Path, what: str, size_bytes: int | None, sha256: str | None, progress: ProgressCallback
-) -> None:
+def check_file(path: Path, what: str, size_bytes: int | None, sha256: str | None, progress: Progress) -> None:
     """Compare a file with its published size and hash; None skips a check.
+
+    Args:
+        path: The file.
+        what: What it is called in messages.
+        size_bytes: Its published size.
+        sha256: Its published hash, 64 lower-case hexadecimal digits.
+        progress: Gets a stage of its own, in bytes, where there is a hash to check.
 
     Raises:
         HashMismatchError: They differ. The file is left where it is: the caller knows what belongs to it.
@@ -46,12 +51,11 @@ def check_file(
     if sha256 is None:
         return
     digest = hashlib.sha256()
-    done = 0
+    progress.stage(f"checking {what}", size, unit="bytes")
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
-            done += len(chunk)
-            progress(done, size, f"checking {what}")
+            progress.advance(len(chunk))
     if digest.hexdigest() != sha256:
         raise mismatch(what, f"its sha256 is {digest.hexdigest()} instead of {sha256}")
 

@@ -109,14 +109,14 @@ def check_fits(
     estimates: Sequence[tuple[str, MemoryEstimate]],
     available_bytes: int | None = None,
     *,
-    first_alone: str = "`draft` none",
+    first_alone: str = "",
 ) -> None:
     """Check that all models fit together.
 
     Args:
         estimates: Name and estimate of each model; the target first, then the draft.
         available_bytes: What there is; measured when None.
-        first_alone: What to type to load the first model alone.
+        first_alone: How to have the first model alone, for the hint; empty where that is not a way.
 
     Raises:
         NotEnoughMemoryError: They do not fit; the message gives the numbers, the hint a way out.
@@ -142,7 +142,7 @@ def _way_out(estimates: Sequence[tuple[str, MemoryEstimate]], available: int, fi
     without_context = sum(estimate.total_bytes - estimate.context_bytes for _, estimate in estimates)
     if without_context < available:
         ways.append("a smaller `ctx_size`")
-    if len(estimates) > 1 and estimates[0][1].total_bytes <= available:
+    if first_alone and len(estimates) > 1 and estimates[0][1].total_bytes <= available:
         ways.append(first_alone)
     ways.append("a file with a smaller quantization")
     return "Try " + " or ".join(ways) + ", or close other programs."

@@ -71,7 +71,7 @@ def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: boo
     has_bos = bool(model.bos_text) and text.startswith(model.bos_text)
     tokens = model.tokenize(text, add_special=not has_bos)
     if not tokens:
-        raise UsageError("the prompt is empty", "give one with -p, or pipe one in")
+        raise UsageError("the prompt is empty", "give one with `prompt`, or pipe one in")
     if len(tokens) >= context.n_ctx:
         raise ContextOverflowError(
             f"the prompt has {len(tokens)} tokens and the context {context.n_ctx}",

@@ -2,9 +2,9 @@
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
@@ -32,26 +32,10 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        finite = "a finite number; 0 is off"
-        checks = (
-            ("`temperature`", self.temperature, 0.0 <= self.temperature <= 10.0, "0 (greedy) to 10"),
-            ("`top_k`", self.top_k, self.top_k >= 0, "0 (off) or more"),
-            ("`top_p`", self.top_p, 0.0 < self.top_p <= 1.0, "above 0, at most 1"),
-            ("`min_p`", self.min_p, 0.0 <= self.min_p <= 1.0, "0 to 1"),
-            (
-                "`repeat_penalty`",
-                self.repeat_penalty,
-                0.0 < self.repeat_penalty < math.inf,
-                "above 0; 1 is off",
-            ),
-            ("`presence_penalty`", self.presence_penalty, math.isfinite(self.presence_penalty), finite),
-            ("`frequency_penalty`", self.frequency_penalty, math.isfinite(self.frequency_penalty), finite),
-            # LLAMA_DEFAULT_SEED, the largest number, asks llama.cpp for a random one.
-            ("`seed`", self.seed, 0 <= self.seed < 2**32 - 1, "0 to 4294967294"),
-        )
-        for flag, value, fits, range_text in checks:
-            if not fits:
-                raise UsageError(f"{flag} {value} is out of range", f"use {range_text}")
+        for setting, (holds, range_text) in RANGES.items():
+            value = getattr(self, setting)
+            if not holds(value):
+                raise UsageError(f"`{setting}` {value} is out of range", f"use {range_text}")
 
     @property
     def penalizes(self) -> bool:
@@ -62,6 +46,21 @@ class Sampling:
     def is_plain_greedy(self) -> bool:
         """Whether the choice is the largest logit and nothing else."""
         return self.temperature == 0.0 and not self.penalizes
+
+
+_FINITE: Final = (math.isfinite, "a finite number; 0 is off")
+RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
+    "temperature": (lambda value: 0.0 <= value <= 10.0, "0 (greedy) to 10"),
+    "top_k": (lambda value: value >= 0, "0 (off) or more"),
+    "top_p": (lambda value: 0.0 < value <= 1.0, "above 0, at most 1"),
+    "min_p": (lambda value: 0.0 <= value <= 1.0, "0 to 1"),
+    "repeat_penalty": (lambda value: 0.0 < value < math.inf, "above 0; 1 is off"),
+    "presence_penalty": _FINITE,
+    "frequency_penalty": _FINITE,
+    # LLAMA_DEFAULT_SEED, the largest number, asks llama.cpp for a random one.
+    "seed": (lambda value: 0 <= value < 2**32 - 1, "0 to 4294967294"),
+}
+"""What each setting of `Sampling` may be, and that in words."""
 
 
 class Sampler(Closes):

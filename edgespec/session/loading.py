@@ -84,7 +84,8 @@ def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSet
     n_ctx = choose_n_ctx(target, settings)
     check_fits(
         [(target.name, _estimate_here(target, n_ctx, settings))]
-        + [(draft.name, _estimate(draft, n_ctx, settings, 1)) for draft in drafts]
+        + [(draft.name, _estimate(draft, n_ctx, settings, 1)) for draft in drafts],
+        first_alone="`draft` none",
     )
 
 

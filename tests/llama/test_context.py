@@ -121,7 +121,7 @@ def test_a_memory_that_cannot_forget_is_an_error(
     monkeypatch.setattr(load_library(), "llama_memory_seq_rm", lambda *_: False)
     with pytest.raises(EngineError, match=r"tiny\.gguf cannot take tokens back") as caught:
         context.rollback(3)
-    assert "--draft none" in caught.value.hint
+    assert "`draft` none" in caught.value.hint
 
 
 # Copies
@@ -208,7 +208,7 @@ def test_tokens_beyond_the_context_are_refused_and_nothing_is_evaluated(context:
     with pytest.raises(ContextOverflowError) as caught:
         context.decode([5] * 7)
     assert caught.value.message == "257 tokens do not fit a context of 256"
-    assert caught.value.hint == "use a larger --ctx-size or a shorter prompt"
+    assert caught.value.hint == "use a larger `ctx_size` or a shorter prompt"
     assert context.n_past == rows_in_memory(context) == 250
     context.decode([5] * 6)
     assert context.room == 0
@@ -466,10 +466,10 @@ def test_a_cache_that_the_model_cannot_have_is_wrong_usage(
 ):
     with pytest.raises(UsageError) as caught:
         Context(model, settings(type_k=kind, type_v=kind, flash_attention=attention))
-    start = f"tiny.gguf cannot run with --kv-type {kind.name.lower()} --flash-attn {attention}: "
+    start = f"tiny.gguf cannot run with `kv_type` {kind.name.lower()} `flash_attn` {attention}: "
     assert caught.value.message.startswith(start)
     assert words in caught.value.message
-    assert caught.value.hint == "use --kv-type f16"
+    assert caught.value.hint == "use `kv_type` f16"
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_draft_counts_in_the_memory(tiny_model: Path, tiny_draft: Path, monkey
     stages_of(tiny_model, "none")
     with pytest.raises(NotEnoughMemoryError) as caught:
         open_pair(tiny_model, tiny_draft)
-    assert "--draft none" in caught.value.hint
+    assert "`draft` none" in caught.value.hint
 
 
 def test_a_larger_context_counts_in_the_memory(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):

@@ -194,7 +194,7 @@ def test_a_prompt_longer_than_the_context_is_refused(tiny_model: Path):
             ids(session, "x" * 600)
         tokens = session.engine.target.model.tokenize("<user>" + "x" * 600 + "\n<assistant>")
     assert caught.value.message == f"the prompt has {len(tokens)} tokens and the context 512"
-    assert caught.value.hint == "use a larger --ctx-size or a shorter prompt"
+    assert caught.value.hint == "use a larger `ctx_size` or a shorter prompt"
 
 
 def test_a_raw_prompt_goes_without_the_template(tiny_model: Path):
@@ -225,7 +225,7 @@ def test_a_broken_template_is_named_and_can_be_left_out(tmp_path: Path):
     with open_pair(path, "none") as session:
         with pytest.raises(ModelFileError, match="the model's chat template fails") as caught:
             ids(session)
-        assert "--raw" in caught.value.hint
+        assert "`raw`" in caught.value.hint
         assert len(ids(session, "the", 5, raw=True)) == 5
 
 

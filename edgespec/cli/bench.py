@@ -102,17 +102,17 @@ def command(
 
 def _bench_in_app(settings: Settings, target: str | None, values: dict[str, Any]) -> int:
     from edgespec.cli.chat import start_app, typed_engine_settings
-    from edgespec.session.choice import AUTO
+    from edgespec.session.choice import AUTO_DRAFT
     from edgespec.worker.jobs.bench import BenchJob
     from tui.services.launch import Launch
 
-    drafts = values["drafts"] or (AUTO,)
+    drafts = values["drafts"] or (AUTO_DRAFT,)
     prompts, measured, engine = _what_to_measure(values)
     # What is typed holds for whatever else is done in this app, too.
     typed = typed_engine_settings(click.get_current_context(), values["engine"])
     launch = Launch(
         target=target,
-        draft=drafts[0] if len(drafts) == 1 else AUTO,
+        draft=drafts[0] if len(drafts) == 1 else AUTO_DRAFT,
         sampling=measured.sampling,
         engine=typed,
         offline=settings.offline,

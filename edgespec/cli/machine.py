@@ -196,7 +196,7 @@ def _list_folders() -> tuple[Folder, ...]:
         "models": paths.models_dir(),
         "hub cache": hub_cache.cache_dir(),
         "results": paths.results_dir(),
-        "calibration": paths.calibration_dir(),
+        "calibration": paths.costs_dir(),
         "derived models": paths.derived_models_dir(),
         "your models.toml": paths.user_catalog_file(),
     }

@@ -60,7 +60,7 @@ class RateTable:
 
 
 @dataclass(slots=True)
-class Record:
+class AnswerRecord:
     """How an answer does against the tables: observed over expected misses, shrunk towards 1.
 
     Misses, not hits, are scaled: in a text that copies they all but vanish, whatever the table says.
@@ -97,7 +97,7 @@ class Certainty:
 
 @dataclass(slots=True)
 class Acceptance:
-    """The three tables of a pair. Kept across answers and, with the calibration, across runs."""
+    """The three tables of a pair. Kept across answers and, with the costs, across runs."""
 
     by_lead: RateTable = field(default_factory=lambda: RateTable(_LEAD_PRIORS))
     by_certainty: RateTable = field(default_factory=lambda: RateTable(_CERTAINTY_PRIORS))

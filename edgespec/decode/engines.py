@@ -22,7 +22,7 @@ class Target(Protocol):
         """Evaluates `tokens`, with logits on every row, as a batch of at least `batch` rows."""
         ...
 
-    def keep(self, n_past: int) -> None:
+    def rollback(self, n_past: int) -> None:
         """Forgets everything from position `n_past` on."""
         ...
 
@@ -39,7 +39,7 @@ class Target(Protocol):
         ...
 
     @property
-    def room(self) -> int:
+    def free_tokens(self) -> int:
         """Tokens that still fit the context."""
         ...
 
@@ -80,16 +80,16 @@ class LlamaTarget:
         self._sampler = None if sampling.is_plain_greedy else Sampler(sampling, context.model.n_vocab)
 
     @property
-    def room(self) -> int:
+    def free_tokens(self) -> int:
         """Tokens that still fit the context."""
-        return self.context.room
+        return self.context.free_tokens
 
     def start(self, prompt: Sequence[int]) -> int:
         """Evaluates what the cache lacks of the prompt; the last token always, for its logits."""
         if self._sampler:
             self._sampler.start(prompt)
         kept = min(shared_prefix(self.context.tokens, prompt), len(prompt) - 1)
-        if kept < self.context.n_past and not self.context.model.keeps_positions:
+        if kept < self.context.n_past and not self.context.model.can_roll_back:
             kept = 0  # a recurrent state can only be thrown away whole
         self.context.rollback(kept)
         self.context.prefill(prompt[kept:])
@@ -111,7 +111,7 @@ class LlamaTarget:
         """Logit of `token`, the best of the row, over the second best."""
         return top_two_gap(self._logits[row], token)
 
-    def keep(self, n_past: int) -> None:
+    def rollback(self, n_past: int) -> None:
         """Forgets everything from position `n_past` on."""
         self.context.rollback(n_past)
 

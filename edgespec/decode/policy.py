@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgespec.decode.acceptance import Acceptance, Certainty, Record
+from edgespec.decode.acceptance import Acceptance, AnswerRecord, Certainty
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.ngram import NgramMatch
 
@@ -80,7 +80,7 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RoundChoice:
     """A round: what drafts, and for n-grams how many tokens. `rate` is the promised tok/s."""
 
     kind: Kind
@@ -125,8 +125,8 @@ class Policy:
     mode: Mode = Mode.AUTO
     certainty: Certainty = field(default_factory=Certainty)
     ledger: Ledger = field(default_factory=Ledger)
-    guesses: Record = field(default_factory=lambda: Record(GUESS_WEIGHT))
-    matches: Record = field(default_factory=lambda: Record(MATCH_WEIGHT))
+    guesses: AnswerRecord = field(default_factory=lambda: AnswerRecord(GUESS_WEIGHT))
+    matches: AnswerRecord = field(default_factory=lambda: AnswerRecord(MATCH_WEIGHT))
     _rates: dict[int, float] = field(default_factory=dict)
     _rounds: int = 0
 
@@ -144,11 +144,11 @@ class Policy:
         self.certainty = Certainty()
         self.ledger = Ledger()
         self.acceptance.begin_answer(MEMORY_OF_ANSWERS)
-        self.guesses = Record(GUESS_WEIGHT)
-        self.matches = Record(MATCH_WEIGHT)
+        self.guesses = AnswerRecord(GUESS_WEIGHT)
+        self.matches = AnswerRecord(MATCH_WEIGHT)
         self._rates.clear()
 
-    def plan(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> Plan:
+    def choose(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> RoundChoice:
         """The next round.
 
         Args:
@@ -157,14 +157,14 @@ class Policy:
             done: Tokens of the answer that are out.
             remaining: Tokens that it may still have.
         """
-        plain = Plan(Kind.PLAIN, 0, 1.0 / self.costs.step_s)
+        plain = RoundChoice(Kind.PLAIN, 0, 1.0 / self.costs.step_s)
         if self.mode is Mode.OFF or remaining < 2:
             return plain
         best = plain
         if match and self.mode in (Mode.NGRAM, Mode.AUTO) and self._trusts(match, done):
-            best = self._better(best, self._plan_match(match, min(MAX_DRAFT, remaining - 1)))
+            best = self._better(best, self._match_choice(match, min(MAX_DRAFT, remaining - 1)))
         if missing is not None and self.may_use_model(done):
-            best = self._better(best, self._plan_model(missing, done, remaining))
+            best = self._better(best, self._model_choice(missing, done, remaining))
         return best
 
     def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
@@ -252,14 +252,14 @@ class Policy:
         rate = self.acceptance.of_match(match.length, match.agreed)
         return self.matches.adjust(rate) >= EARLY_ACCEPTANCE
 
-    def _better(self, best: Plan, other: Plan) -> Plan:
+    def _better(self, best: RoundChoice, other: RoundChoice) -> RoundChoice:
         hurdle = 1.0
         if best.kind is Kind.PLAIN:
             hurdle = MARGIN + LOSS_HURDLE * self.ledger.lost_share(other.kind)
         return other if other.rate > best.rate * hurdle else best
 
-    def _plan_match(self, match: NgramMatch, most: int) -> Plan:
-        reach, tokens, best = 1.0, 1.0, Plan(Kind.NGRAM, 0, 0.0)
+    def _match_choice(self, match: NgramMatch, most: int) -> RoundChoice:
+        reach, tokens, best = 1.0, 1.0, RoundChoice(Kind.NGRAM, 0, 0.0)
         stake_s = self.ledger.stake_s(self.costs.step_s)
         for count in range(1, most + 1):
             reach *= self.matches.adjust(self.acceptance.of_match(match.length + count - 1, match.agreed))
@@ -267,18 +267,18 @@ class Policy:
             verify_s = self.costs.verify_s(count + 1)
             rate = tokens / (verify_s + self.costs.round_s)
             if rate > best.rate and verify_s - self.costs.step_s <= stake_s:
-                best = Plan(Kind.NGRAM, count, rate)
+                best = RoundChoice(Kind.NGRAM, count, rate)
         return best
 
-    def _plan_model(self, missing: int, done: int, remaining: int) -> Plan:
-        never = Plan(Kind.MODEL, 0, 0.0)
+    def _model_choice(self, missing: int, done: int, remaining: int) -> RoundChoice:
+        never = RoundChoice(Kind.MODEL, 0, 0.0)
         if self.costs.draft is None or self.ledger.stake_s(self.costs.step_s) <= 0.0:
             return never
         extra_s = self.costs.draft.cost(missing) - self.costs.draft_step_s if missing > 1 else 0.0
         rate = self.model_rate(self.expected_acceptance(self.certainty.recent))
         if missing <= SMALL_CATCH_UP:
             # A few tokens that others brought: charged to this round and the next ones.
-            return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / SPREAD_ROUNDS))
+            return RoundChoice(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / SPREAD_ROUNDS))
         rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))
         ledger, gain = self.ledger, rate * self.costs.step_s - 1.0
         allowed_s = ADVANCE_SHARE * min(max(gain / SURE_GAIN, 0.0), 1.0) * ledger.elapsed_s + max(
@@ -290,7 +290,7 @@ class Policy:
         now_s = min(self.costs.step_s, self.ledger.elapsed_s / done)
         to_come = min(remaining, HORIZON_TOKENS, HORIZON_GROWTH * done)
         saved_s = to_come * (now_s - 1.0 / rate) * HORIZON_TRUST
-        return Plan(Kind.MODEL, 0, rate) if saved_s > extra_s else never
+        return RoundChoice(Kind.MODEL, 0, rate) if saved_s > extra_s else never
 
     def model_rate(self, acceptance: float) -> float:
         """Tok/s of model drafting at a mean acceptance: adaptive or of fixed length, whichever is better here."""

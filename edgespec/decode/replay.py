@@ -112,7 +112,7 @@ class _RecordedTarget:
         self._rows = 1
 
     @property
-    def room(self) -> int:
+    def free_tokens(self) -> int:
         return _ROOM
 
     def start(self, prompt: Sequence[int]) -> int:
@@ -133,7 +133,7 @@ class _RecordedTarget:
         del token
         return self._gaps[min(self._end(row) - self._first, len(self._gaps) - 1)]
 
-    def keep(self, n_past: int) -> None:
+    def rollback(self, n_past: int) -> None:
         del self._cache[n_past:]
         self._valid = min(self._valid, n_past)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Source(StrEnum):
+class DraftSource(StrEnum):
     """Who thought of a token first. Every token is the target's choice all the same."""
 
     TARGET = "target"
@@ -22,14 +22,14 @@ class Token:
 
     id: int
     text: str
-    source: Source
+    source: DraftSource
     round_s: float
     round_tokens: int
 
     @property
     def from_draft(self) -> bool:
         """Whether a drafter proposed it."""
-        return self.source is not Source.TARGET
+        return self.source is not DraftSource.TARGET
 
 
 @dataclass(slots=True)
@@ -56,14 +56,14 @@ class GenerationStats:
     """What a plain step is reckoned to cost here, for the estimated speed-up."""
     accepted_at: list[int] = field(default_factory=list)
     tested_at: list[int] = field(default_factory=list)
-    by_source: dict[Source, tuple[int, int]] = field(default_factory=dict)
-    """Source -> (tested, accepted)."""
+    by_source: dict[DraftSource, tuple[int, int]] = field(default_factory=dict)
+    """DraftSource -> (tested, accepted)."""
     stopped: str = ""
     """`eog`, `length` or `interrupted`."""
     why: str = ""
     """Whether speculation was on, and the reason, in a sentence."""
 
-    def count_round(self, source: Source, tested: int, accepted: int) -> None:
+    def count_round(self, source: DraftSource, tested: int, accepted: int) -> None:
         """Books one verified draft."""
         self.draft_n += tested
         self.draft_n_accepted += accepted
@@ -98,7 +98,7 @@ class GenerationStats:
 
     @property
     def estimated_speedup(self) -> float | None:
-        """Against plain steps at their calibrated cost: an estimate, not a measurement."""
+        """Against plain steps at their measured cost: an estimate, not a measurement."""
         if not self.vanilla_step_s or not self.decode_s:
             return None
         return (self.predicted_n - 1) * self.vanilla_step_s / self.decode_s

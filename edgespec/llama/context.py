@@ -33,7 +33,7 @@ class SavedCache:
 class Context(NativeContext):
     """One sequence of tokens in a model's KV cache.
 
-    `tokens` is what the cache holds, in order: position i holds `tokens[i]`. A `tap` sees every graph; what its
+    `tokens` is what the cache holds, in order: position i holds `tokens[i]`. A `callback` sees every graph; what its
     handlers raise, `decode` raises. With a `shortlist` only the logits of its tokens are computed.
 
     Raises:
@@ -47,13 +47,13 @@ class Context(NativeContext):
         model: Model,
         settings: ContextSettings,
         *,
-        tap: EvalCallback | None = None,
+        callback: EvalCallback | None = None,
         shortlist: Shortlist | None = None,
     ) -> None:
         self.shortlist = shortlist
         self.tokens: list[int] = []
         self._unsettled = False
-        super().__init__(model, settings, tap=tap)
+        super().__init__(model, settings, callback=callback)
 
     @property
     def n_past(self) -> int:
@@ -61,7 +61,7 @@ class Context(NativeContext):
         return len(self.tokens)
 
     @property
-    def room(self) -> int:
+    def free_tokens(self) -> int:
         """Tokens that still fit."""
         return self.n_ctx - len(self.tokens)
 
@@ -86,9 +86,9 @@ class Context(NativeContext):
                 f"{count} rows with {outputs} outputs are no batch", "please report this defect"
             )
         rows = count
-        if count < pad_to <= self.room:
+        if count < pad_to <= self.free_tokens:
             rows = pad_to
-        if count > self.room:
+        if count > self.free_tokens:
             raise ContextOverflowError(
                 f"{len(self.tokens) + count} tokens do not fit a context of {self.n_ctx}",
                 "use a larger `ctx_size` or a shorter prompt",
@@ -105,10 +105,10 @@ class Context(NativeContext):
         batch.outputs[count - outputs : count] = 1
         with self.shortlist.applied() if self.shortlist else nullcontext():
             code = llama_decode(self.handle, batch.take(rows))
-        if code or (self._tap is not None and self._tap.failed):
+        if code or (self._callback is not None and self._callback.failed):
             self._remove_from(past)
-            if self._tap is not None:
-                self._tap.raise_error()
+            if self._callback is not None:
+                self._callback.raise_error()
             raise decode_error(code, rows, self.n_ctx)
         self.tokens.extend(tokens)
         self.n_outputs = outputs
@@ -123,7 +123,7 @@ class Context(NativeContext):
             ContextOverflowError: before anything is evaluated, if the prompt does not fit.
             KeyboardInterrupt: the user stopped it; what was evaluated stays in the cache.
         """
-        if len(tokens) >= self.room:
+        if len(tokens) >= self.free_tokens:
             raise ContextOverflowError(
                 f"the prompt has {len(self.tokens) + len(tokens)} tokens and the context {self.n_ctx}",
                 "use a larger `ctx_size` or a shorter prompt",

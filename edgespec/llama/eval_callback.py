@@ -1,4 +1,4 @@
-"""A tap: Python sees the numbers of a running graph, and may change them before later nodes read them.
+"""The eval callback: Python sees the numbers of a running graph, and may change them before later nodes read them.
 
 llama.cpp asks about every node of a graph (`cb_eval` in llama.h) and, for those that are wanted, computes up to that
 node, waits for it and calls again (ggml-backend.cpp, `ggml_backend_sched_compute_splits`).
@@ -76,7 +76,7 @@ Handler = Callable[[Node], None]
 
 
 class EvalCallback:
-    """Handlers for the nodes of every graph that a context runs. One tap serves one context.
+    """Handlers for the nodes of every graph that a context runs. One of them serves one context.
 
     Args:
         nodes: By the node's name, such as `l_out-3`.
@@ -94,7 +94,7 @@ class EvalCallback:
         self._weights = {name.encode(): handler for name, handler in (weights or {}).items()}
         self._multiplication = _operation("MUL_MAT")
         self._error: BaseException | None = None
-        self.callback: Any = load_library().ggml_backend_sched_eval_callback(self._call)
+        self.native: Any = load_library().ggml_backend_sched_eval_callback(self._call)
         """For `llama_context_params.cb_eval`."""
 
     @property

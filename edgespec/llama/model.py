@@ -97,7 +97,7 @@ class Model(Closes):
         return buffer.value.decode("utf-8", "replace")
 
     @property
-    def keeps_positions(self) -> bool:
+    def can_roll_back(self) -> bool:
         """Whether tokens can be taken back from its memory one by one; recurrent and hybrid models cannot."""
         lib = self._lib
         return not (lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))

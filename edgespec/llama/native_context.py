@@ -30,10 +30,12 @@ class NativeContext(Closes):
         EngineError: another refusal, in llama.cpp's words.
     """
 
-    def __init__(self, model: Model, settings: ContextSettings, *, tap: EvalCallback | None = None) -> None:
+    def __init__(
+        self, model: Model, settings: ContextSettings, *, callback: EvalCallback | None = None
+    ) -> None:
         self.model = model
         self.settings = settings
-        self._tap = tap
+        self._callback = callback
         self.n_outputs = 0
         self._lib: Any = load_library()
         self._logits_address = 0
@@ -69,8 +71,8 @@ class NativeContext(Closes):
         # Speculation takes tokens back; a sliding-window cache of minimal size could not.
         params.swa_full = True
         params.no_perf = True
-        if self._tap is not None:
-            params.cb_eval = self._tap.callback
+        if self._callback is not None:
+            params.cb_eval = self._callback.native
             params.op_offload = False
             params.offload_kqv = False
         return params

@@ -1,6 +1,6 @@
 """Which models a plan is about: their headers where the files are here, else sketches from the catalogue."""
 
-from edgespec.catalog.candidates import Subject, find_candidates
+from edgespec.catalog.candidates import PairTarget, find_candidates
 from edgespec.catalog.entries import NGRAM, Catalog
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.catalog.metadata import read_metadata
@@ -43,7 +43,7 @@ def plan_pair(
         name for name in (pair.drafts if pair else catalog.drafts_for(target.name)) if name != NGRAM
     ]
     if not chosen and target.is_here:
-        subject = Subject.of(name, catalog)
+        subject = PairTarget.of(name, catalog)
         rows = find_candidates(subject, catalog, n_ctx, available_memory_bytes())
         fitting = [row for row in rows if row.verdict in ("ok", "mapped") and (row.size_ratio or 1.0) < 1]
         chosen = [row.spec_in(catalog) for row in fitting]

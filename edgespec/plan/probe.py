@@ -13,7 +13,7 @@ from typing import Final
 
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.calibrate import time_decodes
+from edgespec.decode.measure_costs import time_decodes
 from edgespec.errors import DiskSpaceError
 from edgespec.paths import derived_models_dir
 from edgespec.session.loading import load_target

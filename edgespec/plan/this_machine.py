@@ -15,7 +15,7 @@ from edgespec.decode.costs import CostCurve, curve_from, pays_to_pad
 from edgespec.files import written_whole
 from edgespec.llama.library import default_threads, list_devices, native_kernels, native_version
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES
-from edgespec.paths import calibration_dir
+from edgespec.paths import costs_dir
 from edgespec.plan.hardware import THIS
 from edgespec.plan.probe import ROWS, TypeSpeed, measure_block, measure_type
 from edgespec.plan.workload import Workload
@@ -87,7 +87,7 @@ def measure_this_machine(types: Iterable[str], n_threads: int, progress: Progres
         DiskSpaceError: no room for the models that are timed.
     """
     settings = EngineSettings(n_ctx=_N_CTX, n_threads=n_threads)
-    file = calibration_dir() / f"machine.{_key(n_threads or default_threads())}.json"
+    file = costs_dir() / f"machine.{_key(n_threads or default_threads())}.json"
     block_s, speeds = _load(file)
     wanted = [name for name in types if name not in speeds]
     total = len(wanted) + (not block_s)

@@ -9,7 +9,7 @@ from edgespec.catalog.resolve import find_on_disk, resolve_model
 from edgespec.errors import UsageError
 from edgespec.progress import SILENT, Progress
 
-AUTO, NONE = "auto", "none"
+AUTO_DRAFT, NONE = "auto", "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class PairFiles:
 
 def choose_files(
     spec: str | None,
-    drafts: Sequence[str] = (AUTO,),
+    drafts: Sequence[str] = (AUTO_DRAFT,),
     *,
     offline: bool = False,
     progress: Progress = SILENT,
@@ -48,7 +48,7 @@ def choose_files(
     target = resolve_model(pair.target if pair else name, known, offline=offline, progress=progress)
     wanted: list[str] = []
     for draft in drafts:
-        if draft == AUTO:
+        if draft == AUTO_DRAFT:
             chosen = pair.drafts[:1] if pair else _drafts_on_disk(known, target.name)
             wanted += [draft for draft in chosen if draft != NGRAM]
         elif draft not in (NONE, NGRAM):

@@ -22,7 +22,7 @@ class ContextPair(Closes):
 
 
 def open_context_pair(target: Loaded, draft: Loaded | None, n_ctx: int) -> ContextPair:
-    """A lane of its own with room for `n_ctx` tokens of the target.
+    """Contexts of their own for `n_ctx` tokens of the target.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate a cache.

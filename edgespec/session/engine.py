@@ -1,14 +1,14 @@
-"""A target with its drafts, loaded, calibrated, and ready to generate in any mode."""
+"""A target with its drafts, loaded, measured, and ready to generate in any mode."""
 
 from dataclasses import dataclass
 
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import Acceptance
-from edgespec.decode.calibrate import BUDGET_S, calibrate_pair
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.draft import LlamaDraft
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.generate import Generator
+from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
 from edgespec.decode.policy import Mode, Policy
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
@@ -37,7 +37,7 @@ class PairState:
 
 
 class Engine(Closes):
-    """Owns the models. Generators made from it share its contexts, one at a time; those with a lane have their own.
+    """Owns the models. Generators made from it share its contexts, one at a time, unless they get contexts of their own.
 
     Args:
         target: The target's file.
@@ -94,17 +94,17 @@ class Engine(Closes):
         self.states.pop(name, None)
         self.drafts.pop(name).close()
 
-    def calibrate(self, name: str | None, progress: Progress = SILENT) -> PairState:
+    def measure_costs(self, name: str | None, progress: Progress = SILENT) -> PairState:
         """Measures the costs of the target with draft `name` (None: without one)."""
         draft = self.drafts[name] if name else None
         progress.stage(f"measuring {name or self.target.file.name}", BUDGET_S, unit="seconds")
-        costs = calibrate_pair(self.target.context, draft.context if draft else None, progress=progress)
+        costs = measure_pair_costs(self.target.context, draft.context if draft else None, progress=progress)
         state = PairState(costs, Acceptance())
         self.states[name] = state
         return state
 
     def best_draft(self) -> str | None:
-        """The calibrated draft that promises the most at a plausible acceptance."""
+        """The measured draft that promises the most at a plausible acceptance."""
         named = [name for name in self.states if name]
         if not named:
             return None
@@ -121,18 +121,18 @@ class Engine(Closes):
         draft_name: str | None,
         sampling: Sampling,
         state: PairState,
-        lane: ContextPair | None = None,
+        contexts: ContextPair | None = None,
     ) -> Generator:
         """A generator with its own n-gram table; costs and acceptance in `state` are corrected as it runs."""
         loaded = self.drafts[draft_name] if draft_name else None
-        lane = lane or ContextPair(self.target.context, loaded.context if loaded else None)
+        contexts = contexts or ContextPair(self.target.context, loaded.context if loaded else None)
         draft = None
-        if loaded and lane.draft and mode in (Mode.MODEL, Mode.AUTO):
+        if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
             draft = LlamaDraft(
-                lane.draft, loaded.translator, state.costs.catch_up_window(), state.costs.draft_batch
+                contexts.draft, loaded.translator, state.costs.catch_up_window(), state.costs.draft_batch
             )
-        target = LlamaTarget(lane.target, sampling)
-        if not self.target.model.keeps_positions:
+        target = LlamaTarget(contexts.target, sampling)
+        if not self.target.model.can_roll_back:
             mode = Mode.OFF
         return Generator(target, draft, Policy(state.costs, state.acceptance, mode))
 

@@ -13,8 +13,8 @@ from edgespec.decode.token import GenerationStats, Token
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
-from edgespec.session.calibration_store import CalibrationStore
-from edgespec.session.choice import AUTO, NONE, choose_files
+from edgespec.session.choice import AUTO_DRAFT, NONE, choose_files
+from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
 from edgespec.session.settings import EngineSettings
@@ -57,9 +57,9 @@ class Session(Closes):
             self.engine.drop_draft(before)
 
     def _use_draft(self, name: str | None, progress: Progress) -> None:
-        store = CalibrationStore(self.engine.target, self.engine.drafts[name] if name else None)
+        store = CostStore(self.engine.target, self.engine.drafts[name] if name else None)
         kept = store.load()
-        self.state = PairState(*kept) if kept else self.engine.calibrate(name, progress)
+        self.state = PairState(*kept) if kept else self.engine.measure_costs(name, progress)
         self._store, self._draft_name = store, name
 
     def stream(
@@ -125,7 +125,7 @@ class Session(Closes):
 
 def open_pair(
     target: str | Path | None = None,
-    draft: str | Path = AUTO,
+    draft: str | Path = AUTO_DRAFT,
     *,
     settings: EngineSettings | None = None,
     offline: bool = False,

@@ -11,7 +11,7 @@ from statistics import median
 from time import perf_counter
 from typing import Final
 
-from edgespec.decode.calibrate import time_decodes
+from edgespec.decode.measure_costs import time_decodes
 from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings

@@ -7,7 +7,7 @@ from typing import Protocol
 from edgespec.bench.result import BenchResult
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import GenerationStats, Source
+from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import Progress, Unit
 from edgespec.session.settings import EngineSettings
@@ -133,7 +133,7 @@ class Piece:
     """Text that came from one source."""
 
     text: str
-    source: Source
+    source: DraftSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def test_a_cleared_context_is_as_new(
 ):
     context.decode(tokens[:9])
     forget(context)
-    assert (context.n_past, context.room, rows_in_memory(context)) == (0, 256, 0)
+    assert (context.n_past, context.free_tokens, rows_in_memory(context)) == (0, 256, 0)
     context.decode(tokens[3:9])
     assert_close(context.logits(1)[0], fresh_logits(tiny_model, tokens[3:9])[-1])
 
@@ -211,7 +211,7 @@ def test_tokens_beyond_the_context_are_refused_and_nothing_is_evaluated(context:
     assert caught.value.hint == "use a larger `ctx_size` or a shorter prompt"
     assert context.n_past == rows_in_memory(context) == 250
     context.decode([5] * 6)
-    assert context.room == 0
+    assert context.free_tokens == 0
 
 
 def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused_before_it_is_read(
@@ -227,7 +227,7 @@ def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused_before_it_is_read
 
 def test_the_longest_prompt_leaves_room_for_one_token(context: Context):
     context.prefill([5] * 255)
-    assert context.room == 1
+    assert context.free_tokens == 1
 
 
 # Failures of llama_decode

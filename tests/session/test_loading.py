@@ -9,7 +9,7 @@ from typing import Any
 import gguf
 import pytest
 
-from edgespec.catalog import memory
+from edgespec.catalog import candidates, memory
 from edgespec.catalog.model_file import open_file
 from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
 from edgespec.llama import shortlist as shortlist_module
@@ -160,6 +160,10 @@ def test_ctrl_c_while_measuring_frees_everything(tiny_model: Path, tiny_draft: P
         open_pair(tiny_model, tiny_draft, progress=InterruptedWhileMeasuring())
     assert loads["llama_model_free"] == loads["llama_model_load_from_file"] == 2
     assert loads["llama_free"] == loads["llama_init_from_model"]
+
+
+def test_the_list_of_drafts_reckons_with_the_rows_that_a_target_is_opened_with():
+    assert candidates._TARGET_OUTPUTS == loading.TARGET_ROWS
 
 
 # The fast copy of a draft

@@ -1,6 +1,6 @@
 """The drafts that a target can be given, with the reasons of those that cannot serve it."""
 
-from edgespec.catalog.candidates import Subject, find_candidates
+from edgespec.catalog.candidates import PairTarget, find_candidates
 from edgespec.catalog.entries import NGRAM, load_catalog
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.errors import EdgespecError
@@ -19,7 +19,7 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
     catalog = load_catalog()
     try:
         rows = find_candidates(
-            Subject.of(pair.target, catalog), catalog, pair.n_ctx, available_memory_bytes()
+            PairTarget.of(pair.target, catalog), catalog, pair.n_ctx, available_memory_bytes()
         )
     except EdgespecError:
         rows = []  # a target that was named by its path: only its own name is known here

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgespec.decode.token import Source
+from edgespec.decode.token import DraftSource
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
 from edgespec.worker.protocol import Piece
@@ -81,6 +81,6 @@ def _from_document(document: dict[str, Any]) -> Conversation:
 
 
 def _message(document: dict[str, Any]) -> Message:
-    pieces = tuple(Piece(piece["text"], Source(piece["source"])) for piece in document.pop("pieces"))
+    pieces = tuple(Piece(piece["text"], DraftSource(piece["source"])) for piece in document.pop("pieces"))
     receipt = document.pop("receipt")
     return Message(**document, pieces=pieces, receipt=Receipt(**receipt) if receipt else None)

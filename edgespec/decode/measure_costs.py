@@ -10,15 +10,15 @@ from edgespec.progress import SILENT, Progress
 
 BUDGET_S = 4.0
 """For target and draft together; a slow target gets fewer points, in order of their use."""
-TARGET_ROWS = (1, 4, 2, 3, 8, 16, 6, 12, 5, 7, 10)
-DRAFT_ROWS = (1, 2, 8, 32)
+TIMED_TARGET_ROWS = (1, 4, 2, 3, 8, 16, 6, 12, 5, 7, 10)
+TIMED_DRAFT_ROWS = (1, 2, 8, 32)
 ALWAYS_MEASURED = 2
 """Of each list, the first rows are measured whatever they cost: a plain step, and what a draft would cost."""
 _PRIMER_TOKENS = 1
 _DRAFT_SHARE = 0.25
 
 
-def calibrate_pair(
+def measure_pair_costs(
     target: Context,
     draft: Context | None,
     *,
@@ -38,7 +38,7 @@ def calibrate_pair(
     share = _DRAFT_SHARE if draft else 0.0
     most = target.settings.n_outputs_max
     # Without a way to take rows back there is no speculation, and only the plain step matters.
-    rows = [count for count in TARGET_ROWS if count <= most] if target.model.keeps_positions else [1]
+    rows = [count for count in TIMED_TARGET_ROWS if count <= most] if target.model.can_roll_back else [1]
     times = time_decodes(
         target, rows, budget_s * (1 - share), all_outputs=True, clock=clock, progress=progress
     )
@@ -64,7 +64,7 @@ def time_draft(
         clock: Seconds; another one in tests.
         progress: Advanced by the seconds that the decodes took.
     """
-    times = time_decodes(draft, DRAFT_ROWS, budget_s, all_outputs=False, clock=clock, progress=progress)
+    times = time_decodes(draft, TIMED_DRAFT_ROWS, budget_s, all_outputs=False, clock=clock, progress=progress)
     return single_as_run(times, draft)
 
 
@@ -75,7 +75,7 @@ def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve,
         times: Seconds of a decode by its rows.
         context: Where they were taken.
     """
-    pads = context.model.keeps_positions and pays_to_pad(times)
+    pads = context.model.can_roll_back and pays_to_pad(times)
     return curve_from(times | {1: times[2]} if pads else times), pads
 
 
@@ -107,7 +107,7 @@ def time_decodes(
     tokens = [(7919 * place + 13) % vocab for place in range(max(_PRIMER_TOKENS, *rows_in_order))]
     context.prefill(tokens[:_PRIMER_TOKENS])
     times: dict[int, list[float]] = {}
-    restore = context.model.keeps_positions
+    restore = context.model.can_roll_back
     context.decode(tokens[:1])  # warms caches and builds the first graph
     if restore:
         context.rollback(_PRIMER_TOKENS)

@@ -1,16 +1,16 @@
 """The header of one GGUF file, read in one pass over a memory map. Nothing of the weights is touched.
 
-String arrays (150 thousand tokens, as many merges) are only walked; they are decoded when somebody asks.
+The format is that of docs/gguf.md in ggml's repository, and of gguf.cpp where that says less.
 """
 
 import mmap
 import struct
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from edgespec.catalog import gguf_types as types
+from edgespec.catalog.gguf_fields import Fields, FieldSpan, PackedStrings
 from edgespec.errors import ModelFileError, ModelMissingError
 
 _U32 = struct.Struct("<I")
@@ -39,80 +39,6 @@ class TensorInfo:
     def n_elements(self) -> int:
         """Number of weights."""
         return prod(self.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class _PackedStrings:
-    """Where a string array lies in the file: length, bytes, length, bytes, ..."""
-
-    path: Path
-    start: int
-    end: int
-    count: int
-
-    def unpack(self) -> list[bytes]:
-        with self.path.open("rb") as file:
-            file.seek(self.start)
-            packed = file.read(self.end - self.start)
-        out: list[bytes] = []
-        position, length_at = 0, _U64.unpack_from
-        for _ in range(self.count):
-            start = position + 8
-            position = start + length_at(packed, position)[0]
-            out.append(packed[start:position])
-        return out
-
-
-@dataclass(frozen=True, slots=True)
-class FieldSpan:
-    """Where one field's type and value lie in the file, so that they can be copied byte for byte."""
-
-    start: int
-    """Of the value type's id; the key lies before it."""
-    end: int
-    value_type: int
-    item_type: int | None
-    """Type of an array's items; None for what is no array."""
-
-
-class Fields(Mapping[str, object]):
-    """The key-value section: scalars, str and lists. Long string arrays are decoded on access and then kept."""
-
-    __slots__ = ("_strings", "_values", "spans")
-
-    def __init__(self, values: dict[str, object], spans: dict[str, FieldSpan]) -> None:
-        self._values = values
-        self.spans: Mapping[str, FieldSpan] = spans
-        self._strings: dict[str, list[bytes]] = {}
-
-    def __getitem__(self, key: str) -> object:
-        value = self._values[key]
-        if isinstance(value, _PackedStrings):
-            return [text.decode("utf-8", "replace") for text in self.raw_strings(key)]
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return f"Fields({len(self)} keys)"
-
-    def array_length(self, key: str) -> int:
-        """Length of an array without decoding it; 0 when the key is absent or no array."""
-        value = self._values.get(key)
-        if isinstance(value, _PackedStrings):
-            return value.count
-        return len(value) if isinstance(value, list) else 0
-
-    def raw_strings(self, key: str) -> list[bytes]:
-        """A string array as bytes, exactly as stored; empty when the key is absent or no string array."""
-        if key not in self._strings:
-            value = self._values.get(key)
-            self._strings[key] = value.unpack() if isinstance(value, _PackedStrings) else []
-        return self._strings[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,14 +174,14 @@ class _Reader:
             raise self._truncated()
         return list(self._numbers(letter, count))
 
-    def _strings(self, count: int) -> _PackedStrings:
+    def _strings(self, count: int) -> PackedStrings:
         data, position, length_at = self._data, self._position, _U64.unpack_from
         for _ in range(count):
             position += 8 + length_at(data, position)[0]
         if position > self._size:
             raise self._truncated()
         start, self._position = self._position, position
-        return _PackedStrings(self._path, start, position, count)
+        return PackedStrings(self._path, start, position, count)
 
     def _tensor(self, index: int) -> TensorInfo:
         self._what = f"the description of tensor {index + 1}"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgespec.catalog import gguf_types as types
-from edgespec.catalog.gguf_header import Fields, GgufHeader, TensorInfo, read_header
+from edgespec.catalog.gguf_fields import Fields
+from edgespec.catalog.gguf_header import GgufHeader, TensorInfo, read_header
 from edgespec.errors import EdgespecError, ModelFileError
 
 __all__ = ["GgufMetadata", "TensorInfo", "read_metadata", "split_parts"]

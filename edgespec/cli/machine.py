@@ -125,7 +125,8 @@ def examine_machine(*, offline: bool) -> MachineReport:
 
 
 def _examine_engine(findings: list[Finding]) -> tuple[Versions, Engine | None]:
-    from edgespec.llama.library import default_threads, describe_backends
+    from edgespec.llama.build import describe_backends
+    from edgespec.llama.library import default_threads
 
     try:
         report = describe_backends()

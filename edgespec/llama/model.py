@@ -7,8 +7,9 @@ from typing import Any
 
 from edgespec.errors import EngineError, ModelFileError, NotEnoughMemoryError
 from edgespec.lifetime import Closes
+from edgespec.llama.devices import device_handle
 from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.llama.library import ClosedLibrary, device_handle, load_library, take_native_errors
+from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.placement import Placement
 from edgespec.progress import SILENT, Progress, advance_to
 

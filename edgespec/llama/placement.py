@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgespec.errors import UsageError
-from edgespec.llama.library import Device
+from edgespec.llama.devices import Device
 
 GpuLayers = int | Literal["auto"]
 

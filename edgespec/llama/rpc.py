@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgespec.errors import EngineError, UsageError
-from edgespec.llama.library import ggml_function, list_devices, load_library
+from edgespec.llama.devices import list_devices
+from edgespec.llama.library import ggml_function, load_library
 
 DEFAULT_PORT: Final = 50052
 """llama.cpp's own rpc-server listens there."""

@@ -5,7 +5,8 @@ import os
 import socket
 
 from edgespec.errors import EngineError
-from edgespec.llama.library import Device, device_handle, ggml_function, list_devices
+from edgespec.llama.devices import Device, device_handle, list_devices
+from edgespec.llama.library import ggml_function
 from edgespec.llama.rpc import Endpoint
 
 

@@ -11,7 +11,8 @@ from ctypes import c_int64, c_void_p
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.llama.library import ggml_function, native_kernels
+from edgespec.llama.build import native_kernels
+from edgespec.llama.library import ggml_function
 
 FREQUENT_TOKENS = 32_768
 """Vocabularies list their tokens in the order of their merges, and so about by frequency. Of what Qwen2.5-Coder 1.5B

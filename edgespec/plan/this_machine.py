@@ -13,7 +13,9 @@ from typing import Final
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.decode.costs import CostCurve, curve_from, pays_to_pad
 from edgespec.files import written_whole
-from edgespec.llama.library import default_threads, list_devices, native_kernels, native_version
+from edgespec.llama.build import native_kernels, native_version
+from edgespec.llama.devices import list_devices
+from edgespec.llama.library import default_threads
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES
 from edgespec.paths import costs_dir
 from edgespec.plan.hardware import THIS

@@ -11,7 +11,8 @@ from pathlib import Path
 from edgespec.decode.acceptance import Acceptance, RateTable
 from edgespec.decode.costs import CostCurve, PairCosts, curve_from
 from edgespec.files import written_whole
-from edgespec.llama.library import list_devices, native_kernels, native_version
+from edgespec.llama.build import native_kernels, native_version
+from edgespec.llama.devices import list_devices
 from edgespec.paths import costs_dir
 from edgespec.session.loading import Loaded
 

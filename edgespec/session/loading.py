@@ -14,7 +14,8 @@ from edgespec.decode.policy import MAX_DRAFT
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
 from edgespec.errors import IncompatibleDraftError
 from edgespec.llama.context import Context
-from edgespec.llama.library import default_threads, list_devices
+from edgespec.llama.devices import list_devices
+from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, place_model
 from edgespec.llama.rpc import connect_servers, notice_silence

@@ -3,7 +3,7 @@
 import pytest
 
 from edgespec.errors import UsageError
-from edgespec.llama.library import Device
+from edgespec.llama.devices import Device
 from edgespec.llama.placement import (
     DEVICE_RESERVE_BYTES,
     Placement,

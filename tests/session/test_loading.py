@@ -13,7 +13,9 @@ from edgespec.catalog import candidates, memory
 from edgespec.catalog.model_file import open_file
 from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
 from edgespec.llama import shortlist as shortlist_module
-from edgespec.llama.library import Device, load_library, native_kernels
+from edgespec.llama.build import native_kernels
+from edgespec.llama.devices import Device
+from edgespec.llama.library import load_library
 from edgespec.paths import derived_models_dir, user_catalog_file
 from edgespec.session import DraftType, EngineSettings, loading, open_pair
 from edgespec.session import fast_draft as fast_draft_module

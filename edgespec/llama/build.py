@@ -35,7 +35,11 @@ class BackendReport:
 
 
 def describe_backends() -> BackendReport:
-    """Versions, CPU features and devices of the llama.cpp that is loaded."""
+    """Versions, CPU features and devices of the llama.cpp that is loaded.
+
+    Raises:
+        EngineError: it cannot be loaded.
+    """
     from importlib.metadata import version  # brings the whole of `email` with it
 
     lib = load_library()
@@ -51,14 +55,22 @@ def describe_backends() -> BackendReport:
 
 
 def native_version() -> str:
-    """ggml's version and commit, such as `0.25.3 (0c1e570)`."""
+    """ggml's version and commit, such as `0.25.3 (0c1e570)`.
+
+    Raises:
+        EngineError: llama.cpp cannot be loaded, or is older than these functions.
+    """
     load_library()
     parts = [ggml_function(name, ctypes.c_char_p)().decode() for name in ("ggml_version", "ggml_commit")]
     return f"{parts[0]} ({parts[1]})"
 
 
 def native_kernels() -> Kernels:
-    """What this build has of edgespec's own kernels."""
+    """What this build has of edgespec's own kernels; a build without them is not an error.
+
+    Raises:
+        EngineError: llama.cpp cannot be loaded.
+    """
     load_library()
     try:
         texts = [ggml_function(f"edgespec_kernels_{what}", ctypes.c_char_p)() for what in ("version", "isa")]

@@ -30,12 +30,16 @@ class Device:
 
 
 def list_devices() -> tuple[Device, ...]:
-    """All devices in llama.cpp's own order."""
+    """All devices in llama.cpp's own order, with the memory that is free now.
+
+    Raises:
+        EngineError: llama.cpp cannot be loaded.
+    """
     return tuple(_describe_device(handle) for handle in _device_handles())
 
 
 def device_handle(name: str) -> int:
-    """The `ggml_backend_dev_t` of the device called `name`, as an address.
+    """The `ggml_backend_dev_t` of the device called `name`, in any case, as an address.
 
     Raises:
         EngineError: no device has that name; the message lists those there are.

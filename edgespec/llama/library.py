@@ -83,7 +83,7 @@ class ClosedLibrary:
 
 
 def take_native_errors() -> str:
-    """The error lines that llama.cpp logged since the last call, joined; empty when there were none."""
+    """The error lines that llama.cpp logged since the last call, the last eight, joined by `; `; empty without any."""
     text = "; ".join(_recent_errors)
     _recent_errors.clear()
     return text
@@ -100,7 +100,10 @@ def native_lines(listener: Callable[[str], None]) -> Iterator[None]:
 
 
 def default_threads() -> int:
-    """Threads for decoding: the cores that llama.cpp's own tools would take (physical ones, within affinity)."""
+    """Threads for decoding: the cores that llama.cpp's own tools would take (`common_cpu_get_num_math`).
+
+    These are the physical ones, no more than this process may run on.
+    """
     import psutil
 
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
@@ -126,7 +129,16 @@ def _ggml_libraries() -> tuple[ctypes.CDLL, ...]:
 
 @cache
 def ggml_function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """A function of libggml that llama_cpp does not bind."""
+    """A function of libggml that llama_cpp does not bind; looked up once for each signature.
+
+    Args:
+        name: As in ggml's headers, such as `ggml_row_size`.
+        result: Its ctypes type; None for a function that returns nothing.
+        arguments: Their ctypes types.
+
+    Raises:
+        EngineError: this build has no function of that name, or llama.cpp cannot be loaded.
+    """
     for library in _ggml_libraries():
         try:
             function: Callable[..., Any] = getattr(library, name)

@@ -99,7 +99,7 @@ class Model(Closes):
 
     @property
     def can_roll_back(self) -> bool:
-        """Whether tokens can be taken back from its memory one by one; recurrent and hybrid models cannot."""
+        """Whether tokens can be taken back from its memory one by one; those of recurrent and hybrid models cannot."""
         lib = self._lib
         return not (lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
 
@@ -136,7 +136,7 @@ class Model(Closes):
         Raises:
             EngineError: the vocabulary cannot encode the text.
         """
-        # A lone surrogate stands for a byte of the command line that is no UTF-8.
+        # A lone surrogate stands for a byte of the command line that is not UTF-8.
         raw = text.encode("utf-8", "replace")
         size = len(raw) + 16
         buffer = (self._lib.llama_token * size)()
@@ -151,7 +151,7 @@ class Model(Closes):
         return list(buffer[:count])
 
     def token_bytes(self, token: int, *, special: bool = False) -> bytes:
-        """The bytes that a token stands for; control tokens are empty unless `special`."""
+        """The bytes that a token stands for, at times a part of a character; control tokens are empty unless `special`."""
         if not special and (kept := self._pieces.get(token)) is not None:
             return kept
         size = 64

@@ -24,6 +24,11 @@ _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 class NativeContext(Closes):
     """A context of a model, empty. `n_outputs` is how many rows of logits the last decode left.
 
+    Args:
+        model: Loaded with its weights; freed after this.
+        settings: How it is made.
+        callback: Sees every graph. What it reads must lie in the main memory, so nothing is computed elsewhere then.
+
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
         UsageError: the model cannot have a cache of that type.
@@ -78,7 +83,16 @@ class NativeContext(Closes):
         return params
 
     def logits(self, rows: int = 1) -> Logits:
-        """The logits of the last decode, shape (rows, n_vocab): a view, valid until the next decode."""
+        """The logits of the last decode, `[rows, n_vocab]`: a view, valid until the next decode.
+
+        Waits for devices that compute on their own.
+
+        Args:
+            rows: How many of the `n_outputs` there are, in the order of the batch.
+
+        Raises:
+            EngineError: there are none, as before the first decode.
+        """
         pointer = self._lib.llama_get_logits(self.handle)
         if not pointer:
             raise EngineError("llama.cpp returned no logits", "this is a defect: please report it")

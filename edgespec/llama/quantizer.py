@@ -32,19 +32,27 @@ class QuantizeSettings:
     file_type: str
     """A mixture such as `Q4_K_M`, one of `file_types()`."""
     output_type: str | None = None
-    """Of the output matrix, by its name in `TYPE_NUMBERS`."""
+    """Of the output matrix, by its name in `TYPE_NUMBERS`; None for what the mixture gives it."""
     embedding_type: str | None = None
+    """Of the embedding table, likewise."""
     tensor_types: tuple[tuple[str, str], ...] = ()
     """Regular expressions for tensor names, and their types."""
     pure: bool = False
     """The same type for every matrix."""
     importance: "Mapping[str, NDArray[np.float32]]" = field(default_factory=dict)
-    """Mean squares of the inputs' columns by the weight's name."""
+    """How much each column of a weight counts, `[n_columns]` by the weight's name: the mean squares of its inputs
+    (llama.cpp's imatrix)."""
 
 
 @cache
 def file_types() -> dict[str, int]:
-    """The mixtures that this llama.cpp writes, by the names that people use, with their `llama_ftype` numbers."""
+    """The mixtures that this llama.cpp writes, by the names that people use, with their `llama_ftype` numbers.
+
+    `{"Q4_0": 2, "Q4_K_M": 15, ...}`.
+
+    Raises:
+        EngineError: llama.cpp cannot be loaded.
+    """
     constants = vars(load_library())
     return {
         name.removeprefix(_FILE_TYPE_PREFIX): number
@@ -106,7 +114,8 @@ def quantize_file(
 def planned_types(source: Path, settings: QuantizeSettings) -> dict[str, str]:
     """The types that `quantize_file` would give, by tensor name, as llama.cpp's dry run says them.
 
-    A tensor that is not named keeps the type it has.
+    Returns:
+        `{"blk.0.ffn_down.weight": "Q6_K", ...}`; a tensor that is not named keeps the type that it has.
 
     Raises:
         EngineError: llama.cpp refused.

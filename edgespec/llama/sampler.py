@@ -64,7 +64,14 @@ RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
 
 
 class Sampler(Closes):
-    """A llama.cpp sampler chain, stepped once per emitted token (llama.cpp common/sampling.cpp's order)."""
+    """A llama.cpp sampler chain, stepped once per emitted token.
+
+    Its order is that of llama.cpp's common/sampling.cpp: penalties, top-k, top-p, min-p, temperature, and the draw.
+
+    Args:
+        settings: What the chain is made of.
+        n_vocab: Tokens of the vocabulary.
+    """
 
     def __init__(self, settings: Sampling, n_vocab: int) -> None:
         self.settings = settings
@@ -103,7 +110,12 @@ class Sampler(Closes):
                 self._lib.llama_sampler_accept(self.handle, token)
 
     def sample(self, context: NativeContext, row: int) -> int:
-        """Picks and accepts the token after output row `row` of the last decode."""
+        """Picks and accepts the token after an output row of the last decode.
+
+        Args:
+            context: Where it was decoded.
+            row: Counted over the rows with logits, 0 to `context.n_outputs` - 1.
+        """
         # llama.cpp counts positive indices over all rows of the batch and negative ones over those with logits.
         index = row - context.n_outputs
         return int(self._lib.llama_sampler_sample(self.handle, context.handle, ctypes.c_int32(index)))

@@ -93,7 +93,7 @@ def test_a_server_of_another_kind_is_one_line(run_cli: RunCli, tiny_model: Path)
         threading.Thread(target=answer, daemon=True).start()
         outcome = run_cli("run", tiny_model, "-p", "hi", "--draft", "none", "--rpc", address)
     assert (outcome.code, outcome.out) == (ExitCode.FAILED, "")
-    assert f"what listens at {address} is no RPC server" in outcome.err
+    assert f"what listens at {address} is not an RPC server" in outcome.err
 
 
 def test_a_server_that_serves_somebody_else_is_one_line(

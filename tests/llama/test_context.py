@@ -501,7 +501,7 @@ def test_a_draft_context_keeps_one_row_of_logits(model: Model):
 def test_a_batch_that_llama_cpp_would_abort_on_is_an_error(model: Model, rows: int, outputs: int):
     with Context(model, settings(n_batch=32)) as context:
         context.decode([5])
-        with pytest.raises(EngineError, match=f"{rows} rows with {outputs} outputs are no batch"):
+        with pytest.raises(EngineError, match=f"{rows} rows with {outputs} outputs are not a batch"):
             context.decode([6] * rows, outputs=outputs)
         context.decode([7] * 32, outputs=16)
         assert context.tokens == [5] + [7] * 32

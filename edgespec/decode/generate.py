@@ -13,10 +13,11 @@ from edgespec.decode.token import DraftSource, GenerationStats, Token
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Draft tokens and what the policy wants to know of them afterwards."""
+    """Draft tokens and what the policy wants to know of them afterwards; without any it is a plain step."""
 
     tokens: list[int] = field(default_factory=list)
     leads: list[float] = field(default_factory=list)
+    """Of a model's tokens, one each, in logits; empty for n-grams."""
     source: DraftSource = DraftSource.TARGET
     draft_rows: list[int] = field(default_factory=list)
     """Rows of each pass of the draft model, the catch-up first."""
@@ -46,8 +47,12 @@ class Generator:
 
         Args:
             prompt: Token ids, at least one.
-            max_tokens: Length limit; the context's room is another.
+            max_tokens: Length limit; what fits the context is another.
             ignore_end: Goes on after an end token, for timings of equal length.
+
+        Raises:
+            ContextOverflowError: the prompt does not fit.
+            EngineError: llama.cpp failed.
         """
         stats = self.stats = GenerationStats(prompt_n=len(prompt))
         stats.vanilla_step_s = self._policy.costs.step_s
@@ -121,7 +126,14 @@ class Generator:
         return Proposal()
 
     def _draft_with_model(self, draft: Draft, rate: float, remaining: int, started: float) -> Proposal:
-        """Drafts until the next token would not pay; the draft's own steps correct the cost model."""
+        """Drafts until the next token would not pay; the draft's own steps correct the cost model.
+
+        Args:
+            draft: Reads what it lacks first.
+            rate: Tokens per second that the round has promised.
+            remaining: Tokens that the answer may still have.
+            started: When the round began, for the statistics.
+        """
         before = self._clock()
         rows = [draft.catch_up(self._index.history)]
         tokens: list[int] = []
@@ -136,7 +148,7 @@ class Generator:
             before = self._clock()
             rows.append(1)
             draft.advance()
-        kept = self._policy.cut(leads, rate)
+        kept = self._policy.n_worth_verifying(leads, rate)
         self.stats.draft_s += self._clock() - started
         return Proposal(tokens[:kept], leads[:kept], DraftSource.MODEL, rows)
 

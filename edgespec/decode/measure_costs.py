@@ -9,13 +9,24 @@ from edgespec.llama.context import Context
 from edgespec.progress import SILENT, Progress
 
 BUDGET_S = 4.0
-"""For target and draft together; a slow target gets fewer points, in order of their use."""
+"""For target and draft together: bounds the wait of a first start; a slow target gets fewer points."""
 TIMED_TARGET_ROWS = (1, 4, 2, 3, 8, 16, 6, 12, 5, 7, 10)
+"""Rows of the decodes that a target is timed at, in the order of their use."""
 TIMED_DRAFT_ROWS = (1, 2, 8, 32)
+"""Of a draft: a step, and what it reads to catch up."""
 ALWAYS_MEASURED = 2
 """Of each list, the first rows are measured whatever they cost: a plain step, and what a draft would cost."""
-_PRIMER_TOKENS = 1
 _DRAFT_SHARE = 0.25
+"""Of the budget; a draft has fewer points, and cheaper ones."""
+_MOST_PASSES = 8
+"""Over all rows: bounds the measuring of fast models, whose medians settle sooner."""
+_LAST_PASS_SHARE = 0.85
+"""No pass begins with more than that of the budget spent: it would end beyond it."""
+_ROW_SHARE = 0.6
+"""What a row of a larger batch is expected to cost of a plain step, before it is known; ggml's own kernels take 0.5 to 0.9
+(docs/how-it-decides.md)."""
+_PRIMER_TOKENS = 1
+"""In the cache before the timed rows, which are taken back to there."""
 
 
 def measure_pair_costs(
@@ -72,7 +83,7 @@ def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve,
     """The curve with a single row at the cost of the batch that it will be run as, and whether that is one of two.
 
     Args:
-        times: Seconds of a decode by its rows.
+        times: Seconds of a decode by its rows, 1 row among them.
         context: Where they were taken.
     """
     pads = context.model.can_roll_back and pays_to_pad(times)
@@ -112,12 +123,12 @@ def time_decodes(
     if restore:
         context.rollback(_PRIMER_TOKENS)
     passes = 0
-    while passes < 8:
+    while passes < _MOST_PASSES:
         for rows in rows_in_order:
             spent = clock() - started
             typical = median(times[1]) if 1 in times else 0.0
             wanted = passes == 0 and rows in rows_in_order[:ALWAYS_MEASURED]
-            if not wanted and spent + typical * rows * 0.6 > budget_s:
+            if not wanted and spent + typical * rows * _ROW_SHARE > budget_s:
                 continue
             before = clock()
             context.decode(tokens[:rows], outputs=rows if all_outputs else 1)
@@ -127,7 +138,7 @@ def time_decodes(
             if restore:
                 context.rollback(_PRIMER_TOKENS)
         passes += 1
-        if clock() - started > budget_s * 0.85:
+        if clock() - started > budget_s * _LAST_PASS_SHARE:
             break
     context.clear()
     return {rows: median(values) for rows, values in times.items()}

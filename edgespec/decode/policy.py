@@ -13,6 +13,8 @@ from edgespec.decode.acceptance import Acceptance, AnswerRecord, Certainty
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.ngram import NgramMatch
 
+# A constant that does not give figures of its own was set by replays (`decode.replay`) of 26 recorded answers on two sets
+# of costs, and of made-up texts on other machines; tests/decode keeps the bounds that they gave.
 MAX_DRAFT = 15
 """Longest draft; with the target's own token that is a batch of 16."""
 MAX_MODEL_DRAFT = MAX_DRAFT
@@ -24,19 +26,19 @@ SPREAD_ROUNDS = 4.0
 MARGIN = 1.02
 """Drafting must promise this much over a plain step: estimates are optimistic at the moment they look best."""
 LOSS_HURDLE = 16.0
-"""And this many times the share of the answer's time that drafts of its kind have lost besides: a second miss wants
-more reason."""
+"""On top of `MARGIN` drafting must promise this many times the share of the answer's time that drafts of its kind have
+lost: a second miss wants more reason. With drafts that have lost 1 %, 1.02 + 0.16 plain steps."""
 WARM_UP_TOKENS = 12
 """Tokens of an answer before the target's certainty says anything about its kind of text. An answer that ends before
 them has no time to win back what a draft reads."""
 EARLY_ACCEPTANCE = 0.8
-"""And an n-gram match must be that likely to hold until then, or until one has won: in an answer of 14 tokens a missed
-row is 1 % of the time."""
+"""Within `WARM_UP_TOKENS`, until one has won, an n-gram match must be that likely to hold: in an answer of 14 tokens a
+missed row is 1 % of the time."""
 HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
 HORIZON_GROWTH = 0.5
-"""And over this many times what is out already: how long an answer gets is not known, and a small gain takes longer
-to be worth it than a large one."""
+"""A catch-up is written off over at most this many times the tokens that are out already: how long an answer gets is not
+known, and a small gain takes longer to be worth it than a large one."""
 HORIZON_TRUST = 0.8
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
 ADVANCE_SHARE = 0.045
@@ -44,22 +46,23 @@ ADVANCE_SHARE = 0.045
 they promise less, and what drafts have won: should the answer end now, it has lost no more. With 0.07 answers of 24 tokens
 lost 4 to 7 % whenever a draft came in before their end."""
 SURE_GAIN = 0.5
-"""Promised gain over plain steps from which catch-ups may cost all of that share."""
+"""Promised gain over plain steps from which catch-ups may cost all of `ADVANCE_SHARE`."""
 STAKE_STEPS = 0.1
 """Plain steps that an answer may lose to drafts before any of them has won."""
 STAKE_SHARE = 0.02
-"""Share of an answer's time that it may lose besides."""
+"""Share of an answer's time that it may lose to drafts on top of `STAKE_STEPS`."""
 MOST_WON_STEPS = 5.0
-"""Winnings beyond this are banked for good: a text that turns away from its draft cannot lose them again."""
+"""Plain steps; winnings beyond them are banked for good: a text that turns away from its draft cannot lose them again."""
 MEMORY_OF_ANSWERS = 0.8
-"""What an answer without a model draft leaves of the counts for it: one that was bad for long gets another chance."""
+"""Share of the counts for a model draft that an answer without one leaves: one that was bad for long gets another chance."""
 GUESS_WEIGHT = 2.0
 """Expected misses of the model draft after which an answer's own record counts as much as the tables."""
 MATCH_WEIGHT = 3.0
-"""The same for n-gram matches."""
+"""Expected misses of n-gram matches after which the same holds for them."""
 FIXED_TRUST = 0.9
 """Share of the promise of a fixed draft length that is believed: nothing stops it when the text turns."""
 _CONFIDENT, _DOUBTFUL = 0.97, 0.5
+"""Acceptance of a draft token of either kind; every mean acceptance between them is a mixture of both."""
 
 
 class Kind(StrEnum):
@@ -81,11 +84,13 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RoundChoice:
-    """A round: what drafts, and for n-grams how many tokens. `rate` is the promised tok/s."""
+    """What a round does, and what it promises."""
 
     kind: Kind
     count: int
+    """Tokens that n-grams draft; 0 for a model, which stops where the next token would not pay."""
     rate: float
+    """Promised tokens per second."""
 
 
 @dataclass(slots=True)
@@ -98,6 +103,7 @@ class Ledger:
 
     elapsed_s: float = 0.0
     won_s: float = 0.0
+    """Below 0 for a loss."""
     advanced_s: float = 0.0
     """Catch-ups paid in advance, all together. They are not in `won_s`: each was weighed when it was decided."""
     _won_by_s: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(Kind, 0.0))
@@ -112,13 +118,13 @@ class Ledger:
         return max(-self._won_by_s[kind], 0.0) / self.elapsed_s if self.elapsed_s else 0.0
 
     def stake_s(self, step_s: float) -> float:
-        """The most that the next round may lose."""
+        """The most that the next round may lose: of 200 ms steps 20 ms at first, 40 after a second without a draft."""
         return STAKE_STEPS * step_s + STAKE_SHARE * self.elapsed_s + self.won_s
 
 
 @dataclass(slots=True)
 class Policy:
-    """Chooses for one pair; `acceptance` and `costs` outlive the answer."""
+    """Chooses for one pair; `acceptance` and `costs` outlive the answer, all else begins with it."""
 
     costs: PairCosts
     acceptance: Acceptance
@@ -168,7 +174,13 @@ class Policy:
         return best
 
     def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
-        """Whether one more draft step is expected to pay, given the leads of the tokens drafted so far."""
+        """Whether one more draft step is expected to pay.
+
+        Args:
+            leads: In logits, of the tokens drafted so far.
+            rate: Tokens per second that the round has promised: what the time is worth otherwise.
+            remaining: Tokens that the answer may still have.
+        """
         most = min(MAX_MODEL_DRAFT, remaining - 1)
         if len(leads) >= most:
             return False
@@ -191,8 +203,13 @@ class Policy:
                 return True
         return False
 
-    def cut(self, leads: list[float], rate: float) -> int:
-        """How many of the drafted tokens are worth verifying."""
+    def n_worth_verifying(self, leads: list[float], rate: float) -> int:
+        """How many of the drafted tokens are worth verifying, 0 to all.
+
+        Args:
+            leads: In logits, of the drafted tokens.
+            rate: Tokens per second that the round has promised.
+        """
         _, tokens = self._chain(leads)
         worth = 1.0 / rate
         values = [
@@ -210,7 +227,7 @@ class Policy:
         Args:
             kind: What drafted.
             tokens: That came out of it.
-            rows: Of the target's pass.
+            rows: Of the target's pass, the drafted ones and its own.
             draft_rows: Of each pass of the draft model; a first one of more than `SMALL_CATCH_UP` was paid in advance.
         """
         step_s, spent_s = self.costs.step_s, self.costs.verify_s(rows) + self.costs.round_s
@@ -224,7 +241,7 @@ class Policy:
         self.ledger.book(kind, tokens * step_s - spent_s, MOST_WON_STEPS * step_s)
 
     def count_guess(self, lead: float, accepted: bool) -> None:
-        """Books a tested model draft token, for this answer and for the ones to come."""
+        """Books a tested model draft token of that lead in logits, for this answer and for the ones to come."""
         self.guesses.count(self.acceptance.of_certainty(self.certainty.recent), accepted)
         self.acceptance.count_guess(lead, self.certainty.recent, accepted)
 
@@ -234,11 +251,11 @@ class Policy:
         self.acceptance.count_match(length, agreed, accepted)
 
     def expected_acceptance(self, certainty: float) -> float:
-        """Acceptance of a model draft token before it is drafted."""
+        """Acceptance of a model draft token before it is drafted, by the target's certainty, 0 to 1."""
         return self.guesses.adjust(self.acceptance.of_certainty(certainty))
 
     def observe_time(self, seconds: float) -> None:
-        """Adds to the answer's clock and, now and then, lets new costs and rates in."""
+        """Adds a round's seconds to the answer's clock and, now and then, lets new costs and rates in."""
         self.ledger.elapsed_s += seconds
         self._rounds += 1
         if self._rounds % 16 == 0:
@@ -333,7 +350,10 @@ class Policy:
         return best
 
     def _chain(self, leads: list[float]) -> tuple[float, list[float]]:
-        """Probability that all drafted tokens hold, and the expected accepted tokens after each."""
+        """Probability that all drafted tokens hold, and the expected accepted tokens after each.
+
+        Tokens that hold with 0.9 and then with 0.5 give 0.45, and 0.9 and 0.9 + 0.45 = 1.35 accepted tokens.
+        """
         reach, gained, tokens = 1.0, 0.0, []
         for lead in leads:
             reach *= self.acceptance.of_lead(lead)

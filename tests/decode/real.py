@@ -103,7 +103,7 @@ class EagerPolicy(Policy):
     def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
         return len(leads) < min(1 + self.turn % 8, remaining - 1)
 
-    def cut(self, leads: list[float], rate: float) -> int:
+    def n_worth_verifying(self, leads: list[float], rate: float) -> int:
         return len(leads)
 
 

@@ -337,14 +337,14 @@ def test_no_more_is_drafted_than_fits(remaining: int, most: int):
 
 def test_drafted_tokens_that_became_doubtful_are_not_verified_where_rows_are_dear():
     policy = policy_of(STAIRCASE, CHEAP_DRAFT)
-    assert policy.cut([SURE, SURE, SURE, UNSURE, UNSURE, UNSURE], 1.5) == 3
-    assert policy.cut([UNSURE], 1.0) == 0
-    assert policy.cut([], 1.0) == 0
+    assert policy.n_worth_verifying([SURE, SURE, SURE, UNSURE, UNSURE, UNSURE], 1.5) == 3
+    assert policy.n_worth_verifying([UNSURE], 1.0) == 0
+    assert policy.n_worth_verifying([], 1.0) == 0
 
 
 @given(st.lists(st.floats(0.0, 12.0), max_size=8), st.floats(0.2, 5.0))
 def test_a_cut_keeps_a_beginning_of_the_draft(leads: list[float], rate: float):
-    assert 0 <= policy_of(STAIRCASE, CHEAP_DRAFT).cut(leads, rate) <= len(leads)
+    assert 0 <= policy_of(STAIRCASE, CHEAP_DRAFT).n_worth_verifying(leads, rate) <= len(leads)
 
 
 @given(st.sampled_from([LINEAR, FLAT, STAIRCASE]), st.floats(0.0, 1.0), st.floats(0.0, 1.0))

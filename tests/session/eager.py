@@ -30,7 +30,7 @@ class EagerPolicy(Policy):
     def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
         return len(leads) < min(LONGEST, remaining - 1)
 
-    def cut(self, leads: list[float], rate: float) -> int:
+    def n_worth_verifying(self, leads: list[float], rate: float) -> int:
         return len(leads)
 
 

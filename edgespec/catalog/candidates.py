@@ -29,8 +29,10 @@ class Candidate:
 
     name: str
     path: Path | None
+    """None where the file is not here."""
     verdict: Verdict
     reason: str
+    """In a clause."""
     size_bytes: int | None
     size_ratio: float | None
     """Draft's bytes over the target's."""
@@ -49,14 +51,17 @@ class PairTarget:
 
     name: str
     path: Path | None
+    """None where the file is not here."""
     size_bytes: int | None
     meta: GgufMetadata | None
+    """None where the file is not here."""
 
     @classmethod
     def of(cls, name: str, catalog: Catalog) -> "PairTarget":
         """The target of that name, or the file at that path; nothing is fetched.
 
         Raises:
+            ModelFileError: the file is not a GGUF, or a damaged one.
             ModelMissingError: there is no such model.
         """
         entry = catalog.models.get(name)
@@ -75,6 +80,9 @@ def find_candidates(target: PairTarget, catalog: Catalog, ctx_size: int, free_by
         catalog: Where models are looked for, besides the target's own folder.
         ctx_size: Tokens of context that both would be opened with.
         free_bytes: Memory that both have to fit into.
+
+    Returns:
+        By verdict (ok, mapped, unchecked, refused, unreadable), within it the catalogue's own pairs first, then by size.
     """
     return sorted(_rows(target, catalog, ctx_size, free_bytes), key=_rank)
 
@@ -90,7 +98,7 @@ def _rows(target: PairTarget, catalog: Catalog, ctx_size: int, free: int) -> Ite
         if entry.name == target.name or find_on_disk(entry) is not None:
             continue
         row = _unchecked(target, entry, is_paired=entry.name in paired)
-        # A model that is not smaller than the target is no candidate, unless the catalogue says so.
+        # A model that is not smaller than the target is not a candidate, unless the catalogue says so.
         if entry.name in paired or row.size_ratio is None or row.size_ratio < 1:
             yield row
 

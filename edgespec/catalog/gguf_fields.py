@@ -44,7 +44,7 @@ class FieldSpan:
     end: int
     value_type: int
     item_type: int | None
-    """Type of an array's items; None for what is no array."""
+    """Type of an array's items; None for what is not an array."""
 
 
 class Fields(Mapping[str, object]):
@@ -73,14 +73,18 @@ class Fields(Mapping[str, object]):
         return f"Fields({len(self)} keys)"
 
     def array_length(self, key: str) -> int:
-        """Length of an array without decoding it; 0 when the key is absent or no array."""
+        """Length of an array without decoding it; 0 when the key is absent or not an array."""
         value = self._values.get(key)
         if isinstance(value, PackedStrings):
             return value.count
         return len(value) if isinstance(value, list) else 0
 
     def raw_strings(self, key: str) -> list[bytes]:
-        """A string array as bytes, exactly as stored; empty when the key is absent or no string array."""
+        """A string array as bytes, exactly as stored; empty when the key is absent or not a string array.
+
+        Raises:
+            OSError: the file cannot be read again.
+        """
         if key not in self._strings:
             value = self._values.get(key)
             self._strings[key] = value.unpack() if isinstance(value, PackedStrings) else []

@@ -17,8 +17,11 @@ _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _REDOWNLOAD = "Download the file again; `edgespec models pull NAME` checks size and hash."
 _MIN_FIELD_BYTES = 8 + 4 + 1
+"""Of an empty key's length, a type and a byte: a count of more than fit is damage, and is not believed."""
 _MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
+"""Of an empty name's length, no dimensions, a type and an offset."""
 _MAX_ARRAY_DEPTH = 4
+"""Arrays in arrays: bounds the recursion that a damaged file can ask for; known files nest none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,9 @@ class TensorInfo:
 
     name: str
     shape: tuple[int, ...]
-    """In GGUF order: the first dimension is the contiguous one (columns)."""
+    """In GGUF order, the contiguous dimension first: (n_columns, n_rows) of a matrix, (1536, 8960) of an `ffn_up`."""
     ggml_type: str
+    """By ggml's name, such as `Q4_K`."""
     n_bytes: int
     offset: int
     """From the start of the data section of its own file."""
@@ -50,7 +54,9 @@ class GgufHeader:
     fields: Fields
     tensors: tuple[TensorInfo, ...]
     alignment: int
+    """Bytes; every tensor begins at a multiple of it."""
     data_offset: int
+    """Where the weights start."""
     file_bytes: int
 
 
@@ -65,7 +71,7 @@ def read_header(path: Path) -> GgufHeader:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             if size < 4:
-                raise ModelFileError(f"{path} is no GGUF file: it has {size} bytes.", _REDOWNLOAD)
+                raise ModelFileError(f"{path} is not a GGUF file: it has {size} bytes.", _REDOWNLOAD)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(path, data, size).read()
     except FileNotFoundError:
@@ -101,7 +107,7 @@ class _Reader:
         values, spans = self._fields(n_fields)
         alignment = values.get("general.alignment", types.DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
-            raise self._damaged(f"general.alignment is {alignment!r}, which is no power of two")
+            raise self._damaged(f"general.alignment is {alignment!r}, which is not a power of two")
         tensors = tuple(self._tensor(index) for index in range(n_tensors))
         data_offset = -(-self._position // alignment) * alignment
         self._check_extent(tensors, data_offset)
@@ -112,7 +118,7 @@ class _Reader:
         magic = self._bytes(4)
         if magic != types.MAGIC:
             raise ModelFileError(
-                f"{self._path} is no GGUF file: it starts with {magic!r} instead of {types.MAGIC!r}.",
+                f"{self._path} is not a GGUF file: it starts with {magic!r} instead of {types.MAGIC!r}.",
                 _magic_hint(bytes(self._data[:64])),
             )
         self._what = "the version"

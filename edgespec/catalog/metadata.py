@@ -38,6 +38,7 @@ class GgufMetadata:
     fields: Mapping[str, object]
     tensors: tuple[TensorInfo, ...]
     alignment: int
+    """Bytes; every tensor begins at a multiple of it."""
     data_offset: int
     """Where the first file's weights start."""
     file_bytes: int
@@ -215,7 +216,7 @@ class GgufMetadata:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether there is a GGUF file whose header can be read and whose tensors are all there."""
+    """Whether there is a GGUF file, in all its parts, whose header can be read and whose tensors are all there."""
     try:
         read_metadata(path)
     except (EdgespecError, OSError):

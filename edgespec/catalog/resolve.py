@@ -88,7 +88,11 @@ def resolve_model(
 
 
 def find_on_disk(entry: ModelEntry) -> LocalModel | None:
-    """An entry's file on this machine, wherever it came from; None when it is not (wholly) here."""
+    """An entry's file on this machine, wherever it came from; None when it is not (wholly) here.
+
+    Raises:
+        OSError: a file goes while it is looked at.
+    """
     if entry.path is not None:
         return _local(entry, entry.path, "file") if entry.path.is_file() else None
     from_wheels = wheels.find_local(entry)
@@ -174,7 +178,7 @@ def entry_of(spec: str, catalog: Catalog) -> ModelEntry | None:
     """The entry that a spec means, made up for `owner/repo:file.gguf`; None when it means a path.
 
     Raises:
-        ModelMissingError: A name that nothing has.
+        ModelMissingError: A name that nothing has; the hint names the nearest.
     """
     if spec in catalog.models:
         return catalog.models[spec]

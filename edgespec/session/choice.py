@@ -10,6 +10,7 @@ from edgespec.errors import UsageError
 from edgespec.progress import SILENT, Progress
 
 AUTO_DRAFT, NONE = "auto", "none"
+"""In place of a draft's name: the pair's own, and no model at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ def choose_files(
     """Finds the files of a pair.
 
     Args:
-        spec: A pair's or a model's name in the catalogue, `owner/repo:file.gguf`, or a path; None for the default.
+        spec: A pair's or a model's name in the catalogue, `owner/repo:file.gguf`, or a path; None for the catalogue's
+            default.
         drafts: Names like `spec`, or `auto` (the pair's own draft; for a single model what is on disk already),
             `ngram` and `none` (no model draft).
         offline: Use only what is on disk.
@@ -39,8 +41,12 @@ def choose_files(
         catalog: Another catalogue than the shipped one with the user's on top.
 
     Raises:
-        ModelMissingError: no such model, or it cannot be fetched now.
-        UsageError: two drafts of one name, which nothing could tell apart.
+        ConfigError: the catalogue or EDGESPEC_SOURCE makes no sense.
+        DiskSpaceError: a model does not fit the disk.
+        DownloadError: a source did not deliver.
+        ModelFileError: a file is not a GGUF, or a damaged one.
+        ModelMissingError: there is no such model, or it may not be fetched now.
+        UsageError: two drafts have one name, and nothing could tell them apart.
     """
     known = catalog or load_catalog()
     name = spec or known.default

@@ -22,7 +22,12 @@ class ContextPair(Closes):
 
 
 def open_context_pair(target: Loaded, draft: Loaded | None, n_ctx: int) -> ContextPair:
-    """Contexts of their own for `n_ctx` tokens of the target.
+    """Contexts beside those that the models were loaded with.
+
+    Args:
+        target: Outlives them.
+        draft: Likewise; None for a pair without one.
+        n_ctx: Tokens of the target; no more than the context has that it was loaded with.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate a cache.

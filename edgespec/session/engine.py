@@ -25,7 +25,7 @@ from edgespec.session.loading import (
 from edgespec.session.settings import EngineSettings
 
 PLAUSIBLE_ACCEPTANCE = 0.85
-"""At which drafts are ranked before anything is known of their acceptance."""
+"""At which drafts are ranked before anything is known of their acceptance; chosen, not measured."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Engine(Closes):
 
     Args:
         target: The target's file.
-        drafts: Draft files; each must be able to serve the target.
+        drafts: Draft files of different names; each must be able to serve the target.
         settings: Placement, context, threads.
         progress: Gets a stage for every model that is loaded.
 
@@ -95,7 +95,12 @@ class Engine(Closes):
         self.drafts.pop(name).close()
 
     def measure_costs(self, name: str | None, progress: Progress = SILENT) -> PairState:
-        """Measures the costs of the target with draft `name` (None: without one)."""
+        """Measures the costs of the target with a draft, in about four seconds; nothing is known of its acceptance yet.
+
+        Args:
+            name: Of a loaded draft; None for the target alone.
+            progress: Gets a stage, in seconds.
+        """
         draft = self.drafts[name] if name else None
         progress.stage(f"measuring {name or self.target.file.name}", BUDGET_S, unit="seconds")
         costs = measure_pair_costs(self.target.context, draft.context if draft else None, progress=progress)
@@ -123,7 +128,15 @@ class Engine(Closes):
         state: PairState,
         contexts: ContextPair | None = None,
     ) -> Generator:
-        """A generator with its own n-gram table; costs and acceptance in `state` are corrected as it runs."""
+        """A generator with its own n-gram table.
+
+        Args:
+            mode: What may draft; a target that cannot take tokens back runs plain whatever it is.
+            draft_name: Of a loaded draft; None without one.
+            sampling: How the target picks.
+            state: Its costs and its acceptance are corrected as the generator runs.
+            contexts: Its own, from `open_context_pair`; None for the engine's, which serve one generator at a time.
+        """
         loaded = self.drafts[draft_name] if draft_name else None
         contexts = contexts or ContextPair(self.target.context, loaded.context if loaded else None)
         draft = None
@@ -138,6 +151,10 @@ class Engine(Closes):
 
     def open_context_pair(self, draft_name: str | None, n_ctx: int) -> ContextPair:
         """Contexts of its own for one generator, to be closed before the engine is.
+
+        Args:
+            draft_name: Of a loaded draft; None without one.
+            n_ctx: Tokens.
 
         Raises:
             NotEnoughMemoryError: there is no room for them.

@@ -5,7 +5,13 @@ from edgespec.decode.token import DraftSource, GenerationStats
 
 
 def explain(mode: Mode, draft_name: str | None, stats: GenerationStats) -> str:
-    """One sentence about an answer."""
+    """One sentence about an answer: whether speculation was on or off, and why.
+
+    Args:
+        mode: What might draft.
+        draft_name: Of the model that might; None without one.
+        stats: Of the answer.
+    """
     if mode is Mode.OFF:
         return "speculation off: as asked"
     parts = []

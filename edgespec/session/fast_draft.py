@@ -2,7 +2,7 @@
 
 A draft's answers are only guesses, so its precision costs acceptance and never the text. On CPUs llama.cpp has its
 fastest kernels for Q4_0 (ggml-cpu/repack.cpp), while small published files keep many tensors in Q5_0, Q6_K or Q8_0
-because their rows are no multiple of 256.
+because their rows are not a multiple of 256.
 """
 
 import logging
@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 
 FAST_TYPE = "Q4_0"
 FAST_BPW = 4.5
+"""Bits per weight of Q4_0: 18 bytes for 32 weights."""
 WORTH_IT = 1.15
-"""The published file must be that much larger; else its types are fast already."""
+"""The published file must be that many times as large; else its types are fast already. Chosen, not measured."""
 
 
 def wants_fast_copy(meta: GgufMetadata) -> bool:

@@ -27,6 +27,7 @@ from edgespec.session.settings import DEFAULT_N_CTX, DraftType, EngineSettings
 log = logging.getLogger(__name__)
 
 TARGET_ROWS = MAX_DRAFT + 1
+"""Rows of logits that a target's context keeps: the longest draft's, and the target's own."""
 SHORTLIST_KEY, SHORTLIST_EXTRA_KEY = "edgespec.shortlist.frequent", "edgespec.shortlist.extra"
 """Of a file that was made to draft: how many leading tokens it may guess, and which others."""
 
@@ -80,6 +81,7 @@ def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSet
     """Compares what all of them need with what the machine has, before anything is loaded.
 
     Raises:
+        EngineError: an RPC server cannot be reached.
         NotEnoughMemoryError: they do not fit.
     """
     n_ctx = choose_n_ctx(target, settings)
@@ -116,6 +118,11 @@ def check_draft_memory(draft: ModelFile, n_ctx: int, settings: EngineSettings) -
 def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = SILENT) -> Loaded:
     """Loads the target; its context keeps logits for a whole verification.
 
+    Args:
+        file: Checked against the memory before.
+        settings: Placement, context, threads.
+        progress: Gets a stage for it.
+
     Raises:
         EngineError: an RPC server cannot be reached.
         ModelFileError: llama.cpp cannot load it.
@@ -132,6 +139,13 @@ def load_draft(
     target: Loaded, file: ModelFile, verdict: Compatibility, settings: EngineSettings, progress: Progress
 ) -> Loaded:
     """Loads a draft, as a faster copy where that pays; its context keeps one row of logits.
+
+    Args:
+        target: Whom it drafts for.
+        file: Checked against the memory before.
+        verdict: On the two vocabularies.
+        settings: Placement, context, threads.
+        progress: Gets a stage for loading it, and one before for the copy.
 
     Raises:
         EngineError: an RPC server cannot be reached.
@@ -157,7 +171,7 @@ def load_draft(
 
 
 def shortlist_of(meta: GgufMetadata) -> Shortlist | None:
-    """The tokens that a draft in Q4_0 may guess: those that its file lists, else the usual ones."""
+    """The tokens that a draft in Q4_0 may guess: those that its file lists, else the usual ones; None for all of them."""
     frequent, extra = meta.fields.get(SHORTLIST_KEY), meta.fields.get(SHORTLIST_EXTRA_KEY)
     if not isinstance(frequent, int):
         return shortlist_for(meta.vocab_size)
@@ -262,10 +276,17 @@ def place_file(
     *,
     takes_remote: bool = True,
 ) -> Placement:
-    """Where the layers of a model go, with room for a cache of `n_ctx` tokens beside them.
+    """Where the layers of a model go, a cache of `n_ctx` tokens beside them.
+
+    Args:
+        file: The model.
+        request: What was asked for it.
+        n_ctx: Tokens of its context.
+        settings: Name RPC servers, whose devices come last.
+        takes_remote: Whether these count where none is named.
 
     Raises:
-        UsageError: there is no such device.
+        UsageError: there is no such device, or there are more shares than devices.
         EngineError: an RPC server cannot be reached.
     """
     connect_servers(settings.rpc)

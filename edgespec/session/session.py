@@ -23,7 +23,13 @@ Prompt = str | Sequence[ChatMessage]
 
 
 class Session(Closes):
-    """A loaded pair. Answers one prompt at a time; what was learnt is kept when it closes."""
+    """A loaded pair. Answers one prompt at a time; what was learnt is kept when it closes.
+
+    Args:
+        engine: With one draft model at most; closed with the session.
+        draft: As it was asked for: `auto`, `ngram`, `none`, or a model.
+        progress: Gets a stage where the pair has to be measured.
+    """
 
     def __init__(self, engine: Engine, draft: str, progress: Progress = SILENT) -> None:
         self.engine = engine
@@ -42,6 +48,10 @@ class Session(Closes):
         """Drafts with another model from now on, or with none; the target stays loaded.
 
         What is in the target's cache may be lost to the measuring, so the next answer may read its prompt anew.
+
+        Args:
+            draft: Its file; None for no model.
+            progress: Gets stages for loading and measuring.
 
         Raises:
             EdgespecError: the draft does not fit, and the one from before is still in use.
@@ -80,6 +90,9 @@ class Session(Closes):
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
+            EngineError: llama.cpp failed.
+            ModelFileError: the chat template fails.
+            UsageError: the prompt is empty.
         """
         tokens = self.tokenize(prompt, raw=raw)
         generator = self.engine.generator(self.mode, self._draft_name, sampling or Sampling(), self.state)
@@ -110,7 +123,8 @@ class Session(Closes):
 
         Raises:
             ContextOverflowError: they do not fit the context.
-            UsageError: there are none.
+            ModelFileError: the chat template fails.
+            UsageError: the prompt is empty.
         """
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
         return tokenize_chat(self.engine.target.context, messages, raw=raw)

@@ -352,9 +352,9 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             "picture",
             ["-p", "x"],
             3,
-            "{picture} is no GGUF file: it starts with b'GIF8' instead of b'GGUF'. Name a .gguf file.",
+            "{picture} is not a GGUF file: it starts with b'GIF8' instead of b'GGUF'. Name a .gguf file.",
         ),
-        ("empty", ["-p", "x"], 3, "{empty} is no GGUF file: it has 0 bytes. " + AGAIN),
+        ("empty", ["-p", "x"], 3, "{empty} is not a GGUF file: it has 0 bytes. " + AGAIN),
         (
             "cut",
             ["-p", "x"],

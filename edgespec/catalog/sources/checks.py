@@ -18,10 +18,15 @@ _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 
 def check_disk_space(folder: Path, needed_bytes: int, what: str) -> None:
-    """Check that `folder`, which need not exist yet, has room.
+    """Check that so many bytes fit a folder's disk.
+
+    Args:
+        folder: Need not exist yet.
+        needed_bytes: How many.
+        what: What they are of, for the message.
 
     Raises:
-        DiskSpaceError: It has not; the message gives both numbers.
+        DiskSpaceError: They do not; the message gives both numbers.
     """
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -61,7 +66,7 @@ def check_file(path: Path, what: str, size_bytes: int | None, sha256: str | None
 
 
 def mismatch(what: str, why: str) -> HashMismatchError:
-    """The error for a file whose bytes are not the published ones."""
+    """The error for a file whose bytes are not the published ones: what it is called, and a clause that says why."""
     return HashMismatchError(
         f"What arrived as {what} is not the published file: {why}. It was thrown away.",
         "Pull it again; if that repeats, the source was changed and must not be trusted.",
@@ -70,7 +75,10 @@ def mismatch(what: str, why: str) -> HashMismatchError:
 
 @contextmanager
 def only_writer(lock_file: Path) -> Iterator[None]:
-    """Hold a lock between processes for as long as the block runs.
+    """Hold a lock between processes for as long as the block runs; a file system without locks gives none.
+
+    Args:
+        lock_file: Made with its folder where it is not there, and left behind.
 
     Raises:
         DownloadError: Another process holds it.

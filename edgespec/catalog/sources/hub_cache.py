@@ -76,12 +76,16 @@ def find_arrived(entry: ModelEntry) -> list[Path]:
 
 
 def repo_folder(repo: str) -> Path:
-    """Where the cache keeps a repository."""
+    """Where the cache keeps a repository: `models--owner--name` for `owner/name`."""
     return cache_dir() / f"models--{repo.replace('/', '--')}"
 
 
 def remove(path: Path) -> int:
-    """Remove one file from the cache, with its blob unless another snapshot shows it too; returns the bytes freed."""
+    """Remove one file from the cache, with its blob unless another snapshot shows it too; returns the bytes freed.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
     blob = path.resolve()
     size = blob.stat().st_size if blob.exists() else 0
     path.unlink(missing_ok=True)

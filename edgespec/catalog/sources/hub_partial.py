@@ -15,6 +15,7 @@ from edgespec.progress import Progress
 
 _CHUNK_BYTES: Final = 1 << 20
 _RETRIES: Final = 5
+"""Attempts in a row that may bring nothing: bounds the wait for a line that is gone."""
 _RETRY_S: Final = 1.0
 _RANGE_NOT_SATISFIABLE: Final = 416
 _ENDING: Final = ".edgespec.incomplete"
@@ -52,7 +53,7 @@ def fetch_partial(
 
     Raises:
         OSError: The hub refused, or the disk did, or what came is not `size_bytes` long (then it is removed).
-        Exception: The transport's own, when five attempts in a row brought nothing.
+        Exception: The transport's own, when `_RETRIES` attempts in a row brought nothing.
     """
     partial.parent.mkdir(parents=True, exist_ok=True)
     retries = _RETRIES

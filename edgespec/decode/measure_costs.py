@@ -45,6 +45,9 @@ def measure_pair_costs(
         budget_s: Seconds for both, of which a quarter goes to the draft. It is exceeded only by what is always measured.
         clock: Seconds; another one in tests.
         progress: Advanced by the seconds that the decodes took.
+
+    Raises:
+        EngineError: llama.cpp failed.
     """
     share = _DRAFT_SHARE if draft else 0.0
     most = target.settings.n_outputs_max
@@ -56,27 +59,11 @@ def measure_pair_costs(
     verify, pads = single_as_run(times, target)
     costs = PairCosts(verify, target_pads=pads)
     if draft:
-        costs.draft, costs.draft_pads = time_draft(draft, budget_s * share, clock=clock, progress=progress)
+        times = time_decodes(
+            draft, TIMED_DRAFT_ROWS, budget_s * share, all_outputs=False, clock=clock, progress=progress
+        )
+        costs.draft, costs.draft_pads = single_as_run(times, draft)
     return costs
-
-
-def time_draft(
-    draft: Context,
-    budget_s: float,
-    *,
-    clock: Callable[[], float] = perf_counter,
-    progress: Progress = SILENT,
-) -> tuple[CostCurve, bool]:
-    """A draft's own curve, and whether a single row of it is evaluated as two.
-
-    Args:
-        draft: Its context, empty afterwards.
-        budget_s: Seconds.
-        clock: Seconds; another one in tests.
-        progress: Advanced by the seconds that the decodes took.
-    """
-    times = time_decodes(draft, TIMED_DRAFT_ROWS, budget_s, all_outputs=False, clock=clock, progress=progress)
-    return single_as_run(times, draft)
 
 
 def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve, bool]:
@@ -111,6 +98,9 @@ def time_decodes(
 
     Returns:
         Seconds by number of rows; `ALWAYS_MEASURED` of them at least.
+
+    Raises:
+        EngineError: llama.cpp failed.
     """
     started = clock()
     context.clear()

@@ -109,7 +109,7 @@ class Ledger:
     _won_by_s: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(Kind, 0.0))
 
     def book(self, kind: Kind, won_s: float, most_s: float) -> None:
-        """Adds what a round won, or lost; winnings beyond `most_s` are banked for good."""
+        """Adds what a round of that kind won in seconds, or lost; winnings beyond `most_s` are banked for good."""
         self.won_s = min(self.won_s + won_s, most_s)
         self._won_by_s[kind] = min(self._won_by_s[kind] + won_s, most_s)
 
@@ -246,7 +246,7 @@ class Policy:
         self.acceptance.count_guess(lead, self.certainty.recent, accepted)
 
     def count_match(self, length: int, agreed: bool, accepted: bool) -> None:
-        """Books what followed an n-gram match, drafted or not."""
+        """Books whether the token that followed an n-gram match of that many tokens was the target's, drafted or not."""
         self.matches.count(self.acceptance.of_match(length, agreed), accepted)
         self.acceptance.count_match(length, agreed, accepted)
 

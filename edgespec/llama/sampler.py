@@ -12,6 +12,21 @@ from edgespec.llama.library import ClosedLibrary, load_library
 from edgespec.llama.native_context import NativeContext
 
 
+_FINITE: Final = (math.isfinite, "a finite number; 0 is off")
+RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
+    "temperature": (lambda value: 0.0 <= value <= 10.0, "0 (greedy) to 10"),
+    "top_k": (lambda value: value >= 0, "0 (off) or more"),
+    "top_p": (lambda value: 0.0 < value <= 1.0, "above 0, at most 1"),
+    "min_p": (lambda value: 0.0 <= value <= 1.0, "0 to 1"),
+    "repeat_penalty": (lambda value: 0.0 < value < math.inf, "above 0; 1 is off"),
+    "presence_penalty": _FINITE,
+    "frequency_penalty": _FINITE,
+    # LLAMA_DEFAULT_SEED, the largest number, asks llama.cpp for a random one.
+    "seed": (lambda value: 0 <= value < 2**32 - 1, "0 to 4294967294"),
+}
+"""What each setting of `Sampling` may be, and that in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """Sampling settings under llama.cpp's names. `temperature` 0 is greedy.
@@ -46,21 +61,6 @@ class Sampling:
     def is_plain_greedy(self) -> bool:
         """Whether the choice is the largest logit and nothing else."""
         return self.temperature == 0.0 and not self.penalizes
-
-
-_FINITE: Final = (math.isfinite, "a finite number; 0 is off")
-RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
-    "temperature": (lambda value: 0.0 <= value <= 10.0, "0 (greedy) to 10"),
-    "top_k": (lambda value: value >= 0, "0 (off) or more"),
-    "top_p": (lambda value: 0.0 < value <= 1.0, "above 0, at most 1"),
-    "min_p": (lambda value: 0.0 <= value <= 1.0, "0 to 1"),
-    "repeat_penalty": (lambda value: 0.0 < value < math.inf, "above 0; 1 is off"),
-    "presence_penalty": _FINITE,
-    "frequency_penalty": _FINITE,
-    # LLAMA_DEFAULT_SEED, the largest number, asks llama.cpp for a random one.
-    "seed": (lambda value: 0 <= value < 2**32 - 1, "0 to 4294967294"),
-}
-"""What each setting of `Sampling` may be, and that in words."""
 
 
 class Sampler(Closes):

@@ -80,6 +80,11 @@ def estimate_target(target: ModelFile, settings: EngineSettings) -> MemoryEstima
 def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> None:
     """Compares what all of them need with what the machine has, before anything is loaded.
 
+    Args:
+        target: Its file; what RPC servers take of it does not count.
+        drafts: Their files.
+        settings: Placement, context, type of the cache.
+
     Raises:
         EngineError: an RPC server cannot be reached.
         NotEnoughMemoryError: they do not fit.
@@ -108,6 +113,11 @@ def _estimate_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> M
 
 def check_draft_memory(draft: ModelFile, n_ctx: int, settings: EngineSettings) -> None:
     """Compares what a draft for a target that is loaded already needs with what is left.
+
+    Args:
+        draft: Its file.
+        n_ctx: Tokens of the target's context, which it gets too.
+        settings: Say the type of the cache.
 
     Raises:
         NotEnoughMemoryError: it does not fit.

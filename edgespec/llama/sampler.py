@@ -11,7 +11,6 @@ from edgespec.lifetime import Closes
 from edgespec.llama.library import ClosedLibrary, load_library
 from edgespec.llama.native_context import NativeContext
 
-
 _FINITE: Final = (math.isfinite, "a finite number; 0 is off")
 RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
     "temperature": (lambda value: 0.0 <= value <= 10.0, "0 (greedy) to 10"),

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
-from edgespec.session.loading import Loaded, shortlist_of
+from edgespec.session.fast_draft import shortlist_of
+from edgespec.session.loading import Loaded
 
 
 @dataclass(frozen=True, slots=True)

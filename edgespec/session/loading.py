@@ -4,32 +4,28 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from edgespec.catalog.compatibility import Compatibility, check_draft, token_map
 from edgespec.catalog.memory import MemoryEstimate, check_fits, estimate_memory
-from edgespec.catalog.metadata import GgufMetadata
-from edgespec.catalog.model_file import ModelFile, open_file
+from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.policy import MAX_DRAFT
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
 from edgespec.errors import IncompatibleDraftError
 from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.devices import list_devices
 from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, place_model
 from edgespec.llama.rpc import connect_servers, notice_silence
-from edgespec.llama.shortlist import Shortlist, shortlist_for
+from edgespec.llama.shortlist import Shortlist
 from edgespec.progress import SILENT, Progress
-from edgespec.session.fast_draft import find_or_make_fast_copy, wants_fast_copy
-from edgespec.session.settings import DEFAULT_N_CTX, DraftType, EngineSettings
+from edgespec.session.fast_draft import SHORTLIST_KEY, choose_draft_file, shortlist_of
+from edgespec.session.settings import DEFAULT_N_CTX, EngineSettings
 
 log = logging.getLogger(__name__)
 
 TARGET_ROWS = MAX_DRAFT + 1
 """Rows of logits that a target's context keeps: the longest draft's, and the target's own."""
-SHORTLIST_KEY, SHORTLIST_EXTRA_KEY = "edgespec.shortlist.frequent", "edgespec.shortlist.extra"
-"""Of a file that was made to draft: how many leading tokens it may guess, and which others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +138,7 @@ def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = 
     n_ctx = choose_n_ctx(file, settings)
     progress.stage(f"loading {file.name}", 1)
     placement = place_file(file, settings.placement, n_ctx, settings)
-    return _load(file, placement, settings, n_ctx, TARGET_ROWS, None, progress)
+    return _load(file, placement, settings, _context_settings(settings, n_ctx, TARGET_ROWS), progress)
 
 
 def load_draft(
@@ -168,75 +164,45 @@ def load_draft(
     chosen = choose_draft_file(file, placement, settings, progress)
     progress.stage(f"loading {chosen.name}", 1)
     is_fast = chosen is not file or (SHORTLIST_KEY in file.meta.fields and not placement.gpu_layers)
+    shortlist = shortlist_of(chosen.meta) if is_fast else None
+    context_settings = _context_settings(settings, target.context.n_ctx, 1)
     return _load(
         chosen,
         placement,
         settings,
-        target.context.n_ctx,
-        1,
-        (target, verdict),
+        context_settings,
         progress,
-        has_shortlist=is_fast,
+        shortlist=shortlist,
+        partner=(target, verdict),
     )
-
-
-def shortlist_of(meta: GgufMetadata) -> Shortlist | None:
-    """The tokens that a draft in Q4_0 may guess: those that its file lists, else the usual ones; None for all of them."""
-    frequent, extra = meta.fields.get(SHORTLIST_KEY), meta.fields.get(SHORTLIST_EXTRA_KEY)
-    if not isinstance(frequent, int):
-        return shortlist_for(meta.vocab_size)
-    listed = [token for token in extra if isinstance(token, int)] if isinstance(extra, list) else []
-    return shortlist_for(meta.vocab_size, frequent, listed)
-
-
-def choose_draft_file(
-    file: ModelFile, placement: Placement, settings: EngineSettings, progress: Progress = SILENT
-) -> ModelFile:
-    """The file itself, or a copy of it that drafts faster here.
-
-    Args:
-        file: The draft that was named.
-        placement: Where it goes: copies pay on the CPU alone.
-        settings: May want the file as it is.
-        progress: Gets a stage for making a copy.
-    """
-    if settings.draft_type is not DraftType.AUTO or placement.gpu_layers or not wants_fast_copy(file.meta):
-        return file
-    progress.stage(f"preparing {file.name}", len(file.meta.tensors))
-    n_threads = settings.n_threads or default_threads()
-    copy = find_or_make_fast_copy(file.path, n_threads=n_threads, progress=progress)
-    if copy == file.path:
-        return file
-    return replace(open_file(file.name, copy), name=f"{file.name} (Q4_0 copy)")
 
 
 def _load(
     file: ModelFile,
     placement: Placement,
     settings: EngineSettings,
-    n_ctx: int,
-    n_outputs: int,
-    partner: tuple[Loaded, Compatibility] | None,
+    context_settings: ContextSettings,
     progress: Progress,
     *,
-    has_shortlist: bool = False,
+    shortlist: Shortlist | None = None,
+    partner: tuple[Loaded, Compatibility] | None = None,
 ) -> Loaded:
     before = resident_bytes()
     with ExitStack() as undo:
         model = undo.enter_context(Model(file.path, placement, progress))
         # What is mapped into memory comes from the disk only now, and nobody knows how far that is.
         progress.stage(f"loading {file.name}")
-        n_threads = settings.n_threads or default_threads()
-        shortlist = shortlist_of(file.meta) if has_shortlist else None
-        context = undo.enter_context(
-            Context(model, settings.context(n_ctx, n_threads, n_outputs), shortlist=shortlist)
-        )
+        context = undo.enter_context(Context(model, context_settings, shortlist=shortlist))
         warm_up(context)
         notice_silence(settings.rpc)
         translator = _translator(model, file, partner)
         undo.pop_all()
     log.info("%s: %s", file.name, placement.reason)
     return Loaded(file, model, context, translator, max(0, resident_bytes() - before))
+
+
+def _context_settings(settings: EngineSettings, n_ctx: int, n_outputs: int) -> ContextSettings:
+    return settings.context(n_ctx, settings.n_threads or default_threads(), n_outputs)
 
 
 def _translator(model: Model, file: ModelFile, partner: tuple[Loaded, Compatibility] | None) -> Translator:
@@ -251,7 +217,7 @@ def _translator(model: Model, file: ModelFile, partner: tuple[Loaded, Compatibil
         text = target.model.token_bytes(token).decode("utf-8", "replace")
         return model.tokenize(text, add_special=False, parse_special=False)
 
-    return TextMap(np.asarray(to_target).tolist(), np.asarray(to_draft).tolist(), pieces)
+    return TextMap(to_target, to_draft, pieces)
 
 
 def warm_up(context: Context) -> None:

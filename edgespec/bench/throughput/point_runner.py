@@ -22,7 +22,8 @@ from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext
-from edgespec.session.loading import choose_draft_file, place_file, resident_bytes, warm_up
+from edgespec.session.fast_draft import choose_draft_file
+from edgespec.session.loading import place_file, resident_bytes, warm_up
 from edgespec.session.settings import EngineSettings
 
 PROMPT = "The Leaning Tower of Pisa is known for"

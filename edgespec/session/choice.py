@@ -37,7 +37,7 @@ def choose_files(
         drafts: Names like `spec`, or `auto` (the pair's own draft; for a single model what is on disk already),
             `ngram` and `none` (no model draft).
         offline: Use only what is on disk.
-        progress: Gets stages for what is fetched, in bytes.
+        progress: Gets stages for looking, fetching and checking, in bytes.
         catalog: Another catalogue than the shipped one with the user's on top.
 
     Raises:
@@ -50,6 +50,7 @@ def choose_files(
     """
     known = catalog or load_catalog()
     name = spec or known.default
+    progress.stage("looking for the models", unit="bytes")
     pair = known.find_pair(name)
     target = resolve_model(pair.target if pair else name, known, offline=offline, progress=progress)
     wanted: list[str] = []

@@ -31,7 +31,7 @@ def stages_of(*arguments: Any, **options: Any) -> list[str]:
     """What is said while a pair is opened, which is closed again."""
     progress = RecordedProgress()
     open_pair(*arguments, progress=progress, **options).close()
-    return [label for label in progress.labels if not label.startswith("measuring")]
+    return [label for label in progress.labels if not label.startswith(("looking", "measuring"))]
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ def choose_files(
     *,
     offline: bool = False,
     progress: Progress = SILENT,
-    catalog: Catalog | None = None,
 ) -> PairFiles:
     """Finds the files of a pair.
 
@@ -38,7 +37,6 @@ def choose_files(
             `ngram` and `none` (no model draft).
         offline: Use only what is on disk.
         progress: Gets stages for looking, fetching and checking, in bytes.
-        catalog: Another catalogue than the shipped one with the user's on top.
 
     Raises:
         ConfigError: the catalogue or EDGESPEC_SOURCE makes no sense.
@@ -48,7 +46,7 @@ def choose_files(
         ModelMissingError: there is no such model, or it may not be fetched now.
         UsageError: two drafts have one name, and nothing could tell them apart.
     """
-    known = catalog or load_catalog()
+    known = load_catalog()
     name = spec or known.default
     progress.stage("looking for the models", unit="bytes")
     pair = known.find_pair(name)

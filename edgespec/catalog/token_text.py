@@ -9,6 +9,7 @@ TEXT_MODELS: Final = frozenset({"gpt2", "llama", "t5", "gemma4"})
 """Tokenizers whose stored text we can turn into bytes."""
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 2, 3, 4, 5, 6
+"""`llama_token_type` of llama.h, which `tokenizer.ggml.token_type` lists."""
 _BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 _SPACE_MARK = "\u2581".encode()
 _SPECIAL_PREFIX = b"\x00special\x00"

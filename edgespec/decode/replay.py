@@ -16,7 +16,8 @@ from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode, Policy
 
 _NO_TOKEN = -1
-_ROOM = 1 << 30
+"""What a target says after a text that was not recorded; a draft says another, which is thus never accepted."""
+_FREE_TOKENS = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class _RecordedTarget:
 
     @property
     def free_tokens(self) -> int:
-        return _ROOM
+        return _FREE_TOKENS
 
     def start(self, prompt: Sequence[int]) -> int:
         self._cache, self._valid, self._rows = list(prompt), len(prompt), 1

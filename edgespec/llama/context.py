@@ -20,6 +20,7 @@ from edgespec.llama.sequence_state import read_sequence, write_sequence
 from edgespec.llama.shortlist import Shortlist
 
 _SEQUENCE = 0
+"""The only one of such a context."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,11 @@ from edgespec.errors import EngineError
 from edgespec.llama.library import ggml_function, load_library
 
 _F32: Final = 0
+"""`GGML_TYPE_F32`."""
 _NAME_BYTES: Final = 64
+"""`GGML_MAX_NAME`."""
 _MAX_DIMENSIONS: Final = 4
+"""`GGML_MAX_DIMS`."""
 
 
 class _Tensor(ctypes.Structure):

@@ -19,6 +19,7 @@ from edgespec.llama.row_batch import RowBatch
 Logits = NDArray[np.float32]
 
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+"""`llama_flash_attn_type` of llama.h."""
 
 
 class NativeContext(Closes):

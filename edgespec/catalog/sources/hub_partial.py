@@ -17,6 +17,7 @@ _CHUNK_BYTES: Final = 1 << 20
 _RETRIES: Final = 5
 """Attempts in a row that may bring nothing: bounds the wait for a line that is gone."""
 _RETRY_S: Final = 1.0
+"""Between two attempts."""
 _RANGE_NOT_SATISFIABLE: Final = 416
 _ENDING: Final = ".edgespec.incomplete"
 

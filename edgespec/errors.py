@@ -42,8 +42,8 @@ class EdgespecError(Exception):
     """Base of all errors that a user can meet.
 
     Args:
-        message: One sentence naming the value that is wrong.
-        hint: What to do about it; empty when there is nothing to do.
+        message: One sentence naming the value that is wrong; settings stand in backquotes.
+        hint: What to do about it, likewise; empty when there is nothing to do.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
@@ -55,7 +55,7 @@ class EdgespecError(Exception):
 
 
 class UsageError(EdgespecError):
-    """A flag or an argument that makes no sense."""
+    """A setting or an argument that makes no sense."""
 
     exit_code = ExitCode.USAGE
 

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg")
 """The suffixes that `save_figure` writes."""
 
-# Okabe and Ito's palette, told apart with any colour vision; an arm looks the same in every picture.
 INK = "#22262b"
+"""Of text and axes."""
 PALETTE = ("#0072b2", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+"""Of Okabe and Ito (2008, https://jfly.uni-koeln.de/color/), told apart with any colour vision."""
 GREY = "#8a8f98"
+"""Of what others are compared with."""
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -45,7 +47,11 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 def check_plot_path(path: Path) -> None:
-    """Raise UsageError unless the suffix of `path` is one of `FORMATS`; call it before a long run."""
+    """Whether a picture can be written there, as far as its name tells; asked before a long run.
+
+    Raises:
+        UsageError: the suffix is not one of `FORMATS`.
+    """
     if path.suffix.lower() not in FORMATS:
         ending = repr(path.suffix) if path.suffix else "no suffix"
         raise UsageError(
@@ -55,7 +61,11 @@ def check_plot_path(path: Path) -> None:
 
 
 def save_figure(draw: Callable[[], "Figure"], path: Path) -> None:
-    """Write what `draw` makes, in this program's style, into `path`; equal drawings give equal bytes.
+    """Writes a picture in this program's style; equal drawings give equal bytes.
+
+    Args:
+        draw: Makes the figure; called with the style set.
+        path: The file; its suffix says the format.
 
     Raises:
         UsageError: the suffix is not one of `FORMATS`.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 _REPLACE_TRIES = 10
 _REPLACE_PAUSE_S = 0.05
+"""Both bound the wait for a file that another program has open: half a second."""
 
 
 @contextmanager
@@ -16,6 +17,10 @@ def written_whole(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
     """A name beside `path` to write under; when the block ends well, the file takes its final name.
 
     Readers see the old file or the new one, and nothing else stays of a block that failed.
+
+    Args:
+        path: The final name.
+        make_folder: Make its folder where there is none.
 
     Raises:
         OSError: the folder cannot be made, or the name cannot be taken.
@@ -32,7 +37,7 @@ def written_whole(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
 
 
 def _replace(source: Path, target: Path) -> None:
-    """os.replace, tried again for half a second: Windows refuses while another program has the target open."""
+    """os.replace, tried again for a while: Windows refuses as long as another program has the target open."""
     for _ in range(_REPLACE_TRIES):
         try:
             source.replace(target)

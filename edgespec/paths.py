@@ -66,7 +66,7 @@ def results_dir() -> Path:
     return _root("data") / "results"
 
 
-def calibration_dir() -> Path:
+def costs_dir() -> Path:
     """Measured costs and learnt acceptance, one file per pair, machine and thread count."""
     return _root("cache") / "calibration"
 

@@ -30,7 +30,11 @@ class Progress(Protocol):
         """
 
     def advance(self, amount: float = 1) -> None:
-        """Adds to what is done of the stage."""
+        """Adds to what is done of the stage.
+
+        Args:
+            amount: In the stage's unit; below 0 for what turned out to be of no use and is done again.
+        """
 
 
 class _Silent:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 _KEPT = "\n\t"
+"""Control characters that terminals and readers take well."""
 # Bidirectional embeddings, overrides and isolates can show a text in another order than it has (CVE-2021-42574).
 _BIDI_CONTROLS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 

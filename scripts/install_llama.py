@@ -169,7 +169,7 @@ def works_well() -> bool:
 def has_kernels() -> bool:
     """Whether it was built with these very kernels."""
     return (
-        ask("from edgespec.llama.library import native_kernels as find; print(find().version)")
+        ask("from edgespec.llama.build import native_kernels as find; print(find().version)")
         == kernels_version()
     )
 

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_every_module_of_the_three_packages_lies_on_a_floor() -> None:
         if path.name not in ("data", "__pycache__", "__init__.py")
     ]
     for room in rooms:
-        if room.is_dir() or room.suffix == ".py" and room.name != "__main__.py":
+        if room.is_dir() or (room.suffix == ".py" and room.name != "__main__.py"):
             assert f"edgespec/{room.name}{'/' if room.is_dir() else ''}" in named
     assert {"quant/", "tui/"} <= named
 
@@ -77,7 +78,7 @@ def test_four_paths_are_told() -> None:
 def test_a_path_leads_through_five_files_each_of_which_names_the_next(name: str, told: str) -> None:
     files = re.findall(r"`([\w/]+\.py)`", told)
     assert len(files) == 5, name
-    for file, following in zip(files, files[1:], strict=False):
+    for file, following in pairwise(files):
         module = following.removesuffix(".py").replace("/", ".")
         source = (REPOSITORY / file).read_text(encoding="utf-8")
         package, _, last = module.rpartition(".")

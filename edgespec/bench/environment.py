@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 
 import edgespec
-from edgespec.llama.library import describe_backends
+from edgespec.llama.build import describe_backends
 from edgespec.session.engine import Engine
 from edgespec.session.loading import Loaded
 

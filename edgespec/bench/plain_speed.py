@@ -57,7 +57,7 @@ def measure_plain_speeds(
     with ExitStack() as opened:
         models: list[Loaded] = []
         for file in files:
-            models.append(load_target(file, settings, lambda _text: None))
+            models.append(load_target(file, settings))
             opened.callback(models[-1].close)
         for number in range(n_rounds):
             order = [(number + place) % len(files) for place in range(len(files))]

@@ -132,7 +132,7 @@ class SpeculativeBench:
         total = sum(self._repeats())
         for name in [None, *engine.drafts]:
             self._progress(0, total, f"measuring {name or engine.target.file.name}")
-            engine.calibrate(name)
+            engine.measure_costs(name)
         self._add_arm(VANILLA, Mode.OFF, None)
         for name in engine.drafts:
             self._add_arm(name, Mode.MODEL, name)

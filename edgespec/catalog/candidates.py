@@ -11,14 +11,14 @@ from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.memory import estimate_memory
 from edgespec.catalog.metadata import GgufMetadata, read_metadata, split_parts
 from edgespec.catalog.resolve import find_on_disk, local_models, resolve_model
-from edgespec.catalog.sources import hub
+from edgespec.catalog.sources import hub_cache
 from edgespec.errors import EdgespecError
 
 Verdict = Literal["ok", "mapped", "unchecked", "refused", "unreadable"]
 
-_TARGET_ROWS: Final = 17
-"""Logit rows that a target keeps: 16 drafted tokens and its own."""
-_DRAFT_ROWS: Final = 1
+_TARGET_OUTPUTS: Final = 16
+"""Rows of logits that a target is opened with: 15 drafted tokens and its own; a test holds it to `session.loading`."""
+_DRAFT_OUTPUTS: Final = 1
 _VERDICT_ORDER: Final = ("ok", "mapped", "unchecked", "refused", "unreadable")
 _VERDICTS: Final[dict[str, Verdict]] = {"same-vocabulary": "ok", "token-map": "mapped", "refused": "refused"}
 
@@ -29,8 +29,10 @@ class Candidate:
 
     name: str
     path: Path | None
+    """None where the file is not here."""
     verdict: Verdict
     reason: str
+    """In a clause."""
     size_bytes: int | None
     size_ratio: float | None
     """Draft's bytes over the target's."""
@@ -44,19 +46,22 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class PairTarget:
     """The target: its header where the file is here, else what the catalogue says."""
 
     name: str
     path: Path | None
+    """None where the file is not here."""
     size_bytes: int | None
     meta: GgufMetadata | None
+    """None where the file is not here."""
 
     @classmethod
-    def of(cls, name: str, catalog: Catalog) -> "Subject":
+    def of(cls, name: str, catalog: Catalog) -> "PairTarget":
         """The target of that name, or the file at that path; nothing is fetched.
 
         Raises:
+            ModelFileError: the file is not a GGUF, or a damaged one.
             ModelMissingError: there is no such model.
         """
         entry = catalog.models.get(name)
@@ -67,75 +72,78 @@ class Subject:
         return cls(resolved.name, meta.path, meta.file_bytes, meta)
 
 
-def find_candidates(subject: Subject, catalog: Catalog, ctx_size: int, free_bytes: int) -> list[Candidate]:
-    """Every model that could be asked to draft for `subject`, the best first, those that cannot last.
+def find_candidates(target: PairTarget, catalog: Catalog, ctx_size: int, free_bytes: int) -> list[Candidate]:
+    """Every model that could be asked to draft for `target`, the best first, those that cannot last.
 
     Args:
-        subject: The target.
+        target: Whom they would draft for.
         catalog: Where models are looked for, besides the target's own folder.
         ctx_size: Tokens of context that both would be opened with.
         free_bytes: Memory that both have to fit into.
+
+    Returns:
+        By verdict (ok, mapped, unchecked, refused, unreadable), within it the catalogue's own pairs first, then by size.
     """
-    return sorted(_rows(subject, catalog, ctx_size, free_bytes), key=_rank)
+    return sorted(_rows(target, catalog, ctx_size, free_bytes), key=_rank)
 
 
-def _rows(subject: Subject, catalog: Catalog, ctx_size: int, free: int) -> Iterator[Candidate]:
-    paired = set(catalog.drafts_for(subject.name))
+def _rows(target: PairTarget, catalog: Catalog, ctx_size: int, free: int) -> Iterator[Candidate]:
+    paired = set(catalog.drafts_for(target.name))
     for model in local_models(catalog):
-        if model.path != subject.path:
-            yield _checked(subject, model.name, model.path, ctx_size, free)
-    for path in _files_beside(subject):
-        yield _checked(subject, path.name, path, ctx_size, free)
+        if model.path != target.path:
+            yield _checked(target, model.name, model.path, ctx_size, free)
+    for path in _files_beside(target):
+        yield _checked(target, path.name, path, ctx_size, free)
     for entry in catalog.models.values():
-        if entry.name == subject.name or find_on_disk(entry) is not None:
+        if entry.name == target.name or find_on_disk(entry) is not None:
             continue
-        row = _unchecked(subject, entry, is_paired=entry.name in paired)
-        # A model that is not smaller than the target is no candidate, unless the catalogue says so.
+        row = _unchecked(target, entry, is_paired=entry.name in paired)
+        # A model that is not smaller than the target is not a candidate, unless the catalogue says so.
         if entry.name in paired or row.size_ratio is None or row.size_ratio < 1:
             yield row
 
 
-def _files_beside(subject: Subject) -> list[Path]:
+def _files_beside(target: PairTarget) -> list[Path]:
     """Other models in the target's own folder, unless that is one of the folders that edgespec keeps."""
-    if subject.path is None:
+    if target.path is None:
         return []
-    folder = subject.path.resolve().parent
-    kept = (paths.models_dir().resolve(), hub.cache_dir().resolve())
+    folder = target.path.resolve().parent
+    kept = (paths.models_dir().resolve(), hub_cache.cache_dir().resolve())
     if any(folder.is_relative_to(root) for root in kept):
         return []
     beside: list[Path] = []
-    for path in sorted(subject.path.parent.glob("*.gguf")):
+    for path in sorted(target.path.parent.glob("*.gguf")):
         try:
             first = split_parts(path)[0]
         except EdgespecError:
             first = path
-        if first == path and path != subject.path:
+        if first == path and path != target.path:
             beside.append(path)
     return beside
 
 
-def _checked(subject: Subject, name: str, path: Path, ctx_size: int, free: int) -> Candidate:
+def _checked(target: PairTarget, name: str, path: Path, ctx_size: int, free: int) -> Candidate:
     try:
         draft = read_metadata(path)
     except EdgespecError as error:
         return Candidate(name, path, "unreadable", error.message, None, None, None, None)
-    ratio = _ratio(draft.file_bytes, subject.size_bytes)
-    if subject.meta is None:
+    ratio = _ratio(draft.file_bytes, target.size_bytes)
+    if target.meta is None:
         reason = "the target is not on disk, so its vocabulary is not known"
         return Candidate(name, path, "unchecked", reason, draft.file_bytes, ratio, None, None)
-    verdict = check_draft(subject.meta, draft)
+    verdict = check_draft(target.meta, draft)
     memory = (
-        estimate_memory(subject.meta, n_ctx=ctx_size, n_outputs=_TARGET_ROWS).total_bytes
-        + estimate_memory(draft, n_ctx=ctx_size, n_outputs=_DRAFT_ROWS).total_bytes
+        estimate_memory(target.meta, n_ctx=ctx_size, n_outputs=_TARGET_OUTPUTS).total_bytes
+        + estimate_memory(draft, n_ctx=ctx_size, n_outputs=_DRAFT_OUTPUTS).total_bytes
     )
     return Candidate(
         name, path, _VERDICTS[verdict.kind], verdict.reason, draft.file_bytes, ratio, memory, memory <= free
     )
 
 
-def _unchecked(subject: Subject, entry: ModelEntry, *, is_paired: bool) -> Candidate:
+def _unchecked(target: PairTarget, entry: ModelEntry, *, is_paired: bool) -> Candidate:
     reason = "not on disk; same family by catalogue" if is_paired else "not on disk"
-    ratio = _ratio(entry.size_bytes, subject.size_bytes)
+    ratio = _ratio(entry.size_bytes, target.size_bytes)
     return Candidate(entry.name, None, "unchecked", reason, entry.size_bytes, ratio, None, None)
 
 

@@ -16,7 +16,8 @@ MAX_SIZE_DIFFERENCE: Final = 128
 FIRST_CHECKED_TOKEN: Final = 5
 """llama.cpp's SPEC_VOCAB_CHECK_START_TOKEN_ID."""
 MIN_SHARED: Final = 0.5
-"""Least share of the draft's vocabulary that must have a twin in the target; our choice."""
+"""Least share of the draft's vocabulary that must have a twin in the target: a draft ends at the first token without one.
+Chosen, not measured."""
 
 RECURRENT_ARCHITECTURES: Final = frozenset(
     {"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}
@@ -52,7 +53,15 @@ class Compatibility:
 
 
 def check_draft(target: GgufMetadata, draft: GgufMetadata) -> Compatibility:
-    """Whether `draft` can propose tokens for `target`, and how; a draft that is not smaller only earns a warning."""
+    """Whether `draft` can propose tokens for `target`, and how; a draft that is not smaller only earns a warning.
+
+    Args:
+        target: Its header.
+        draft: Its header.
+
+    Raises:
+        OSError: a file cannot be read again for its tokens.
+    """
     obstacle = _obstacle("target", target) or _obstacle("draft", draft)
     if obstacle:
         return Compatibility("refused", obstacle, 0.0)
@@ -79,8 +88,11 @@ def check_draft(target: GgufMetadata, draft: GgufMetadata) -> Compatibility:
 def token_map(target: GgufMetadata, draft: GgufMetadata) -> tuple[list[int], list[int]]:
     """Text-identical tokens of two vocabularies.
 
+    A target of `a`, `b`, `ab` and a draft of `b`, `c` give 1, -1 and -1, 0, -1. Of several tokens of one text the first is
+    taken.
+
     Returns:
-        Two lists: by draft id the target id or -1 (length: draft's vocabulary), and by target id the draft id or -1.
+        Target id or -1 by draft id, `[n_vocab_draft]`, and draft id or -1 by target id, `[n_vocab_target]`.
     """
     target_keys, draft_keys = token_keys(target), token_keys(draft)
     return _lookup(draft_keys, target_keys), _lookup(target_keys, draft_keys)

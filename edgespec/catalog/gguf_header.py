@@ -1,24 +1,27 @@
 """The header of one GGUF file, read in one pass over a memory map. Nothing of the weights is touched.
 
-String arrays (150 thousand tokens, as many merges) are only walked; they are decoded when somebody asks.
+The format is that of docs/gguf.md in ggml's repository, and of gguf.cpp where that says less.
 """
 
 import mmap
 import struct
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from edgespec.catalog import gguf_types as types
+from edgespec.catalog.gguf_fields import Fields, FieldSpan, PackedStrings
 from edgespec.errors import ModelFileError, ModelMissingError
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _REDOWNLOAD = "Download the file again; `edgespec models pull NAME` checks size and hash."
 _MIN_FIELD_BYTES = 8 + 4 + 1
+"""Of an empty key's length, a type and a byte: a count of more than fit is damage, and is not believed."""
 _MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
+"""Of an empty name's length, no dimensions, a type and an offset."""
 _MAX_ARRAY_DEPTH = 4
+"""Arrays in arrays: bounds the recursion that a damaged file can ask for; known files nest none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,9 @@ class TensorInfo:
 
     name: str
     shape: tuple[int, ...]
-    """In GGUF order: the first dimension is the contiguous one (columns)."""
+    """In GGUF order, the contiguous dimension first: (n_columns, n_rows) of a matrix, (1536, 8960) of an `ffn_up`."""
     ggml_type: str
+    """By ggml's name, such as `Q4_K`."""
     n_bytes: int
     offset: int
     """From the start of the data section of its own file."""
@@ -42,80 +46,6 @@ class TensorInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class _PackedStrings:
-    """Where a string array lies in the file: length, bytes, length, bytes, ..."""
-
-    path: Path
-    start: int
-    end: int
-    count: int
-
-    def unpack(self) -> list[bytes]:
-        with self.path.open("rb") as file:
-            file.seek(self.start)
-            packed = file.read(self.end - self.start)
-        out: list[bytes] = []
-        position, length_at = 0, _U64.unpack_from
-        for _ in range(self.count):
-            start = position + 8
-            position = start + length_at(packed, position)[0]
-            out.append(packed[start:position])
-        return out
-
-
-@dataclass(frozen=True, slots=True)
-class FieldSpan:
-    """Where one field's type and value lie in the file, so that they can be copied byte for byte."""
-
-    start: int
-    """Of the value type's id; the key lies before it."""
-    end: int
-    value_type: int
-    item_type: int | None
-    """Type of an array's items; None for what is no array."""
-
-
-class Fields(Mapping[str, object]):
-    """The key-value section: scalars, str and lists. Long string arrays are decoded on access and then kept."""
-
-    __slots__ = ("_strings", "_values", "spans")
-
-    def __init__(self, values: dict[str, object], spans: dict[str, FieldSpan]) -> None:
-        self._values = values
-        self.spans: Mapping[str, FieldSpan] = spans
-        self._strings: dict[str, list[bytes]] = {}
-
-    def __getitem__(self, key: str) -> object:
-        value = self._values[key]
-        if isinstance(value, _PackedStrings):
-            return [text.decode("utf-8", "replace") for text in self.raw_strings(key)]
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return f"Fields({len(self)} keys)"
-
-    def array_length(self, key: str) -> int:
-        """Length of an array without decoding it; 0 when the key is absent or no array."""
-        value = self._values.get(key)
-        if isinstance(value, _PackedStrings):
-            return value.count
-        return len(value) if isinstance(value, list) else 0
-
-    def raw_strings(self, key: str) -> list[bytes]:
-        """A string array as bytes, exactly as stored; empty when the key is absent or no string array."""
-        if key not in self._strings:
-            value = self._values.get(key)
-            self._strings[key] = value.unpack() if isinstance(value, _PackedStrings) else []
-        return self._strings[key]
-
-
-@dataclass(frozen=True, slots=True)
 class GgufHeader:
     """Everything before the weights of one file."""
 
@@ -124,7 +54,9 @@ class GgufHeader:
     fields: Fields
     tensors: tuple[TensorInfo, ...]
     alignment: int
+    """Bytes; every tensor begins at a multiple of it."""
     data_offset: int
+    """Where the weights start."""
     file_bytes: int
 
 
@@ -139,7 +71,7 @@ def read_header(path: Path) -> GgufHeader:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             if size < 4:
-                raise ModelFileError(f"{path} is no GGUF file: it has {size} bytes.", _REDOWNLOAD)
+                raise ModelFileError(f"{path} is not a GGUF file: it has {size} bytes.", _REDOWNLOAD)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(path, data, size).read()
     except FileNotFoundError:
@@ -175,7 +107,7 @@ class _Reader:
         values, spans = self._fields(n_fields)
         alignment = values.get("general.alignment", types.DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
-            raise self._damaged(f"general.alignment is {alignment!r}, which is no power of two")
+            raise self._damaged(f"general.alignment is {alignment!r}, which is not a power of two")
         tensors = tuple(self._tensor(index) for index in range(n_tensors))
         data_offset = -(-self._position // alignment) * alignment
         self._check_extent(tensors, data_offset)
@@ -186,7 +118,7 @@ class _Reader:
         magic = self._bytes(4)
         if magic != types.MAGIC:
             raise ModelFileError(
-                f"{self._path} is no GGUF file: it starts with {magic!r} instead of {types.MAGIC!r}.",
+                f"{self._path} is not a GGUF file: it starts with {magic!r} instead of {types.MAGIC!r}.",
                 _magic_hint(bytes(self._data[:64])),
             )
         self._what = "the version"
@@ -248,14 +180,14 @@ class _Reader:
             raise self._truncated()
         return list(self._numbers(letter, count))
 
-    def _strings(self, count: int) -> _PackedStrings:
+    def _strings(self, count: int) -> PackedStrings:
         data, position, length_at = self._data, self._position, _U64.unpack_from
         for _ in range(count):
             position += 8 + length_at(data, position)[0]
         if position > self._size:
             raise self._truncated()
         start, self._position = self._position, position
-        return _PackedStrings(self._path, start, position, count)
+        return PackedStrings(self._path, start, position, count)
 
     def _tensor(self, index: int) -> TensorInfo:
         self._what = f"the description of tensor {index + 1}"

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgespec.catalog import gguf_types as types
-from edgespec.catalog.gguf_header import Fields, GgufHeader, TensorInfo, read_header
+from edgespec.catalog.gguf_fields import Fields
+from edgespec.catalog.gguf_header import GgufHeader, TensorInfo, read_header
 from edgespec.errors import EdgespecError, ModelFileError
 
 __all__ = ["GgufMetadata", "TensorInfo", "read_metadata", "split_parts"]
 
 _SPLIT_NAME = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
+# llama.cpp's own defaults where a file does not say (`llama_vocab::impl::load` in src/llama-vocab.cpp).
 _ADD_BOS_MODELS = frozenset({"llama", "bert"})
 _ADD_BOS_PRE = frozenset(
     {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"}
@@ -37,6 +39,7 @@ class GgufMetadata:
     fields: Mapping[str, object]
     tensors: tuple[TensorInfo, ...]
     alignment: int
+    """Bytes; every tensor begins at a multiple of it."""
     data_offset: int
     """Where the first file's weights start."""
     file_bytes: int
@@ -214,7 +217,7 @@ class GgufMetadata:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether there is a GGUF file whose header can be read and whose tensors are all there."""
+    """Whether there is a GGUF file, in all its parts, whose header can be read and whose tensors are all there."""
     try:
         read_metadata(path)
     except (EdgespecError, OSError):

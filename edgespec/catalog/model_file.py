@@ -19,6 +19,7 @@ def open_file(name: str, path: Path) -> ModelFile:
     """Reads the header.
 
     Raises:
+        ModelMissingError: there is no such file.
         ModelFileError: not a GGUF, or a damaged one.
     """
     return ModelFile(name, path, read_metadata(path))

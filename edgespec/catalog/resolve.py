@@ -11,8 +11,9 @@ from typing import Literal
 from edgespec import paths
 from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.metadata import split_parts
-from edgespec.catalog.sources import ProgressCallback, hub, no_progress, wheels
+from edgespec.catalog.sources import hub, hub_cache, wheels
 from edgespec.errors import ConfigError, DownloadError, ModelMissingError
+from edgespec.progress import SILENT, Progress
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +21,9 @@ _HUB_SPEC = re.compile(
     r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?:(?P<file>[^:]+\.gguf)", re.ASCII | re.IGNORECASE
 )
 _HUB_TIMEOUT_S = 20.0
+"""Bounds the wait for a hub's first answer."""
 _HUB_TIMEOUT_WITH_WHEELS_S = 5.0
+"""Less where the package index can be asked next."""
 
 Origin = Literal["hub", "wheels", "file"]
 
@@ -53,7 +56,7 @@ def resolve_model(
     *,
     offline: bool = False,
     download: bool = True,
-    progress: ProgressCallback | None = None,
+    progress: Progress = SILENT,
 ) -> ResolvedModel:
     """Find the file of a model, fetching it if need be.
 
@@ -62,7 +65,7 @@ def resolve_model(
         catalog: Where names are looked up.
         offline: Use only what is on disk; HF_HUB_OFFLINE has the same effect.
         download: Whether to fetch what is not on disk.
-        progress: Told about bytes while fetching and checking.
+        progress: Gets stages for looking, fetching and checking, in bytes; none for what is on disk.
 
     Raises:
         ModelMissingError: Unknown, gated, or not on disk and not to be fetched.
@@ -81,19 +84,23 @@ def resolve_model(
     offline = offline or hub.is_offline()
     if offline or not download:
         raise _not_here(entry, spec, offline=offline)
-    path = _fetch(entry, progress or no_progress)
+    path = _fetch(entry, progress)
     discard_arrived(entry)
     return ResolvedModel(entry.name, path, entry)
 
 
 def find_on_disk(entry: ModelEntry) -> LocalModel | None:
-    """An entry's file on this machine, wherever it came from; None when it is not (wholly) here."""
+    """An entry's file on this machine, wherever it came from; None when it is not (wholly) here.
+
+    Raises:
+        OSError: a file goes while it is looked at.
+    """
     if entry.path is not None:
         return _local(entry, entry.path, "file") if entry.path.is_file() else None
     from_wheels = wheels.find_local(entry)
     if from_wheels is not None:
         return _local(entry, from_wheels, "wheels")
-    cached = hub.find_cached(entry)
+    cached = hub_cache.find_cached(entry)
     return _local(entry, cached[0], "hub") if cached else None
 
 
@@ -112,14 +119,14 @@ def local_models(catalog: Catalog) -> list[LocalModel]:
 
 def arrived_bytes(entry: ModelEntry) -> int:
     """Bytes that a download which broke off has left, and that the next one goes on from; 0 for a whole model."""
-    from_hub = sum(path.stat().st_size for path in hub.find_arrived(entry))
+    from_hub = sum(path.stat().st_size for path in hub_cache.find_arrived(entry))
     return max(from_hub, wheels.arrived_bytes(entry))
 
 
 def discard_arrived(entry: ModelEntry) -> None:
     """Remove what downloads that broke off have left of a model; of a whole one nothing is touched."""
-    for path in hub.find_arrived(entry):
-        hub.remove(path)
+    for path in hub_cache.find_arrived(entry):
+        hub_cache.remove(path)
     wheels.discard_arrived(entry)
 
 
@@ -161,7 +168,7 @@ def remove_model(name: str, catalog: Catalog) -> int:
         freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         shutil.rmtree(folder)
     entry = model.entry
-    return freed + sum(hub.remove(path) for path in (hub.find_cached(entry) if entry else ()))
+    return freed + sum(hub_cache.remove(path) for path in (hub_cache.find_cached(entry) if entry else ()))
 
 
 def _is_plain_name(name: str) -> bool:
@@ -173,7 +180,7 @@ def entry_of(spec: str, catalog: Catalog) -> ModelEntry | None:
     """The entry that a spec means, made up for `owner/repo:file.gguf`; None when it means a path.
 
     Raises:
-        ModelMissingError: A name that nothing has.
+        ModelMissingError: A name that nothing has; the hint names the nearest.
     """
     if spec in catalog.models:
         return catalog.models[spec]
@@ -194,7 +201,7 @@ def _existing(path: Path) -> Path:
     return split_parts(path)[0]
 
 
-def _fetch(entry: ModelEntry, progress: ProgressCallback) -> Path:
+def _fetch(entry: ModelEntry, progress: Progress) -> Path:
     source = os.environ.get("EDGESPEC_SOURCE", "").strip().lower()
     if source not in {"", "hub", "wheels"}:
         raise ConfigError(f"EDGESPEC_SOURCE is {source!r}.", "It can be hub or wheels, or be unset.")

@@ -9,16 +9,22 @@ TEXT_MODELS: Final = frozenset({"gpt2", "llama", "t5", "gemma4"})
 """Tokenizers whose stored text we can turn into bytes."""
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 2, 3, 4, 5, 6
+"""`llama_token_type` of llama.h, which `tokenizer.ggml.token_type` lists."""
 _BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 _SPACE_MARK = "\u2581".encode()
 _SPECIAL_PREFIX = b"\x00special\x00"
 
 
 def token_keys(model: GgufMetadata) -> list[bytes | None]:
-    """One key for each token id; two tokens with one key write the same bytes. None where a token writes nothing.
+    r"""One key for each token id; two tokens with one key write the same bytes. None where a token writes nothing.
 
     Control and user-defined tokens have keys of their own kind, so that `<|im_end|>` the control token
     never meets the ten characters. A byte token's key is also that of the character, when no other token has it.
+
+    `\u0120the` of a BPE vocabulary and `\u2581the` of SentencePiece both have the key `b" the"`, and `<0x0A>` has `b"\n"`.
+
+    Returns:
+        `[n_vocab]`, by token id.
     """
     stored = model.fields.get("tokenizer.ggml.token_type")
     token_types = stored if isinstance(stored, list) else []

@@ -102,17 +102,17 @@ def command(
 
 def _bench_in_app(settings: Settings, target: str | None, values: dict[str, Any]) -> int:
     from edgespec.cli.chat import start_app, typed_engine_settings
-    from edgespec.session.choice import AUTO
+    from edgespec.session.choice import AUTO_DRAFT
     from edgespec.worker.jobs.bench import BenchJob
     from tui.services.launch import Launch
 
-    drafts = values["drafts"] or (AUTO,)
+    drafts = values["drafts"] or (AUTO_DRAFT,)
     prompts, measured, engine = _what_to_measure(values)
     # What is typed holds for whatever else is done in this app, too.
     typed = typed_engine_settings(click.get_current_context(), values["engine"])
     launch = Launch(
         target=target,
-        draft=drafts[0] if len(drafts) == 1 else AUTO,
+        draft=drafts[0] if len(drafts) == 1 else AUTO_DRAFT,
         sampling=measured.sampling,
         engine=typed,
         offline=settings.offline,
@@ -156,13 +156,15 @@ def _run(
 ) -> "BenchResult":
     from edgespec.bench.speculative import SpeculativeBench
     from edgespec.bench.store import ResultStore
-    from edgespec.cli.meter import progress
+    from edgespec.cli.meter import Meter
     from edgespec.cli.opening import find_files, watch_servers
+    from edgespec.cli.progress import shown_progress
     from edgespec.paths import results_dir
     from edgespec.session.engine import Engine
 
     files = find_files(target, drafts, settings)
-    with progress(None, "loading", quiet=settings.quiet) as meter:
+    with shown_progress(quiet=settings.quiet) as shown:
+        meter = Meter(shown, None, "loading", "steps")
 
         def report(done: int, total: int, label: str) -> None:
             meter.set_label(label)
@@ -170,7 +172,7 @@ def _run(
             meter.set_done(done)
 
         watch_servers(engine_settings)
-        with Engine(files.target, files.drafts, engine_settings, meter.set_label) as engine:
+        with Engine(files.target, files.drafts, engine_settings, shown) as engine:
             return SpeculativeBench(engine, prompts, bench_settings, ResultStore(results_dir()), report).run()
 
 

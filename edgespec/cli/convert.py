@@ -80,16 +80,10 @@ def command(
 
 def _open(model: str, settings: Settings) -> "HfModel":
     from edgespec.catalog.sources.hub import is_offline
-    from edgespec.cli.meter import progress
+    from edgespec.cli.progress import shown_progress
     from quant.convert.hf_model import fetch_model, open_folder
 
     if Path(model).exists() or model.startswith((".", "/", "~")):
         return open_folder(Path(model).expanduser())
-    with progress(None, "looking for the model", quiet=settings.quiet, unit="bytes") as meter:
-
-        def report(done_bytes: int, total_bytes: int, label: str) -> None:
-            meter.set_label(label)
-            meter.set_total(total_bytes)
-            meter.set_done(done_bytes)
-
-        return fetch_model(model, offline=settings.offline or is_offline(), progress=report)
+    with shown_progress(quiet=settings.quiet) as shown:
+        return fetch_model(model, offline=settings.offline or is_offline(), progress=shown)

@@ -39,6 +39,7 @@ FLAGS: Final = {
     "params": "--params",
     "port": "--port",
     "presence_penalty": "--presence-penalty",
+    "prompt": "-p",
     "prompts": "--prompts",
     "protect_first": "--protect-first",
     "protect_last": "--protect-last",

@@ -125,7 +125,8 @@ def examine_machine(*, offline: bool) -> MachineReport:
 
 
 def _examine_engine(findings: list[Finding]) -> tuple[Versions, Engine | None]:
-    from edgespec.llama.library import default_threads, describe_backends
+    from edgespec.llama.build import describe_backends
+    from edgespec.llama.library import default_threads
 
     try:
         report = describe_backends()
@@ -190,13 +191,13 @@ def _cpu_name(engine: Engine | None) -> str:
 
 
 def _list_folders() -> tuple[Folder, ...]:
-    from edgespec.catalog.sources import hub
+    from edgespec.catalog.sources import hub_cache
 
     places = {
         "models": paths.models_dir(),
-        "hub cache": hub.cache_dir(),
+        "hub cache": hub_cache.cache_dir(),
         "results": paths.results_dir(),
-        "calibration": paths.calibration_dir(),
+        "calibration": paths.costs_dir(),
         "derived models": paths.derived_models_dir(),
         "your models.toml": paths.user_catalog_file(),
     }

@@ -3,14 +3,13 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgespec.cli.columns import columns
 from edgespec.cli.context import Settings
-from edgespec.cli.meter import progress
+from edgespec.cli.progress import shown_progress
 from edgespec.errors import UsageError
 from edgespec.text import human_bytes, one_line
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from edgespec.catalog.entries import Catalog, ModelEntry
     from edgespec.catalog.metadata import GgufMetadata
     from edgespec.catalog.resolve import LocalModel
-    from edgespec.catalog.sources import ProgressCallback
 
 _SCHEMA = "edgespec.models/1"
 _SHOWN_CONTEXT = 4096
@@ -203,22 +201,9 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
         pair = catalog.find_pair(name)
         specs += [pair.target, *pair.drafts] if pair else [name]
     for spec in dict.fromkeys(specs):
-        with _fetch_progress(settings, spec) as report:
-            resolved = resolve_model(spec, catalog, offline=settings.offline, progress=report)
+        with shown_progress(quiet=settings.quiet) as progress:
+            resolved = resolve_model(spec, catalog, offline=settings.offline, progress=progress)
         click.echo(f"{resolved.name}: {resolved.path}")
-
-
-@contextmanager
-def _fetch_progress(settings: Settings, name: str) -> "Iterator[ProgressCallback]":
-    with progress(None, name, quiet=settings.quiet, unit="bytes") as meter:
-
-        def report(done_bytes: int, total_bytes: int, label: str) -> None:
-            meter.set_label(label)
-            if total_bytes:
-                meter.set_total(total_bytes)
-            meter.set_done(done_bytes)
-
-        yield report
 
 
 @command.command()

@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgespec.cli.context import Settings
-from edgespec.cli.meter import Meter, progress
+from edgespec.cli.progress import shown_progress
 
 if TYPE_CHECKING:
     from edgespec.catalog.model_file import ModelFile
-    from edgespec.catalog.sources import ProgressCallback
     from edgespec.session import EngineSettings, Session
     from edgespec.session.choice import PairFiles
 
@@ -33,10 +32,10 @@ def open_with_progress(
 
     files = find_files(target, (draft,), settings)
     watch_servers(engine_settings)
-    with progress(None, "loading", quiet=settings.quiet) as meter:
-        engine = Engine(files.target, files.drafts, engine_settings, meter.set_label)
+    with shown_progress(quiet=settings.quiet) as progress:
+        engine = Engine(files.target, files.drafts, engine_settings, progress)
         try:
-            session = Session(engine, draft, meter.set_label)
+            session = Session(engine, draft, progress)
         except BaseException:
             engine.close()
             raise
@@ -48,8 +47,8 @@ def find_files(target: str | None, drafts: tuple[str, ...], settings: Settings) 
     """Finds the files of a pair, downloading what is named and not here."""
     from edgespec.session.choice import choose_files
 
-    with progress(None, "looking for the models", quiet=settings.quiet, unit="bytes") as meter:
-        return choose_files(target, drafts, offline=settings.offline, progress=_to_meter(meter))
+    with shown_progress(quiet=settings.quiet) as progress:
+        return choose_files(target, drafts, offline=settings.offline, progress=progress)
 
 
 def find_model(spec: str, settings: Settings) -> "ModelFile":
@@ -58,15 +57,6 @@ def find_model(spec: str, settings: Settings) -> "ModelFile":
     from edgespec.catalog.resolve import resolve_model
     from edgespec.catalog.toml_file import load_catalog
 
-    with progress(None, "looking for the model", quiet=settings.quiet, unit="bytes") as meter:
-        found = resolve_model(spec, load_catalog(), offline=settings.offline, progress=_to_meter(meter))
+    with shown_progress(quiet=settings.quiet) as progress:
+        found = resolve_model(spec, load_catalog(), offline=settings.offline, progress=progress)
     return open_file(found.name, found.path)
-
-
-def _to_meter(meter: Meter) -> "ProgressCallback":
-    def report(done_bytes: int, total_bytes: int, label: str) -> None:
-        meter.set_label(label)
-        meter.set_total(total_bytes)
-        meter.set_done(done_bytes)
-
-    return report

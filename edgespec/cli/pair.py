@@ -9,7 +9,7 @@ from edgespec.cli.columns import columns
 from edgespec.text import human_bytes
 
 if TYPE_CHECKING:
-    from edgespec.catalog.candidates import Candidate, Subject
+    from edgespec.catalog.candidates import Candidate, PairTarget
 
 _SCHEMA = "edgespec.pair/1"
 
@@ -26,14 +26,14 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
     Nothing is loaded or fetched: the answers come from the files' headers. Every target can also draft from
     the text itself (`--draft ngram`), which needs no second model.
     """
-    from edgespec.catalog.candidates import Subject, find_candidates
+    from edgespec.catalog.candidates import PairTarget, find_candidates
     from edgespec.catalog.memory import available_memory_bytes
     from edgespec.catalog.toml_file import load_catalog
 
     catalog = load_catalog()
     pair = catalog.find_pair(target)
     name = pair.target if pair else target
-    subject = Subject.of(name, catalog)
+    subject = PairTarget.of(name, catalog)
     free = available_memory_bytes()
     rows = find_candidates(subject, catalog, ctx_size, free)
     if as_json:
@@ -45,7 +45,7 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
     click.echo(columns(heads, [_cells(row, free) for row in rows], right=frozenset({2, 3, 4})))
 
 
-def _headline(subject: "Subject") -> str:
+def _headline(subject: "PairTarget") -> str:
     if subject.meta is None:
         return (
             f"target {subject.name} (not on disk; edgespec models pull {subject.name} lets drafts be checked)"
@@ -71,7 +71,7 @@ def _cells(row: "Candidate", free: int) -> list[str]:
     ]
 
 
-def _document(subject: "Subject", rows: "list[Candidate]", ctx_size: int, free: int) -> dict[str, Any]:
+def _document(subject: "PairTarget", rows: "list[Candidate]", ctx_size: int, free: int) -> dict[str, Any]:
     return {
         "schema": _SCHEMA,
         "target": {

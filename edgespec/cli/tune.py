@@ -135,11 +135,11 @@ def _models(
 
 def _fitting(target: str, named: list[str], catalog: "Catalog", settings: Settings) -> list[str]:
     """The pair's drafts, then what else is on disk and small enough; says what the catalogue knows besides."""
-    from edgespec.catalog.candidates import Subject, find_candidates
+    from edgespec.catalog.candidates import PairTarget, find_candidates
     from edgespec.catalog.memory import available_memory_bytes
     from edgespec.paths import tuned_dir
 
-    subject = Subject.of(target, catalog)
+    subject = PairTarget.of(target, catalog)
     rows = find_candidates(subject, catalog, _N_CTX, available_memory_bytes())
     fitting = [
         row.spec_in(catalog)

@@ -16,7 +16,7 @@ class BatchAnswer:
     """What a batch wrote and how long it took, in seconds of wall time."""
 
     tokens: Ints
-    """(n_sequences, output_n)."""
+    """`[n_sequences, output_n]`."""
     latency_s: float
     """From the prompts to the last token of all."""
     ttft_s: float
@@ -24,6 +24,7 @@ class BatchAnswer:
     engine_s: float
     """Spent in llama.cpp's decodes; the rest of `latency_s` is choosing tokens and Python."""
     draft_n: int = 0
+    """Draft tokens that were tested."""
     draft_n_accepted: int = 0
 
 
@@ -39,7 +40,7 @@ def generate_batch(
     """Writes `output_n` tokens after every prompt; tokens that end a text do not end it here.
 
     Args:
-        context: Has as many sequences as there are prompts, and room for all.
+        context: Has as many sequences as there are prompts, and cells for all of their tokens.
         prompts: At least one token each.
         output_n: At least 1.
         sampling: Each sequence has a sampler with a seed of its own, `sampling.seed` and the numbers after it.
@@ -73,7 +74,12 @@ def generate_batch(
 
 
 class Chooser:
-    """The next token of every sequence: the largest logit, or what each one's sampler draws."""
+    """The next token of every sequence: the largest logit, or what each one's sampler draws.
+
+    Args:
+        context: Of as many sequences as there are answers.
+        sampling: Sequence s draws with the seed `sampling.seed` + s.
+    """
 
     def __init__(self, context: SequencesContext, sampling: Sampling) -> None:
         self._context = context
@@ -89,7 +95,7 @@ class Chooser:
             sampler.start(prompt)
 
     def choose(self) -> Ints:
-        """The tokens after the last step, (n_sequences,)."""
+        """The tokens after the last step, `[n_sequences]`."""
         context, rows = self._context, self._context.rows
         if self._samplers:
             chosen = [s.sample(context, row) for s, row in zip(self._samplers, rows.tolist(), strict=True)]
@@ -98,7 +104,18 @@ class Chooser:
         return best[rows]
 
     def verify(self, sequence: int, first: int, drafted: Ints) -> list[int]:
-        """The target's tokens at the rows from `first` on: those of `drafted` that it picks too, and its own next one."""
+        """The target's own tokens at the rows of one sequence: those of `drafted` that it picks too, and its own next one.
+
+        Where it picks 7, 8, 5 after the drafted 7, 8, 9, these are 7, 8, 5; where it picks 6 at once, 6 alone.
+
+        Args:
+            sequence: Whose sampler draws.
+            first: Its first row of the last decode's logits, that of the token before the drafted ones.
+            drafted: `[n_drafted]`, may be empty.
+
+        Returns:
+            One token at least, and one more than were drafted at most.
+        """
         logits = self._context.logits(self._context.n_outputs)
         tokens: list[int] = []
         for row in range(first, first + len(drafted) + 1):

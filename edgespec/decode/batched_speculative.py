@@ -1,7 +1,8 @@
 """Many answers at once with a draft model: both models take a row, or several, of every sequence in one decode.
 
-The length of drafts is that of the cost model of `docs/how-it-decides.md`, for the whole batch: the K with the most expected tokens
-per second, K = 0 included. More sequences make a decode of the target dearer by every row, so that drafts pay less.
+The length of drafts is that of the cost model of docs/how-it-decides.md, for the whole batch: the K with the most
+expected tokens per second, K = 0 included. More sequences make a decode of the target dearer by every row, so that
+drafts pay less.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,24 +20,38 @@ from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext
 
 MOST_DRAFTED = 4
-"""Longest draft of a sequence; the target's batches have that many rows and one more of each."""
+"""Longest draft of a sequence; the target's batches have that many rows and one more of each. Bounds the rows of logits
+that a target must keep, and with them its memory: 5 rows of 152k tokens are 3 MB a sequence."""
 _FIRST_ACCEPTANCE, _FIRST_WEIGHT = 0.7, 20.0
-"""What is believed before anything is known, and how many tested tokens that is worth."""
+"""What is believed before anything is known, and how many tested tokens that is worth: chosen, and outweighed within the
+first rounds of a batch."""
 _TIMED = 3
+"""Decodes of each size that are timed, after one that is not; their median is taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCosts:
-    """Seconds of a decode by its rows: of the target with logits on all, of the draft with those of one a sequence."""
+    """Seconds of a decode by its rows, those of all sequences together."""
 
     target: CostCurve
+    """With logits on all rows."""
     draft: CostCurve
+    """With logits on one row of each sequence."""
 
 
 def measure_batch_costs(
     target: SequencesContext, draft: SequencesContext, clock: Callable[[], float] = perf_counter
 ) -> BatchCosts:
-    """Medians of timed decodes of 1 to `MOST_DRAFTED` + 1 rows a sequence. Both contexts are empty afterwards."""
+    """Medians of timed decodes: of the target with 1 to `MOST_DRAFTED` + 1 rows a sequence, of the draft with 1 and 2.
+
+    Args:
+        target: Of as many sequences as will be answered; empty afterwards.
+        draft: Likewise.
+        clock: Seconds; another one in tests.
+
+    Raises:
+        EngineError: llama.cpp failed.
+    """
     return BatchCosts(
         CostCurve(_time_decodes(target, range(1, MOST_DRAFTED + 2), clock)),
         CostCurve(_time_decodes(draft, range(1, 3), clock)),
@@ -70,9 +85,11 @@ class SpeculativeBatch:
     """Answers batches with one target and one draft of the same vocabulary.
 
     Args:
-        target: Room for `MOST_DRAFTED` + 1 rows of logits a sequence; its sequences share one cache.
-        draft: As many sequences, a row of logits each.
+        target: Keeps `MOST_DRAFTED` + 1 rows of logits a sequence; its sequences share one cache.
+        draft: Of as many sequences; keeps a row of logits each.
         costs: Of both, for batches of this size.
+        accepted: Draft tokens that the target picked too.
+        tested: Draft tokens that were compared with its picks, those believed in beforehand included.
     """
 
     target: SequencesContext
@@ -105,6 +122,13 @@ class SpeculativeBatch:
     ) -> BatchAnswer:
         """As `generate_batch`, with the same tokens: every drafted one is what the target picks itself.
 
+        Args:
+            prompts: One for each sequence, of a token at least.
+            output_n: Tokens of every answer, at least 1.
+            sampling: Each sequence has a sampler with a seed of its own, `sampling.seed` and the numbers after it.
+            stepped: Called after every round.
+            clock: Seconds; another one in tests.
+
         Raises:
             ContextOverflowError: they do not fit the contexts.
             EngineError: llama.cpp failed.
@@ -117,7 +141,7 @@ class SpeculativeBatch:
 
 
 class _Work:
-    """One batch under way. `done[s]` is how many tokens of sequence s are out."""
+    """One batch under way. `tokens` is `[n_sequences, output_n]`; `done[s]` is how many of sequence s are out."""
 
     def __init__(
         self,
@@ -186,7 +210,7 @@ class _Work:
         self.owner.accepted += accepted
 
     def _drafts(self, active: NDArray[np.intp], most: int) -> Ints:
-        """The draft's next tokens for every active sequence, (active, most)."""
+        """The draft's next tokens for every active sequence, `[n_active, most]`."""
         drafted: Ints = np.zeros((len(active), most), np.int32)
         if most == 0:
             return drafted
@@ -201,7 +225,11 @@ class _Work:
         return drafted
 
     def _unread(self, active: NDArray[np.intp]) -> tuple[Ints, Ints]:
-        """What the draft has not read of the active sequences: the last token, and at times the one before it."""
+        """What the draft has not read of the active sequences: the last token, and at times the one before it.
+
+        Returns:
+            Tokens and whose they are, both `[n_rows]`; those of one sequence stand side by side.
+        """
         rows: list[int] = []
         sequences: list[int] = []
         for sequence in active.tolist():

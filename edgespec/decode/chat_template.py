@@ -33,7 +33,12 @@ def render_chat(
 ) -> str:
     """The conversation as the model wants it, ending where its answer begins.
 
-    Without a template the contents are joined by blank lines: a base model continues the text.
+    Args:
+        template: The model's own, in Jinja. Without one the contents are joined by blank lines: a base model continues
+            the text.
+        messages: The conversation, the oldest first.
+        bos_text: Of the token that begins a text, which templates may write.
+        eos_text: Of the token that ends one.
 
     Raises:
         ModelFileError: the template fails; the message carries its own words.
@@ -57,7 +62,15 @@ def render_chat(
 
 
 def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: bool = False) -> list[int]:
-    """Tokens of a conversation in the model's own template; `raw` leaves the template out.
+    """Tokens of a conversation in the model's own template.
+
+    Args:
+        context: That of the target, whose vocabulary and template it is.
+        messages: The conversation, the oldest first.
+        raw: Leave the template out.
+
+    Returns:
+        One at least, and fewer than the context has places.
 
     Raises:
         ModelFileError: the template fails.
@@ -71,7 +84,7 @@ def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: boo
     has_bos = bool(model.bos_text) and text.startswith(model.bos_text)
     tokens = model.tokenize(text, add_special=not has_bos)
     if not tokens:
-        raise UsageError("the prompt is empty", "give one with -p, or pipe one in")
+        raise UsageError("the prompt is empty", "give one with `prompt`, or pipe one in")
     if len(tokens) >= context.n_ctx:
         raise ContextOverflowError(
             f"the prompt has {len(tokens)} tokens and the context {context.n_ctx}",

@@ -8,15 +8,24 @@ from edgespec.decode.tokenmap import Translator
 from edgespec.llama.context import Context
 
 HEADROOM = 64
-"""Places that stay free for drafts; a history beyond them is read anew from its end."""
+"""Places of the draft's context that stay free for what it drafts, 15 tokens at most; a history beyond them is read anew
+from its end."""
 
 
 class LlamaDraft:
     """A draft model. Histories and guesses are in the target's token ids.
 
-    The cache holds the end of the history from token `_offset` on, in the draft's own ids. Of a gap longer than
-    `window` tokens only the end is read, which costs some acceptance and never correctness. A single row is evaluated as
-    a batch of `step_batch`.
+    The cache holds the end of the history from token `_offset` on, in the draft's own ids. With a window of 16, a history
+    of 100 tokens and an empty cache, tokens 84 to 99 are read and `_offset` is 84. After a round that brought tokens 100
+    to 102, of which it had guessed 100 and 101, the cache holds 84 to 100, as it reads a guess only to make the next one:
+    101 and 102 are read.
+
+    Args:
+        context: Keeps one row of logits; another sampler or draft must not use it meanwhile.
+        translator: Between the ids of both.
+        window: Tokens; of a longer gap only the end is read, which costs some acceptance and never correctness. Half the
+            context at most.
+        step_batch: A single row is evaluated as a batch of so many, where that is faster.
     """
 
     def __init__(
@@ -39,13 +48,17 @@ class LlamaDraft:
         self._guess = -1
 
     def missing(self, history: Sequence[int]) -> int:
-        """Tokens it would have to read before it can guess, within its window."""
+        """Tokens it would have to read before it can guess, 1 to its window; 0 of an empty history."""
         self._translate(history)
         offset, valid = self._reading()
         return len(self._wanted) - offset - valid
 
     def catch_up(self, history: Sequence[int]) -> int:
-        """Reads what it lacks; a gap larger than the window is skipped. Returns the rows evaluated."""
+        """Reads what it lacks; of a gap larger than the window the end alone. Returns the rows evaluated.
+
+        Raises:
+            EngineError: llama.cpp failed.
+        """
         self._translate(history)
         self._offset, valid = self._reading()
         self.context.rollback(valid)
@@ -57,7 +70,11 @@ class LlamaDraft:
         return len(lacking)
 
     def guess(self) -> tuple[int, float] | None:
-        """Its next token in the target's ids, and that token's lead in logits over the second."""
+        """Its next token in the target's ids, and that token's lead in logits over the second best.
+
+        Returns:
+            None where the target has no token of that text, or nothing of the history has one here.
+        """
         if not self._valid:
             return None  # nothing in the history has a word here
         self._guess, lead = self.context.best_guess()

@@ -11,23 +11,23 @@ class Target(Protocol):
     """The model whose text is generated."""
 
     def start(self, prompt: Sequence[int]) -> int:
-        """Evaluates what the cache lacks of the prompt; returns how many tokens that were."""
+        """Evaluates what the cache lacks of the prompt, of a token at least; returns how many tokens that were."""
         ...
 
     def pick(self, row: int) -> int:
-        """The target's own choice after output row `row` of the last evaluation."""
+        """The target's own choice after output row `row` of the last evaluation; rows are asked for in order."""
         ...
 
     def evaluate(self, tokens: Sequence[int], batch: int) -> None:
         """Evaluates `tokens`, with logits on every row, as a batch of at least `batch` rows."""
         ...
 
-    def keep(self, n_past: int) -> None:
+    def rollback(self, n_past: int) -> None:
         """Forgets everything from position `n_past` on."""
         ...
 
     def certainty(self, row: int, token: int) -> float:
-        """Logit of `token`, the best of the row, over the second best."""
+        """How far the logit of `token` lies above the best of the others; below 0 for one that was drawn."""
         ...
 
     def is_end(self, token: int) -> bool:
@@ -39,7 +39,7 @@ class Target(Protocol):
         ...
 
     @property
-    def room(self) -> int:
+    def free_tokens(self) -> int:
         """Tokens that still fit the context."""
         ...
 
@@ -64,7 +64,7 @@ class Draft(Protocol):
         ...
 
     def guess(self) -> tuple[int, float] | None:
-        """Its next token and that token's lead in logits; None where its vocabulary has no such text."""
+        """Its next token and that token's lead in logits; None where the target has no token of that text."""
         ...
 
     def advance(self) -> None:
@@ -73,23 +73,28 @@ class Draft(Protocol):
 
 
 class LlamaTarget:
-    """A target in llama.cpp, with its sampler."""
+    """A target in llama.cpp, with its sampler.
+
+    Args:
+        context: Keeps logits for all rows of a verification.
+        sampling: How it picks.
+    """
 
     def __init__(self, context: Context, sampling: Sampling) -> None:
         self.context = context
         self._sampler = None if sampling.is_plain_greedy else Sampler(sampling, context.model.n_vocab)
 
     @property
-    def room(self) -> int:
+    def free_tokens(self) -> int:
         """Tokens that still fit the context."""
-        return self.context.room
+        return self.context.free_tokens
 
     def start(self, prompt: Sequence[int]) -> int:
         """Evaluates what the cache lacks of the prompt; the last token always, for its logits."""
         if self._sampler:
             self._sampler.start(prompt)
         kept = min(shared_prefix(self.context.tokens, prompt), len(prompt) - 1)
-        if kept < self.context.n_past and not self.context.model.keeps_positions:
+        if kept < self.context.n_past and not self.context.model.can_roll_back:
             kept = 0  # a recurrent state can only be thrown away whole
         self.context.rollback(kept)
         self.context.prefill(prompt[kept:])
@@ -108,10 +113,10 @@ class LlamaTarget:
         return int(self._logits[row].argmax())
 
     def certainty(self, row: int, token: int) -> float:
-        """Logit of `token`, the best of the row, over the second best."""
+        """How far the logit of `token` lies above the best of the others; below 0 for one that was drawn."""
         return top_two_gap(self._logits[row], token)
 
-    def keep(self, n_past: int) -> None:
+    def rollback(self, n_past: int) -> None:
         """Forgets everything from position `n_past` on."""
         self.context.rollback(n_past)
 
@@ -130,7 +135,7 @@ class LlamaTarget:
 
 
 def shared_prefix(left: Sequence[int], right: Sequence[int], known: int = 0) -> int:
-    """How many leading tokens two sequences share, `known` of them known to."""
+    """How many leading tokens two sequences share, of which `known` need not be compared: 2 for 5, 6, 7 and 5, 6, 8."""
     limit = min(len(left), len(right))
     count = min(known, limit)
     while count < limit and left[count] == right[count]:

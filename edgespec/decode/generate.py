@@ -7,17 +7,18 @@ from time import perf_counter
 
 from edgespec.decode.engines import Draft, Target
 from edgespec.decode.ngram import NgramIndex, NgramMatch
-from edgespec.decode.policy import Kind, Plan, Policy
-from edgespec.decode.token import GenerationStats, Source, Token
+from edgespec.decode.policy import Kind, Policy, RoundChoice
+from edgespec.decode.token import DraftSource, GenerationStats, Token
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Draft tokens and what the policy wants to know of them afterwards."""
+    """Draft tokens and what the policy wants to know of them afterwards; without any it is a plain step."""
 
     tokens: list[int] = field(default_factory=list)
     leads: list[float] = field(default_factory=list)
-    source: Source = Source.TARGET
+    """Of a model's tokens, one each, in logits; empty for n-grams."""
+    source: DraftSource = DraftSource.TARGET
     draft_rows: list[int] = field(default_factory=list)
     """Rows of each pass of the draft model, the catch-up first."""
 
@@ -46,8 +47,12 @@ class Generator:
 
         Args:
             prompt: Token ids, at least one.
-            max_tokens: Length limit; the context's room is another.
+            max_tokens: Length limit; what fits the context is another.
             ignore_end: Goes on after an end token, for timings of equal length.
+
+        Raises:
+            ContextOverflowError: the prompt does not fit.
+            EngineError: llama.cpp failed.
         """
         stats = self.stats = GenerationStats(prompt_n=len(prompt))
         stats.vanilla_step_s = self._policy.costs.step_s
@@ -57,8 +62,8 @@ class Generator:
         first = self._target.pick(0)
         stats.prefill_s = stats.ttft_s = self._clock() - began
         self._begin(prompt, first)
-        limit = min(max_tokens, self._target.room)
-        batch, source_of = [first], [Source.TARGET]
+        limit = min(max_tokens, self._target.free_tokens)
+        batch, source_of = [first], [DraftSource.TARGET]
         round_s = stats.prefill_s
         while True:
             for token, source in zip(batch, source_of, strict=True):
@@ -88,7 +93,7 @@ class Generator:
             self._policy.certainty.add(self._target.certainty(0, first))
             self._draft.begin()
 
-    def _round(self, remaining: int) -> tuple[list[int], list[Source]]:
+    def _round(self, remaining: int) -> tuple[list[int], list[DraftSource]]:
         """One target pass, with what was drafted for it; returns the tokens it brought."""
         started = self._clock()
         history = self._index.history
@@ -96,28 +101,39 @@ class Generator:
         done = self.stats.predicted_n
         considered = self._draft if self._policy.may_use_model(done) else None
         missing = considered.missing(history) if considered else None
-        plan = self._policy.plan(match, missing, done, min(remaining, self._target.room))
+        choice = self._policy.choose(match, missing, done, min(remaining, self._target.free_tokens))
         self.stats.policy_s += self._clock() - started
-        proposal = self._propose(plan, match, remaining, started)
+        proposal = self._propose(choice, match, remaining, started)
         tokens = self._verify(proposal)
         self._learn(match, tokens)
-        if plan.kind is not Kind.PLAIN:
-            self._policy.observe_round(plan.kind, len(tokens), len(proposal.tokens) + 1, proposal.draft_rows)
+        if choice.kind is not Kind.PLAIN:
+            self._policy.observe_round(
+                choice.kind, len(tokens), len(proposal.tokens) + 1, proposal.draft_rows
+            )
         self._index.extend(tokens)
         drafted = min(len(tokens), len(proposal.tokens))
         agreed = sum(a == b for a, b in zip(tokens, proposal.tokens, strict=False))
         sources = [proposal.source] * min(agreed, drafted)
-        return tokens, sources + [Source.TARGET] * (len(tokens) - len(sources))
+        return tokens, sources + [DraftSource.TARGET] * (len(tokens) - len(sources))
 
-    def _propose(self, plan: Plan, match: NgramMatch | None, remaining: int, started: float) -> Proposal:
-        if plan.kind is Kind.NGRAM and match:
-            return Proposal(self._index.propose(match, plan.count), [], Source.NGRAM)
-        if plan.kind is Kind.MODEL and self._draft:
-            return self._draft_with_model(self._draft, plan.rate, remaining, started)
+    def _propose(
+        self, choice: RoundChoice, match: NgramMatch | None, remaining: int, started: float
+    ) -> Proposal:
+        if choice.kind is Kind.NGRAM and match:
+            return Proposal(self._index.propose(match, choice.count), [], DraftSource.NGRAM)
+        if choice.kind is Kind.MODEL and self._draft:
+            return self._draft_with_model(self._draft, choice.rate, remaining, started)
         return Proposal()
 
     def _draft_with_model(self, draft: Draft, rate: float, remaining: int, started: float) -> Proposal:
-        """Drafts until the next token would not pay; the draft's own steps correct the cost model."""
+        """Drafts until the next token would not pay; the draft's own steps correct the cost model.
+
+        Args:
+            draft: Reads what it lacks first.
+            rate: Tokens per second that the round has promised.
+            remaining: Tokens that the answer may still have.
+            started: When the round began, for the statistics.
+        """
         before = self._clock()
         rows = [draft.catch_up(self._index.history)]
         tokens: list[int] = []
@@ -132,9 +148,9 @@ class Generator:
             before = self._clock()
             rows.append(1)
             draft.advance()
-        kept = self._policy.cut(leads, rate)
+        kept = self._policy.n_worth_verifying(leads, rate)
         self.stats.draft_s += self._clock() - started
-        return Proposal(tokens[:kept], leads[:kept], Source.MODEL, rows)
+        return Proposal(tokens[:kept], leads[:kept], DraftSource.MODEL, rows)
 
     def _verify(self, proposal: Proposal) -> list[int]:
         """One target decode; keeps the drafted tokens that the target itself picks, and its own next one."""
@@ -150,7 +166,7 @@ class Generator:
             tokens.append(token)
             if row == rows - 1 or token != proposal.tokens[row] or self._target.is_end(token):
                 break
-        self._target.keep(n_past + len(tokens))
+        self._target.rollback(n_past + len(tokens))
         seconds = self._clock() - before
         costs.observe_verify(max(rows, batch) if rows > 1 else 1, seconds)
         self.stats.verify_s += seconds
@@ -166,7 +182,7 @@ class Generator:
             if row < len(proposal.tokens):
                 held = token == proposal.tokens[row]
                 accepted += held
-                if proposal.source is Source.MODEL:
+                if proposal.source is DraftSource.MODEL:
                     policy.count_guess(proposal.leads[row], held)
             if self._draft:
                 policy.certainty.add(self._target.certainty(row, token))

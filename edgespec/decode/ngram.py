@@ -1,16 +1,17 @@
 """Drafting from the text itself: the longest earlier match of the last tokens, the most recent one on a tie.
 
-Prompt lookup decoding (Saxena 2023) with two changes: matches are ranked by their length, and a copy may run past
-the end of the history into its own proposal, as in LZ77, so that a repeated pattern is followed at once.
+Prompt lookup decoding (Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding) with two changes: matches
+are ranked by their length, and a copy may run past the end of the history into its own proposal, as in LZ77, so that a
+repeated pattern is followed at once.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MIN_MATCH = 2
-"""Shorter matches are accepted too rarely to pay for a second row."""
+"""Tokens. Shorter matches are accepted too rarely to pay for a second row."""
 MAX_MATCH = 48
-"""Longer matches say nothing more about acceptance."""
+"""Tokens. Longer matches say nothing more about acceptance: the last bucket of `acceptance` begins at 40."""
 MAX_CANDIDATES = 24
 """Earlier places looked at; bounds the work of a step whatever the context's length."""
 
@@ -30,10 +31,15 @@ class NgramMatch:
 
 @dataclass(slots=True)
 class NgramIndex:
-    """An index of the last two tokens over a growing history."""
+    """An index of the last two tokens over a growing history.
+
+    In the history 7, 8, 9, 4, 7, 8 the pair (7, 8) stood before, and token 2 followed it: `find` gives
+    `NgramMatch(start=2, length=2, agreed=True)`, and `propose` of three tokens 9, 4, 7.
+    """
 
     history: list[int] = field(default_factory=list)
     _places: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    """A pair of tokens -> the indices of what followed it, in order."""
 
     def reset(self, tokens: Sequence[int]) -> None:
         """Starts over with `tokens`."""
@@ -51,7 +57,7 @@ class NgramIndex:
                 places.setdefault((history[-3], history[-2]), []).append(len(history) - 1)
 
     def find(self) -> NgramMatch | None:
-        """The best earlier match of the end of the history."""
+        """The best earlier match of the end of the history; None where its last two tokens are new together."""
         history = self.history
         if len(history) <= MIN_MATCH:
             return None
@@ -65,7 +71,11 @@ class NgramIndex:
         return NgramMatch(start, length, agreed)
 
     def propose(self, match: NgramMatch, count: int) -> list[int]:
-        """The `count` tokens that follow the match."""
+        """The `count` tokens that follow the match, read on into the proposal itself where the history ends.
+
+        After 1, 2, 3, 1, 2, 3, 1, 2 the longest match is five tokens long and was followed by index 5, token 3; from there
+        the history holds 3, 1, 2, so that seven proposed tokens are 3, 1, 2, 3, 1, 2, 3.
+        """
         history = self.history
         period = len(history) - match.start
         return [history[match.start + (offset % period)] for offset in range(count)]

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgespec.decode.acceptance import Acceptance, Certainty, Record
+from edgespec.decode.acceptance import Acceptance, AnswerRecord, Certainty
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.ngram import NgramMatch
 
+# A constant that does not give figures of its own was set by replays (`decode.replay`) of 26 recorded answers on two sets
+# of costs, and of made-up texts on other machines; tests/decode keeps the bounds that they gave.
 MAX_DRAFT = 15
 """Longest draft; with the target's own token that is a batch of 16."""
 MAX_MODEL_DRAFT = MAX_DRAFT
@@ -24,19 +26,19 @@ SPREAD_ROUNDS = 4.0
 MARGIN = 1.02
 """Drafting must promise this much over a plain step: estimates are optimistic at the moment they look best."""
 LOSS_HURDLE = 16.0
-"""And this many times the share of the answer's time that drafts of its kind have lost besides: a second miss wants
-more reason."""
+"""On top of `MARGIN` drafting must promise this many times the share of the answer's time that drafts of its kind have
+lost: a second miss wants more reason. With drafts that have lost 1 %, 1.02 + 0.16 plain steps."""
 WARM_UP_TOKENS = 12
 """Tokens of an answer before the target's certainty says anything about its kind of text. An answer that ends before
 them has no time to win back what a draft reads."""
 EARLY_ACCEPTANCE = 0.8
-"""And an n-gram match must be that likely to hold until then, or until one has won: in an answer of 14 tokens a missed
-row is 1 % of the time."""
+"""Within `WARM_UP_TOKENS`, until one has won, an n-gram match must be that likely to hold: in an answer of 14 tokens a
+missed row is 1 % of the time."""
 HORIZON_TOKENS = 128
 """A catch-up is written off over at most this many tokens to come."""
 HORIZON_GROWTH = 0.5
-"""And over this many times what is out already: how long an answer gets is not known, and a small gain takes longer
-to be worth it than a large one."""
+"""A catch-up is written off over at most this many times the tokens that are out already: how long an answer gets is not
+known, and a small gain takes longer to be worth it than a large one."""
 HORIZON_TRUST = 0.8
 """Share of the promised gain that is believed when a catch-up is paid in advance."""
 ADVANCE_SHARE = 0.045
@@ -44,22 +46,23 @@ ADVANCE_SHARE = 0.045
 they promise less, and what drafts have won: should the answer end now, it has lost no more. With 0.07 answers of 24 tokens
 lost 4 to 7 % whenever a draft came in before their end."""
 SURE_GAIN = 0.5
-"""Promised gain over plain steps from which catch-ups may cost all of that share."""
+"""Promised gain over plain steps from which catch-ups may cost all of `ADVANCE_SHARE`."""
 STAKE_STEPS = 0.1
 """Plain steps that an answer may lose to drafts before any of them has won."""
 STAKE_SHARE = 0.02
-"""Share of an answer's time that it may lose besides."""
+"""Share of an answer's time that it may lose to drafts on top of `STAKE_STEPS`."""
 MOST_WON_STEPS = 5.0
-"""Winnings beyond this are banked for good: a text that turns away from its draft cannot lose them again."""
+"""Plain steps; winnings beyond them are banked for good: a text that turns away from its draft cannot lose them again."""
 MEMORY_OF_ANSWERS = 0.8
-"""What an answer without a model draft leaves of the counts for it: one that was bad for long gets another chance."""
+"""Share of the counts for a model draft that an answer without one leaves: one that was bad for long gets another chance."""
 GUESS_WEIGHT = 2.0
 """Expected misses of the model draft after which an answer's own record counts as much as the tables."""
 MATCH_WEIGHT = 3.0
-"""The same for n-gram matches."""
+"""Expected misses of n-gram matches after which the same holds for them."""
 FIXED_TRUST = 0.9
 """Share of the promise of a fixed draft length that is believed: nothing stops it when the text turns."""
 _CONFIDENT, _DOUBTFUL = 0.97, 0.5
+"""Acceptance of a draft token of either kind; every mean acceptance between them is a mixture of both."""
 
 
 class Kind(StrEnum):
@@ -80,12 +83,14 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A round: what drafts, and for n-grams how many tokens. `rate` is the promised tok/s."""
+class RoundChoice:
+    """What a round does, and what it promises."""
 
     kind: Kind
     count: int
+    """Tokens that n-grams draft; 0 for a model, which stops where the next token would not pay."""
     rate: float
+    """Promised tokens per second."""
 
 
 @dataclass(slots=True)
@@ -98,12 +103,13 @@ class Ledger:
 
     elapsed_s: float = 0.0
     won_s: float = 0.0
+    """Below 0 for a loss."""
     advanced_s: float = 0.0
     """Catch-ups paid in advance, all together. They are not in `won_s`: each was weighed when it was decided."""
     _won_by_s: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(Kind, 0.0))
 
     def book(self, kind: Kind, won_s: float, most_s: float) -> None:
-        """Adds what a round won, or lost; winnings beyond `most_s` are banked for good."""
+        """Adds what a round of that kind won in seconds, or lost; winnings beyond `most_s` are banked for good."""
         self.won_s = min(self.won_s + won_s, most_s)
         self._won_by_s[kind] = min(self._won_by_s[kind] + won_s, most_s)
 
@@ -112,21 +118,21 @@ class Ledger:
         return max(-self._won_by_s[kind], 0.0) / self.elapsed_s if self.elapsed_s else 0.0
 
     def stake_s(self, step_s: float) -> float:
-        """The most that the next round may lose."""
+        """The most that the next round may lose: of 200 ms steps 20 ms at first, 40 after a second without a draft."""
         return STAKE_STEPS * step_s + STAKE_SHARE * self.elapsed_s + self.won_s
 
 
 @dataclass(slots=True)
 class Policy:
-    """Chooses for one pair; `acceptance` and `costs` outlive the answer."""
+    """Chooses for one pair; `acceptance` and `costs` outlive the answer, all else begins with it."""
 
     costs: PairCosts
     acceptance: Acceptance
     mode: Mode = Mode.AUTO
     certainty: Certainty = field(default_factory=Certainty)
     ledger: Ledger = field(default_factory=Ledger)
-    guesses: Record = field(default_factory=lambda: Record(GUESS_WEIGHT))
-    matches: Record = field(default_factory=lambda: Record(MATCH_WEIGHT))
+    guesses: AnswerRecord = field(default_factory=lambda: AnswerRecord(GUESS_WEIGHT))
+    matches: AnswerRecord = field(default_factory=lambda: AnswerRecord(MATCH_WEIGHT))
     _rates: dict[int, float] = field(default_factory=dict)
     _rounds: int = 0
 
@@ -144,11 +150,11 @@ class Policy:
         self.certainty = Certainty()
         self.ledger = Ledger()
         self.acceptance.begin_answer(MEMORY_OF_ANSWERS)
-        self.guesses = Record(GUESS_WEIGHT)
-        self.matches = Record(MATCH_WEIGHT)
+        self.guesses = AnswerRecord(GUESS_WEIGHT)
+        self.matches = AnswerRecord(MATCH_WEIGHT)
         self._rates.clear()
 
-    def plan(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> Plan:
+    def choose(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> RoundChoice:
         """The next round.
 
         Args:
@@ -157,18 +163,24 @@ class Policy:
             done: Tokens of the answer that are out.
             remaining: Tokens that it may still have.
         """
-        plain = Plan(Kind.PLAIN, 0, 1.0 / self.costs.step_s)
+        plain = RoundChoice(Kind.PLAIN, 0, 1.0 / self.costs.step_s)
         if self.mode is Mode.OFF or remaining < 2:
             return plain
         best = plain
         if match and self.mode in (Mode.NGRAM, Mode.AUTO) and self._trusts(match, done):
-            best = self._better(best, self._plan_match(match, min(MAX_DRAFT, remaining - 1)))
+            best = self._better(best, self._match_choice(match, min(MAX_DRAFT, remaining - 1)))
         if missing is not None and self.may_use_model(done):
-            best = self._better(best, self._plan_model(missing, done, remaining))
+            best = self._better(best, self._model_choice(missing, done, remaining))
         return best
 
     def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
-        """Whether one more draft step is expected to pay, given the leads of the tokens drafted so far."""
+        """Whether one more draft step is expected to pay.
+
+        Args:
+            leads: In logits, of the tokens drafted so far.
+            rate: Tokens per second that the round has promised: what the time is worth otherwise.
+            remaining: Tokens that the answer may still have.
+        """
         most = min(MAX_MODEL_DRAFT, remaining - 1)
         if len(leads) >= most:
             return False
@@ -191,8 +203,13 @@ class Policy:
                 return True
         return False
 
-    def cut(self, leads: list[float], rate: float) -> int:
-        """How many of the drafted tokens are worth verifying."""
+    def n_worth_verifying(self, leads: list[float], rate: float) -> int:
+        """How many of the drafted tokens are worth verifying, 0 to all.
+
+        Args:
+            leads: In logits, of the drafted tokens.
+            rate: Tokens per second that the round has promised.
+        """
         _, tokens = self._chain(leads)
         worth = 1.0 / rate
         values = [
@@ -210,7 +227,7 @@ class Policy:
         Args:
             kind: What drafted.
             tokens: That came out of it.
-            rows: Of the target's pass.
+            rows: Of the target's pass, the drafted ones and its own.
             draft_rows: Of each pass of the draft model; a first one of more than `SMALL_CATCH_UP` was paid in advance.
         """
         step_s, spent_s = self.costs.step_s, self.costs.verify_s(rows) + self.costs.round_s
@@ -224,21 +241,21 @@ class Policy:
         self.ledger.book(kind, tokens * step_s - spent_s, MOST_WON_STEPS * step_s)
 
     def count_guess(self, lead: float, accepted: bool) -> None:
-        """Books a tested model draft token, for this answer and for the ones to come."""
+        """Books a tested model draft token of that lead in logits, for this answer and for the ones to come."""
         self.guesses.count(self.acceptance.of_certainty(self.certainty.recent), accepted)
         self.acceptance.count_guess(lead, self.certainty.recent, accepted)
 
     def count_match(self, length: int, agreed: bool, accepted: bool) -> None:
-        """Books what followed an n-gram match, drafted or not."""
+        """Books whether the token that followed an n-gram match of that many tokens was the target's, drafted or not."""
         self.matches.count(self.acceptance.of_match(length, agreed), accepted)
         self.acceptance.count_match(length, agreed, accepted)
 
     def expected_acceptance(self, certainty: float) -> float:
-        """Acceptance of a model draft token before it is drafted."""
+        """Acceptance of a model draft token before it is drafted, by the target's certainty, 0 to 1."""
         return self.guesses.adjust(self.acceptance.of_certainty(certainty))
 
     def observe_time(self, seconds: float) -> None:
-        """Adds to the answer's clock and, now and then, lets new costs and rates in."""
+        """Adds a round's seconds to the answer's clock and, now and then, lets new costs and rates in."""
         self.ledger.elapsed_s += seconds
         self._rounds += 1
         if self._rounds % 16 == 0:
@@ -252,14 +269,14 @@ class Policy:
         rate = self.acceptance.of_match(match.length, match.agreed)
         return self.matches.adjust(rate) >= EARLY_ACCEPTANCE
 
-    def _better(self, best: Plan, other: Plan) -> Plan:
+    def _better(self, best: RoundChoice, other: RoundChoice) -> RoundChoice:
         hurdle = 1.0
         if best.kind is Kind.PLAIN:
             hurdle = MARGIN + LOSS_HURDLE * self.ledger.lost_share(other.kind)
         return other if other.rate > best.rate * hurdle else best
 
-    def _plan_match(self, match: NgramMatch, most: int) -> Plan:
-        reach, tokens, best = 1.0, 1.0, Plan(Kind.NGRAM, 0, 0.0)
+    def _match_choice(self, match: NgramMatch, most: int) -> RoundChoice:
+        reach, tokens, best = 1.0, 1.0, RoundChoice(Kind.NGRAM, 0, 0.0)
         stake_s = self.ledger.stake_s(self.costs.step_s)
         for count in range(1, most + 1):
             reach *= self.matches.adjust(self.acceptance.of_match(match.length + count - 1, match.agreed))
@@ -267,18 +284,18 @@ class Policy:
             verify_s = self.costs.verify_s(count + 1)
             rate = tokens / (verify_s + self.costs.round_s)
             if rate > best.rate and verify_s - self.costs.step_s <= stake_s:
-                best = Plan(Kind.NGRAM, count, rate)
+                best = RoundChoice(Kind.NGRAM, count, rate)
         return best
 
-    def _plan_model(self, missing: int, done: int, remaining: int) -> Plan:
-        never = Plan(Kind.MODEL, 0, 0.0)
+    def _model_choice(self, missing: int, done: int, remaining: int) -> RoundChoice:
+        never = RoundChoice(Kind.MODEL, 0, 0.0)
         if self.costs.draft is None or self.ledger.stake_s(self.costs.step_s) <= 0.0:
             return never
         extra_s = self.costs.draft.cost(missing) - self.costs.draft_step_s if missing > 1 else 0.0
         rate = self.model_rate(self.expected_acceptance(self.certainty.recent))
         if missing <= SMALL_CATCH_UP:
             # A few tokens that others brought: charged to this round and the next ones.
-            return Plan(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / SPREAD_ROUNDS))
+            return RoundChoice(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / SPREAD_ROUNDS))
         rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))
         ledger, gain = self.ledger, rate * self.costs.step_s - 1.0
         allowed_s = ADVANCE_SHARE * min(max(gain / SURE_GAIN, 0.0), 1.0) * ledger.elapsed_s + max(
@@ -290,7 +307,7 @@ class Policy:
         now_s = min(self.costs.step_s, self.ledger.elapsed_s / done)
         to_come = min(remaining, HORIZON_TOKENS, HORIZON_GROWTH * done)
         saved_s = to_come * (now_s - 1.0 / rate) * HORIZON_TRUST
-        return Plan(Kind.MODEL, 0, rate) if saved_s > extra_s else never
+        return RoundChoice(Kind.MODEL, 0, rate) if saved_s > extra_s else never
 
     def model_rate(self, acceptance: float) -> float:
         """Tok/s of model drafting at a mean acceptance: adaptive or of fixed length, whichever is better here."""
@@ -333,7 +350,10 @@ class Policy:
         return best
 
     def _chain(self, leads: list[float]) -> tuple[float, list[float]]:
-        """Probability that all drafted tokens hold, and the expected accepted tokens after each."""
+        """Probability that all drafted tokens hold, and the expected accepted tokens after each.
+
+        Tokens that hold with 0.9 and then with 0.5 give 0.45, and 0.9 and 0.9 + 0.45 = 1.35 accepted tokens.
+        """
         reach, gained, tokens = 1.0, 0.0, []
         for lead in leads:
             reach *= self.acceptance.of_lead(lead)

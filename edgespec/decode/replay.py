@@ -16,28 +16,35 @@ from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode, Policy
 
 _NO_TOKEN = -1
-_ROOM = 1 << 30
+"""What a target says after a text that was not recorded; a draft says another, which is thus never accepted."""
+_FREE_TOKENS = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a target answered, greedily."""
+    """What a target answered, greedily: token ids, in its vocabulary."""
 
     prompt: tuple[int, ...]
     tokens: tuple[int, ...]
     gaps: tuple[float, ...]
-    """Each token's lead in logits over the second best."""
+    """Each token's lead in logits over the second best, as many as `tokens`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """What a draft says at every place of an answer, after the true text before it."""
+    """What a draft says at every place of an answer, after the true text before it.
+
+    For an answer 5, 6, 7 the draft may say 5 after the prompt, 6 after 5 and 9 after 5, 6: `tokens` is 5, 6, 9, and the
+    acceptance 2/3.
+    """
 
     tokens: tuple[int, ...]
+    """In the target's ids, as many as the answer has."""
     leads: tuple[float, ...]
+    """Of each, in logits over its second best."""
 
     def acceptance(self, recording: Recording) -> float:
-        """Share of places where it says what the target said."""
+        """Share of places where it says what the target said, 0 to 1."""
         same = sum(a == b for a, b in zip(self.tokens, recording.tokens, strict=True))
         return same / max(len(self.tokens), 1)
 
@@ -47,6 +54,7 @@ class Replayed:
     """One replayed answer."""
 
     tok_per_s: float
+    """Decoding only, as of `GenerationStats`."""
     speedup: float
     """Over plain steps."""
     draft_n: int
@@ -66,6 +74,9 @@ def replay(
         guesses: Of the draft, one for each recording; None without a draft.
         costs: What every pass costs; nothing is changed in it.
         mode: Of the policy.
+
+    Returns:
+        One for each recording.
     """
     learnt, acceptance = copy.deepcopy(costs), Acceptance()
     results = []
@@ -112,8 +123,8 @@ class _RecordedTarget:
         self._rows = 1
 
     @property
-    def room(self) -> int:
-        return _ROOM
+    def free_tokens(self) -> int:
+        return _FREE_TOKENS
 
     def start(self, prompt: Sequence[int]) -> int:
         self._cache, self._valid, self._rows = list(prompt), len(prompt), 1
@@ -133,7 +144,7 @@ class _RecordedTarget:
         del token
         return self._gaps[min(self._end(row) - self._first, len(self._gaps) - 1)]
 
-    def keep(self, n_past: int) -> None:
+    def rollback(self, n_past: int) -> None:
         del self._cache[n_past:]
         self._valid = min(self._valid, n_past)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Source(StrEnum):
+class DraftSource(StrEnum):
     """Who thought of a token first. Every token is the target's choice all the same."""
 
     TARGET = "target"
@@ -22,14 +22,14 @@ class Token:
 
     id: int
     text: str
-    source: Source
+    source: DraftSource
     round_s: float
     round_tokens: int
 
     @property
     def from_draft(self) -> bool:
         """Whether a drafter proposed it."""
-        return self.source is not Source.TARGET
+        return self.source is not DraftSource.TARGET
 
 
 @dataclass(slots=True)
@@ -55,16 +55,24 @@ class GenerationStats:
     vanilla_step_s: float = 0.0
     """What a plain step is reckoned to cost here, for the estimated speed-up."""
     accepted_at: list[int] = field(default_factory=list)
+    """By position in the draft, from the first; drafts of 2 and of 1 token, all accepted, give 2, 1."""
     tested_at: list[int] = field(default_factory=list)
-    by_source: dict[Source, tuple[int, int]] = field(default_factory=dict)
-    """Source -> (tested, accepted)."""
+    """As many."""
+    by_source: dict[DraftSource, tuple[int, int]] = field(default_factory=dict)
+    """Draft tokens by who thought of them: (tested, accepted)."""
     stopped: str = ""
     """`eog`, `length` or `interrupted`."""
     why: str = ""
     """Whether speculation was on, and the reason, in a sentence."""
 
-    def count_round(self, source: Source, tested: int, accepted: int) -> None:
-        """Books one verified draft."""
+    def count_round(self, source: DraftSource, tested: int, accepted: int) -> None:
+        """Books one verified draft.
+
+        Args:
+            source: Who drafted it.
+            tested: Its tokens up to and with the first rejected one.
+            accepted: Of these, those that the target picked too.
+        """
         self.draft_n += tested
         self.draft_n_accepted += accepted
         before = self.by_source.get(source, (0, 0))
@@ -88,17 +96,17 @@ class GenerationStats:
 
     @property
     def acceptance(self) -> float | None:
-        """Accepted / tested; None when nothing was drafted."""
+        """Accepted / tested, 0 to 1; None when nothing was drafted."""
         return self.draft_n_accepted / self.draft_n if self.draft_n else None
 
     @property
     def mean_accepted_len(self) -> float | None:
-        """Tokens gained per target pass, the target's own included."""
+        """Tokens gained per target pass, the target's own included, 1 and more; None before the first pass."""
         return (self.predicted_n - 1) / self.target_passes if self.target_passes else None
 
     @property
     def estimated_speedup(self) -> float | None:
-        """Against plain steps at their calibrated cost: an estimate, not a measurement."""
+        """Against plain steps at their measured cost: an estimate, not a measurement; None before it is known."""
         if not self.vanilla_step_s or not self.decode_s:
             return None
         return (self.predicted_n - 1) * self.vanilla_step_s / self.decode_s

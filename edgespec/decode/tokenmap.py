@@ -9,10 +9,14 @@ from typing import Protocol
 
 
 class Translator(Protocol):
-    """Between the target's ids and the draft's."""
+    """Between the target's ids and the draft's.
+
+    Where the target's token 900 is `hello` and the draft has `hel`, its 30, and `lo`, its 31, `to_draft([900])` is 30, 31
+    and `to_target(30)` None, unless the target has a token `hel` of its own.
+    """
 
     def to_draft(self, tokens: Sequence[int]) -> Sequence[int]:
-        """The draft's ids for a stretch of the target's."""
+        """The draft's ids for a stretch of the target's, of the same text; at times fewer or more."""
         ...
 
     def to_target(self, token: int) -> int | None:
@@ -21,7 +25,12 @@ class Translator(Protocol):
 
 
 class SameVocabulary:
-    """One vocabulary for both, whose sizes may differ by padding at the end."""
+    """One vocabulary for both, whose sizes may differ by padding at the end.
+
+    Args:
+        n_vocab_target: Tokens of the target.
+        n_vocab_draft: Tokens of the draft.
+    """
 
     def __init__(self, n_vocab_target: int, n_vocab_draft: int) -> None:
         self._n_target, self._n_draft = n_vocab_target, n_vocab_draft
@@ -41,9 +50,10 @@ class TextMap:
     """Two vocabularies joined by text.
 
     Args:
-        to_target: Target id of every draft id, -1 where the text is no single target token.
-        to_draft: Draft id of every target id, -1 likewise.
-        pieces: The draft's own ids for a target token that has no partner.
+        to_target: Target id of every draft id, `[n_vocab_draft]`, -1 where the text is not a single target token
+            (`catalog.compatibility.token_map`).
+        to_draft: Draft id of every target id, `[n_vocab_target]`, -1 likewise.
+        pieces: The draft's own ids for a target token without a partner.
     """
 
     def __init__(

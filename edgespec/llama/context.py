@@ -20,21 +20,28 @@ from edgespec.llama.sequence_state import read_sequence, write_sequence
 from edgespec.llama.shortlist import Shortlist
 
 _SEQUENCE = 0
+"""The only one of such a context."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedCache:
-    """What a context's cache holds, for other contexts of the same model; `data` is llama.cpp's own form."""
+    """What a context's cache holds, for other contexts of the same model."""
 
     tokens: tuple[int, ...]
     data: NDArray[np.uint8]
+    """Flat, in llama.cpp's own form (`read_sequence`)."""
 
 
 class Context(NativeContext):
     """One sequence of tokens in a model's KV cache.
 
-    `tokens` is what the cache holds, in order: position i holds `tokens[i]`. A `tap` sees every graph; what its
-    handlers raise, `decode` raises. With a `shortlist` only the logits of its tokens are computed.
+    `tokens` is what the cache holds, in order: position i holds `tokens[i]`.
+
+    Args:
+        model: Loaded with its weights.
+        settings: Of one sequence.
+        callback: Sees every graph; what its handlers raise, `decode` raises.
+        shortlist: Only the logits of its tokens are computed.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
@@ -47,13 +54,13 @@ class Context(NativeContext):
         model: Model,
         settings: ContextSettings,
         *,
-        tap: EvalCallback | None = None,
+        callback: EvalCallback | None = None,
         shortlist: Shortlist | None = None,
     ) -> None:
         self.shortlist = shortlist
         self.tokens: list[int] = []
         self._unsettled = False
-        super().__init__(model, settings, tap=tap)
+        super().__init__(model, settings, callback=callback)
 
     @property
     def n_past(self) -> int:
@@ -61,7 +68,7 @@ class Context(NativeContext):
         return len(self.tokens)
 
     @property
-    def room(self) -> int:
+    def free_tokens(self) -> int:
         """Tokens that still fit."""
         return self.n_ctx - len(self.tokens)
 
@@ -69,8 +76,8 @@ class Context(NativeContext):
         """Evaluates `tokens` after what the cache holds, as one batch.
 
         Args:
-            tokens: At most `settings.n_batch` ids.
-            outputs: Logits are computed for that many rows at the end of `tokens`.
+            tokens: Ids, at least one and at most `settings.n_batch`.
+            outputs: Logits are computed for that many rows at the end of `tokens`, 1 to `settings.n_outputs_max`.
             pad_to: Adds rows without logits up to this batch size and takes them back at once: on some
                 backends 4 rows cost less than 3 (notes in docs/how-it-decides.md).
 
@@ -83,12 +90,12 @@ class Context(NativeContext):
         if not 0 < outputs <= min(count, self.settings.n_outputs_max) or count > self.settings.n_batch:
             # llama.cpp would end the whole process.
             raise EngineError(
-                f"{count} rows with {outputs} outputs are no batch", "please report this defect"
+                f"{count} rows with {outputs} outputs are not a batch", "please report this defect"
             )
         rows = count
-        if count < pad_to <= self.room:
+        if count < pad_to <= self.free_tokens:
             rows = pad_to
-        if count > self.room:
+        if count > self.free_tokens:
             raise ContextOverflowError(
                 f"{len(self.tokens) + count} tokens do not fit a context of {self.n_ctx}",
                 "use a larger `ctx_size` or a shorter prompt",
@@ -105,10 +112,10 @@ class Context(NativeContext):
         batch.outputs[count - outputs : count] = 1
         with self.shortlist.applied() if self.shortlist else nullcontext():
             code = llama_decode(self.handle, batch.take(rows))
-        if code or (self._tap is not None and self._tap.failed):
+        if code or (self._callback is not None and self._callback.failed):
             self._remove_from(past)
-            if self._tap is not None:
-                self._tap.raise_error()
+            if self._callback is not None:
+                self._callback.raise_error()
             raise decode_error(code, rows, self.n_ctx)
         self.tokens.extend(tokens)
         self.n_outputs = outputs
@@ -119,11 +126,15 @@ class Context(NativeContext):
     def prefill(self, tokens: Sequence[int]) -> None:
         """Evaluates a prompt in batches; logits of its last token only. Ctrl-C stops it inside a batch.
 
+        Args:
+            tokens: Ids, of any number; one place of the context stays free for an answer.
+
         Raises:
             ContextOverflowError: before anything is evaluated, if the prompt does not fit.
+            EngineError: llama.cpp failed.
             KeyboardInterrupt: the user stopped it; what was evaluated stays in the cache.
         """
-        if len(tokens) >= self.room:
+        if len(tokens) >= self.free_tokens:
             raise ContextOverflowError(
                 f"the prompt has {len(self.tokens) + len(tokens)} tokens and the context {self.n_ctx}",
                 "use a larger `ctx_size` or a shorter prompt",
@@ -152,7 +163,10 @@ class Context(NativeContext):
             self._lib.llama_set_abort_callback(self.handle, self._lib.ggml_abort_callback(0), None)
 
     def best_guess(self) -> tuple[int, float]:
-        """The best token after the last decode, and its lead in logits over the second; of the shortlist, if there is one."""
+        """The best token after the last row of the last decode, and its lead in logits over the second best.
+
+        Both are of the shortlist, if there is one.
+        """
         row = self.logits(1)[0]
         if self.shortlist is None:
             best = int(row.argmax())
@@ -163,7 +177,7 @@ class Context(NativeContext):
         return int(ids[place]), top_two_gap(listed, place)
 
     def rollback(self, n_past: int) -> None:
-        """Forgets all tokens from position `n_past` on.
+        """Forgets all tokens from position `n_past` on; nothing where the cache holds no more than that.
 
         Raises:
             EngineError: this model's memory cannot take tokens back (recurrent models).
@@ -179,7 +193,11 @@ class Context(NativeContext):
         self._unsettled = False
 
     def save(self) -> SavedCache:
-        """A copy of all that the cache holds."""
+        """A copy of all that the cache holds.
+
+        Raises:
+            EngineError: llama.cpp copied only a part.
+        """
         return SavedCache(tuple(self.tokens), read_sequence(self._lib, self.handle, _SEQUENCE))
 
     def restore(self, saved: SavedCache) -> None:
@@ -212,7 +230,16 @@ class Context(NativeContext):
 
 
 def top_two_gap(row: Logits, best: int) -> float:
-    """Best minus second best logit of one row; infinite for a vocabulary of one."""
+    """How far one logit lies above the best of the others.
+
+    Two passes over the row, where a sort or a softmax over 152k logits would take many times that:
+    the row 1.0, 4.0, 2.5 has at 1 a gap of 1.5. Below 0 for a token that is not the best, as a sampler may draw one;
+    infinite for a vocabulary of one.
+
+    Args:
+        row: Logits `[n_vocab]`; written to, and as before afterwards.
+        best: The token's id.
+    """
     value = float(row[best])
     row[best] = -np.inf
     second = float(row.max())

@@ -12,7 +12,13 @@ from edgespec.llama.library import take_native_errors
 
 
 def creation_error(name: str, settings: ContextSettings, reason: str) -> EdgespecError:
-    """The error of a context that cannot be made, from llama.cpp's words."""
+    """The error of a context that cannot be made.
+
+    Args:
+        name: Of the model's file.
+        settings: What was asked for.
+        reason: llama.cpp's words (`take_native_errors`); without any, memory is what lacks most often.
+    """
     said = reason or "no reason given"
     if not reason or "alloc" in reason:
         return NotEnoughMemoryError(
@@ -28,7 +34,13 @@ def creation_error(name: str, settings: ContextSettings, reason: str) -> Edgespe
 
 
 def decode_error(code: int, rows: int, n_ctx: int) -> EngineError | ContextOverflowError:
-    """The error of a failed `llama_decode`, from its return code (llama.h)."""
+    """The error of a failed `llama_decode`.
+
+    Args:
+        code: What it returned (llama.h): 1 where no place for the rows was found, 2 where it was aborted.
+        rows: Of the batch.
+        n_ctx: Tokens of the context.
+    """
     words = take_native_errors()
     if code == 1:
         return ContextOverflowError(

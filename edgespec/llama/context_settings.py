@@ -13,14 +13,17 @@ class ContextSettings:
     """How a context is made."""
 
     n_ctx: int
+    """Tokens of the cache; llama.cpp rounds up to 256."""
     n_threads: int
     n_outputs_max: int = 1
     """Rows with logits in one decode; sizes the logits buffer (llama.h, `n_outputs_max`)."""
     n_batch: int = 512
+    """Rows of one decode at most; llama.cpp's own default of what it computes at once (`n_ubatch`)."""
     type_k: KvType = KvType.F16
     type_v: KvType = KvType.F16
     flash_attention: FlashAttention = "auto"
     n_sequences: int = 1
+    """1 for a `Context`, and the sequences of a `SequencesContext`."""
     kv_unified: bool = False
     """Sequences share one cache of `n_ctx` tokens, and what their prompts have in common; else each has its own part
     of it, a multiple of 256 tokens (llama-context.cpp)."""

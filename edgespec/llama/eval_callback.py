@@ -1,4 +1,4 @@
-"""A tap: Python sees the numbers of a running graph, and may change them before later nodes read them.
+"""The eval callback: Python sees the numbers of a running graph, and may change what later nodes read.
 
 llama.cpp asks about every node of a graph (`cb_eval` in llama.h) and, for those that are wanted, computes up to that
 node, waits for it and calls again (ggml-backend.cpp, `ggml_backend_sched_compute_splits`).
@@ -16,8 +16,11 @@ from edgespec.errors import EngineError
 from edgespec.llama.library import ggml_function, load_library
 
 _F32: Final = 0
+"""`GGML_TYPE_F32`."""
 _NAME_BYTES: Final = 64
+"""`GGML_MAX_NAME`."""
 _MAX_DIMENSIONS: Final = 4
+"""`GGML_MAX_DIMS`."""
 
 
 class _Tensor(ctypes.Structure):
@@ -43,7 +46,13 @@ _Tensor._fields_ = [
 
 
 class Node:
-    """A computed node; its arrays are the graph's own memory and valid inside the handler only."""
+    """A computed node; its arrays are the graph's own memory and valid inside the handler only.
+
+    ggml lists sizes from the contiguous one on, `ne` = (columns, rows, ...), and numpy the other way round. With 5 tokens
+    in a batch, `l_out-3` of a model of width 2048 has `ne` = (2048, 5, 1, 1) and is `[5, 2048]` here; `kqv_out-3` of 32
+    heads is `[5, 2048]`, head after head; a node of three dimensions such as `Qcur-3`, `ne` = (64, 32, 5, 1), is
+    `[5 * 32, 64]`, all heads of a token side by side.
+    """
 
     def __init__(self, tensor: _Tensor) -> None:
         self._tensor = tensor
@@ -55,19 +64,21 @@ class Node:
 
     @property
     def output(self) -> NDArray[np.float32]:
-        """What it computed, (rows, columns), one row for each token; what is written here, later nodes read.
+        """What it computed, `[n_tokens, n_columns]`; what is written here, later nodes read.
 
         Raises:
-            EngineError: It is not single precision in the main memory.
+            EngineError: it is not in single precision, contiguous and in the main memory.
         """
         return _rows(self._tensor)
 
     @property
     def input(self) -> NDArray[np.float32]:
-        """What a matrix multiplication reads besides its weight, (rows, columns).
+        """What a matrix multiplication reads besides its weight, `[n_tokens, n_columns]`.
+
+        The columns are the weight's: 8960 for `blk.3.ffn_down.weight` of `ne` = (8960, 1536).
 
         Raises:
-            EngineError: It is not single precision in the main memory.
+            EngineError: it is not in single precision, contiguous and in the main memory.
         """
         return _rows(self._tensor.src[1].contents)
 
@@ -76,7 +87,7 @@ Handler = Callable[[Node], None]
 
 
 class EvalCallback:
-    """Handlers for the nodes of every graph that a context runs. One tap serves one context.
+    """Handlers for the nodes of every graph that a context runs; one such object serves one context.
 
     Args:
         nodes: By the node's name, such as `l_out-3`.
@@ -94,8 +105,8 @@ class EvalCallback:
         self._weights = {name.encode(): handler for name, handler in (weights or {}).items()}
         self._multiplication = _operation("MUL_MAT")
         self._error: BaseException | None = None
-        self.callback: Any = load_library().ggml_backend_sched_eval_callback(self._call)
-        """For `llama_context_params.cb_eval`."""
+        self.native: Any = load_library().ggml_backend_sched_eval_callback(self._call)
+        """What llama.cpp calls, for `llama_context_params.cb_eval`."""
 
     @property
     def failed(self) -> bool:
@@ -103,12 +114,13 @@ class EvalCallback:
         return self._error is not None
 
     def raise_error(self) -> None:
-        """Raises what a handler raised since the last call."""
+        """Raises what a handler raised since the last call, once; nothing where none did."""
         error, self._error = self._error, None
         if error is not None:
             raise error
 
     def _call(self, address: int, is_question: bool, _user_data: Any) -> bool:
+        """Answers whether a node is wanted, and later takes it; False the second time ends the graph."""
         tensor = ctypes.cast(address, ctypes.POINTER(_Tensor)).contents
         try:
             handler = self._handler(tensor)
@@ -134,6 +146,7 @@ def _name(tensor: _Tensor) -> str:
 
 
 def _rows(tensor: _Tensor) -> NDArray[np.float32]:
+    """The tensor's own memory as `[ne[1] * ne[2] * ne[3], ne[0]]`."""
     n_columns, *others = tensor.ne
     n_rows = int(np.prod(others))
     sizes = [4, *(4 * np.cumprod(tensor.ne[:-1]))]
@@ -153,7 +166,7 @@ def _operation(name: str) -> int:
     for number in range(256):
         if name_of(number) == name.encode():
             return number
-    raise EngineError(f"this build of llama.cpp has no operation {name}")
+    raise EngineError(f"this build of llama.cpp lacks the operation {name}")
 
 
 class _InitParams(ctypes.Structure):

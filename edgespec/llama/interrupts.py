@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 class HeldInterrupts:
-    """While it is entered, Ctrl-C only sets `pending`; on leaving it becomes KeyboardInterrupt.
+    """While it is entered, Ctrl-C only sets `pending`; on leaving it becomes KeyboardInterrupt, whatever else was raised.
 
     `watching` is False where Ctrl-C is not Python's own to handle: outside the main thread, and in a program that
     has a handler of its own or ignores the signal.

@@ -2,25 +2,27 @@
 
 import ctypes
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from edgespec.errors import EngineError, ModelFileError, NotEnoughMemoryError
 from edgespec.lifetime import Closes
+from edgespec.llama.devices import device_handle
 from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.llama.library import ClosedLibrary, device_handle, load_library, take_native_errors
+from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.placement import Placement
-
-LoadProgress = Callable[[float], None]
-"""Called with the share loaded, 0 to 1."""
+from edgespec.progress import SILENT, Progress, advance_to
 
 
 class Model(Closes):
     """A loaded GGUF. Ctrl-C ends the loading.
 
-    `weights=False` checks every tensor against the architecture and reads none of their bytes: the model says
-    what it is and cannot compute.
+    Args:
+        path: The file; of a split model the first part.
+        placement: Where its layers go; None for the CPU.
+        progress: Advanced by 1 in all, as the weights are loaded.
+        weights: False checks every tensor against the architecture and reads none of their bytes: the model says
+            what it is and cannot compute.
 
     Raises:
         ModelFileError: llama.cpp cannot load the file; the message carries its own words.
@@ -31,7 +33,7 @@ class Model(Closes):
         self,
         path: Path,
         placement: Placement | None = None,
-        progress: LoadProgress | None = None,
+        progress: Progress = SILENT,
         *,
         weights: bool = True,
     ) -> None:
@@ -62,7 +64,7 @@ class Model(Closes):
         self.n_params: int = self._lib.llama_model_n_params(self.handle)
         self._pieces: dict[int, bytes] = {}
 
-    def _params(self, progress: LoadProgress | None, held: HeldInterrupts) -> tuple[Any, list[Any]]:
+    def _params(self, progress: Progress, held: HeldInterrupts) -> tuple[Any, list[Any]]:
         """The parameter structure, and what must stay alive while it is used."""
         lib, keep = self._lib, list[Any]()
         params = lib.llama_model_default_params()
@@ -77,9 +79,10 @@ class Model(Closes):
             params.tensor_split = shares
             keep.append(shares)
 
+        tell_share = advance_to(progress)
+
         def go_on(share: float, _user_data: Any) -> bool:
-            if progress is not None:
-                progress(share)
+            tell_share(share)
             return not held.pending
 
         callback = lib.llama_progress_callback(go_on)
@@ -95,8 +98,8 @@ class Model(Closes):
         return buffer.value.decode("utf-8", "replace")
 
     @property
-    def keeps_positions(self) -> bool:
-        """Whether tokens can be taken back from its memory one by one; recurrent and hybrid models cannot."""
+    def can_roll_back(self) -> bool:
+        """Whether tokens can be taken back from its memory one by one; those of recurrent and hybrid models cannot."""
         lib = self._lib
         return not (lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
 
@@ -133,7 +136,7 @@ class Model(Closes):
         Raises:
             EngineError: the vocabulary cannot encode the text.
         """
-        # A lone surrogate stands for a byte of the command line that is no UTF-8.
+        # A lone surrogate stands for a byte of the command line that is not UTF-8.
         raw = text.encode("utf-8", "replace")
         size = len(raw) + 16
         buffer = (self._lib.llama_token * size)()
@@ -148,7 +151,7 @@ class Model(Closes):
         return list(buffer[:count])
 
     def token_bytes(self, token: int, *, special: bool = False) -> bytes:
-        """The bytes that a token stands for; control tokens are empty unless `special`."""
+        """The bytes that a token stands for, at times a part of a character; control tokens are empty unless `special`."""
         if not special and (kept := self._pieces.get(token)) is not None:
             return kept
         size = 64

@@ -19,10 +19,16 @@ from edgespec.llama.row_batch import RowBatch
 Logits = NDArray[np.float32]
 
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+"""`llama_flash_attn_type` of llama.h."""
 
 
 class NativeContext(Closes):
     """A context of a model, empty. `n_outputs` is how many rows of logits the last decode left.
+
+    Args:
+        model: Loaded with its weights; freed after this.
+        settings: How it is made.
+        callback: Sees every graph. What it reads must lie in the main memory, so nothing is computed elsewhere then.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
@@ -30,10 +36,12 @@ class NativeContext(Closes):
         EngineError: another refusal, in llama.cpp's words.
     """
 
-    def __init__(self, model: Model, settings: ContextSettings, *, tap: EvalCallback | None = None) -> None:
+    def __init__(
+        self, model: Model, settings: ContextSettings, *, callback: EvalCallback | None = None
+    ) -> None:
         self.model = model
         self.settings = settings
-        self._tap = tap
+        self._callback = callback
         self.n_outputs = 0
         self._lib: Any = load_library()
         self._logits_address = 0
@@ -69,14 +77,23 @@ class NativeContext(Closes):
         # Speculation takes tokens back; a sliding-window cache of minimal size could not.
         params.swa_full = True
         params.no_perf = True
-        if self._tap is not None:
-            params.cb_eval = self._tap.callback
+        if self._callback is not None:
+            params.cb_eval = self._callback.native
             params.op_offload = False
             params.offload_kqv = False
         return params
 
     def logits(self, rows: int = 1) -> Logits:
-        """The logits of the last decode, shape (rows, n_vocab): a view, valid until the next decode."""
+        """The logits of the last decode, `[rows, n_vocab]`: a view, valid until the next decode.
+
+        Waits for devices that compute on their own.
+
+        Args:
+            rows: How many of the `n_outputs` there are, in the order of the batch.
+
+        Raises:
+            EngineError: there are none, as before the first decode.
+        """
         pointer = self._lib.llama_get_logits(self.handle)
         if not pointer:
             raise EngineError("llama.cpp returned no logits", "this is a defect: please report it")

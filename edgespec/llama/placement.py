@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgespec.errors import UsageError
-from edgespec.llama.library import Device
+from edgespec.llama.devices import Device
 
 GpuLayers = int | Literal["auto"]
 
 DEVICE_RESERVE_BYTES = 512 << 20
-"""Left free on a device for compute buffers and whoever draws the screen."""
+"""Left free on a device for compute buffers and for whoever draws the screen; chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Placement:
 
 
 def parse_gpu_layers(text: str) -> GpuLayers:
-    """`auto`, `all` or a number of layers.
+    """`auto`, `all` or a number of layers; `all` is a number that no model has.
 
     Raises:
         UsageError: anything else.

@@ -3,23 +3,22 @@
 import ctypes
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgespec.errors import EngineError
+from edgespec.files import written_whole
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import load_library, native_lines, take_native_errors
 from edgespec.llama.tensor_types import TYPE_NUMBERS
+from edgespec.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-TensorProgress = Callable[[int, int], None]
-"""Told how many tensors are done, and of how many."""
 
 _TENSOR_LINE = re.compile(r"\[ *(\d+)/ *(\d+)\] +(\S+) ")
 _TYPE_AT_END = re.compile(r"MiB \((\w+)\)$")
@@ -33,19 +32,27 @@ class QuantizeSettings:
     file_type: str
     """A mixture such as `Q4_K_M`, one of `file_types()`."""
     output_type: str | None = None
-    """Of the output matrix, by its name in `TYPE_NUMBERS`."""
+    """Of the output matrix, by its name in `TYPE_NUMBERS`; None for what the mixture gives it."""
     embedding_type: str | None = None
+    """Of the embedding table, likewise."""
     tensor_types: tuple[tuple[str, str], ...] = ()
     """Regular expressions for tensor names, and their types."""
     pure: bool = False
     """The same type for every matrix."""
     importance: "Mapping[str, NDArray[np.float32]]" = field(default_factory=dict)
-    """Mean squares of the inputs' columns by the weight's name."""
+    """How much each column of a weight counts, `[n_columns]` by the weight's name: the mean squares of its inputs
+    (llama.cpp's imatrix)."""
 
 
 @cache
 def file_types() -> dict[str, int]:
-    """The mixtures that this llama.cpp writes, by the names that people use, with their `llama_ftype` numbers."""
+    """The mixtures that this llama.cpp writes, by the names that people use, with their `llama_ftype` numbers.
+
+    `{"Q4_0": 2, "Q4_K_M": 15, ...}`.
+
+    Raises:
+        EngineError: llama.cpp cannot be loaded.
+    """
     constants = vars(load_library())
     return {
         name.removeprefix(_FILE_TYPE_PREFIX): number
@@ -54,17 +61,24 @@ def file_types() -> dict[str, int]:
     } | {"F32": constants["LLAMA_FTYPE_ALL_F32"]}
 
 
-def requantize_file(source: Path, destination: Path, type_name: str, *, n_threads: int) -> None:
+def requantize_file(
+    source: Path, destination: Path, type_name: str, *, n_threads: int, progress: Progress = SILENT
+) -> None:
     """Writes `source` with every matrix, embeddings and output too, as `type_name`.
 
-    The file appears under its name only when it is whole.
+    Args:
+        source: A GGUF in whatever types.
+        destination: The new file; it appears only when it is whole.
+        type_name: A mixture that has the name of a tensor type, such as `Q4_0`.
+        n_threads: For the conversion.
+        progress: Advanced once per tensor.
 
     Raises:
         EngineError: llama.cpp refused; nothing is left behind.
         KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
     settings = QuantizeSettings(type_name, type_name, type_name, pure=True)
-    quantize_file(source, destination, settings, n_threads=n_threads)
+    quantize_file(source, destination, settings, n_threads=n_threads, progress=progress)
 
 
 def quantize_file(
@@ -73,34 +87,35 @@ def quantize_file(
     settings: QuantizeSettings,
     *,
     n_threads: int,
-    progress: TensorProgress | None = None,
+    progress: Progress = SILENT,
 ) -> None:
-    """Writes `source` in other types. The file appears under its name only when it is whole.
+    """Writes `source` in other types.
+
+    Args:
+        source: A GGUF in whatever types.
+        destination: The new file; it appears only when it is whole.
+        settings: The types.
+        n_threads: For the conversion.
+        progress: Advanced once per tensor.
 
     Raises:
         EngineError: llama.cpp refused; nothing is left behind.
         KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = destination.with_name(f"{destination.name}.{os.getpid()}.part")
 
     def listen(line: str) -> None:
-        found = _TENSOR_LINE.match(line)
-        if found and progress is not None:
-            progress(int(found[1]), int(found[2]))
+        if _TENSOR_LINE.match(line):
+            progress.advance()
 
-    try:
-        with native_lines(listen):
-            _run(source, unfinished, settings, n_threads, dry_run=False)
-        unfinished.replace(destination)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with written_whole(destination) as unfinished, native_lines(listen):
+        _run(source, unfinished, settings, n_threads, dry_run=False)
 
 
 def planned_types(source: Path, settings: QuantizeSettings) -> dict[str, str]:
     """The types that `quantize_file` would give, by tensor name, as llama.cpp's dry run says them.
 
-    A tensor that is not named keeps the type it has.
+    Returns:
+        `{"blk.0.ffn_down.weight": "Q6_K", ...}`; a tensor that is not named keeps the type that it has.
 
     Raises:
         EngineError: llama.cpp refused.

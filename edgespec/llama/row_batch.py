@@ -10,10 +10,20 @@ Ints = NDArray[np.int32]
 
 
 class RowBatch:
-    """Room for `rows` rows, each of one token in one sequence. The arrays are llama.cpp's own input, without copies."""
+    """Arrays for `rows` rows, each of one token in one sequence. They are llama.cpp's own input, without copies.
+
+    Tokens 5 and 6 at the end of sequence 0, which holds 10, and token 9 at the end of sequence 1, which holds 3, with
+    logits after each sequence's last: `tokens` begins with 5, 6, 9, `positions` with 10, 11, 3, `sequences` with 0, 0, 1
+    and `outputs` with 0, 1, 1; then `take(3)`.
+
+    Args:
+        lib: llama_cpp's declarations.
+        rows: Of the largest batch.
+    """
 
     def __init__(self, lib: Any, rows: int) -> None:
         self.tokens: Ints = np.zeros(rows, np.int32)
+        """`[rows]`, as all of them."""
         self.positions: Ints = np.zeros(rows, np.int32)
         self.sequences: Ints = np.zeros(rows, np.int32)
         self.outputs: NDArray[np.int8] = np.zeros(rows, np.int8)

@@ -16,16 +16,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgespec.errors import EngineError, UsageError
-from edgespec.llama.library import ggml_function, list_devices, load_library
+from edgespec.llama.devices import list_devices
+from edgespec.llama.library import ggml_function, load_library
 
 DEFAULT_PORT: Final = 50052
 """llama.cpp's own rpc-server listens there."""
 LOOPBACK: Final = "127.0.0.1"
 _CONNECT_S = 5.0
+"""Bounds the wait for a machine that is not there; in a local network an answer takes milliseconds."""
 _GREETING_S = 10.0
-"""A server that serves somebody else says nothing until that one is gone."""
+"""Bounds the wait for a first word: a server that serves somebody else says nothing until that one is gone."""
 LOST_AFTER_S = 30
-"""Silence of another machine's network, not of its server, that counts as a loss."""
+"""Silence of another machine's network, not of its server, that counts as a loss: bounds how long a user waits."""
 _HELLO = struct.pack("<BQ24x", 14, 24)
 _HELLO_ANSWER = struct.pack("<Q", 28)
 """`RPC_CMD_HELLO`, whose number is promised to stay, with 24 bytes of capabilities, and the size of the answer
@@ -57,10 +59,10 @@ class Endpoint:
 
 
 def parse_endpoints(text: str) -> tuple[Endpoint, ...]:
-    """`HOST:PORT,...`; no entry twice.
+    """`HOST:PORT,...`; each entry once, in order.
 
     Raises:
-        UsageError: an entry is no such address.
+        UsageError: an entry is not such an address.
     """
     found: list[Endpoint] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -88,7 +90,8 @@ def connect_servers(endpoints: tuple[Endpoint, ...]) -> None:
     """Adds the devices of the servers to those of this process, once; they come last in `list_devices`.
 
     Raises:
-        EngineError: nobody listens there, a server that is busy, or something else; or the backend is missing.
+        EngineError: nobody listens there, or something that is not an RPC server, or one that is busy or offers no
+            device; or this build lacks the backend.
     """
     if not endpoints:
         return
@@ -158,7 +161,7 @@ def _greet(endpoint: Endpoint) -> None:
         )
     if answer != _HELLO_ANSWER:
         raise EngineError(
-            f"what listens at {endpoint} is no RPC server of this llama.cpp",
+            f"what listens at {endpoint} is not an RPC server of this llama.cpp",
             "check the port, and that both machines have the same edgespec",
         )
 

@@ -5,12 +5,17 @@ import os
 import socket
 
 from edgespec.errors import EngineError
-from edgespec.llama.library import Device, device_handle, ggml_function, list_devices
+from edgespec.llama.devices import Device, device_handle, list_devices
+from edgespec.llama.library import ggml_function
 from edgespec.llama.rpc import Endpoint
 
 
 def offered_devices() -> tuple[Device, ...]:
-    """What a server on this machine offers: its accelerators, or the CPU where it has none."""
+    """What a server on this machine offers: its accelerators, or the CPU where it has none.
+
+    Raises:
+        EngineError: llama.cpp cannot be loaded.
+    """
     own = list_devices()
     accelerators = [device for device in own if device.kind in ("gpu", "igpu")]
     return tuple(accelerators or [device for device in own if device.kind == "cpu"])
@@ -38,6 +43,11 @@ def serve(endpoint: Endpoint, devices: tuple[Device, ...], n_threads: int) -> No
     """Serves until the process ends; blocks in native code without the interpreter's lock.
 
     `rpc.check_rpc` and `check_free` come before: here a failure could only be printed by llama.cpp.
+
+    Args:
+        endpoint: Where it listens.
+        devices: What it offers, `offered_devices` or some of them.
+        n_threads: For what is computed on the CPU.
     """
     handles = (ctypes.c_void_p * len(devices))(*(device_handle(device.name) for device in devices))
     start = ggml_function(

@@ -2,14 +2,28 @@
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
 from edgespec.llama.library import ClosedLibrary, load_library
 from edgespec.llama.native_context import NativeContext
+
+_FINITE: Final = (math.isfinite, "a finite number; 0 is off")
+RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
+    "temperature": (lambda value: 0.0 <= value <= 10.0, "0 (greedy) to 10"),
+    "top_k": (lambda value: value >= 0, "0 (off) or more"),
+    "top_p": (lambda value: 0.0 < value <= 1.0, "above 0, at most 1"),
+    "min_p": (lambda value: 0.0 <= value <= 1.0, "0 to 1"),
+    "repeat_penalty": (lambda value: 0.0 < value < math.inf, "above 0; 1 is off"),
+    "presence_penalty": _FINITE,
+    "frequency_penalty": _FINITE,
+    # LLAMA_DEFAULT_SEED, the largest number, asks llama.cpp for a random one.
+    "seed": (lambda value: 0 <= value < 2**32 - 1, "0 to 4294967294"),
+}
+"""What each setting of `Sampling` may be, and that in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +46,10 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        finite = "a finite number; 0 is off"
-        checks = (
-            ("`temperature`", self.temperature, 0.0 <= self.temperature <= 10.0, "0 (greedy) to 10"),
-            ("`top_k`", self.top_k, self.top_k >= 0, "0 (off) or more"),
-            ("`top_p`", self.top_p, 0.0 < self.top_p <= 1.0, "above 0, at most 1"),
-            ("`min_p`", self.min_p, 0.0 <= self.min_p <= 1.0, "0 to 1"),
-            (
-                "`repeat_penalty`",
-                self.repeat_penalty,
-                0.0 < self.repeat_penalty < math.inf,
-                "above 0; 1 is off",
-            ),
-            ("`presence_penalty`", self.presence_penalty, math.isfinite(self.presence_penalty), finite),
-            ("`frequency_penalty`", self.frequency_penalty, math.isfinite(self.frequency_penalty), finite),
-            # LLAMA_DEFAULT_SEED, the largest number, asks llama.cpp for a random one.
-            ("`seed`", self.seed, 0 <= self.seed < 2**32 - 1, "0 to 4294967294"),
-        )
-        for flag, value, fits, range_text in checks:
-            if not fits:
-                raise UsageError(f"{flag} {value} is out of range", f"use {range_text}")
+        for setting, (holds, range_text) in RANGES.items():
+            value = getattr(self, setting)
+            if not holds(value):
+                raise UsageError(f"`{setting}` {value} is out of range", f"use {range_text}")
 
     @property
     def penalizes(self) -> bool:
@@ -65,7 +63,14 @@ class Sampling:
 
 
 class Sampler(Closes):
-    """A llama.cpp sampler chain, stepped once per emitted token (llama.cpp common/sampling.cpp's order)."""
+    """A llama.cpp sampler chain, stepped once per emitted token.
+
+    Its order is that of llama.cpp's common/sampling.cpp: penalties, top-k, top-p, min-p, temperature, and the draw.
+
+    Args:
+        settings: What the chain is made of.
+        n_vocab: Tokens of the vocabulary.
+    """
 
     def __init__(self, settings: Sampling, n_vocab: int) -> None:
         self.settings = settings
@@ -104,7 +109,12 @@ class Sampler(Closes):
                 self._lib.llama_sampler_accept(self.handle, token)
 
     def sample(self, context: NativeContext, row: int) -> int:
-        """Picks and accepts the token after output row `row` of the last decode."""
+        """Picks and accepts the token after an output row of the last decode.
+
+        Args:
+            context: Where it was decoded.
+            row: Counted over the rows with logits, 0 to `context.n_outputs` - 1.
+        """
         # llama.cpp counts positive indices over all rows of the batch and negative ones over those with logits.
         index = row - context.n_outputs
         return int(self._lib.llama_sampler_sample(self.handle, context.handle, ctypes.c_int32(index)))

@@ -15,6 +15,15 @@ Bytes = NDArray[np.uint8]
 def read_sequence(lib: Any, handle: Any, sequence: int) -> Bytes:
     """A copy of what the cache holds of a sequence.
 
+    Args:
+        lib: llama_cpp's declarations.
+        handle: Of the context.
+        sequence: Its number, 0 to `n_sequences` - 1.
+
+    Returns:
+        Flat bytes, `[n_bytes]`, in llama.cpp's own form (`llama_state_seq_get_data` in llama.h): cells with their
+        positions, then keys and values.
+
     Raises:
         EngineError: llama.cpp copied only a part.
     """
@@ -30,6 +39,12 @@ def read_sequence(lib: Any, handle: Any, sequence: int) -> Bytes:
 
 def write_sequence(lib: Any, handle: Any, sequence: int, data: Bytes) -> None:
     """Puts a copy into the cache as the whole of a sequence.
+
+    Args:
+        lib: llama_cpp's declarations.
+        handle: Of a context of the same model with the same types of cache.
+        sequence: Its number there, which may be another than where the copy was made.
+        data: Of `read_sequence`.
 
     Raises:
         EngineError: llama.cpp cannot take it, as from another model or for want of room.

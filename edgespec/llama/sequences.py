@@ -18,9 +18,15 @@ STREAM_PAD = 256
 
 
 class SequencesContext(NativeContext):
-    """`settings.n_sequences` sequences of tokens; `lengths[s]` is how many the cache holds of sequence s.
+    """`settings.n_sequences` sequences of tokens in one cache.
 
-    `rows[s]` is the row of the last decode's logits that is for sequence s, after `start` and `step`.
+    `lengths[s]`, of `[n_sequences]`, is how many tokens the cache holds of sequence s. `rows[s]`, of `[n_sequences]`, is
+    the row of the last decode's logits that is for sequence s, after `start` and `step`: after three equal prompts, which
+    are evaluated once, it is 0, 0, 0; after different ones, and after every step, 0, 1, 2.
+
+    Args:
+        model: Loaded with its weights; freed after this.
+        settings: Of as many sequences as there are answers.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate the cache or its buffers.
@@ -39,8 +45,12 @@ class SequencesContext(NativeContext):
 
         What all of them share is evaluated once. Different prompts are evaluated together, in batches that fit.
 
+        Args:
+            prompts: One for each sequence, of a token at least.
+
         Raises:
             ContextOverflowError: they do not fit the context.
+            EngineError: llama.cpp failed.
         """
         self.clear()
         if all(prompt == prompts[0] for prompt in prompts[1:]):
@@ -67,17 +77,25 @@ class SequencesContext(NativeContext):
         self.lengths[:] = len(tokens)
 
     def step(self, tokens: Ints) -> None:
-        """Evaluates one token of every sequence, (n_sequences,), and leaves logits in that order."""
+        """Evaluates one token of every sequence, `[n_sequences]`, and leaves logits in that order.
+
+        Raises:
+            ContextOverflowError: they do not fit the context.
+            EngineError: llama.cpp failed.
+        """
         self.decode(tokens, self._everyone, np.ones(len(tokens), np.bool_))
         self.rows = self._everyone
 
     def decode(self, tokens: Ints, sequences: Ints, outputs: NDArray[np.bool_]) -> None:
         """Evaluates rows after what the cache holds of their sequences, as one batch.
 
+        Two tokens of sequence 0 and one of sequence 2, with logits after each sequence's last: tokens 5, 6, 9, sequences
+        0, 0, 2 and outputs 0, 1, 1. The logits are `[2, n_vocab]`, in the order of the rows.
+
         Args:
-            tokens: (rows,), at most `settings.n_batch`.
-            sequences: Whose token each is, (rows,); those of one sequence stand side by side, in order.
-            outputs: Where logits are wanted, (rows,); at most `settings.n_outputs_max`.
+            tokens: `[n_rows]`, at most `settings.n_batch`.
+            sequences: Whose token each is, `[n_rows]`; those of one sequence stand side by side, in order.
+            outputs: Where logits are wanted, `[n_rows]`; at most `settings.n_outputs_max`.
 
         Raises:
             ContextOverflowError: the rows do not fit the context.
@@ -87,7 +105,7 @@ class SequencesContext(NativeContext):
         n_outputs = int(outputs.sum())
         if not 0 < rows <= self.settings.n_batch or n_outputs > self.settings.n_outputs_max:
             raise EngineError(
-                f"{rows} rows with {n_outputs} outputs are no batch", "please report this defect"
+                f"{rows} rows with {n_outputs} outputs are not a batch", "please report this defect"
             )
         batch.tokens[:rows] = tokens
         batch.sequences[:rows] = sequences
@@ -102,7 +120,7 @@ class SequencesContext(NativeContext):
         self.n_outputs = n_outputs
 
     def rollback(self, sequence: int, n_past: int) -> None:
-        """Forgets what sequence `sequence` holds from position `n_past` on.
+        """Forgets what a sequence holds from position `n_past` on.
 
         Raises:
             EngineError: this model's memory cannot take tokens back (recurrent models).
@@ -137,6 +155,9 @@ class SequencesContext(NativeContext):
 def cache_tokens(n_sequences: int, prompt_n: int, output_n: int, *, unified: bool, shared: bool) -> int:
     """`n_ctx` of a context for so many sequences, exactly.
 
+    Four answers of 128 tokens to one prompt of 500 take 500 + 4 * 128 = 1012 in one cache, and 4 * 768 = 3072 in parts of
+    their own.
+
     Args:
         n_sequences: How many.
         prompt_n: Tokens of a prompt.
@@ -150,7 +171,7 @@ def cache_tokens(n_sequences: int, prompt_n: int, output_n: int, *, unified: boo
 
 
 def _places_in_sequence(sequences: Ints) -> Ints:
-    """The place of every row among those of its sequence in this batch, (rows,)."""
+    """The place of every row among those of its sequence in this batch, `[n_rows]`: 0, 1, 2, 0, 0, 1 for 4, 4, 4, 7, 5, 5."""
     rows = np.arange(len(sequences), dtype=np.int32)
     begins = np.ones(len(sequences), np.bool_)
     begins[1:] = sequences[1:] != sequences[:-1]

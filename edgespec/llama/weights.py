@@ -1,4 +1,8 @@
-"""ggml's own conversions between weights in a GGUF's types and single precision."""
+"""ggml's own conversions between weights in a GGUF's types and single precision.
+
+Weights are `[n_rows, n_columns]` here: a row makes one output, and its columns are the inputs. GGUF names the same sizes
+the other way round, `ne` = (n_columns, n_rows), and stores row after row, each in whole blocks of 32 or 256 columns.
+"""
 
 import ctypes
 from collections.abc import Callable, Iterator
@@ -16,15 +20,15 @@ _FLOAT_READERS = {"F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row
 
 
 def row_bytes(type_name: str, columns: int) -> int:
-    """Bytes of a row of `columns` weights.
+    """Bytes of a row of `columns` weights: 5 blocks of 18 bytes, 90, for 160 columns of Q4_0.
 
     Raises:
-        EngineError: a type that cannot be converted, or a row that is no whole number of its blocks.
+        EngineError: a type that cannot be converted, or a row that is not a whole number of its blocks.
     """
     number = _number(type_name)
     block = ggml_function("ggml_blck_size", ctypes.c_int64, ctypes.c_int)(number)
     if columns % block:
-        raise EngineError(f"{columns} columns are no whole number of {type_name} blocks of {block}")
+        raise EngineError(f"{columns} columns are not a whole number of {type_name} blocks of {block}")
     size: int = ggml_function("ggml_row_size", ctypes.c_size_t, ctypes.c_int, ctypes.c_int64)(number, columns)
     return size
 
@@ -32,10 +36,10 @@ def row_bytes(type_name: str, columns: int) -> int:
 def dequantize(
     data: NDArray[np.uint8], type_name: str, shape_rows_columns: tuple[int, int], n_threads: int = 1
 ) -> NDArray[np.float32]:
-    """The weights of a tensor, shape (rows, columns).
+    """The weights of a tensor, `[n_rows, n_columns]`.
 
     Args:
-        data: The bytes as they are in the file, row after row.
+        data: The bytes as they are in the file, row after row, `[n_rows * row_bytes]` in whatever shape.
         type_name: Such as `Q4_K`.
         shape_rows_columns: Rows are outputs; columns are GGUF's first dimension.
         n_threads: That many parts of the rows are converted at a time.
@@ -47,7 +51,7 @@ def dequantize(
     size = row_bytes(type_name, columns)
     if data.dtype != np.uint8 or data.nbytes != rows * size:
         raise EngineError(
-            f"{data.nbytes} bytes are no {rows} x {columns} weights of {type_name}: that takes {rows * size}"
+            f"{data.nbytes} bytes are not {rows} x {columns} weights of {type_name}: those take {rows * size}"
         )
     source = np.ascontiguousarray(data).reshape(-1)
     if type_name == "F32":
@@ -68,13 +72,16 @@ def quantize(
     importance: NDArray[np.float32] | None = None,
     n_threads: int = 1,
 ) -> NDArray[np.uint8]:
-    """Weights (rows, columns) as a GGUF holds them, flat bytes, row after row (ggml_quantize_chunk in ggml.h).
+    """Weights as a GGUF holds them, row after row (`ggml_quantize_chunk` in ggml.h).
 
     Args:
-        rows: Finite weights.
+        rows: Finite weights, `[n_rows, n_columns]`.
         type_name: Such as `Q4_K`.
-        importance: How much each column counts, (columns,): mean squares of the inputs. None: all the same.
+        importance: How much each column counts, `[n_columns]`: mean squares of the inputs. None: all the same.
         n_threads: That many parts of the rows are converted at a time; the bytes do not depend on it.
+
+    Returns:
+        Flat, `[n_rows * row_bytes]`.
 
     Raises:
         UsageError: a type that needs an importance, without one.
@@ -89,7 +96,7 @@ def quantize(
     ):
         raise UsageError(f"{type_name} needs an importance matrix", "choose a larger type, or calibrate")
     if importance is not None and importance.shape != (columns,):
-        raise EngineError(f"an importance of shape {importance.shape} is none for {columns} columns")
+        raise EngineError(f"an importance of shape {importance.shape} is not one of {columns} columns")
     if not np.isfinite(rows).all():
         raise EngineError(f"weights that are not finite cannot be written as {type_name}")
     source = np.ascontiguousarray(rows, np.float32)
@@ -130,7 +137,7 @@ def _writer() -> Callable[..., Any]:
 
 
 def _parts(n_rows: int, n_parts: int) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of each part."""
+    """First row and number of rows of each part: (0, 4), (4, 4), (8, 2) of 10 rows in 3 parts."""
     step = max(1, -(-n_rows // n_parts))
     for first in range(0, n_rows, step):
         yield first, min(step, n_rows - first)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgespec.catalog.candidates import Subject, find_candidates
+from edgespec.catalog.candidates import PairTarget, find_candidates
 from edgespec.catalog.entries import NGRAM, Catalog, PairEntry
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
@@ -79,7 +79,7 @@ def _known_drafts(pair: PairEntry | None, target: PlannedModel, catalog: Catalog
 
 def _drafts_on_disk(name: str, catalog: Catalog, n_ctx: int) -> list[str]:
     """Smaller models with a vocabulary that the target can use, the most promising first."""
-    subject = Subject.of(name, catalog)
+    subject = PairTarget.of(name, catalog)
     rows = find_candidates(subject, catalog, n_ctx, available_memory_bytes())
     return [
         row.spec_in(catalog)

@@ -5,12 +5,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Final
 
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.calibrate import time_decodes
+from edgespec.decode.measure_costs import time_decodes
 from edgespec.errors import DiskSpaceError
 from edgespec.paths import derived_models_dir
 from edgespec.plan.zero_model import ZeroModel
@@ -106,11 +105,9 @@ def _time_model(model: ZeroModel, settings: EngineSettings, budget_s: float) -> 
         with tempfile.TemporaryDirectory(prefix="probe-", dir=folder, ignore_cleanup_errors=True) as inside:
             path = Path(inside) / f"{model.ggml_type}.gguf"
             model.write(path)
-            loaded = load_target(open_file("probe", path), settings, lambda _text: None)
+            loaded = load_target(open_file("probe", path), settings)
             try:
-                times = time_decodes(
-                    loaded.context, ROWS, budget_s, perf_counter, lambda: None, all_outputs=True
-                )
+                times = time_decodes(loaded.context, ROWS, budget_s, all_outputs=True)
             finally:
                 loaded.close()
     except OSError as err:

@@ -16,9 +16,11 @@ from edgespec.decode.costs import CostCurve, curve_from, pays_to_pad
 from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError
 from edgespec.files import written_whole
-from edgespec.llama.library import default_threads, list_devices, native_kernels, native_version
+from edgespec.llama.build import native_kernels, native_version
+from edgespec.llama.devices import list_devices
+from edgespec.llama.library import default_threads
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES
-from edgespec.paths import calibration_dir
+from edgespec.paths import costs_dir
 from edgespec.plan.hardware import THIS
 from edgespec.plan.models import PlannedPair
 from edgespec.plan.probe import ROWS, TypeSpeed, measure_block, measure_type
@@ -136,7 +138,7 @@ def _draft_workload(meta: GgufMetadata, is_cpu: bool) -> Workload:
 def _measure_missing(types: Iterable[str], n_threads: int, progress: Progress) -> _Speeds:
     """What the cache holds and, of what it lacks of these types, what is measured now and kept."""
     settings = EngineSettings(n_ctx=_N_CTX, n_threads=n_threads)
-    file = calibration_dir() / f"machine.{_key(n_threads or default_threads())}.json"
+    file = costs_dir() / f"machine.{_key(n_threads or default_threads())}.json"
     speeds = _load(file)
     wanted = [name for name in types if name not in speeds.types]
     total = len(wanted) + (not speeds.block_s)

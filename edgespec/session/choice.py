@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from edgespec.catalog.entries import NGRAM, Catalog
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.resolve import find_on_disk, resolve_model
-from edgespec.catalog.sources import ProgressCallback
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import UsageError
+from edgespec.progress import SILENT, Progress
 
-AUTO, NONE = "auto", "none"
+AUTO_DRAFT, NONE = "auto", "none"
+"""In place of a draft's name: the pair's own, and no model at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,33 +24,37 @@ class PairFiles:
 
 def choose_files(
     spec: str | None,
-    drafts: Sequence[str] = (AUTO,),
+    drafts: Sequence[str] = (AUTO_DRAFT,),
     *,
     offline: bool = False,
-    progress: ProgressCallback | None = None,
-    catalog: Catalog | None = None,
+    progress: Progress = SILENT,
 ) -> PairFiles:
     """Finds the files of a pair.
 
     Args:
-        spec: A pair's or a model's name in the catalogue, `owner/repo:file.gguf`, or a path; None for the default.
+        spec: A pair's or a model's name in the catalogue, `owner/repo:file.gguf`, or a path; None for the catalogue's
+            default.
         drafts: Names like `spec`, or `auto` (the pair's own draft; for a single model what is on disk already),
             `ngram` and `none` (no model draft).
         offline: Use only what is on disk.
-        progress: Told about downloads.
-        catalog: Another catalogue than the shipped one with the user's on top.
+        progress: Gets stages for looking, fetching and checking, in bytes.
 
     Raises:
-        ModelMissingError: no such model, or it cannot be fetched now.
-        UsageError: two drafts of one name, which nothing could tell apart.
+        ConfigError: the catalogue or EDGESPEC_SOURCE makes no sense.
+        DiskSpaceError: a model does not fit the disk.
+        DownloadError: a source did not deliver.
+        ModelFileError: a file is not a GGUF, or a damaged one.
+        ModelMissingError: there is no such model, or it may not be fetched now.
+        UsageError: two drafts have one name, and nothing could tell them apart.
     """
-    known = catalog or load_catalog()
+    known = load_catalog()
     name = spec or known.default
+    progress.stage("looking for the models", unit="bytes")
     pair = known.find_pair(name)
     target = resolve_model(pair.target if pair else name, known, offline=offline, progress=progress)
     wanted: list[str] = []
     for draft in drafts:
-        if draft == AUTO:
+        if draft == AUTO_DRAFT:
             chosen = pair.drafts[:1] if pair else _drafts_on_disk(known, target.name)
             wanted += [draft for draft in chosen if draft != NGRAM]
         elif draft not in (NONE, NGRAM):

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
-from edgespec.session.loading import Loaded, shortlist_of
+from edgespec.session.fast_draft import shortlist_of
+from edgespec.session.loading import Loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,12 @@ class ContextPair(Closes):
 
 
 def open_context_pair(target: Loaded, draft: Loaded | None, n_ctx: int) -> ContextPair:
-    """A lane of its own with room for `n_ctx` tokens of the target.
+    """Contexts beside those that the models were loaded with.
+
+    Args:
+        target: Outlives them.
+        draft: Likewise; None for a pair without one.
+        n_ctx: Tokens of the target; no more than the context has that it was loaded with.
 
     Raises:
         NotEnoughMemoryError: llama.cpp could not allocate a cache.

@@ -1,21 +1,21 @@
-"""A target with its drafts, loaded, calibrated, and ready to generate in any mode."""
+"""A target with its drafts, loaded, measured, and ready to generate in any mode."""
 
 from dataclasses import dataclass
 
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import Acceptance
-from edgespec.decode.calibrate import calibrate_pair
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.draft import LlamaDraft
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.generate import Generator
+from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
 from edgespec.decode.policy import Mode, Policy
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
+from edgespec.progress import SILENT, Progress
 from edgespec.session.context_pair import ContextPair, open_context_pair
 from edgespec.session.loading import (
     Loaded,
-    Note,
     check_draft_memory,
     check_memory,
     check_pair,
@@ -25,7 +25,7 @@ from edgespec.session.loading import (
 from edgespec.session.settings import EngineSettings
 
 PLAUSIBLE_ACCEPTANCE = 0.85
-"""At which drafts are ranked before anything is known of their acceptance."""
+"""At which drafts are ranked before anything is known of their acceptance; chosen, not measured."""
 
 
 @dataclass(slots=True)
@@ -37,13 +37,13 @@ class PairState:
 
 
 class Engine(Closes):
-    """Owns the models. Generators made from it share its contexts, one at a time; those with a lane have their own.
+    """Owns the models. Generators made from it share its contexts, one at a time, unless they get contexts of their own.
 
     Args:
         target: The target's file.
-        drafts: Draft files; each must be able to serve the target.
+        drafts: Draft files of different names; each must be able to serve the target.
         settings: Placement, context, threads.
-        note: Told what is being loaded.
+        progress: Gets a stage for every model that is loaded.
 
     Raises:
         IncompatibleDraftError: a draft that cannot serve the target.
@@ -56,23 +56,27 @@ class Engine(Closes):
         target: ModelFile,
         drafts: list[ModelFile],
         settings: EngineSettings,
-        note: Note = lambda _text: None,
+        progress: Progress = SILENT,
     ) -> None:
         verdicts = [check_pair(target, draft) for draft in drafts]
         check_memory(target, drafts, settings)
         self.settings = settings
-        self.target = load_target(target, settings, note)
+        self.target = load_target(target, settings, progress)
         self.drafts: dict[str, Loaded] = {}
         try:
             for draft, verdict in zip(drafts, verdicts, strict=True):
-                self.drafts[draft.name] = load_draft(self.target, draft, verdict, settings, note)
+                self.drafts[draft.name] = load_draft(self.target, draft, verdict, settings, progress)
         except BaseException:
             self.close()
             raise
         self.states: dict[str | None, PairState] = {}
 
-    def add_draft(self, draft: ModelFile, note: Note = lambda _text: None) -> None:
+    def add_draft(self, draft: ModelFile, progress: Progress = SILENT) -> None:
         """Loads one more draft beside what is loaded already.
+
+        Args:
+            draft: Its file.
+            progress: Gets a stage for loading it.
 
         Raises:
             IncompatibleDraftError: it cannot serve the target.
@@ -83,24 +87,29 @@ class Engine(Closes):
             return
         verdict = check_pair(self.target.file, draft)
         check_draft_memory(draft, self.target.context.n_ctx, self.settings)
-        self.drafts[draft.name] = load_draft(self.target, draft, verdict, self.settings, note)
+        self.drafts[draft.name] = load_draft(self.target, draft, verdict, self.settings, progress)
 
     def drop_draft(self, name: str) -> None:
         """Frees a draft that no generator uses."""
         self.states.pop(name, None)
         self.drafts.pop(name).close()
 
-    def calibrate(self, name: str | None, note: Note = lambda _text: None) -> PairState:
-        """Measures the costs of the target with draft `name` (None: without one)."""
+    def measure_costs(self, name: str | None, progress: Progress = SILENT) -> PairState:
+        """Measures the costs of the target with a draft, in about four seconds; nothing is known of its acceptance yet.
+
+        Args:
+            name: Of a loaded draft; None for the target alone.
+            progress: Gets a stage, in seconds.
+        """
         draft = self.drafts[name] if name else None
-        note(f"measuring {name or self.target.file.name}")
-        costs = calibrate_pair(self.target.context, draft.context if draft else None)
+        progress.stage(f"measuring {name or self.target.file.name}", BUDGET_S, unit="seconds")
+        costs = measure_pair_costs(self.target.context, draft.context if draft else None, progress=progress)
         state = PairState(costs, Acceptance())
         self.states[name] = state
         return state
 
     def best_draft(self) -> str | None:
-        """The calibrated draft that promises the most at a plausible acceptance."""
+        """The measured draft that promises the most at a plausible acceptance."""
         named = [name for name in self.states if name]
         if not named:
             return None
@@ -117,23 +126,35 @@ class Engine(Closes):
         draft_name: str | None,
         sampling: Sampling,
         state: PairState,
-        lane: ContextPair | None = None,
+        contexts: ContextPair | None = None,
     ) -> Generator:
-        """A generator with its own n-gram table; costs and acceptance in `state` are corrected as it runs."""
+        """A generator with its own n-gram table.
+
+        Args:
+            mode: What may draft; a target that cannot take tokens back runs plain whatever it is.
+            draft_name: Of a loaded draft; None without one.
+            sampling: How the target picks.
+            state: Its costs and its acceptance are corrected as the generator runs.
+            contexts: Its own, from `open_context_pair`; None for the engine's, which serve one generator at a time.
+        """
         loaded = self.drafts[draft_name] if draft_name else None
-        lane = lane or ContextPair(self.target.context, loaded.context if loaded else None)
+        contexts = contexts or ContextPair(self.target.context, loaded.context if loaded else None)
         draft = None
-        if loaded and lane.draft and mode in (Mode.MODEL, Mode.AUTO):
+        if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
             draft = LlamaDraft(
-                lane.draft, loaded.translator, state.costs.catch_up_window(), state.costs.draft_batch
+                contexts.draft, loaded.translator, state.costs.catch_up_window(), state.costs.draft_batch
             )
-        target = LlamaTarget(lane.target, sampling)
-        if not self.target.model.keeps_positions:
+        target = LlamaTarget(contexts.target, sampling)
+        if not self.target.model.can_roll_back:
             mode = Mode.OFF
         return Generator(target, draft, Policy(state.costs, state.acceptance, mode))
 
     def open_context_pair(self, draft_name: str | None, n_ctx: int) -> ContextPair:
         """Contexts of its own for one generator, to be closed before the engine is.
+
+        Args:
+            draft_name: Of a loaded draft; None without one.
+            n_ctx: Tokens.
 
         Raises:
             NotEnoughMemoryError: there is no room for them.

@@ -1,15 +1,24 @@
 """Says what an answer cost, and whether speculation was on or off, and why."""
 
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import GenerationStats, Source
+from edgespec.decode.token import DraftSource, GenerationStats
 
 
 def explain(mode: Mode, draft_name: str | None, stats: GenerationStats) -> str:
-    """One sentence about an answer."""
+    """One sentence about an answer: whether speculation was on or off, and why.
+
+    Args:
+        mode: What might draft.
+        draft_name: Of the model that might; None without one.
+        stats: Of the answer.
+    """
     if mode is Mode.OFF:
         return "speculation off: as asked"
     parts = []
-    for source, label in ((Source.MODEL, draft_name or "the draft"), (Source.NGRAM, "the text itself")):
+    for source, label in (
+        (DraftSource.MODEL, draft_name or "the draft"),
+        (DraftSource.NGRAM, "the text itself"),
+    ):
         tested, accepted = stats.by_source.get(source, (0, 0))
         if tested:
             parts.append(f"{accepted} of {tested} tokens from {label} accepted")

@@ -1,35 +1,31 @@
 """Loads a target and its drafts: found, checked against each other and against the memory, placed, opened."""
 
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from edgespec.catalog.compatibility import Compatibility, check_draft, token_map
 from edgespec.catalog.memory import MemoryEstimate, check_fits, estimate_memory
-from edgespec.catalog.metadata import GgufMetadata
-from edgespec.catalog.model_file import ModelFile, open_file
+from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.policy import MAX_DRAFT
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
 from edgespec.errors import IncompatibleDraftError
 from edgespec.llama.context import Context
-from edgespec.llama.library import default_threads, list_devices
+from edgespec.llama.context_settings import ContextSettings
+from edgespec.llama.devices import list_devices
+from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, place_model
 from edgespec.llama.rpc import connect_servers, notice_silence
-from edgespec.llama.shortlist import Shortlist, shortlist_for
-from edgespec.session.fast_draft import find_or_make_fast_copy, wants_fast_copy
-from edgespec.session.settings import DEFAULT_N_CTX, DraftType, EngineSettings
+from edgespec.llama.shortlist import Shortlist
+from edgespec.progress import SILENT, Progress
+from edgespec.session.fast_draft import SHORTLIST_KEY, choose_draft_file, shortlist_of
+from edgespec.session.settings import DEFAULT_N_CTX, EngineSettings
 
 log = logging.getLogger(__name__)
 
 TARGET_ROWS = MAX_DRAFT + 1
-SHORTLIST_KEY, SHORTLIST_EXTRA_KEY = "edgespec.shortlist.frequent", "edgespec.shortlist.extra"
-"""Of a file that was made to draft: how many leading tokens it may guess, and which others."""
-Note = Callable[[str], None]
-"""Told in a few words what is being done."""
+"""Rows of logits that a target's context keeps: the longest draft's, and the target's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +76,20 @@ def estimate_target(target: ModelFile, settings: EngineSettings) -> MemoryEstima
 def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> None:
     """Compares what all of them need with what the machine has, before anything is loaded.
 
+    Args:
+        target: Its file; what RPC servers take of it does not count.
+        drafts: Their files.
+        settings: Placement, context, type of the cache.
+
     Raises:
+        EngineError: an RPC server cannot be reached.
         NotEnoughMemoryError: they do not fit.
     """
     n_ctx = choose_n_ctx(target, settings)
     check_fits(
         [(target.name, _estimate_here(target, n_ctx, settings))]
-        + [(draft.name, _estimate(draft, n_ctx, settings, 1)) for draft in drafts]
+        + [(draft.name, _estimate(draft, n_ctx, settings, 1)) for draft in drafts],
+        first_alone="`draft` none",
     )
 
 
@@ -107,80 +110,99 @@ def _estimate_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> M
 def check_draft_memory(draft: ModelFile, n_ctx: int, settings: EngineSettings) -> None:
     """Compares what a draft for a target that is loaded already needs with what is left.
 
+    Args:
+        draft: Its file.
+        n_ctx: Tokens of the target's context, which it gets too.
+        settings: Say the type of the cache.
+
     Raises:
         NotEnoughMemoryError: it does not fit.
     """
     check_fits([(draft.name, _estimate(draft, n_ctx, settings, 1))])
 
 
-def load_target(file: ModelFile, settings: EngineSettings, note: Note) -> Loaded:
-    """Loads the target; its context keeps logits for a whole verification."""
+def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = SILENT) -> Loaded:
+    """Loads the target; its context keeps logits for a whole verification.
+
+    Args:
+        file: Checked against the memory before.
+        settings: Placement, context, threads.
+        progress: Gets a stage for it.
+
+    Raises:
+        EngineError: an RPC server cannot be reached.
+        ModelFileError: llama.cpp cannot load it.
+        NotEnoughMemoryError: there is no room for it.
+        UsageError: there is no such device, or the model cannot have such a cache.
+    """
     n_ctx = choose_n_ctx(file, settings)
-    note(f"loading {file.name}")
+    progress.stage(f"loading {file.name}", 1)
     placement = place_file(file, settings.placement, n_ctx, settings)
-    return _load(file, placement, settings, n_ctx, TARGET_ROWS, None)
+    return _load(file, placement, settings, _context_settings(settings, n_ctx, TARGET_ROWS), progress)
 
 
 def load_draft(
-    target: Loaded, file: ModelFile, verdict: Compatibility, settings: EngineSettings, note: Note
+    target: Loaded, file: ModelFile, verdict: Compatibility, settings: EngineSettings, progress: Progress
 ) -> Loaded:
-    """Loads a draft, as a faster copy where that pays; its context keeps one row of logits."""
+    """Loads a draft, as a faster copy where that pays; its context keeps one row of logits.
+
+    Args:
+        target: Whom it drafts for.
+        file: Checked against the memory before.
+        verdict: On the two vocabularies.
+        settings: Placement, context, threads.
+        progress: Gets a stage for loading it, and one before for the copy.
+
+    Raises:
+        EngineError: an RPC server cannot be reached.
+        ModelFileError: llama.cpp cannot load it.
+        NotEnoughMemoryError: there is no room for it.
+        UsageError: there is no such device, or the model cannot have such a cache.
+    """
     # The loaded target is already missing from the free memory that the devices report.
     placement = place_file(file, settings.draft_placement, target.context.n_ctx, settings, takes_remote=False)
-    chosen = choose_draft_file(file, placement, settings, note)
-    note(f"loading {chosen.name}")
+    chosen = choose_draft_file(file, placement, settings, progress)
+    progress.stage(f"loading {chosen.name}", 1)
     is_fast = chosen is not file or (SHORTLIST_KEY in file.meta.fields and not placement.gpu_layers)
+    shortlist = shortlist_of(chosen.meta) if is_fast else None
+    context_settings = _context_settings(settings, target.context.n_ctx, 1)
     return _load(
-        chosen, placement, settings, target.context.n_ctx, 1, (target, verdict), has_shortlist=is_fast
+        chosen,
+        placement,
+        settings,
+        context_settings,
+        progress,
+        shortlist=shortlist,
+        partner=(target, verdict),
     )
-
-
-def shortlist_of(meta: GgufMetadata) -> Shortlist | None:
-    """The tokens that a draft in Q4_0 may guess: those that its file lists, else the usual ones."""
-    frequent, extra = meta.fields.get(SHORTLIST_KEY), meta.fields.get(SHORTLIST_EXTRA_KEY)
-    if not isinstance(frequent, int):
-        return shortlist_for(meta.vocab_size)
-    listed = [token for token in extra if isinstance(token, int)] if isinstance(extra, list) else []
-    return shortlist_for(meta.vocab_size, frequent, listed)
-
-
-def choose_draft_file(
-    file: ModelFile, placement: Placement, settings: EngineSettings, note: Note
-) -> ModelFile:
-    """The file itself, or a copy of it that drafts faster here."""
-    if settings.draft_type is not DraftType.AUTO or placement.gpu_layers or not wants_fast_copy(file.meta):
-        return file
-    note(f"preparing {file.name}")
-    copy = find_or_make_fast_copy(file.path, n_threads=settings.n_threads or default_threads())
-    if copy == file.path:
-        return file
-    return replace(open_file(file.name, copy), name=f"{file.name} (Q4_0 copy)")
 
 
 def _load(
     file: ModelFile,
     placement: Placement,
     settings: EngineSettings,
-    n_ctx: int,
-    n_outputs: int,
-    partner: tuple[Loaded, Compatibility] | None,
+    context_settings: ContextSettings,
+    progress: Progress,
     *,
-    has_shortlist: bool = False,
+    shortlist: Shortlist | None = None,
+    partner: tuple[Loaded, Compatibility] | None = None,
 ) -> Loaded:
     before = resident_bytes()
     with ExitStack() as undo:
-        model = undo.enter_context(Model(file.path, placement))
-        n_threads = settings.n_threads or default_threads()
-        shortlist = shortlist_of(file.meta) if has_shortlist else None
-        context = undo.enter_context(
-            Context(model, settings.context(n_ctx, n_threads, n_outputs), shortlist=shortlist)
-        )
+        model = undo.enter_context(Model(file.path, placement, progress))
+        # What is mapped into memory comes from the disk only now, and nobody knows how far that is.
+        progress.stage(f"loading {file.name}")
+        context = undo.enter_context(Context(model, context_settings, shortlist=shortlist))
         warm_up(context)
         notice_silence(settings.rpc)
         translator = _translator(model, file, partner)
         undo.pop_all()
     log.info("%s: %s", file.name, placement.reason)
     return Loaded(file, model, context, translator, max(0, resident_bytes() - before))
+
+
+def _context_settings(settings: EngineSettings, n_ctx: int, n_outputs: int) -> ContextSettings:
+    return settings.context(n_ctx, settings.n_threads or default_threads(), n_outputs)
 
 
 def _translator(model: Model, file: ModelFile, partner: tuple[Loaded, Compatibility] | None) -> Translator:
@@ -195,7 +217,7 @@ def _translator(model: Model, file: ModelFile, partner: tuple[Loaded, Compatibil
         text = target.model.token_bytes(token).decode("utf-8", "replace")
         return model.tokenize(text, add_special=False, parse_special=False)
 
-    return TextMap(np.asarray(to_target).tolist(), np.asarray(to_draft).tolist(), pieces)
+    return TextMap(to_target, to_draft, pieces)
 
 
 def warm_up(context: Context) -> None:
@@ -230,10 +252,17 @@ def place_file(
     *,
     takes_remote: bool = True,
 ) -> Placement:
-    """Where the layers of a model go, with room for a cache of `n_ctx` tokens beside them.
+    """Where the layers of a model go, a cache of `n_ctx` tokens beside them.
+
+    Args:
+        file: The model.
+        request: What was asked for it.
+        n_ctx: Tokens of its context.
+        settings: Name RPC servers, whose devices come last.
+        takes_remote: Whether these count where none is named.
 
     Raises:
-        UsageError: there is no such device.
+        UsageError: there is no such device, or there are more shares than devices.
         EngineError: an RPC server cannot be reached.
     """
     connect_servers(settings.rpc)

@@ -6,31 +6,36 @@ from pathlib import Path
 
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
-from edgespec.catalog.sources import ProgressCallback
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
-from edgespec.session.calibration_store import CalibrationStore
-from edgespec.session.choice import AUTO, NONE, choose_files
+from edgespec.progress import SILENT, Progress
+from edgespec.session.choice import AUTO_DRAFT, NONE, choose_files
+from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
-from edgespec.session.loading import Note
 from edgespec.session.settings import EngineSettings
 
 Prompt = str | Sequence[ChatMessage]
 
 
 class Session(Closes):
-    """A loaded pair. Answers one prompt at a time; what was learnt is kept when it closes."""
+    """A loaded pair. Answers one prompt at a time; what was learnt is kept when it closes.
 
-    def __init__(self, engine: Engine, draft: str, note: Note = lambda _text: None) -> None:
+    Args:
+        engine: With one draft model at most; closed with the session.
+        draft: As it was asked for: `auto`, `ngram`, `none`, or a model.
+        progress: Gets a stage where the pair has to be measured.
+    """
+
+    def __init__(self, engine: Engine, draft: str, progress: Progress = SILENT) -> None:
         self.engine = engine
         self.mode = {NONE: Mode.OFF, NGRAM: Mode.NGRAM}.get(draft, Mode.AUTO)
         """What may draft; it may be changed between two answers."""
-        self._use_draft(next(iter(engine.drafts), None), note)
+        self._use_draft(next(iter(engine.drafts), None), progress)
         self.stats = GenerationStats()
         self._generator: Generator | None = None
 
@@ -39,10 +44,14 @@ class Session(Closes):
         """The draft model, or None."""
         return self._draft_name
 
-    def change_draft(self, draft: ModelFile | None, note: Note = lambda _text: None) -> None:
+    def change_draft(self, draft: ModelFile | None, progress: Progress = SILENT) -> None:
         """Drafts with another model from now on, or with none; the target stays loaded.
 
         What is in the target's cache may be lost to the measuring, so the next answer may read its prompt anew.
+
+        Args:
+            draft: Its file; None for no model.
+            progress: Gets stages for loading and measuring.
 
         Raises:
             EdgespecError: the draft does not fit, and the one from before is still in use.
@@ -51,16 +60,16 @@ class Session(Closes):
         if (draft.name if draft else None) == before:
             return
         if draft:
-            self.engine.add_draft(draft, note)
+            self.engine.add_draft(draft, progress)
         self._store.save(self.state.costs, self.state.acceptance)
-        self._use_draft(draft.name if draft else None, note)
+        self._use_draft(draft.name if draft else None, progress)
         if before:
             self.engine.drop_draft(before)
 
-    def _use_draft(self, name: str | None, note: Note) -> None:
-        store = CalibrationStore(self.engine.target, self.engine.drafts[name] if name else None)
+    def _use_draft(self, name: str | None, progress: Progress) -> None:
+        store = CostStore(self.engine.target, self.engine.drafts[name] if name else None)
         kept = store.load()
-        self.state = PairState(*kept) if kept else self.engine.calibrate(name, note)
+        self.state = PairState(*kept) if kept else self.engine.measure_costs(name, progress)
         self._store, self._draft_name = store, name
 
     def stream(
@@ -81,6 +90,9 @@ class Session(Closes):
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
+            EngineError: llama.cpp failed.
+            ModelFileError: the chat template fails.
+            UsageError: the prompt is empty.
         """
         tokens = self.tokenize(prompt, raw=raw)
         generator = self.engine.generator(self.mode, self._draft_name, sampling or Sampling(), self.state)
@@ -111,7 +123,8 @@ class Session(Closes):
 
         Raises:
             ContextOverflowError: they do not fit the context.
-            UsageError: there are none.
+            ModelFileError: the chat template fails.
+            UsageError: the prompt is empty.
         """
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
         return tokenize_chat(self.engine.target.context, messages, raw=raw)
@@ -126,12 +139,11 @@ class Session(Closes):
 
 def open_pair(
     target: str | Path | None = None,
-    draft: str | Path = AUTO,
+    draft: str | Path = AUTO_DRAFT,
     *,
     settings: EngineSettings | None = None,
     offline: bool = False,
-    progress: ProgressCallback | None = None,
-    note: Note = lambda _text: None,
+    progress: Progress = SILENT,
 ) -> Session:
     """Opens a target with a draft.
 
@@ -140,8 +152,7 @@ def open_pair(
         draft: `auto`, `ngram`, `none`, or a model like `target`.
         settings: Placement, context, threads.
         offline: Fetch nothing.
-        progress: Told about downloads, in bytes.
-        note: Told what is being loaded or measured.
+        progress: Gets a stage for everything that is fetched, loaded or measured.
 
     Raises:
         EdgespecError: any of its kinds; see `edgespec.errors`.
@@ -149,9 +160,9 @@ def open_pair(
     files = choose_files(
         str(target) if target is not None else None, [str(draft)], offline=offline, progress=progress
     )
-    engine = Engine(files.target, files.drafts, settings or EngineSettings(), note)
+    engine = Engine(files.target, files.drafts, settings or EngineSettings(), progress)
     try:
-        return Session(engine, str(draft), note)
+        return Session(engine, str(draft), progress)
     except BaseException:
         engine.close()
         raise

@@ -9,6 +9,7 @@ from edgespec.llama.placement import PlacementRequest
 from edgespec.llama.rpc import Endpoint
 
 DEFAULT_N_CTX = 4096
+"""Tokens: bounds the KV cache where nobody says how much context is wanted; 112 MiB for Qwen2.5-Coder 1.5B."""
 
 
 class DraftType(StrEnum):
@@ -37,7 +38,13 @@ class EngineSettings:
     """Servers whose devices take layers of the target, and of the draft where it names them."""
 
     def context(self, n_ctx: int, n_threads: int, n_outputs_max: int) -> ContextSettings:
-        """The settings of one context."""
+        """The settings of one context.
+
+        Args:
+            n_ctx: Tokens.
+            n_threads: Of the CPU; 0 is not resolved here.
+            n_outputs_max: Rows with logits in one decode.
+        """
         return ContextSettings(
             n_ctx=n_ctx,
             n_threads=n_threads,

@@ -75,7 +75,7 @@ def _acceptance_without(
     longest = max(len(one.prompt) + len(one.tokens) for one in recordings)
     settings = ContextSettings(longest, n_threads, n_outputs_max=longest, n_batch=longest)
     right = total = 0
-    with Context(model, settings, tap=ablated([Bypass(first, last)])) as context:
+    with Context(model, settings, callback=ablated([Bypass(first, last)])) as context:
         for one in recordings:
             context.clear()
             text = [*one.prompt, *one.tokens[:-1]]

@@ -87,7 +87,7 @@ def exercises_of(
     longest = max(len(one.tokens) for one in lessons)
     settings = ContextSettings(longest, n_threads, n_batch=longest)
     report = partial(progress, "reading lessons")
-    with Model(path) as model, Context(model, settings, tap=tap) as context:
+    with Model(path) as model, Context(model, settings, callback=tap) as context:
         for number, lesson in enumerate(lessons, 1):
             context.clear()
             with HeldInterrupts():

@@ -11,7 +11,7 @@ from statistics import median
 from time import perf_counter
 from typing import Final
 
-from edgespec.decode.calibrate import time_decodes
+from edgespec.decode.measure_costs import time_decodes
 from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
@@ -58,9 +58,7 @@ class Yardstick(Closes):
         found: dict[int, list[float]] = {}
         before = self._step_s(_STEPS)
         for _ in range(_PARTS):
-            part = time_decodes(
-                context, rows, budget_s / _PARTS, self._clock, lambda: None, all_outputs=all_outputs
-            )
+            part = time_decodes(context, rows, budget_s / _PARTS, all_outputs=all_outputs, clock=self._clock)
             after = self._step_s(_STEPS)
             factor = 2 * self._usual_s / (before + after)
             for count, seconds in part.items():

@@ -169,7 +169,7 @@ class Search:
                 write_draft(row.draft.form, path)
                 name = row.draft.form.label
                 engine.add_draft(open_file(name, path))
-            state = engine.calibrate(name)
+            state = engine.measure_costs(name)
             finalists.append(Finalist(engine, row.mode, name, PairState(state.costs, Acceptance())))
         return finalists
 

@@ -16,8 +16,13 @@ from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import QuantizeSettings
 from edgespec.llama.shortlist import FREQUENT_TOKENS, shortlist_for
 from edgespec.paths import derived_file
-from edgespec.session.fast_draft import FAST_TYPE, find_or_make_fast_copy, wants_fast_copy
-from edgespec.session.loading import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
+from edgespec.session.fast_draft import (
+    FAST_TYPE,
+    SHORTLIST_EXTRA_KEY,
+    SHORTLIST_KEY,
+    find_or_make_fast_copy,
+    wants_fast_copy,
+)
 from quant.convert.quantize import quantize_model
 from quant.gguf.fields import FieldValue
 from quant.gguf.plan import copy_of, write_gguf

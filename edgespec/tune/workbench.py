@@ -11,9 +11,9 @@ import numpy as np
 from edgespec.bench.prompts import builtin_prompts, select
 from edgespec.bench.statistics import geometric_mean
 from edgespec.catalog.model_file import ModelFile
-from edgespec.decode.calibrate import DRAFT_ROWS, TARGET_ROWS, single_as_run
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.costs import CostCurve, PairCosts
+from edgespec.decode.measure_costs import TIMED_DRAFT_ROWS, TIMED_TARGET_ROWS, single_as_run
 from edgespec.decode.policy import Mode
 from edgespec.decode.replay import Guesses, Recording, replay
 from edgespec.lifetime import Closes
@@ -122,7 +122,7 @@ class Workbench(Closes):
         self._progress(f"timing target {form.label}", 0, 1)
         with Model(form.path) as model:
             settings = ContextSettings(N_CTX, self.n_threads, n_outputs_max=MOST_ROWS)
-            rows = TARGET_ROWS if model.keeps_positions else (1,)
+            rows = TIMED_TARGET_ROWS if model.can_roll_back else (1,)
             with Context(model, settings) as context:
                 times = self._yardstick.times(context, rows, _TARGET_TIMING_S, all_outputs=True)
                 curve, pads = single_as_run(times, context)
@@ -171,7 +171,7 @@ class Workbench(Closes):
             if form.n_frequent is not None:
                 listed = shortlist_for(model.n_vocab, form.n_frequent, form.extra)
             with Context(model, ContextSettings(N_CTX, self.n_threads), shortlist=listed) as context:
-                times = self._yardstick.times(context, DRAFT_ROWS, _DRAFT_TIMING_S, all_outputs=False)
+                times = self._yardstick.times(context, TIMED_DRAFT_ROWS, _DRAFT_TIMING_S, all_outputs=False)
                 curve, pads = single_as_run(times, context)
         return TimedDraft(form, curve, pads)
 

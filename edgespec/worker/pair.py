@@ -31,7 +31,7 @@ from edgespec.worker.protocol import (
     RunRace,
     Stop,
     TokensArrived,
-    report_bytes,
+    report_to,
 )
 from edgespec.worker.race import run_race
 
@@ -148,11 +148,11 @@ class PairServer:
             request.target,
             [request.draft],
             offline=request.offline,
-            progress=report_bytes(self._link),
+            progress=report_to(self._link),
         )
-        engine = Engine(files.target, files.drafts, request.settings, self._note)
+        engine = Engine(files.target, files.drafts, request.settings, report_to(self._link))
         try:
-            self._session = Session(engine, request.draft, self._note)
+            self._session = Session(engine, request.draft, report_to(self._link))
         except BaseException:
             engine.close()
             raise
@@ -160,7 +160,7 @@ class PairServer:
 
     def _change_draft(self, request: ChangeDraft) -> None:
         session = self._opened()
-        session.change_draft(self._find_draft(request), self._note)
+        session.change_draft(self._find_draft(request), report_to(self._link))
         if request.draft == NGRAM:
             session.mode = Mode.NGRAM
         elif request.draft == NONE:
@@ -179,7 +179,7 @@ class PairServer:
             request.draft,
             load_catalog(),
             offline=request.offline,
-            progress=report_bytes(self._link),
+            progress=report_to(self._link),
         )
         return open_file(found.name, found.path)
 

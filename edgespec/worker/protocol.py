@@ -2,18 +2,15 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from edgespec.bench.result import BenchResult
-from edgespec.catalog.sources import ProgressCallback
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import GenerationStats, Source
+from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.llama.sampler import Sampling
+from edgespec.progress import Progress, Unit
 from edgespec.session.settings import EngineSettings
-
-Unit = Literal["steps", "bytes", "seconds"]
-
 
 # What the app asks for.
 
@@ -136,7 +133,7 @@ class Piece:
     """Text that came from one source."""
 
     text: str
-    source: Source
+    source: DraftSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +243,28 @@ class Link(Protocol):
         """Tells how far the work is, ten times a second at most, and waits here while the app has paused it."""
 
 
-def report_bytes(link: Link) -> ProgressCallback:
-    """For what fetches models: tells the app how many bytes have come."""
-    return lambda done, total, label: link.report(label, done, total, "bytes")
+class _Told:
+    """Bytes are told as they come, and of other stages what they are called."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def stage(self, label: str, total: float | None = None, *, done: float = 0, unit: Unit = "steps") -> None:
+        self._label, self._total, self._done, self._unit = label, total, done, unit
+        if unit == "bytes":
+            self.advance(0)
+        else:
+            self._link.send(Noted(label))
+
+    def advance(self, amount: float = 1) -> None:
+        self._done += amount
+        if self._unit == "bytes":
+            self._link.report(self._label, self._done, self._total or 0, "bytes")
+
+
+def report_to(link: Link) -> Progress:
+    """For what fetches, loads and measures models."""
+    return _Told(link)
 
 
 class Worker(Protocol):

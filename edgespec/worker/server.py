@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from edgespec.errors import EdgespecError
 from edgespec.llama.interrupts import HeldInterrupts
+from edgespec.progress import Unit
 from edgespec.worker.frames import pack, read_frame
 from edgespec.worker.pair import PairServer
 from edgespec.worker.protocol import (
@@ -32,7 +33,6 @@ from edgespec.worker.protocol import (
     Resume,
     RunJob,
     Stop,
-    Unit,
 )
 
 _REPORT_S = 0.1

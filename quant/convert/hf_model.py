@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from edgespec.catalog.entries import ModelEntry
-from edgespec.catalog.sources import ProgressCallback, hub
+from edgespec.catalog.sources import hub, hub_cache
 from edgespec.errors import ModelFileError, ModelMissingError, UsageError
+from edgespec.progress import SILENT, Progress
 
 _REPOSITORY: Final = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _INDEX: Final = "model.safetensors.index.json"
@@ -79,7 +80,7 @@ def check_model(model: HfModel) -> None:
         read_header(file)
 
 
-def fetch_model(spec: str, *, offline: bool, progress: ProgressCallback) -> HfModel:
+def fetch_model(spec: str, *, offline: bool, progress: Progress = SILENT) -> HfModel:
     """The files of `owner/name` or `owner/name@revision` that a conversion reads, from the cache or the hub.
 
     Programs of a repository are not among them: nothing of it is run.
@@ -100,7 +101,7 @@ def fetch_model(spec: str, *, offline: bool, progress: ProgressCallback) -> HfMo
         entry = ModelEntry(name=repo, repo=repo, file=file, revision=revision)
         if not offline:
             return hub.download(entry, progress=progress, timeout_s=_HUB_TIMEOUT_S)
-        cached = hub.find_cached(entry)
+        cached = hub_cache.find_cached(entry)
         if cached:
             return cached[0]
         raise ModelMissingError(

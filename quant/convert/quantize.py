@@ -19,7 +19,7 @@ from edgespec.llama.tensor_types import TYPE_NUMBERS
 from edgespec.text import human_bytes
 from quant.gguf.plan import check_destination, check_room, copy_of, write_gguf
 from quant.gguf.recipe import RECIPE_KEY, stamp
-from quant.progress import StageProgress
+from quant.progress import StageProgress, as_progress
 
 NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})
 """llama.cpp refuses these without an importance matrix (tools/quantize/quantize.cpp)."""
@@ -186,11 +186,9 @@ def quantize_model(
     with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as folder:
         raw = Path(folder) / "quantized.gguf"
 
-        def on_tensor(done: int, total: int) -> None:
-            if progress is not None:
-                progress("quantizing", done, total)
-
-        quantize_file(meta.path, raw, settings, n_threads=default_threads(), progress=on_tensor)
+        shown = as_progress(progress)
+        shown.stage("quantizing", len(meta.tensors))
+        quantize_file(meta.path, raw, settings, n_threads=default_threads(), progress=shown)
         recipe = stamp(copy_of(meta), step).edits[RECIPE_KEY]
         plan = copy_of(read_metadata(raw))
         plan = replace(plan, edits={**plan.edits, RECIPE_KEY: recipe})

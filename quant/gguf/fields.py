@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgespec.catalog import gguf_types as types
-from edgespec.catalog.gguf_header import Fields
+from edgespec.catalog.gguf_fields import Fields
 from edgespec.errors import ModelFileError
 
 ValueType = Literal["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "str", "u64", "i64", "f64"]

@@ -16,7 +16,8 @@ from math import prod
 from pathlib import Path
 
 from edgespec.catalog import gguf_types as types
-from edgespec.catalog.gguf_header import Fields, FieldSpan, read_header
+from edgespec.catalog.gguf_fields import Fields, FieldSpan
+from edgespec.catalog.gguf_header import read_header
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
 from edgespec.llama.library import load_library

@@ -100,7 +100,7 @@ def run_windows(
     """
     n_ctx = windows.shape[1]
     settings = ContextSettings(n_ctx, n_threads or default_threads(), n_outputs_max=n_ctx, n_batch=n_ctx)
-    with Context(model, settings, tap=tap) as context:
+    with Context(model, settings, callback=tap) as context:
         for number, window in enumerate(windows):
             context.clear()
             # Ctrl-C inside a handler would be lost in C: it waits for the end of the window.

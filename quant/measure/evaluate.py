@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.errors import UsageError
+from edgespec.llama.build import ggml_kernels
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
-from edgespec.llama.library import default_threads, ggml_kernels
+from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
 from quant.progress import ChunkProgress

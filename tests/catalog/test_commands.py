@@ -264,7 +264,7 @@ def test_pair_checks_what_is_on_disk_and_does_not_guess_the_rest(one: Path, run_
     assert reasons["one"].endswith("same vocabulary (40 tokens)")
     assert reasons["two"].endswith("  not on disk")
     assert "and only 0% of the draft's 40 tokens" in reasons["wrong.gguf"]
-    assert "is no GGUF file" in reasons["broken.gguf"]
+    assert "is not a GGUF file" in reasons["broken.gguf"]
 
 
 def test_pair_of_a_pair_takes_its_target_and_trusts_the_catalogue(one: Path, run_cli) -> None:

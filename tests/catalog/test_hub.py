@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,9 +16,10 @@ from edgespec.catalog.resolve import (
     remove_model,
     resolve_model,
 )
-from edgespec.catalog.sources import hub as hub_source
+from edgespec.catalog.sources import hub_cache
 from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError, ModelMissingError
 from tests.catalog.hub_server import COMMIT, Hub, serve
+from tests.recorded_progress import RecordedProgress
 
 CONTENT = random.Random(3).randbytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -48,7 +49,7 @@ def catalog_of(**changes: object) -> Catalog:
 
 
 def cached_files() -> list[Path]:
-    return [path for path in hub_source.cache_dir().rglob("*") if path.is_file() and path.stat().st_size]
+    return [path for path in hub_cache.cache_dir().rglob("*") if path.is_file() and path.stat().st_size]
 
 
 def weights_in_cache() -> list[Path]:
@@ -56,13 +57,15 @@ def weights_in_cache() -> list[Path]:
 
 
 def test_a_model_is_fetched_once_and_then_found(hub: Hub) -> None:
-    seen: list[tuple[int, int, str]] = []
+    progress = RecordedProgress()
     catalog = catalog_of()
-    first = resolve_model("m", catalog, progress=lambda *step: seen.append(step))
+    first = resolve_model("m", catalog, progress=progress)
     assert first.path.read_bytes() == CONTENT
     assert first.path.name == "model.gguf"
-    assert (300_000, 300_000, "fetching m from the hub") in seen
-    assert seen[-1] == (300_000, 300_000, "checking m")
+    assert progress.labels == ["looking for m on the hub", "fetching m from the hub", "checking m"]
+    assert (300_000, 300_000, "fetching m from the hub") in progress.steps
+    assert progress.steps[-1] == (300_000, 300_000, "checking m")
+    assert progress.unit == "bytes"
     asked = len(hub.requests)
     assert resolve_model("m", catalog) == first
     assert len(hub.requests) == asked
@@ -73,7 +76,7 @@ def test_the_library_finds_in_its_own_cache_what_we_fetched(hub: Hub) -> None:
 
     path = resolve_model("m", catalog_of()).path
     found = try_to_load_from_cache(
-        "owner/name", "model.gguf", cache_dir=hub_source.cache_dir(), revision=COMMIT
+        "owner/name", "model.gguf", cache_dir=hub_cache.cache_dir(), revision=COMMIT
     )
     assert Path(str(found)) == path
 
@@ -106,15 +109,15 @@ def test_a_dropped_connection_is_resumed_where_it_broke(hub: Hub) -> None:
     hub.files[KEY] = large
     hub.drop_after = [15_000_000]
     facts = {"size_bytes": len(large), "sha256": hashlib.sha256(large).hexdigest()}
-    seen: list[int] = []
-    resolved = resolve_model(
-        "m", catalog_of(**facts), progress=lambda done, _total, _label: seen.append(done)
-    )
+    progress = RecordedProgress()
+    resolved = resolve_model("m", catalog_of(**facts), progress=progress)
     assert resolved.path.read_bytes() == large
     first, second = hub.downloads()
     assert first == ""
     assert 0 < int(second.removeprefix("bytes=").rstrip("-")) <= 15_000_000
-    assert max(seen) == len(large)
+    fetched = [done for done, _, label in progress.steps if label.startswith("fetching")]
+    assert fetched == sorted(fetched)
+    assert fetched[-1] == len(large)
 
 
 def test_wrong_bytes_are_thrown_away(hub: Hub) -> None:
@@ -234,23 +237,26 @@ def test_the_cache_is_looked_for_where_the_hubs_variables_say(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    assert hub_source.cache_dir() == tmp_path / "home" / "hub"
+    assert hub_cache.cache_dir() == tmp_path / "home" / "hub"
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    assert hub_source.cache_dir() == tmp_path / "cache"
+    assert hub_cache.cache_dir() == tmp_path / "cache"
     for name in ("HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert hub_source.cache_dir() == tmp_path / "xdg" / "huggingface" / "hub"
+    assert hub_cache.cache_dir() == tmp_path / "xdg" / "huggingface" / "hub"
 
 
-def break_off_after(n_bytes: int) -> Callable[[int, int, str], None]:
-    """Progress that is interrupted as Ctrl-C does it."""
+class Interrupting(RecordedProgress):
+    """Progress that is interrupted as Ctrl-C does it, at so many bytes or in a stage of that label."""
 
-    def report(done: int, _total: int, _label: str) -> None:
-        if done >= n_bytes:
+    def __init__(self, n_bytes: float = float("inf"), label: str = "") -> None:
+        super().__init__()
+        self._n_bytes, self._label = n_bytes, label
+
+    def step(self) -> None:
+        super().step()
+        if self.done >= self._n_bytes or self.label == self._label:
             raise KeyboardInterrupt
-
-    return report
 
 
 LONG = CONTENT * 20
@@ -262,23 +268,21 @@ def test_what_arrived_before_ctrl_c_is_gone_on_from(hub: Hub) -> None:
     hub.files[KEY] = LONG
     catalog = catalog_of(**LONG_FACTS)
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=break_off_after(2 * MIB))
+        resolve_model("m", catalog, progress=Interrupting(2 * MIB))
     assert find_on_disk(catalog.models["m"]) is None
     assert arrived_bytes(catalog.models["m"]) == 2 * MIB
-    assert resolve_model("m", catalog).path.read_bytes() == LONG
+    progress = RecordedProgress()
+    assert resolve_model("m", catalog, progress=progress).path.read_bytes() == LONG
+    fetched = [done for done, _, label in progress.steps if label.startswith("fetching")]
+    assert (fetched[0], fetched[-1]) == (2 * MIB, len(LONG))
     assert hub.downloads() == ["", f"bytes={2 * MIB}-"]
     assert arrived_bytes(catalog.models["m"]) == 0
 
 
 def test_ctrl_c_while_it_is_checked_gives_no_final_name_and_fetches_nothing_twice(hub: Hub) -> None:
     catalog = catalog_of()
-
-    def report(_done: int, _total: int, label: str) -> None:
-        if label == "checking m":
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=report)
+        resolve_model("m", catalog, progress=Interrupting(label="checking m"))
     assert find_on_disk(catalog.models["m"]) is None
     assert resolve_model("m", catalog).path.read_bytes() == CONTENT
     assert hub.downloads() == [""]
@@ -288,14 +292,18 @@ def test_a_hub_that_ignores_ranges_sends_the_whole_file_again(hub: Hub) -> None:
     hub.files[KEY] = LONG
     catalog = catalog_of(**LONG_FACTS)
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=break_off_after(2 * MIB))
+        resolve_model("m", catalog, progress=Interrupting(2 * MIB))
     hub.ignores_ranges = True
-    assert resolve_model("m", catalog).path.read_bytes() == LONG
+    progress = RecordedProgress()
+    assert resolve_model("m", catalog, progress=progress).path.read_bytes() == LONG
+    fetched = [done for done, _, label in progress.steps if label.startswith("fetching")]
+    assert fetched[:2] == [2 * MIB, 0]
+    assert fetched[-1] == len(LONG)
 
 
 def test_what_arrived_of_another_size_is_begun_again(hub: Hub) -> None:
     catalog = catalog_of(size_bytes=None, sha256=None)
-    partial = hub_source.repo_folder("owner/name") / "blobs" / f"{DIGEST}.model.gguf.edgespec.incomplete"
+    partial = hub_cache.repo_folder("owner/name") / "blobs" / f"{DIGEST}.model.gguf.edgespec.incomplete"
     partial.parent.mkdir(parents=True)
     partial.write_bytes(b"x" * (len(CONTENT) + 1))
     with pytest.raises(DownloadError, match="300001 bytes came instead of 300000"):
@@ -307,7 +315,7 @@ def test_what_arrived_can_be_thrown_away(hub: Hub) -> None:
     hub.files[KEY] = LONG
     catalog = catalog_of(**LONG_FACTS)
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=break_off_after(2 * MIB))
+        resolve_model("m", catalog, progress=Interrupting(2 * MIB))
     discard_arrived(catalog.models["m"])
     assert arrived_bytes(catalog.models["m"]) == 0
     assert weights_in_cache() == []
@@ -325,7 +333,7 @@ def test_whole_parts_of_a_split_model_count_as_arrived(hub: Hub) -> None:
         hub.files[f"owner/name/big-0000{number}-of-00002.gguf"] = LONG[number : number + 3 * MIB]
     catalog = catalog_of(file="big-00001-of-00002.gguf", size_bytes=6 * MIB, sha256=None)
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=break_off_after(4 * MIB))
+        resolve_model("m", catalog, progress=Interrupting(4 * MIB))
     assert arrived_bytes(catalog.models["m"]) == 4 * MIB
     discard_arrived(catalog.models["m"])
     assert weights_in_cache() == []

@@ -58,22 +58,22 @@ def test_what_does_not_fit_is_told_in_numbers_with_every_way_out() -> None:
     target = MemoryEstimate(GIB, GIB // 2, 0, GIB // 4)
     draft = MemoryEstimate(GIB // 4, GIB // 4, 0, 0)
     with pytest.raises(NotEnoughMemoryError) as caught:
-        check_fits([("big", target), ("small", draft)], available_bytes=2 * GIB)
+        check_fits([("big", target), ("small", draft)], 2 * GIB, first_alone="`draft` none")
     assert caught.value.message == (
         "big and small would take 2.25 GiB and this machine has 2.00 GiB free "
         "(big: 1.00 GiB weights + 0.50 GiB KV cache + 0.25 GiB buffers; "
         "small: 0.25 GiB weights + 0.25 GiB KV cache + 0.00 GiB buffers)."
     )
     assert caught.value.hint == (
-        "Try a smaller --ctx-size or --draft none or a file with a smaller quantization, or close other programs."
+        "Try a smaller `ctx_size` or `draft` none or a file with a smaller quantization, or close other programs."
     )
 
 
 def test_a_way_out_that_would_not_help_is_not_offered() -> None:
     with pytest.raises(NotEnoughMemoryError) as caught:
         check_fits([("big", MemoryEstimate(3 * GIB, 1, 0, 0))], available_bytes=GIB)
-    assert "--ctx-size" not in caught.value.hint
-    assert "--draft" not in caught.value.hint
+    assert "`ctx_size`" not in caught.value.hint
+    assert "`draft`" not in caught.value.hint
 
 
 def test_a_smaller_context_is_offered_where_the_mask_alone_is_too_large(tmp_path: Path) -> None:
@@ -83,14 +83,17 @@ def test_a_smaller_context_is_offered_where_the_mask_alone_is_too_large(tmp_path
     assert estimate.mask_bytes > estimate.kv_bytes
     with pytest.raises(NotEnoughMemoryError) as caught:
         check_fits([("wide", estimate)], available_bytes=estimate.total_bytes - estimate.kv_bytes - 1)
-    assert "a smaller --ctx-size" in caught.value.hint
+    assert "a smaller `ctx_size`" in caught.value.hint
 
 
-def test_the_caller_says_how_the_first_model_is_loaded_alone() -> None:
+def test_only_the_caller_knows_how_the_first_model_is_had_alone() -> None:
     models = [("pruned", MemoryEstimate(GIB, 0, 0, 0)), ("dense", MemoryEstimate(GIB, 0, 0, 0))]
     with pytest.raises(NotEnoughMemoryError) as caught:
-        check_fits(models, available_bytes=GIB, first_alone="it without --against")
-    assert caught.value.hint.startswith("Try it without --against or")
+        check_fits(models, available_bytes=GIB, first_alone="fewer models")
+    assert caught.value.hint.startswith("Try fewer models or")
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        check_fits(models, available_bytes=GIB)
+    assert caught.value.hint.startswith("Try a file with a smaller quantization")
 
 
 def test_this_machine_has_some_memory() -> None:

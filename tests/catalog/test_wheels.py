@@ -14,9 +14,10 @@ import pytest
 from edgespec import paths
 from edgespec.catalog.entries import Catalog, ModelEntry, WheelSource
 from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
-from edgespec.catalog.sources import no_progress, wheels
+from edgespec.catalog.sources import wheels
 from edgespec.catalog.sources.checks import only_writer
 from edgespec.errors import ConfigError, DownloadError, HashMismatchError, ModelFileError
+from tests.recorded_progress import RecordedProgress
 
 PARTS = [bytes([number]) * (4000 + number) for number in (1, 2, 3)]
 WHOLE = b"".join(PARTS)
@@ -68,12 +69,13 @@ def visible_files() -> set[str]:
 def test_parts_are_joined_in_order_and_checked(shelf: Path) -> None:
     for number, content in enumerate(PARTS, 1):
         put_wheel(shelf, number, content)
-    seen: list[tuple[int, int, str]] = []
-    resolved = resolve_model("m", catalog_of(), progress=lambda *step: seen.append(step))
+    progress = RecordedProgress()
+    resolved = resolve_model("m", catalog_of(), progress=progress)
     assert resolved.path == paths.models_dir() / "m" / "model.gguf"
     assert resolved.path.read_bytes() == WHOLE
     assert visible_files() == {"model.gguf"}
-    assert seen[-1] == (len(WHOLE), len(WHOLE), "checking m")
+    assert progress.labels == ["fetching m from wheels", "checking m"]
+    assert progress.steps[-1] == (len(WHOLE), len(WHOLE), "checking m")
 
 
 def test_what_is_on_disk_is_not_fetched_again(shelf: Path) -> None:
@@ -171,7 +173,7 @@ def test_without_pip_the_way_to_get_it_is_named(shelf: Path, monkeypatch: pytest
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DownloadError) as caught:
-        wheels.download(catalog_of().models["m"], progress=no_progress)
+        wheels.download(catalog_of().models["m"])
     assert caught.value.message == "There is no pip to fetch wheels with."
     assert "ensurepip" in caught.value.hint
 
@@ -209,11 +211,14 @@ def test_an_index_is_asked_and_progress_comes_in_bytes(index: Path) -> None:
         "size_bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    seen: list[tuple[int, int, str]] = []
-    resolve_model("m", catalog_of(**facts), progress=lambda *step: seen.append(step))
+    progress = RecordedProgress()
+    resolve_model("m", catalog_of(**facts), progress=progress)
     fetching = [
-        done for done, total, label in seen if label == "fetching m from wheels" and total == 2_000_000
+        done
+        for done, total, label in progress.steps
+        if label == "fetching m from wheels" and total == 2_000_000
     ]
+    assert progress.unit == "bytes"
     assert fetching == sorted(fetching)
     assert fetching[-1] == 2_000_000
 

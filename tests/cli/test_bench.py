@@ -355,7 +355,7 @@ def test_ctrl_c_before_the_first_prompt_keeps_nothing(bench: RunCli, monkeypatch
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Engine, "calibrate", interrupted)
+    monkeypatch.setattr(Engine, "measure_costs", interrupted)
     result = bench("--json")
     assert (result.code, result.out) == (130, "")
     assert result.err == "edgespec: interrupted before the first prompt was finished; nothing was kept\n"

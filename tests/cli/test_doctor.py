@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import edgespec
-import edgespec.llama.library
+import edgespec.llama.build
 from edgespec.cli.machine import parse_features
 from edgespec.errors import EngineError
 
@@ -85,7 +85,7 @@ def test_a_llama_cpp_that_does_not_load_is_an_error_among_the_findings(
     def fail() -> None:
         raise EngineError("llama-cpp-python cannot be loaded: no such file", "run `make install`")
 
-    monkeypatch.setattr(edgespec.llama.library, "describe_backends", fail)
+    monkeypatch.setattr(edgespec.llama.build, "describe_backends", fail)
     result = run_cli("doctor")
     assert (result.code, result.err) == (1, "")
     assert "error: llama-cpp-python cannot be loaded: no such file. run `make install`" in result.out

@@ -93,7 +93,7 @@ def test_a_server_of_another_kind_is_one_line(run_cli: RunCli, tiny_model: Path)
         threading.Thread(target=answer, daemon=True).start()
         outcome = run_cli("run", tiny_model, "-p", "hi", "--draft", "none", "--rpc", address)
     assert (outcome.code, outcome.out) == (ExitCode.FAILED, "")
-    assert f"what listens at {address} is no RPC server" in outcome.err
+    assert f"what listens at {address} is not an RPC server" in outcome.err
 
 
 def test_a_server_that_serves_somebody_else_is_one_line(
@@ -119,7 +119,7 @@ from edgespec.session.loading import load_target
 from edgespec.catalog.model_file import open_file
 from edgespec.session.settings import EngineSettings
 servers = parse_endpoints(sys.argv[2])
-loaded = load_target(open_file("tiny", Path(sys.argv[1])), EngineSettings(rpc=servers), lambda _text: None)
+loaded = load_target(open_file("tiny", Path(sys.argv[1])), EngineSettings(rpc=servers))
 for connection in psutil.Process().net_connections("tcp4"):
     if connection.raddr and connection.raddr[1] == servers[0].port:
         with socket.socket(fileno=os.dup(connection.fd)) as link:

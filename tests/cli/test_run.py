@@ -296,7 +296,7 @@ def test_random_bytes_of_a_model_are_all_made_visible(run_cli: RunCli, tiny_mode
 def test_layers_that_were_offloaded_are_named_in_the_stats(
     run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from edgespec.llama.library import Device
+    from edgespec.llama.devices import Device
     from edgespec.session import loading
 
     card = Device("GPU0", "A card", "gpu", 8 << 30, 8 << 30)
@@ -352,9 +352,9 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             "picture",
             ["-p", "x"],
             3,
-            "{picture} is no GGUF file: it starts with b'GIF8' instead of b'GGUF'. Name a .gguf file.",
+            "{picture} is not a GGUF file: it starts with b'GIF8' instead of b'GGUF'. Name a .gguf file.",
         ),
-        ("empty", ["-p", "x"], 3, "{empty} is no GGUF file: it has 0 bytes. " + AGAIN),
+        ("empty", ["-p", "x"], 3, "{empty} is not a GGUF file: it has 0 bytes. " + AGAIN),
         (
             "cut",
             ["-p", "x"],
@@ -445,7 +445,7 @@ def test_an_error_is_one_line_with_the_way_out(
 
 
 def test_an_unknown_device_names_the_known_ones(run_cli: RunCli, tiny_model: Path, tiny_draft: Path):
-    from edgespec.llama.library import list_devices
+    from edgespec.llama.devices import list_devices
 
     known = ", ".join(device.name for device in list_devices())
     line = f"edgespec: there is no device 'CUDA9'. This build of llama.cpp has: {known}\n"

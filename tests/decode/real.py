@@ -12,7 +12,7 @@ from edgespec.decode.draft import LlamaDraft
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.generate import Generator
 from edgespec.decode.ngram import NgramMatch
-from edgespec.decode.policy import Kind, Mode, Plan, Policy
+from edgespec.decode.policy import Kind, Mode, Policy, RoundChoice
 from edgespec.decode.token import GenerationStats
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
 from edgespec.llama.context import Context
@@ -92,18 +92,18 @@ class EagerPolicy(Policy):
 
     turn: int = 0
 
-    def plan(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> Plan:
+    def choose(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> RoundChoice:
         self.turn = done
         if remaining > 1 and match and self.mode in (Mode.NGRAM, Mode.AUTO):
-            return Plan(Kind.NGRAM, min(1 + done % 8, remaining - 1), 1.0)
+            return RoundChoice(Kind.NGRAM, min(1 + done % 8, remaining - 1), 1.0)
         if remaining > 1 and missing is not None and self.mode in (Mode.MODEL, Mode.AUTO):
-            return Plan(Kind.MODEL, 0, 1.0)
-        return Plan(Kind.PLAIN, 0, 1.0)
+            return RoundChoice(Kind.MODEL, 0, 1.0)
+        return RoundChoice(Kind.PLAIN, 0, 1.0)
 
     def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
         return len(leads) < min(1 + self.turn % 8, remaining - 1)
 
-    def cut(self, leads: list[float], rate: float) -> int:
+    def n_worth_verifying(self, leads: list[float], rate: float) -> int:
         return len(leads)
 
 

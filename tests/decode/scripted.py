@@ -85,7 +85,7 @@ def random_script(
     """An answer of stretches that the draft follows and stretches that it does not.
 
     Args:
-        random: Source of everything.
+        random: DraftSource of everything.
         count: Tokens.
         acceptance: Mean share of places where the draft is right.
         telling: 1: the draft's leads and the target's gaps are like a real pair's; 0: they say nothing at all.
@@ -133,7 +133,7 @@ class ScriptedTarget:
         self._rows = 1
 
     @property
-    def room(self) -> int:
+    def free_tokens(self) -> int:
         return self.n_ctx - len(self.cache)
 
     def start(self, prompt: Sequence[int]) -> int:
@@ -143,7 +143,7 @@ class ScriptedTarget:
         return len(prompt) - kept
 
     def evaluate(self, tokens: Sequence[int], batch: int) -> None:
-        if len(tokens) > self.room:
+        if len(tokens) > self.free_tokens:
             raise ContextOverflowError("the script's context is full")
         self.cache.extend(tokens)
         self._rows = len(tokens)
@@ -156,7 +156,7 @@ class ScriptedTarget:
             return STRAY
         return self.script.tokens[place]
 
-    def keep(self, n_past: int) -> None:
+    def rollback(self, n_past: int) -> None:
         assert n_past <= len(self.cache)
         del self.cache[n_past:]
 

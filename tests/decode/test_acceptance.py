@@ -10,9 +10,9 @@ from edgespec.decode.acceptance import (
     CERTAIN_LEAD,
     PRIOR_WEIGHT,
     Acceptance,
+    AnswerRecord,
     Certainty,
     RateTable,
-    Record,
     certainty_bucket,
     lead_bucket,
     match_bucket,
@@ -156,11 +156,11 @@ def test_buckets_cover_their_tables_to_both_ends(
 
 
 def test_an_answers_record_begins_with_the_tables_word():
-    assert Record(2.0).adjust(0.8) == pytest.approx(0.8)
+    assert AnswerRecord(2.0).adjust(0.8) == pytest.approx(0.8)
 
 
 def test_an_answer_that_misses_more_than_expected_lowers_every_rate():
-    record = Record(2.0)
+    record = AnswerRecord(2.0)
     for _ in range(10):
         record.count(0.9, False)
     assert record.adjust(0.9) < 0.7
@@ -168,7 +168,7 @@ def test_an_answer_that_misses_more_than_expected_lowers_every_rate():
 
 
 def test_an_answer_without_misses_raises_even_low_rates():
-    record = Record(2.0)
+    record = AnswerRecord(2.0)
     for _ in range(40):
         record.count(0.7, True)
     assert record.adjust(0.7) > 0.95
@@ -177,7 +177,7 @@ def test_an_answer_without_misses_raises_even_low_rates():
 
 @given(st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans())), st.floats(0.0, 1.0))
 def test_an_adjusted_rate_stays_a_probability(outcomes: list[tuple[float, bool]], rate: float):
-    record = Record(2.0)
+    record = AnswerRecord(2.0)
     for expected, accepted in outcomes:
         record.count(expected, accepted)
     assert 0.0 < record.adjust(rate) < 1.0

@@ -85,7 +85,7 @@ def test_without_a_template_the_texts_are_joined_by_blank_lines():
 def test_a_template_that_refuses_is_reported_in_its_own_words():
     with pytest.raises(ModelFileError, match=r"Only user and assistant roles|must alternate") as caught:
         render_chat(MISTRAL, CONVERSATION)
-    assert "--raw" in caught.value.hint
+    assert "`raw`" in caught.value.hint
 
 
 @pytest.mark.parametrize(

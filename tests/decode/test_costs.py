@@ -40,7 +40,7 @@ def test_below_the_first_point_cost_is_proportional():
 
 
 def test_one_point_alone_promises_no_gain_from_more_rows():
-    """A target that is too slow for the calibration's budget is measured at one row only."""
+    """A target that is too slow for the budget of the measuring is measured at one row only."""
     assert CostCurve({1: 2.0}).cost(8) >= 16.0
 
 

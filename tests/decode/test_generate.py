@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgespec.decode.costs import PairCosts, curve_from
 from edgespec.decode.policy import MAX_MODEL_DRAFT, Mode
-from edgespec.decode.token import Source, Token
+from edgespec.decode.token import DraftSource, Token
 from tests.decode.scripted import (
     CHEAP_DRAFT,
     FLAT,
@@ -146,7 +146,7 @@ def test_a_draft_that_is_always_right_brings_whole_batches():
     done = eager().play(script_of(fresh_tokens(100)))
     assert done.stats.acceptance == 1.0
     assert done.stats.target_passes < 20
-    assert {token.source for token in done.tokens[1:]} == {Source.MODEL, Source.TARGET}
+    assert {token.source for token in done.tokens[1:]} == {DraftSource.MODEL, DraftSource.TARGET}
     assert max(token.round_tokens for token in done.tokens) == MAX_MODEL_DRAFT + 1
 
 
@@ -163,14 +163,14 @@ def test_only_tokens_up_to_the_first_rejected_one_count_as_tested():
     stats = generator.stats
     assert (stats.draft_n, stats.draft_n_accepted) == (3, 2)
     assert (stats.tested_at, stats.accepted_at) == ([1, 1, 1], [1, 1, 0])
-    assert stats.by_source == {Source.MODEL: (3, 2)}
+    assert stats.by_source == {DraftSource.MODEL: (3, 2)}
 
 
 def test_a_rejected_token_is_replaced_in_the_same_pass():
     done = eager().play(script_of(fresh_tokens(12), held=False))
     assert done.stats.draft_n_accepted == 0
     assert done.stats.target_passes == 11
-    assert {token.source for token in done.tokens} == {Source.TARGET}
+    assert {token.source for token in done.tokens} == {DraftSource.TARGET}
 
 
 def test_an_end_token_inside_an_accepted_draft_stops_there():
@@ -178,22 +178,22 @@ def test_an_end_token_inside_an_accepted_draft_stops_there():
     drafted = done.target.passes[0][0][1:]
     assert 5 in drafted[:-1]
     assert done.ids == [1, 2, 3, 4, 5]
-    assert done.tokens[-1].source is Source.MODEL
+    assert done.tokens[-1].source is DraftSource.MODEL
     assert (done.stats.draft_n, done.stats.draft_n_accepted) == (4, 4)
 
 
 def test_tokens_copied_from_the_text_are_booked_as_such():
     done = Machine(FLAT, mode=Mode.NGRAM).play(copying_script(80))
-    assert set(done.stats.by_source) == {Source.NGRAM}
+    assert set(done.stats.by_source) == {DraftSource.NGRAM}
     assert done.stats.draft_n_accepted > 40
-    assert {token.source for token in done.tokens} == {Source.NGRAM, Source.TARGET}
+    assert {token.source for token in done.tokens} == {DraftSource.NGRAM, DraftSource.TARGET}
 
 
 def test_one_answer_can_draft_from_the_text_and_from_the_model():
     random = Random(1)
     script = random_script(random, 200, acceptance=0.95, repeats=0.3)
     done = Machine(FLAT, USUAL_DRAFT).play(script)
-    assert set(done.stats.by_source) == {Source.MODEL, Source.NGRAM}
+    assert set(done.stats.by_source) == {DraftSource.MODEL, DraftSource.NGRAM}
 
 
 def test_what_the_draft_cannot_say_ends_a_draft_and_not_the_answer():

@@ -13,7 +13,7 @@ from edgespec.decode.costs import PairCosts, curve_from
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode, Policy
-from edgespec.decode.token import Source
+from edgespec.decode.token import DraftSource
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
@@ -97,7 +97,10 @@ def test_these_drafts_are_sometimes_right_and_sometimes_wrong(target: Context, d
     tested = sum(given.stats.draft_n for given in answers)
     accepted = sum(given.stats.draft_n_accepted for given in answers)
     assert 0.2 < accepted / tested < 0.9
-    assert {source for given in answers for source in given.stats.by_source} == {Source.MODEL, Source.NGRAM}
+    assert {source for given in answers for source in given.stats.by_source} == {
+        DraftSource.MODEL,
+        DraftSource.NGRAM,
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -55,18 +55,18 @@ def policy_of(
 @pytest.mark.parametrize("match", [None, POOR_MATCH, GOOD_MATCH])
 @pytest.mark.parametrize("missing", [None, 1])
 def test_nothing_is_drafted_where_every_row_costs_a_step(match: NgramMatch | None, missing: int | None):
-    plan = policy_of(LINEAR, USUAL_DRAFT).plan(match, missing, 20, 100)
+    plan = policy_of(LINEAR, USUAL_DRAFT).choose(match, missing, 20, 100)
     assert (plan.kind, plan.count) == (Kind.PLAIN, 0)
 
 
 def test_a_good_match_is_followed_far_where_rows_are_cheap():
-    plan = policy_of(FLAT).plan(GOOD_MATCH, None, 20, 100)
+    plan = policy_of(FLAT).choose(GOOD_MATCH, None, 20, 100)
     assert plan.kind is Kind.NGRAM
     assert plan.count >= 8
 
 
 def test_a_poor_match_is_followed_less_far_than_a_good_one():
-    good, poor = (policy_of(STAIRCASE).plan(match, None, 20, 100) for match in (GOOD_MATCH, POOR_MATCH))
+    good, poor = (policy_of(STAIRCASE).choose(match, None, 20, 100) for match in (GOOD_MATCH, POOR_MATCH))
     assert poor.count < good.count
     assert poor.rate < good.rate
 
@@ -75,7 +75,7 @@ def test_the_first_tokens_of_an_answer_follow_only_a_match_that_is_likely_to_hol
     short_match = NgramMatch(start=5, length=2, agreed=True)
     policy = policy_of(STAIRCASE)
     kinds = {
-        (match.length, done): policy.plan(match, None, done, 100).kind
+        (match.length, done): policy.choose(match, None, done, 100).kind
         for match in (short_match, GOOD_MATCH)
         for done in (WARM_UP_TOKENS - 1, WARM_UP_TOKENS)
     }
@@ -87,22 +87,22 @@ def test_the_first_tokens_of_an_answer_follow_only_a_match_that_is_likely_to_hol
 def test_once_a_match_has_won_the_first_tokens_follow_any():
     policy = policy_of(STAIRCASE)
     policy.observe_round(Kind.NGRAM, tokens=4, rows=4)
-    assert policy.plan(NgramMatch(5, 2, True), None, WARM_UP_TOKENS - 1, 100).kind is Kind.NGRAM
+    assert policy.choose(NgramMatch(5, 2, True), None, WARM_UP_TOKENS - 1, 100).kind is Kind.NGRAM
 
 
 def test_a_cheap_draft_that_agrees_is_used():
-    assert policy_of(FLAT, CHEAP_DRAFT).plan(None, 1, 20, 100).kind is Kind.MODEL
+    assert policy_of(FLAT, CHEAP_DRAFT).choose(None, 1, 20, 100).kind is Kind.MODEL
 
 
 def test_a_draft_is_not_asked_where_the_target_is_unsure_and_drafting_dear():
     dear = {1: 0.6, 8: 3.0}
-    assert policy_of(STAIRCASE, dear, lead=UNSURE).plan(None, 1, 20, 100).kind is Kind.PLAIN
+    assert policy_of(STAIRCASE, dear, lead=UNSURE).choose(None, 1, 20, 100).kind is Kind.PLAIN
 
 
 def test_the_better_of_match_and_draft_is_taken():
     policy = policy_of(FLAT, USUAL_DRAFT)
-    assert policy.plan(GOOD_MATCH, 1, 20, 100).kind is Kind.NGRAM
-    assert policy.plan(POOR_MATCH, 1, 20, 100).kind is Kind.MODEL
+    assert policy.choose(GOOD_MATCH, 1, 20, 100).kind is Kind.NGRAM
+    assert policy.choose(POOR_MATCH, 1, 20, 100).kind is Kind.MODEL
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_better_of_match_and_draft_is_taken():
 )
 def test_a_mode_uses_only_what_it_names(mode: Mode, kinds: set[Kind]):
     policy = policy_of(FLAT, CHEAP_DRAFT, mode)
-    plans = [policy.plan(match, missing, 20, 100) for match, missing in ((GOOD_MATCH, None), (None, 1))]
+    plans = [policy.choose(match, missing, 20, 100) for match, missing in ((GOOD_MATCH, None), (None, 1))]
     assert {plan.kind for plan in plans} == kinds
     assert policy.drafts == (mode is not Mode.OFF)
 
@@ -130,7 +130,7 @@ def test_a_mode_uses_only_what_it_names(mode: Mode, kinds: set[Kind]):
 def test_a_plan_never_promises_less_than_plain_steps_nor_more_tokens_than_are_left(
     verify: dict[int, float], missing: int | None, match: NgramMatch | None, remaining: int
 ):
-    plan = policy_of(verify, CHEAP_DRAFT).plan(match, missing, 20, remaining)
+    plan = policy_of(verify, CHEAP_DRAFT).choose(match, missing, 20, remaining)
     assert plan.rate >= 1.0 / verify[1]
     assert plan.count <= min(max(remaining - 1, 0), MAX_DRAFT)
     if remaining < 2:
@@ -139,7 +139,7 @@ def test_a_plan_never_promises_less_than_plain_steps_nor_more_tokens_than_are_le
 
 def test_a_long_catch_up_is_paid_for_a_long_rest_and_refused_for_a_short_one():
     policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=75)
-    kinds = {remaining: policy.plan(None, 30, 75, remaining).kind for remaining in (3, 5, 120)}
+    kinds = {remaining: policy.choose(None, 30, 75, remaining).kind for remaining in (3, 5, 120)}
     assert kinds == {3: Kind.PLAIN, 5: Kind.PLAIN, 120: Kind.MODEL}
 
 
@@ -150,15 +150,15 @@ def test_after_a_loss_a_draft_of_that_kind_needs_a_better_promise():
         policy = policy_of({1: 1.0, 2: 1.4, 16: 16.0}, elapsed_tokens=40)
         policy.ledger.book(lost, -0.3, MOST_WON_S)
         assert policy.ledger.stake_s(policy.costs.step_s) > 0.4, "it could be afforded"
-        kinds[lost] = policy.plan(match, None, 20, 100).kind
-        assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
+        kinds[lost] = policy.choose(match, None, 20, 100).kind
+        assert policy.choose(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
     assert kinds == {Kind.MODEL: Kind.NGRAM, Kind.NGRAM: Kind.PLAIN}
 
 
 def test_a_long_catch_up_waits_for_an_answer_that_can_bear_its_loss():
     """It costs 3.2 steps here: an answer that ends right after it may have lost 4.5 %."""
     kinds = {
-        done: policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=done).plan(None, 30, done, 200).kind
+        done: policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=done).choose(None, 30, done, 200).kind
         for done in (20, 65, 75)
     }
     assert kinds == {20: Kind.PLAIN, 65: Kind.PLAIN, 75: Kind.MODEL}
@@ -172,7 +172,7 @@ def test_a_long_catch_up_that_promises_little_waits_longer(monkeypatch: pytest.M
         return next(
             done
             for done in range(WARM_UP_TOKENS, 1000)
-            if policy_of(FLAT, draft, elapsed_tokens=done, lead=3.0).plan(None, 30, done, 1000).kind
+            if policy_of(FLAT, draft, elapsed_tokens=done, lead=3.0).choose(None, 30, done, 1000).kind
             is Kind.MODEL
         )
 
@@ -203,28 +203,28 @@ def test_a_round_is_booked_at_what_it_should_have_cost(
 
 def test_catch_ups_add_up():
     policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=100)
-    assert policy.plan(None, 30, 100, 200).kind is Kind.MODEL
+    assert policy.choose(None, 30, 100, 200).kind is Kind.MODEL
     policy.observe_round(Kind.MODEL, 1, 1, draft_rows=[30])
-    assert policy.plan(None, 30, 100, 200).kind is Kind.PLAIN
+    assert policy.choose(None, 30, 100, 200).kind is Kind.PLAIN
     policy.observe_time(50.0)
-    assert policy.plan(None, 30, 150, 200).kind is Kind.MODEL
+    assert policy.choose(None, 30, 150, 200).kind is Kind.MODEL
 
 
 def test_a_long_catch_up_may_be_paid_from_what_drafts_have_won():
     policy = policy_of(FLAT, USUAL_DRAFT, elapsed_tokens=20)
-    assert policy.plan(None, 30, 20, 200).kind is Kind.PLAIN
+    assert policy.choose(None, 30, 20, 200).kind is Kind.PLAIN
     policy.ledger.book(Kind.MODEL, 3.0, MOST_WON_S)
-    assert policy.plan(None, 30, 20, 200).kind is Kind.MODEL
+    assert policy.choose(None, 30, 20, 200).kind is Kind.MODEL
 
 
 def test_a_longer_catch_up_needs_more_to_be_left():
     policy = policy_of(FLAT, USUAL_DRAFT)
-    assert policy.plan(None, 10, 20, 40).kind is Kind.MODEL
-    assert policy.plan(None, 384, 20, 40).kind is Kind.PLAIN
+    assert policy.choose(None, 10, 20, 40).kind is Kind.MODEL
+    assert policy.choose(None, 384, 20, 40).kind is Kind.PLAIN
 
 
 def test_a_few_missing_tokens_are_no_reason_to_stay_away():
-    assert policy_of(FLAT, USUAL_DRAFT).plan(None, SMALL_CATCH_UP, 20, 6).kind is Kind.MODEL
+    assert policy_of(FLAT, USUAL_DRAFT).choose(None, SMALL_CATCH_UP, 20, 6).kind is Kind.MODEL
 
 
 def test_the_model_waits_until_the_answer_has_shown_its_kind_unless_it_is_all_there_is():
@@ -233,14 +233,14 @@ def test_the_model_waits_until_the_answer_has_shown_its_kind_unless_it_is_all_th
         (WARM_UP_TOKENS, Mode.AUTO, Kind.MODEL),
         (1, Mode.MODEL, Kind.MODEL),
     ):
-        assert policy_of(FLAT, CHEAP_DRAFT, mode).plan(None, 1, done, 100).kind is kind
+        assert policy_of(FLAT, CHEAP_DRAFT, mode).choose(None, 1, done, 100).kind is kind
 
 
 def test_a_model_that_lost_its_stake_rests_until_plain_steps_have_earned_another():
     policy = policy_of(FLAT, CHEAP_DRAFT)
     policy.ledger.book(Kind.MODEL, -10.0, MOST_WON_S)
     rest = 0
-    while policy.plan(None, 1, 20, 1000).kind is Kind.PLAIN:
+    while policy.choose(None, 1, 20, 1000).kind is Kind.PLAIN:
         policy.observe_time(1.0)
         rest += 1
     assert rest > 50
@@ -252,7 +252,7 @@ def test_the_more_was_lost_the_longer_the_model_rests():
         policy = policy_of(FLAT, CHEAP_DRAFT)
         policy.ledger.book(Kind.MODEL, -lost_s, MOST_WON_S)
         rests.append(0)
-        while policy.plan(None, 1, 20, 1000).kind is Kind.PLAIN:
+        while policy.choose(None, 1, 20, 1000).kind is Kind.PLAIN:
             policy.observe_time(1.0)
             rests[-1] += 1
     assert 0 < rests[0] < rests[1] < rests[2]
@@ -263,7 +263,7 @@ def test_a_model_that_wins_goes_on():
     for done in range(20, 400, 4):
         policy.ledger.book(Kind.MODEL, 2.5, MOST_WON_S)
         policy.observe_time(1.5)
-        assert policy.plan(None, 1, done, 1000).kind is Kind.MODEL
+        assert policy.choose(None, 1, done, 1000).kind is Kind.MODEL
 
 
 def test_long_winnings_cannot_all_be_lost_again():
@@ -271,19 +271,19 @@ def test_long_winnings_cannot_all_be_lost_again():
     for _ in range(100):
         policy.ledger.book(Kind.MODEL, 6.5, MOST_WON_S)
     policy.ledger.book(Kind.MODEL, -14.0, MOST_WON_S)
-    assert policy.plan(None, 1, 20, 1000).kind is Kind.PLAIN
+    assert policy.choose(None, 1, 20, 1000).kind is Kind.PLAIN
 
 
 def test_a_match_is_followed_no_further_than_may_be_lost():
     """Each row costs 0.3 steps: a first draft risks little, and wins pay for longer ones."""
     copy = NgramMatch(start=5, length=44, agreed=True)
     policy = policy_of({1: 1.0, 2: 1.3, 16: 5.5})
-    first = policy.plan(copy, None, 20, 100).count
+    first = policy.choose(copy, None, 20, 100).count
     policy.ledger.book(Kind.MODEL, 5.0, MOST_WON_S)
-    after_a_win = policy.plan(copy, None, 20, 100).count
+    after_a_win = policy.choose(copy, None, 20, 100).count
     policy.ledger.book(Kind.MODEL, -19.0, MOST_WON_S)
     assert 0 < first < after_a_win
-    assert policy.plan(copy, None, 20, 100).kind is Kind.PLAIN
+    assert policy.choose(copy, None, 20, 100).kind is Kind.PLAIN
 
 
 def test_a_new_answer_begins_without_the_last_ones_record():
@@ -291,7 +291,7 @@ def test_a_new_answer_begins_without_the_last_ones_record():
     policy.ledger.book(Kind.MODEL, -49.0, MOST_WON_S)
     policy.begin()
     assert (policy.ledger.won_s, policy.ledger.elapsed_s, policy.certainty.recent) == (0.0, 0.0, 0.5)
-    assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
+    assert policy.choose(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
 
 
 def test_what_an_answer_taught_about_acceptance_outlives_it_and_fades():
@@ -321,7 +321,7 @@ def test_where_rows_are_free_a_draft_is_worth_at_least_its_best_fixed_length(acc
 
 def test_drafting_goes_on_while_the_draft_is_sure_and_stops_when_it_is_not():
     policy = policy_of(STAIRCASE, CHEAP_DRAFT)
-    rate = policy.plan(None, 1, 20, 100).rate
+    rate = policy.choose(None, 1, 20, 100).rate
     assert policy.keeps_drafting([SURE], rate, 100)
     assert not policy.keeps_drafting([SURE, SURE, SURE, UNSURE, UNSURE], rate, 100)
 
@@ -337,14 +337,14 @@ def test_no_more_is_drafted_than_fits(remaining: int, most: int):
 
 def test_drafted_tokens_that_became_doubtful_are_not_verified_where_rows_are_dear():
     policy = policy_of(STAIRCASE, CHEAP_DRAFT)
-    assert policy.cut([SURE, SURE, SURE, UNSURE, UNSURE, UNSURE], 1.5) == 3
-    assert policy.cut([UNSURE], 1.0) == 0
-    assert policy.cut([], 1.0) == 0
+    assert policy.n_worth_verifying([SURE, SURE, SURE, UNSURE, UNSURE, UNSURE], 1.5) == 3
+    assert policy.n_worth_verifying([UNSURE], 1.0) == 0
+    assert policy.n_worth_verifying([], 1.0) == 0
 
 
 @given(st.lists(st.floats(0.0, 12.0), max_size=8), st.floats(0.2, 5.0))
 def test_a_cut_keeps_a_beginning_of_the_draft(leads: list[float], rate: float):
-    assert 0 <= policy_of(STAIRCASE, CHEAP_DRAFT).cut(leads, rate) <= len(leads)
+    assert 0 <= policy_of(STAIRCASE, CHEAP_DRAFT).n_worth_verifying(leads, rate) <= len(leads)
 
 
 @given(st.sampled_from([LINEAR, FLAT, STAIRCASE]), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
@@ -372,9 +372,9 @@ def test_a_draft_shorter_than_the_stair_is_padded_to_it():
 
 def test_costs_observed_while_running_change_the_choice():
     policy = policy_of(FLAT)
-    assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
+    assert policy.choose(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
     for _ in range(100):
         for rows in (2, 4, 8, 16):
             policy.costs.observe_verify(rows, float(rows))
         policy.costs.observe_verify(1, 1.0)
-    assert policy.plan(GOOD_MATCH, None, 20, 100).kind is Kind.PLAIN
+    assert policy.choose(GOOD_MATCH, None, 20, 100).kind is Kind.PLAIN

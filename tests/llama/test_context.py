@@ -109,7 +109,7 @@ def test_a_cleared_context_is_as_new(
 ):
     context.decode(tokens[:9])
     forget(context)
-    assert (context.n_past, context.room, rows_in_memory(context)) == (0, 256, 0)
+    assert (context.n_past, context.free_tokens, rows_in_memory(context)) == (0, 256, 0)
     context.decode(tokens[3:9])
     assert_close(context.logits(1)[0], fresh_logits(tiny_model, tokens[3:9])[-1])
 
@@ -121,7 +121,7 @@ def test_a_memory_that_cannot_forget_is_an_error(
     monkeypatch.setattr(load_library(), "llama_memory_seq_rm", lambda *_: False)
     with pytest.raises(EngineError, match=r"tiny\.gguf cannot take tokens back") as caught:
         context.rollback(3)
-    assert "--draft none" in caught.value.hint
+    assert "`draft` none" in caught.value.hint
 
 
 # Copies
@@ -208,10 +208,10 @@ def test_tokens_beyond_the_context_are_refused_and_nothing_is_evaluated(context:
     with pytest.raises(ContextOverflowError) as caught:
         context.decode([5] * 7)
     assert caught.value.message == "257 tokens do not fit a context of 256"
-    assert caught.value.hint == "use a larger --ctx-size or a shorter prompt"
+    assert caught.value.hint == "use a larger `ctx_size` or a shorter prompt"
     assert context.n_past == rows_in_memory(context) == 250
     context.decode([5] * 6)
-    assert context.room == 0
+    assert context.free_tokens == 0
 
 
 def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused_before_it_is_read(
@@ -227,7 +227,7 @@ def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused_before_it_is_read
 
 def test_the_longest_prompt_leaves_room_for_one_token(context: Context):
     context.prefill([5] * 255)
-    assert context.room == 1
+    assert context.free_tokens == 1
 
 
 # Failures of llama_decode
@@ -466,10 +466,10 @@ def test_a_cache_that_the_model_cannot_have_is_wrong_usage(
 ):
     with pytest.raises(UsageError) as caught:
         Context(model, settings(type_k=kind, type_v=kind, flash_attention=attention))
-    start = f"tiny.gguf cannot run with --kv-type {kind.name.lower()} --flash-attn {attention}: "
+    start = f"tiny.gguf cannot run with `kv_type` {kind.name.lower()} `flash_attn` {attention}: "
     assert caught.value.message.startswith(start)
     assert words in caught.value.message
-    assert caught.value.hint == "use --kv-type f16"
+    assert caught.value.hint == "use `kv_type` f16"
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ def test_a_draft_context_keeps_one_row_of_logits(model: Model):
 def test_a_batch_that_llama_cpp_would_abort_on_is_an_error(model: Model, rows: int, outputs: int):
     with Context(model, settings(n_batch=32)) as context:
         context.decode([5])
-        with pytest.raises(EngineError, match=f"{rows} rows with {outputs} outputs are no batch"):
+        with pytest.raises(EngineError, match=f"{rows} rows with {outputs} outputs are not a batch"):
             context.decode([6] * rows, outputs=outputs)
         context.decode([7] * 32, outputs=16)
         assert context.tokens == [5] + [7] * 32

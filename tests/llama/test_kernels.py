@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgespec.llama.build import native_kernels
 from edgespec.llama.context import Context
-from edgespec.llama.library import native_kernels
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings, quantize_file
 from tests.llama.engines import TEXT, settings
@@ -23,7 +23,7 @@ _PRINT = """
 import sys
 from pathlib import Path
 import numpy as np
-from edgespec.llama.library import native_kernels
+from edgespec.llama.build import native_kernels
 from tests.llama.test_kernels import logits_of_batch
 found = [logits_of_batch(Path(sys.argv[1]), rows, 2, length=n) for n in (0, 600) for rows in (1, 3, 8, 16)]
 np.savez(sys.argv[2], *found)

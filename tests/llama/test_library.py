@@ -11,15 +11,10 @@ import pytest
 
 from edgespec.errors import EngineError, ModelFileError
 from edgespec.llama import library
+from edgespec.llama.build import describe_backends, native_version
 from edgespec.llama.context import Context
-from edgespec.llama.library import (
-    default_threads,
-    describe_backends,
-    device_handle,
-    list_devices,
-    native_version,
-    take_native_errors,
-)
+from edgespec.llama.devices import device_handle, list_devices
+from edgespec.llama.library import default_threads, take_native_errors
 from edgespec.llama.model import Model
 from tests.llama.engines import settings
 
@@ -182,7 +177,8 @@ def test_tiled_multiplication_is_off_where_it_costs(
 )
 def test_ggml_is_there_once():
     code = (
-        "from pathlib import Path; from edgespec.llama.library import list_devices, native_kernels\n"
+        "from pathlib import Path; from edgespec.llama.build import native_kernels\n"
+        "from edgespec.llama.devices import list_devices\n"
         "list_devices(), native_kernels()\n"
         "paths = {line.split()[-1] for line in open('/proc/self/maps') if 'libggml' in line}\n"
         "print(*sorted(Path(path).name.partition('.')[0] for path in paths))"

@@ -20,6 +20,7 @@ from edgespec.llama.library import load_library, native_log
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from tests.llama.engines import settings
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import CHAT_TEMPLATE, make_tiny_model
 
 MIB = 1 << 20
@@ -31,7 +32,7 @@ def test_a_model_tells_what_its_file_says(model: Model, tiny_model: Path):
     assert model.description == "llama ?B all F32"
     assert model.chat_template == CHAT_TEMPLATE
     assert (model.bos_text, model.eos_text) == ("<s>", "</s>")
-    assert model.keeps_positions
+    assert model.can_roll_back
     assert 0 < model.size_bytes < tiny_model.stat().st_size
     assert model.size_bytes == 4 * model.n_params
 
@@ -62,7 +63,7 @@ def test_a_closed_model_is_an_error_and_not_a_crash(tiny_model: Path):
         lambda: model.chat_template,
         lambda: model.bos_text,
         lambda: model.description,
-        lambda: model.keeps_positions,
+        lambda: model.can_roll_back,
     ):
         with pytest.raises(EngineError, match=r"tiny\.gguf is closed"):
             work()
@@ -118,23 +119,27 @@ def test_a_file_name_that_is_no_utf8_is_no_obstacle(tmp_path: Path, tiny_model: 
 
 
 def test_progress_rises_to_one(tiny_model: Path):
-    shares: list[float] = []
-    Model(tiny_model, progress=shares.append).close()
+    progress = RecordedProgress()
+    progress.stage("loading", 1)
+    Model(tiny_model, progress=progress).close()
+    shares = [done for done, _, _ in progress.steps]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
 
 
 def test_ctrl_c_while_loading_ends_it_without_a_word(tiny_model: Path, capfd: pytest.CaptureFixture[str]):
-    shares: list[float] = []
+    class Interrupting(RecordedProgress):
+        def step(self) -> None:
+            super().step()
+            if self.label == "loading" and len(self.steps) > 1:
+                signal.raise_signal(signal.SIGINT)
 
-    def interrupt(share: float) -> None:
-        shares.append(share)
-        signal.raise_signal(signal.SIGINT)
-
+    progress = Interrupting()
+    progress.stage("loading", 1)
     with pytest.raises(KeyboardInterrupt):
-        Model(tiny_model, progress=interrupt)
-    assert len(shares) == 1
-    assert shares[0] < 1.0
+        Model(tiny_model, progress=progress)
+    assert len(progress.steps) == 2
+    assert progress.done < 1.0
     assert capfd.readouterr() == ("", "")
     with Model(tiny_model) as model:
         assert model.n_layer == 2

@@ -3,7 +3,7 @@
 import pytest
 
 from edgespec.errors import UsageError
-from edgespec.llama.library import Device
+from edgespec.llama.devices import Device
 from edgespec.llama.placement import (
     DEVICE_RESERVE_BYTES,
     Placement,
@@ -102,7 +102,7 @@ def test_an_unknown_device_names_the_known_ones(layers):
 def test_more_shares_than_devices_are_refused():
     with pytest.raises(UsageError) as caught:
         place(PlacementRequest(tensor_split=(1.0, 1.0, 1.0)), gpu("CUDA0", GIB), gpu("CUDA1", GIB))
-    assert caught.value.message == "--tensor-split names 3 shares and there are 2 devices: CUDA0, CUDA1"
+    assert caught.value.message == "`tensor_split` names 3 shares and there are 2 devices: CUDA0, CUDA1"
 
 
 @pytest.mark.parametrize(("text", "layers"), [("auto", "auto"), ("0", 0), ("35", 35)])
@@ -114,7 +114,7 @@ def test_layers_are_a_word_or_a_number(text: str, layers):
 def test_other_layers_are_refused(text: str):
     with pytest.raises(UsageError) as caught:
         parse_gpu_layers(text)
-    assert caught.value.message == f"--gpu-layers {text!r} is not a number of layers"
+    assert caught.value.message == f"`gpu_layers` {text!r} is not a number of layers"
     assert caught.value.hint == "use auto, all, 0 or a whole number"
 
 

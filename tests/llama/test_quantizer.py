@@ -13,6 +13,7 @@ from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import requantize_file
 from tests.llama.engines import TEXT, settings
+from tests.recorded_progress import RecordedProgress
 
 
 @pytest.mark.parametrize("type_name", ["Q4_0", "Q8_0"])
@@ -40,6 +41,15 @@ def test_the_copy_of_a_copy_is_allowed(tmp_path: Path, tiny_model: Path):
     requantize_file(tiny_model, first, "Q8_0", n_threads=1)
     requantize_file(first, second, "Q4_0", n_threads=2)
     assert second.stat().st_size < first.stat().st_size
+
+
+def test_progress_advances_once_per_tensor(tmp_path: Path, tiny_model: Path):
+    progress = RecordedProgress()
+    progress.stage("quantizing")
+    requantize_file(tiny_model, tmp_path / "copy.gguf", "Q4_0", n_threads=1, progress=progress)
+    assert [done for done, _, _ in progress.steps] == list(
+        range(len(gguf.GGUFReader(tiny_model).tensors) + 1)
+    )
 
 
 def test_llama_cpp_stays_silent(tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]):

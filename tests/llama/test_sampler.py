@@ -153,32 +153,32 @@ def test_only_greedy_without_penalties_is_plain():
 @pytest.mark.parametrize(
     ("value", "message", "hint"),
     [
-        ({"temperature": -0.1}, "--temperature -0.1 is out of range", "use 0 (greedy) to 10"),
-        ({"temperature": float("nan")}, "--temperature nan is out of range", "use 0 (greedy) to 10"),
-        ({"temperature": float("inf")}, "--temperature inf is out of range", "use 0 (greedy) to 10"),
-        ({"top_k": -1}, "--top-k -1 is out of range", "use 0 (off) or more"),
-        ({"top_p": 0.0}, "--top-p 0.0 is out of range", "use above 0, at most 1"),
-        ({"top_p": 1.5}, "--top-p 1.5 is out of range", "use above 0, at most 1"),
-        ({"min_p": 2.0}, "--min-p 2.0 is out of range", "use 0 to 1"),
-        ({"repeat_penalty": 0.0}, "--repeat-penalty 0.0 is out of range", "use above 0; 1 is off"),
+        ({"temperature": -0.1}, "`temperature` -0.1 is out of range", "use 0 (greedy) to 10"),
+        ({"temperature": float("nan")}, "`temperature` nan is out of range", "use 0 (greedy) to 10"),
+        ({"temperature": float("inf")}, "`temperature` inf is out of range", "use 0 (greedy) to 10"),
+        ({"top_k": -1}, "`top_k` -1 is out of range", "use 0 (off) or more"),
+        ({"top_p": 0.0}, "`top_p` 0.0 is out of range", "use above 0, at most 1"),
+        ({"top_p": 1.5}, "`top_p` 1.5 is out of range", "use above 0, at most 1"),
+        ({"min_p": 2.0}, "`min_p` 2.0 is out of range", "use 0 to 1"),
+        ({"repeat_penalty": 0.0}, "`repeat_penalty` 0.0 is out of range", "use above 0; 1 is off"),
         (
             {"repeat_penalty": float("inf")},
-            "--repeat-penalty inf is out of range",
+            "`repeat_penalty` inf is out of range",
             "use above 0; 1 is off",
         ),
         (
             {"presence_penalty": float("nan")},
-            "--presence-penalty nan is out of range",
+            "`presence_penalty` nan is out of range",
             "use a finite number; 0 is off",
         ),
         (
             {"frequency_penalty": float("-inf")},
-            "--frequency-penalty -inf is out of range",
+            "`frequency_penalty` -inf is out of range",
             "use a finite number; 0 is off",
         ),
-        ({"seed": -1}, "--seed -1 is out of range", "use 0 to 4294967294"),
+        ({"seed": -1}, "`seed` -1 is out of range", "use 0 to 4294967294"),
         # llama.cpp's number for "a random seed": the same flag would give another answer every time.
-        ({"seed": 2**32 - 1}, "--seed 4294967295 is out of range", "use 0 to 4294967294"),
+        ({"seed": 2**32 - 1}, "`seed` 4294967295 is out of range", "use 0 to 4294967294"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(value: dict[str, Any], message: str, hint: str):

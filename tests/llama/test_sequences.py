@@ -118,7 +118,7 @@ def test_more_than_fits_is_an_error(model: Model):
 @pytest.mark.parametrize("rows", [0, 17])
 def test_a_batch_that_llama_cpp_would_not_survive_is_refused(three: SequencesContext, rows: int):
     tokens = np.full(rows, 5, np.int32)
-    with pytest.raises(EngineError, match="are no batch"):
+    with pytest.raises(EngineError, match="are not a batch"):
         three.decode(tokens, np.zeros(rows, np.int32), np.zeros(rows, np.bool_))
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import edgespec.llama.shortlist
+from edgespec.llama.build import Kernels, native_kernels
 from edgespec.llama.context import Context
-from edgespec.llama.library import Kernels, native_kernels
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings, quantize_file
 from edgespec.llama.shortlist import FREQUENT_TOKENS, Shortlist, shortlist_for

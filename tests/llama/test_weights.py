@@ -84,13 +84,13 @@ def test_types_that_need_an_importance_say_so(weights: NDArray[np.float32], type
 
 
 def test_what_would_end_the_process_is_refused(weights: NDArray[np.float32]):
-    with pytest.raises(EngineError, match="96 columns are no whole number of Q4_K blocks of 256"):
+    with pytest.raises(EngineError, match="96 columns are not a whole number of Q4_K blocks of 256"):
         quantize(weights[:, :96], "Q4_K")
     with pytest.raises(EngineError, match="weights of type Q8_K cannot be converted"):
         quantize(weights, "Q8_K")
-    with pytest.raises(EngineError, match=r"an importance of shape \(3,\) is none for 512 columns"):
+    with pytest.raises(EngineError, match=r"an importance of shape \(3,\) is not one of 512 columns"):
         quantize(weights, "Q4_K", np.ones(3, np.float32))
-    with pytest.raises(EngineError, match="5 bytes are no 12 x 512 weights of Q8_0: that takes 6528"):
+    with pytest.raises(EngineError, match="5 bytes are not 12 x 512 weights of Q8_0: those take 6528"):
         dequantize(np.zeros(5, np.uint8), "Q8_0", SHAPE)
     weights[3, 4] = np.nan
     with pytest.raises(EngineError, match="weights that are not finite cannot be written as Q4_K"):

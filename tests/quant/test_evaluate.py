@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
+from edgespec.llama.build import native_kernels
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
-from edgespec.llama.library import native_kernels
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings, quantize_file
 from quant import evaluate as evaluate_module

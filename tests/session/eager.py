@@ -6,7 +6,7 @@ import pytest
 
 from edgespec.decode import costs
 from edgespec.decode.ngram import NgramMatch
-from edgespec.decode.policy import Kind, Mode, Plan, Policy
+from edgespec.decode.policy import Kind, Mode, Policy, RoundChoice
 from edgespec.session import engine
 
 LONGEST = 4
@@ -19,18 +19,18 @@ class EagerPolicy(Policy):
     def may_use_model(self, done: int) -> bool:
         return self.mode in (Mode.MODEL, Mode.AUTO)
 
-    def plan(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> Plan:
+    def choose(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> RoundChoice:
         if self.mode is not Mode.OFF and remaining > 1:
             if match and self.mode in (Mode.NGRAM, Mode.AUTO):
-                return Plan(Kind.NGRAM, min(LONGEST, remaining - 1), 1.0)
+                return RoundChoice(Kind.NGRAM, min(LONGEST, remaining - 1), 1.0)
             if missing is not None and self.mode in (Mode.MODEL, Mode.AUTO):
-                return Plan(Kind.MODEL, 0, 1.0)
-        return Plan(Kind.PLAIN, 0, 1.0)
+                return RoundChoice(Kind.MODEL, 0, 1.0)
+        return RoundChoice(Kind.PLAIN, 0, 1.0)
 
     def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
         return len(leads) < min(LONGEST, remaining - 1)
 
-    def cut(self, leads: list[float], rate: float) -> int:
+    def n_worth_verifying(self, leads: list[float], rate: float) -> int:
         return len(leads)
 
 

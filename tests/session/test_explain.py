@@ -3,12 +3,12 @@
 import pytest
 
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import GenerationStats, Source
+from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.session.explain import explain
 
 
 def stats(**by_source: tuple[int, int]) -> GenerationStats:
-    return GenerationStats(by_source={Source(name): counts for name, counts in by_source.items()})
+    return GenerationStats(by_source={DraftSource(name): counts for name, counts in by_source.items()})
 
 
 @pytest.mark.parametrize(

@@ -9,26 +9,30 @@ from typing import Any
 import gguf
 import pytest
 
-from edgespec.catalog import memory
+from edgespec.catalog import candidates, memory
 from edgespec.catalog.model_file import open_file
+from edgespec.decode.measure_costs import BUDGET_S
 from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
 from edgespec.llama import shortlist as shortlist_module
-from edgespec.llama.library import Device, load_library, native_kernels
+from edgespec.llama.build import native_kernels
+from edgespec.llama.devices import Device
+from edgespec.llama.library import load_library
 from edgespec.paths import derived_models_dir, user_catalog_file
 from edgespec.session import DraftType, EngineSettings, loading, open_pair
 from edgespec.session import fast_draft as fast_draft_module
 from edgespec.session.loading import check_pair, choose_n_ctx
 from tests.catalog.gguf_files import write_gguf
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import TinyShape, make_tiny_model
 
 GIB = 1 << 30
 
 
-def notes_of(*arguments: Any, **options: Any) -> list[str]:
+def stages_of(*arguments: Any, **options: Any) -> list[str]:
     """What is said while a pair is opened, which is closed again."""
-    notes: list[str] = []
-    open_pair(*arguments, note=notes.append, **options).close()
-    return [note for note in notes if not note.startswith("measuring")]
+    progress = RecordedProgress()
+    open_pair(*arguments, progress=progress, **options).close()
+    return [label for label in progress.labels if not label.startswith(("looking", "measuring"))]
 
 
 @pytest.fixture
@@ -66,15 +70,15 @@ def test_too_little_memory_is_said_before_anything_is_loaded(
 
 def test_a_draft_counts_in_the_memory(tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memory, "available_memory_bytes", lambda: 15 << 20)
-    notes_of(tiny_model, "none")
+    stages_of(tiny_model, "none")
     with pytest.raises(NotEnoughMemoryError) as caught:
         open_pair(tiny_model, tiny_draft)
-    assert "--draft none" in caught.value.hint
+    assert "`draft` none" in caught.value.hint
 
 
 def test_a_larger_context_counts_in_the_memory(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memory, "available_memory_bytes", lambda: 15 << 20)
-    notes_of(tiny_model, settings=EngineSettings(n_ctx=4096))
+    stages_of(tiny_model, settings=EngineSettings(n_ctx=4096))
     with pytest.raises(NotEnoughMemoryError, match=r"0\.25 GiB KV cache"):
         open_pair(tiny_model, settings=EngineSettings(n_ctx=1 << 20))
 
@@ -150,14 +154,29 @@ def test_a_failure_after_loading_frees_model_and_context(
 
 
 def test_ctrl_c_while_measuring_frees_everything(tiny_model: Path, tiny_draft: Path, loads: dict[str, int]):
-    def interrupt_measuring(note: str) -> None:
-        if note.startswith("measuring"):
-            raise KeyboardInterrupt
+    class InterruptedWhileMeasuring(RecordedProgress):
+        def step(self) -> None:
+            if self.label.startswith("measuring"):
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        open_pair(tiny_model, tiny_draft, note=interrupt_measuring)
+        open_pair(tiny_model, tiny_draft, progress=InterruptedWhileMeasuring())
     assert loads["llama_model_free"] == loads["llama_model_load_from_file"] == 2
     assert loads["llama_free"] == loads["llama_init_from_model"]
+
+
+def test_the_list_of_drafts_reckons_with_the_rows_that_a_target_is_opened_with():
+    assert candidates._TARGET_OUTPUTS == loading.TARGET_ROWS
+
+
+def test_loading_is_counted_and_measuring_in_seconds(tiny_model: Path):
+    progress = RecordedProgress()
+    open_pair(tiny_model, "none", progress=progress).close()
+    assert (1, 1, "loading tiny") in progress.steps
+    assert progress.unit == "seconds"
+    measured = [(done, total) for done, total, label in progress.steps if label == "measuring tiny"]
+    assert measured[0] == (0, BUDGET_S)
+    assert measured[-1][0] > 0
 
 
 # The fast copy of a draft
@@ -171,7 +190,7 @@ def test_a_fast_copy_is_made_once_and_used_again(
     tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
 ):
     first = ["loading tiny", "preparing tiny-draft", "loading tiny-draft (Q4_0 copy)"]
-    assert notes_of(tiny_model, tiny_draft) == first
+    assert stages_of(tiny_model, tiny_draft) == first
     (copy,) = copies()
     assert copy.stat().st_size < tiny_draft.stat().st_size / 4
     monkeypatch.setattr(fast_draft_module, "requantize_file", fail_to_requantize)
@@ -202,33 +221,33 @@ def fail_to_requantize(*_: Any, **__: Any) -> None:
 
 @pytest.mark.parametrize("size", [0, 20, 3000, -64])
 def test_a_broken_copy_is_made_again(tiny_model: Path, tiny_draft: Path, size: int):
-    notes_of(tiny_model, tiny_draft)
+    stages_of(tiny_model, tiny_draft)
     (copy,) = copies()
     whole = copy.read_bytes()
     copy.write_bytes(whole[:size])
-    notes_of(tiny_model, tiny_draft)
+    stages_of(tiny_model, tiny_draft)
     assert copies() == [copy]
     assert copy.read_bytes() == whole
 
 
 def test_a_changed_draft_gets_a_copy_of_its_own(tiny_model: Path, tmp_path: Path):
     draft = make_tiny_model(tmp_path / "draft.gguf", noise=0.08)
-    notes_of(tiny_model, draft)
+    stages_of(tiny_model, draft)
     make_tiny_model(draft, noise=0.2)
-    notes_of(tiny_model, draft)
+    stages_of(tiny_model, draft)
     assert len(copies()) == 2
 
 
 def test_as_is_takes_the_file_itself(tiny_model: Path, tiny_draft: Path):
     settings = EngineSettings(draft_type=DraftType.AS_IS)
-    assert notes_of(tiny_model, tiny_draft, settings=settings) == ["loading tiny", "loading tiny-draft"]
+    assert stages_of(tiny_model, tiny_draft, settings=settings) == ["loading tiny", "loading tiny-draft"]
     assert copies() == []
 
 
 def test_a_draft_that_is_small_already_is_not_copied(tiny_model: Path, tiny_draft: Path):
-    notes_of(tiny_model, tiny_draft)
+    stages_of(tiny_model, tiny_draft)
     (copy,) = copies()
-    assert notes_of(tiny_model, copy) == ["loading tiny", f"loading {copy.stem}"]
+    assert stages_of(tiny_model, copy) == ["loading tiny", f"loading {copy.stem}"]
     assert copies() == [copy]
 
 
@@ -246,8 +265,8 @@ def test_a_draft_that_cannot_be_copied_is_used_as_it_is(
 ):
     monkeypatch.setattr(fast_draft_module, "requantize_file", fail_to_requantize)
     with caplog.at_level(logging.WARNING, "edgespec"):
-        notes = notes_of(tiny_model, tiny_draft)
-    assert notes == ["loading tiny", "preparing tiny-draft", "loading tiny-draft"]
+        stages = stages_of(tiny_model, tiny_draft)
+    assert stages == ["loading tiny", "preparing tiny-draft", "loading tiny-draft"]
     assert [record.getMessage() for record in caplog.records] == [
         "no Q4_0 copy of tiny-draft.gguf: llama.cpp could not requantize it; drafting with the file itself"
     ]
@@ -256,7 +275,7 @@ def test_a_draft_that_cannot_be_copied_is_used_as_it_is(
 def test_a_folder_without_room_for_copies_is_no_obstacle(tiny_model: Path, tiny_draft: Path):
     derived_models_dir().parent.mkdir(parents=True)
     derived_models_dir().write_text("a file where the folder should be", encoding="utf-8")
-    assert notes_of(tiny_model, tiny_draft)[-1] == "loading tiny-draft"
+    assert stages_of(tiny_model, tiny_draft)[-1] == "loading tiny-draft"
 
 
 def test_a_draft_on_a_gpu_is_not_copied(tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgespec.decode.chat_template import ChatMessage
-from edgespec.decode.token import Source
+from edgespec.decode.token import DraftSource
 from edgespec.errors import ContextOverflowError, EngineError, ModelFileError, UsageError
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
@@ -87,7 +87,7 @@ def test_the_figures_of_an_answer_add_up(eager: None, tiny_model: Path, tiny_dra
     assert stats.draft_n_accepted == sum(stats.accepted_at)
     assert stats.ttft_s == stats.prefill_s > 0
     assert stats.decode_s >= stats.verify_s > 0
-    tested, accepted = stats.by_source[Source.MODEL]
+    tested, accepted = stats.by_source[DraftSource.MODEL]
     assert stats.why.startswith(f"speculation on: {accepted} of {tested} tokens from tiny-draft accepted")
 
 
@@ -96,7 +96,7 @@ def test_a_draft_that_is_the_target_is_always_right(eager: None, tiny_model: Pat
     with open_pair(tiny_model, tiny_model, settings=settings) as session:
         # A prompt so short that the draft reads all of it.
         assert len(ids(session, "the cat", raw=True)) == 60
-        tested, accepted = session.stats.by_source[Source.MODEL]
+        tested, accepted = session.stats.by_source[DraftSource.MODEL]
     assert tested == accepted > 40
 
 
@@ -112,7 +112,7 @@ def test_auto_without_a_draft_on_disk_drafts_from_the_text_alone(eager: None, ti
     with open_pair(tiny_model) as session:
         assert session.engine.drafts == {}
         ids(session, count=300)
-        assert set(session.stats.by_source) == {Source.NGRAM}
+        assert set(session.stats.by_source) == {DraftSource.NGRAM}
         assert session.stats.why.endswith("tokens from the text itself accepted")
 
 
@@ -194,7 +194,7 @@ def test_a_prompt_longer_than_the_context_is_refused(tiny_model: Path):
             ids(session, "x" * 600)
         tokens = session.engine.target.model.tokenize("<user>" + "x" * 600 + "\n<assistant>")
     assert caught.value.message == f"the prompt has {len(tokens)} tokens and the context 512"
-    assert caught.value.hint == "use a larger --ctx-size or a shorter prompt"
+    assert caught.value.hint == "use a larger `ctx_size` or a shorter prompt"
 
 
 def test_a_raw_prompt_goes_without_the_template(tiny_model: Path):
@@ -225,7 +225,7 @@ def test_a_broken_template_is_named_and_can_be_left_out(tmp_path: Path):
     with open_pair(path, "none") as session:
         with pytest.raises(ModelFileError, match="the model's chat template fails") as caught:
             ids(session)
-        assert "--raw" in caught.value.hint
+        assert "`raw`" in caught.value.hint
         assert len(ids(session, "the", 5, raw=True)) == 5
 
 

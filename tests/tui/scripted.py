@@ -7,7 +7,7 @@ from dataclasses import replace
 from edgespec.bench.result import Audit, BenchResult, CalibrationFigures
 from edgespec.bench.summary import sample_of, summarize_arm
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import GenerationStats, Source
+from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.session.choice import NGRAM, NONE
 from edgespec.worker.protocol import (
     Answer,
@@ -34,10 +34,12 @@ from edgespec.worker.race import arm_name
 
 MIB = 1 << 20
 ANSWER = (
-    Piece("A palindrome reads the same both ways.\n\n```python\ndef is_palindrome(text):\n", Source.TARGET),
-    Piece("    return text == text[::-1]\n```\n\n", Source.MODEL),
-    Piece("It compares the text with ", Source.NGRAM),
-    Piece("its **reverse**.", Source.TARGET),
+    Piece(
+        "A palindrome reads the same both ways.\n\n```python\ndef is_palindrome(text):\n", DraftSource.TARGET
+    ),
+    Piece("    return text == text[::-1]\n```\n\n", DraftSource.MODEL),
+    Piece("It compares the text with ", DraftSource.NGRAM),
+    Piece("its **reverse**.", DraftSource.TARGET),
 )
 PAIR = PairOpened("target-1b", "draft-100m", Mode.AUTO, 4096, 12.5, 900 * MIB)
 
@@ -57,7 +59,7 @@ def finished_stats(stopped: str = "eog") -> GenerationStats:
         vanilla_step_s=0.08,
         accepted_at=[16],
         tested_at=[20],
-        by_source={Source.MODEL: (20, 16)},
+        by_source={DraftSource.MODEL: (20, 16)},
         stopped=stopped,
         why="speculation on: 16 of 20 tokens from draft-100m accepted",
     )

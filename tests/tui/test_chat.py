@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Markdown, Static, TextArea
 
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import Source
+from edgespec.decode.token import DraftSource
 from edgespec.worker.protocol import Answer, ChangeDraft, ChangeMode, OpenPair, Piece, RequestFailed, Stop
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import ANSWER, PAIR, tokens
@@ -433,7 +433,7 @@ async def test_what_a_model_writes_can_neither_drive_the_terminal_nor_mark_up(be
     async with app.run_test(size=LARGE) as pilot:
         await settle(pilot)
         await send(pilot, "hello")
-        bench.workers[0].say(tokens((Piece(evil, Source.MODEL),), 30))
+        bench.workers[0].say(tokens((Piece(evil, DraftSource.MODEL),), 30))
         await settle(pilot)
         bench.workers[0].send(Stop())
         await settle(pilot)

@@ -11,7 +11,7 @@ from textual.widgets import DataTable, Input, ProgressBar, Static
 
 from edgespec.catalog.entries import Catalog, ModelEntry, PairEntry, WheelSource
 from edgespec.catalog.resolve import ResolvedModel
-from edgespec.catalog.sources import hub
+from edgespec.catalog.sources import hub_cache
 from edgespec.paths import models_dir
 from edgespec.worker.jobs.pull import PullJob
 from edgespec.worker.protocol import (
@@ -156,7 +156,7 @@ def half_way(request: RunJob) -> Iterable[AnyEvent]:
 
 def leave_partial(name: str, n_bytes: int) -> Path:
     """What a fetch from the hub that broke off leaves."""
-    path = hub.repo_folder(f"owner/{name}") / "blobs" / f"abc.{name}.gguf.edgespec.incomplete"
+    path = hub_cache.repo_folder(f"owner/{name}") / "blobs" / f"abc.{name}.gguf.edgespec.incomplete"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x" * n_bytes)
     return path
@@ -590,7 +590,7 @@ async def test_new_files_appear_when_models_change(bench: AppBench, tiny_draft: 
 async def test_a_model_that_another_program_fetched_from_the_hub_is_listed(
     bench: AppBench, tiny_model: Path
 ) -> None:
-    folder = hub.repo_folder("someone/else")
+    folder = hub_cache.repo_folder("someone/else")
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text("cd" * 20)
     for commit in ("cd" * 20, "ef" * 20):

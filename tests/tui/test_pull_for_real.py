@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from edgespec.catalog.sources import hub as hub_source
+from edgespec.catalog.sources import hub_cache
 from edgespec.worker.process import WorkerProcess
 from tests.catalog.hub_server import COMMIT, Hub, serve
 from tests.tui.conftest import LARGE
@@ -80,11 +80,11 @@ def state_of(app: EdgespecApp) -> str:
 
 
 def partials() -> list[Path]:
-    return list(hub_source.cache_dir().rglob("*.incomplete"))
+    return list(hub_cache.cache_dir().rglob("*.incomplete"))
 
 
 def blobs() -> list[Path]:
-    return [path for path in hub_source.cache_dir().rglob("blobs/*") if path not in partials()]
+    return [path for path in hub_cache.cache_dir().rglob("blobs/*") if path not in partials()]
 
 
 def is_stalled() -> bool:

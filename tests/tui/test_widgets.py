@@ -7,17 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from edgespec.decode.token import Source
+from edgespec.decode.token import DraftSource
 from edgespec.worker.process import describe_exit
 from tui.chat.markdown_stream import MarkdownSplitter
 from tui.chat.stream_text import wrap_runs
 from tui.common.pace import LONGEST_S, SHORTEST_S, Pace
 
-RUNS = st.lists(st.tuples(st.text("ab 日本é\u0301", min_size=1), st.sampled_from(Source)), max_size=6)
+RUNS = st.lists(st.tuples(st.text("ab 日本é\u0301", min_size=1), st.sampled_from(DraftSource)), max_size=6)
 
 
 @given(RUNS, st.integers(2, 20))
-def test_wrapping_keeps_every_character_and_its_source(runs: list[tuple[str, Source]], width: int) -> None:
+def test_wrapping_keeps_every_character_and_its_source(
+    runs: list[tuple[str, DraftSource]], width: int
+) -> None:
     rows = wrap_runs(runs, width)
     characters = [(c, source) for text, source in runs for c in text]
     assert [(c, source) for row in rows for text, source in row for c in text] == characters
@@ -27,7 +29,7 @@ def test_wrapping_keeps_every_character_and_its_source(runs: list[tuple[str, Sou
 
 
 def test_words_stay_whole_where_they_fit() -> None:
-    rows = wrap_runs([("the quick brown fox", Source.TARGET)], 10)
+    rows = wrap_runs([("the quick brown fox", DraftSource.TARGET)], 10)
     assert ["".join(text for text, _ in row) for row in rows] == ["the quick ", "brown fox"]
 
 

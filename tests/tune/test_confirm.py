@@ -30,7 +30,7 @@ def test_without_time_every_kind_is_answered_once(tiny_model: Path, tiny_draft: 
         finalists = []
         for path in (tiny_model, tiny_draft):
             engine = opened.enter_context(Engine(open_file(path.stem, path), [], settings))
-            state = PairState(engine.calibrate(None).costs, Acceptance())
+            state = PairState(engine.measure_costs(None).costs, Acceptance())
             finalists.append(Finalist(engine, Mode.OFF, None, state))
         first, second = measure_finalists(
             finalists,

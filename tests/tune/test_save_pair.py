@@ -10,7 +10,7 @@ from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import ConfigError, DiskSpaceError
 from edgespec.paths import tuned_dir, user_catalog_file
 from edgespec.session.choice import choose_files
-from edgespec.session.loading import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
+from edgespec.session.fast_draft import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
 from edgespec.tune.save_pair import forget_pair, keep_pair
 from edgespec.tune.variants import PUBLISHED, DraftForm, TargetForm
 from quant.gguf.recipe import read_recipe

@@ -14,7 +14,7 @@ from textual.widgets import Button, Input, Label, Static
 from edgespec.bench.prompts import builtin_prompts, load_prompts, select
 from edgespec.bench.speculative import BenchSettings
 from edgespec.errors import EdgespecError, UsageError
-from edgespec.session.choice import AUTO
+from edgespec.session.choice import AUTO_DRAFT
 from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from edgespec.worker.jobs.bench import BenchJob
@@ -93,7 +93,7 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
         settings = BenchSettings(
             self._number("max_tokens", 2), self._number("repeat", 1), self._launch.sampling
         )
-        drafts = self._names("drafts") or (AUTO,)
+        drafts = self._names("drafts") or (AUTO_DRAFT,)
         return BenchJob(
             self._value("target") or None, drafts, chosen, settings, self._engine, self._launch.offline
         )

@@ -1,6 +1,6 @@
 """The drafts that a target can be given, with the reasons of those that cannot serve it."""
 
-from edgespec.catalog.candidates import Subject, find_candidates
+from edgespec.catalog.candidates import PairTarget, find_candidates
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.catalog.toml_file import load_catalog
@@ -20,7 +20,7 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
     catalog = load_catalog()
     try:
         rows = find_candidates(
-            Subject.of(pair.target, catalog), catalog, pair.n_ctx, available_memory_bytes()
+            PairTarget.of(pair.target, catalog), catalog, pair.n_ctx, available_memory_bytes()
         )
     except EdgespecError:
         rows = []  # a target that was named by its path: only its own name is known here

@@ -11,14 +11,14 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
-from edgespec.decode.token import Source
+from edgespec.decode.token import DraftSource
 from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece
 
 _TAB = "    "
 _ROOM_SHARE = 5
 """A growing text takes room for a fifth of the screen at a time: each time all of it is laid out and painted anew."""
-_Run = tuple[str, Source]
+_Run = tuple[str, DraftSource]
 
 
 class StreamText(Widget):
@@ -87,7 +87,7 @@ class StreamText(Widget):
         if y >= len(self._rows):
             return Strip.blank(width, self.rich_style)
         base = self.rich_style
-        styles = {source: base + self._style_of(source) for source in Source}
+        styles = {source: base + self._style_of(source) for source in DraftSource}
         segments = [Segment(text, styles[source]) for text, source in self._rows[y]]
         strip = Strip(segments).adjust_cell_length(width, base)
         selection = self.text_selection
@@ -114,8 +114,8 @@ class StreamText(Widget):
         )
         return Strip.join([before, inside.apply_style(style), after])
 
-    def _style_of(self, source: Source) -> Style:
-        if not self._tinted or source is Source.TARGET:
+    def _style_of(self, source: DraftSource) -> Style:
+        if not self._tinted or source is DraftSource.TARGET:
             return Style.null()
         return self.get_component_rich_style(f"stream-text--{source}", partial=True)
 
@@ -127,7 +127,7 @@ class StreamText(Widget):
                 self._lines.append([])
                 self._extend_line(line, piece.source)
 
-    def _extend_line(self, text: str, source: Source) -> None:
+    def _extend_line(self, text: str, source: DraftSource) -> None:
         line = self._lines[-1]
         if line and line[-1][1] == source:
             line[-1] = (line[-1][0] + text, source)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from edgespec.catalog.candidates import Candidate, Subject, find_candidates
+from edgespec.catalog.candidates import Candidate, PairTarget, find_candidates
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.errors import EdgespecError
 from edgespec.session.loading import choose_n_ctx
@@ -61,7 +61,7 @@ def describe_row(row: ModelRow, shelf: Shelf) -> Details:
         header = tuple(_header_facts(file)) if file else ()
         n_ctx = choose_n_ctx(file, shelf.settings) if file else shelf.settings.n_ctx or DEFAULT_N_CTX
         target = str(row.path) if row.path is not None and row.entry is None else row.spec
-        found = find_candidates(Subject.of(target, shelf.catalog), shelf.catalog, n_ctx, shelf.free_bytes)
+        found = find_candidates(PairTarget.of(target, shelf.catalog), shelf.catalog, n_ctx, shelf.free_bytes)
     except (EdgespecError, OSError) as error:
         return Details((*facts, ("trouble", getattr(error, "message", str(error)))))
     paired = shelf.catalog.drafts_for(row.name)

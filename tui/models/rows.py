@@ -9,7 +9,7 @@ from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.memory import available_memory_bytes, guess_memory_bytes
 from edgespec.catalog.model_file import open_file
 from edgespec.catalog.resolve import LocalModel, arrived_bytes, local_models
-from edgespec.catalog.sources import hub
+from edgespec.catalog.sources import hub_cache
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import EdgespecError
 from edgespec.session.loading import estimate_target
@@ -94,12 +94,12 @@ def load_shelf(settings: EngineSettings, folder: Path) -> Shelf:
     here = local_models(catalog)
     found = [_row_of(model, settings, free) for model in here]
     seen = {model.path.resolve() for model in here}
-    for spec, path in hub.list_cached():
+    for spec, path in hub_cache.list_cached():
         if path.resolve() not in seen:
             seen.add(path.resolve())
             found.append(_read(ModelRow(spec, spec, None, path=path, origin=Origin.HUB), settings, free))
     for path in sorted(folder.glob("*.gguf")):
-        if path.resolve() not in seen and path.is_file() and not hub.is_later_part(path):
+        if path.resolve() not in seen and path.is_file() and not hub_cache.is_later_part(path):
             row = ModelRow(str(path.resolve()), path.name, None, path=path, origin=Origin.FOLDER)
             found.append(_read(row, settings, free))
     names = {row.spec for row in found}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from edgespec.llama.sampler import Sampling
-from edgespec.session.choice import AUTO
+from edgespec.session.choice import AUTO_DRAFT
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.protocol import Job, Worker
 
@@ -18,7 +18,7 @@ class Launch:
     """What was asked for on the command line; None leaves it to the app's own settings."""
 
     target: str | None = None
-    draft: str = AUTO
+    draft: str = AUTO_DRAFT
     system: str | None = None
     max_tokens: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
@@ -32,4 +32,4 @@ class Launch:
 
     def with_target(self, target: str) -> "Launch":
         """The same with another target, and whatever draft suits it."""
-        return replace(self, target=target, draft=AUTO)
+        return replace(self, target=target, draft=AUTO_DRAFT)

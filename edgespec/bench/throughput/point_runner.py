@@ -22,7 +22,8 @@ from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext
-from edgespec.session.loading import choose_draft_file, place_file, resident_bytes, warm_up
+from edgespec.session.fast_draft import choose_draft_file
+from edgespec.session.loading import place_file, resident_bytes, warm_up
 from edgespec.session.settings import EngineSettings
 
 PROMPT = "The Leaning Tower of Pisa is known for"
@@ -101,7 +102,7 @@ class Bed:
         self._draft: Model | None = None
         if subject.draft:
             placement = models.place(subject.draft, self._engine.draft_placement)
-            draft = choose_draft_file(subject.draft, placement, self._engine, lambda _text: None)
+            draft = choose_draft_file(subject.draft, placement, self._engine)
             self._draft, draft_bytes = models.load(draft, placement)
             self.loaded_bytes += draft_bytes
 

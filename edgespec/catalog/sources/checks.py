@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgespec.catalog.sources import ProgressCallback
 from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError
+from edgespec.progress import Progress
 
 _CHUNK_BYTES = 1 << 20
 _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
@@ -18,10 +18,15 @@ _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 
 def check_disk_space(folder: Path, needed_bytes: int, what: str) -> None:
-    """Check that `folder`, which need not exist yet, has room.
+    """Check that so many bytes fit a folder's disk.
+
+    Args:
+        folder: Need not exist yet.
+        needed_bytes: How many.
+        what: What they are of, for the message.
 
     Raises:
-        DiskSpaceError: It has not; the message gives both numbers.
+        DiskSpaceError: They do not; the message gives both numbers.
     """
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -32,10 +37,15 @@ def check_disk_space(folder: Path, needed_bytes: int, what: str) -> None:
         )
 
 
-def check_file(
-    path: Path, what: str, size_bytes: int | None, sha256: str | None, progress: ProgressCallback
-) -> None:
+def check_file(path: Path, what: str, size_bytes: int | None, sha256: str | None, progress: Progress) -> None:
     """Compare a file with its published size and hash; None skips a check.
+
+    Args:
+        path: The file.
+        what: What it is called in messages.
+        size_bytes: Its published size.
+        sha256: Its published hash, 64 lower-case hexadecimal digits.
+        progress: Gets a stage of its own, in bytes, where there is a hash to check.
 
     Raises:
         HashMismatchError: They differ. The file is left where it is: the caller knows what belongs to it.
@@ -46,18 +56,17 @@ def check_file(
     if sha256 is None:
         return
     digest = hashlib.sha256()
-    done = 0
+    progress.stage(f"checking {what}", size, unit="bytes")
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
-            done += len(chunk)
-            progress(done, size, f"checking {what}")
+            progress.advance(len(chunk))
     if digest.hexdigest() != sha256:
         raise mismatch(what, f"its sha256 is {digest.hexdigest()} instead of {sha256}")
 
 
 def mismatch(what: str, why: str) -> HashMismatchError:
-    """The error for a file whose bytes are not the published ones."""
+    """The error for a file whose bytes are not the published ones: what it is called, and a clause that says why."""
     return HashMismatchError(
         f"What arrived as {what} is not the published file: {why}. It was thrown away.",
         "Pull it again; if that repeats, the source was changed and must not be trusted.",
@@ -66,7 +75,10 @@ def mismatch(what: str, why: str) -> HashMismatchError:
 
 @contextmanager
 def only_writer(lock_file: Path) -> Iterator[None]:
-    """Hold a lock between processes for as long as the block runs.
+    """Hold a lock between processes for as long as the block runs; a file system without locks gives none.
+
+    Args:
+        lock_file: Made with its folder where it is not there, and left behind.
 
     Raises:
         DownloadError: Another process holds it.

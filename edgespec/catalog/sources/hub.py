@@ -1,28 +1,26 @@
-"""Files of a Hugging Face repository, kept in the cache that all programs of this user share.
+"""Fetches files of a Hugging Face repository into the cache that all programs of this user share (`hub_cache`).
 
-Looking into the cache needs no library: its layout is documented (huggingface_hub, "Understand caching").
-Bytes are fetched so that any break can be gone on from (see `hub_partial`); huggingface_hub says where they are
-and puts them into its cache.
+Bytes are fetched so that any break can be gone on from (`hub_partial`); huggingface_hub says where they are and puts
+them into its cache.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from edgespec.catalog.entries import ModelEntry
-from edgespec.catalog.sources import ProgressCallback
 from edgespec.catalog.sources.checks import check_disk_space, check_file, mismatch, only_writer
 from edgespec.catalog.sources.hub_bar import bar_class
-from edgespec.catalog.sources.hub_partial import fetch_partial, find_partials, partial_of
+from edgespec.catalog.sources.hub_cache import cache_dir, remove, repo_folder
+from edgespec.catalog.sources.hub_partial import fetch_partial, partial_of
 from edgespec.errors import DownloadError, EdgespecError, HashMismatchError, ModelMissingError
+from edgespec.progress import SILENT, Progress
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 _TRUE = {"1", "on", "yes", "true"}
 
 
@@ -32,78 +30,13 @@ def is_offline() -> bool:
     return value.lower() in _TRUE
 
 
-def cache_dir() -> Path:
-    """The shared cache: HF_HUB_CACHE, else `hub` under HF_HOME, else under the user's cache folder."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if os.environ.get(name):
-            return Path(os.path.expandvars(os.environ[name])).expanduser()
-    home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
-    return Path(os.path.expandvars(home)).expanduser() / "hub"
-
-
-def find_cached(entry: ModelEntry) -> list[Path]:
-    """The entry's files in the cache, in order; empty unless all of them are there with the published size."""
-    files = _snapshot_files(entry)
-    if not all(file.is_file() for file in files):
-        return []
-    if entry.size_bytes is not None and sum(file.stat().st_size for file in files) != entry.size_bytes:
-        return []
-    return files
-
-
-def _snapshot_files(entry: ModelEntry) -> list[Path]:
-    """Where the cache shows the entry's files; empty when it knows no commit to show."""
-    if entry.repo is None or entry.file is None:
-        return []
-    folder = repo_folder(entry.repo)
-    commit = entry.revision or "main"
-    if not _COMMIT.fullmatch(commit):
-        reference = folder / "refs" / commit
-        if not reference.is_file():
-            return []
-        commit = reference.read_text(encoding="utf-8").strip()
-    return [folder / "snapshots" / commit / file for file in entry.repo_files]
-
-
-def is_later_part(path: Path) -> bool:
-    """Whether a file's name is that of the second or a later part of a split model."""
-    return _LATER_PART.search(path.name) is not None
-
-
-def list_cached() -> list[tuple[str, Path]]:
-    """Every GGUF model that the cache shows, whoever fetched it: what to call it (`owner/repo:file`), and its first file."""
-    found: list[tuple[str, Path]] = []
-    for path in sorted(cache_dir().glob("models--*/snapshots/*/**/*.gguf")):
-        folder, _, commit, *inside = path.relative_to(cache_dir()).parts
-        owner, _, name = folder.removeprefix("models--").partition("--")
-        if name and path.is_file() and not is_later_part(path):
-            newest = cache_dir() / folder / "refs" / "main"
-            is_newest = newest.is_file() and newest.read_text(encoding="utf-8").strip() == commit
-            found.append((f"{owner}/{name}{'' if is_newest else '@' + commit}:{'/'.join(inside)}", path))
-    return found
-
-
-def find_arrived(entry: ModelEntry) -> list[Path]:
-    """What a download that broke off has left: whole parts of a split model, and the file that it was at."""
-    if entry.repo is None or find_cached(entry):
-        return []
-    blobs = repo_folder(entry.repo) / "blobs"
-    whole = [file for file in _snapshot_files(entry) if file.is_file()] if len(entry.repo_files) > 1 else []
-    return whole + [partial for file in entry.repo_files for partial in find_partials(blobs, file)]
-
-
-def repo_folder(repo: str) -> Path:
-    """Where the cache keeps a repository."""
-    return cache_dir() / f"models--{repo.replace('/', '--')}"
-
-
-def download(entry: ModelEntry, *, progress: ProgressCallback, timeout_s: float) -> Path:
+def download(entry: ModelEntry, *, timeout_s: float, progress: Progress = SILENT) -> Path:
     """Fetch an entry's files into the shared cache and check them.
 
     Args:
         entry: A model with `repo` and `file`.
-        progress: Told about bytes.
         timeout_s: How long the hub may take to answer at all.
+        progress: Gets a stage for looking, and for fetching and checking of every file, in bytes.
 
     Returns:
         The (first) file.
@@ -114,17 +47,18 @@ def download(entry: ModelEntry, *, progress: ProgressCallback, timeout_s: float)
         HashMismatchError: Size or hash are not the published ones; the file was removed.
         DiskSpaceError: No room.
     """
+    progress.stage(f"looking for {entry.name} on the hub", unit="bytes")
     remote = [_look_up(entry, file, timeout_s) for file in entry.repo_files]
     total = sum(file.size_bytes or 0 for file in remote)
     if entry.size_bytes is not None and all(file.size_bytes for file in remote) and total != entry.size_bytes:
         raise _changed(entry, f"the hub offers {total} bytes instead of {entry.size_bytes}")
-    missing = sum(_missing_bytes(entry, file) for file in remote)
-    check_disk_space(cache_dir(), missing, entry.name)
-    done = 0
+    missing = [max(0, (file.size_bytes or 0) - _arrived_bytes(entry, file)) for file in remote]
+    check_disk_space(cache_dir(), sum(missing), entry.name)
     paths: list[Path] = []
     for file in remote:
-        paths.append(_fetch(entry, file, done, total, progress))
-        done += paths[-1].stat().st_size
+        done = sum(path.stat().st_size for path in paths) + _arrived_bytes(entry, file)
+        progress.stage(f"fetching {entry.name} from the hub", total or None, done=done, unit="bytes")
+        paths.append(_fetch(entry, file, progress))
     return paths[0]
 
 
@@ -156,11 +90,9 @@ def _look_up(entry: ModelEntry, file: str, timeout_s: float) -> _RemoteFile:
     )
 
 
-def _fetch(entry: ModelEntry, file: _RemoteFile, before: int, total: int, progress: ProgressCallback) -> Path:
+def _fetch(entry: ModelEntry, file: _RemoteFile, progress: Progress) -> Path:
+    """Fetch and check one file; the stage of fetching has begun."""
     from huggingface_hub import constants, hf_hub_download
-
-    def report(done: int) -> None:
-        progress(before + done, total, f"fetching {entry.name} from the hub")
 
     blob = _blob(entry, file)
     shown = repo_folder(entry.repo or "") / "snapshots" / (file.commit or "unknown") / file.name
@@ -168,7 +100,7 @@ def _fetch(entry: ModelEntry, file: _RemoteFile, before: int, total: int, progre
     is_ours = file.etag is not None and (file.size_bytes or 0) <= constants.MAX_HTTP_DOWNLOAD_SIZE
     is_ours = is_ours and not blob.exists() and not shown.exists()
     if is_ours:
-        _fetch_blob(entry, file, report, progress)
+        _fetch_blob(entry, file, progress)
     with _hub_errors(entry, file.name):
         path = Path(
             hf_hub_download(
@@ -177,7 +109,7 @@ def _fetch(entry: ModelEntry, file: _RemoteFile, before: int, total: int, progre
                 revision=entry.revision,
                 cache_dir=cache_dir(),
                 endpoint=_endpoint(),
-                tqdm_class=bar_class(report),
+                tqdm_class=bar_class(progress),
             )
         )
     if is_ours:
@@ -192,9 +124,7 @@ def _fetch(entry: ModelEntry, file: _RemoteFile, before: int, total: int, progre
     return path
 
 
-def _fetch_blob(
-    entry: ModelEntry, file: _RemoteFile, report: Callable[[int], None], progress: ProgressCallback
-) -> None:
+def _fetch_blob(entry: ModelEntry, file: _RemoteFile, progress: Progress) -> None:
     """Fetch and check the bytes, then give them the name under which the library finds them."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
@@ -208,7 +138,7 @@ def _fetch_blob(
     # The library's own lock: no other program of this user fetches the same bytes.
     with only_writer(cache_dir() / ".locks" / repo_folder(entry.repo or "").name / f"{file.etag}.lock"):
         with _hub_errors(entry, file.name):
-            fetch_partial(partial, file.location, headers, file.size_bytes, report)
+            fetch_partial(partial, file.location, headers, file.size_bytes, progress)
         try:
             check_file(partial, entry.name, file.size_bytes, file.sha256, progress)
         except HashMismatchError:
@@ -217,30 +147,15 @@ def _fetch_blob(
         partial.replace(blob)
 
 
-def remove(path: Path) -> int:
-    """Remove one file from the cache, with its blob unless another snapshot shows it too; returns the bytes freed."""
-    blob = path.resolve()
-    size = blob.stat().st_size if blob.exists() else 0
-    path.unlink(missing_ok=True)
-    if blob == path or not blob.exists():
-        return size
-    snapshots = blob.parent.parent / "snapshots"
-    if any(other.is_symlink() and other.resolve() == blob for other in snapshots.rglob("*")):
-        return 0
-    blob.unlink()
-    return size
-
-
 def _blob(entry: ModelEntry, file: _RemoteFile) -> Path:
     return repo_folder(entry.repo or "") / "blobs" / (file.etag or "unknown")
 
 
-def _missing_bytes(entry: ModelEntry, file: _RemoteFile) -> int:
+def _arrived_bytes(entry: ModelEntry, file: _RemoteFile) -> int:
+    """Bytes of a file that earlier tries brought."""
     blob = _blob(entry, file)
-    if blob.exists():
-        return 0
-    partial = partial_of(blob, file.name)
-    return max(0, (file.size_bytes or 0) - (partial.stat().st_size if partial.exists() else 0))
+    found = blob if blob.exists() else partial_of(blob, file.name)
+    return found.stat().st_size if found.exists() else 0
 
 
 def _endpoint() -> str | None:

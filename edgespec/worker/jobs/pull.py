@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from edgespec.catalog.resolve import ResolvedModel, resolve_model
 from edgespec.catalog.toml_file import load_catalog
-from edgespec.worker.protocol import Link, report_bytes
+from edgespec.worker.protocol import Link, report_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +25,5 @@ class PullJob:
             self.spec,
             load_catalog(),
             offline=self.offline,
-            progress=report_bytes(link),
+            progress=report_to(link),
         )

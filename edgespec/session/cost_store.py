@@ -13,8 +13,9 @@ from edgespec.decode.costs import CostCurve, PairCosts, curve_from
 from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError
 from edgespec.files import written_whole
-from edgespec.llama.library import list_devices, native_kernels, native_version
-from edgespec.paths import calibration_dir
+from edgespec.llama.build import native_kernels, native_version
+from edgespec.llama.devices import list_devices
+from edgespec.paths import costs_dir
 from edgespec.session.loading import Loaded
 
 log = logging.getLogger(__name__)
@@ -51,14 +52,14 @@ class _Kept:
     acceptance: _Tables
 
 
-class CalibrationStore:
-    """The calibration of one pair on disk. A missing or damaged file is simply measured again."""
+class CostStore:
+    """The costs and the acceptance of one pair on disk. A missing or damaged file is simply measured again."""
 
     def __init__(self, target: Loaded, draft: Loaded | None) -> None:
         parts = [_describe(target), _describe(draft) if draft else "", platform.processor(), platform.node()]
         parts += [native_version(), repr(native_kernels())]
         key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
-        self._file = calibration_dir() / f"{target.file.path.stem}.{key}.json"
+        self._file = costs_dir() / f"{target.file.path.stem}.{key}.json"
 
     def load(self) -> tuple[PairCosts, Acceptance] | None:
         """What was kept, or None."""
@@ -91,7 +92,7 @@ class CalibrationStore:
             with written_whole(self._file) as unfinished:
                 unfinished.write_text(json.dumps(document), encoding="utf-8")
         except OSError as err:
-            log.info("the calibration is not kept: %s", err)
+            log.info("the costs are not kept: %s", err)
 
 
 def _describe(loaded: Loaded) -> str:

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 
 from edgespec.llama.kv_types import KvType
-from edgespec.paths import calibration_dir
+from edgespec.paths import costs_dir
 from edgespec.session import EngineSettings, Session, open_pair
+from tests.recorded_progress import RecordedProgress
 from tests.session.eager import draft_eagerly
 
 
 def open_noting(*arguments: Any, **options: Any) -> tuple[Session, list[str]]:
     """A session, and what was measured on opening it."""
-    notes: list[str] = []
-    session = open_pair(*arguments, note=notes.append, **options)
-    return session, [note for note in notes if note.startswith("measuring")]
+    progress = RecordedProgress()
+    session = open_pair(*arguments, progress=progress, **options)
+    return session, [label for label in progress.labels if label.startswith("measuring")]
 
 
 def use(*arguments: Any, **options: Any) -> list[str]:
@@ -29,7 +30,7 @@ def use(*arguments: Any, **options: Any) -> list[str]:
 
 def test_a_pair_is_measured_once(tiny_model: Path, tiny_draft: Path):
     assert use(tiny_model, tiny_draft) == ["measuring tiny-draft"]
-    (file,) = calibration_dir().iterdir()
+    (file,) = costs_dir().iterdir()
     document = json.loads(file.read_text(encoding="utf-8"))
     session, measured = open_noting(tiny_model, tiny_draft)
     with session:
@@ -38,7 +39,7 @@ def test_a_pair_is_measured_once(tiny_model: Path, tiny_draft: Path):
         assert {str(rows): seconds for rows, seconds in costs.verify.points.items()} == document["verify_s"]
         assert costs.draft is not None
         assert {str(rows): seconds for rows, seconds in costs.draft.points.items()} == document["draft_s"]
-    assert list(calibration_dir().iterdir()) == [file]
+    assert list(costs_dir().iterdir()) == [file]
 
 
 def test_a_target_alone_is_measured_once_for_every_mode_without_a_draft(tiny_model: Path):
@@ -74,7 +75,7 @@ def test_other_settings_are_measured_for_themselves(tiny_model: Path, options: d
     use(tiny_model)
     assert use(tiny_model, **options) == ["measuring tiny"]
     assert use(tiny_model) == []
-    assert len(list(calibration_dir().iterdir())) == 2
+    assert len(list(costs_dir().iterdir())) == 2
 
 
 def test_a_changed_file_is_measured_again(tiny_model: Path, tmp_path: Path):
@@ -118,7 +119,7 @@ DAMAGE: dict[str, Any] = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_file_is_measured_again_and_mended(tiny_model: Path, tiny_draft: Path, damage: Any):
     use(tiny_model, tiny_draft)
-    (file,) = calibration_dir().iterdir()
+    (file,) = costs_dir().iterdir()
     if isinstance(damage, str):
         file.write_text(damage, encoding="utf-8")
     else:
@@ -134,14 +135,14 @@ def test_a_damaged_file_is_measured_again_and_mended(tiny_model: Path, tiny_draf
 
 def test_bytes_that_are_no_text_are_measured_again(tiny_model: Path):
     use(tiny_model)
-    (file,) = calibration_dir().iterdir()
+    (file,) = costs_dir().iterdir()
     file.write_bytes(b"\xff\xfe\x00")
     assert use(tiny_model) == ["measuring tiny"]
 
 
 def test_a_folder_that_cannot_be_written_to_costs_only_the_next_measurement(tiny_model: Path):
-    calibration_dir().parent.mkdir(parents=True)
-    calibration_dir().write_text("a file where the folder should be", encoding="utf-8")
+    costs_dir().parent.mkdir(parents=True)
+    costs_dir().write_text("a file where the folder should be", encoding="utf-8")
     assert use(tiny_model) == ["measuring tiny"]
     assert use(tiny_model) == ["measuring tiny"]
-    assert calibration_dir().is_file()
+    assert costs_dir().is_file()

@@ -1,0 +1,98 @@
+"""The cache of Hugging Face's hub that all programs of this user share, looked into without its library.
+
+Its layout is documented (https://huggingface.co/docs/huggingface_hub/guides/manage-cache): a folder for each repository,
+in it `blobs` by hash, `snapshots` by commit that show them by name, and `refs` that name commits.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from edgespec.catalog.entries import ModelEntry
+from edgespec.catalog.sources.hub_partial import find_partials
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
+
+
+def cache_dir() -> Path:
+    """The shared cache: HF_HUB_CACHE, else `hub` under HF_HOME, else under the user's cache folder."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(name):
+            return Path(os.path.expandvars(os.environ[name])).expanduser()
+    home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    return Path(os.path.expandvars(home)).expanduser() / "hub"
+
+
+def find_cached(entry: ModelEntry) -> list[Path]:
+    """The entry's files in the cache, in order; empty unless all of them are there with the published size."""
+    files = _snapshot_files(entry)
+    if not all(file.is_file() for file in files):
+        return []
+    if entry.size_bytes is not None and sum(file.stat().st_size for file in files) != entry.size_bytes:
+        return []
+    return files
+
+
+def _snapshot_files(entry: ModelEntry) -> list[Path]:
+    """Where the cache shows the entry's files; empty when it knows no commit to show."""
+    if entry.repo is None or entry.file is None:
+        return []
+    folder = repo_folder(entry.repo)
+    commit = entry.revision or "main"
+    if not _COMMIT.fullmatch(commit):
+        reference = folder / "refs" / commit
+        if not reference.is_file():
+            return []
+        commit = reference.read_text(encoding="utf-8").strip()
+    return [folder / "snapshots" / commit / file for file in entry.repo_files]
+
+
+def is_later_part(path: Path) -> bool:
+    """Whether a file's name is that of the second or a later part of a split model."""
+    return _LATER_PART.search(path.name) is not None
+
+
+def list_cached() -> list[tuple[str, Path]]:
+    """Every GGUF model that the cache shows, whoever fetched it: what to call it (`owner/repo:file`), and its first file."""
+    found: list[tuple[str, Path]] = []
+    for path in sorted(cache_dir().glob("models--*/snapshots/*/**/*.gguf")):
+        folder, _, commit, *inside = path.relative_to(cache_dir()).parts
+        owner, _, name = folder.removeprefix("models--").partition("--")
+        if name and path.is_file() and not is_later_part(path):
+            newest = cache_dir() / folder / "refs" / "main"
+            is_newest = newest.is_file() and newest.read_text(encoding="utf-8").strip() == commit
+            found.append((f"{owner}/{name}{'' if is_newest else '@' + commit}:{'/'.join(inside)}", path))
+    return found
+
+
+def find_arrived(entry: ModelEntry) -> list[Path]:
+    """What a download that broke off has left: whole parts of a split model, and the file that it was at."""
+    if entry.repo is None or find_cached(entry):
+        return []
+    blobs = repo_folder(entry.repo) / "blobs"
+    whole = [file for file in _snapshot_files(entry) if file.is_file()] if len(entry.repo_files) > 1 else []
+    return whole + [partial for file in entry.repo_files for partial in find_partials(blobs, file)]
+
+
+def repo_folder(repo: str) -> Path:
+    """Where the cache keeps a repository: `models--owner--name` for `owner/name`."""
+    return cache_dir() / f"models--{repo.replace('/', '--')}"
+
+
+def remove(path: Path) -> int:
+    """Remove one file from the cache, with its blob unless another snapshot shows it too; returns the bytes freed.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    blob = path.resolve()
+    size = blob.stat().st_size if blob.exists() else 0
+    path.unlink(missing_ok=True)
+    if blob == path or not blob.exists():
+        return size
+    snapshots = blob.parent.parent / "snapshots"
+    if any(other.is_symlink() and other.resolve() == blob for other in snapshots.rglob("*")):
+        return 0
+    blob.unlink()
+    return size

@@ -1,0 +1,134 @@
+"""Measures what a pair costs here: t_v(n) of the target, t_d and catch-ups of the draft. A few seconds, then cached."""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter
+
+from edgespec.decode.costs import CostCurve, PairCosts, curve_from, pays_to_pad
+from edgespec.llama.context import Context
+from edgespec.progress import SILENT, Progress
+
+BUDGET_S = 4.0
+"""For target and draft together: bounds the wait of a first start; a slow target gets fewer points."""
+TIMED_TARGET_ROWS = (1, 4, 2, 3, 8, 16, 6, 12, 5, 7, 10)
+"""Rows of the decodes that a target is timed at, in the order of their use."""
+TIMED_DRAFT_ROWS = (1, 2, 8, 32)
+"""Of a draft: a step, and what it reads to catch up."""
+ALWAYS_MEASURED = 2
+"""Of each list, the first rows are measured whatever they cost: a plain step, and what a draft would cost."""
+_DRAFT_SHARE = 0.25
+"""Of the budget; a draft has fewer points, and cheaper ones."""
+_MOST_PASSES = 8
+"""Over all rows: bounds the measuring of fast models, whose medians settle sooner."""
+_LAST_PASS_SHARE = 0.85
+"""No pass begins with more than that of the budget spent: it would end beyond it."""
+_ROW_SHARE = 0.6
+"""What a row of a larger batch is expected to cost of a plain step, before it is known; ggml's own kernels take 0.5 to 0.9
+(docs/how-it-decides.md)."""
+_PRIMER_TOKENS = 1
+"""In the cache before the timed rows, which are taken back to there."""
+
+
+def measure_pair_costs(
+    target: Context,
+    draft: Context | None,
+    *,
+    budget_s: float = BUDGET_S,
+    clock: Callable[[], float] = perf_counter,
+    progress: Progress = SILENT,
+) -> PairCosts:
+    """The cost model of a pair, from timed decodes of arbitrary tokens. Both contexts are empty afterwards.
+
+    Args:
+        target: Keeps logits for a verification; as many rows are timed.
+        draft: Of the draft, if there is one.
+        budget_s: Seconds for both, of which a quarter goes to the draft. It is exceeded only by what is always measured.
+        clock: Seconds; another one in tests.
+        progress: Advanced by the seconds that the decodes took.
+
+    Raises:
+        EngineError: llama.cpp failed.
+    """
+    share = _DRAFT_SHARE if draft else 0.0
+    most = target.settings.n_outputs_max
+    # Without a way to take rows back there is no speculation, and only the plain step matters.
+    rows = [count for count in TIMED_TARGET_ROWS if count <= most] if target.model.can_roll_back else [1]
+    times = time_decodes(
+        target, rows, budget_s * (1 - share), all_outputs=True, clock=clock, progress=progress
+    )
+    verify, pads = single_as_run(times, target)
+    costs = PairCosts(verify, target_pads=pads)
+    if draft:
+        times = time_decodes(
+            draft, TIMED_DRAFT_ROWS, budget_s * share, all_outputs=False, clock=clock, progress=progress
+        )
+        costs.draft, costs.draft_pads = single_as_run(times, draft)
+    return costs
+
+
+def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve, bool]:
+    """The curve with a single row at the cost of the batch that it will be run as, and whether that is one of two.
+
+    Args:
+        times: Seconds of a decode by its rows, 1 row among them.
+        context: Where they were taken.
+    """
+    pads = context.model.can_roll_back and pays_to_pad(times)
+    return curve_from(times | {1: times[2]} if pads else times), pads
+
+
+def time_decodes(
+    context: Context,
+    rows_in_order: Sequence[int],
+    budget_s: float,
+    *,
+    all_outputs: bool,
+    clock: Callable[[], float] = perf_counter,
+    progress: Progress = SILENT,
+) -> dict[int, float]:
+    """Median seconds of a decode by its rows; passes over all rows in turn, so that drift hits them alike.
+
+    Args:
+        context: Empty afterwards.
+        rows_in_order: Numbers of rows, in the order of their use: a slow model is timed at the first ones only.
+        budget_s: Seconds for all of them, at most eight passes.
+        all_outputs: Whether every row gives logits, or only the last.
+        clock: Seconds; another one in tests.
+        progress: Advanced by the seconds that the decodes took.
+
+    Returns:
+        Seconds by number of rows; `ALWAYS_MEASURED` of them at least.
+
+    Raises:
+        EngineError: llama.cpp failed.
+    """
+    started = clock()
+    context.clear()
+    vocab = context.model.n_vocab
+    tokens = [(7919 * place + 13) % vocab for place in range(max(_PRIMER_TOKENS, *rows_in_order))]
+    context.prefill(tokens[:_PRIMER_TOKENS])
+    times: dict[int, list[float]] = {}
+    restore = context.model.can_roll_back
+    context.decode(tokens[:1])  # warms caches and builds the first graph
+    if restore:
+        context.rollback(_PRIMER_TOKENS)
+    passes = 0
+    while passes < _MOST_PASSES:
+        for rows in rows_in_order:
+            spent = clock() - started
+            typical = median(times[1]) if 1 in times else 0.0
+            wanted = passes == 0 and rows in rows_in_order[:ALWAYS_MEASURED]
+            if not wanted and spent + typical * rows * _ROW_SHARE > budget_s:
+                continue
+            before = clock()
+            context.decode(tokens[:rows], outputs=rows if all_outputs else 1)
+            context.logits(1)
+            times.setdefault(rows, []).append(clock() - before)
+            progress.advance(times[rows][-1])
+            if restore:
+                context.rollback(_PRIMER_TOKENS)
+        passes += 1
+        if clock() - started > budget_s * _LAST_PASS_SHARE:
+            break
+    context.clear()
+    return {rows: median(values) for rows, values in times.items()}

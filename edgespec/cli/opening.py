@@ -1,15 +1,14 @@
-"""Opens a pair with its progress on stderr: downloads in bytes, loading and measuring in words."""
+"""Finds models and opens pairs, with the progress of it on stderr."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgespec.cli.context import Settings
-from edgespec.cli.meter import Meter, progress
+from edgespec.cli.progress import shown_progress
 
 if TYPE_CHECKING:
     from edgespec.catalog.model_file import ModelFile
-    from edgespec.catalog.sources import ProgressCallback
     from edgespec.session import EngineSettings, Session
     from edgespec.session.choice import PairFiles
 
@@ -27,46 +26,59 @@ def watch_servers(engine_settings: "EngineSettings") -> None:
 def open_with_progress(
     target: str | None, draft: str, engine_settings: "EngineSettings", settings: Settings
 ) -> Iterator["Session"]:
-    """A session for as long as the block runs; the bars are gone before the first token."""
-    from edgespec.session.engine import Engine
-    from edgespec.session.session import Session
+    """A session for as long as the block runs; the bars are gone before the first token.
 
-    files = find_files(target, (draft,), settings)
+    Args:
+        target: A pair's or model's name, `owner/repo:file.gguf`, or a path; None for the default model.
+        draft: `auto`, `ngram`, `none`, or a model like `target`.
+        engine_settings: What the pair is opened with.
+        settings: Whether anything may be fetched, or be shown.
+
+    Raises:
+        EdgespecError: any error of `edgespec.session.open_pair`.
+    """
+    from edgespec.session import open_pair
+    from edgespec.worker.old_progress import adapted
+
     watch_servers(engine_settings)
-    with progress(None, "loading", quiet=settings.quiet) as meter:
-        engine = Engine(files.target, files.drafts, engine_settings, meter.set_label)
-        try:
-            session = Session(engine, draft, meter.set_label)
-        except BaseException:
-            engine.close()
-            raise
+    with shown_progress(quiet=settings.quiet) as progress:
+        session = open_pair(
+            target,
+            draft,
+            settings=engine_settings,
+            offline=settings.offline,
+            progress=adapted(progress),
+            note=adapted(progress),
+        )
     with session:
         yield session
 
 
-def find_files(target: str | None, drafts: tuple[str, ...], settings: Settings) -> "PairFiles":
-    """Finds the files of a pair, downloading what is named and not here."""
-    from edgespec.session.choice import choose_files
+def find_files(target: str | None, drafts: Sequence[str], settings: Settings) -> "PairFiles":
+    """Finds the files of a pair, downloading what is named and not here.
 
-    with progress(None, "looking for the models", quiet=settings.quiet, unit="bytes") as meter:
-        return choose_files(target, drafts, offline=settings.offline, progress=_to_meter(meter))
+    Raises:
+        EdgespecError: any error of `edgespec.session.choice.choose_files`.
+    """
+    from edgespec.session.choice import choose_files
+    from edgespec.worker.old_progress import adapted
+
+    with shown_progress(quiet=settings.quiet) as progress:
+        return choose_files(target, drafts, offline=settings.offline, progress=adapted(progress))
 
 
 def find_model(spec: str, settings: Settings) -> "ModelFile":
-    """Finds the file of one model, downloading what is named and not here, and reads its header."""
+    """Finds the file of one model, downloading what is named and not here, and reads its header.
+
+    Raises:
+        EdgespecError: any error of `edgespec.catalog.resolve.resolve_model`.
+        ModelFileError: the file is not a model.
+    """
     from edgespec.catalog.entries import load_catalog
     from edgespec.catalog.model_file import open_file
     from edgespec.catalog.resolve import resolve_model
+    from edgespec.worker.old_progress import adapted
 
-    with progress(None, "looking for the model", quiet=settings.quiet, unit="bytes") as meter:
-        found = resolve_model(spec, load_catalog(), offline=settings.offline, progress=_to_meter(meter))
+    with shown_progress(quiet=settings.quiet) as progress:
+        found = resolve_model(spec, load_catalog(), offline=settings.offline, progress=adapted(progress))
     return open_file(found.name, found.path)
-
-
-def _to_meter(meter: Meter) -> "ProgressCallback":
-    def report(done_bytes: int, total_bytes: int, label: str) -> None:
-        meter.set_label(label)
-        meter.set_total(total_bytes)
-        meter.set_done(done_bytes)
-
-    return report

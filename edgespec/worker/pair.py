@@ -55,7 +55,7 @@ class PairServer:
             case ChangeDraft():
                 self._change_draft(request)
             case RunRace():
-                run_race(self._opened(), request, self._link, TokenStream, stoppable)
+                run_race(self._opened(), request, self._link, _open_stream, stoppable)
             case Stop() | Pause() | Resume() | RunJob():
                 raise AssertionError(request)
             case _:
@@ -110,7 +110,7 @@ class PairServer:
         try:
             for token in stoppable(tokens):
                 if stream is None:
-                    stream = TokenStream(self._link, session)
+                    stream = TokenStream(self._link, session.live_stats, session.state.costs)
                 stream.add(token)
         except KeyboardInterrupt:
             pass
@@ -133,3 +133,7 @@ class PairServer:
                 "; ".join(session.engine.placements()),
             )
         )
+
+
+def _open_stream(link: Link, session: Session, arm: str) -> TokenStream:
+    return TokenStream(link, session.live_stats, session.state.costs, arm)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Final
 
-from edgespec.decode.token import Token
+from edgespec.decode.costs import PairCosts
+from edgespec.decode.token import GenerationStats, Token
 from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.session import Session
 from edgespec.session.loading import resident_bytes
 from edgespec.worker.protocol import Link, Piece, TokensArrived
 
@@ -15,11 +15,17 @@ _BATCH_S: Final = 0.1
 
 
 class TokenStream:
-    """Collects tokens and sends them in batches; the first one leaves at once."""
+    """Collects tokens and sends them in batches; the first one leaves at once.
 
-    def __init__(self, link: Link, session: Session, arm: str = "") -> None:
-        self._link, self._stats, self._arm = link, session.live_stats, arm
-        self._costs = session.state.costs
+    Args:
+        link: To the front door.
+        stats: Of the answer that is under way.
+        costs: As they are reckoned meanwhile.
+        arm: In a race: whose tokens they are.
+    """
+
+    def __init__(self, link: Link, stats: GenerationStats, costs: PairCosts, arm: str = "") -> None:
+        self._link, self._stats, self._costs, self._arm = link, stats, costs, arm
         self._pieces: list[Piece] = []
         self._sent_s = 0.0
         self._memory_bytes = resident_bytes()

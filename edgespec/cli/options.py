@@ -68,7 +68,7 @@ def _use(ctx: click.Context, settings: Settings) -> None:
         configure_logging(settings)
 
 
-def refuse_flags(values: Mapping[str, object], flags: Mapping[str, str], why: str) -> None:
+def refuse_flags(values: Mapping[str, Any], flags: Mapping[str, str], why: str) -> None:
     """Refuses flags that another kind of work knows.
 
     Args:

@@ -80,7 +80,7 @@ def start_app(settings: Settings, launch: "Launch") -> int:
     """Runs the app in this terminal.
 
     Raises:
-        UsageError: this is no terminal.
+        UsageError: this is not a terminal.
     """
     if not is_terminal():
         raise UsageError(

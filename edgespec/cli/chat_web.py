@@ -46,7 +46,7 @@ def serve(ctx: click.Context, host: str, port: int) -> int:
         tell(f"the app is at {url}; Ctrl-C ends it")
 
     server = AppServer([sys.executable, "-P", "-m", "edgespec", *app_arguments(ctx)], host, port)
-    # Windows raises it here. It is how serving ends, so it is no failure.
+    # Windows raises it here. It is how serving ends, so it is not a failure.
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(server.run(tell_served))
     return ExitCode.OK

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from edgespec.cli.options import option_group
+from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
     from edgespec.llama.sampler import Sampling
@@ -67,7 +68,7 @@ class EngineOptions:
     tensor_split: str
     kv_type: str
     flash_attn: Literal["auto", "on", "off"]
-    draft_type: str
+    draft_type: Literal["auto", "as-is"]
 
     def make_settings(self) -> "EngineSettings":
         """The settings that a pair is opened with.
@@ -128,8 +129,6 @@ sampling_options: Final = option_group("sampling", SamplingOptions, _SAMPLING)
 
 
 def _parse_split(text: str) -> tuple[float, ...]:
-    from edgespec.errors import UsageError
-
     try:
         shares = tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:

@@ -4,16 +4,16 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from edgespec import __version__, paths
 from edgespec.errors import EdgespecError
 
-SCHEMA = "edgespec.doctor/1"
+SCHEMA: Final = "edgespec.doctor/1"
 """Name and version of the JSON contract; a field that changes its meaning changes the number."""
 
-_LITTLE_MEMORY_BYTES = 2 * 1024**3
-_LITTLE_DISK_BYTES = 2 * 1024**3
+_LITTLE_MEMORY_BYTES: Final = 2 * 1024**3
+_LITTLE_DISK_BYTES: Final = 2 * 1024**3
 
 Severity = Literal["error", "warning", "note"]
 
@@ -205,7 +205,7 @@ def _list_folders() -> tuple[Folder, ...]:
 
 
 def _free_bytes(path: Path) -> int:
-    """Room on the disk where `path` is or would be."""
+    """Free bytes of the disk where `path` is or would be; 0 where that cannot be found out."""
     for place in (path, *path.absolute().parents):
         try:
             return shutil.disk_usage(place).free

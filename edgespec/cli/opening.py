@@ -1,6 +1,6 @@
-"""Opens a pair with its progress on stderr: downloads in bytes, loading and measuring in words."""
+"""Finds models and opens pairs, with the progress of it on stderr."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,25 +26,38 @@ def watch_servers(engine_settings: "EngineSettings") -> None:
 def open_with_progress(
     target: str | None, draft: str, engine_settings: "EngineSettings", settings: Settings
 ) -> Iterator["Session"]:
-    """A session for as long as the block runs; the bars are gone before the first token."""
-    from edgespec.session.engine import Engine
-    from edgespec.session.session import Session
+    """A session for as long as the block runs; the bars are gone before the first token.
 
-    files = find_files(target, (draft,), settings)
+    Args:
+        target: A pair's or model's name, `owner/repo:file.gguf`, or a path; None for the default model.
+        draft: `auto`, `ngram`, `none`, or a model like `target`.
+        engine_settings: What the pair is opened with.
+        settings: Whether anything may be fetched, or be shown.
+
+    Raises:
+        EdgespecError: any error of `edgespec.session.open_pair`.
+    """
+    from edgespec.session import open_pair
+
     watch_servers(engine_settings)
     with shown_progress(quiet=settings.quiet) as progress:
-        engine = Engine(files.target, files.drafts, engine_settings, progress)
-        try:
-            session = Session(engine, draft, progress)
-        except BaseException:
-            engine.close()
-            raise
+        session = open_pair(
+            target,
+            draft,
+            settings=engine_settings,
+            offline=settings.offline,
+            progress=progress,
+        )
     with session:
         yield session
 
 
-def find_files(target: str | None, drafts: tuple[str, ...], settings: Settings) -> "PairFiles":
-    """Finds the files of a pair, downloading what is named and not here."""
+def find_files(target: str | None, drafts: Sequence[str], settings: Settings) -> "PairFiles":
+    """Finds the files of a pair, downloading what is named and not here.
+
+    Raises:
+        EdgespecError: any error of `edgespec.session.choice.choose_files`.
+    """
     from edgespec.session.choice import choose_files
 
     with shown_progress(quiet=settings.quiet) as progress:
@@ -52,7 +65,12 @@ def find_files(target: str | None, drafts: tuple[str, ...], settings: Settings) 
 
 
 def find_model(spec: str, settings: Settings) -> "ModelFile":
-    """Finds the file of one model, downloading what is named and not here, and reads its header."""
+    """Finds the file of one model, downloading what is named and not here, and reads its header.
+
+    Raises:
+        EdgespecError: any error of `edgespec.catalog.resolve.resolve_model`.
+        ModelFileError: the file is not a model.
+    """
     from edgespec.catalog.model_file import open_file
     from edgespec.catalog.resolve import resolve_model
     from edgespec.catalog.toml_file import load_catalog

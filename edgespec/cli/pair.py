@@ -1,7 +1,8 @@
 """`edgespec pair TARGET`: which drafts fit, and why others do not. Reads headers only; loads and fetches nothing."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,7 +12,7 @@ from edgespec.text import human_bytes
 if TYPE_CHECKING:
     from edgespec.catalog.candidates import Candidate, PairTarget
 
-_SCHEMA = "edgespec.pair/1"
+_SCHEMA: Final = "edgespec.pair/1"
 
 
 @click.command()
@@ -37,7 +38,8 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
     free = available_memory_bytes()
     rows = find_candidates(subject, catalog, ctx_size, free)
     if as_json:
-        click.echo(json.dumps(_document(subject, rows, ctx_size, free), indent=2, ensure_ascii=True))
+        document = _document(subject, rows, ctx_size, free)
+        click.echo(json.dumps(document, indent=2, ensure_ascii=True, default=str))
         return
     click.echo(_headline(subject))
     click.echo()
@@ -71,27 +73,12 @@ def _cells(row: "Candidate", free: int) -> list[str]:
     ]
 
 
-def _document(subject: "PairTarget", rows: "list[Candidate]", ctx_size: int, free: int) -> dict[str, Any]:
+def _document(subject: "PairTarget", rows: "list[Candidate]", ctx_size: int, free: int) -> dict[str, object]:
+    """What is printed as JSON; a draft's fields are those of `Candidate`."""
     return {
         "schema": _SCHEMA,
-        "target": {
-            "name": subject.name,
-            "path": str(subject.path) if subject.path else None,
-            "size_bytes": subject.size_bytes,
-        },
+        "target": {"name": subject.name, "path": subject.path, "size_bytes": subject.size_bytes},
         "n_ctx": ctx_size,
         "available_memory_bytes": free,
-        "drafts": [
-            {
-                "name": row.name,
-                "path": str(row.path) if row.path else None,
-                "verdict": row.verdict,
-                "reason": row.reason,
-                "size_bytes": row.size_bytes,
-                "size_ratio": row.size_ratio,
-                "memory_bytes": row.memory_bytes,
-                "fits": row.fits,
-            }
-            for row in rows
-        ],
+        "drafts": [asdict(row) for row in rows],
     }

@@ -1,6 +1,7 @@
 """`edgespec rpc-serve`: this machine's devices for edgespec, or any llama.cpp, on another one."""
 
 import threading
+from typing import Final
 
 import click
 
@@ -8,7 +9,7 @@ from edgespec.llama.rpc import DEFAULT_PORT, LOOPBACK, Endpoint, check_rpc
 from edgespec.llama.rpc_server import check_free, offered_devices, serve
 from edgespec.text import human_bytes, plain_text
 
-_WAIT_S = 0.5
+_WAIT_S: Final = 0.5
 
 
 @click.command("rpc-serve")

@@ -1,6 +1,7 @@
 """`edgespec run`: one answer, streamed to stdout."""
 
 import sys
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +9,7 @@ import click
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
 from edgespec.errors import UsageError
+from edgespec.text import plain_text
 
 if TYPE_CHECKING:
     from edgespec.decode.token import Token
@@ -77,19 +79,16 @@ def _read_prompt(prompt: str) -> str:
 
 
 def _read_stdin() -> str:
-    """All of stdin; bytes that are no text become replacement characters."""
+    """All of stdin; bytes that are not text become replacement characters."""
     reconfigure: Any = getattr(sys.stdin, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")
     return sys.stdin.read()
 
 
-def _print_answer(tokens: "Any", *, silent: bool) -> str:
-    """Streams the text; control characters become visible, so that no model can drive the terminal."""
-    from edgespec.text import plain_text
-
+def _print_answer(tokens: "Generator[Token, None, None]", *, silent: bool) -> str:
+    """Streams the text and returns it whole; control characters become visible, lest a model drives the terminal."""
     parts: list[str] = []
-    token: Token
     try:
         for token in tokens:
             parts.append(token.text)

@@ -1,15 +1,19 @@
-"""Values over a pipe: a length, then the pickled value. Both ends are this program, so pickles are no risk here."""
+"""Values over a pipe: a length, then the pickled value. Both ends are this program, so pickles are not a risk here."""
 
 import pickle
 import struct
 from asyncio import IncompleteReadError, StreamReader
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-_LENGTH = struct.Struct("<I")
+_LENGTH: Final = struct.Struct("<I")
 
 
 def pack(value: object) -> bytes:
-    """A value as one frame."""
+    """A value as one frame: 4 bytes of length, little-endian, and the pickle.
+
+    Raises:
+        Exception: the value does not pickle.
+    """
     body = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(body)) + body
 
@@ -18,23 +22,27 @@ def read_frame(stream: BinaryIO) -> object:
     """The next value of a blocking stream.
 
     Raises:
-        EOFError: the other side is gone.
+        EOFError: the other side is gone, perhaps in the middle of a frame.
     """
-    length = stream.read(_LENGTH.size)
-    if len(length) < _LENGTH.size:
+    (length,) = _LENGTH.unpack(_read_whole(stream, _LENGTH.size))
+    return pickle.loads(_read_whole(stream, length))
+
+
+def _read_whole(stream: BinaryIO, n_bytes: int) -> bytes:
+    data = stream.read(n_bytes)
+    if len(data) < n_bytes:
         raise EOFError
-    body = stream.read(_LENGTH.unpack(length)[0])
-    return pickle.loads(body)
+    return data
 
 
 async def receive_frame(stream: StreamReader) -> object:
     """The next value of an asyncio stream.
 
     Raises:
-        EOFError: the other side is gone.
+        EOFError: the other side is gone, perhaps in the middle of a frame.
     """
     try:
-        length = await stream.readexactly(_LENGTH.size)
-        return pickle.loads(await stream.readexactly(_LENGTH.unpack(length)[0]))
+        (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
+        return pickle.loads(await stream.readexactly(length))
     except IncompleteReadError as error:
         raise EOFError from error

@@ -1,18 +1,15 @@
 """The chat side of a worker: one open pair that answers, drafts in other ways, and races itself."""
 
-from collections.abc import Iterator
-from time import monotonic
-from typing import Final, assert_never
+from typing import assert_never
 
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile, open_file
+from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import Token
 from edgespec.errors import UsageError
-from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.session import Session
-from edgespec.session.choice import NONE, choose_files
-from edgespec.session.engine import Engine
+from edgespec.session import Session, open_pair
+from edgespec.session.choice import NONE
 from edgespec.session.loading import resident_bytes
 from edgespec.worker.protocol import (
     Answer,
@@ -20,81 +17,17 @@ from edgespec.worker.protocol import (
     ChangeDraft,
     ChangeMode,
     Link,
-    Noted,
     OpenPair,
     PairOpened,
     Pause,
-    Piece,
     Request,
     Resume,
     RunJob,
     RunRace,
     Stop,
-    TokensArrived,
-    report_to,
 )
 from edgespec.worker.race import run_race
-
-_BATCH_S: Final = 0.1
-"""Tokens of this long travel together: the app hears of them ten times a second at most."""
-
-
-class TokenStream:
-    """Collects tokens and sends them in batches; the first one leaves at once."""
-
-    def __init__(self, link: Link, session: Session, arm: str = "") -> None:
-        self._link, self._stats, self._arm = link, session.live_stats, arm
-        self._costs = session.state.costs
-        self._pieces: list[Piece] = []
-        self._sent_s = 0.0
-        self._memory_bytes = resident_bytes()
-
-    def add(self, token: Token) -> None:
-        """One more token."""
-        last = self._pieces[-1] if self._pieces else None
-        if last is not None and last.source == token.source:
-            self._pieces[-1] = Piece(last.text + token.text, last.source)
-        elif token.text:
-            self._pieces.append(Piece(token.text, token.source))
-        if monotonic() - self._sent_s >= _BATCH_S:
-            self.flush()
-
-    def flush(self) -> None:
-        """Sends what is left."""
-        stats = self._stats
-        self._sent_s = monotonic()
-        if not self._pieces:
-            return
-        self._link.send(
-            TokensArrived(
-                tuple(self._pieces),
-                stats.predicted_n,
-                stats.decode_s,
-                stats.draft_n,
-                stats.draft_n_accepted,
-                stats.target_passes,
-                _rate(self._costs.step_s),
-                self._memory_bytes,
-                self._arm,
-            )
-        )
-        self._pieces = []
-
-
-def stoppable(tokens: Iterator[Token]) -> Iterator[Token]:
-    """Lets a stop through at any time while the prompt is read, and then only between rounds.
-
-    What a round leaves in the caches is thus always known, and the next answer goes on from there.
-    """
-    token = next(tokens, None)
-    while token is not None:
-        yield token
-        with HeldInterrupts():
-            token = next(tokens, None)
-
-
-def _rate(step_s: float) -> float:
-    return 1 / step_s if step_s else 0.0
+from edgespec.worker.token_stream import TokenStream, rate_of, stoppable
 
 
 class PairServer:
@@ -122,7 +55,7 @@ class PairServer:
             case ChangeDraft():
                 self._change_draft(request)
             case RunRace():
-                run_race(self._opened(), request, self._link, TokenStream, stoppable)
+                run_race(self._opened(), request, self._link, _open_stream, stoppable)
             case Stop() | Pause() | Resume() | RunJob():
                 raise AssertionError(request)
             case _:
@@ -136,31 +69,23 @@ class PairServer:
 
     def _opened(self) -> Session:
         if self._session is None:
-            raise UsageError(
-                "no model is loaded", "choose one with /model NAME, or on the models screen (F5)"
-            )
+            raise UsageError("no model is loaded", "open a pair first")
         return self._session
 
     def _open(self, request: OpenPair) -> None:
         self.close()
-        self._note("looking for the models")
-        files = choose_files(
+        self._session = open_pair(
             request.target,
-            [request.draft],
+            request.draft,
+            settings=request.settings,
             offline=request.offline,
-            progress=report_to(self._link),
+            progress=self._link.progress,
         )
-        engine = Engine(files.target, files.drafts, request.settings, report_to(self._link))
-        try:
-            self._session = Session(engine, request.draft, report_to(self._link))
-        except BaseException:
-            engine.close()
-            raise
         self._tell_pair()
 
     def _change_draft(self, request: ChangeDraft) -> None:
         session = self._opened()
-        session.change_draft(self._find_draft(request), report_to(self._link))
+        session.change_draft(self._find_draft(request), self._link.progress)
         if request.draft == NGRAM:
             session.mode = Mode.NGRAM
         elif request.draft == NONE:
@@ -170,16 +95,10 @@ class PairServer:
         self._tell_pair()
 
     def _find_draft(self, request: ChangeDraft) -> ModelFile | None:
-        from edgespec.catalog.resolve import resolve_model
-        from edgespec.catalog.toml_file import load_catalog
-
         if request.draft in (NONE, NGRAM):
             return None
         found = resolve_model(
-            request.draft,
-            load_catalog(),
-            offline=request.offline,
-            progress=report_to(self._link),
+            request.draft, load_catalog(), offline=request.offline, progress=self._link.progress
         )
         return open_file(found.name, found.path)
 
@@ -190,7 +109,7 @@ class PairServer:
         try:
             for token in stoppable(tokens):
                 if stream is None:
-                    stream = TokenStream(self._link, session)
+                    stream = TokenStream(self._link, session.live_stats, session.state.costs)
                 stream.add(token)
         except KeyboardInterrupt:
             pass
@@ -200,9 +119,6 @@ class PairServer:
             stream.flush()
         self._link.send(Answered(session.stats, resident_bytes()))
 
-    def _note(self, text: str) -> None:
-        self._link.send(Noted(text))
-
     def _tell_pair(self) -> None:
         session = self._opened()
         self._link.send(
@@ -211,8 +127,12 @@ class PairServer:
                 session.draft_name,
                 session.mode,
                 session.engine.target.context.n_ctx,
-                _rate(session.state.costs.step_s),
+                rate_of(session.state.costs.step_s),
                 resident_bytes(),
                 "; ".join(session.engine.placements()),
             )
         )
+
+
+def _open_stream(link: Link, session: Session, arm: str) -> TokenStream:
+    return TokenStream(link, session.live_stats, session.state.costs, arm)

@@ -1,4 +1,4 @@
-"""A worker in a process of its own: a crash of native code there costs an answer, not the terminal."""
+"""A worker in a process of its own: a crash of native code there costs an answer, not the front door."""
 
 import asyncio
 import contextlib
@@ -7,14 +7,15 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from edgespec.worker.frames import pack, receive_frame
 from edgespec.worker.protocol import AnyEvent, Logged, Request, WorkerDied
 
-_LONGEST_LINE = 1 << 16
-_CLOSE_S = 3.0
-_POLL_S = 0.01
-_COMMAND = (sys.executable, "-P", "-X", "faulthandler", "-m", "edgespec.worker.server")
+_LONGEST_LINE: Final = 1 << 16
+_CLOSE_S: Final = 3.0
+_POLL_S: Final = 0.01
+_COMMAND: Final = (sys.executable, "-P", "-X", "faulthandler", "-m", "edgespec.worker.server")
 
 
 class WorkerProcess:
@@ -110,7 +111,7 @@ class WorkerProcess:
             stderr=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,
             env={**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"},
-            # Ctrl-C in the terminal is the app's to handle.
+            # Ctrl-C in a terminal is for the front door to handle.
             start_new_session=os.name == "posix",
         )
         assert process.stdin is not None
@@ -163,6 +164,6 @@ def describe_exit(code: int) -> str:
 
 
 def python_path() -> str:
-    """PYTHONPATH for a process of this program: the folder of this package is on it, wherever the app was started."""
+    """PYTHONPATH for a process of this program: the folder of this package is on it, wherever that is started."""
     root = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,4 +1,4 @@
-"""What the app says to a worker process and what the process says back. All of it is plain values that pickle."""
+"""What a front door says to a worker process and what the process says back: plain values that pickle."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from edgespec.llama.sampler import Sampling
 from edgespec.progress import Progress, Unit
 from edgespec.session.settings import EngineSettings
 
-# What the app asks for.
+# What is asked for.
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,11 @@ class Job(Protocol):
     """A piece of work for a process of its own, picklable."""
 
     def run(self, link: "Link") -> object:
-        """Does it; the value arrives as `JobFinished`."""
+        """Does it; the value arrives as `JobFinished`.
+
+        Raises:
+            EdgespecError: why it cannot be done; arrives as `RequestFailed`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +100,14 @@ Request = OpenPair | Answer | ChangeMode | ChangeDraft | RunRace | Stop | Pause 
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
-    """What is being done now, in a few words."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Progressed:
-    """How far a piece of work is."""
+    """How far a stage of the work is, as `edgespec.progress.Progress` was told."""
 
     label: str
+    """What is being done, in a few words."""
     done: float
-    total: float
+    total: float | None
+    """How much there is to do, in `unit`; None when nobody knows."""
     unit: Unit = "steps"
 
 
@@ -121,11 +120,11 @@ class PairOpened:
     mode: Mode
     n_ctx: int
     vanilla_tok_per_s: float
-    """From the calibrated cost of a plain step."""
+    """From the measured cost of a plain step."""
     memory_bytes: int
     """Resident, of the worker process."""
     note: str = ""
-    """Where the layers went, or which copy drafts."""
+    """Where the layers of each model went; empty when all of them are on the CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +176,13 @@ class RaceAdvanced:
 
 
 @dataclass(frozen=True, slots=True)
+class JobReported:
+    """A value that a job shows on its way, such as a benchmark's figures so far."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
 class JobFinished:
     """A job is done."""
 
@@ -190,7 +196,7 @@ class RequestFailed:
     message: str
     hint: str = ""
     interrupted: bool = False
-    """It was stopped, which is no fault."""
+    """It was stopped, which is not a fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,70 +211,37 @@ class WorkerDied:
     """The process ended without having been asked to."""
 
     cause: str
-    """In a clause, such as `killed by signal 9 (out of memory?)`."""
+    """In a clause, such as `crashed (SIGSEGV)`."""
 
 
-Event = (
-    Noted
-    | Progressed
+AnyEvent = (
+    Progressed
     | PairOpened
     | TokensArrived
     | Answered
     | RaceAdvanced
+    | JobReported
     | JobFinished
     | RequestFailed
     | Logged
     | WorkerDied
 )
-"""Jobs may send values of their own besides: they arrive as `JobReported`."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobReported:
-    """A value that a job shows on its way, such as a benchmark's figures so far."""
-
-    value: object
-
-
-AnyEvent = Event | JobReported
+"""What a worker says. Jobs say values of their own besides, as `JobReported`."""
 
 
 class Link(Protocol):
-    """What a piece of work in the process sees of the app."""
+    """What a piece of work in the process sees of whoever asked for it."""
+
+    @property
+    def progress(self) -> Progress:
+        """Sends `Progressed`, ten times a second at most; a step of it waits while the work is paused."""
 
     def send(self, event: AnyEvent) -> None:
-        """Tells the app something."""
-
-    def report(self, label: str, done: float, total: float, unit: Unit = "steps") -> None:
-        """Tells how far the work is, ten times a second at most, and waits here while the app has paused it."""
-
-
-class _Told:
-    """Bytes are told as they come, and of other stages what they are called."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    def stage(self, label: str, total: float | None = None, *, done: float = 0, unit: Unit = "steps") -> None:
-        self._label, self._total, self._done, self._unit = label, total, done, unit
-        if unit == "bytes":
-            self.advance(0)
-        else:
-            self._link.send(Noted(label))
-
-    def advance(self, amount: float = 1) -> None:
-        self._done += amount
-        if self._unit == "bytes":
-            self._link.report(self._label, self._done, self._total or 0, "bytes")
-
-
-def report_to(link: Link) -> Progress:
-    """For what fetches, loads and measures models."""
-    return _Told(link)
+        """Says something; whole frames go out, also when a stop comes in the middle."""
 
 
 class Worker(Protocol):
-    """A worker as the app sees it: a process, or a script in tests."""
+    """A worker as a front door sees it: a process, or a script in tests."""
 
     def send(self, request: Request) -> None:
         """Asks for something; never waits."""
@@ -277,4 +250,4 @@ class Worker(Protocol):
         """Starts the worker and yields what it says until it is closed or dies."""
 
     async def close(self) -> None:
-        """Ends the worker. What it had learnt is kept if it can be had within a second."""
+        """Ends the worker. What it had learnt is kept if that takes no more than three seconds."""

@@ -11,23 +11,16 @@ import queue
 import signal
 import sys
 import threading
-from time import monotonic
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from edgespec.errors import EdgespecError
-from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.progress import Unit
-from edgespec.worker.frames import pack, read_frame
+from edgespec.worker.frames import read_frame
+from edgespec.worker.link import PipeLink
 from edgespec.worker.pair import PairServer
 from edgespec.worker.protocol import (
-    Answered,
-    AnyEvent,
     ChangeMode,
     JobFinished,
-    PairOpened,
     Pause,
-    Progressed,
-    RaceAdvanced,
     Request,
     RequestFailed,
     Resume,
@@ -35,47 +28,7 @@ from edgespec.worker.protocol import (
     Stop,
 )
 
-_REPORT_S = 0.1
-_STOPPED = RequestFailed("stopped", interrupted=True)
-
-
-class PipeLink:
-    """`Link` over the process's pipe."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-        self.running = threading.Event()
-        self.running.set()
-        self.has_answered = False
-        """Whether what was asked last has had its answer; a stop changes nothing then."""
-        self._reported_s = 0.0
-        self._label = ""
-
-    def send(self, event: AnyEvent) -> None:
-        """Writes a frame."""
-        # Half a frame would be the end of the conversation between the two.
-        with HeldInterrupts(), self._lock:
-            self._stream.write(pack(event))
-            self._stream.flush()
-            self.has_answered = self.has_answered or _is_answer(event)
-
-    def report(self, label: str, done: float, total: float, unit: Unit = "steps") -> None:
-        """Sends `Progressed` when the last one is a tenth of a second old, or says something else."""
-        while not self.running.wait(0.2):
-            pass  # short waits, so that an interruption gets through on every system
-        now = monotonic()
-        if label != self._label or done >= total or now - self._reported_s >= _REPORT_S:
-            self._reported_s, self._label = now, label
-            self.send(Progressed(label, done, total, unit))
-
-
-def _is_answer(event: AnyEvent) -> bool:
-    match event:
-        case PairOpened() | Answered() | JobFinished() | RaceAdvanced(is_last=True):
-            return True
-        case _:
-            return False
+_STOPPED: Final = RequestFailed("stopped", interrupted=True)
 
 
 class Listener(threading.Thread):
@@ -87,10 +40,10 @@ class Listener(threading.Thread):
         self.requests: queue.Queue[Request | None] = queue.Queue()
         self._lock = threading.Lock()
         self._received = self._begun = self._ended = self._stopped = 0
-        """How many requests there were, have begun, have ended; and up to which one none shall begin any more."""
+        """Requests that came, have begun, have ended; and up to which one none shall begin any more."""
 
     def run(self) -> None:
-        """Until the app is gone; then the work is stopped, too."""
+        """Until the other side is gone; then the work is stopped, too."""
         with contextlib.suppress(EOFError, OSError):
             while True:
                 match read_frame(self._stream):
@@ -189,7 +142,7 @@ def _attempt(request: Request, listener: Listener, link: PipeLink, pair: PairSer
         return RequestFailed("the machine ran out of memory", "take a smaller model or a shorter context")
     except Exception as error:
         logging.getLogger(__name__).exception("unexpected")
-        return RequestFailed(f"{type(error).__name__}: {error}", "the log (F8) has the details")
+        return RequestFailed(f"{type(error).__name__}: {error}", "the log has the details")
     return None
 
 

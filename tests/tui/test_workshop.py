@@ -6,10 +6,8 @@ import pytest
 from textual.widgets import Checkbox, Input, Select
 
 from edgespec.llama.quantizer import QuantizeSettings
-from edgespec.worker.jobs.wish import AmountUnit, Wish
-from edgespec.worker.jobs.workshop import (
-    PruneJob,
-)
+from edgespec.worker.jobs.prune import PruneJob
+from edgespec.worker.jobs.request import AmountUnit, WorkshopRequest
 from edgespec.worker.protocol import (
     Progressed,
     RequestFailed,
@@ -79,7 +77,7 @@ async def test_every_field_reaches_the_plan(bench: AppBench, script: Script) -> 
         screen.query_one("#tokens", Input).value = "2048"
         screen.query_one("#output", Input).value = "small.gguf"
         await until(pilot, lambda: script.wish.output == "small.gguf")
-        assert script.wish == Wish(
+        assert script.wish == WorkshopRequest(
             "dense",
             Method.DEPTH,
             AmountUnit.BLOCKS,
@@ -232,5 +230,5 @@ def test_markup_and_escapes_of_a_files_name_stay_text() -> None:
 
 
 def test_a_quantized_wish_asks_for_its_importance() -> None:
-    wish = Wish("dense", None, file_type="IQ2_XS", calibration=OWN_ANSWERS)
+    wish = WorkshopRequest("dense", None, file_type="IQ2_XS", calibration=OWN_ANSWERS)
     assert wish.quantize_settings() == QuantizeSettings("IQ2_XS")

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.worker.jobs.workshop import (
-    MeasureJob,
-    PlanJob,
-    PruneJob,
-)
+from edgespec.worker.jobs.measure import MeasureJob
+from edgespec.worker.jobs.plan import PlanJob
+from edgespec.worker.jobs.prune import PruneJob
 from edgespec.worker.protocol import (
     OpenPair,
     Pause,

@@ -10,18 +10,12 @@ from textual.widgets import Static
 
 from edgespec.bench.plain_speed import PlainSpeed
 from edgespec.bench.statistics import Estimate
-from edgespec.worker.jobs.wish import Wish
-from edgespec.worker.jobs.workshop import (
-    Began,
-    Comparison,
-    Figures,
-    Made,
-    MeasureJob,
-    PlanJob,
-    Planned,
-    PruneJob,
-    QuantizeJob,
-)
+from edgespec.worker.jobs.measure import Comparison, Figures, MeasureJob
+from edgespec.worker.jobs.plan import PlanJob, Planned
+from edgespec.worker.jobs.prune import PruneJob
+from edgespec.worker.jobs.quantize import QuantizeJob
+from edgespec.worker.jobs.request import WorkshopRequest
+from edgespec.worker.jobs.written import Began, Made
 from edgespec.worker.protocol import (
     AnyEvent,
     Job,
@@ -95,9 +89,9 @@ class Script:
                 yield from self.measuring
 
     @property
-    def wish(self) -> Wish:
+    def wish(self) -> WorkshopRequest:
         """The newest plan's."""
-        return [job.wish for job in self.jobs if isinstance(job, PlanJob)][-1]
+        return [job.request for job in self.jobs if isinstance(job, PlanJob)][-1]
 
     def count(self, kind: type) -> int:
         """Jobs of a kind so far."""

@@ -3,20 +3,16 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-from textual.pilot import Pilot
-from textual.widgets import Static, TextArea
 
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
-from edgespec.llama.rpc import parse_endpoints
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.process import WorkerProcess
 from edgespec.worker.protocol import (
@@ -40,35 +36,33 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
-from tests.rpc_server import server
-from tests.tui.conftest import LARGE
-from tests.worker.worker_jobs import EndlessJob, FailingJob, FloodingJob, NoisyJob, ParentJob, StubbornJob
-from tui.app import EdgespecApp
-from tui.chat.screen import ChatScreen
-from tui.chat.turn import AnswerTurn
-from tui.services.launch import Launch
-from tui.services.settings import AppSettings
+from tests.worker.worker_jobs import (
+    CountingJob,
+    EndlessJob,
+    FailingJob,
+    FloodingJob,
+    NoisyJob,
+    ParentJob,
+    StubbornJob,
+)
 
 LIMIT_S = 60.0
 SETTINGS = EngineSettings(n_ctx=1024, n_threads=1)
-LONG = EngineSettings(n_ctx=16384, n_threads=1)
-# Seconds of writing: an answer that a signal sent after its first words finds unfinished.
-ENDLESS_TOKENS = 12_000
 QUESTION = (ChatMessage("user", "once upon a time"),)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of another process are POSIX")
 
 
-class Talk:
-    """A worker, and what it has said."""
+class FollowedWorker(WorkerProcess):
+    """A worker process, and what it has said."""
 
     def __init__(self) -> None:
-        self.worker = WorkerProcess()
+        super().__init__()
         self.said: list[AnyEvent] = []
         self._new = asyncio.Event()
-        self._task = asyncio.create_task(self._listen())
+        self.listening = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
-        async for event in self.worker.events():
+        async for event in self.events():
             self.said.append(event)
             self._new.set()
 
@@ -84,35 +78,35 @@ class Talk:
                 await self._new.wait()
 
     async def close(self) -> None:
-        await self.worker.close()
+        await super().close()
         with suppress(asyncio.CancelledError):
-            await self._task
+            await self.listening
 
 
 @pytest.fixture
-async def talk() -> AsyncIterator[Talk]:
-    one = Talk()
+async def worker() -> AsyncIterator[FollowedWorker]:
+    one = FollowedWorker()
     yield one
     await one.close()
 
 
-async def open_pair(talk: Talk, target: Path, draft: str) -> PairOpened:
-    talk.worker.send(OpenPair(str(target), draft, SETTINGS, offline=True))
-    opened = await talk.until(PairOpened, RequestFailed)
+async def open_pair(worker: FollowedWorker, target: Path, draft: str) -> PairOpened:
+    worker.send(OpenPair(str(target), draft, SETTINGS, offline=True))
+    opened = await worker.until(PairOpened, RequestFailed)
     assert isinstance(opened, PairOpened), opened
     return opened
 
 
 async def test_a_pair_opens_answers_and_says_what_it_cost(
-    talk: Talk, tiny_model: Path, tiny_draft: Path
+    worker: FollowedWorker, tiny_model: Path, tiny_draft: Path
 ) -> None:
-    opened = await open_pair(talk, tiny_model, str(tiny_draft))
+    opened = await open_pair(worker, tiny_model, str(tiny_draft))
     assert (opened.target, opened.draft, opened.mode, opened.n_ctx) == ("tiny", "tiny-draft", Mode.AUTO, 1024)
     assert opened.vanilla_tok_per_s > 0
     assert opened.memory_bytes > 0
-    talk.worker.send(Answer(QUESTION, 24))
+    worker.send(Answer(QUESTION, 24))
     text = ""
-    while not isinstance(event := await talk.until(TokensArrived, Answered), Answered):
+    while not isinstance(event := await worker.until(TokensArrived, Answered), Answered):
         assert isinstance(event, TokensArrived)
         text += event.text
     assert event.stats.predicted_n == 24
@@ -121,97 +115,103 @@ async def test_a_pair_opens_answers_and_says_what_it_cost(
 
 
 async def test_modes_and_drafts_change_while_the_target_stays(
-    talk: Talk, tiny_model: Path, tiny_draft: Path
+    worker: FollowedWorker, tiny_model: Path, tiny_draft: Path
 ) -> None:
-    await open_pair(talk, tiny_model, "none")
-    talk.worker.send(ChangeMode(Mode.NGRAM))
-    changed = await talk.until(PairOpened)
+    await open_pair(worker, tiny_model, "none")
+    worker.send(ChangeMode(Mode.NGRAM))
+    changed = await worker.until(PairOpened)
     assert isinstance(changed, PairOpened)
     assert (changed.mode, changed.draft) == (Mode.NGRAM, None)
-    talk.worker.send(ChangeDraft(str(tiny_draft)))
-    changed = await talk.until(PairOpened)
+    worker.send(ChangeDraft(str(tiny_draft)))
+    changed = await worker.until(PairOpened)
     assert isinstance(changed, PairOpened)
     assert (changed.mode, changed.draft) == (Mode.AUTO, "tiny-draft")
-    talk.worker.send(ChangeMode(Mode.MODEL))
-    talk.worker.send(Answer(QUESTION, 40))
-    answered = await talk.until(Answered)
+    worker.send(ChangeMode(Mode.MODEL))
+    worker.send(Answer(QUESTION, 40))
+    answered = await worker.until(Answered)
     assert isinstance(answered, Answered)
     assert "tiny-draft" in answered.stats.why
-    talk.worker.send(ChangeDraft("none"))
-    changed = await talk.until(PairOpened)
+    worker.send(ChangeDraft("none"))
+    changed = await worker.until(PairOpened)
     while isinstance(changed, PairOpened) and changed.draft is not None:
-        changed = await talk.until(PairOpened)
-    talk.worker.send(Answer(QUESTION, 8))
-    answered = await talk.until(Answered)
+        changed = await worker.until(PairOpened)
+    worker.send(Answer(QUESTION, 8))
+    answered = await worker.until(Answered)
     assert isinstance(answered, Answered)
     assert answered.stats.predicted_n == 8
 
 
-async def test_a_stop_keeps_what_came_and_the_next_answer_works(talk: Talk, tiny_model: Path) -> None:
-    await open_pair(talk, tiny_model, "none")
-    talk.worker.send(Answer(QUESTION, 900))
-    await talk.until(TokensArrived)
-    talk.worker.send(Stop())
-    stopped = await talk.until(Answered, RequestFailed)
+async def test_a_stop_keeps_what_came_and_the_next_answer_works(
+    worker: FollowedWorker, tiny_model: Path
+) -> None:
+    await open_pair(worker, tiny_model, "none")
+    worker.send(Answer(QUESTION, 900))
+    await worker.until(TokensArrived)
+    worker.send(Stop())
+    stopped = await worker.until(Answered, RequestFailed)
     assert isinstance(stopped, Answered)
     assert stopped.stats.stopped == "interrupted"
     assert 0 < stopped.stats.predicted_n < 900
-    talk.worker.send(Answer(QUESTION, 8))
-    again = await talk.until(Answered, RequestFailed)
+    worker.send(Answer(QUESTION, 8))
+    again = await worker.until(Answered, RequestFailed)
     assert isinstance(again, Answered)
     assert again.stats.stopped == "length"
 
 
-async def test_a_stop_that_comes_too_late_does_no_harm(talk: Talk, tiny_model: Path) -> None:
-    await open_pair(talk, tiny_model, "none")
+async def test_a_stop_that_comes_too_late_does_no_harm(worker: FollowedWorker, tiny_model: Path) -> None:
+    await open_pair(worker, tiny_model, "none")
     for _ in range(5):
-        talk.worker.send(Stop())
-    talk.worker.send(Answer(QUESTION, 8))
-    answered = await talk.until(Answered, RequestFailed)
+        worker.send(Stop())
+    worker.send(Answer(QUESTION, 8))
+    answered = await worker.until(Answered, RequestFailed)
     assert isinstance(answered, Answered)
 
 
-async def test_what_cannot_be_done_is_said_and_the_worker_lives(talk: Talk, tiny_model: Path) -> None:
-    talk.worker.send(Answer(QUESTION, 8))
-    failed = await talk.until(RequestFailed)
+async def test_what_cannot_be_done_is_said_and_the_worker_lives(
+    worker: FollowedWorker, tiny_model: Path
+) -> None:
+    worker.send(Answer(QUESTION, 8))
+    failed = await worker.until(RequestFailed)
     assert isinstance(failed, RequestFailed)
     assert "no model is loaded" in failed.message
-    talk.worker.send(OpenPair("no-such-model", "auto", SETTINGS, offline=True))
-    failed = await talk.until(RequestFailed)
+    worker.send(OpenPair("no-such-model", "auto", SETTINGS, offline=True))
+    failed = await worker.until(RequestFailed)
     assert isinstance(failed, RequestFailed)
     assert "no-such-model" in failed.message
-    await open_pair(talk, tiny_model, "none")
-    talk.worker.send(Answer((ChatMessage("user", "a " * 4000),), 8))
-    failed = await talk.until(RequestFailed)
+    await open_pair(worker, tiny_model, "none")
+    worker.send(Answer((ChatMessage("user", "a " * 4000),), 8))
+    failed = await worker.until(RequestFailed)
     assert isinstance(failed, RequestFailed)
     assert "context" in failed.message
-    talk.worker.send(Answer(QUESTION, 8))
-    assert isinstance(await talk.until(Answered), Answered)
+    worker.send(Answer(QUESTION, 8))
+    assert isinstance(await worker.until(Answered), Answered)
 
 
-async def test_a_race_runs_all_arms_from_empty_caches(talk: Talk, tiny_model: Path, tiny_draft: Path) -> None:
-    await open_pair(talk, tiny_model, str(tiny_draft))
+async def test_a_race_runs_all_arms_from_empty_caches(
+    worker: FollowedWorker, tiny_model: Path, tiny_draft: Path
+) -> None:
+    await open_pair(worker, tiny_model, str(tiny_draft))
     modes = (Mode.OFF, Mode.MODEL, Mode.AUTO)
-    talk.worker.send(RunRace("once upon a time", modes, 16))
+    worker.send(RunRace("once upon a time", modes, 16))
     advanced: list[RaceAdvanced] = []
     while not advanced or not advanced[-1].is_last:
-        event = await talk.until(RaceAdvanced, RequestFailed)
+        event = await worker.until(RaceAdvanced, RequestFailed)
         assert isinstance(event, RaceAdvanced), event
         advanced.append(event)
     assert [one.arm for one in advanced] == ["vanilla", "tiny-draft", "auto"]
     texts = {arm.name: arm.samples[0].tokens for arm in advanced[-1].result.arms}
     assert texts["vanilla"] == texts["tiny-draft"] == texts["auto"]
     assert all(one.stats.prompt_evaluated_n == one.stats.prompt_n for one in advanced)
-    talk.worker.send(RunRace("once upon a time", modes, 16, advanced[-1].result))
+    worker.send(RunRace("once upon a time", modes, 16, advanced[-1].result))
     while not isinstance(event, RaceAdvanced) or not event.is_last or event is advanced[-1]:
-        event = await talk.until(RaceAdvanced)
+        event = await worker.until(RaceAdvanced)
     assert {len(arm.samples) for arm in event.result.arms} == {2}
 
 
-async def test_native_noise_does_no_harm_and_the_worker_knows_no_terminal(talk: Talk) -> None:
-    talk.worker.send(RunJob(NoisyJob()))
-    assert await talk.until(JobReported) == JobReported("between")
-    assert await talk.until(JobFinished, RequestFailed) == JobFinished([])
+async def test_native_noise_does_no_harm_and_the_worker_knows_no_terminal(worker: FollowedWorker) -> None:
+    worker.send(RunJob(NoisyJob()))
+    assert await worker.until(JobReported) == JobReported("between")
+    assert await worker.until(JobFinished, RequestFailed) == JobFinished([])
 
 
 @pytest.mark.parametrize(
@@ -222,59 +222,78 @@ async def test_native_noise_does_no_harm_and_the_worker_knows_no_terminal(talk: 
         (ZeroDivisionError("oops"), "ZeroDivisionError: oops"),
     ],
 )
-async def test_a_job_that_fails_says_why(error: Exception, said: str, talk: Talk) -> None:
+async def test_a_job_that_fails_says_why(error: Exception, said: str, worker: FollowedWorker) -> None:
     for _ in range(2):
-        talk.worker.send(RunJob(FailingJob(error)))
-        failed = await talk.until(RequestFailed)
+        worker.send(RunJob(FailingJob(error)))
+        failed = await worker.until(RequestFailed)
         assert isinstance(failed, RequestFailed)
         assert said in failed.message
         assert not failed.interrupted
 
 
-async def test_a_job_pauses_goes_on_and_stops(talk: Talk) -> None:
-    talk.worker.send(RunJob(EndlessJob()))
-    await talk.until(Progressed)
-    talk.worker.send(Pause())
+async def test_a_job_pauses_goes_on_and_stops(worker: FollowedWorker) -> None:
+    worker.send(RunJob(EndlessJob()))
+    await worker.until(Progressed)
+    worker.send(Pause())
     await asyncio.sleep(0.5)
-    talk.said.clear()
+    worker.said.clear()
     await asyncio.sleep(0.5)
-    assert not talk.said
-    talk.worker.send(Resume())
-    await talk.until(Progressed)
-    talk.worker.send(Pause())
-    talk.worker.send(Stop())
-    assert await talk.until(RequestFailed) == RequestFailed("stopped", interrupted=True)
+    assert not worker.said
+    worker.send(Resume())
+    await worker.until(Progressed)
+    worker.send(Pause())
+    worker.send(Stop())
+    assert await worker.until(RequestFailed) == RequestFailed("stopped", interrupted=True)
 
 
-async def test_a_stop_while_python_still_starts_is_heard(talk: Talk) -> None:
-    talk.worker.send(RunJob(EndlessJob()))
-    talk.worker.send(Stop())
-    assert await talk.until(RequestFailed, Progressed) == RequestFailed("stopped", interrupted=True)
-    talk.worker.send(RunJob(NoisyJob()))
-    assert await talk.until(JobFinished, RequestFailed) == JobFinished([])
+async def test_progress_arrives_with_label_done_and_total_up_to_the_last_step(worker: FollowedWorker) -> None:
+    n_steps = 5000
+    worker.send(RunJob(CountingJob(n_steps)))
+    told: list[Progressed] = []
+    while isinstance(event := await worker.until(Progressed, JobFinished, RequestFailed), Progressed):
+        told.append(event)
+    assert event == JobFinished(n_steps)
+    first, second = ([one for one in told if one.label == label] for label in ("counting", "counting again"))
+    assert first + second == told
+    for stage in (first, second):
+        done = [one.done for one in stage]
+        assert done == sorted(done)
+        assert (done[0], done[-1]) == (0, n_steps)
+        assert {(one.total, one.unit) for one in stage} == {(n_steps, "steps")}
+        assert len(stage) < n_steps
 
 
-async def test_a_stop_ends_the_answer_and_not_what_waits_behind_it(talk: Talk, tiny_model: Path) -> None:
-    await open_pair(talk, tiny_model, "none")
-    talk.worker.send(Answer(QUESTION, 900))
-    await talk.until(TokensArrived)
-    talk.worker.send(ChangeMode(Mode.OFF))
-    talk.worker.send(Stop())
-    stopped = await talk.until(Answered, PairOpened)
+async def test_a_stop_while_python_still_starts_is_heard(worker: FollowedWorker) -> None:
+    worker.send(RunJob(EndlessJob()))
+    worker.send(Stop())
+    assert await worker.until(RequestFailed, Progressed) == RequestFailed("stopped", interrupted=True)
+    worker.send(RunJob(NoisyJob()))
+    assert await worker.until(JobFinished, RequestFailed) == JobFinished([])
+
+
+async def test_a_stop_ends_the_answer_and_not_what_waits_behind_it(
+    worker: FollowedWorker, tiny_model: Path
+) -> None:
+    await open_pair(worker, tiny_model, "none")
+    worker.send(Answer(QUESTION, 900))
+    await worker.until(TokensArrived)
+    worker.send(ChangeMode(Mode.OFF))
+    worker.send(Stop())
+    stopped = await worker.until(Answered, PairOpened)
     assert isinstance(stopped, Answered)
     assert stopped.stats.stopped == "interrupted"
-    changed = await talk.until(PairOpened, RequestFailed)
+    changed = await worker.until(PairOpened, RequestFailed)
     assert isinstance(changed, PairOpened)
     assert changed.mode is Mode.OFF
 
 
-async def test_stops_at_any_time_leave_the_worker_alive(talk: Talk) -> None:
+async def test_stops_at_any_time_leave_the_worker_alive(worker: FollowedWorker) -> None:
     for turn in range(60):
-        talk.worker.send(RunJob(FailingJob(EdgespecError("failed"))))
+        worker.send(RunJob(FailingJob(EdgespecError("failed"))))
         for _ in range(turn % 3 + 1):
             await asyncio.sleep(0.0004 * (turn % 7))
-            talk.worker.send(Stop())
-        failed = await talk.until(RequestFailed, WorkerDied)
+            worker.send(Stop())
+        failed = await worker.until(RequestFailed, WorkerDied)
         assert isinstance(failed, RequestFailed)
         assert failed.message in ("failed", "stopped")
 
@@ -285,10 +304,10 @@ async def test_files_of_the_folder_it_starts_in_are_not_taken_for_modules(
     for name in ("random", "tempfile", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong file')\n")
     monkeypatch.chdir(tmp_path)
-    talk = Talk()
-    talk.worker.send(RunJob(NoisyJob()))
-    assert await talk.until(JobFinished, RequestFailed, WorkerDied) == JobFinished([])
-    await talk.close()
+    worker = FollowedWorker()
+    worker.send(RunJob(NoisyJob()))
+    assert await worker.until(JobFinished, RequestFailed, WorkerDied) == JobFinished([])
+    await worker.close()
 
 
 async def test_a_worker_that_cannot_be_started_says_so() -> None:
@@ -301,39 +320,39 @@ async def test_a_worker_that_cannot_be_started_says_so() -> None:
 
 
 async def test_one_that_is_closed_while_it_starts_does_not_stay() -> None:
-    talk = Talk()
-    while talk.worker._starting is None:
+    worker = FollowedWorker()
+    while worker._starting is None:
         await asyncio.sleep(0)
-    assert talk.worker.pid is None
-    talk._task.cancel()
-    await talk.worker.close()
-    assert talk.worker.pid is not None
-    assert not psutil.pid_exists(talk.worker.pid)
+    assert worker.pid is None
+    worker.listening.cancel()
+    await worker.close()
+    assert worker.pid is not None
+    assert not psutil.pid_exists(worker.pid)
 
 
 @pytest.mark.parametrize("job", [StubbornJob(), FloodingJob()], ids=["stubborn", "flooding"])
 async def test_closing_ends_a_job_that_hears_nothing(job: StubbornJob | FloodingJob) -> None:
-    talk = Talk()
-    talk.worker.send(RunJob(job))
-    await talk.until(JobReported)
-    talk._task.cancel()  # what it says now is read by nobody
-    pid = talk.worker.pid
+    worker = FollowedWorker()
+    worker.send(RunJob(job))
+    await worker.until(JobReported)
+    worker.listening.cancel()  # what it says now is read by nobody
+    pid = worker.pid
     assert pid is not None
     await asyncio.sleep(0.5)
     async with asyncio.timeout(LIMIT_S):
-        await talk.worker.close()
+        await worker.close()
     assert not psutil.pid_exists(pid)
 
 
 @posix_only
-async def test_a_death_is_told_though_a_child_keeps_the_pipes(talk: Talk) -> None:
-    talk.worker.send(RunJob(ParentJob()))
-    reported = await talk.until(JobReported)
+async def test_a_death_is_told_though_a_child_keeps_the_pipes(worker: FollowedWorker) -> None:
+    worker.send(RunJob(ParentJob()))
+    reported = await worker.until(JobReported)
     assert isinstance(reported, JobReported) and isinstance(reported.value, int)
-    assert talk.worker.pid is not None
+    assert worker.pid is not None
     try:
-        os.kill(talk.worker.pid, signal.SIGKILL)
-        died = await talk.until(WorkerDied)
+        os.kill(worker.pid, signal.SIGKILL)
+        died = await worker.until(WorkerDied)
         assert isinstance(died, WorkerDied)
         assert "SIGKILL" in died.cause
     finally:
@@ -342,92 +361,13 @@ async def test_a_death_is_told_though_a_child_keeps_the_pipes(talk: Talk) -> Non
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 async def test_closing_ends_the_process(busy: bool, tiny_model: Path) -> None:
-    talk = Talk()
-    await open_pair(talk, tiny_model, "none")
+    worker = FollowedWorker()
+    await open_pair(worker, tiny_model, "none")
     if busy:
-        talk.worker.send(Answer(QUESTION, 900))
-        await talk.until(TokensArrived)
-    pid = talk.worker.pid
+        worker.send(Answer(QUESTION, 900))
+        await worker.until(TokensArrived)
+    pid = worker.pid
     assert pid is not None
-    await talk.close()
+    await worker.close()
     assert not psutil.pid_exists(pid)
-    assert not any(isinstance(event, WorkerDied) for event in talk.said)
-
-
-# In the app.
-
-
-def status_of(app: EdgespecApp) -> str:
-    return str(app.screen.query_one("#status", Static).content)
-
-
-async def wait(pilot: Pilot[int], is_there: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not is_there():
-            await pilot.pause(0.05)
-
-
-def has_begun(chat: ChatScreen) -> bool:
-    """Whether the first words of the first answer have come."""
-    return bool(chat.query(AnswerTurn)) and bool(chat.query_one(AnswerTurn).content)
-
-
-@posix_only
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT], ids=["killed", "aborted"])
-async def test_an_engine_that_dies_in_mid_answer_costs_that_answer_alone(
-    number: signal.Signals, tiny_model: Path
-) -> None:
-    app = EdgespecApp(
-        Launch(target=str(tiny_model), draft="none", max_tokens=ENDLESS_TOKENS, engine=LONG, offline=True),
-        AppSettings(),
-    )
-    async with app.run_test(size=LARGE) as pilot:
-        await wait(pilot, lambda: app.room.is_ready)
-        chat = app.screen
-        assert isinstance(chat, ChatScreen)
-        chat.query_one("#prompt", TextArea).load_text("once upon a time")
-        await pilot.press("enter")
-        await wait(pilot, lambda: has_begun(chat))
-        worker = app.room._worker
-        assert isinstance(worker, WorkerProcess) and worker.pid is not None
-        os.kill(worker.pid, number)
-        await wait(pilot, lambda: "/restart" in status_of(app))
-        assert number.name in status_of(app)
-        question, answer = chat.conversation.messages
-        assert question.content == "once upon a time"
-        assert answer.content and answer.stopped
-        assert chat.store.load_all()[0].messages == chat.conversation.messages
-        chat.query_one("#prompt", TextArea).load_text("/restart")
-        await pilot.press("enter")
-        await wait(pilot, lambda: app.room.is_ready)
-        app.launch = replace(app.launch, max_tokens=200)  # this answer is to end by itself
-        chat.query_one("#prompt", TextArea).load_text("and then?")
-        await pilot.press("enter")
-        await wait(pilot, lambda: len(chat.conversation.messages) == 4)
-        last = chat.conversation.messages[-1]
-        assert last.content and last.receipt and not last.stopped
-    assert worker.pid is not None and not psutil.pid_exists(worker.pid)
-
-
-@posix_only
-async def test_an_rpc_server_that_dies_costs_the_engine_and_its_absence_is_said(tiny_model: Path) -> None:
-    with server() as (process, address):
-        far = replace(LONG, rpc=parse_endpoints(address))
-        launch = Launch(
-            target=str(tiny_model), draft="none", max_tokens=ENDLESS_TOKENS, engine=far, offline=True
-        )
-        app = EdgespecApp(launch, AppSettings())
-        async with app.run_test(size=LARGE) as pilot:
-            await wait(pilot, lambda: app.room.is_ready)
-            assert "3 of 3 layers fit on RPC0" in status_of(app)
-            chat = app.screen
-            assert isinstance(chat, ChatScreen)
-            chat.query_one("#prompt", TextArea).load_text("once upon a time")
-            await pilot.press("enter")
-            await wait(pilot, lambda: has_begun(chat))
-            process.kill()
-            await wait(pilot, lambda: "/restart" in status_of(app))
-            assert len(chat.conversation.messages) == 2
-            chat.query_one("#prompt", TextArea).load_text("/restart")
-            await pilot.press("enter")
-            await wait(pilot, lambda: f"no RPC server answers at {address}" in status_of(app))
+    assert not any(isinstance(event, WorkerDied) for event in worker.said)

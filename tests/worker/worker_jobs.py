@@ -39,7 +39,21 @@ class EndlessJob:
         count = 0
         while True:
             count += 1
-            link.report(f"step {count}", count, 1 << 30)
+            link.progress.stage(f"step {count}", 1 << 30, done=count)
+
+
+@dataclass(frozen=True)
+class CountingJob:
+    """Takes many steps in two stages, faster than anybody looks."""
+
+    n_steps: int
+
+    def run(self, link: Link) -> object:
+        for label in ("counting", "counting again"):
+            link.progress.stage(label, self.n_steps)
+            for _ in range(self.n_steps):
+                link.progress.advance()
+        return self.n_steps
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from textual.widgets import DataTable, ProgressBar
 from edgespec.bench.result import BenchResult
 from edgespec.errors import EdgespecError
 from edgespec.worker.jobs.bench import BenchJob
-from edgespec.worker.protocol import JobFinished, JobReported, Noted, Progressed, RequestFailed, WorkerDied
+from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
 from tui.bench.form import BenchFormScreen
 from tui.bench.runs import RunsScreen
 from tui.common.wording import progress_line
@@ -134,8 +134,6 @@ class BenchScreen(RunsScreen):
             case JobReported(BenchResult() as figures):
                 self._figures = figures
                 self._paint_soon()
-            case Noted(text):
-                self.tell(text)
             case JobFinished(BenchResult() as result):
                 self._figures = result if result.arms else None
                 self._end("done" if result.complete else f"stopped; {self._kept()}")
@@ -173,7 +171,7 @@ class BenchScreen(RunsScreen):
         self._painted_s = monotonic()
         if self._figures is not None and self._figures is not self.open_run:
             self.show_run(self._figures)
-        self.query_one(ProgressBar).update(total=max(progress.total, 1), progress=progress.done)
+        self.query_one(ProgressBar).update(total=progress.total or 1, progress=progress.done)
         if not job.paused and not self._is_stopping:
             self.tell(progress_line(progress, job.eta_s(progress)))
 

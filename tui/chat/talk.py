@@ -16,7 +16,6 @@ from edgespec.text import plain_text
 from edgespec.worker.protocol import (
     Answer,
     Answered,
-    Noted,
     PairOpened,
     Progressed,
     RequestFailed,
@@ -158,8 +157,6 @@ class TalkScreen(ModeScreen):
                 await self._answered(answered)
             case PairOpened() as pair:
                 self._pair_opened(pair)
-            case Noted(text):
-                self.tell(text)
             case Progressed() as progressed:
                 self.tell(progress_line(progressed))
             case RequestFailed() as failed:

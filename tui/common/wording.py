@@ -51,9 +51,11 @@ def rate_of(tokens: TokensArrived) -> float:
 
 def progress_line(event: Progressed, eta_s: float | None = None) -> str:
     """How far a piece of work is, in one line."""
+    if event.total is None:
+        return f"{event.label} · {human_bytes(event.done)}" if event.unit == "bytes" else event.label
     if event.unit == "bytes":
         amount = f"{human_bytes(event.done)} of {human_bytes(event.total)}"
-    elif event.unit == "seconds":
+    elif event.unit == "seconds" or event.total == 1:
         amount = f"{event.done / max(event.total, 1e-9):.0%}"
     else:
         amount = f"{event.done:.0f} of {event.total:.0f}"

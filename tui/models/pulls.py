@@ -72,6 +72,6 @@ class Pull:
         rate = self.bytes_per_s
         if rate is not None:
             parts.append(f"{human_bytes(rate)}/s")
-            if event.total > event.done:
+            if event.total and event.total > event.done:
                 parts.append(f"about {duration((event.total - event.done) / rate)} left")
         return " · ".join([*parts, event.label])

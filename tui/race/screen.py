@@ -17,8 +17,8 @@ from edgespec.bench.verdict import verdict
 from edgespec.decode.policy import Mode
 from edgespec.text import one_line
 from edgespec.worker.protocol import (
-    Noted,
     PairOpened,
+    Progressed,
     RaceAdvanced,
     RequestFailed,
     RunRace,
@@ -28,7 +28,7 @@ from edgespec.worker.protocol import (
 from edgespec.worker.race import arm_name
 from tui.chat.stream_text import StreamText
 from tui.common.base import ModeScreen
-from tui.common.wording import joined, rate_of
+from tui.common.wording import joined, progress_line, rate_of
 from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
 
@@ -187,8 +187,8 @@ class RaceScreen(ModeScreen):
                 self.tell(f"the engine {cause}; Ctrl+F5 in the chat starts it again")
             case PairOpened():
                 self.show_engine()
-            case Noted(text) if not self._racing:
-                self.tell(text)
+            case Progressed() as progressed if not self._racing:
+                self.tell(progress_line(progressed))
             case _:
                 pass
 

@@ -62,7 +62,7 @@ class RunningJob:
             self._began_s, self._began_at = now, event.done
         self._last = event
         gained, spent = event.done - self._began_at, now - self._began_s
-        if gained <= 0 or event.total <= event.done or spent < 1.0:
+        if event.total is None or gained <= 0 or event.total <= event.done or spent < 1.0:
             return None
         return spent / gained * (event.total - event.done)
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from edgespec.bench.builtin_text import BUILTIN_TEXT
 from edgespec.bench.statistics import Estimate
 from edgespec.text import human_bytes, one_line
-from edgespec.worker.jobs.workshop import Comparison, Figures
+from edgespec.worker.jobs.measure import Comparison, Figures
 from quant.prune.amount import human_count
 
 _UNKNOWN = "…"

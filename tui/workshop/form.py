@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Label, Select
 
 from edgespec.text import one_line
-from edgespec.worker.jobs.wish import AmountUnit, Wish
+from edgespec.worker.jobs.request import AmountUnit, WorkshopRequest
 from quant.prune.choices import OWN_ANSWERS, Criterion, Importance, Method, Structure
 
 TYPES: Final = (
@@ -69,13 +69,13 @@ class Field(Horizontal):
 
 
 class WorkshopForm(VerticalScroll):
-    """Fields over a `Wish`; every change is told as `Changed`."""
+    """Fields over a `WorkshopRequest`; every change is told as `Changed`."""
 
     @dataclass
     class Changed(Message):
         """Something else is wished for."""
 
-        wish: Wish
+        wish: WorkshopRequest
 
     class ChooseRequested(Message):
         """The button beside the model was pressed."""
@@ -84,7 +84,7 @@ class WorkshopForm(VerticalScroll):
         super().__init__(id="workshop-form", can_focus=False)
         self._names_itself = True
         """The output's name follows the plan until somebody writes one."""
-        self._told: Wish | None = None
+        self._told: WorkshopRequest | None = None
 
     def compose(self) -> ComposeResult:
         """A line for each field."""
@@ -116,7 +116,7 @@ class WorkshopForm(VerticalScroll):
         yield Field("Calibrate", _select("calibration", _PRUNING_TEXTS), name="calibration")
         yield Field("Importance", _select("imatrix", _IMATRIX_TEXTS), name="imatrix")
         yield Field("Text", Input(id="text", placeholder="path of a text file", compact=True), name="text")
-        yield Field("Tokens", Input(Wish("").n_tokens, id="tokens", compact=True), name="tokens")
+        yield Field("Tokens", Input(WorkshopRequest("").n_tokens, id="tokens", compact=True), name="tokens")
         yield Field(
             "Write to", Input(id="output", placeholder="named by the plan", compact=True), name="output"
         )
@@ -126,11 +126,11 @@ class WorkshopForm(VerticalScroll):
         self._show_fields()
 
     @property
-    def wish(self) -> Wish:
+    def wish(self) -> WorkshopRequest:
         """What is in the fields."""
         method, file_type = self._chosen("method"), self._chosen("type")
         structure = self._chosen("structure")
-        return Wish(
+        return WorkshopRequest(
             model=self._written("model"),
             method=None if method == _QUANTIZE else Method(method),
             unit=AmountUnit(self._chosen("unit")),

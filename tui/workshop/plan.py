@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from edgespec.errors import EdgespecError
 from edgespec.text import human_bytes, one_line
-from edgespec.worker.jobs.workshop import PlanJob, Planned
+from edgespec.worker.jobs.plan import PlanJob, Planned
 from edgespec.worker.protocol import JobFinished, RequestFailed, WorkerDied
 from tui.common.ask import Choice, ChooseScreen
 from tui.common.base import ModeScreen

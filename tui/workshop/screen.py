@@ -12,7 +12,9 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from edgespec.text import one_line
-from edgespec.worker.jobs.workshop import Began, Comparison, Made, MeasureJob, Planned
+from edgespec.worker.jobs.measure import Comparison, MeasureJob
+from edgespec.worker.jobs.plan import Planned
+from edgespec.worker.jobs.written import Began, Made
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
 from quant.prune.run import remove_leftovers
 from tui.common.ask import AskScreen

@@ -12,11 +12,12 @@ from edgespec.paths import results_dir
 from edgespec.session.choice import choose_files
 from edgespec.session.engine import Engine
 from edgespec.session.settings import EngineSettings
-from edgespec.worker.protocol import JobReported, Link, report_to
+from edgespec.worker.old_progress import adapted
+from edgespec.worker.protocol import JobReported, Link
 
 
 class _TellingStore(ResultStore):
-    """Tells the app of every run that it saves."""
+    """Tells of every result that it saves."""
 
     def __init__(self, folder: Path, link: Link) -> None:
         super().__init__(folder)
@@ -31,7 +32,7 @@ class _TellingStore(ResultStore):
 
 @dataclass(frozen=True, slots=True)
 class BenchJob:
-    """What is measured; the fields are the options of the command."""
+    """What is measured; the fields are the options of the command. `BenchResult` is told after each prompt."""
 
     target: str | None
     drafts: tuple[str, ...]
@@ -46,19 +47,9 @@ class BenchJob:
         Raises:
             EdgespecError: any of its kinds.
         """
-        files = choose_files(
-            self.target,
-            self.drafts,
-            offline=self.offline,
-            progress=report_to(link),
-        )
-
-        with Engine(files.target, files.drafts, self.engine, report_to(link)) as engine:
-            store = _TellingStore(results_dir(), link)
-            return SpeculativeBench(
-                engine,
-                self.prompts,
-                self.settings,
-                store,
-                lambda done, total, label: link.report(label, done, total),
-            ).run()
+        progress = adapted(link.progress)
+        files = choose_files(self.target, self.drafts, offline=self.offline, progress=progress)
+        store = _TellingStore(results_dir(), link)
+        with Engine(files.target, files.drafts, self.engine, progress) as engine:
+            measured = adapted(link.progress, "steps")
+            return SpeculativeBench(engine, self.prompts, self.settings, store, measured).run()

@@ -1,10 +1,10 @@
-"""Fetching a model beside the chat."""
+"""Fetching a model beside whatever else is going on."""
 
 from dataclasses import dataclass
 
 from edgespec.catalog.resolve import ResolvedModel, resolve_model
 from edgespec.catalog.toml_file import load_catalog
-from edgespec.worker.protocol import Link, report_to
+from edgespec.worker.protocol import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,4 @@ class PullJob:
         Raises:
             EdgespecError: it is unknown, gated, too large for the disk, or did not arrive as published.
         """
-        return resolve_model(
-            self.spec,
-            load_catalog(),
-            offline=self.offline,
-            progress=report_to(link),
-        )
+        return resolve_model(self.spec, load_catalog(), offline=self.offline, progress=link.progress)

@@ -1,8 +1,9 @@
-"""What was written into the workshop's form, and what the core is asked for on account of it."""
+"""What the workshop is asked for, as a person writes it, and the settings of the core that come of it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from edgespec.errors import UsageError
 from edgespec.llama.quantizer import QuantizeSettings
@@ -20,7 +21,8 @@ from quant.prune.choices import (
 from quant.prune.settings import PruneSettings
 from quant.text.calibration import read_text
 
-LEAST_TOKENS = 1024
+LEAST_TOKENS: Final = 1024
+"""Of a calibration text, as in `edgespec prune`."""
 
 
 class AmountUnit(StrEnum):
@@ -31,14 +33,14 @@ class AmountUnit(StrEnum):
     BLOCKS = "blocks"
     """A number of them."""
     PARAMS = "params"
-    """Parameters that shall be left."""
+    """Parameters that shall be left, such as `100M`."""
     NAMED = "named"
-    """These blocks."""
+    """These blocks, such as `12-18` or `4,9`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """The form's fields. Numbers are as they were written: what makes no sense is told as the plan's error."""
+class WorkshopRequest:
+    """Numbers are as they were written: what makes no sense is told as the plan's error."""
 
     model: str
     """A name of the catalogue, or a path."""
@@ -65,7 +67,7 @@ class Wish:
         """As `edgespec prune` would be told.
 
         Raises:
-            UsageError: a number that is none, or a text that cannot be read.
+            UsageError: what was written is not a number, or the text cannot be read.
         """
         named = read_blocks(self.amount) if self.unit is AmountUnit.NAMED else ()
         is_depth, is_llm_pruner = method is Method.DEPTH, method is Method.LLM_PRUNER
@@ -76,8 +78,8 @@ class Wish:
             criterion=self.criterion if is_depth and not named else None,
             structure=None if is_depth else self.structure,
             importance=self.importance if is_llm_pruner else None,
-            protect_first=_whole_or_none(self.protect_first, "blocks to protect"),
-            protect_last=_whole_or_none(self.protect_last, "blocks to protect"),
+            protect_first=_whole_or_none(self.protect_first, "protect_first"),
+            protect_last=_whole_or_none(self.protect_last, "protect_last"),
             repairs=self.repairs,
             calibration=(self.calibration_source() or OWN_ANSWERS,),
             n_tokens=self.token_count(),
@@ -91,7 +93,7 @@ class Wish:
             UsageError: no type, or one that needs an importance matrix where none is measured.
         """
         if self.file_type is None:
-            raise UsageError("no type is chosen", "choose what the weights shall become, such as Q4_K_M")
+            raise UsageError("no `type` is chosen", "choose what the weights shall become, such as Q4_K_M")
         settings = QuantizeSettings(self.file_type)
         check_settings(settings, has_importance=self.calibration is not None)
         return settings
@@ -116,12 +118,12 @@ class Wish:
         """Length of the calibration text.
 
         Raises:
-            UsageError: no number, or too small a one.
+            UsageError: it is not a number, or too small.
         """
-        count = _whole(self.n_tokens, "calibration tokens")
+        count = _whole(self.n_tokens, "calibration_tokens")
         if count < LEAST_TOKENS:
             raise UsageError(
-                f"{count} calibration tokens are too few",
+                f"`calibration_tokens` {count} is too few",
                 f"take {LEAST_TOKENS} or more; {DEFAULT_TOKENS} is usual",
             )
         return count
@@ -131,7 +133,7 @@ class Wish:
             case AmountUnit.SHARE:
                 return choose_amount(ratio=_share(self.amount))
             case AmountUnit.BLOCKS:
-                return choose_amount(n_blocks=_whole(self.amount, "blocks"))
+                return choose_amount(n_blocks=_whole(self.amount, "n_blocks"))
             case AmountUnit.PARAMS:
                 return choose_amount(params=self.amount.strip())
             case AmountUnit.NAMED:
@@ -139,19 +141,22 @@ class Wish:
 
 
 def _share(text: str) -> float:
+    """0.25, of `0.25` or `25%`."""
     number = text.strip()
     try:
         return float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
     except ValueError:
-        raise UsageError(f"{text!r} is no share of the weights", "write it as 0.25 or 25%") from None
+        raise UsageError(
+            f"`ratio` {text!r} is not a share of the weights", "write it as 0.25 or 25%"
+        ) from None
 
 
-def _whole_or_none(text: str, what: str) -> int | None:
-    return _whole(text, what) if text.strip() else None
+def _whole_or_none(text: str, setting: str) -> int | None:
+    return _whole(text, setting) if text.strip() else None
 
 
-def _whole(text: str, what: str) -> int:
+def _whole(text: str, setting: str) -> int:
     number = text.strip()
     if not (number.isascii() and number.isdigit()):
-        raise UsageError(f"{text!r} is no number of {what}", "write a whole number")
+        raise UsageError(f"`{setting}` {text!r} is not a whole number", "write it in digits")
     return int(number)

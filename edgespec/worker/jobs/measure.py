@@ -1,0 +1,70 @@
+"""What a new model is worth beside the dense one: quality on a text, and plain speed."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgespec.bench.builtin_text import builtin_text
+from edgespec.bench.plain_speed import N_ROUNDS, PlainSpeed, measure_plain_speeds
+from edgespec.catalog.model_file import ModelFile, open_file
+from edgespec.session.settings import EngineSettings
+from edgespec.worker.old_progress import advanced
+from edgespec.worker.protocol import JobReported, Link
+from quant.measure.evaluate import Quality
+from quant.prune.versions import QUALITY_CHUNKS, measure_quality
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A model in the comparison; None is what has not been measured yet."""
+
+    name: str
+    size_bytes: int
+    parameter_count: int
+    bpw: float
+    """Bits per weight, over the whole file."""
+    quality: Quality | None = None
+    speed: PlainSpeed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The dense model and the new one."""
+
+    dense: Figures
+    made: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureJob:
+    """Measures quality and speed of both models; `Comparison` is told after each step and is the result."""
+
+    dense: Path
+    made: Path
+    engine: EngineSettings
+
+    def run(self, link: Link) -> Comparison:
+        """Quality first, then both models decode side by side.
+
+        Raises:
+            EdgespecError: any error of `measure_quality` and `measure_plain_speeds`.
+        """
+        files = [open_file(path.stem, path) for path in (self.dense, self.made)]
+        found = Comparison(*(_figures(file) for file in files))
+        link.send(JobReported(found))
+        text, progress = builtin_text(), link.progress
+        progress.stage("quality of the dense model", QUALITY_CHUNKS)
+        quality = measure_quality(self.dense, None, text, advanced(progress))
+        found = replace(found, dense=replace(found.dense, quality=quality))
+        link.send(JobReported(found))
+        progress.stage("quality of the new model", QUALITY_CHUNKS)
+        quality = measure_quality(self.made, self.dense, text, advanced(progress))
+        found = replace(found, made=replace(found.made, quality=quality))
+        link.send(JobReported(found))
+        progress.stage("timing both, token by token", N_ROUNDS)
+        dense, made = measure_plain_speeds(files, self.engine, progress=advanced(progress))
+        return Comparison(replace(found.dense, speed=dense), replace(found.made, speed=made))
+
+
+def _figures(file: ModelFile) -> Figures:
+    meta = file.meta
+    return Figures(file.name, meta.file_bytes, meta.parameter_count, meta.bpw)

@@ -1,0 +1,43 @@
+"""Pruning a model in a process of its own."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgespec.catalog.model_file import open_file
+from edgespec.worker.jobs.written import Began, Made
+from edgespec.worker.old_progress import adapted
+from edgespec.worker.protocol import JobReported, Link
+from quant.prune.outcome import Outcome, describe_removed, describe_repair
+from quant.prune.run import prune
+from quant.prune.settings import PruneSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PruneJob:
+    """Prunes a model. The result is `Made`."""
+
+    name: str
+    """What the model is called."""
+    model: Path
+    settings: PruneSettings
+    destination: Path
+    force: bool = False
+    """Replace an existing file."""
+
+    def run(self, link: Link) -> Made:
+        """Removes, repairs, writes.
+
+        Raises:
+            EdgespecError: any error of `quant.prune.run.prune`.
+        """
+        link.send(JobReported(Began(os.getpid())))
+        file = open_file(self.name, self.model)
+        done = prune(
+            file.meta, self.settings, self.destination, force=self.force, progress=adapted(link.progress)
+        )
+        outcome = Outcome(file, done.plan, done.plan.weights_bytes, done)
+        notes = [("removed", describe_removed(outcome))]
+        if done.report is not None:
+            notes.append(("held out", describe_repair(done.report)))
+        return Made(file.path, self.destination, tuple(notes))

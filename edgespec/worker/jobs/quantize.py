@@ -1,0 +1,54 @@
+"""Writing a model in other types, in a process of its own."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgespec.catalog.model_file import open_file
+from edgespec.llama.quantizer import QuantizeSettings
+from edgespec.worker.jobs.written import Began, Made
+from edgespec.worker.old_progress import adapted
+from edgespec.worker.protocol import JobReported, Link
+from quant.convert.quantize import quantize_model, source_note
+from quant.measure.imatrix import importance_of, measure_file
+from quant.prune.choices import CalibrationSource
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeJob:
+    """Writes a model in other types. The result is `Made`."""
+
+    name: str
+    """What the model is called."""
+    model: Path
+    settings: QuantizeSettings
+    calibration: CalibrationSource | None
+    """What the importance of the weights is measured on; None measures none."""
+    n_tokens: int
+    """Of the calibration text."""
+    destination: Path
+    force: bool = False
+    """Replace an existing file."""
+
+    def run(self, link: Link) -> Made:
+        """Measures the importance where that is asked for, and quantizes.
+
+        Raises:
+            EdgespecError: any error of `quant.measure.imatrix.measure_file` and `quant.convert.quantize.quantize_model`.
+        """
+        link.send(JobReported(Began(os.getpid())))
+        file = open_file(self.name, self.model)
+        settings, progress = self.settings, adapted(link.progress)
+        if self.calibration is not None:
+            moments = measure_file(file.meta, self.calibration, self.n_tokens, progress=progress)
+            settings = replace(settings, importance=importance_of(moments))
+        quantize_model(
+            file.meta,
+            settings,
+            self.destination,
+            calibration=str(self.calibration or ""),
+            force=self.force,
+            progress=progress,
+        )
+        note = source_note(file.meta)
+        return Made(file.path, self.destination, (("note", note),) if note else ())

@@ -1,0 +1,27 @@
+"""Values over a pipe, whole or not at all."""
+
+import asyncio
+import io
+
+import pytest
+
+from edgespec.worker.frames import pack, read_frame, receive_frame
+
+
+def test_values_come_out_as_they_went_in() -> None:
+    stream = io.BytesIO(pack(("a", 1)) + pack(None) + pack("b" * 100_000))
+    assert [read_frame(stream) for _ in range(3)] == [("a", 1), None, "b" * 100_000]
+
+
+@pytest.mark.parametrize(
+    "n_bytes", [0, 3, 4, 9], ids=["nothing", "half a length", "a length", "half a value"]
+)
+async def test_what_breaks_off_is_the_end_of_the_other_side(n_bytes: int) -> None:
+    part = pack("a value")[:n_bytes]
+    with pytest.raises(EOFError):
+        read_frame(io.BytesIO(part))
+    reader = asyncio.StreamReader()
+    reader.feed_data(part)
+    reader.feed_eof()
+    with pytest.raises(EOFError):
+        await receive_frame(reader)

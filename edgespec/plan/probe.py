@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Final
 
 from edgespec.catalog.memory import available_memory_bytes
@@ -107,7 +108,7 @@ def _time_model(model: ZeroModel, settings: EngineSettings, budget_s: float) -> 
             model.write(path)
             loaded = load_target(open_file("probe", path), settings)
             try:
-                times = time_decodes(loaded.context, ROWS, budget_s, all_outputs=True)
+                times = time_decodes(loaded.context, ROWS, budget_s, all_outputs=True, clock=perf_counter)
             finally:
                 loaded.close()
     except OSError as err:

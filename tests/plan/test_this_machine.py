@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgespec.catalog.entries import Dimensions, ModelEntry
-from edgespec.llama.library import Device
+from edgespec.llama.devices import Device
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES
 from edgespec.paths import costs_dir
 from edgespec.plan import this_machine

@@ -45,7 +45,7 @@ def test_the_zeros_stand_on_the_disk_and_are_not_a_hole(tmp_path: Path) -> None:
 def test_llama_cpp_loads_it_and_answers_with_zeros(tmp_path: Path) -> None:
     path = tmp_path / "zero.gguf"
     ZeroModel("Q8_0", blocks=1, width=128, hidden=128).write(path)
-    loaded = load_target(open_file("zero", path), EngineSettings(n_ctx=256, n_threads=1), lambda _text: None)
+    loaded = load_target(open_file("zero", path), EngineSettings(n_ctx=256, n_threads=1))
     try:
         loaded.context.decode([1, 2, 3], outputs=3)
         assert not loaded.context.logits(1).any()

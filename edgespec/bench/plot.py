@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgespec.bench.result import ArmResult, BenchResult
-from edgespec.bench.summary import VANILLA, categories
-from edgespec.bench.verdict import AUTO, rate_text
+from edgespec.bench.summary import AUTO_ARM, VANILLA, categories
+from edgespec.bench.verdict import rate_text
 from edgespec.errors import EdgespecError
 from edgespec.figure import GREY, INK, PALETTE, check_plot_path, save_figure
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FIXED = {VANILLA: GREY, "ngram": "#e69f00", AUTO: "#009e73"}
+_FIXED = {VANILLA: GREY, "ngram": "#e69f00", AUTO_ARM: "#009e73"}
 
 
 def save_plot(results: Sequence[BenchResult], path: Path) -> None:

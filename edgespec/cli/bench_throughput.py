@@ -20,10 +20,10 @@ from edgespec.durations import parse_duration_s
 from edgespec.errors import ExitCode, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
-    from edgespec.bench.throughput.point_runner import Bed
+    from edgespec.bench.throughput.point_runner import PointRunner
     from edgespec.bench.throughput.result import Curve, ThroughputResult
     from edgespec.bench.throughput.sweep import SweepSettings
-    from edgespec.bench.throughput.variant import Subject
+    from edgespec.bench.throughput.variant import Variant
     from edgespec.catalog.model_file import ModelFile
     from edgespec.session import EngineSettings
 
@@ -50,9 +50,9 @@ def bench_throughput(settings: Settings, names: Sequence[str], values: dict[str,
     versions = _parse_versions(values)
     sweep, engine = _make_sweep(values), values["engine"].make_settings()
     watch_servers(engine)
-    subjects = _subjects(settings, names, versions)
-    earlier = _earlier(subjects) if values["resume"] else None
-    result = _sweep(settings, subjects, sweep, engine, earlier)
+    variants = _variants(settings, names, versions)
+    earlier = _earlier(variants) if values["resume"] else None
+    result = _sweep(settings, variants, sweep, engine, earlier)
     if not result.complete and not any(point.runs for point in result.points):
         raise InterruptedRunError("interrupted before the first point was measured; nothing was kept")
     show_result(result, values["form"] or "table", values["plot"], quiet=settings.quiet)
@@ -106,9 +106,9 @@ def _finish(result: "ThroughputResult") -> int:
     return ExitCode.INTERRUPTED
 
 
-def _subjects(settings: Settings, names: Sequence[str], versions: _Versions) -> list["Subject"]:
+def _variants(settings: Settings, names: Sequence[str], versions: _Versions) -> list["Variant"]:
     """The curves, the dense model first, each with what it is worth on a text."""
-    from edgespec.bench.throughput.variant import Subject
+    from edgespec.bench.throughput.variant import Variant
     from edgespec.catalog.entries import load_catalog
     from edgespec.cli.opening import find_model
     from edgespec.session.choice import NONE
@@ -126,11 +126,11 @@ def _subjects(settings: Settings, names: Sequence[str], versions: _Versions) -> 
     ]
     for method in versions.methods:
         labelled.append((method, _version(settings, first, method, versions.ratio)))
-    subjects = [Subject(_curve(settings, label, file, first), file) for label, file in labelled]
+    variants = [Variant(_curve(settings, label, file, first), file) for label, file in labelled]
     for draft in (name for name in versions.drafts if name != NONE):
-        subjects.append(_with_draft(settings, subjects[0], draft, pair.drafts[0] if pair else None))
-    _check_names([subject.name for subject in subjects])
-    return subjects
+        variants.append(_with_draft(settings, variants[0], draft, pair.drafts[0] if pair else None))
+    _check_names([variant.name for variant in variants])
+    return variants
 
 
 def _check_names(names: list[str]) -> None:
@@ -178,8 +178,8 @@ def _curve(settings: Settings, label: str, file: "ModelFile", dense: "ModelFile"
     )
 
 
-def _with_draft(settings: Settings, dense: "Subject", name: str, own: str | None) -> "Subject":
-    from edgespec.bench.throughput.variant import Subject
+def _with_draft(settings: Settings, dense: "Variant", name: str, own: str | None) -> "Variant":
+    from edgespec.bench.throughput.variant import Variant
     from edgespec.cli.opening import find_model
     from edgespec.session.loading import check_pair
 
@@ -192,10 +192,10 @@ def _with_draft(settings: Settings, dense: "Subject", name: str, own: str | None
             f"`edgespec pair {dense.model.name}` lists drafts with the same one",
         )
     curve = replace(dense.curve, name=f"with {draft.name}", method="speculative", draft=draft.name)
-    return Subject(curve, dense.model, draft)
+    return Variant(curve, dense.model, draft)
 
 
-def _earlier(subjects: Sequence["Subject"]) -> "ThroughputResult":
+def _earlier(variants: Sequence["Variant"]) -> "ThroughputResult":
     """The newest sweep of the same curves.
 
     Raises:
@@ -205,7 +205,7 @@ def _earlier(subjects: Sequence["Subject"]) -> "ThroughputResult":
     from edgespec.bench.throughput.result import ThroughputResult
     from edgespec.paths import results_dir
 
-    files = [(subject.curve.file, subject.curve.draft) for subject in subjects]
+    files = [(variant.curve.file, variant.curve.draft) for variant in variants]
     for entry in reversed(ResultStore(results_dir()).entries()):
         result = entry.result
         if isinstance(result, ThroughputResult) and files == [(c.file, c.draft) for c in result.curves]:
@@ -217,7 +217,7 @@ def _earlier(subjects: Sequence["Subject"]) -> "ThroughputResult":
 
 def _sweep(
     settings: Settings,
-    subjects: Sequence["Subject"],
+    variants: Sequence["Variant"],
     sweep: "SweepSettings",
     engine: "EngineSettings",
     earlier: "ThroughputResult | None",
@@ -244,21 +244,21 @@ def _sweep(
                     err=True,
                 )
 
-        beds = _load(subjects, sweep, engine, opened)
+        runners = _load(variants, sweep, engine, opened)
         environment = describe_machine(engine.n_threads or default_threads())
         store = ResultStore(results_dir())
-        return ThroughputSweep(beds, engine, sweep, store, environment, earlier, report, tell_time).run()
+        return ThroughputSweep(runners, engine, sweep, store, environment, earlier, report, tell_time).run()
 
 
 def _load(
-    subjects: Sequence["Subject"], sweep: "SweepSettings", engine: "EngineSettings", opened: ExitStack
-) -> list["Bed"]:
-    from edgespec.bench.throughput.point_runner import Bed, LoadedModels
+    variants: Sequence["Variant"], sweep: "SweepSettings", engine: "EngineSettings", opened: ExitStack
+) -> list["PointRunner"]:
+    from edgespec.bench.throughput.point_runner import LoadedModels, PointRunner
     from edgespec.bench.throughput.variant import check_weights, largest_cache
 
-    check_weights(subjects)
+    check_weights(variants)
     models = opened.enter_context(LoadedModels(engine, largest_cache(sweep.shapes, sweep.batches)))
-    return [Bed(subject, models, sweep.sampling) for subject in subjects]
+    return [PointRunner(variant, models, sweep.sampling) for variant in variants]
 
 
 @contextmanager

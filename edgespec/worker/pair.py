@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Final, assert_never
 
+from edgespec.bench.arms import Arm
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile, open_file
+from edgespec.decode.costs import PairCosts
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import Token
+from edgespec.decode.token import GenerationStats, Token
 from edgespec.errors import UsageError
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.session import Session
@@ -40,11 +42,17 @@ _BATCH_S: Final = 0.1
 
 
 class TokenStream:
-    """Collects tokens and sends them in batches; the first one leaves at once."""
+    """Collects tokens and sends them in batches; the first one leaves at once.
 
-    def __init__(self, link: Link, session: Session, arm: str = "") -> None:
-        self._link, self._stats, self._arm = link, session.live_stats, arm
-        self._costs = session.state.costs
+    Args:
+        link: To the app.
+        stats: Of the answer that is under way.
+        costs: As they are reckoned meanwhile.
+        arm: In a race: whose tokens they are.
+    """
+
+    def __init__(self, link: Link, stats: GenerationStats, costs: PairCosts, arm: str = "") -> None:
+        self._link, self._stats, self._costs, self._arm = link, stats, costs, arm
         self._pieces: list[Piece] = []
         self._sent_s = 0.0
         self._memory_bytes = resident_bytes()
@@ -79,6 +87,10 @@ class TokenStream:
             )
         )
         self._pieces = []
+
+
+def _open_arm_stream(link: Link, arm: Arm) -> TokenStream:
+    return TokenStream(link, arm.stats, arm.state.costs, arm.name)
 
 
 def stoppable(tokens: Iterator[Token]) -> Iterator[Token]:
@@ -122,7 +134,7 @@ class PairServer:
             case ChangeDraft():
                 self._change_draft(request)
             case RunRace():
-                run_race(self._opened(), request, self._link, TokenStream, stoppable)
+                run_race(self._opened(), request, self._link, _open_arm_stream)
             case Stop() | Pause() | Resume() | RunJob():
                 raise AssertionError(request)
             case _:
@@ -190,7 +202,7 @@ class PairServer:
         try:
             for token in stoppable(tokens):
                 if stream is None:
-                    stream = TokenStream(self._link, session)
+                    stream = TokenStream(self._link, session.live_stats, session.state.costs)
                 stream.add(token)
         except KeyboardInterrupt:
             pass

@@ -2,16 +2,18 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgespec.bench import arms
+from edgespec.bench.arms import WARM_UP_TOKENS
 from edgespec.bench.document import to_json
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import BenchResult
-from edgespec.bench.speculative import WARM_UP_TOKENS, BenchSettings, SpeculativeBench
+from edgespec.bench.speculative import BenchSettings, SpeculativeBench
 from edgespec.bench.store import ResultStore
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.chat_template import ChatMessage
@@ -19,9 +21,11 @@ from edgespec.decode.generate import Generator
 from edgespec.errors import ContextOverflowError
 from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampling
+from edgespec.progress import SILENT, Progress
 from edgespec.session import EngineSettings
 from edgespec.session.context_pair import ContextPair
 from edgespec.session.engine import Engine
+from tests.bench.told import Told
 from tests.session.eager import draft_eagerly
 
 PROMPTS = tuple(
@@ -68,7 +72,7 @@ def store(tmp_path: Path) -> Spy:
 def bench(
     engine: Engine,
     store: ResultStore,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
+    progress: Progress = SILENT,
     prompts: tuple[Prompt, ...] = PROMPTS,
     **settings: Any,
 ) -> BenchResult:
@@ -173,9 +177,9 @@ def test_the_arms_answer_side_by_side_and_another_one_goes_first_each_time(
 
 
 def test_progress_counts_the_answers(engine: Engine, store: Spy):
-    seen: list[tuple[int, int, str]] = []
-    bench(engine, store, lambda *report: seen.append(report), repeat=1)
-    reports = [report for report in seen if not report[2].startswith("measuring")]
+    told = Told()
+    bench(engine, store, told, repeat=1)
+    reports = [report for report in told.seen if not report[2].startswith("measuring")]
     # Once at the begin of a prompt, and at the end of each answer.
     assert [done for done, _, _ in reports] == [*range(6), *range(5, 11), *range(10, 16)]
     assert {total for _, total, _ in reports} == {15}
@@ -198,8 +202,8 @@ def test_the_arms_own_contexts_are_freed(engine: Engine, store: Spy, monkeypatch
 
     monkeypatch.setattr(Engine, "open_context_pair", spied)
     bench(engine, store, interrupt_at(7))
-    assert [lane.draft is not None for lane in made] == [False, True, True, False, True]
-    assert all(context.handle is None for lane in made for context in (lane.target, lane.draft) if context)
+    assert [pair.draft is not None for pair in made] == [False, True, True, False, True]
+    assert all(context.handle is None for pair in made for context in (pair.target, pair.draft) if context)
 
 
 def test_what_one_arm_learns_is_not_known_to_another(engine: Engine, store: Spy):
@@ -219,14 +223,14 @@ def test_every_finished_prompt_is_saved_at_once(engine: Engine, store: Spy):
     assert to_json(store.load("latest")) == to_json(result)
 
 
-def interrupt_at(count: int) -> Callable[[int, int, str], None]:
+def interrupt_at(count: int) -> Told:
     """Ctrl-C when `count` answers are out."""
 
-    def progress(done: int, _total: int, label: str) -> None:
+    def watch(done: float, label: str) -> None:
         if done == count and not label.startswith("measuring"):
             raise KeyboardInterrupt
 
-    return progress
+    return Told(watch=watch)
 
 
 @pytest.mark.parametrize(("answer", "finished"), [(6, 1), (7, 1), (9, 1), (11, 2), (29, 5)])
@@ -243,9 +247,7 @@ def test_ctrl_c_keeps_the_prompts_that_all_arms_have_answered(
 def test_ctrl_c_in_the_audit_leaves_no_prompt_that_was_not_audited(
     engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch
 ):
-    from edgespec.bench import speculative
-
-    compare, calls = speculative.compare_answers, list[int]()
+    compare, calls = arms.compare_answers, list[int]()
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
@@ -253,7 +255,7 @@ def test_ctrl_c_in_the_audit_leaves_no_prompt_that_was_not_audited(
             raise KeyboardInterrupt
         return compare(*arguments, **options)
 
-    monkeypatch.setattr(speculative, "compare_answers", interrupted)
+    monkeypatch.setattr(arms, "compare_answers", interrupted)
     result = bench(engine, store)
     assert [len(arm.samples) for arm in result.arms] == [1] * 5
     assert result.audit.compared == 4
@@ -267,20 +269,20 @@ def test_ctrl_c_before_the_first_prompt_saves_nothing(engine: Engine, store: Spy
 
 
 def test_ctrl_c_while_measuring_saves_nothing(engine: Engine, store: Spy):
-    def interrupt(_done: int, _total: int, label: str) -> None:
+    def interrupt(_done: float, label: str) -> None:
         if label == "measuring tiny-bpe":
             raise KeyboardInterrupt
 
-    result = bench(engine, store, interrupt)
+    result = bench(engine, store, Told(watch=interrupt))
     assert (result.arms, result.complete, store.saved) == ((), False, [])
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_measured(engine: Engine, store: Spy):
     long = Prompt("long", "chat", (ChatMessage("user", "x" * 600),))
-    seen: list[str] = []
+    told = Told()
     with pytest.raises(ContextOverflowError, match="the context 512"):
-        bench(engine, store, lambda _done, _total, label: seen.append(label), (*PROMPTS, long))
-    assert (seen, store.saved) == ([], [])
+        bench(engine, store, told, (*PROMPTS, long))
+    assert (told.seen, store.saved) == ([], [])
 
 
 def corrupt(monkeypatch: pytest.MonkeyPatch, arm: str, engine: Engine) -> None:

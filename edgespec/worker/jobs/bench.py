@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgespec.bench.document import Result
+from edgespec.bench.old_progress import ReportedProgress
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import BenchResult
 from edgespec.bench.speculative import BenchSettings, SpeculativeBench
@@ -63,5 +64,5 @@ class BenchJob:
                 self.prompts,
                 self.settings,
                 store,
-                lambda done, total, label: link.report(label, done, total),
+                ReportedProgress(link.report),
             ).run()

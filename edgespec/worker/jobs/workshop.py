@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from edgespec.bench.builtin_text import builtin_text
-from edgespec.bench.plain_speed import PlainSpeed, measure_plain_speeds
+from edgespec.bench.old_progress import ReportedProgress
+from edgespec.bench.plain_speed import N_ROUNDS, PlainSpeed, measure_plain_speeds
 from edgespec.catalog.entries import load_catalog
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.resolve import resolve_model
@@ -237,11 +238,9 @@ class MeasureJob:
         quality = measure_quality(self.made, self.dense, text, report)
         found = replace(found, made=replace(found.made, quality=quality))
         link.send(JobReported(found))
-        speeds = measure_plain_speeds(
-            files,
-            self.engine,
-            progress=lambda done, total: link.report("timing both, token by token", done, total),
-        )
+        progress = ReportedProgress(link.report)
+        progress.stage("timing both, token by token", N_ROUNDS)
+        speeds = measure_plain_speeds(files, self.engine, progress=progress)
         return Comparison(
             *(replace(one, speed=s) for one, s in zip((found.dense, found.made), speeds, strict=True))
         )

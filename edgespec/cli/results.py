@@ -2,14 +2,13 @@
 
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgespec.cli.columns import columns
 from edgespec.cli.context import Settings
-from edgespec.cli.result_view import Form, show_result
+from edgespec.cli.result_view import OutputOptions, output_options, show_result
 
 if TYPE_CHECKING:
     from edgespec.bench.compare import ComparedArm
@@ -46,16 +45,11 @@ def list_results(as_json: bool) -> None:
 
 @command.command()
 @click.argument("run", default="latest")
-@click.option("--json", "form", flag_value="json", type=str, help="Print the whole run as JSON.")
-@click.option("--csv", "form", flag_value="csv", type=str, help="Print a row per arm and category.")
-@click.option("--markdown", "form", flag_value="markdown", type=str, help="Print tables for a page.")
-@click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into FILE.png or FILE.svg, too."
-)
+@output_options
 @click.pass_obj
-def show(settings: Settings, run: str, form: Form | None, plot: Path | None) -> None:
+def show(settings: Settings, /, run: str, output: OutputOptions) -> None:
     """Show RUN: an id, the beginning of one, or `latest` (the default)."""
-    show_result(_store().load(run), form or "table", plot, quiet=settings.quiet)
+    show_result(_store().load(run), output, quiet=settings.quiet)
 
 
 @command.command()

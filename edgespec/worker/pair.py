@@ -1,17 +1,11 @@
 """The chat side of a worker: one open pair that answers, drafts in other ways, and races itself."""
 
-from collections.abc import Iterator
-from time import monotonic
-from typing import Final, assert_never
+from typing import assert_never
 
-from edgespec.bench.arms import Arm
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile, open_file
-from edgespec.decode.costs import PairCosts
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import GenerationStats, Token
 from edgespec.errors import UsageError
-from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.session import Session
 from edgespec.session.choice import NONE, choose_files
 from edgespec.session.engine import Engine
@@ -26,87 +20,15 @@ from edgespec.worker.protocol import (
     OpenPair,
     PairOpened,
     Pause,
-    Piece,
     Request,
     Resume,
     RunJob,
     RunRace,
     Stop,
-    TokensArrived,
     report_bytes,
 )
 from edgespec.worker.race import run_race
-
-_BATCH_S: Final = 0.1
-"""Tokens of this long travel together: the app hears of them ten times a second at most."""
-
-
-class TokenStream:
-    """Collects tokens and sends them in batches; the first one leaves at once.
-
-    Args:
-        link: To the app.
-        stats: Of the answer that is under way.
-        costs: As they are reckoned meanwhile.
-        arm: In a race: whose tokens they are.
-    """
-
-    def __init__(self, link: Link, stats: GenerationStats, costs: PairCosts, arm: str = "") -> None:
-        self._link, self._stats, self._costs, self._arm = link, stats, costs, arm
-        self._pieces: list[Piece] = []
-        self._sent_s = 0.0
-        self._memory_bytes = resident_bytes()
-
-    def add(self, token: Token) -> None:
-        """One more token."""
-        last = self._pieces[-1] if self._pieces else None
-        if last is not None and last.source == token.source:
-            self._pieces[-1] = Piece(last.text + token.text, last.source)
-        elif token.text:
-            self._pieces.append(Piece(token.text, token.source))
-        if monotonic() - self._sent_s >= _BATCH_S:
-            self.flush()
-
-    def flush(self) -> None:
-        """Sends what is left."""
-        stats = self._stats
-        self._sent_s = monotonic()
-        if not self._pieces:
-            return
-        self._link.send(
-            TokensArrived(
-                tuple(self._pieces),
-                stats.predicted_n,
-                stats.decode_s,
-                stats.draft_n,
-                stats.draft_n_accepted,
-                stats.target_passes,
-                _rate(self._costs.step_s),
-                self._memory_bytes,
-                self._arm,
-            )
-        )
-        self._pieces = []
-
-
-def _open_arm_stream(link: Link, arm: Arm) -> TokenStream:
-    return TokenStream(link, arm.stats, arm.state.costs, arm.name)
-
-
-def stoppable(tokens: Iterator[Token]) -> Iterator[Token]:
-    """Lets a stop through at any time while the prompt is read, and then only between rounds.
-
-    What a round leaves in the caches is thus always known, and the next answer goes on from there.
-    """
-    token = next(tokens, None)
-    while token is not None:
-        yield token
-        with HeldInterrupts():
-            token = next(tokens, None)
-
-
-def _rate(step_s: float) -> float:
-    return 1 / step_s if step_s else 0.0
+from edgespec.worker.token_stream import TokenStream, rate_of, stoppable
 
 
 class PairServer:
@@ -134,7 +56,7 @@ class PairServer:
             case ChangeDraft():
                 self._change_draft(request)
             case RunRace():
-                run_race(self._opened(), request, self._link, _open_arm_stream)
+                run_race(self._opened(), request, self._link)
             case Stop() | Pause() | Resume() | RunJob():
                 raise AssertionError(request)
             case _:
@@ -223,7 +145,7 @@ class PairServer:
                 session.draft_name,
                 session.mode,
                 session.engine.target.context.n_ctx,
-                _rate(session.state.costs.step_s),
+                rate_of(session.state.costs.step_s),
                 resident_bytes(),
                 "; ".join(session.engine.placements()),
             )

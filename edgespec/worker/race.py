@@ -1,8 +1,7 @@
 """A race: one prompt, all arms side by side on the chat's own engine, measured and audited as a benchmark is."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from edgespec.bench.arms import Arm, ArmLoop, ArmSpec, TokenizedPrompt
 from edgespec.bench.environment import describe_environment
@@ -14,21 +13,13 @@ from edgespec.decode.token import Token
 from edgespec.session import Session
 from edgespec.session.explain import explain
 from edgespec.worker.protocol import Link, RaceAdvanced, RunRace
+from edgespec.worker.token_stream import TokenStream
 
 _RACE: Final = "race"
 """Id and category of the prompt."""
 
 
-class _Stream(Protocol):
-    def add(self, token: Token) -> None: ...
-    def flush(self) -> None: ...
-
-
-OpenStream = Callable[[Link, Arm], _Stream]
-"""Opens what brings an arm's tokens to the app."""
-
-
-def run_race(session: Session, request: RunRace, link: Link, open_stream: OpenStream) -> None:
+def run_race(session: Session, request: RunRace, link: Link) -> None:
     """Runs one round: tokens of all arms as they come, and when all are in, the figures of all rounds so far.
 
     The arms have caches of their own: the session's conversation stays where it is.
@@ -39,7 +30,7 @@ def run_race(session: Session, request: RunRace, link: Link, open_stream: OpenSt
         KeyboardInterrupt: it was stopped. What came has been told; the round counts in no figure.
     """
     prompt = TokenizedPrompt(_RACE, _RACE, tuple(session.tokenize(request.prompt)))
-    shown = _Shown(link, open_stream)
+    shown = _Shown(link)
     specs = [_spec(session, mode) for mode in request.modes]
     with ArmLoop(specs, [prompt], request.max_tokens, came=shown.came, ended=shown.ended) as loop:
         number = _take_over(request.earlier, loop)
@@ -53,14 +44,14 @@ def run_race(session: Session, request: RunRace, link: Link, open_stream: OpenSt
 class _Shown:
     """The arms' tokens on their way to the app."""
 
-    def __init__(self, link: Link, open_stream: OpenStream) -> None:
-        self._link, self._open = link, open_stream
-        self._streams: dict[str, _Stream] = {}
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._streams: dict[str, TokenStream] = {}
 
     def came(self, arm: Arm, token: Token) -> None:
         """One more token."""
         if arm.name not in self._streams:
-            self._streams[arm.name] = self._open(self._link, arm)
+            self._streams[arm.name] = TokenStream(self._link, arm.stats, arm.state.costs, arm.name)
         self._streams[arm.name].add(token)
 
     def ended(self, arm: Arm) -> None:

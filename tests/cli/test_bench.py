@@ -18,6 +18,7 @@ from edgespec.bench.result import Audit, Difference
 from edgespec.bench.store import ResultStore
 from edgespec.cli.bench import _show
 from edgespec.cli.context import Settings
+from edgespec.cli.result_view import OutputOptions
 from edgespec.decode.generate import Generator
 from edgespec.paths import results_dir
 from edgespec.session.engine import Engine
@@ -311,7 +312,7 @@ def many_prompts(tmp_path: Path) -> Path:
 def test_an_interrupted_run_with_a_failed_audit_says_both(capsys: pytest.CaptureFixture[str]):
     large = Difference("auto", "chat-1", 0, 7, 11, 12, 2.5, True)
     result = finished_run(complete=False, audit=Audit(18, 17, (large,)))
-    assert _show(result, "json", None, Settings()) == 130
+    assert _show(result, OutputOptions("json", None), Settings()) == 130
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("edgespec: the equality audit failed: arm auto left the plain text of prompt")
     assert lines[1:] == [f"edgespec: interrupted; the finished prompts are kept as {result.run_id}"]

@@ -3,14 +3,15 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from edgespec.bench.arms import ArmSpec
 from edgespec.bench.prompts import Prompt
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.policy import Mode
-from edgespec.session.engine import Engine, PairState
+from edgespec.session.engine import Engine
 from edgespec.session.settings import DraftType, EngineSettings
-from edgespec.tune.confirm import Finalist, by_turns, measure_finalists
+from edgespec.tune.confirm import by_turns, measure_finalists
+from tests.bench.told import Told
 
 PROMPTS = [
     Prompt(f"{category}-{number}", category, (ChatMessage("user", f"Tell me about {category} {number}."),))
@@ -25,21 +26,20 @@ def test_every_kind_of_prompt_comes_before_the_second_of_one():
 
 def test_without_time_every_kind_is_answered_once(tiny_model: Path, tiny_draft: Path):
     settings = EngineSettings(n_ctx=512, n_threads=1, draft_type=DraftType.AS_IS)
-    told: list[tuple[int, int]] = []
+    told = Told()
     with ExitStack() as opened:
         finalists = []
         for path in (tiny_model, tiny_draft):
             engine = opened.enter_context(Engine(open_file(path.stem, path), [], settings))
-            state = PairState(engine.calibrate(None).costs, Acceptance())
-            finalists.append(Finalist(engine, Mode.OFF, None, state))
+            finalists.append(ArmSpec(path.stem, engine, Mode.OFF, None, engine.calibrate(None)))
         first, second = measure_finalists(
             finalists,
             PROMPTS,
             24,
             has_time=lambda: False,
-            report=lambda done, total: told.append((done, total)),
+            progress=told,
         )
-    assert told == [(1, 8), (2, 8)]
+    assert told.seen == [(done, 8, "measuring 2 candidates") for done in (0, 1, 2)]
     assert (first.speedup, first.lowest_category) == (1.0, 1.0)
     assert second.speedup > 0
     assert second.tok_per_s > 0

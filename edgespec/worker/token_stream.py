@@ -1,0 +1,79 @@
+"""Tokens on their way to a front door: in batches, and with a place between rounds where a stop gets through."""
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import Final
+
+from edgespec.decode.costs import PairCosts
+from edgespec.decode.token import GenerationStats, Token
+from edgespec.llama.interrupts import HeldInterrupts
+from edgespec.session.loading import resident_bytes
+from edgespec.worker.protocol import Link, Piece, TokensArrived
+
+_BATCH_S: Final = 0.1
+"""Tokens of this long travel together: the front door hears of them ten times a second at most."""
+
+
+class TokenStream:
+    """Collects tokens and sends them in batches; the first one leaves at once.
+
+    Args:
+        link: To the front door.
+        stats: Of the answer that is under way.
+        costs: As they are reckoned meanwhile.
+        arm: In a race: whose tokens they are.
+    """
+
+    def __init__(self, link: Link, stats: GenerationStats, costs: PairCosts, arm: str = "") -> None:
+        self._link, self._stats, self._costs, self._arm = link, stats, costs, arm
+        self._pieces: list[Piece] = []
+        self._sent_s = 0.0
+        self._memory_bytes = resident_bytes()
+
+    def add(self, token: Token) -> None:
+        """One more token."""
+        last = self._pieces[-1] if self._pieces else None
+        if last is not None and last.source == token.source:
+            self._pieces[-1] = Piece(last.text + token.text, last.source)
+        elif token.text:
+            self._pieces.append(Piece(token.text, token.source))
+        if monotonic() - self._sent_s >= _BATCH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends what is left."""
+        stats = self._stats
+        self._sent_s = monotonic()
+        if not self._pieces:
+            return
+        self._link.send(
+            TokensArrived(
+                tuple(self._pieces),
+                stats.predicted_n,
+                stats.decode_s,
+                stats.draft_n,
+                stats.draft_n_accepted,
+                stats.target_passes,
+                rate_of(self._costs.step_s),
+                self._memory_bytes,
+                self._arm,
+            )
+        )
+        self._pieces = []
+
+
+def stoppable(tokens: Iterator[Token]) -> Iterator[Token]:
+    """Lets a stop through at any time while the prompt is read, and then only between rounds.
+
+    What a round leaves in the caches is thus always known, and the next answer goes on from there.
+    """
+    token = next(tokens, None)
+    while token is not None:
+        yield token
+        with HeldInterrupts():
+            token = next(tokens, None)
+
+
+def rate_of(step_s: float) -> float:
+    """Steps a second, of what one takes; 0 where that is not known."""
+    return 1 / step_s if step_s else 0.0

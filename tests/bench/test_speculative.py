@@ -26,6 +26,7 @@ from edgespec.session import EngineSettings
 from edgespec.session.context_pair import ContextPair
 from edgespec.session.engine import Engine
 from tests.bench.told import Told
+from tests.bench.wrong_tokens import FIRST_WRONG, accept_wrong_tokens
 from tests.session.eager import draft_eagerly
 
 PROMPTS = tuple(
@@ -285,36 +286,15 @@ def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_measured(engin
     assert (told.seen, store.saved) == ([], [])
 
 
-def corrupt(monkeypatch: pytest.MonkeyPatch, arm: str, engine: Engine) -> None:
-    """From its sixth token on, the arm accepts what the target did not choose."""
-    made = engine.generator
-
-    def generator(mode: Any, draft: Any, *rest: Any) -> Generator:
-        generator = made(mode, draft, *rest)
-        if (draft or mode.value) == arm:
-            verify = generator._verify
-
-            def accept_anything(proposal: Any) -> list[int]:
-                tokens = verify(proposal)
-                if generator.stats.predicted_n >= 6:
-                    tokens[-1] = tokens[-1] - 1 if tokens[-1] > 200 else tokens[-1] + 1
-                return tokens
-
-            generator._verify = accept_anything
-        return generator
-
-    monkeypatch.setattr(Engine, "generator", lambda _engine, *arguments: generator(*arguments))
-
-
 def test_an_arm_that_accepts_wrong_tokens_fails_the_audit(
     engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch
 ):
-    corrupt(monkeypatch, "ngram", engine)
+    accept_wrong_tokens(monkeypatch, "ngram")
     audit = bench(engine, store, repeat=1).audit
     assert audit.failed
     assert (audit.compared, audit.identical) == (12, 9)
     assert {difference.arm for difference in audit.first_differences} == {"ngram"}
-    assert all(difference.position >= 6 for difference in audit.first_differences)
+    assert all(difference.position >= FIRST_WRONG for difference in audit.first_differences)
     assert any(difference.large for difference in audit.first_differences)
     assert store.load("latest").audit == audit
 
@@ -323,7 +303,7 @@ def test_an_arm_that_accepts_wrong_tokens_fails_the_audit(
 def test_answers_that_are_not_plain_greedy_are_compared_and_not_judged(
     engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch, sampling: Sampling
 ):
-    corrupt(monkeypatch, "ngram", engine)
+    accept_wrong_tokens(monkeypatch, "ngram")
     audit = bench(engine, store, repeat=1, sampling=sampling).audit
     assert (audit.compared, audit.identical) == (12, 9)
     assert not audit.failed

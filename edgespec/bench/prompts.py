@@ -1,4 +1,4 @@
-"""The prompts of a benchmark: the package's own, or a file in Spec-Bench's form."""
+"""The prompts of a benchmark: the package's own, or a file in Spec-Bench's format."""
 
 import difflib
 import json
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from edgespec.decode.chat_template import ChatMessage, Role
 from edgespec.errors import ConfigError, UsageError
 
-_ROLES = ("system", "user", "assistant")
-_FORMS = (
+_ROLES: Final = ("system", "user", "assistant")
+_KNOWN_LINES: Final = (
     'Each line is a JSON object like {"id": "a1", "category": "chat", "prompt": "..."} '
     'or Spec-Bench\'s {"question_id": 1, "category": "qa", "turns": ["..."]}.'
 )
@@ -37,17 +37,17 @@ def builtin_prompts() -> tuple[Prompt, ...]:
 def load_prompts(path: Path) -> tuple[Prompt, ...]:
     """Read prompts from a JSONL file; blank lines are skipped.
 
-    Three forms of a line are read: Spec-Bench's (`question_id`, `category`, `turns`: the first turn is used), one with
+    Three kinds of lines are read: Spec-Bench's (`question_id`, `category`, `turns`: the first turn is used), one with
     `prompt`, and one with `messages` of `role` and `content`. `id` and `category` may be left out of the last two.
 
     Raises:
         UsageError: the file cannot be read.
-        ConfigError: a line is not of these forms (the message names it), two prompts share an id, or there are none.
+        ConfigError: a line is not of these kinds (the message names it), two prompts share an id, or there are none.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})", _FORMS) from error
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})", _KNOWN_LINES) from error
     except OSError as error:
         raise UsageError(
             f"cannot read the prompts file {path}: {error.strerror or error}",
@@ -84,7 +84,7 @@ def select(
 
 def _parse(text: str, source: str) -> tuple[Prompt, ...]:
     prompts: dict[str, Prompt] = {}
-    # Not splitlines(): JSON strings may hold U+2028 and its like, which are no line ends in JSONL.
+    # Not splitlines(): JSON strings may hold U+2028 and its like, which do not end a line of JSONL.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -96,7 +96,7 @@ def _parse(text: str, source: str) -> tuple[Prompt, ...]:
             )
         prompts[prompt.id] = prompt
     if not prompts:
-        raise ConfigError(f"{source} has no prompts", _FORMS)
+        raise ConfigError(f"{source} has no prompts", _KNOWN_LINES)
     return tuple(prompts.values())
 
 
@@ -104,9 +104,9 @@ def _object(line: str, where: str) -> dict[str, object]:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise ConfigError(f"{where}: not JSON ({error})", _FORMS) from error
+        raise ConfigError(f"{where}: not JSON ({error})", _KNOWN_LINES) from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: not a JSON object", _FORMS)
+        raise ConfigError(f"{where}: not a JSON object", _KNOWN_LINES)
     return value
 
 
@@ -124,7 +124,7 @@ def _label(entry: dict[str, object], keys: Iterable[str], default: str, where: s
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-            raise ConfigError(f"{where}: {key!r} is {value!r}, not a name or a number", _FORMS)
+            raise ConfigError(f"{where}: {key!r} is {value!r}, not a name or a number", _KNOWN_LINES)
         return str(value)
     return default
 
@@ -137,7 +137,9 @@ def _messages(entry: dict[str, object], where: str) -> tuple[ChatMessage, ...]:
         turns = entry["turns"]
         text = turns[0] if isinstance(turns, list) and turns else None
     if not isinstance(text, str) or not text.strip():
-        raise ConfigError(f"{where}: no text to answer (neither 'turns' nor 'prompt' nor 'messages')", _FORMS)
+        raise ConfigError(
+            f"{where}: no text to answer (neither 'turns' nor 'prompt' nor 'messages')", _KNOWN_LINES
+        )
     return (ChatMessage("user", text),)
 
 
@@ -146,8 +148,10 @@ def _conversation(value: object, where: str) -> tuple[ChatMessage, ...]:
     for item in value if isinstance(value, list) else ():
         role, content = (item.get("role"), item.get("content")) if isinstance(item, dict) else (None, None)
         if role not in _ROLES or not isinstance(content, str):
-            raise ConfigError(f"{where}: a message needs a role ({', '.join(_ROLES)}) and a text", _FORMS)
+            raise ConfigError(
+                f"{where}: a message needs a role ({', '.join(_ROLES)}) and a text", _KNOWN_LINES
+            )
         messages.append(ChatMessage(cast(Role, role), content))
     if not messages or messages[-1].role != "user":
-        raise ConfigError(f"{where}: 'messages' must end with what the user says", _FORMS)
+        raise ConfigError(f"{where}: 'messages' must end with what the user says", _KNOWN_LINES)
     return tuple(messages)

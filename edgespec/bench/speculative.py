@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from edgespec.bench.arms import Arm, ArmLoop, ArmSpec, tokenize_prompts
+from edgespec.bench.arm import Arm, ArmSpec
+from edgespec.bench.arm_loop import ArmLoop, tokenize_prompts
 from edgespec.bench.environment import describe_environment
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import Audit, BenchResult, CalibrationFigures, Sample

@@ -134,7 +134,7 @@ def _bench(settings: Settings, job: "BenchJob") -> "BenchResult":
 
 
 def _show(result: "BenchResult", output: OutputOptions, settings: Settings) -> int:
-    """Prints the result in the wanted form and says with the exit code how it went.
+    """Prints the result in the wanted format and says with the exit code how it went.
 
     Raises:
         InterruptedRunError: there is nothing to print.

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from edgespec.bench.result import BenchResult
     from edgespec.bench.store import Entry, ResultStore
 
-_LIST_SCHEMA = "edgespec.results/1"
-_COMPARE_SCHEMA = "edgespec.comparison/1"
+_LIST_SCHEMA: Final = "edgespec.results/1"
+_COMPARE_SCHEMA: Final = "edgespec.comparison/1"
 
 
 @click.group(invoke_without_command=True)
@@ -115,7 +115,7 @@ def _row(entry: "Entry") -> list[str]:
     return [entry.run_id, result.target, n_arms, speedup, "done" if result.complete else "not finished"]
 
 
-def _entry_document(entry: "Entry") -> dict[str, Any]:
+def _entry_document(entry: "Entry") -> dict[str, object]:
     from edgespec.bench.document import verdict_of
 
     result = entry.result
@@ -130,7 +130,7 @@ def _entry_document(entry: "Entry") -> dict[str, Any]:
     }
 
 
-def _compared_document(row: "ComparedArm") -> dict[str, Any]:
+def _compared_document(row: "ComparedArm") -> dict[str, object]:
     return {
         "name": row.name,
         "before_tok_per_s": row.before.tok_per_s if row.before else None,
@@ -147,5 +147,5 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def _print_json(document: dict[str, object]) -> None:
     click.echo(json.dumps(document, allow_nan=False, indent=1))

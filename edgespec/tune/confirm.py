@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgespec.bench.arms import Arm, ArmLoop, ArmSpec, tokenize_prompts
+from edgespec.bench.arm import Arm, ArmSpec
+from edgespec.bench.arm_loop import ArmLoop, tokenize_prompts
 from edgespec.bench.prompts import Prompt
-from edgespec.bench.summary import has_figures, summarize_arm
+from edgespec.bench.summary import has_figures
 from edgespec.progress import SILENT, Progress
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def _figures(arm: Arm, loop: ArmLoop) -> FinalistFigures:
     first = loop.arms[0]
     if not has_figures(arm.samples):
         return FinalistFigures(math.nan, math.nan, 0.0, math.nan, not wrong)
-    found = summarize_arm(arm.name, arm.spec.draft, arm.samples, first.samples)
+    found = arm.result(first)
     by_category = [one.speedup for one in found.by_category.values() if math.isfinite(one.speedup)]
     # A single answer has no error that anybody could know.
     sd = found.speedup_sd if arm is not first and math.isfinite(found.speedup_sd) else 0.0

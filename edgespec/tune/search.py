@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-from edgespec.bench.arms import ArmSpec
+from edgespec.bench.arm import ArmSpec
 from edgespec.bench.old_progress import ReportedProgress
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.policy import Mode

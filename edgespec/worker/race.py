@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from edgespec.bench.arms import Arm, ArmLoop, ArmSpec, TokenizedPrompt
+from edgespec.bench.arm import Arm, ArmSpec
+from edgespec.bench.arm_loop import ArmLoop, TokenizedPrompt
 from edgespec.bench.environment import describe_environment
 from edgespec.bench.result import BenchResult, CalibrationFigures
 from edgespec.bench.store import new_run_id
@@ -32,6 +33,8 @@ def run_race(session: Session, request: RunRace, link: Link) -> None:
     prompt = TokenizedPrompt(_RACE, _RACE, tuple(session.tokenize(request.prompt)))
     shown = _Shown(link)
     specs = [_spec(session, mode) for mode in request.modes]
+    # Without a warm-up: on an engine that has worked before, the first tokens after fresh caches took no longer than
+    # later ones (SmolLM2-135M, 16 rounds with and without), and who pressed Enter waits for them.
     with ArmLoop(specs, [prompt], request.max_tokens, came=shown.came, ended=shown.ended) as loop:
         number = _take_over(request.earlier, loop)
         try:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgespec.bench import arms
-from edgespec.bench.arms import WARM_UP_TOKENS
+from edgespec.bench import arm_loop
+from edgespec.bench.arm_loop import WARM_UP_TOKENS
 from edgespec.bench.document import to_json
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import BenchResult
@@ -248,7 +248,7 @@ def test_ctrl_c_keeps_the_prompts_that_all_arms_have_answered(
 def test_ctrl_c_in_the_audit_leaves_no_prompt_that_was_not_audited(
     engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch
 ):
-    compare, calls = arms.compare_answers, list[int]()
+    compare, calls = arm_loop.compare_answers, list[int]()
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
@@ -256,7 +256,7 @@ def test_ctrl_c_in_the_audit_leaves_no_prompt_that_was_not_audited(
             raise KeyboardInterrupt
         return compare(*arguments, **options)
 
-    monkeypatch.setattr(arms, "compare_answers", interrupted)
+    monkeypatch.setattr(arm_loop, "compare_answers", interrupted)
     result = bench(engine, store)
     assert [len(arm.samples) for arm in result.arms] == [1] * 5
     assert result.audit.compared == 4

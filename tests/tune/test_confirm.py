@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.bench.arms import ArmSpec
+from edgespec.bench.arm import ArmSpec
 from edgespec.bench.prompts import Prompt
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.chat_template import ChatMessage

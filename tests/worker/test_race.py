@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.bench import arms
+from edgespec.bench import arm_loop
 from edgespec.bench.result import BenchResult
 from edgespec.bench.verdict import verdict
 from edgespec.decode.policy import Mode
@@ -182,7 +182,7 @@ def test_a_stop_keeps_what_came_and_the_next_round_is_whole(
 
 def test_arms_that_do_not_fit_are_refused_in_words(session: Session, monkeypatch: pytest.MonkeyPatch):
     before = list(session.stream("the cat", max_tokens=4))
-    monkeypatch.setattr(arms, "available_memory_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(arm_loop, "available_memory_bytes", lambda: 1 << 20)
     with pytest.raises(NotEnoughMemoryError, match="the caches of 3 arms side by side would take"):
         race(session)
     assert [token.id for token in session.stream("the cat", max_tokens=4)] == [token.id for token in before]

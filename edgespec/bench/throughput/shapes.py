@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from edgespec.errors import UsageError
 
-DEFAULT_SHAPES = "12x128,82x128,12x512,82x512"
+DEFAULT_SHAPES: Final = "12x128,82x128,12x512,82x512"
 """Figure 2's four panels."""
-DEFAULT_BATCHES = "1,2,4,8,16,32"
-MAX_SEQUENCES = 256
+DEFAULT_BATCHES: Final = "1,2,4,8,16,32"
+MAX_SEQUENCES: Final = 256
 """llama.cpp's own limit of sequences in a context (llama-cparams.h)."""
 
 

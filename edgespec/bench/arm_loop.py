@@ -9,28 +9,27 @@ read. Texts of one target must be equal: every answer is audited against that of
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
+from edgespec.bench.arm import Arm, ArmSpec
 from edgespec.bench.audit import compare_answers, merge_audits
 from edgespec.bench.interleave import run_interleaved, turned
 from edgespec.bench.memory import context_bytes
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import ArmResult, Audit, Sample
-from edgespec.bench.summary import has_figures, sample_of, summarize_arm
+from edgespec.bench.summary import has_figures, sample_of
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.decode.chat_template import tokenize_chat
 from edgespec.decode.generate import Generator
-from edgespec.decode.policy import Mode
-from edgespec.decode.token import GenerationStats, Token
+from edgespec.decode.token import Token
 from edgespec.errors import NotEnoughMemoryError
 from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.sampler import Sampling
-from edgespec.session.context_pair import ContextPair
-from edgespec.session.engine import Engine, PairState
+from edgespec.session.engine import Engine
 from edgespec.session.loading import TARGET_ROWS, Loaded, resident_bytes
 from edgespec.text import human_bytes
 
@@ -58,55 +57,6 @@ def tokenize_prompts(engine: Engine, prompts: Sequence[Prompt]) -> list[Tokenize
         TokenizedPrompt(prompt.id, prompt.category, tuple(tokenize_chat(context, prompt.messages)))
         for prompt in prompts
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class ArmSpec:
-    """A way to answer: a target with a draft in some mode, and what is known of the pair beforehand."""
-
-    name: str
-    """One of its own among the arms of a loop."""
-    engine: Engine
-    mode: Mode
-    draft: str | None
-    state: PairState
-
-
-@dataclass(slots=True)
-class Arm:
-    """An arm at work, with caches and knowledge of its own: what one arm learns is not known to another."""
-
-    spec: ArmSpec
-    state: PairState
-    contexts: ContextPair
-    samples: list[Sample] = field(default_factory=list)
-    stats: GenerationStats = field(default_factory=GenerationStats)
-    """Of the answer that is under way, or of the last one."""
-    context_bytes: int = 0
-    """Growth of resident memory through its caches and buffers."""
-    peak_bytes: int = 0
-    """Highest resident memory of a program with this arm alone."""
-
-    @property
-    def name(self) -> str:
-        """`vanilla`, a draft's name, `ngram`, `auto`, or what else tells it from the others."""
-        return self.spec.name
-
-    @property
-    def engine(self) -> Engine:
-        """With its target."""
-        return self.spec.engine
-
-    def generator(self, state: PairState, target: Context, sampling: Sampling) -> Generator:
-        """For one answer.
-
-        Args:
-            state: What is known; corrected on the way.
-            target: The arm's own context of the target, or another's that holds the same.
-            sampling: How tokens are picked.
-        """
-        contexts = ContextPair(target, self.contexts.draft)
-        return self.engine.generator(self.spec.mode, self.spec.draft, sampling, state, contexts)
 
 
 class ArmLoop(Closes):
@@ -172,7 +122,7 @@ class ArmLoop(Closes):
         Args:
             prompt: One of those that the caches were opened for.
             repeat: Number of the samples; those of one prompt and number are paired.
-            turn: Which arm goes first: another one in each round, so that none has always the same neighbours.
+            turn: Which arm goes first: another one in each round, so that none always has the same neighbours.
 
         Raises:
             KeyboardInterrupt: the user stopped it. Only whole, audited rounds count: no arm has a sample more than
@@ -180,33 +130,22 @@ class ArmLoop(Closes):
         """
         prefill_s = self._read(prompt.tokens)
         texts = self._answer(prompt.tokens, turn)
-        samples = []
+        samples: dict[str, Sample] = {}
         for arm in self.arms:
             # As if the arm had read the prompt itself.
             arm.stats.prefill_s = arm.stats.ttft_s = prefill_s[arm.engine]
             arm.stats.prompt_evaluated_n = arm.stats.prompt_n
-            samples.append(sample_of(arm.stats, prompt.id, prompt.category, repeat, texts[arm.name]))
+            samples[arm.name] = sample_of(arm.stats, prompt.id, prompt.category, repeat, texts[arm.name])
         audits = [self._compare(prompt.tokens, group, samples) for group in self._by_target().values()]
-        self.audit = merge_audits([self.audit, *audits])
-        for arm, sample in zip(self.arms, samples, strict=True):
-            arm.samples.append(sample)
-            arm.peak_bytes = max(arm.peak_bytes, self._memory_of(arm))
+        with HeldInterrupts():
+            self.audit = merge_audits([self.audit, *audits])
+            for arm in self.arms:
+                arm.samples.append(samples[arm.name])
+                arm.peak_bytes = max(arm.peak_bytes, self._memory_of(arm))
 
     def results(self) -> tuple[ArmResult, ...]:
         """The figures of the arms that have any, against the first one."""
-        return tuple(
-            summarize_arm(
-                arm.name,
-                arm.spec.draft,
-                arm.samples,
-                self.arms[0].samples,
-                t_d_s=arm.spec.state.costs.draft_step_s if arm.spec.draft else None,
-                peak_memory_bytes=arm.peak_bytes,
-                note=_note(arm),
-            )
-            for arm in self.arms
-            if has_figures(arm.samples)
-        )
+        return tuple(arm.result(self.arms[0]) for arm in self.arms if has_figures(arm.samples))
 
     def close(self) -> None:
         """Frees the caches. A second call does nothing."""
@@ -270,15 +209,14 @@ class ArmLoop(Closes):
             self._came(arm, token)
             yield token.id
 
-    def _compare(self, tokens: Sequence[int], group: Sequence[Arm], samples: Sequence[Sample]) -> Audit:
+    def _compare(self, tokens: Sequence[int], group: Sequence[Arm], samples: dict[str, Sample]) -> Audit:
         """The audit of one target's answers; the caches are free again."""
         first, *others = group
-        own = {arm.name: sample for arm, sample in zip(self.arms, samples, strict=True)}
         return compare_answers(
             first.contexts.target,
             tokens,
-            own[first.name],
-            {arm.name: own[arm.name] for arm in others},
+            samples[first.name],
+            {arm.name: samples[arm.name] for arm in others},
             # The gap is one of bare logits: it says nothing about a choice that penalties had a part in.
             judge=self._sampling.is_plain_greedy,
         )
@@ -319,16 +257,3 @@ def _cache_bytes(loaded: Loaded, n_ctx: int) -> int:
     return round(
         (1 - on_device) * context_bytes(loaded.file.meta, settings, min(n_ctx, loaded.context.n_ctx))
     )
-
-
-def _note(arm: Arm) -> str:
-    """What the arm drafted with, in words."""
-    mode, draft = arm.spec.mode, arm.spec.draft
-    if mode is Mode.OFF:
-        return "plain decoding"
-    tested = sum(sample.draft_n for sample in arm.samples)
-    if not tested:
-        return "speculation stayed off: no draft promised to pay"
-    passes = sum(sample.target_passes for sample in arm.samples)
-    source = {Mode.NGRAM: "the text itself", Mode.MODEL: draft}.get(mode, "both")
-    return f"{tested} tokens drafted from {source} in {passes} target passes"

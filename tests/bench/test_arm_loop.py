@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from edgespec.bench import arms
-from edgespec.bench.arms import Arm, ArmLoop, ArmSpec, TokenizedPrompt, tokenize_prompts
+from edgespec.bench import arm_loop
+from edgespec.bench.arm import Arm, ArmSpec
+from edgespec.bench.arm_loop import ArmLoop, TokenizedPrompt, tokenize_prompts
 from edgespec.bench.prompts import Prompt
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.chat_template import ChatMessage
@@ -187,7 +188,7 @@ def test_arms_that_will_not_fit_are_refused_before_any_cache_is_opened(
     engines: list[Engine], monkeypatch: pytest.MonkeyPatch
 ):
     made = spy_on_openings(monkeypatch)
-    monkeypatch.setattr(arms, "available_memory_bytes", lambda: 20 << 20)
+    monkeypatch.setattr(arm_loop, "available_memory_bytes", lambda: 20 << 20)
     prompt = TokenizedPrompt("p", "chat", (5,) * 40)
     with pytest.raises(NotEnoughMemoryError, match=r"the caches of 3 arms .* would take \d.* 20.0 MiB free"):
         ArmLoop(three_arms(engines[0]), [prompt], LENGTH)

@@ -126,7 +126,7 @@ class Search:
                 has_time=lambda: self._left_s() > 0,
                 progress=ReportedProgress(self._progress),
             )
-        # One that wrote what its target would not have written is no candidate, however fast.
+        # One that wrote what its target would not have written is not a candidate, however fast.
         found = {
             id(row): _confirmed(row, one)
             for row, one in zip(chosen, measured, strict=True)

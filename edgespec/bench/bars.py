@@ -4,6 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
@@ -12,13 +13,14 @@ from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.table import colour_of, printable, to_ascii
 from edgespec.bench.verdict import rate_text
 
-_EIGHTHS = " ▁▂▃▄▅▆▇█"
-_HEIGHT = 10
-_AXIS_WIDTH = 8
-_SLOT_WIDTHS = (9, 16)
-_BAR_WIDTH = 8
-_NAME_LINES = 3
-_NICE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+_EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
+_HEIGHT: Final = 10
+_AXIS_WIDTH: Final = 8
+_SLOT_WIDTHS: Final = (9, 16)
+"""Columns of a bar with the space beside it: at least, and at most."""
+_BAR_WIDTH: Final = 8
+_NAME_LINES: Final = 3
+_NICE: Final = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 def render_bars(result: BenchResult, *, height: int = _HEIGHT) -> RenderableType:

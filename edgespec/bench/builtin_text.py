@@ -1,6 +1,11 @@
-"""The text that models are measured on when the user names none."""
+"""The texts that models are measured on when the user names none."""
 
-BUILTIN_TEXT = "the built-in prompts"
+from typing import Final
+
+BUILTIN_TEXT: Final = "the built-in prompts"
+"""What the text of `builtin_text` is called in results."""
+TIMING_PROMPT: Final = "The Leaning Tower of Pisa is known for"
+"""The published harness's prompt (Shortened LLaMA, gen_batch_eval_time.py): speeds are measured after it."""
 
 
 def builtin_text() -> str:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import edgespec
 from edgespec.llama.build import describe_backends
+from edgespec.llama.library import default_threads
 from edgespec.session.engine import Engine
 from edgespec.session.loading import Loaded
 
 
-def describe_environment(engine: Engine, n_threads: int) -> dict[str, object]:
-    """The machine with the models of an engine."""
+def describe_environment(engine: Engine) -> dict[str, object]:
+    """The machine with the threads and the models of an engine."""
     return {
-        **describe_machine(n_threads),
+        **describe_machine(engine.settings.n_threads or default_threads()),
         "target": _describe_model(engine.target),
         "drafts": {name: _describe_model(draft) for name, draft in engine.drafts.items()},
     }

@@ -27,3 +27,9 @@ def run_interleaved(
             running.remove(place)
             finished(place)
     return items
+
+
+def turned(items: Sequence[Item], turn: int) -> list[Item]:
+    """The same items with another one first: `turned("abc", 1)` is `["b", "c", "a"]`, and turn 3 is turn 0 again."""
+    first = turn % len(items) if items else 0
+    return [*items[first:], *items[:first]]

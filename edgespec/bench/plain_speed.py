@@ -4,18 +4,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Final
 
-from edgespec.bench.interleave import run_interleaved
+from edgespec.bench.builtin_text import TIMING_PROMPT
+from edgespec.bench.interleave import run_interleaved, turned
 from edgespec.bench.statistics import Estimate, mean_ratio, spread_of_rates
-from edgespec.bench.throughput.point_runner import PROMPT
 from edgespec.catalog.model_file import ModelFile
 from edgespec.llama.context import Context
+from edgespec.progress import SILENT, Progress
 from edgespec.session.loading import Loaded, check_memory, load_target
 from edgespec.session.settings import EngineSettings
 
-N_TOKENS = 48
-N_ROUNDS = 5
-_N_CTX = 128
+N_TOKENS: Final = 48
+N_ROUNDS: Final = 5
+_N_CTX: Final = 128
+"""The prompt's ten tokens, and what is written after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ def measure_plain_speeds(
     *,
     n_tokens: int = N_TOKENS,
     n_rounds: int = N_ROUNDS,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = SILENT,
     clock: Callable[[], float] = perf_counter,
 ) -> list[PlainSpeed]:
     """Lets all models write the same number of tokens, again and again; who goes first changes from round to round.
@@ -44,7 +47,7 @@ def measure_plain_speeds(
         engine: Placement, threads and types; the context is small.
         n_tokens: Of each model in each round.
         n_rounds: At least one; the spread needs two.
-        progress: Told about rounds.
+        progress: Advanced once per round.
         clock: Seconds; another one in tests.
 
     Raises:
@@ -60,18 +63,18 @@ def measure_plain_speeds(
             models.append(load_target(file, settings))
             opened.callback(models[-1].close)
         for number in range(n_rounds):
-            order = [(number + place) % len(files) for place in range(len(files))]
+            order = turned(range(len(files)), number)
             taken = run_interleaved([_decode(models[at].context, n_tokens, clock) for at in order])
             for at, seconds in zip(order, taken, strict=True):
                 rates[at].append(n_tokens / sum(seconds))
-            progress(number + 1, n_rounds)
+            progress.advance()
     return [_summary(own, rates[0], is_first=place == 0) for place, own in enumerate(rates)]
 
 
 def _decode(context: Context, n_tokens: int, clock: Callable[[], float]) -> Iterator[float]:
-    """Reads the prompt, then yields what each token took; those that end a text do not end it here."""
+    """Reads the prompt, then yields the seconds of each token; those that end a text do not end it here."""
     context.clear()
-    context.prefill(context.model.tokenize(PROMPT))
+    context.prefill(context.model.tokenize(TIMING_PROMPT))
     token, _ = context.best_guess()
     for _ in range(n_tokens):
         began = clock()

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgespec.bench.result import ArmResult, BenchResult
-from edgespec.bench.summary import VANILLA, categories
-from edgespec.bench.verdict import AUTO, rate_text
+from edgespec.bench.summary import AUTO_ARM, VANILLA, categories
+from edgespec.bench.verdict import rate_text
 from edgespec.errors import EdgespecError
 from edgespec.figure import GREY, INK, PALETTE, check_plot_path, save_figure
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FIXED = {VANILLA: GREY, "ngram": "#e69f00", AUTO: "#009e73"}
+_FIXED: Final = {VANILLA: GREY, "ngram": "#e69f00", AUTO_ARM: "#009e73"}
+"""Colours of the arms that every run has; drafts take theirs from the palette."""
 
 
 def save_plot(results: Sequence[BenchResult], path: Path) -> None:
@@ -46,7 +47,7 @@ def _draw(results: Sequence[BenchResult]) -> "Figure":
     layout = ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.12)
     figure = Figure(figsize=(width, 4.3 + 3.6 * len(detailed)), layout=layout)
     grid = figure.add_gridspec(1 + len(detailed), 1, height_ratios=[1.15] + [1] * len(detailed))
-    # A panel of its own per target: a large and a small model share no scale.
+    # A panel of its own per target: one scale does not suit a large and a small model.
     top = grid[0].subgridspec(1, len(results), width_ratios=[len(r.arms) for r in results])
     for column, result in enumerate(results):
         _draw_rates(figure.add_subplot(top[0, column]), result, colours)

@@ -1,4 +1,4 @@
-"""The prompts of a benchmark: the package's own, or a file in Spec-Bench's form."""
+"""The prompts of a benchmark: the package's own, or a file in Spec-Bench's format."""
 
 import difflib
 from collections import Counter
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.documents import build, parse_json
 from edgespec.errors import ConfigError, UsageError
 
-_FORMS = (
+_KNOWN_LINES: Final = (
     'Each line is a JSON object like {"id": "a1", "category": "chat", "prompt": "..."} '
     'or Spec-Bench\'s {"question_id": 1, "category": "qa", "turns": ["..."]}.'
 )
@@ -47,17 +48,17 @@ def builtin_prompts() -> tuple[Prompt, ...]:
 def load_prompts(path: Path) -> tuple[Prompt, ...]:
     """Read prompts from a JSONL file; blank lines are skipped.
 
-    Three forms of a line are read: Spec-Bench's (`question_id`, `category`, `turns`: the first turn is used), one with
+    Three kinds of lines are read: Spec-Bench's (`question_id`, `category`, `turns`: the first turn is used), one with
     `prompt`, and one with `messages` of `role` and `content`. `id` and `category` may be left out of the last two.
 
     Raises:
         UsageError: the file cannot be read.
-        ConfigError: a line is not of these forms (the message names it), two prompts share an id, or there are none.
+        ConfigError: a line is not of these kinds (the message names it), two prompts share an id, or there are none.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})", _FORMS) from error
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})", _KNOWN_LINES) from error
     except OSError as error:
         raise UsageError(
             f"cannot read the prompts file {path}: {error.strerror or error}",
@@ -94,7 +95,7 @@ def select(
 
 def _parse(text: str, source: str) -> tuple[Prompt, ...]:
     prompts: dict[str, Prompt] = {}
-    # Not splitlines(): JSON strings may hold U+2028 and its like, which end no line of JSONL.
+    # Not splitlines(): JSON strings may hold U+2028 and its like, which do not end a line of JSONL.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -106,12 +107,12 @@ def _parse(text: str, source: str) -> tuple[Prompt, ...]:
             )
         prompts[prompt.id] = prompt
     if not prompts:
-        raise ConfigError(f"{source} has no prompts", _FORMS)
+        raise ConfigError(f"{source} has no prompts", _KNOWN_LINES)
     return tuple(prompts.values())
 
 
 def _prompt(line: str, where: str, number: int) -> Prompt:
-    entry = build(_Line, parse_json(line, where, hint=_FORMS), where, hint=_FORMS)
+    entry = build(_Line, parse_json(line, where, hint=_KNOWN_LINES), where, hint=_KNOWN_LINES)
     given_id = entry.question_id if entry.id is None else entry.id
     return Prompt(
         id=_label(given_id, f"line-{number}", where),
@@ -123,16 +124,18 @@ def _prompt(line: str, where: str, number: int) -> Prompt:
 def _label(given: str | int | None, default: str, where: str) -> str:
     label = default if given is None else str(given)
     if not label.strip():
-        raise ConfigError(f"{where}: {given!r} is not a name", _FORMS)
+        raise ConfigError(f"{where}: {given!r} is not a name", _KNOWN_LINES)
     return label
 
 
 def _messages(entry: _Line, where: str) -> tuple[ChatMessage, ...]:
     if entry.messages is not None:
         if not entry.messages or entry.messages[-1].role != "user":
-            raise ConfigError(f"{where}: 'messages' must end with what the user says", _FORMS)
+            raise ConfigError(f"{where}: 'messages' must end with what the user says", _KNOWN_LINES)
         return entry.messages
     text = entry.prompt if entry.turns is None else "".join(entry.turns[:1])
     if not text or not text.strip():
-        raise ConfigError(f"{where}: no text to answer (neither 'turns' nor 'prompt' nor 'messages')", _FORMS)
+        raise ConfigError(
+            f"{where}: no text to answer (neither 'turns' nor 'prompt' nor 'messages')", _KNOWN_LINES
+        )
     return (ChatMessage("user", text),)

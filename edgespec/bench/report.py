@@ -3,23 +3,24 @@
 import csv
 import io
 import math
+from typing import Final
 
 from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.summary import VANILLA, arm_in_category, arm_named, categories
 from edgespec.bench.verdict import speedup_text, verdict, with_error
 from edgespec.errors import EdgespecError
 
-ALL = "all"
+ALL: Final = "all"
 """The category of the rows over all prompts."""
 
-CSV_COLUMNS = (
+CSV_COLUMNS: Final = (
     "run_id", "target", "arm", "draft", "category", "prompts", "samples", "tok_per_s", "tok_per_s_sd", "speedup",
     "speedup_sd", "acceptance", "mean_accepted_len", "t_d_s", "ttft_s", "prompt_tok_per_s", "peak_memory_bytes",
     "draft_time_share", "verify_time_share", "policy_time_share",
 )  # fmt: skip
 """The head of the CSV; names and units are those of the JSON."""
 
-_MARKDOWN_HEAD = (
+_MARKDOWN_HEAD: Final = (
     ("arm", "---"),
     ("t/s", "---:"),
     ("speed-up", "---:"),

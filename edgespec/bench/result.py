@@ -1,8 +1,9 @@
 """The values of a benchmark run: samples, arms, audit, calibration. JSON is made of these and of nothing else."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
-SCHEMA = "edgespec.bench/1"
+SCHEMA: Final = "edgespec.bench/1"
 """Name and version of the JSON contract; a field that changes its meaning changes the number."""
 
 
@@ -81,7 +82,7 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first place where a speculative output leaves the plain one."""
+    """The first place where an output leaves the plain one of the same target."""
 
     arm: str
     prompt_id: str

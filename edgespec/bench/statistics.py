@@ -7,13 +7,17 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-OUTLIER_DEVIATIONS = 10.0
+OUTLIER_DEVIATIONS: Final = 10.0
 """How many estimated standard deviations from the median make an outlier (hyperfine's value)."""
 
-_MAD_TO_SD = 1.4826
-_MEDIAN_SE_FACTOR = math.sqrt(math.pi / 2)
-_SURE_ERRORS = 2.0
+_MAD_TO_SD: Final = 1.4826
+"""Standard deviation over median absolute deviation, of normal noise: 1 / Phi^-1(3/4)."""
+_MEDIAN_SE_FACTOR: Final = math.sqrt(math.pi / 2)
+"""Standard error of a median over that of a mean, of much normal noise."""
+_SURE_ERRORS: Final = 2.0
+"""About 95 % of normal noise lies within so many standard errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def mean_ratio(by_prompt: Mapping[str, Sequence[float]]) -> Estimate:
     - with repeats, what another run over these same prompts would scatter: the pooled deviation s of the log-ratio
       within prompts gives each prompt's median a variance s^2 / n (times pi / 2 from three repeats on, the
       efficiency of a median for normal noise), and the mean over P prompts has 1 / P^2 of their sum. Differences
-      between prompts are no error: they are what `by_category` shows.
+      between prompts are not an error: they are what `by_category` shows.
     - with one repeat the noise cannot be told from the differences between prompts, so the error is the sample
       deviation of the log-ratio over prompts over sqrt(P): larger, and honest for "prompts like these".
     - `nan` for a single ratio.

@@ -6,15 +6,16 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from edgespec.bench.document import Result, from_json, to_json
 from edgespec.errors import ConfigError, EdgespecError, UsageError
 from edgespec.files import written_whole
 
-LATEST = "latest"
+LATEST: Final = "latest"
 """Stands for the newest run that can be read."""
 
-_SUFFIX = ".json"
+_SUFFIX: Final = ".json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class ResultStore:
         return tuple(_read(self.folder / name) for name in self._names())
 
     def delete(self, run_id: str) -> None:
-        """Delete a run's file, damaged or not; one that is gone already is no error.
+        """Delete a run's file, damaged or not; one that is gone already is not an error.
 
         Raises:
             EdgespecError: the file cannot be deleted.

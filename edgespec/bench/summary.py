@@ -3,26 +3,37 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from edgespec.bench.result import ArmResult, BenchResult, CategoryFigures, Sample
 from edgespec.bench.statistics import Estimate, geometric_mean, mean_ratio, median, outliers, spread_of_rates
+from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 
-VANILLA = "vanilla"
+VANILLA: Final = "vanilla"
 """The arm that every other one is compared with."""
+AUTO_ARM: Final = "auto"
+"""The arm of the policy."""
+
+
+def arm_name(mode: Mode, draft: str | None) -> str:
+    """What an arm is called: `vanilla`, a draft's own name, `ngram` or `auto`."""
+    return {Mode.OFF: VANILLA, Mode.MODEL: draft or str(mode)}.get(mode, str(mode))
 
 
 def sample_of(
-    stats: GenerationStats,
-    prompt_id: str,
-    category: str,
-    repeat: int,
-    *,
-    tokens: tuple[int, ...],
-    prefill_s: float,
+    stats: GenerationStats, prompt_id: str, category: str, repeat: int, tokens: tuple[int, ...]
 ) -> Sample:
-    """An answer's figures as a sample; `prefill_s` is the time in which all of the prompt was read for it."""
+    """An answer's figures as a sample.
+
+    Args:
+        stats: Of an answer whose prompt was read from its start.
+        prompt_id: Which prompt.
+        category: Its category.
+        repeat: Number of the answer, from 0.
+        tokens: Ids of the answer.
+    """
     return Sample(
         prompt_id=prompt_id,
         category=category,
@@ -31,8 +42,8 @@ def sample_of(
         predicted_n=stats.predicted_n,
         decode_s=stats.decode_s,
         tok_per_s=stats.tok_per_s,
-        ttft_s=prefill_s,
-        prompt_tok_per_s=stats.prompt_n / prefill_s,
+        ttft_s=stats.ttft_s,
+        prompt_tok_per_s=stats.prompt_tok_per_s,
         draft_n=stats.draft_n,
         draft_n_accepted=stats.draft_n_accepted,
         target_passes=stats.target_passes,

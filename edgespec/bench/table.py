@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -24,14 +25,14 @@ class _Column:
     cell: Callable[[ArmResult], str]
 
 
-_NAME = _Column("arm", lambda arm: arm.name)
-_SPEED = (
+_NAME: Final = _Column("arm", lambda arm: arm.name)
+_SPEED: Final = (
     _Column("tok/s", lambda arm: with_error(arm.tok_per_s, arm.tok_per_s_sd, digits=2)),
     _Column("speed-up", speedup_text),
     _Column("accepted", lambda arm: _percent(arm.acceptance)),
     _Column("length", lambda arm: number(arm.mean_accepted_len, 2)),
 )
-_COST = (
+_COST: Final = (
     _Column("TTFT s", lambda arm: number(arm.ttft_s, 2)),
     _Column("prompt t/s", lambda arm: number(arm.prompt_tok_per_s, 0)),
     _Column("t_d ms", lambda arm: number(arm.t_d_s, 1, 1e3)),

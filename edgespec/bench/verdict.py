@@ -1,15 +1,14 @@
 """What a run says, in one plain sentence, and what makes it hard to believe."""
 
 import math
+from typing import Final
 
 from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.statistics import Estimate
-from edgespec.bench.summary import VANILLA, arm_named, unsteady_samples
+from edgespec.bench.summary import AUTO_ARM, VANILLA, arm_named, unsteady_samples
 
-AUTO = "auto"
-"""The arm of the policy."""
-
-_UNSTEADY_SPREAD = 0.1
+_UNSTEADY_SPREAD: Final = 0.1
+"""Deviation of plain answers to one prompt over their rate, above which a run is worth repeating."""
 
 
 def verdict(result: BenchResult) -> str:
@@ -32,7 +31,7 @@ def deciding_arm(result: BenchResult) -> ArmResult | None:
     """The arm that the verdict is about; None when there is nothing to compare with vanilla."""
     arms = [arm for arm in result.arms if arm.name != VANILLA and math.isfinite(arm.speedup)]
     return next(
-        (arm for arm in arms if arm.name == AUTO), max(arms, key=lambda arm: arm.speedup, default=None)
+        (arm for arm in arms if arm.name == AUTO_ARM), max(arms, key=lambda arm: arm.speedup, default=None)
     )
 
 

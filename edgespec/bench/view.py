@@ -1,7 +1,7 @@
-"""A run as parts for a terminal, as text of any form, and as a file; the command line and the app share it."""
+"""A run as parts for a terminal, as text of any format, and as a file; the command line and the app share it."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from rich.console import RenderableType
 
@@ -17,9 +17,17 @@ from edgespec.bench.verdict import deciding_arm, rate_text, speedup_text, with_e
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.text import plain_text
 
-TextForm = Literal["json", "csv", "markdown"]
-COMPARISON_HEADS = ("ARM", "BEFORE TOK/S", "AFTER TOK/S", "TOK/S RATIO", "SPEED-UP RATIO", "SHARED PROMPTS")
-_FORMS: dict[str, TextForm] = {".json": "json", ".csv": "csv", ".md": "markdown"}
+OutputFormat = Literal["json", "csv", "markdown"]
+"""What a run is written as, besides tables for a terminal."""
+COMPARISON_HEADS: Final = (
+    "ARM",
+    "BEFORE TOK/S",
+    "AFTER TOK/S",
+    "TOK/S RATIO",
+    "SPEED-UP RATIO",
+    "SHARED PROMPTS",
+)
+_FORMATS: Final[dict[str, OutputFormat]] = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
 
 def result_parts(result: Result, *, ascii_only: bool = False) -> list[RenderableType]:
@@ -49,13 +57,13 @@ def comparison_row(row: ComparedArm) -> list[str]:
     ]
 
 
-def as_text(result: Result, form: TextForm) -> str:
-    """The run in that form; JSON is escaped already, the others are made harmless for a terminal."""
-    if form == "json":
+def as_text(result: Result, output_format: OutputFormat) -> str:
+    """The run in that format; JSON is escaped already, the others are made harmless for a terminal."""
+    if output_format == "json":
         return to_json(result)
     if isinstance(result, ThroughputResult):
-        return plain_text(throughput_csv(result) if form == "csv" else throughput_markdown(result))
-    return plain_text(to_csv(result) if form == "csv" else to_markdown(result))
+        return plain_text(throughput_csv(result) if output_format == "csv" else throughput_markdown(result))
+    return plain_text(to_csv(result) if output_format == "csv" else to_markdown(result))
 
 
 def draw(result: Result, plot: Path) -> None:
@@ -75,21 +83,21 @@ def draw(result: Result, plot: Path) -> None:
 
 
 def export(result: Result, path: Path) -> None:
-    """Writes the run in the form that the name's ending says, never over a file that is there.
+    """Writes the run in the format that the name's ending says, never over a file that is there.
 
     Raises:
         UsageError: another ending than .json, .csv, .md, .png or .svg.
         EdgespecError: the file exists, or cannot be written.
     """
     suffix = path.suffix.lower()
-    if suffix not in (*_FORMS, ".png", ".svg"):
+    if suffix not in (*_FORMATS, ".png", ".svg"):
         raise UsageError(f"{path.name} has no known ending", "name it .json, .csv, .md, .png or .svg")
     if path.exists():
         raise EdgespecError(f"{path} exists", "move it away or delete it first")
     try:
-        if suffix in _FORMS:
+        if suffix in _FORMATS:
             with path.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(as_text(result, _FORMS[suffix]))
+                file.write(as_text(result, _FORMATS[suffix]))
         else:
             draw(result, path)
     except OSError as error:

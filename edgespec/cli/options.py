@@ -1,11 +1,12 @@
 """The global flags, understood before and after the name of a command, and options that come in groups."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from edgespec.cli.context import Settings
 from edgespec.errors import UsageError
@@ -68,20 +69,22 @@ def _use(ctx: click.Context, settings: Settings) -> None:
         configure_logging(settings)
 
 
-def refuse_flags(values: Mapping[str, Any], flags: Mapping[str, str], why: str) -> None:
-    """Refuses flags that another kind of work knows.
+def refuse_group(kind: type[Any], why: str) -> None:
+    """Refuses options that another kind of work knows, in the command that is running.
 
     Args:
-        values: A command's arguments.
-        flags: Names of arguments, and how they are written.
+        kind: Of an option group: none of its options may have been typed.
         why: Such as "goes with --throughput".
 
     Raises:
-        UsageError: names the first one that was given.
+        UsageError: names the first one that was typed.
     """
-    for name, flag in flags.items():
-        if values.get(name) not in (None, (), False):
-            raise UsageError(f"{flag} {why}", "see the command's --help")
+    ctx = click.get_current_context()
+    for name in (one.name for one in fields(kind)):
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            flags = [parameter.opts[-1] for parameter in ctx.command.params if parameter.name == name]
+            written = " or ".join(part for part in (", ".join(flags[:-1]), flags[-1]) if part)
+            raise UsageError(f"{written} {why}", "see the command's --help")
 
 
 def option_group(

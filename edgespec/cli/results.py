@@ -2,22 +2,21 @@
 
 import json
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from edgespec.cli.columns import columns
 from edgespec.cli.context import Settings
-from edgespec.cli.result_view import Form, show_result
+from edgespec.cli.result_view import OutputOptions, output_options, show_result
 
 if TYPE_CHECKING:
     from edgespec.bench.compare import ComparedArm
     from edgespec.bench.result import BenchResult
     from edgespec.bench.store import Entry, ResultStore
 
-_LIST_SCHEMA = "edgespec.results/1"
-_COMPARE_SCHEMA = "edgespec.comparison/1"
+_LIST_SCHEMA: Final = "edgespec.results/1"
+_COMPARE_SCHEMA: Final = "edgespec.comparison/1"
 
 
 @click.group(invoke_without_command=True)
@@ -46,16 +45,11 @@ def list_results(as_json: bool) -> None:
 
 @command.command()
 @click.argument("run", default="latest")
-@click.option("--json", "form", flag_value="json", type=str, help="Print the whole run as JSON.")
-@click.option("--csv", "form", flag_value="csv", type=str, help="Print a row per arm and category.")
-@click.option("--markdown", "form", flag_value="markdown", type=str, help="Print tables for a page.")
-@click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into FILE.png or FILE.svg, too."
-)
+@output_options
 @click.pass_obj
-def show(settings: Settings, run: str, form: Form | None, plot: Path | None) -> None:
+def show(settings: Settings, /, run: str, output: OutputOptions) -> None:
     """Show RUN: an id, the beginning of one, or `latest` (the default)."""
-    show_result(_store().load(run), form or "table", plot, quiet=settings.quiet)
+    show_result(_store().load(run), output, quiet=settings.quiet)
 
 
 @command.command()
@@ -121,7 +115,7 @@ def _row(entry: "Entry") -> list[str]:
     return [entry.run_id, result.target, n_arms, speedup, "done" if result.complete else "not finished"]
 
 
-def _entry_document(entry: "Entry") -> dict[str, Any]:
+def _entry_document(entry: "Entry") -> dict[str, object]:
     from edgespec.bench.document import verdict_of
 
     result = entry.result
@@ -136,7 +130,7 @@ def _entry_document(entry: "Entry") -> dict[str, Any]:
     }
 
 
-def _compared_document(row: "ComparedArm") -> dict[str, Any]:
+def _compared_document(row: "ComparedArm") -> dict[str, object]:
     return {
         "name": row.name,
         "before_tok_per_s": row.before.tok_per_s if row.before else None,
@@ -153,5 +147,5 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def _print_json(document: dict[str, object]) -> None:
     click.echo(json.dumps(document, allow_nan=False, indent=1))

@@ -1,41 +1,23 @@
-"""Finalists for real: all of them answer the same prompts side by side, a token each in turn, whatever their target.
+"""Finalists for real: all of them answer the same prompts side by side, whatever their target, as arms of a benchmark do."""
 
-Paired like `edgespec bench`, but across forms of the target: what the machine does meanwhile, it does to all of them.
-"""
-
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from edgespec.bench.interleave import run_interleaved
+from edgespec.bench.arm import Arm, ArmSpec
+from edgespec.bench.arm_loop import ArmLoop, tokenize_prompts
 from edgespec.bench.prompts import Prompt
-from edgespec.bench.statistics import geometric_mean, mean_ratio, median
-from edgespec.decode.chat_template import tokenize_chat
-from edgespec.decode.policy import Mode
-from edgespec.llama.sampler import Sampling
-from edgespec.session.context_pair import ContextPair
-from edgespec.session.engine import Engine, PairState
-from edgespec.session.loading import TARGET_ROWS
+from edgespec.bench.summary import has_figures
+from edgespec.progress import SILENT, Progress
 
-_WARM_UP_TOKENS = 12
-_LEAST_TOKENS = 2
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Finalist:
-    """A target form with a draft in some mode."""
-
-    engine: Engine
-    mode: Mode
-    draft: str | None
-    state: PairState
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a finalist did, against the first one."""
+class FinalistFigures:
+    """What a finalist did, against the first one. Figures are `nan` where no answer had two tokens."""
 
     tok_per_s: float
     """Geometric mean over prompts."""
@@ -43,24 +25,22 @@ class Measured:
     speedup_sd: float
     lowest_category: float
     """Speed-up in the category where it is least."""
+    is_faithful: bool = True
+    """Whether its texts are those of the first finalist on the same target, but for ties of two tokens.
 
-
-@dataclass(slots=True)
-class _Entry:
-    finalist: Finalist
-    lane: ContextPair
-    rates: dict[str, list[float]] = field(default_factory=dict)
+    Targets of other types have other texts: nothing is said across them.
+    """
 
 
 def measure_finalists(
-    finalists: Sequence[Finalist],
+    finalists: Sequence[ArmSpec],
     prompts: Sequence[Prompt],
     max_tokens: int,
     *,
     has_time: Callable[[], bool],
-    report: Callable[[int, int], None],
+    progress: Progress = SILENT,
     repeats: int = 2,
-) -> list[Measured]:
+) -> list[FinalistFigures]:
     """Lets all answer all prompts, again while there is time; the first is what the others are compared with.
 
     Args:
@@ -68,35 +48,25 @@ def measure_finalists(
         prompts: The first of every category is answered in any case, and first.
         max_tokens: Of each answer.
         has_time: Whether another prompt may begin, once every category had its first.
-        report: Told about prompts.
+        progress: Told about prompts.
         repeats: Rounds at most.
 
     Raises:
         NotEnoughMemoryError: no room for a cache of each.
     """
-    with ExitStack() as opened:
-        engine = finalists[0].engine
-        asked = [(one, tokenize_chat(engine.target.context, one.messages)) for one in by_turns(prompts)]
-        least = len({one.category for one in prompts})
-        longest = max(len(tokens) for _, tokens in asked)
-        entries = []
-        for finalist in finalists:
-            lane = finalist.engine.open_context_pair(finalist.draft, longest + max_tokens + TARGET_ROWS)
-            opened.callback(lane.close)
-            entries.append(_Entry(finalist, lane))
-        _answer(entries, "", asked[0][1], _WARM_UP_TOKENS)
-        for entry in entries:
-            entry.rates.clear()
-        total = repeats * len(asked)
+    asked = tokenize_prompts(finalists[0].engine, by_turns(prompts))
+    least = len({prompt.category for prompt in prompts})
+    total = repeats * len(asked)
+    with ArmLoop(finalists, asked, max_tokens) as loop:
+        loop.warm_up()
+        progress.stage(f"measuring {len(finalists)} candidates", total)
         for number in range(total):
             if number >= least and not has_time():
                 break
-            prompt, tokens = asked[number % len(asked)]
-            turn = number % len(entries)
-            _answer(entries[turn:] + entries[:turn], prompt.id, tokens, max_tokens)
-            report(number + 1, total)
-    categories = {prompt.id: prompt.category for prompt in prompts}
-    return [_measured(entry, entries[0], categories) for entry in entries]
+            repeat, place = divmod(number, len(asked))
+            loop.run(asked[place], repeat, turn=number)
+            progress.advance()
+    return [_figures(arm, loop) for arm in loop.arms]
 
 
 def by_turns(prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -109,36 +79,18 @@ def by_turns(prompts: Sequence[Prompt]) -> list[Prompt]:
     return [prompt for _, prompt in sorted(zip(places, prompts, strict=True), key=lambda pair: pair[0])]
 
 
-def _answer(entries: Sequence[_Entry], prompt: str, tokens: list[int], max_tokens: int) -> None:
-    for entry in entries:
-        # Read by each on its own: their caches are of different models. Drafts start empty, as in a benchmark.
-        entry.lane.target.clear()
-        entry.lane.target.prefill(tokens)
-        if entry.lane.draft:
-            entry.lane.draft.clear()
-    with ExitStack() as ended:
-        generators = []
-        for entry in entries:
-            one = entry.finalist
-            generators.append(one.engine.generator(one.mode, one.draft, Sampling(), one.state, entry.lane))
-            ended.callback(generators[-1].close)
-        run_interleaved([generator.generate(tokens, max_tokens) for generator in generators])
-        for entry, generator in zip(entries, generators, strict=True):
-            if generator.stats.predicted_n >= _LEAST_TOKENS:
-                entry.rates.setdefault(prompt, []).append(generator.stats.tok_per_s)
-
-
-def _measured(entry: _Entry, first: _Entry, categories: dict[str, str]) -> Measured:
-    ratios = {
-        prompt: [own / other for own, other in zip(rates, first.rates.get(prompt, []), strict=False)]
-        for prompt, rates in entry.rates.items()
-    }
-    ratios = {prompt: values for prompt, values in ratios.items() if values}
-    estimate = mean_ratio(ratios)
-    by_category: dict[str, list[float]] = {}
-    for prompt, values in ratios.items():
-        by_category.setdefault(categories[prompt], []).append(median(values))
-    lowest = min((geometric_mean(values) for values in by_category.values()), default=math.nan)
-    rate = geometric_mean([median(values) for values in entry.rates.values()])
-    sd = 0.0 if entry is first or math.isnan(estimate.sd) else estimate.sd
-    return Measured(rate, estimate.value, sd, lowest)
+def _figures(arm: Arm, loop: ArmLoop) -> FinalistFigures:
+    wrong = [one for one in loop.audit.first_differences if one.arm == arm.name and one.large]
+    for one in wrong:
+        log.warning(
+            "%s left the text of its target in %s at token %d, where the choice led by %.2f logits",
+            arm.name, one.prompt_id, one.position, one.logit_gap,
+        )  # fmt: skip
+    first = loop.arms[0]
+    if not has_figures(arm.samples):
+        return FinalistFigures(math.nan, math.nan, 0.0, math.nan, not wrong)
+    found = arm.result(first)
+    by_category = [one.speedup for one in found.by_category.values() if math.isfinite(one.speedup)]
+    # A single answer has no error that anybody could know.
+    sd = found.speedup_sd if arm is not first and math.isfinite(found.speedup_sd) else 0.0
+    return FinalistFigures(found.tok_per_s, found.speedup, sd, min(by_category, default=math.nan), not wrong)

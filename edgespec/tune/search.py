@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
+from edgespec.bench.arm import ArmSpec
+from edgespec.bench.old_progress import ReportedProgress
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.policy import Mode
 from edgespec.llama.library import default_threads
 from edgespec.paths import derived_file
-from edgespec.session.engine import Engine, PairState
+from edgespec.session.engine import Engine
 from edgespec.session.settings import DraftType, EngineSettings
-from edgespec.tune.confirm import Finalist, Measured, measure_finalists
+from edgespec.tune.confirm import FinalistFigures, measure_finalists
 from edgespec.tune.outcome import WORTH_IT, TuneOutcome, ranked, verdict_of, with_measurement
 from edgespec.tune.recordings import ANSWER_TOKENS
 from edgespec.tune.request import TuneRequest
@@ -118,15 +119,19 @@ class Search:
         chosen = self._finalists(rows)
         with ExitStack() as opened:
             finalists = self._load(chosen, opened)
-            report = self._bench.stage(f"measuring {len(chosen)} candidates")
             measured = measure_finalists(
                 finalists,
                 self._bench.judge_prompts,
                 ANSWER_TOKENS,
                 has_time=lambda: self._left_s() > 0,
-                report=report,
+                progress=ReportedProgress(self._progress),
             )
-        found = {id(row): _confirmed(row, one) for row, one in zip(chosen, measured, strict=True)}
+        # One that wrote what its target would not have written is not a candidate, however fast.
+        found = {
+            id(row): _confirmed(row, one)
+            for row, one in zip(chosen, measured, strict=True)
+            if one.is_faithful
+        }
         return [found.get(id(row), row) for row in rows]
 
     def _finalists(self, rows: list[Row]) -> list[Row]:
@@ -151,7 +156,7 @@ class Search:
         n_categories = len({one.category for one in self._bench.judge_prompts})
         return n_categories * seconds + len(chosen) * _LOAD_S
 
-    def _load(self, chosen: Sequence[Row], opened: ExitStack) -> list[Finalist]:
+    def _load(self, chosen: Sequence[Row], opened: ExitStack) -> list[ArmSpec]:
         """Every target form once, with all of its drafts as they would be kept, word lists and all."""
         settings = EngineSettings(n_ctx=N_CTX, n_threads=self._bench.n_threads, draft_type=DraftType.AS_IS)
         engines: dict[str, Engine] = {}
@@ -170,7 +175,8 @@ class Search:
                 name = row.draft.form.label
                 engine.add_draft(open_file(name, path))
             state = engine.measure_costs(name)
-            finalists.append(Finalist(engine, row.mode, name, PairState(state.costs, Acceptance())))
+            label = f"{row.candidate.target} + {row.candidate.draft}"
+            finalists.append(ArmSpec(label, engine, row.mode, name, state))
         return finalists
 
     # The end
@@ -202,7 +208,7 @@ def _forget(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _confirmed(row: Row, measured: Measured) -> Row:
+def _confirmed(row: Row, measured: FinalistFigures) -> Row:
     candidate = with_measurement(
         row.candidate, measured.tok_per_s, measured.speedup, measured.speedup_sd, measured.lowest_category
     )

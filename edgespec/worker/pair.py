@@ -55,7 +55,7 @@ class PairServer:
             case ChangeDraft():
                 self._change_draft(request)
             case RunRace():
-                run_race(self._opened(), request, self._link, _open_stream, stoppable)
+                run_race(self._opened(), request, self._link)
             case Stop() | Pause() | Resume() | RunJob():
                 raise AssertionError(request)
             case _:

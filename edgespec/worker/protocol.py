@@ -51,7 +51,9 @@ class ChangeDraft:
 
 @dataclass(frozen=True, slots=True)
 class RunRace:
-    """Answer one prompt with one arm after the other. `TokensArrived` carry the arm; `RaceAdvanced` after each arm."""
+    """Answer one prompt with all arms side by side. `TokensArrived` alternate between the arms and carry whose they are;
+    when all are in, `RaceAdvanced` comes for each of them.
+    """
 
     prompt: str
     modes: tuple[Mode, ...]
@@ -167,7 +169,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class RaceAdvanced:
-    """An arm came in: the figures of all that have run."""
+    """A round is over: an arm's own figures of it, with the result of all rounds, whose texts have been audited."""
 
     result: BenchResult
     arm: str

@@ -1,103 +1,104 @@
-"""A race: the same prompt with one arm after the other, each from an empty cache."""
+"""A race: one prompt, all arms side by side on the chat's own engine, measured and audited as a benchmark is."""
 
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
-from typing import Protocol
+from typing import Final
 
+from edgespec.bench.arm import Arm, ArmSpec
+from edgespec.bench.arm_loop import ArmLoop, TokenizedPrompt
 from edgespec.bench.environment import describe_environment
-from edgespec.bench.result import ArmResult, Audit, BenchResult, CalibrationFigures, Sample
+from edgespec.bench.result import BenchResult, CalibrationFigures
 from edgespec.bench.store import new_run_id
-from edgespec.bench.summary import VANILLA, has_figures, sample_of, summarize_arm
+from edgespec.bench.summary import arm_name
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import Token
-from edgespec.llama.library import default_threads
 from edgespec.session import Session
-from edgespec.session.loading import resident_bytes
+from edgespec.session.explain import explain
 from edgespec.worker.protocol import Link, RaceAdvanced, RunRace
+from edgespec.worker.token_stream import TokenStream
+
+_RACE: Final = "race"
+"""Id and category of the prompt."""
 
 
-class _Stream(Protocol):
-    def add(self, token: Token) -> None: ...
-    def flush(self) -> None: ...
+def run_race(session: Session, request: RunRace, link: Link) -> None:
+    """Runs one round: tokens of all arms as they come, and when all are in, the figures of all rounds so far.
 
-
-def arm_name(mode: Mode, draft: str | None) -> str:
-    """What an arm is called, as in `edgespec bench`."""
-    return {Mode.OFF: VANILLA, Mode.MODEL: draft or "model"}.get(mode, str(mode))
-
-
-def run_race(
-    session: Session,
-    request: RunRace,
-    link: Link,
-    open_stream: Callable[[Link, Session, str], _Stream],
-    stoppable: Callable[[Iterator[Token]], Iterator[Token]],
-) -> None:
-    """Runs every arm once and tells the figures of all rounds so far after each.
+    The arms have caches of their own: the session's conversation stays where it is.
 
     Raises:
-        KeyboardInterrupt: it was stopped; the arms that came in have been told.
+        ContextOverflowError: the prompt does not fit the context.
+        NotEnoughMemoryError: there is not enough memory for a cache of every arm.
+        KeyboardInterrupt: it was stopped. What came has been told; the round counts in no figure.
     """
-    mode_before = session.mode
-    samples = {arm.name: list(arm.samples) for arm in request.earlier.arms} if request.earlier else {}
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    run_id = request.earlier.run_id if request.earlier else new_run_id()
-    try:
-        for place, mode in enumerate(request.modes):
-            name = arm_name(mode, session.draft_name)
-            session.mode = mode
-            session.forget()
-            answer = session.stream(request.prompt, max_tokens=request.max_tokens)
-            ids = _run_arm(stoppable(answer), partial(open_stream, link, session, name))
-            rounds = samples.setdefault(name, [])
-            stats = session.stats
-            rounds.append(
-                sample_of(stats, "race", "race", len(rounds), tokens=ids, prefill_s=stats.prefill_s)
-            )
-            arms = _summaries(samples, session.draft_name)
-            result = BenchResult(
-                run_id=run_id,
-                started_at=started,
-                target=session.engine.target.file.name,
-                env=describe_environment(
-                    session.engine, session.engine.settings.n_threads or default_threads()
-                ),
-                settings={"race": request.prompt, "max_tokens": request.max_tokens},
-                arms=arms,
-                audit=Audit(),
-                calibration=CalibrationFigures(),
-                complete=True,
-            )
-            link.send(RaceAdvanced(result, name, session.stats, place == len(request.modes) - 1))
-    finally:
-        session.mode = mode_before
-        session.forget()
+    prompt = TokenizedPrompt(_RACE, _RACE, tuple(session.tokenize(request.prompt)))
+    shown = _Shown(link)
+    specs = [_spec(session, mode) for mode in request.modes]
+    # Without a warm-up: on an engine that has worked before, the first tokens after fresh caches took no longer than
+    # later ones (SmolLM2-135M, 16 rounds with and without), and who pressed Enter waits for them.
+    with ArmLoop(specs, [prompt], request.max_tokens, came=shown.came, ended=shown.ended) as loop:
+        number = _take_over(request.earlier, loop)
+        try:
+            loop.run(prompt, repeat=number, turn=number)
+        finally:
+            shown.flush()
+        _tell(session, request, link, loop)
 
 
-def _run_arm(tokens: Iterator[Token], open_stream: Callable[[], _Stream]) -> tuple[int, ...]:
-    """Streams one answer; returns its token ids."""
-    ids: list[int] = []
-    stream: _Stream | None = None
-    for token in tokens:
-        stream = stream or open_stream()
-        stream.add(token)
-        ids.append(token.id)
-    if stream is not None:
-        stream.flush()
-    return tuple(ids)
+class _Shown:
+    """The arms' tokens on their way to the app."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._streams: dict[str, TokenStream] = {}
+
+    def came(self, arm: Arm, token: Token) -> None:
+        """One more token."""
+        if arm.name not in self._streams:
+            self._streams[arm.name] = TokenStream(self._link, arm.stats, arm.state.costs, arm.name)
+        self._streams[arm.name].add(token)
+
+    def ended(self, arm: Arm) -> None:
+        """The arm waits for the others: its last tokens do not."""
+        self._streams[arm.name].flush()
+
+    def flush(self) -> None:
+        """Sends what is left of all."""
+        for stream in self._streams.values():
+            stream.flush()
 
 
-def _summaries(samples: dict[str, list[Sample]], draft: str | None) -> tuple[ArmResult, ...]:
-    plain = samples.get(VANILLA, [])
-    return tuple(
-        summarize_arm(
-            name,
-            draft if name == draft else None,
-            rounds,
-            plain,
-            peak_memory_bytes=resident_bytes(),
-        )
-        for name, rounds in samples.items()
-        if has_figures(rounds)
+def _spec(session: Session, mode: Mode) -> ArmSpec:
+    draft = session.draft_name if mode in (Mode.MODEL, Mode.AUTO) else None
+    return ArmSpec(arm_name(mode, draft), session.engine, mode, draft, session.state)
+
+
+def _take_over(earlier: BenchResult | None, loop: ArmLoop) -> int:
+    """Gives the arms their samples of earlier rounds; how many rounds those were."""
+    if earlier is None:
+        return 0
+    samples = {arm.name: arm.samples for arm in earlier.arms}
+    for arm in loop.arms:
+        arm.samples.extend(samples.get(arm.name, ()))
+    loop.audit = earlier.audit
+    return max(len(arm.samples) for arm in loop.arms)
+
+
+def _tell(session: Session, request: RunRace, link: Link, loop: ArmLoop) -> None:
+    """Sends the arms' figures of this round, each with the result of all rounds."""
+    earlier, costs = request.earlier, session.state.costs
+    draft = session.draft_name
+    result = BenchResult(
+        run_id=earlier.run_id if earlier else new_run_id(),
+        started_at=earlier.started_at if earlier else datetime.now(UTC).isoformat(timespec="seconds"),
+        target=session.engine.target.file.name,
+        env=describe_environment(session.engine),
+        settings={"race": request.prompt, "max_tokens": request.max_tokens},
+        arms=loop.results(),
+        audit=loop.audit,
+        calibration=CalibrationFigures(
+            {draft: costs.draft_step_s} if draft else {}, dict(sorted(costs.verify.points.items()))
+        ),
     )
+    for arm in loop.arms:
+        arm.stats.why = explain(arm.spec.mode, arm.spec.draft, arm.stats)
+        link.send(RaceAdvanced(result, arm.name, arm.stats, arm is loop.arms[-1]))

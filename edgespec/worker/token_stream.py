@@ -44,11 +44,13 @@ class TokenStream:
         """Sends what is left."""
         stats = self._stats
         self._sent_s = monotonic()
-        if not self._pieces:
+        # A stop comes out of `send` when the batch is on its way: nothing may be sent twice.
+        pieces, self._pieces = self._pieces, []
+        if not pieces:
             return
         self._link.send(
             TokensArrived(
-                tuple(self._pieces),
+                tuple(pieces),
                 stats.predicted_n,
                 stats.decode_s,
                 stats.draft_n,
@@ -59,7 +61,6 @@ class TokenStream:
                 self._arm,
             )
         )
-        self._pieces = []
 
 
 def stoppable(tokens: Iterator[Token]) -> Iterator[Token]:

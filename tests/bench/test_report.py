@@ -85,7 +85,7 @@ def test_a_quiet_run_raises_no_doubt() -> None:
 def test_one_repeat_a_disturbance_and_ties_are_pointed_out() -> None:
     plain = answers({"chat-1": (10.0,), "edit-1": (11.0,)})
     (single, tie) = doubts(run(summarize_arm("vanilla", None, plain, plain)))
-    assert "--repeat 3" in single
+    assert "try `repeat` 3" in single
     assert tie == "1 output leaves the plain text at a tie of two tokens (floating-point rounding)."
     rates = {f"chat-{i}": (10.0, 10.2, 10.1) for i in range(5)} | {"chat-9": (10.0, 2.0, 10.1)}
     shaken = answers(rates)

@@ -2,16 +2,18 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgespec.bench import arm_loop
+from edgespec.bench.arm_loop import WARM_UP_TOKENS
 from edgespec.bench.document import to_json
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import BenchResult
-from edgespec.bench.speculative import WARM_UP_TOKENS, BenchSettings, SpeculativeBench
+from edgespec.bench.speculative import BenchSettings, SpeculativeBench
 from edgespec.bench.store import ResultStore
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.chat_template import ChatMessage
@@ -19,9 +21,12 @@ from edgespec.decode.generate import Generator
 from edgespec.errors import ContextOverflowError
 from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampling
+from edgespec.progress import SILENT, Progress
 from edgespec.session import EngineSettings
 from edgespec.session.context_pair import ContextPair
 from edgespec.session.engine import Engine
+from tests.bench.told import Told
+from tests.bench.wrong_tokens import FIRST_WRONG, accept_wrong_tokens
 from tests.session.eager import draft_eagerly
 
 PROMPTS = tuple(
@@ -68,7 +73,7 @@ def store(tmp_path: Path) -> Spy:
 def bench(
     engine: Engine,
     store: ResultStore,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
+    progress: Progress = SILENT,
     prompts: tuple[Prompt, ...] = PROMPTS,
     **settings: Any,
 ) -> BenchResult:
@@ -173,9 +178,9 @@ def test_the_arms_answer_side_by_side_and_another_one_goes_first_each_time(
 
 
 def test_progress_counts_the_answers(engine: Engine, store: Spy):
-    seen: list[tuple[int, int, str]] = []
-    bench(engine, store, lambda *report: seen.append(report), repeat=1)
-    reports = [report for report in seen if not report[2].startswith("measuring")]
+    told = Told()
+    bench(engine, store, told, repeat=1)
+    reports = [report for report in told.seen if not report[2].startswith("measuring")]
     # Once at the begin of a prompt, and at the end of each answer.
     assert [done for done, _, _ in reports] == [*range(6), *range(5, 11), *range(10, 16)]
     assert {total for _, total, _ in reports} == {15}
@@ -198,8 +203,8 @@ def test_the_arms_own_contexts_are_freed(engine: Engine, store: Spy, monkeypatch
 
     monkeypatch.setattr(Engine, "open_context_pair", spied)
     bench(engine, store, interrupt_at(7))
-    assert [lane.draft is not None for lane in made] == [False, True, True, False, True]
-    assert all(context.handle is None for lane in made for context in (lane.target, lane.draft) if context)
+    assert [pair.draft is not None for pair in made] == [False, True, True, False, True]
+    assert all(context.handle is None for pair in made for context in (pair.target, pair.draft) if context)
 
 
 def test_what_one_arm_learns_is_not_known_to_another(engine: Engine, store: Spy):
@@ -219,14 +224,14 @@ def test_every_finished_prompt_is_saved_at_once(engine: Engine, store: Spy):
     assert to_json(store.load("latest")) == to_json(result)
 
 
-def interrupt_at(count: int) -> Callable[[int, int, str], None]:
+def interrupt_at(count: int) -> Told:
     """Ctrl-C when `count` answers are out."""
 
-    def progress(done: int, _total: int, label: str) -> None:
+    def watch(done: float, label: str) -> None:
         if done == count and not label.startswith("measuring"):
             raise KeyboardInterrupt
 
-    return progress
+    return Told(watch=watch)
 
 
 @pytest.mark.parametrize(("answer", "finished"), [(6, 1), (7, 1), (9, 1), (11, 2), (29, 5)])
@@ -243,9 +248,7 @@ def test_ctrl_c_keeps_the_prompts_that_all_arms_have_answered(
 def test_ctrl_c_in_the_audit_leaves_no_prompt_that_was_not_audited(
     engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch
 ):
-    from edgespec.bench import speculative
-
-    compare, calls = speculative.compare_answers, list[int]()
+    compare, calls = arm_loop.compare_answers, list[int]()
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
@@ -253,7 +256,7 @@ def test_ctrl_c_in_the_audit_leaves_no_prompt_that_was_not_audited(
             raise KeyboardInterrupt
         return compare(*arguments, **options)
 
-    monkeypatch.setattr(speculative, "compare_answers", interrupted)
+    monkeypatch.setattr(arm_loop, "compare_answers", interrupted)
     result = bench(engine, store)
     assert [len(arm.samples) for arm in result.arms] == [1] * 5
     assert result.audit.compared == 4
@@ -267,52 +270,31 @@ def test_ctrl_c_before_the_first_prompt_saves_nothing(engine: Engine, store: Spy
 
 
 def test_ctrl_c_while_measuring_saves_nothing(engine: Engine, store: Spy):
-    def interrupt(_done: int, _total: int, label: str) -> None:
+    def interrupt(_done: float, label: str) -> None:
         if label == "measuring tiny-bpe":
             raise KeyboardInterrupt
 
-    result = bench(engine, store, interrupt)
+    result = bench(engine, store, Told(watch=interrupt))
     assert (result.arms, result.complete, store.saved) == ((), False, [])
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_measured(engine: Engine, store: Spy):
     long = Prompt("long", "chat", (ChatMessage("user", "x" * 600),))
-    seen: list[str] = []
+    told = Told()
     with pytest.raises(ContextOverflowError, match="the context 512"):
-        bench(engine, store, lambda _done, _total, label: seen.append(label), (*PROMPTS, long))
-    assert (seen, store.saved) == ([], [])
-
-
-def corrupt(monkeypatch: pytest.MonkeyPatch, arm: str, engine: Engine) -> None:
-    """From its sixth token on, the arm accepts what the target did not choose."""
-    made = engine.generator
-
-    def generator(mode: Any, draft: Any, *rest: Any) -> Generator:
-        generator = made(mode, draft, *rest)
-        if (draft or mode.value) == arm:
-            verify = generator._verify
-
-            def accept_anything(proposal: Any) -> list[int]:
-                tokens = verify(proposal)
-                if generator.stats.predicted_n >= 6:
-                    tokens[-1] = tokens[-1] - 1 if tokens[-1] > 200 else tokens[-1] + 1
-                return tokens
-
-            generator._verify = accept_anything
-        return generator
-
-    monkeypatch.setattr(Engine, "generator", lambda _engine, *arguments: generator(*arguments))
+        bench(engine, store, told, (*PROMPTS, long))
+    assert (told.seen, store.saved) == ([], [])
 
 
 def test_an_arm_that_accepts_wrong_tokens_fails_the_audit(
     engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch
 ):
-    corrupt(monkeypatch, "ngram", engine)
+    accept_wrong_tokens(monkeypatch, "ngram")
     audit = bench(engine, store, repeat=1).audit
     assert audit.failed
     assert (audit.compared, audit.identical) == (12, 9)
     assert {difference.arm for difference in audit.first_differences} == {"ngram"}
-    assert all(difference.position >= 6 for difference in audit.first_differences)
+    assert all(difference.position >= FIRST_WRONG for difference in audit.first_differences)
     assert any(difference.large for difference in audit.first_differences)
     assert store.load("latest").audit == audit
 
@@ -321,7 +303,7 @@ def test_an_arm_that_accepts_wrong_tokens_fails_the_audit(
 def test_answers_that_are_not_plain_greedy_are_compared_and_not_judged(
     engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch, sampling: Sampling
 ):
-    corrupt(monkeypatch, "ngram", engine)
+    accept_wrong_tokens(monkeypatch, "ngram")
     audit = bench(engine, store, repeat=1, sampling=sampling).audit
     assert (audit.compared, audit.identical) == (12, 9)
     assert not audit.failed

@@ -101,7 +101,7 @@ def test_interrupted_and_one_token_answers_are_kept_and_count_nowhere() -> None:
 def test_an_arm_without_a_single_rate_is_an_error_that_names_it() -> None:
     with pytest.raises(EdgespecError, match="'auto'") as caught:
         summarize_arm("auto", None, [sample(1.0, predicted_n=1)], [])
-    assert "--max-tokens" in caught.value.hint
+    assert "`max_tokens`" in caught.value.hint
     assert not has_figures([sample(1.0, predicted_n=1), sample(1.0, stopped="interrupted")])
     assert has_figures([sample(1.0, predicted_n=1), sample(1.0)])
 

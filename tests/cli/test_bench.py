@@ -18,10 +18,11 @@ from edgespec.bench.result import Audit, Difference
 from edgespec.bench.store import ResultStore
 from edgespec.cli.bench import _show
 from edgespec.cli.context import Settings
-from edgespec.decode.generate import Generator
+from edgespec.cli.result_view import OutputOptions
 from edgespec.paths import results_dir
 from edgespec.session.engine import Engine
 from tests.bench.runs import run as finished_run
+from tests.bench.wrong_tokens import accept_wrong_tokens
 from tests.cli.processes import interrupt, needs_signals, start
 from tests.session.single_thread import one_thread
 
@@ -265,23 +266,7 @@ def test_a_prompts_file_that_is_not_there_is_wrong_usage(bench: RunCli, tmp_path
 def test_an_arm_that_accepts_wrong_tokens_fails_the_run_loudly(
     bench: RunCli, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
 ):
-    made = Engine.generator
-
-    def generator(engine: Engine, mode: Any, *rest: Any) -> Generator:
-        generator = made(engine, mode, *rest)
-        if mode.value == "ngram":
-            verify = generator._verify
-
-            def accept_anything(proposal: Any) -> list[int]:
-                tokens = verify(proposal)
-                if generator.stats.predicted_n >= 6:
-                    tokens[-1] = tokens[-1] - 1 if tokens[-1] > 200 else tokens[-1] + 1
-                return tokens
-
-            generator._verify = accept_anything
-        return generator
-
-    monkeypatch.setattr(Engine, "generator", generator)
+    accept_wrong_tokens(monkeypatch, "ngram")
     result = bench("--json")
     assert result.code == 1
     document = json.loads(result.out)
@@ -311,7 +296,7 @@ def many_prompts(tmp_path: Path) -> Path:
 def test_an_interrupted_run_with_a_failed_audit_says_both(capsys: pytest.CaptureFixture[str]):
     large = Difference("auto", "chat-1", 0, 7, 11, 12, 2.5, True)
     result = finished_run(complete=False, audit=Audit(18, 17, (large,)))
-    assert _show(result, "json", None, Settings()) == 130
+    assert _show(result, OutputOptions("json", None), Settings()) == 130
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("edgespec: the equality audit failed: arm auto left the plain text of prompt")
     assert lines[1:] == [f"edgespec: interrupted; the finished prompts are kept as {result.run_id}"]

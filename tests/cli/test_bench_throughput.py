@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgespec.bench.throughput import bed, subject
-from edgespec.bench.throughput.point_runner import Bed
+from edgespec.bench.throughput import point_runner, variant
+from edgespec.bench.throughput.point_runner import PointRunner
 from edgespec.catalog.memory import MemoryEstimate
 from edgespec.catalog.metadata import read_metadata
 from edgespec.llama.model import Model
@@ -38,15 +38,15 @@ def sweep(run_cli: RunCli) -> RunCli:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Ctrl-C comes in the batch after so many."""
-    run, done = Bed.run, []
+    run, done = PointRunner.run, []
 
-    def counted(bed: Bed, *arguments: Any, **more: Any) -> Any:
+    def counted(runner: PointRunner, *arguments: Any, **more: Any) -> Any:
         if len(done) == after:
             raise KeyboardInterrupt
         done.append(1)
-        return run(bed, *arguments, **more)
+        return run(runner, *arguments, **more)
 
-    monkeypatch.setattr(Bed, "run", counted)
+    monkeypatch.setattr(PointRunner, "run", counted)
 
 
 def test_two_models_are_compared_at_every_point(sweep: RunCli, tiny_model: Path, deep: Path):
@@ -91,7 +91,9 @@ def test_a_draft_is_one_more_curve_and_each_file_is_loaded_once(
     sweep: RunCli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
 ):
     loaded: list[Path] = []
-    monkeypatch.setattr(bed, "Model", lambda path, *rest: (loaded.append(path), Model(path, *rest))[1])
+    monkeypatch.setattr(
+        point_runner, "Model", lambda path, *rest: (loaded.append(path), Model(path, *rest))[1]
+    )
     result = sweep(tiny_model, "--draft", tiny_draft, "--draft-type", "as-is", "--json")
     assert (result.code, result.err) == (0, "")
     document = json.loads(result.out)
@@ -114,9 +116,9 @@ def test_a_stopped_sweep_goes_on_with_resume(
         f"edgespec: interrupted; the measured points are kept as {run_id}, and the same command with --resume goes on\n"
     )
     done: list[Any] = []
-    run = Bed.run
+    run = PointRunner.run
     monkeypatch.setattr(
-        Bed, "run", lambda bed, *rest, **more: (done.append(rest), run(bed, *rest, **more))[1]
+        PointRunner, "run", lambda runner, *rest, **more: (done.append(rest), run(runner, *rest, **more))[1]
     )
     result = sweep(tiny_model, deep, "--resume", "--json")
     document = json.loads(result.out)
@@ -151,10 +153,10 @@ def test_the_table_and_what_results_makes_of_it(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--throughput", "--shape", "12"], "--shape '12' is no shape"),
-        (["--throughput", "--batch", "0"], "--batch '0' is no batch size"),
-        (["--throughput", "--budget", "soon"], "--budget 'soon' is no duration"),
-        (["--throughput", "--prune", "width"], "--prune 'width' is no method"),
+        (["--throughput", "--shape", "12"], "--shape '12' is not a shape"),
+        (["--throughput", "--batch", "0"], "--batch '0' is not a batch size"),
+        (["--throughput", "--budget", "soon"], "--budget 'soon' is not a length of time"),
+        (["--throughput", "--prune", "width"], "--prune 'width' is not a method"),
         (["--throughput", "--ratio", "0.3"], "--ratio goes with --prune"),
         (["--throughput", "--limit", "1"], "--limit says nothing to --throughput"),
         (["--throughput", "--category", "chat"], "--category says nothing to --throughput"),
@@ -186,8 +188,8 @@ def test_a_draft_of_another_vocabulary_is_refused(sweep: RunCli, tiny_model: Pat
 def test_weights_that_do_not_fit_are_known_before_anything_is_loaded(
     sweep: RunCli, tiny_model: Path, deep: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(subject, "estimate_memory", lambda *_, **__: MemoryEstimate(1 << 50, 0, 0, 0))
-    monkeypatch.setattr(bed, "Model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(variant, "estimate_memory", lambda *_, **__: MemoryEstimate(1 << 50, 0, 0, 0))
+    monkeypatch.setattr(point_runner, "Model", lambda *_: pytest.fail("loaded"))
     result = sweep(tiny_model, deep)
     assert (result.code, result.out) == (4, "")
     assert "tiny and deep would take" in result.err

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
 from edgespec.bench.result import Audit, BenchResult, CalibrationFigures
-from edgespec.bench.summary import sample_of, summarize_arm
+from edgespec.bench.summary import arm_name, sample_of, summarize_arm
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.session.choice import NGRAM, NONE
@@ -30,7 +30,6 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
-from edgespec.worker.race import arm_name
 
 MIB = 1 << 20
 ANSWER = (
@@ -148,7 +147,7 @@ def race_events(request: RunRace) -> Iterable[AnyEvent]:
         stats = replace(finished_stats(), decode_s=3.2 - 0.6 * place)
         yield tokens(ANSWER, arm=name)
         rounds = samples.setdefault(name, [])
-        rounds.append(sample_of(stats, "race", "race", len(rounds), tokens=(1, 2, 3), prefill_s=0.5))
+        rounds.append(sample_of(stats, "race", "race", len(rounds), (1, 2, 3)))
         arms = tuple(
             summarize_arm(arm, None, own, samples["vanilla"], peak_memory_bytes=900 * MIB)
             for arm, own in samples.items()

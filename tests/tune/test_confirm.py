@@ -1,16 +1,24 @@
 """Confirmation: finalists of two targets for real, on as many prompts as the time allows."""
 
+import logging
+import math
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
+from edgespec.bench.arm import ArmSpec
 from edgespec.bench.prompts import Prompt
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.policy import Mode
-from edgespec.session.engine import Engine, PairState
+from edgespec.session.engine import Engine
 from edgespec.session.settings import DraftType, EngineSettings
-from edgespec.tune.confirm import Finalist, by_turns, measure_finalists
+from edgespec.tune.confirm import by_turns, measure_finalists
+from tests.bench.told import Told
+from tests.bench.wrong_tokens import accept_wrong_tokens, judge_strictly
+from tests.session.eager import draft_eagerly
 
 PROMPTS = [
     Prompt(f"{category}-{number}", category, (ChatMessage("user", f"Tell me about {category} {number}."),))
@@ -19,27 +27,71 @@ PROMPTS = [
 ]
 
 
+@pytest.fixture
+def targets(tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Engine]]:
+    """A published target and one with other weights; n-grams are drafted wherever they can be."""
+    draft_eagerly(monkeypatch)
+    settings = EngineSettings(n_ctx=512, n_threads=1, draft_type=DraftType.AS_IS)
+    with ExitStack() as opened:
+        engines = [Engine(open_file(path.stem, path), [], settings) for path in (tiny_model, tiny_draft)]
+        for engine in engines:
+            opened.callback(engine.close)
+            engine.measure_costs(None)
+        yield engines
+
+
+def finalist(engine: Engine, mode: Mode) -> ArmSpec:
+    return ArmSpec(f"{engine.target.file.name} + {mode}", engine, mode, None, engine.states[None])
+
+
 def test_every_kind_of_prompt_comes_before_the_second_of_one():
     assert [one.id for one in by_turns(PROMPTS)] == ["code-1", "chat-1", "code-2", "chat-2"]
 
 
-def test_without_time_every_kind_is_answered_once(tiny_model: Path, tiny_draft: Path):
-    settings = EngineSettings(n_ctx=512, n_threads=1, draft_type=DraftType.AS_IS)
-    told: list[tuple[int, int]] = []
-    with ExitStack() as opened:
-        finalists = []
-        for path in (tiny_model, tiny_draft):
-            engine = opened.enter_context(Engine(open_file(path.stem, path), [], settings))
-            state = PairState(engine.measure_costs(None).costs, Acceptance())
-            finalists.append(Finalist(engine, Mode.OFF, None, state))
-        first, second = measure_finalists(
-            finalists,
-            PROMPTS,
-            24,
-            has_time=lambda: False,
-            report=lambda done, total: told.append((done, total)),
-        )
-    assert told == [(1, 8), (2, 8)]
-    assert (first.speedup, first.lowest_category) == (1.0, 1.0)
+def test_without_time_every_kind_is_answered_once(targets: list[Engine]):
+    told = Told()
+    finalists = [finalist(engine, Mode.OFF) for engine in targets]
+    first, second = measure_finalists(finalists, PROMPTS, 24, has_time=lambda: False, progress=told)
+    assert told.seen == [(done, 8, "measuring 2 candidates") for done in (0, 1, 2)]
+    assert (first.speedup, first.speedup_sd, first.lowest_category) == (1.0, 0.0, 1.0)
     assert second.speedup > 0
     assert second.tok_per_s > 0
+    assert second.lowest_category <= second.speedup
+    assert second.speedup == pytest.approx(second.tok_per_s / first.tok_per_s)
+
+
+def test_with_time_every_prompt_is_answered_in_every_round(targets: list[Engine]):
+    told = Told()
+    finalists = [finalist(engine, Mode.OFF) for engine in targets]
+    _, second = measure_finalists(finalists, PROMPTS, 8, has_time=lambda: True, progress=told, repeats=3)
+    assert told.seen[-1] == (12, 12, "measuring 2 candidates")
+    assert second.speedup_sd > 0
+
+
+def test_texts_are_compared_within_their_own_target(targets: list[Engine]):
+    finalists = [finalist(engine, mode) for mode in (Mode.OFF, Mode.NGRAM) for engine in targets]
+    found = measure_finalists(finalists, PROMPTS, 24, has_time=lambda: False)
+    assert [one.is_faithful for one in found] == [True] * 4
+
+
+def test_a_finalist_that_wrote_what_its_target_would_not_is_reported(
+    targets: list[Engine], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    accept_wrong_tokens(monkeypatch, "ngram")
+    judge_strictly(monkeypatch)
+    retyped = targets[1]
+    finalists = [
+        finalist(targets[0], Mode.OFF),
+        finalist(retyped, Mode.AUTO),
+        finalist(retyped, Mode.NGRAM),
+    ]
+    with caplog.at_level(logging.WARNING):
+        plain, auto, ngram = measure_finalists(finalists, PROMPTS, 24, has_time=lambda: False)
+    assert (plain.is_faithful, auto.is_faithful, ngram.is_faithful) == (True, True, False)
+    assert "tiny-draft + ngram left the text of its target in code-1 at token" in caplog.text
+
+
+def test_answers_of_one_token_have_no_figures(targets: list[Engine]):
+    (only,) = measure_finalists([finalist(targets[0], Mode.OFF)], PROMPTS, 1, has_time=lambda: False)
+    assert math.isnan(only.tok_per_s)
+    assert math.isnan(only.lowest_category)

@@ -9,7 +9,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import Resize
 from textual.widgets import Static
 
-from edgespec.bench.summary import arm_named
+from edgespec.bench.summary import arm_name, arm_named
 from edgespec.errors import EdgespecError
 from edgespec.paths import chats_dir
 from edgespec.text import plain_text
@@ -22,7 +22,6 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
-from edgespec.worker.race import arm_name
 from tui.chat.conversation import Conversation, Message, merge_pieces
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from edgespec.bench.bars import render_bars
 from edgespec.bench.result import BenchResult
+from edgespec.bench.summary import arm_name
 from edgespec.bench.verdict import verdict
 from edgespec.decode.policy import Mode
 from edgespec.text import one_line
@@ -25,7 +26,6 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
-from edgespec.worker.race import arm_name
 from tui.chat.stream_text import StreamText
 from tui.common.base import ModeScreen
 from tui.common.wording import joined, progress_line, rate_of

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edgespec.bench.throughput.result import Curve, Point, ThroughputResult
 from edgespec.bench.throughput.shapes import Shape
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 
 
 def save_throughput_plot(results: Sequence[ThroughputResult], path: Path) -> None:

@@ -5,15 +5,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Final
 
 import numpy as np
 
+from edgespec.bench.builtin_text import TIMING_PROMPT
 from edgespec.bench.throughput.result import Run
-from edgespec.bench.throughput.shapes import Shape
-from edgespec.bench.throughput.variant import Subject, context_settings
+from edgespec.bench.throughput.shapes import Batch, Layout
+from edgespec.bench.throughput.variant import Variant, context_settings
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.batched import BatchAnswer, generate_batch
-from edgespec.decode.batched_speculative import MOST_DRAFTED, SpeculativeBatch, measure_batch_costs
+from edgespec.decode.batched_speculative import SpeculativeBatch, measure_batch_costs
 from edgespec.lifetime import Closes
 from edgespec.llama.context import Context
 from edgespec.llama.library import default_threads
@@ -26,17 +28,18 @@ from edgespec.session.fast_draft import choose_draft_file
 from edgespec.session.loading import place_file, resident_bytes, warm_up
 from edgespec.session.settings import EngineSettings
 
-PROMPT = "The Leaning Tower of Pisa is known for"
-"""The published harness's prompt (Shortened LLaMA, gen_batch_eval_time.py); repeated up to the shape's length."""
-UNIFIED, SPLIT = "unified", "split"
-_TRIAL_STEPS = 4
-_WARM_UP_CONTEXT = 256
+_TRIAL_STEPS: Final = 4
+"""Tokens of a warm-up batch, and decodes of a trial."""
+_WARM_UP_CONTEXT: Final = 256
 
 Stepped = Callable[[], None]
+"""Called after every decode of a batch."""
+_Answer = Callable[[int, Stepped], BatchAnswer]
+"""Writes so many tokens after every prompt of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TimedBatch:
     """A run and the memory that its contexts took."""
 
     run: Run
@@ -73,7 +76,12 @@ class LoadedModels(Closes):
         return self._loaded[file.path]
 
     def place(self, file: ModelFile, request: PlacementRequest) -> Placement:
-        """Where the layers of a model go."""
+        """Where the layers of a model go.
+
+        Raises:
+            UsageError: there is not such a device.
+            EngineError: an RPC server cannot be reached.
+        """
         return place_file(file, request, self._n_ctx, self.engine)
 
     def close(self) -> None:
@@ -82,11 +90,11 @@ class LoadedModels(Closes):
             model.close()
 
 
-class Bed:
-    """A subject, ready to run. `loaded_bytes` is what its weights take.
+class PointRunner:
+    """Runs batches of one variant. `loaded_bytes` is what its weights take.
 
     Args:
-        subject: Which curve.
+        variant: What is run.
         models: Loads its files; frees them, too.
         sampling: How tokens are chosen.
 
@@ -95,46 +103,58 @@ class Bed:
         ModelFileError: llama.cpp cannot load them.
     """
 
-    def __init__(self, subject: Subject, models: LoadedModels, sampling: Sampling) -> None:
-        self.subject, self._engine, self._sampling = subject, models.engine, sampling
-        placement = models.place(subject.model, self._engine.placement)
-        self._model, self.loaded_bytes = models.load(subject.model, placement)
+    def __init__(self, variant: Variant, models: LoadedModels, sampling: Sampling) -> None:
+        self.variant, self._engine, self._sampling = variant, models.engine, sampling
+        placement = models.place(variant.model, self._engine.placement)
+        self._model, self.loaded_bytes = models.load(variant.model, placement)
         self._draft: Model | None = None
-        if subject.draft:
-            placement = models.place(subject.draft, self._engine.draft_placement)
-            draft = choose_draft_file(subject.draft, placement, self._engine)
+        if variant.draft:
+            placement = models.place(variant.draft, self._engine.draft_placement)
+            draft = choose_draft_file(variant.draft, placement, self._engine)
             self._draft, draft_bytes = models.load(draft, placement)
             self.loaded_bytes += draft_bytes
 
     def run(
-        self, shape: Shape, batch: int, repeat: int, *, layout: str, warm_up_n: int, stepped: Stepped
-    ) -> Measured:
+        self, batch: Batch, repeat: int, *, layout: Layout, warm_up_n: int, stepped: Stepped
+    ) -> TimedBatch:
         """Warm-up batches of a few tokens, and one that counts.
+
+        Args:
+            batch: What is answered.
+            repeat: Number of the run.
+            layout: Of the target's cache.
+            warm_up_n: How many warm-up batches.
+            stepped: Told about the decodes of the batch that counts.
 
         Raises:
             NotEnoughMemoryError: no room for the contexts.
             EngineError: llama.cpp failed.
         """
-        prompts = [self._prompt(shape.prompt_n)] * batch
         release_freed_memory()
         before = resident_bytes()
         with ExitStack() as opened:
-            target = opened.enter_context(self._context(self._model, shape, batch, layout))
-            answer = self._answerer(target, opened, shape, batch, prompts, stepped)
+            answer = self._prepare(batch, layout, opened)
             for _ in range(warm_up_n):
-                answer(min(shape.output_n, _TRIAL_STEPS))
-            found = answer(shape.output_n)
+                answer(min(batch.shape.output_n, _TRIAL_STEPS), lambda: None)
+            found = answer(batch.shape.output_n, stepped)
             taken = resident_bytes() - before
-        return Measured(_run_of(found, repeat), taken)
+        return TimedBatch(_run_of(found, repeat), taken)
 
-    def step_s(self, shape: Shape, batch: int, layout: str) -> float:
-        """Seconds of one step of the batch when half of its answers are out: what the sweep's plan is made of."""
-        with self._context(self._model, shape, batch, layout) as context:
+    def step_s(self, batch: Batch, layout: Layout) -> float:
+        """Seconds of one step of the batch when half of its answers are out: what the sweep's plan is made of.
+
+        Raises:
+            NotEnoughMemoryError: no room for the context.
+        """
+        shape = batch.shape
+        with self._context(self._model, batch, layout) as context:
             half = shape.output_n // 2
             # Where the prompt's cells are shared, fewer of them are in use.
-            filled = shape.prompt_n // batch + half if layout == UNIFIED else shape.prompt_n + half
+            filled = (
+                shape.prompt_n // batch.size + half if layout is Layout.UNIFIED else shape.prompt_n + half
+            )
             context.fill(self._prompt(max(1, filled)))
-            tokens = np.full(batch, self._prompt(1)[0], np.int32)
+            tokens = np.full(batch.size, self._prompt(1)[0], np.int32)
             taken = []
             for _ in range(_TRIAL_STEPS):
                 before = perf_counter()
@@ -143,31 +163,22 @@ class Bed:
                 taken.append(perf_counter() - before)
             return min(taken)
 
-    def _answerer(
-        self,
-        target: SequencesContext,
-        opened: ExitStack,
-        shape: Shape,
-        batch: int,
-        prompts: list[list[int]],
-        stepped: Stepped,
-    ) -> Callable[[int], BatchAnswer]:
+    def _prepare(self, batch: Batch, layout: Layout, opened: ExitStack) -> _Answer:
+        prompts = [self._prompt(batch.shape.prompt_n)] * batch.size
+        target = opened.enter_context(self._context(self._model, batch, layout))
         if self._draft is None:
-            return lambda n: generate_batch(target, prompts, n, self._sampling, stepped=stepped)
-        draft = opened.enter_context(self._context(self._draft, shape, batch, UNIFIED))
+            return lambda n, stepped: generate_batch(target, prompts, n, self._sampling, stepped=stepped)
+        draft = opened.enter_context(self._context(self._draft, batch, Layout.UNIFIED))
         pair = SpeculativeBatch(target, draft, measure_batch_costs(target, draft))
-        return lambda n: pair.generate(prompts, n, self._sampling, stepped=stepped)
+        return lambda n, stepped: pair.generate(prompts, n, self._sampling, stepped=stepped)
 
-    def _context(self, model: Model, shape: Shape, batch: int, layout: str) -> SequencesContext:
-        rows_each = MOST_DRAFTED + 1 if self._draft else 1
-        settings = context_settings(
-            self._engine, shape, batch, unified=layout == UNIFIED, rows_each=rows_each
-        )
-        return SequencesContext(model, settings)
+    def _context(self, model: Model, batch: Batch, layout: Layout) -> SequencesContext:
+        return SequencesContext(model, context_settings(self._engine, batch, layout, self.variant.rows_each))
 
     def _prompt(self, length: int) -> list[int]:
-        tokens = self._model.tokenize(PROMPT)
-        body = self._model.tokenize(" " + PROMPT, add_special=False)
+        """The first `length` tokens of the timing prompt, repeated as often as it takes."""
+        tokens = self._model.tokenize(TIMING_PROMPT)
+        body = self._model.tokenize(" " + TIMING_PROMPT, add_special=False)
         while len(tokens) < length:
             tokens = tokens + body
         return tokens[:length]

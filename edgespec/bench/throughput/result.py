@@ -1,8 +1,9 @@
 """The values of a throughput run. JSON is made of these and of nothing else; `docs/throughput-json.md` has the contract."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
-SCHEMA = "edgespec.throughput/1"
+SCHEMA: Final = "edgespec.throughput/1"
 """Name and version of the JSON contract; a field that changes its meaning changes the number."""
 
 

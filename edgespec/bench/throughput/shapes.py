@@ -1,13 +1,15 @@
 """What is asked of every batch: tokens in, tokens out, and how many sequences at once."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
 from edgespec.errors import UsageError
 
-DEFAULT_SHAPES = "12x128,82x128,12x512,82x512"
+DEFAULT_SHAPES: Final = "12x128,82x128,12x512,82x512"
 """Figure 2's four panels."""
-DEFAULT_BATCHES = "1,2,4,8,16,32"
-MAX_SEQUENCES = 256
+DEFAULT_BATCHES: Final = "1,2,4,8,16,32"
+MAX_SEQUENCES: Final = 256
 """llama.cpp's own limit of sequences in a context (llama-cparams.h)."""
 
 
@@ -22,6 +24,26 @@ class Shape:
         return f"{self.prompt_n}x{self.output_n}"
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sequences of one shape that are answered at once."""
+
+    shape: Shape
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.shape}, batch {self.size}"
+
+
+class Layout(StrEnum):
+    """How the sequences of a batch hold their keys and values."""
+
+    UNIFIED = "unified"
+    """In one cache, where what their prompts share stands once."""
+    SPLIT = "split"
+    """Each in a part of its own."""
+
+
 def parse_shapes(text: str) -> tuple[Shape, ...]:
     """Shapes from `12x128,82x512`, in that order, each once.
 
@@ -33,7 +55,7 @@ def parse_shapes(text: str) -> tuple[Shape, ...]:
         prompt, _, output = part.strip().partition("x")
         if not (prompt.isdecimal() and output.isdecimal() and int(prompt) > 0 and int(output) > 1):
             raise UsageError(
-                f"`shape` {part.strip()!r} is no shape",
+                f"`shape` {part.strip()!r} is not a shape",
                 "write tokens in and out, at least 1 and 2, such as 12x128,82x512",
             )
         shapes.append(Shape(int(prompt), int(output)))
@@ -50,7 +72,7 @@ def parse_batches(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         if not (part.strip().isdecimal() and 1 <= int(part) <= MAX_SEQUENCES):
             raise UsageError(
-                f"`batch` {part.strip()!r} is no batch size", f"use numbers from 1 to {MAX_SEQUENCES}"
+                f"`batch` {part.strip()!r} is not a batch size", f"use numbers from 1 to {MAX_SEQUENCES}"
             )
         sizes.add(int(part))
     return tuple(sorted(sizes))

@@ -11,17 +11,15 @@ from datetime import UTC, datetime
 from time import perf_counter
 
 from edgespec.bench.store import ResultStore, new_run_id
-from edgespec.bench.throughput.point_runner import SPLIT, UNIFIED, Bed
+from edgespec.bench.throughput.point_runner import PointRunner
 from edgespec.bench.throughput.result import Point, ThroughputResult
-from edgespec.bench.throughput.shapes import Shape
+from edgespec.bench.throughput.shapes import Batch, Layout, Shape
 from edgespec.bench.throughput.summary import with_runs, with_speedups
 from edgespec.bench.throughput.variant import predict_context_bytes
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.llama.sampler import Sampling
+from edgespec.progress import SILENT, Progress
 from edgespec.session.settings import EngineSettings
-
-Progress = Callable[[float, float, str], None]
-"""Called with seconds of work done, of how many expected, and what is being done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,7 @@ class SweepSettings:
 
     shapes: tuple[Shape, ...]
     batches: tuple[int, ...]
+    """Sequences at once."""
     warm_up: int = 2
     """Batches of a few tokens before each one that counts."""
     repeat: int = 5
@@ -37,48 +36,41 @@ class SweepSettings:
     sampling: Sampling = field(default_factory=Sampling)
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """All curves at one shape and batch size."""
-
-    shape: Shape
-    batch: int
-
-
 class ThroughputSweep:
-    """One sweep over loaded subjects; the first is what the others are compared with.
+    """One sweep over loaded variants; the first is what the others are compared with.
 
     Args:
-        beds: The subjects at work.
+        runners: A curve each.
         engine: Threads, types, flash attention.
         settings: Shapes, batches, repeats.
         store: Where the run is saved after every point.
         env: Where it is made, for the result.
         earlier: A run of the same curves that was not finished; its points are kept.
-        progress: Told about every point.
+        progress: Told about every point, in seconds of the plan.
         planned: Told how many seconds all of it is expected to take.
         clock: Seconds; another one in tests.
     """
 
     def __init__(
         self,
-        beds: Sequence[Bed],
+        runners: Sequence[PointRunner],
         engine: EngineSettings,
         settings: SweepSettings,
         store: ResultStore,
         env: dict[str, object],
         earlier: ThroughputResult | None = None,
-        progress: Progress = lambda _done_s, _total_s, _label: None,
+        progress: Progress = SILENT,
         planned: Callable[[float], None] = lambda _expected_s: None,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
-        self._beds, self._engine, self._settings, self._store = beds, engine, settings, store
+        self._runners, self._engine, self._settings, self._store = runners, engine, settings, store
         self._env, self._progress, self._planned, self._clock = env, progress, planned, clock
         self._run_id = earlier.run_id if earlier else new_run_id()
         self._started = earlier.started_at if earlier else datetime.now(UTC).isoformat(timespec="seconds")
         self._points = {_key(point): point for point in earlier.points} if earlier else {}
-        self._layouts: dict[_Group, str] = {}
+        self._layouts: dict[Batch, Layout] = {}
         self._step_s: dict[int, float] = {}
+        """Of the first curve, by batch size."""
         self._done_s = self._expected_s = 0.0
 
     def run(self) -> ThroughputResult:
@@ -86,16 +78,15 @@ class ThroughputSweep:
         started = self._clock()
         complete = True
         try:
-            self._predict()
-            groups = self._plan()
-            rounds = list(itertools.product(range(self._settings.repeat), groups))
-            self._expected_s = sum(self._cost_s(group, repeat) for repeat, group in rounds)
+            self._predict_memory()
+            rounds = list(itertools.product(range(self._settings.repeat), self._plan()))
+            self._expected_s = sum(self._cost_s(batch, repeat) for repeat, batch in rounds)
             self._planned(self._expected_s)
             self._expected_s = min(self._expected_s, self._settings.budget_s or self._expected_s)
-            for repeat, group in rounds:
-                cost_s = self._cost_s(group, repeat)
-                if self._fits_budget(group, cost_s, self._clock() - started):
-                    self._measure_group(group, repeat)
+            for repeat, batch in rounds:
+                cost_s = self._cost_s(batch, repeat)
+                if self._fits_budget(batch, cost_s, self._clock() - started):
+                    self._measure(batch, repeat)
         except KeyboardInterrupt:
             complete = False
         result = self._result(complete=complete)
@@ -103,13 +94,18 @@ class ThroughputSweep:
             self._store.save(result)
         return result
 
-    def _predict(self) -> None:
+    # The plan
+
+    def _predict_memory(self) -> None:
         """A point for every curve, shape and batch; those that do not fit into the memory say so at once."""
         free = available_memory_bytes()
-        for shape, batch, bed in itertools.product(self._settings.shapes, self._settings.batches, self._beds):
-            layout = UNIFIED if batch == 1 or bed.subject.draft else SPLIT
-            needed = self._predicted_bytes(bed, _Group(shape, batch), layout)
-            point = Point(bed.subject.name, shape.prompt_n, shape.output_n, batch, bed.loaded_bytes + needed)
+        for batch, runner in itertools.product(self._batches(), self._runners):
+            layout = Layout.UNIFIED if batch.size == 1 or runner.variant.draft else Layout.SPLIT
+            needed = predict_context_bytes(runner.variant, self._engine, batch, layout)
+            shape = batch.shape
+            point = Point(
+                runner.variant.name, shape.prompt_n, shape.output_n, batch.size, runner.loaded_bytes + needed
+            )
             if needed > free:
                 mib = 2**20
                 point = replace(
@@ -119,42 +115,42 @@ class ThroughputSweep:
             if known is None or not known.runs:
                 self._points[_key(point)] = point
 
-    def _predicted_bytes(self, bed: Bed, group: _Group, layout: str) -> int:
-        unified = layout == UNIFIED
-        return predict_context_bytes(bed.subject, self._engine, group.shape, group.batch, unified=unified)
-
-    def _plan(self) -> list[_Group]:
-        """The groups, the cheapest first; what a step costs at each batch size is timed on the first curve."""
-        smallest = min(self._settings.shapes)
-        first = self._beds[0]
-        for batch in self._settings.batches:
-            if not self._point(first, _Group(smallest, batch)).left_out:
-                self._progress(0.0, 1.0, f"timing a step of {batch}")
-                self._step_s[batch] = first.step_s(smallest, batch, SPLIT if batch > 1 else UNIFIED)
-        groups = [
-            _Group(shape, batch)
-            for shape, batch in itertools.product(self._settings.shapes, self._settings.batches)
+    def _batches(self) -> list[Batch]:
+        return [
+            Batch(shape, size)
+            for shape, size in itertools.product(self._settings.shapes, self._settings.batches)
         ]
-        return sorted(groups, key=lambda group: self._cost_s(group, 0))
 
-    def _cost_s(self, group: _Group, repeat: int) -> float:
-        """What a group is expected to take, by the weights that each curve reads in a step."""
+    def _plan(self) -> list[Batch]:
+        """The batches, the cheapest first; what a step costs at each size is timed on the first curve."""
+        smallest = min(self._settings.shapes)
+        first = self._runners[0]
+        for size in self._settings.batches:
+            batch = Batch(smallest, size)
+            if not self._point(first, batch).left_out:
+                self._progress.stage(f"timing a step of {size}")
+                self._step_s[size] = first.step_s(batch, Layout.SPLIT if size > 1 else Layout.UNIFIED)
+        return sorted(self._batches(), key=lambda batch: self._cost_s(batch, 0))
+
+    def _cost_s(self, batch: Batch, repeat: int) -> float:
+        """What the curves are expected to take that this repeat lacks, in seconds."""
         return sum(
-            self._bed_step_s(bed, group) * group.shape.output_n
-            for bed in self._beds
-            if not self._is_done(bed, group, repeat) and self._is_possible(bed, group)
+            self._step_cost_s(runner, batch) * batch.shape.output_n
+            for runner in self._runners
+            if self._is_wanted(runner, batch, repeat)
         )
 
-    def _bed_step_s(self, bed: Bed, group: _Group) -> float:
-        first = self._beds[0].subject.model.meta.weights_bytes
-        return self._step_s.get(group.batch, 0.0) * bed.subject.model.meta.weights_bytes / first
+    def _step_cost_s(self, runner: PointRunner, batch: Batch) -> float:
+        """Of one curve, by the weights that it reads in a step."""
+        first = self._runners[0].variant.model.meta.weights_bytes
+        return self._step_s.get(batch.size, 0.0) * runner.variant.model.meta.weights_bytes / first
 
-    def _fits_budget(self, group: _Group, cost_s: float, spent_s: float) -> bool:
+    def _fits_budget(self, batch: Batch, cost_s: float, spent_s: float) -> bool:
         budget_s = self._settings.budget_s
         if budget_s is None or spent_s + cost_s <= budget_s:
             return True
-        for bed in self._beds:
-            point = self._point(bed, group)
+        for runner in self._runners:
+            point = self._point(runner, batch)
             if not point.runs and not point.left_out:
                 reason = (
                     f"would take about {cost_s:.0f} s, the budget had {max(budget_s - spent_s, 0):.0f} s left"
@@ -162,66 +158,68 @@ class ThroughputSweep:
                 self._points[_key(point)] = replace(point, left_out=reason)
         return False
 
-    def _measure_group(self, group: _Group, repeat: int) -> None:
-        for bed in self._beds:
-            if self._is_done(bed, group, repeat) or not self._is_possible(bed, group):
-                continue
-            step_s = self._bed_step_s(bed, group)
+    # Measuring
 
-            def report(bed: Bed = bed, step_s: float = step_s) -> None:
-                self._done_s += step_s
-                self._report(bed, group, repeat)
+    def _measure(self, batch: Batch, repeat: int) -> None:
+        """All curves that lack this repeat, one after the other."""
+        for runner in self._runners:
+            if self._is_wanted(runner, batch, repeat):
+                layout = self._layout(batch, runner)
+                self._begin(f"{batch}, {runner.variant.name}", repeat)
+                self._measure_point(runner, batch, repeat, layout)
+                self._store.save(self._result(complete=False))
 
-            report()
-            layout = self._layout(group, bed)
-            predicted = bed.loaded_bytes + self._predicted_bytes(bed, group, layout)
-            measured = bed.run(
-                group.shape,
-                group.batch,
-                repeat,
-                layout=layout,
-                warm_up_n=self._settings.warm_up if repeat == 0 else 1,
-                stepped=report,
-            )
-            point = self._point(bed, group)
-            self._points[_key(point)] = replace(
-                with_runs(point, [*point.runs, measured.run]),
-                layout=layout,
-                predicted_memory_bytes=predicted,
-                memory_bytes=max(point.memory_bytes, bed.loaded_bytes + measured.context_bytes),
-            )
-            self._store.save(self._result(complete=False))
+    def _measure_point(self, runner: PointRunner, batch: Batch, repeat: int, layout: Layout) -> None:
+        step_s = self._step_cost_s(runner, batch)
 
-    def _layout(self, group: _Group, bed: Bed) -> str:
+        def stepped() -> None:
+            self._done_s += step_s
+            self._progress.advance(step_s)
+
+        stepped()  # the first token is the prompt's, which no decode of the batch brings
+        found = runner.run(
+            batch,
+            repeat,
+            layout=layout,
+            warm_up_n=self._settings.warm_up if repeat == 0 else 1,
+            stepped=stepped,
+        )
+        point = self._point(runner, batch)
+        needed = predict_context_bytes(runner.variant, self._engine, batch, layout)
+        self._points[_key(point)] = replace(
+            with_runs(point, [*point.runs, found.run]),
+            layout=layout,
+            predicted_memory_bytes=runner.loaded_bytes + needed,
+            memory_bytes=max(point.memory_bytes, runner.loaded_bytes + found.context_bytes),
+        )
+
+    def _layout(self, batch: Batch, runner: PointRunner) -> Layout:
         """One cache for all sequences or one for each, whichever is faster half-way through the answers."""
-        if group.batch == 1 or bed.subject.draft:
+        if batch.size == 1 or runner.variant.draft:
             # Drafts of different lengths would split a decode of caches of their own into several.
-            return UNIFIED
-        known = self._point(self._beds[0], group).layout or self._layouts.get(group)
-        if known is None:
-            self._progress(
-                self._done_s, self._expected_s, f"{group.shape}, batch {group.batch}: cache layout"
-            )
-            times = {
-                layout: self._beds[0].step_s(group.shape, group.batch, layout) for layout in (UNIFIED, SPLIT)
-            }
-            known = self._layouts[group] = min(times, key=times.__getitem__)
-        return known
+            return Layout.UNIFIED
+        first = self._runners[0]
+        if known := self._point(first, batch).layout:
+            return Layout(known)
+        if batch not in self._layouts:
+            self._begin(f"{batch}: cache layout")
+            self._layouts[batch] = min(Layout, key=lambda layout: first.step_s(batch, layout))
+        return self._layouts[batch]
 
-    def _point(self, bed: Bed, group: _Group) -> Point:
-        return self._points[bed.subject.name, group.shape.prompt_n, group.shape.output_n, group.batch]
-
-    def _is_done(self, bed: Bed, group: _Group, repeat: int) -> bool:
-        return any(run.repeat == repeat for run in self._point(bed, group).runs)
-
-    def _is_possible(self, bed: Bed, group: _Group) -> bool:
-        return not self._point(bed, group).left_out
-
-    def _report(self, bed: Bed, group: _Group, repeat: int) -> None:
-        label = f"{group.shape}, batch {group.batch}, {bed.subject.name}"
-        if self._settings.repeat > 1:
+    def _begin(self, label: str, repeat: int | None = None) -> None:
+        if repeat is not None and self._settings.repeat > 1:
             label += f", {repeat + 1} of {self._settings.repeat}"
-        self._progress(self._done_s, self._expected_s, label)
+        self._progress.stage(label, self._expected_s, done=self._done_s, unit="seconds")
+
+    # The points
+
+    def _point(self, runner: PointRunner, batch: Batch) -> Point:
+        return self._points[runner.variant.name, batch.shape.prompt_n, batch.shape.output_n, batch.size]
+
+    def _is_wanted(self, runner: PointRunner, batch: Batch, repeat: int) -> bool:
+        """Whether a point lacks this repeat and has not been left out."""
+        point = self._point(runner, batch)
+        return not point.left_out and all(run.repeat != repeat for run in point.runs)
 
     def _result(self, *, complete: bool) -> ThroughputResult:
         return ThroughputResult(
@@ -233,8 +231,8 @@ class ThroughputSweep:
                 "shapes": [str(shape) for shape in self._settings.shapes],
                 "batches": list(self._settings.batches),
             },
-            curves=tuple(bed.subject.curve for bed in self._beds),
-            points=with_speedups(list(self._points.values()), self._beds[0].subject.name),
+            curves=tuple(runner.variant.curve for runner in self._runners),
+            points=with_speedups(list(self._points.values()), self._runners[0].variant.name),
             complete=complete,
         )
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -16,7 +17,7 @@ from edgespec.bench.throughput.summary import points_of, shapes_of
 from edgespec.bench.throughput.verdict import throughput_verdict
 from edgespec.bench.verdict import with_error
 
-CSV_COLUMNS = (
+CSV_COLUMNS: Final = (
     "run_id", "curve", "method", "draft", "prompt_n", "output_n", "batch", "layout", "runs", "latency_s", "latency_s_sd",
     "tok_per_s", "tok_per_s_sd", "ttft_s", "speedup", "speedup_sd", "acceptance", "python_share",
     "predicted_memory_bytes", "memory_bytes", "perplexity", "kl_mean", "left_out",
@@ -30,7 +31,7 @@ class _Column:
     cell: Callable[[Point, Curve], str]
 
 
-_COLUMNS = (
+_COLUMNS: Final = (
     _Column("batch", lambda point, _curve: str(point.batch)),
     _Column("model", lambda point, _curve: point.curve),
     _Column("latency s", lambda point, _curve: number(point.latency_s, 2)),

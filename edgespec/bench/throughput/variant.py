@@ -1,11 +1,13 @@
-"""A model under test: loaded once, with a context of its own for every batch size and layout of the cache."""
+"""A curve's files, and what contexts they are measured in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from edgespec.bench.memory import context_bytes
 from edgespec.bench.throughput.result import Curve
-from edgespec.bench.throughput.shapes import Shape
-from edgespec.catalog.memory import MemoryEstimate, check_fits, estimate_memory
+from edgespec.bench.throughput.shapes import Batch, Layout, Shape
+from edgespec.catalog.memory import check_fits, estimate_memory
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.batched_speculative import MOST_DRAFTED
 from edgespec.llama.context_settings import ContextSettings
@@ -13,12 +15,12 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.sequences import cache_tokens
 from edgespec.session.settings import EngineSettings
 
-_ROWS = 512
+_ROWS: Final = 512
 """Rows of a prompt that are evaluated together at most, as in llama.cpp's own tools."""
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Variant:
     """A curve and the files that it is measured with."""
 
     curve: Curve
@@ -30,73 +32,63 @@ class Subject:
         """Of the curve."""
         return self.curve.name
 
+    @property
+    def rows_each(self) -> int:
+        """Rows of each sequence in one decode of the model: drafts are verified together."""
+        return MOST_DRAFTED + 1 if self.draft else 1
 
-def check_weights(subjects: Sequence[Subject]) -> None:
+
+def check_weights(variants: Sequence[Variant]) -> None:
     """Compares the weights of all files with the memory of this machine, before anything is loaded.
 
     Raises:
         NotEnoughMemoryError: they do not fit together.
     """
-    files = {file.path: file for one in subjects for file in (one.model, one.draft) if file}
+    files = {file.path: file for one in variants for file in (one.model, one.draft) if file}
     estimates = [(file.name, estimate_memory(file.meta, n_ctx=1, n_outputs=1)) for file in files.values()]
     check_fits(estimates, first_alone="fewer models")
 
 
 def context_settings(
-    engine: EngineSettings, shape: Shape, batch: int, *, unified: bool, rows_each: int = 1
+    engine: EngineSettings, batch: Batch, layout: Layout, rows_each: int = 1
 ) -> ContextSettings:
-    """Of a context that holds `batch` sequences of one prompt with their answers, and no token more than it must.
+    """Of a context that holds a batch's prompts with their answers, and no token more than it must.
 
     Args:
         engine: Threads, types, flash attention.
-        shape: Tokens in and out.
-        batch: Sequences.
-        unified: Whether they share one cache.
+        batch: Its sequences all have the same prompt.
+        layout: Of the cache.
         rows_each: Rows of each sequence in one decode, with logits on all.
     """
+    shape, unified = batch.shape, layout is Layout.UNIFIED
     spare = rows_each - 1
     return ContextSettings(
-        n_ctx=cache_tokens(batch, shape.prompt_n, shape.output_n + spare, unified=unified, shared=True),
+        n_ctx=cache_tokens(batch.size, shape.prompt_n, shape.output_n + spare, unified=unified, shared=True),
         n_threads=engine.n_threads or default_threads(),
-        n_outputs_max=batch * rows_each,
-        n_batch=max(min(shape.prompt_n, _ROWS), batch * (rows_each + (rows_each > 1))),
+        n_outputs_max=batch.size * rows_each,
+        n_batch=max(min(shape.prompt_n, _ROWS), batch.size * (rows_each + (rows_each > 1))),
         type_k=engine.kv_type,
         type_v=engine.kv_type,
         flash_attention=engine.flash_attention,
-        n_sequences=batch,
+        n_sequences=batch.size,
         kv_unified=unified,
     )
 
 
-def largest_cache(shapes: Sequence[Shape], batches: Sequence[int]) -> int:
-    """Tokens of the largest cache of a sweep."""
+def largest_cache(shapes: Sequence[Shape], sizes: Sequence[int]) -> int:
+    """Tokens of the largest cache of a sweep over these shapes and batch sizes."""
     return max(
-        cache_tokens(batch, shape.prompt_n, shape.output_n, unified=batch == 1, shared=True)
+        cache_tokens(size, shape.prompt_n, shape.output_n, unified=size == 1, shared=True)
         for shape in shapes
-        for batch in batches
+        for size in sizes
     )
 
 
-def predict_context_bytes(
-    subject: Subject, engine: EngineSettings, shape: Shape, batch: int, *, unified: bool
-) -> int:
+def predict_context_bytes(variant: Variant, engine: EngineSettings, batch: Batch, layout: Layout) -> int:
     """Bytes that the contexts of a point take: caches, and the buffers of the decodes."""
-    rows_each = MOST_DRAFTED + 1 if subject.draft else 1
-    wanted = context_settings(engine, shape, batch, unified=unified, rows_each=rows_each)
-    parts = [_estimate(subject.model, wanted)]
-    if subject.draft:
-        drafting = context_settings(engine, shape, batch, unified=True, rows_each=rows_each)
-        parts.append(_estimate(subject.draft, drafting))
-    return sum(part.total_bytes - part.weights_bytes for part in parts)
-
-
-def _estimate(file: ModelFile, settings: ContextSettings) -> MemoryEstimate:
-    element = settings.type_k.bytes_per_element
-    return estimate_memory(
-        file.meta,
-        n_ctx=settings.n_ctx,
-        kv_bytes_per_element_k=element,
-        kv_bytes_per_element_v=element,
-        n_outputs=settings.n_outputs_max,
-        n_ubatch=settings.n_batch,
-    )
+    rows_each = variant.rows_each
+    total = context_bytes(variant.model.meta, context_settings(engine, batch, layout, rows_each))
+    if variant.draft:
+        drafting = context_settings(engine, batch, Layout.UNIFIED, rows_each)
+        total += context_bytes(variant.draft.meta, drafting)
+    return total

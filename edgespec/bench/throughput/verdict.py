@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from edgespec.bench.statistics import geometric_mean
 from edgespec.bench.throughput.result import Curve, Point, ThroughputResult
 
-_NOISE = 0.02
+_NOISE: Final = 0.02
 """Ratios of medians closer to 1 than this are called level."""
 
 

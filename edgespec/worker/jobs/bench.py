@@ -12,7 +12,6 @@ from edgespec.paths import results_dir
 from edgespec.session.choice import choose_files
 from edgespec.session.engine import Engine
 from edgespec.session.settings import EngineSettings
-from edgespec.worker.old_progress import adapted
 from edgespec.worker.protocol import JobReported, Link
 
 
@@ -47,9 +46,8 @@ class BenchJob:
         Raises:
             EdgespecError: any of its kinds.
         """
-        progress = adapted(link.progress)
+        progress = link.progress
         files = choose_files(self.target, self.drafts, offline=self.offline, progress=progress)
         store = _TellingStore(results_dir(), link)
         with Engine(files.target, files.drafts, self.engine, progress) as engine:
-            measured = adapted(link.progress, "steps")
-            return SpeculativeBench(engine, self.prompts, self.settings, store, measured).run()
+            return SpeculativeBench(engine, self.prompts, self.settings, store, progress).run()

@@ -61,7 +61,7 @@ class MeasureJob:
         found = replace(found, made=replace(found.made, quality=quality))
         link.send(JobReported(found))
         progress.stage("timing both, token by token", N_ROUNDS)
-        dense, made = measure_plain_speeds(files, self.engine, progress=advanced(progress))
+        dense, made = measure_plain_speeds(files, self.engine, progress=progress)
         return Comparison(replace(found.dense, speed=dense), replace(found.made, speed=made))
 
 

@@ -1,14 +1,14 @@
-"""Throughput runs with known figures, and beds that run on a clock of their own."""
+"""Throughput runs with known figures, and runners that go by a clock of their own."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgespec.bench.throughput.point_runner import Measured
+from edgespec.bench.throughput.point_runner import TimedBatch
 from edgespec.bench.throughput.result import Curve, Point, Quality, Run, ThroughputResult
-from edgespec.bench.throughput.shapes import Shape
+from edgespec.bench.throughput.shapes import Batch, Layout, Shape
 from edgespec.bench.throughput.summary import with_runs, with_speedups
-from edgespec.bench.throughput.variant import Subject
+from edgespec.bench.throughput.variant import Variant
 from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.model_file import ModelFile
 
@@ -68,35 +68,33 @@ class FakeClock:
 
 
 @dataclass
-class FakeBed:
+class FakeRunner:
     """A model whose steps take what `STEP_S` says; it notes what it was asked for."""
 
-    subject: Subject
+    variant: Variant
     clock: FakeClock
     asked: list[tuple[str, str, int, int, str]]
     loaded_bytes: int = 1000
     interrupt_at: int = -1
     unified_penalty: float = 1.5
 
-    def run(
-        self, shape: Shape, batch: int, repeat: int, *, layout: str, warm_up_n: int, stepped: Any
-    ) -> Measured:
+    def run(self, batch: Batch, repeat: int, *, layout: Layout, warm_up_n: int, stepped: Any) -> TimedBatch:
         if len(self.asked) == self.interrupt_at:
             raise KeyboardInterrupt
-        self.asked.append((self.subject.name, str(shape), batch, repeat, layout))
-        latency_s = shape.output_n * self.step_s(shape, batch, "split")
+        self.asked.append((self.variant.name, str(batch.shape), batch.size, repeat, layout))
+        latency_s = batch.shape.output_n * self.step_s(batch, Layout.SPLIT)
         self.clock.now_s += latency_s
-        for _ in range(shape.output_n - 1):
+        for _ in range(batch.shape.output_n - 1):
             stepped()
-        return Measured(Run(repeat, latency_s, 0.1, 0.99 * latency_s), 500)
+        return TimedBatch(Run(repeat, latency_s, 0.1, 0.99 * latency_s), 500)
 
-    def step_s(self, shape: Shape, batch: int, layout: str) -> float:
-        step_s = STEP_S[self.subject.name] * (0.9 + 0.1 * batch)
-        return step_s * (self.unified_penalty if layout == "unified" and batch > 1 else 1.0)
+    def step_s(self, batch: Batch, layout: Layout) -> float:
+        step_s = STEP_S[self.variant.name] * (0.9 + 0.1 * batch.size)
+        return step_s * (self.unified_penalty if layout is Layout.UNIFIED and batch.size > 1 else 1.0)
 
 
-def beds(model: Path, clock: FakeClock, *names: str, **changes: Any) -> list[Any]:
-    """Beds of a tiny model under several names, and one list of what they were asked for."""
+def runners(model: Path, clock: FakeClock, *names: str, **changes: Any) -> list[Any]:
+    """Runners of a tiny model under several names, and one list of what they were asked for."""
     asked: list[tuple[str, str, int, int, str]] = []
     file = ModelFile("tiny", model, read_metadata(model))
-    return [FakeBed(Subject(curve(name), file), clock, asked, **changes) for name in names]
+    return [FakeRunner(Variant(curve(name), file), clock, asked, **changes) for name in names]

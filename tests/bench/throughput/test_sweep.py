@@ -14,7 +14,8 @@ from edgespec.bench.throughput.result import Point, ThroughputResult
 from edgespec.bench.throughput.shapes import Shape
 from edgespec.bench.throughput.sweep import SweepSettings, ThroughputSweep
 from edgespec.session.settings import EngineSettings
-from tests.bench.throughput.sweeps import FakeClock, beds
+from tests.bench.throughput.sweeps import FakeClock, runners
+from tests.bench.told import Told
 
 SHORT, LONG = Shape(12, 10), Shape(12, 100)
 
@@ -47,7 +48,7 @@ def at(result: ThroughputResult, curve: str, shape: Shape, batch: int) -> Point:
 def test_cheap_points_come_first_all_curves_at_each_and_repeats_after_all_of_them(
     tiny_model: Path, clock: FakeClock, store: ResultStore
 ):
-    made = beds(tiny_model, clock, "dense", "depth")
+    made = runners(tiny_model, clock, "dense", "depth")
     result = run(made, clock, store, settings())
     order = [(shape, batch, repeat) for _, shape, batch, repeat, _ in made[0].asked[::2]]
     once = [("12x10", 1, 0), ("12x10", 4, 0), ("12x100", 1, 0), ("12x100", 4, 0)]
@@ -60,7 +61,7 @@ def test_cheap_points_come_first_all_curves_at_each_and_repeats_after_all_of_the
 def test_latency_throughput_and_speed_up_are_as_published(
     tiny_model: Path, clock: FakeClock, store: ResultStore
 ):
-    result = run(beds(tiny_model, clock, "dense", "depth"), clock, store, settings())
+    result = run(runners(tiny_model, clock, "dense", "depth"), clock, store, settings())
     dense, depth = (at(result, name, LONG, 4) for name in ("dense", "depth"))
     assert dense.latency_s == pytest.approx(100 * 1.3)
     assert dense.tok_per_s == pytest.approx(4 * 100 / dense.latency_s)
@@ -75,7 +76,7 @@ def test_latency_throughput_and_speed_up_are_as_published(
 def test_the_faster_layout_of_the_cache_is_taken_for_all_curves(
     tiny_model: Path, clock: FakeClock, store: ResultStore, penalty: float, layout: str
 ):
-    made = beds(tiny_model, clock, "dense", "depth", unified_penalty=penalty)
+    made = runners(tiny_model, clock, "dense", "depth", unified_penalty=penalty)
     result = run(made, clock, store, settings(shapes=(SHORT,)))
     assert {chosen for _, _, batch, _, chosen in made[0].asked if batch == 4} == {layout}
     assert {chosen for _, _, batch, _, chosen in made[0].asked if batch == 1} == {"unified"}
@@ -85,7 +86,7 @@ def test_the_faster_layout_of_the_cache_is_taken_for_all_curves(
 def test_what_the_budget_has_no_room_for_is_left_out_and_says_so(
     tiny_model: Path, clock: FakeClock, store: ResultStore
 ):
-    made = beds(tiny_model, clock, "dense")
+    made = runners(tiny_model, clock, "dense")
     result = run(made, clock, store, settings(budget_s=130.0))
     assert [(shape, batch, repeat) for _, shape, batch, repeat, _ in made[0].asked] == [
         ("12x10", 1, 0),
@@ -102,11 +103,11 @@ def test_what_the_budget_has_no_room_for_is_left_out_and_says_so(
 def test_an_interrupted_sweep_keeps_its_points_and_goes_on_where_it_stopped(
     tiny_model: Path, clock: FakeClock, store: ResultStore
 ):
-    stopped = run(beds(tiny_model, clock, "dense", "depth", interrupt_at=5), clock, store, settings())
+    stopped = run(runners(tiny_model, clock, "dense", "depth", interrupt_at=5), clock, store, settings())
     assert not stopped.complete
     assert to_json(store.load("latest")) == to_json(stopped)
     assert sum(len(p.runs) for p in stopped.points) == 5
-    made = beds(tiny_model, clock, "dense", "depth")
+    made = runners(tiny_model, clock, "dense", "depth")
     result = run(made, clock, store, settings(), earlier=stopped)
     assert len(made[0].asked) == 16 - 5
     assert (result.run_id, result.started_at) == (stopped.run_id, stopped.started_at)
@@ -117,7 +118,7 @@ def test_an_interrupted_sweep_keeps_its_points_and_goes_on_where_it_stopped(
 def test_a_sweep_stopped_before_its_first_point_leaves_no_file(
     tiny_model: Path, clock: FakeClock, store: ResultStore
 ):
-    stopped = run(beds(tiny_model, clock, "dense", interrupt_at=0), clock, store, settings())
+    stopped = run(runners(tiny_model, clock, "dense", interrupt_at=0), clock, store, settings())
     assert not any(p.runs for p in stopped.points)
     assert store.entries() == ()
 
@@ -126,7 +127,7 @@ def test_points_without_room_in_memory_are_known_before_anything_runs(
     tiny_model: Path, clock: FakeClock, store: ResultStore, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sweep_module, "available_memory_bytes", lambda: 10 << 20)
-    made = beds(tiny_model, clock, "dense")
+    made = runners(tiny_model, clock, "dense")
     result = run(made, clock, store, settings(shapes=(SHORT,), batches=(1, 256)))
     large = at(result, "dense", SHORT, 256)
     assert re.fullmatch(r"needs \d{2} MiB more memory, 10 MiB are free", large.left_out)
@@ -135,15 +136,10 @@ def test_points_without_room_in_memory_are_known_before_anything_runs(
 
 
 def test_progress_ends_at_what_was_expected(tiny_model: Path, clock: FakeClock, store: ResultStore):
-    told: list[tuple[float, float, str]] = []
-    run(
-        beds(tiny_model, clock, "dense"),
-        clock,
-        store,
-        settings(),
-        progress=lambda *what: told.append(what),
-    )
-    done_s, expected_s, label = told[-1]
+    told = Told()
+    run(runners(tiny_model, clock, "dense"), clock, store, settings(), progress=told)
+    done_s, expected_s, label = told.seen[-1]
     assert done_s == pytest.approx(expected_s)
     assert label == "12x100, batch 4, dense, 2 of 2"
-    assert all(a[0] <= b[0] for a, b in itertools.pairwise(told))
+    assert all(a[0] <= b[0] for a, b in itertools.pairwise(told.seen))
+    assert "seconds" in told.units

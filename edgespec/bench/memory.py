@@ -1,0 +1,25 @@
+"""What one more context takes, foreseen from a model's header."""
+
+from edgespec.catalog.memory import estimate_memory
+from edgespec.catalog.metadata import GgufMetadata
+from edgespec.llama.context_settings import ContextSettings
+
+
+def context_bytes(meta: GgufMetadata, settings: ContextSettings, n_ctx: int | None = None) -> int:
+    """Bytes of a context: the KV cache, logits, and the buffers of its decodes.
+
+    Args:
+        meta: Header of the model.
+        settings: Of the context.
+        n_ctx: Tokens of it, where they are other than those of `settings`.
+    """
+    element = settings.type_k.bytes_per_element
+    estimate = estimate_memory(
+        meta,
+        n_ctx=n_ctx or settings.n_ctx,
+        kv_bytes_per_element_k=element,
+        kv_bytes_per_element_v=element,
+        n_outputs=settings.n_outputs_max,
+        n_ubatch=settings.n_batch,
+    )
+    return estimate.total_bytes - estimate.weights_bytes

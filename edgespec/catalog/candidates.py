@@ -19,6 +19,7 @@ Verdict = Literal["ok", "mapped", "unchecked", "refused", "unreadable"]
 _TARGET_OUTPUTS: Final = 16
 """Rows of logits that a target is opened with: 15 drafted tokens and its own; a test holds it to `session.loading`."""
 _DRAFT_OUTPUTS: Final = 1
+_PAIRED: Final = "not on disk; same family by catalogue"
 _VERDICT_ORDER: Final = ("ok", "mapped", "unchecked", "refused", "unreadable")
 _VERDICTS: Final[dict[str, Verdict]] = {"same-vocabulary": "ok", "token-map": "mapped", "refused": "refused"}
 
@@ -142,7 +143,7 @@ def _checked(target: PairTarget, name: str, path: Path, ctx_size: int, free: int
 
 
 def _unchecked(target: PairTarget, entry: ModelEntry, *, is_paired: bool) -> Candidate:
-    reason = "not on disk; same family by catalogue" if is_paired else "not on disk"
+    reason = _PAIRED if is_paired else "not on disk"
     ratio = _ratio(entry.size_bytes, target.size_bytes)
     return Candidate(entry.name, None, "unchecked", reason, entry.size_bytes, ratio, None, None)
 
@@ -153,5 +154,4 @@ def _ratio(draft_bytes: int | None, target_bytes: int | None) -> float | None:
 
 def _rank(row: Candidate) -> tuple[int, bool, float, str]:
     # Within a verdict the catalogue's own pairs first, then the smaller draft: it proposes faster.
-    is_paired = "by catalogue" in row.reason
-    return _VERDICT_ORDER.index(row.verdict), not is_paired, row.size_ratio or float("inf"), row.name
+    return _VERDICT_ORDER.index(row.verdict), row.reason != _PAIRED, row.size_ratio or float("inf"), row.name

@@ -72,6 +72,7 @@ def find_or_make_distilled(
     train(student, exercises, TrainSettings(), counted(progress, "training the draft"))
     n_tokens = sum(one.n_answered for one in samples)
     step = {"step": "distill", "blocks": student.n_blocks, "tokens": n_tokens}
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_gguf(stamp(distilled_plan(fast, student), step), file, force=True)
     return file
 

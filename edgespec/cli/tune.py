@@ -1,121 +1,122 @@
 """`edgespec tune TARGET`: make, prove and remember the fastest draft for a target on this machine."""
 
 import json
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from edgespec.cli.context import Settings
+from edgespec.cli.options import option_group
 from edgespec.durations import parse_duration_s
 
 if TYPE_CHECKING:
     from edgespec.catalog.entries import Catalog
     from edgespec.catalog.model_file import ModelFile
     from edgespec.tune.outcome import TuneOutcome
+    from edgespec.tune.request import TuneRequest
 
 _N_CTX = 4096
 _LARGEST_SHARE = 0.8
 """A draft of nearly the target's size cannot win."""
 _MOST_DRAFTS = 3
 
+_SEARCH: Final = (
+    click.option(
+        "--draft",
+        multiple=True,
+        help="A small model; may be repeated [default: the pair's, and those on disk that fit; with none, the target itself].",
+    ),
+    click.option(
+        "--budget", default="20m", show_default=True, help="Time for all of it, such as 90s, 20m or 1h."
+    ),
+    click.option(
+        "--requantize-target", is_flag=True, help="Also try the target in types whose batches are cheaper."
+    ),
+    click.option(
+        "--distill",
+        is_flag=True,
+        help="Also train the draft's last blocks on what the target says; needs a longer budget.",
+    ),
+    click.option(
+        "--keep",
+        default=3,
+        show_default=True,
+        type=click.IntRange(1, 20),
+        help="How many of the best to benchmark.",
+    ),
+    click.option("-t", "--threads", type=click.IntRange(1), help="Threads [default: the physical cores]."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What was typed of the search."""
+
+    draft: tuple[str, ...]
+    budget: str
+    requantize_target: bool
+    distill: bool
+    keep: int
+    threads: int | None
+
+    def make_request(self, target: str, settings: Settings) -> "TuneRequest":
+        """The request, its models found or fetched.
+
+        Raises:
+            UsageError: a budget that is not a length of time.
+            ModelMissingError: a model that is not there.
+        """
+        from edgespec.llama.library import default_threads
+        from edgespec.tune.request import TuneRequest
+
+        budget_s = parse_duration_s(self.budget, "budget")
+        file, drafts = _find_models(target, self.draft, settings)
+        return TuneRequest(
+            file,
+            drafts,
+            budget_s,
+            self.threads or default_threads(),
+            requantizes=self.requantize_target,
+            distills=self.distill,
+            n_confirmed=self.keep,
+        )
+
 
 @click.command("tune")
 @click.argument("target")
-@click.option(
-    "--draft",
-    "drafts",
-    multiple=True,
-    help="A small model; may be repeated [default: the pair's, and those on disk that fit; with none, the target itself].",
-)
-@click.option(
-    "--budget", default="20m", show_default=True, help="Time for all of it, such as 90s, 20m or 1h."
-)
-@click.option(
-    "--requantize-target", is_flag=True, help="Also try the target in types whose batches are cheaper."
-)
-@click.option(
-    "--distill",
-    is_flag=True,
-    help="Also train the draft's last blocks on what the target says; needs a longer budget.",
-)
-@click.option(
-    "--keep",
-    default=3,
-    show_default=True,
-    type=click.IntRange(1, 20),
-    help="How many of the best to benchmark.",
-)
-@click.option("-t", "--threads", type=click.IntRange(1), help="Threads [default: the physical cores].")
+@option_group("search", SearchOptions, _SEARCH)
 @click.option("--explain", is_flag=True, help="Show the last search for TARGET, a target or a tuned pair.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(
-    settings: Settings,
-    /,
-    target: str,
-    drafts: tuple[str, ...],
-    budget: str,
-    requantize_target: bool,
-    distill: bool,
-    keep: int,
-    threads: int | None,
-    explain: bool,
-    as_json: bool,
-) -> None:
+def command(settings: Settings, /, target: str, search: SearchOptions, explain: bool, as_json: bool) -> None:
     """Find the fastest draft for TARGET here, prove it with a benchmark, and remember it as a pair.
 
     TARGET writes answers once; every candidate reads them, and what it would bring is reckoned from measured costs. The
     best few are benchmarked side by side. The winner becomes a pair in your models.toml that chat, run and bench know.
     """
+    from edgespec.cli.tune_view import outcome_document, outcome_lines
     from edgespec.tune.outcome import load_outcome
 
-    outcome = (
-        load_outcome(target)
-        if explain
-        else _search(target, drafts, budget, requantize_target, distill, keep, threads, settings)
-    )
+    outcome = load_outcome(target) if explain else _search(target, search, settings)
     if as_json:
-        from edgespec.cli.tune_view import outcome_document
-
         click.echo(json.dumps(outcome_document(outcome), indent=2, ensure_ascii=True))
-        return
-    from edgespec.cli.tune_view import outcome_lines
-
-    click.echo("\n".join(outcome_lines(outcome)))
+    else:
+        click.echo("\n".join(outcome_lines(outcome)))
 
 
-def _search(
-    target: str,
-    drafts: tuple[str, ...],
-    budget: str,
-    requantizes: bool,
-    distills: bool,
-    n_confirmed: int,
-    threads: int | None,
-    settings: Settings,
-) -> "TuneOutcome":
-    from edgespec.cli.meter import progress, to_stages
-    from edgespec.tune.outcome import is_worth_keeping, save_outcome
-    from edgespec.tune.request import TuneRequest
-    from edgespec.tune.save_pair import forget_pair, keep_pair
+def _search(target: str, options: SearchOptions, settings: Settings) -> "TuneOutcome":
+    from edgespec.cli.progress import shown_progress
+    from edgespec.tune.save_pair import save_result
     from edgespec.tune.search import Search
 
-    budget_s = parse_duration_s(budget, "budget")
-    file, small = _models(target, drafts, settings)
-    with progress(None, "tuning", quiet=settings.quiet) as meter:
-        request = TuneRequest(file, small, budget_s, requantizes, distills, n_confirmed, threads or 0)
-        outcome, target_form, draft_form = Search(request, to_stages(meter)).run()
-    if is_worth_keeping(outcome):
-        kept = keep_pair(file.name, file.path, target_form, draft_form, outcome.best.label)
-        outcome = replace(outcome, pair=kept.pair)
-    else:
-        forget_pair(file.name)
-    save_outcome(outcome)
-    return outcome
+    request = options.make_request(target, settings)
+    with shown_progress(quiet=settings.quiet) as progress:
+        outcome, winner = Search(request, progress).run()
+    return save_result(request.target, outcome, winner)
 
 
-def _models(
+def _find_models(
     target: str, drafts: tuple[str, ...], settings: Settings
 ) -> "tuple[ModelFile, tuple[ModelFile, ...]]":
     from edgespec.catalog.entries import NGRAM

@@ -1,13 +1,13 @@
-"""Drafts with fewer blocks: which contiguous blocks a draft misses least, by how often the target then agrees.
+"""Drafts with fewer blocks: which contiguous blocks a draft misses least, by how often it then agrees with the target.
 
-Acceptance and not perplexity is what counts (docs/tune.md); candidates are tried in memory, and only a promising one
-is repaired and written.
+Acceptance and not perplexity is what counts (docs/tune.md); spans are tried in memory, and only a promising one is
+repaired and written.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -19,32 +19,20 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import requantize_file
 from edgespec.paths import derived_file, derived_models_dir
+from edgespec.progress import SILENT, Progress
 from edgespec.session.fast_draft import FAST_TYPE
+from edgespec.tune.old_progress import staged
 from quant.measure.ablation import Bypass, ablated
-from quant.progress import StageProgress
 from quant.prune.amount import Amount
+from quant.prune.fold import Span as BlockSpan
 from quant.prune.run import prune
 from quant.prune.settings import PruneSettings
 
-_ANSWERS = 4
+_ANSWERS: Final = 4
 """Answers that every span is tried on."""
-_FIRST = 1
+_FIRST: Final = 1
 """Without its first block a model says nothing."""
-CALIBRATION_TOKENS = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Blocks `first` to `last`, and the share of the target's tokens that a draft without them still guesses."""
-
-    first: int
-    last: int
-    acceptance: float
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Their numbers."""
-        return tuple(range(self.first, self.last + 1))
+_CALIBRATION_TOKENS: Final = 2048
 
 
 def best_span(
@@ -52,34 +40,47 @@ def best_span(
     recordings: Sequence[Recording],
     n_removed: int,
     n_threads: int,
-    report: Callable[[int, int], None],
-) -> Span:
+    progress: Progress = SILENT,
+) -> BlockSpan:
     """The span of `n_removed` contiguous blocks without which the draft agrees with the target most.
+
+    Args:
+        model: The draft, on the CPU.
+        recordings: Of the target; some of them are read once for every span.
+        n_removed: Fewer than the draft has blocks.
+        n_threads: Of the CPU.
+        progress: A stage of its own.
 
     Raises:
         NotEnoughMemoryError: no room for a context.
     """
-    starts = range(_FIRST, model.n_layer - n_removed + 1)
     sample = recordings[:: max(len(recordings) // _ANSWERS, 1)][:_ANSWERS]
-    found: list[Span] = []
-    for done, first in enumerate(starts, 1):
-        last = first + n_removed - 1
-        found.append(Span(first, last, _acceptance_without(model, sample, first, last, n_threads)))
-        report(done, len(starts))
-    return max(found, key=lambda span: span.acceptance)
+    starts = range(_FIRST, model.n_layer - n_removed + 1)
+    progress.stage(f"looking for the {n_removed} blocks that are missed least", len(starts))
+    acceptances: dict[BlockSpan, float] = {}
+    for first in starts:
+        span = BlockSpan(first, first + n_removed - 1)
+        acceptances[span] = acceptance_without(model, span, sample, n_threads)
+        progress.advance()
+    return max(acceptances, key=acceptances.__getitem__)
 
 
-def _acceptance_without(
-    model: Model, recordings: Sequence[Recording], first: int, last: int, n_threads: int
+def acceptance_without(
+    model: Model, span: BlockSpan, recordings: Sequence[Recording], n_threads: int
 ) -> float:
+    """Share of the target's tokens that the draft guesses without the blocks of a span.
+
+    Raises:
+        NotEnoughMemoryError: no room for a context.
+    """
     longest = max(len(one.prompt) + len(one.tokens) for one in recordings)
     settings = ContextSettings(longest, n_threads, n_outputs_max=longest, n_batch=longest)
     right = total = 0
-    with Context(model, settings, callback=ablated([Bypass(first, last)])) as context:
+    with Context(model, settings, callback=ablated([Bypass(span.first, span.last)])) as context:
         for one in recordings:
             context.clear()
             text = [*one.prompt, *one.tokens[:-1]]
-            # All rows: the last block computes only those that are asked for, and the tap replaces whole streams.
+            # All rows: the last block computes only those that are asked for, and whole residuals are replaced.
             context.decode(text, outputs=len(text))
             guesses = context.logits(len(text))[-len(one.tokens) :].argmax(axis=1)
             right += int((guesses == np.array(one.tokens)).sum())
@@ -87,8 +88,14 @@ def _acceptance_without(
     return right / total
 
 
-def find_or_make_cut(meta: GgufMetadata, span: Span, text: str, progress: StageProgress) -> Path:
+def find_or_make_pruned(meta: GgufMetadata, span: BlockSpan, text: str, progress: Progress = SILENT) -> Path:
     """The draft without a span of blocks in Q4_0, the rest refitted on the target's text; made once.
+
+    Args:
+        meta: Of the draft as published.
+        span: What leaves.
+        text: The target's.
+        progress: Several stages.
 
     Raises:
         EdgespecError: any error of `quant.prune.run.prune`.
@@ -103,11 +110,11 @@ def find_or_make_cut(meta: GgufMetadata, span: Span, text: str, progress: StageP
         calibration.write_text(text, encoding="utf-8")
         settings = PruneSettings(
             Amount(n_blocks=len(span.blocks)),
-            blocks=span.blocks,
+            blocks=tuple(span.blocks),
             calibration=(calibration,),
-            n_tokens=CALIBRATION_TOKENS,
+            n_tokens=_CALIBRATION_TOKENS,
         )
         pruned = Path(inside) / "pruned.gguf"
-        prune(meta, settings, pruned, progress=progress)
+        prune(meta, settings, pruned, progress=staged(progress))
         requantize_file(pruned, file, FAST_TYPE, n_threads=default_threads())
     return file

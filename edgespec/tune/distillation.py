@@ -1,7 +1,7 @@
-"""A draft that is taught: its last blocks are trained on what the target says to questions of its own.
+"""A distilled draft: its last blocks are trained on what the target says to questions of its own.
 
-The option `--distill` of `edgespec tune`. What is kept is what the search measures: the taught draft is a candidate like
-the others, with the acceptance of the untaught one beside it.
+The search's option `distills`. What is saved is what the search measures: the distilled draft is a candidate like the
+others, with the acceptance of the draft as it was beside it.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgespec.catalog.metadata import GgufMetadata, is_whole, read_metadata
 from edgespec.llama.context import Context
@@ -18,41 +19,42 @@ from edgespec.llama.eval_callback import EvalCallback, Node
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.model import Model
 from edgespec.paths import derived_file, identity_of
-from edgespec.tune.distillation_data import Lesson, write_lessons
-from edgespec.tune.variants import TargetForm
+from edgespec.progress import SILENT, Progress
+from edgespec.tune.distillation_data import DistillationSample, write_distillation_data
+from edgespec.tune.old_progress import counted
+from edgespec.tune.variants import TargetVariant
 from quant.gguf.plan import GgufPlan, copy_of, write_gguf
 from quant.gguf.recipe import stamp
 from quant.gguf.tensors import computed, find_tensor, replace_tensors
 from quant.numeric.distill import Exercise, Student, TrainSettings, train
-from quant.numeric.residual_stream import Matrix
-from quant.progress import StageProgress
 
-LESSON_TOKENS: Final = 24_576
+DATA_TOKENS: Final = 24_576
+"""Answered tokens that a draft is trained on; some thousand were too few to gain anything (docs/tune.md)."""
 N_BLOCKS: Final = 4
 """Trained, of the draft's last: they hold what follows from the text, and fit a laptop's memory in single precision."""
 
 _TRAINED_TYPES: Final = {"Q4_0": "Q4_1"}
-"""Published weights are often Q5_0, and half of its values lie on the edges of Q4_0's roundings: there the smallest lesson
+"""Published weights are often Q5_0, and half of its values lie on the edges of Q4_0's roundings: there the smallest change
 moves a weight by a whole step, all those of a direction together, which cost a 0.5B draft seven points of acceptance."""
 
 
-def find_or_make_taught(
+def find_or_make_distilled(
     meta: GgufMetadata,
     fast: Path,
-    target: TargetForm,
+    target: TargetVariant,
     n_threads: int,
-    progress: StageProgress,
     has_time: Callable[[], bool],
+    progress: Progress = SILENT,
 ) -> Path:
     """The draft with its last blocks trained on the target's answers, in types as cheap as its fast copy's; made once.
 
     Args:
-        meta: The draft as published: its weights are where training begins.
+        meta: Of the draft as published: its weights are where training begins.
         fast: Its fast copy: what comes before the trained blocks is computed with this one.
         target: What is to be agreed with.
         n_threads: Of the CPU.
-        progress: Told about every stage.
-        has_time: Whether more lessons may be written; training takes about half as long as writing.
+        has_time: Whether more data may be written; training takes about half as long as writing.
+        progress: Several stages.
 
     Raises:
         UsageError: an architecture whose gradients are not computed.
@@ -63,48 +65,64 @@ def find_or_make_taught(
     if is_whole(file):
         return file
     with Model(target.path) as model:
-        report = partial(progress, "writing lessons")
-        lessons = write_lessons(model, LESSON_TOKENS, n_threads, report, has_time)
-    words = np.unique(np.concatenate([one.likeliest.ravel() for one in lessons]))
-    student = Student(copy_of(meta), min(N_BLOCKS, (meta.block_count or 2) - 1), words)
-    exercises = exercises_of(fast, student, lessons, n_threads, progress)
-    train(student, exercises, TrainSettings(), partial(progress, "training the draft"))
-    step = {"step": "distill", "blocks": student.n_blocks, "tokens": sum(len(one.words) for one in exercises)}
-    write_gguf(stamp(taught_plan(fast, student), step), file, force=True)
+        samples = write_distillation_data(model, DATA_TOKENS, n_threads, has_time, progress)
+    listed = np.unique(np.concatenate([one.likeliest.ravel() for one in samples]))
+    student = Student(copy_of(meta), min(N_BLOCKS, (meta.block_count or 2) - 1), listed)
+    exercises = make_exercises(fast, student, samples, n_threads, progress)
+    train(student, exercises, TrainSettings(), counted(progress, "training the draft"))
+    n_tokens = sum(one.n_answered for one in samples)
+    step = {"step": "distill", "blocks": student.n_blocks, "tokens": n_tokens}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_gguf(stamp(distilled_plan(fast, student), step), file, force=True)
     return file
 
 
-def exercises_of(
-    path: Path, student: Student, lessons: Sequence[Lesson], n_threads: int, progress: StageProgress
+def make_exercises(
+    path: Path,
+    student: Student,
+    samples: Sequence[DistillationSample],
+    n_threads: int,
+    progress: Progress = SILENT,
 ) -> list[Exercise]:
-    """The lessons as the trained blocks meet them.
+    """The samples as the trained blocks meet them: with the residuals that the blocks before compute.
+
+    Args:
+        path: The file that computes them.
+        student: The trained blocks, of the same model.
+        samples: Whose likeliest tokens are all among the student's.
+        n_threads: Of the CPU.
+        progress: A stage of its own.
 
     Raises:
         NotEnoughMemoryError: no room for a context.
     """
-    found: list[Matrix] = []
-    tap = EvalCallback(nodes={f"l_out-{student.first_block - 1}": partial(_take, found)})
-    longest = max(len(one.tokens) for one in lessons)
+    residuals: list[NDArray[np.float32]] = []  # [n_tokens - 1, n_embd] each
+
+    def take(node: Node) -> None:
+        residuals.append(node.output.copy())
+
+    callback = EvalCallback(nodes={f"l_out-{student.first_block - 1}": take})
+    longest = max(len(one.tokens) for one in samples)
     settings = ContextSettings(longest, n_threads, n_batch=longest)
-    report = partial(progress, "reading lessons")
-    with Model(path) as model, Context(model, settings, callback=tap) as context:
-        for number, lesson in enumerate(lessons, 1):
+    progress.stage("reading distillation data", len(samples))
+    with Model(path) as model, Context(model, settings, callback=callback) as context:
+        for sample in samples:
             context.clear()
             with HeldInterrupts():
-                context.decode(lesson.tokens[:-1].tolist())
-            report(number, len(lessons))
+                context.decode(sample.tokens[:-1].tolist())
+            progress.advance()
     return [
         Exercise(
-            stream,
-            lesson.n_prompt - 1,
-            np.searchsorted(student.listed, lesson.likeliest).astype(np.int32),
-            lesson.shares,
+            residual,
+            sample.n_prompt - 1,
+            np.searchsorted(student.listed, sample.likeliest).astype(np.int32),
+            sample.probabilities,
         )
-        for stream, lesson in zip(found, lessons, strict=True)
+        for residual, sample in zip(residuals, samples, strict=True)
     ]
 
 
-def taught_plan(path: Path, student: Student) -> GgufPlan:
+def distilled_plan(path: Path, student: Student) -> GgufPlan:
     """The file with the trained weights in their places, in the types that it has or those of `_TRAINED_TYPES`."""
     plan = copy_of(read_metadata(path))
     changed = {"output_norm.weight": student.norm}
@@ -117,7 +135,3 @@ def taught_plan(path: Path, student: Student) -> GgufPlan:
             kind = _TRAINED_TYPES.get(tensor.ggml_type, tensor.ggml_type)
             tensors[name] = computed(tensor, tensor.shape, partial(np.asarray, weight), ggml_type=kind)
     return replace_tensors(plan, tensors)
-
-
-def _take(found: list[Matrix], node: Node) -> None:
-    found.append(node.output.copy())

@@ -1,8 +1,8 @@
-"""Timings that can be compared though they were taken minutes apart: in plain steps of the published target.
+"""Drift correction: timings that can be compared though they were taken minutes apart.
 
-A machine that is shared, or warm, computes at changing speeds; a form that is timed in a good minute would win by that
-alone. So the published target stays open, takes some steps before and after every part of a timing, and its usual step is
-what times are scaled to.
+A machine that is shared, or warm, computes at changing speeds; a variant that is timed in a good minute would win by that
+alone. So the published target stays open and takes some plain steps before and after every part of a timing, and times
+are scaled to its usual step: what takes 6 s while a step takes 3 times the usual is said to take 2 s.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +18,16 @@ from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 
 _PARTS: Final = 3
-_STEPS, _FIRST_STEPS = 3, 9
+"""Of a timing, each between steps of its own; the median of their figures counts."""
+_STEPS: Final = 3
+"""Before and after a part; their median counts."""
+_USUAL_STEPS: Final = 9
+"""At the beginning, for the usual step."""
 _TOKEN: Final = 13
 
 
-class Yardstick(Closes):
-    """Plain steps of one model, taken again and again.
+class DriftCorrection(Closes):
+    """Plain steps of one model, taken again and again, and timings in terms of them.
 
     Args:
         path: The published target.
@@ -35,19 +39,19 @@ class Yardstick(Closes):
     """
 
     def __init__(self, path: Path, n_threads: int, clock: Callable[[], float] = perf_counter) -> None:
-        self._clock = clock
+        self.n_threads, self._clock = n_threads, clock
         self._model = Model(path)
         try:
-            self._context = Context(self._model, ContextSettings(_FIRST_STEPS + 1, n_threads))
+            self._context = Context(self._model, ContextSettings(_USUAL_STEPS + 1, n_threads))
         except BaseException:
             self._model.close()
             raise
-        self._usual_s = self._step_s(_FIRST_STEPS)
+        self._usual_s = self._step_s(_USUAL_STEPS)
 
-    def times(
+    def time_decodes(
         self, context: Context, rows: Sequence[int], budget_s: float, *, all_outputs: bool
     ) -> dict[int, float]:
-        """Seconds of a decode by its rows, as they would be at the usual speed.
+        """Seconds of a decode by its rows, as they would be at the usual speed of the machine.
 
         Args:
             context: Empty afterwards.
@@ -78,6 +82,6 @@ class Yardstick(Closes):
         return median(took)
 
     def close(self) -> None:
-        """Frees the model."""
+        """Frees the published target."""
         self._context.close()
         self._model.close()

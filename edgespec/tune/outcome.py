@@ -1,12 +1,13 @@
-"""What a search found: values that JSON can hold, and the file that keeps them for `--explain`."""
+"""What a search found: values that JSON can hold, and the file that they are saved in."""
 
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from edgespec.catalog.entries import NGRAM
 from edgespec.documents import build, read_json
 from edgespec.errors import DiskSpaceError, UsageError
 from edgespec.files import written_whole
@@ -14,13 +15,14 @@ from edgespec.paths import tunes_dir
 from edgespec.text import nearest
 
 SCHEMA: Final = "edgespec.tune/1"
+NO_DRAFT: Final = "none"
 WORTH_IT: Final = 1.02
-"""The fastest must beat what `auto` does without tuning by this much to be kept."""
+"""The fastest must beat what `auto` does without tuning by this factor to be saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target form with a draft form (or none), what was predicted of it, and what was measured."""
+    """A target variant with a draft variant or none, what was predicted of it, and what was measured."""
 
     target: str
     draft: str
@@ -28,25 +30,28 @@ class Candidate:
     acceptance: float | None
     """Share of the target's tokens that the draft guesses; None without a draft model."""
     draft_step_share: float | None
-    """Cost of a draft step in steps of this target form."""
+    """Seconds of a draft step over those of a plain step of this target variant."""
     predicted_tok_per_s: float
     predicted_speedup: float
     """Over plain decoding of the published target."""
     measured_tok_per_s: float | None = None
     measured_speedup: float | None = None
+    """Over plain decoding of the published target, too."""
     measured_sd: float | None = None
+    """Of the measured speed-up."""
     lowest_category: float | None = None
     """Over plain decoding of the published target, in the category where it gains least."""
     is_untuned: bool = False
     """Whether it is what `auto` does without tuning."""
     kl: float | None = None
-    """Of the target form from the published file, mean nats per token."""
+    """Of the target variant from the published file, mean nats per token; None for that file itself."""
     top1_agreement: float | None = None
+    """Share of tokens, 0 to 1, for which both hold the same token for the most likely."""
 
     @property
     def label(self) -> str:
-        """Both forms in words."""
-        with_draft = {"none": "plain", "ngram": "n-gram drafts"}.get(self.draft, f"draft {self.draft}")
+        """Both variants in words."""
+        with_draft = {NO_DRAFT: "plain", NGRAM: "n-gram drafts"}.get(self.draft, f"draft {self.draft}")
         return f"target {self.target}, {with_draft}"
 
 
@@ -56,7 +61,7 @@ class TuneOutcome:
 
     target: str
     pair: str
-    """Name of the pair that was stored; empty where nothing was."""
+    """Name of the pair that was saved; empty where none was."""
     candidates: tuple[Candidate, ...]
     """Fastest first: measured ones by what was measured, then the others by what was predicted."""
     winner: int
@@ -71,7 +76,22 @@ class TuneOutcome:
         return self.candidates[self.winner]
 
 
-def ranked(candidates: list[Candidate]) -> list[Candidate]:
+def conclude(target: str, candidates: Sequence[Candidate], seconds: float, budget_s: float) -> TuneOutcome:
+    """What these candidates come to; nothing is saved yet.
+
+    Args:
+        target: Its name.
+        candidates: In any order; plain decoding of the published target is among them.
+        seconds: Used.
+        budget_s: Given, in seconds.
+    """
+    in_order = ranked(candidates)
+    best = find_winner(in_order)
+    verdict = verdict_of(best, in_order)
+    return TuneOutcome(target, "", tuple(in_order), in_order.index(best), verdict, seconds, budget_s)
+
+
+def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Measured ones first, the fastest at the head."""
     return sorted(
         candidates,
@@ -79,29 +99,47 @@ def ranked(candidates: list[Candidate]) -> list[Candidate]:
     )
 
 
-def is_worth_keeping(outcome: TuneOutcome) -> bool:
+def find_winner(candidates: Sequence[Candidate]) -> Candidate:
+    """The first that was measured and loses in no category; plain decoding where there is not one.
+
+    Args:
+        candidates: In the order of `ranked`.
+    """
+    for one in candidates:
+        if one.measured_speedup is not None and (one.lowest_category or 0.0) >= 1 / WORTH_IT:
+            return one
+    return next(one for one in candidates if one.draft == NO_DRAFT)
+
+
+def is_worth_saving(outcome: TuneOutcome) -> bool:
     """Whether the fastest is clearly faster than what `auto` does without tuning."""
     best = outcome.best
-    untuned = next((one for one in outcome.candidates if one.is_untuned and one.measured_speedup), None)
-    reference = max(untuned.measured_speedup or 1.0, 1.0) if untuned else 1.0
+    reference = max(_untuned_speedup(outcome.candidates) or 1.0, 1.0)
     return (
-        not best.is_untuned and best.draft != "none" and (best.measured_speedup or 0.0) > WORTH_IT * reference
+        not best.is_untuned
+        and best.draft != NO_DRAFT
+        and (best.measured_speedup or 0.0) > WORTH_IT * reference
     )
 
 
 def verdict_of(best: Candidate, candidates: Sequence[Candidate]) -> str:
-    """One sentence about the fastest."""
-    untuned = next((one for one in candidates if one.is_untuned and one.measured_speedup), None)
+    """One sentence about the fastest, without a full stop."""
     if best.measured_speedup is None or best.measured_speedup <= WORTH_IT:
         return "nothing beats plain decoding of the published file here"
     sentence = f"{best.label}: {best.measured_speedup:.2f}x plain decoding of the published file"
     if best.is_untuned:
         return f"{sentence}; that is what auto does without tuning"
-    if untuned is not None and untuned.measured_speedup:
-        sentence += f", {best.measured_speedup / untuned.measured_speedup:.2f}x what auto does without tuning"
+    untuned = _untuned_speedup(candidates)
+    if untuned is not None:
+        sentence += f", {best.measured_speedup / untuned:.2f}x what auto does without tuning"
     if best.kl is not None:
         sentence += f"; its text is that of {best.target}, KL {best.kl:.3f} from the published file"
     return sentence
+
+
+def _untuned_speedup(candidates: Sequence[Candidate]) -> float | None:
+    """What `auto` does without tuning, over plain decoding; None where it was not measured."""
+    return next((one.measured_speedup for one in candidates if one.is_untuned and one.measured_speedup), None)
 
 
 def save_outcome(outcome: TuneOutcome) -> Path:
@@ -138,19 +176,6 @@ def load_outcome(name: str) -> TuneOutcome:
             f"tuned: {', '.join(near or known)}" if known else f"run `edgespec tune {name}` first",
         )
     return build(TuneOutcome, read_json(file, schema=SCHEMA), str(file), hint="tune again, or delete it")
-
-
-def with_measurement(
-    candidate: Candidate, tok_per_s: float, speedup: float, sd: float, lowest: float
-) -> Candidate:
-    """The candidate with what a benchmark said."""
-    return replace(
-        candidate,
-        measured_tok_per_s=tok_per_s,
-        measured_speedup=speedup,
-        measured_sd=sd,
-        lowest_category=lowest,
-    )
 
 
 def _file_of(name: str) -> Path:

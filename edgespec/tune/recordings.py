@@ -1,4 +1,4 @@
-"""What the target writes, recorded once, and what drafts would have guessed: read in one pass, not decoded."""
+"""What a model writes, several texts in one batch; a target's greedy answers are recorded and kept in a file."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,28 +11,27 @@ from numpy.typing import NDArray
 
 from edgespec.decode.batched import Chooser
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
-from edgespec.decode.replay import Guesses, Recording
+from edgespec.decode.replay import Recording
 from edgespec.files import written_whole
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext, cache_tokens
+from edgespec.progress import SILENT, Progress
 
 ANSWER_TOKENS: Final = 96
 _MOST_PROMPT_TOKENS: Final = 2048
-_AT_ONCE: Final = 8
-"""Answers written side by side: eight rows cost little more than one and a half."""
-_SLAB_ROWS: Final = 16
-GREEDY: Final = Sampling()
+_BATCH: Final = 8
+"""Answers written together: eight rows cost little more than one and a half."""
+_GREEDY: Final = Sampling()
 
-Report = Callable[[int, int], None]
 Logits = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+Conversation = Sequence[ChatMessage]
 
 
 def record_answers(
-    model: Model, conversations: Sequence[Sequence[ChatMessage]], n_threads: int, report: Report
+    model: Model, conversations: Sequence[Conversation], n_threads: int, progress: Progress = SILENT
 ) -> list[Recording]:
     """The target's greedy answers, up to `ANSWER_TOKENS` tokens or the end of the text.
 
@@ -40,51 +39,53 @@ def record_answers(
         model: The target.
         conversations: What each answer is to.
         n_threads: Of the CPU.
-        report: Told about answers.
+        progress: Advanced once per answer.
 
     Raises:
         NotEnoughMemoryError: no room for the context.
     """
     recordings: list[Recording] = []
-    for start in range(0, len(conversations), _AT_ONCE):
-        group = conversations[start : start + _AT_ONCE]
-        recordings += _record_group(model, group, n_threads)
-        report(start + len(group), len(conversations))
+    for start in range(0, len(conversations), _BATCH):
+        batch = conversations[start : start + _BATCH]
+        recordings += _record_batch(model, batch, n_threads)
+        progress.advance(len(batch))
     return recordings
 
 
-def _record_group(
-    model: Model, conversations: Sequence[Sequence[ChatMessage]], n_threads: int
-) -> list[Recording]:
+def _record_batch(model: Model, conversations: Sequence[Conversation], n_threads: int) -> list[Recording]:
     with Context(model, ContextSettings(_MOST_PROMPT_TOKENS, n_threads)) as context:
-        tokens = [tokenize_chat(context, list(messages)) for messages in conversations]
-    gaps: list[NDArray[np.float32]] = []
-    said = answer_side_by_side(
-        model, tokens, ANSWER_TOKENS, n_threads, see=lambda logits: gaps.append(_leads(logits))
+        prompts = [tokenize_chat(context, list(messages)) for messages in conversations]
+    steps: list[Logits] = []
+    answers = write_batch(
+        model, prompts, ANSWER_TOKENS, n_threads, see=lambda logits: steps.append(leads_of(logits))
     )
-    return [
-        _until_end(model, prompt, answer, [float(leads[number]) for leads in gaps])
-        for number, (prompt, answer) in enumerate(zip(tokens, said, strict=True))
-    ]
+    leads = np.stack(steps, axis=1)  # [n_prompts, n_tokens]
+    recordings = []
+    for prompt, answer, own in zip(prompts, answers, leads.tolist(), strict=True):
+        count = count_until_end(model, answer)
+        recordings.append(Recording(tuple(prompt), tuple(answer[:count]), tuple(own[:count])))
+    return recordings
 
 
-def answer_side_by_side(
+def write_batch(
     model: Model,
     prompts: Sequence[Sequence[int]],
     n_tokens: int,
     n_threads: int,
-    sampling: Sampling = GREEDY,
+    sampling: Sampling = _GREEDY,
     see: Callable[[Logits], None] = lambda _logits: None,
 ) -> list[list[int]]:
-    """What follows each prompt: `n_tokens` tokens, or fewer where all texts have ended; what stands after an end is noise.
+    """What follows each prompt: `n_tokens` tokens, or fewer where all texts have ended.
+
+    All texts have the same length; what stands in one after the token that ends it is noise.
 
     Args:
         model: Writes.
         prompts: At least one token each.
         n_tokens: At least 1.
         n_threads: Of the CPU.
-        sampling: How tokens are chosen.
-        see: Gets the logits of every place, (n_prompts, n_vocab), valid until it returns.
+        sampling: How tokens are chosen; each text has a seed of its own, `sampling.seed` and the numbers after it.
+        see: Gets the logits of every place, `[n_prompts, n_vocab]`, valid until it returns.
 
     Raises:
         NotEnoughMemoryError: no room for the context.
@@ -92,7 +93,7 @@ def answer_side_by_side(
     count = len(prompts)
     n_ctx = cache_tokens(count, max(map(len, prompts)), n_tokens, unified=False, shared=False)
     settings = ContextSettings(n_ctx, n_threads, n_outputs_max=count, n_sequences=count, kv_unified=False)
-    said: list[list[int]] = [[] for _ in prompts]
+    texts: list[list[int]] = [[] for _ in prompts]
     ended = np.zeros(count, np.bool_)
     with SequencesContext(model, settings) as context, closing(Chooser(context, sampling)) as chooser:
         chooser.start(prompts)
@@ -101,99 +102,27 @@ def answer_side_by_side(
             chosen = chooser.choose()
             see(context.logits(context.n_outputs)[context.rows])
             for number, token in enumerate(chosen.tolist()):
-                said[number].append(token)
+                texts[number].append(token)
                 ended[number] |= model.is_end(token)
             if ended.all() or place + 1 == n_tokens:
                 break
             context.step(chosen)
-    return said
+    return texts
 
 
-def _until_end(model: Model, prompt: list[int], answer: list[int], gaps: list[float]) -> Recording:
-    count = count_until_end(model, answer)
-    return Recording(tuple(prompt), tuple(answer[:count]), tuple(gaps[:count]))
-
-
-def count_until_end(model: Model, said: Sequence[int]) -> int:
+def count_until_end(model: Model, text: Sequence[int]) -> int:
     """Tokens before the one that ends the text; all of them where none does."""
-    return next((place for place, token in enumerate(said) if model.is_end(token)), len(said))
+    return next((place for place, token in enumerate(text) if model.is_end(token)), len(text))
 
 
-def read_guesses(
-    model: Model,
-    recordings: Sequence[Recording],
-    listed: Sequence[Mask | None],
-    n_threads: int,
-    report: Report = lambda _done, _total: None,
-) -> list[list[Guesses]]:
-    """What a draft with the target's vocabulary guesses, for each list of tokens that it may say.
+def leads_of(logits: Logits) -> Logits:
+    """Best minus second best of each row: `[n_rows, n_vocab]` to `[n_rows]`.
 
-    Args:
-        model: The draft.
-        recordings: Of the target.
-        listed: (n_vocab,) tokens that the draft may say besides those of the text before; None for all.
-        n_threads: Of the CPU.
-        report: Told about answers.
-
-    Returns:
-        For each list, guesses for each recording.
-
-    Raises:
-        NotEnoughMemoryError: no room for the context.
+    >>> leads_of(np.array([[1.0, 5.0, 2.0], [0.5, 0.0, 0.25]], np.float32))
+    array([3.  , 0.25], dtype=float32)
     """
-    longest = max(len(one.prompt) + len(one.tokens) for one in recordings)
-    most = max(len(one.tokens) for one in recordings)
-    found: list[list[Guesses]] = [[] for _ in listed]
-    settings = ContextSettings(longest + 1, n_threads, n_outputs_max=most, n_batch=longest)
-    with Context(model, settings) as context:
-        for number, one in enumerate(recordings):
-            context.clear()
-            context.decode([*one.prompt, *one.tokens[:-1]], outputs=len(one.tokens))
-            logits = context.logits(len(one.tokens))
-            for place, mask in enumerate(listed):
-                found[place].append(_guess(logits, one, mask))
-            report(number + 1, len(recordings))
-    return found
-
-
-def _guess(logits: Logits, recording: Recording, mask: Mask | None) -> Guesses:
-    tokens: list[int] = []
-    leads: list[float] = []
-    if mask is None:
-        for start in range(0, len(logits), _SLAB_ROWS):
-            rows = logits[start : start + _SLAB_ROWS]
-            tokens += rows.argmax(axis=1).tolist()
-            leads += _leads(rows).tolist()
-        return Guesses(tuple(tokens), tuple(leads))
-    listed = mask.copy()
-    listed[list(recording.prompt)] = True
-    listed[list(recording.tokens)] = True
-    ids = np.flatnonzero(listed)
-    # A token of the answer is listed only from where it was said.
-    first_said = {token: place for place, token in reversed(list(enumerate(recording.tokens)))}
-    late = {
-        token: place
-        for token, place in first_said.items()
-        if not mask[token] and token not in recording.prompt
-    }
-    columns = {token: int(np.searchsorted(ids, token)) for token in late}
-    for place, row in enumerate(logits):
-        said = row[ids]
-        for token, first in late.items():
-            if place <= first:
-                said[columns[token]] = -np.inf
-        best = int(said.argmax())
-        top = float(said[best])
-        said[best] = -np.inf
-        tokens.append(int(ids[best]))
-        leads.append(top - float(said.max()))
-    return Guesses(tuple(tokens), tuple(leads))
-
-
-def _leads(rows: Logits) -> NDArray[np.float32]:
-    """Best minus second best of each row."""
-    top = np.partition(rows, -2, axis=1)[:, -2:]
-    leads: NDArray[np.float32] = top[:, 1] - top[:, 0]
+    top = np.partition(logits, -2, axis=1)[:, -2:]
+    leads: Logits = top[:, 1] - top[:, 0]
     return leads
 
 

@@ -13,22 +13,30 @@ LEAST_BUDGET_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class TuneRequest:
-    """What is to be tuned."""
+    """What is to be tuned, and what may be tried."""
 
     target: ModelFile
     drafts: tuple[ModelFile, ...]
+    """Small models, the one first that `auto` would take; empty: the target drafts for itself."""
     budget_s: float
+    n_threads: int
     requantizes: bool = False
+    """Whether the target is tried in other types too."""
     distills: bool = False
+    """Whether the first draft is also trained on what the target says."""
     n_confirmed: int = 3
     """Candidates that are confirmed besides what is done without tuning."""
-    n_threads: int = 0
+
+    @property
+    def auto_draft(self) -> str | None:
+        """Name of the model that `auto` drafts with; None where it drafts from the text alone."""
+        return self.drafts[0].name if self.drafts else None
 
     def check(self) -> None:
         """Refuses what cannot be done.
 
         Raises:
-            UsageError: a budget too small to measure anything, or nothing to teach.
+            UsageError: a budget too small to measure anything, or nothing to distill into.
             IncompatibleDraftError: a draft that was named and cannot serve the target.
         """
         if self.budget_s < LEAST_BUDGET_S:
@@ -37,19 +45,19 @@ class TuneRequest:
                 f"give at least `budget` {LEAST_BUDGET_S / 60:.0f}m",
             )
         for draft in self.drafts:
-            verdict = check_draft(self.target.meta, draft.meta)
-            if verdict.kind != "same-vocabulary":
-                reason = (
-                    verdict.reason
-                    if not verdict.ok
-                    else "tune reads drafts of the target's own vocabulary only"
-                )
-                raise IncompatibleDraftError(
-                    f"{draft.name} cannot be tuned for {self.target.name}: {reason}",
-                    "name another `draft`, or none and the target, not a pair, for drafts made from the target itself",
-                )
+            self._check_draft(draft)
         if self.distills and not self.drafts:
             raise UsageError(
                 f"`distill` teaches a small model, and there is none for {self.target.name}",
                 "name one with `draft`",
             )
+
+    def _check_draft(self, draft: ModelFile) -> None:
+        verdict = check_draft(self.target.meta, draft.meta)
+        if verdict.kind == "same-vocabulary":
+            return
+        reason = "tune reads drafts of the target's own vocabulary only" if verdict.ok else verdict.reason
+        raise IncompatibleDraftError(
+            f"{draft.name} cannot be tuned for {self.target.name}: {reason}",
+            "name another `draft`, or none and the target, not a pair, for drafts made from the target itself",
+        )

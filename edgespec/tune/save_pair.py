@@ -1,62 +1,66 @@
-"""What stays of a search: the files of the fastest pair, and its entry in the user's models.toml."""
+"""What is saved of a search: the files of the fastest pair, its entry in the user's models.toml, and the outcome."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from edgespec.catalog.entries import NGRAM
+from edgespec.catalog.model_file import ModelFile
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import ConfigError, DiskSpaceError
 from edgespec.files import written_whole
 from edgespec.paths import tuned_dir, user_catalog_file
-from edgespec.tune.variants import PUBLISHED, DraftForm, TargetForm, write_draft
+from edgespec.tune.outcome import TuneOutcome, is_worth_saving, save_outcome
+from edgespec.tune.variants import PairVariant, write_draft
 
 
-@dataclass(frozen=True, slots=True)
-class KeptPair:
-    """Names of what was stored."""
+def save_result(target: ModelFile, outcome: TuneOutcome, winner: PairVariant) -> TuneOutcome:
+    """Saves the winner as a pair where that is worth it, else removes an older one; saves the outcome in any case.
 
-    pair: str
-    target: str
-    draft: str
+    Returns:
+        The outcome with the pair's name.
+
+    Raises:
+        ConfigError: the user's models.toml is not valid TOML; nothing is changed in it.
+        DiskSpaceError: a file cannot be written.
+    """
+    if is_worth_saving(outcome):
+        outcome = replace(outcome, pair=save_pair(target, winner, outcome.best.label))
+    else:
+        remove_pair(target.name)
+    save_outcome(outcome)
+    return outcome
 
 
-def keep_pair(
-    target_name: str, target_path: Path, target: TargetForm, draft: DraftForm | None, description: str
-) -> KeptPair:
+def save_pair(target: ModelFile, winner: PairVariant, description: str) -> str:
     """Writes the files and then the entries; what was there of an earlier search is replaced.
 
     Args:
-        target_name: What the target is called.
-        target_path: Its published file.
-        target: The form that won.
-        draft: The draft that won; None for drafts from the text alone.
+        target: As published.
+        winner: What is saved; without a draft variant, the pair drafts from the text alone.
         description: For people, in models.toml.
 
+    Returns:
+        The pair's name.
+
     Raises:
-        ConfigError: the user's models.toml is no valid TOML; nothing is changed in it.
+        ConfigError: the user's models.toml is not valid TOML; nothing is changed in it.
         DiskSpaceError: a file cannot be written.
     """
-    pair = f"{target_name}-tuned"
+    pair = _pair_name(target.name)
     document = _read_catalog()
     folder = tuned_dir() / pair
-    models: dict[str, Path] = {}
-    target_of_pair = target_name
     try:
-        if target.label != PUBLISHED:
-            target_of_pair = f"{target_name}-{target.label.lower()}"
-            models[target_of_pair] = folder / f"{target_of_pair}.gguf"
-            _copy(target.path, models[target_of_pair])
-        elif target_name not in load_catalog().models:
-            models[target_name] = target_path.resolve()
-        drafts = ["ngram"]
-        if draft is not None:
-            drafts = [f"{target_name}-draft"]
+        target_name, models = _save_target(target, winner, folder)
+        drafts = [NGRAM]
+        if winner.draft is not None:
+            drafts = [f"{target.name}-draft"]
             models[drafts[0]] = folder / f"{drafts[0]}.gguf"
-            write_draft(draft, models[drafts[0]])
+            write_draft(winner.draft, models[drafts[0]])
     except OSError as err:
         raise DiskSpaceError(
             f"cannot keep the pair in {folder}: {err.strerror or err}", "free some space"
@@ -66,20 +70,20 @@ def keep_pair(
             path=str(path), description=f"made by edgespec tune: {description}"
         )
     _table(document, "pairs")[pair] = _entry(
-        target=target_of_pair, drafts=drafts, tuned=True, description=description
+        target=target_name, drafts=drafts, tuned=True, description=description
     )
     _write_catalog(document)
     load_catalog()
-    return KeptPair(pair, target_of_pair, drafts[0])
+    return pair
 
 
-def forget_pair(target_name: str) -> None:
-    """Removes what an earlier search stored for this target: another one is the fastest now, or none.
+def remove_pair(target_name: str) -> None:
+    """Removes what an earlier search saved for this target: another one is the fastest now, or none.
 
     Raises:
-        ConfigError: the user's models.toml is no valid TOML.
+        ConfigError: the user's models.toml is not valid TOML.
     """
-    pair = f"{target_name}-tuned"
+    pair = _pair_name(target_name)
     document = _read_catalog()
     pairs = document.get("pairs", {})
     if pair not in pairs:
@@ -91,6 +95,21 @@ def forget_pair(target_name: str) -> None:
         del models[name]
     _write_catalog(document)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pair_name(target_name: str) -> str:
+    return f"{target_name}-tuned"
+
+
+def _save_target(target: ModelFile, winner: PairVariant, folder: Path) -> tuple[str, dict[str, Path]]:
+    """The name of the pair's target, and the models that the catalogue lacks for it, with their files."""
+    if winner.target.is_published:
+        is_known = target.name in load_catalog().models
+        return target.name, {} if is_known else {target.name: target.path.resolve()}
+    name = f"{target.name}-{winner.target.label.lower()}"
+    path = folder / f"{name}.gguf"
+    _copy(winner.target.path, path)
+    return name, {name: path}
 
 
 def _copy(source: Path, destination: Path) -> None:

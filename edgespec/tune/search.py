@@ -1,215 +1,163 @@
-"""The search: record, make, predict, confirm the best, keep the winner."""
+"""The search: make variants, predict, confirm the best, conclude."""
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import replace
-from pathlib import Path
 from statistics import mean
 
-from edgespec.bench.arm import ArmSpec
-from edgespec.bench.old_progress import ReportedProgress
-from edgespec.catalog.model_file import open_file
-from edgespec.decode.policy import Mode
-from edgespec.llama.library import default_threads
-from edgespec.paths import derived_file
-from edgespec.session.engine import Engine
-from edgespec.session.settings import DraftType, EngineSettings
-from edgespec.tune.confirm import FinalistFigures, measure_finalists
-from edgespec.tune.outcome import WORTH_IT, TuneOutcome, ranked, verdict_of, with_measurement
+from edgespec.progress import SILENT, Progress
+from edgespec.tune.answers import held_out_prompts
+from edgespec.tune.budget import TimeBudget
+from edgespec.tune.confirm import measure_finalists
+from edgespec.tune.draft_variants import (
+    distilled_variant,
+    pruned_variant,
+    published_variants,
+    removable_counts,
+)
+from edgespec.tune.finalists import choose_finalists, loaded_finalists
+from edgespec.tune.outcome import TuneOutcome, conclude
+from edgespec.tune.predictions import Prediction, PredictionTable
 from edgespec.tune.recordings import ANSWER_TOKENS
 from edgespec.tune.request import TuneRequest
-from edgespec.tune.variant_maker import Maker
-from edgespec.tune.variants import (
-    PUBLISHED,
-    DraftForm,
-    TargetForm,
-    write_draft,
-)
-from edgespec.tune.workbench import N_CTX, Row, TimedDraft, TimedTarget, Workbench
-from quant.progress import StageProgress
-
-_CONFIRM_SHARE = 0.45
-"""Of the budget, left for the benchmark at the end."""
-_FEWEST_FINALISTS = 3
-_SPARE = 0.1
-"""Of the time left, not planned with: ten finalists took 4 % of the budget more than was reckoned."""
-_LOAD_S = 6.0
-"""Of a finalist: loading and timing it, for a model of 1.5B on two cores."""
-_PROMPT_ROWS = 16
-"""A prompt's tokens cost no more each than those of so many rows."""
+from edgespec.tune.target_variants import TARGET_TYPES, requantized_target
+from edgespec.tune.variants import PUBLISHED, PairVariant, TargetVariant
 
 
 class Search:
-    """One search; `run` does it all.
+    """One search; `run` does it all. Its time begins when it is made.
 
     Args:
         request: What is to be tuned.
-        progress: Told about every stage.
+        progress: A stage for everything that takes time.
         clock: Seconds; another one in tests.
 
     Raises:
-        UsageError: a budget too small to measure anything.
+        UsageError: a budget too small to measure anything, or nothing to distill into.
         IncompatibleDraftError: a draft that was named and cannot serve the target.
     """
 
     def __init__(
-        self, request: TuneRequest, progress: StageProgress, clock: Callable[[], float] = time.monotonic
+        self,
+        request: TuneRequest,
+        progress: Progress = SILENT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         request.check()
-        self._request, self._progress, self._clock = request, progress, clock
-        self._began = clock()
-        self._bench = Workbench(
-            request.target.path, request.drafts, request.n_threads or default_threads(), progress
-        )
-        self._make = Maker(request, self._bench, progress, self._has_time)
+        self._request, self._progress = request, progress
+        self._budget = TimeBudget(request.budget_s, clock)
 
-    def run(self) -> tuple[TuneOutcome, TargetForm, DraftForm | None]:
-        """Searches; the outcome is not stored yet.
+    def run(self) -> tuple[TuneOutcome, PairVariant]:
+        """Searches; nothing is saved but what makes the next search shorter.
 
         Returns:
-            The outcome, and the forms of the winner.
+            The outcome, and the winner's variants.
 
         Raises:
-            EdgespecError: whatever a stage raises; what was made is kept for the next search.
+            EdgespecError: whatever a stage raises.
         """
-        with self._bench:
-            targets = self._make.targets()
-            drafts = self._make.drafts(targets[0])
-            rows = self._predict(targets, drafts)
-            if self._has_time():
-                drafts += self._make.cut_drafts(targets, rows)
-                rows = self._predict(targets, drafts)
-            if self._has_time():
-                targets = self._record_best(targets, rows)
-                rows = self._predict(targets, drafts)
+        with PredictionTable(self._request, self._progress) as table:
+            self._add_targets(table)
+            self._add_published_drafts(table)
+            predictions = table.predict()
+            if self._budget.allows_another():
+                self._add_pruned_drafts(table, predictions)
+                predictions = table.predict()
+            if self._budget.allows_another():
+                # The published file's answers stand for the others'; only the best one is worth the time.
+                table.record_answers(predictions[0].target.variant)
+                predictions = table.predict()
             if self._request.distills:
-                drafts += self._make.taught_drafts(rows)
-                rows = self._predict(targets, drafts)
-        rows = self._confirm(rows)
-        return self._conclude(rows)
+                self._add_distilled_draft(table, predictions)
+                predictions = table.predict()
+            prompt_tokens = mean(len(one.prompt) for one in table.answers.held_out)
+        finalists = choose_finalists(
+            predictions, self._request.n_confirmed, self._budget.left_s, prompt_tokens
+        )
+        confirmed = dict(zip(finalists, self._confirm(finalists), strict=True))
+        return self._conclude([confirmed.get(one, one) for one in predictions])
 
-    def _left_s(self) -> float:
-        return self._request.budget_s - (self._clock() - self._began)
+    # Variants
 
-    def _has_time(self) -> bool:
-        """Whether enough is left to confirm what is known after one more form."""
-        return self._left_s() > _CONFIRM_SHARE * self._request.budget_s
+    def _add_targets(self, table: PredictionTable) -> None:
+        meta = self._request.target.meta
+        table.add_target(TargetVariant(PUBLISHED, meta.path))
+        if not self._request.requantizes:
+            return
+        for type_label in TARGET_TYPES:
+            if type_label != meta.quantization and self._budget.allows_another():
+                table.add_target(requantized_target(meta, type_label, table.answers, self._progress))
 
-    def _record_best(self, targets: Sequence[TimedTarget], rows: Sequence[Row]) -> list[TimedTarget]:
-        """The targets, with answers of its own for the form that promises most: only that one is worth the time."""
-        best = rows[0].target
-        return [self._bench.record(one) if one is best else one for one in targets]
+    def _add_published_drafts(self, table: PredictionTable) -> None:
+        variants = []
+        for file in self._request.drafts:
+            self._progress.stage(f"making variants of {file.name}")
+            variants += published_variants(file, table.answers.fit)
+        for variant in variants:
+            table.add_draft(variant)
 
-    # Prediction
+    def _add_pruned_drafts(self, table: PredictionTable, predictions: Sequence[Prediction]) -> None:
+        """Drafts with fewer blocks, where even with no loss of acceptance they could be the fastest."""
+        request = self._request
+        source = request.drafts[0] if request.drafts else request.target
+        best_draft = next((one.draft for one in predictions if one.draft is not None), None)
+        n_blocks = source.meta.block_count or 0
+        for n_removed in removable_counts(n_blocks, drafts_for_itself=not request.drafts):
+            if not self._budget.allows_another():
+                return
+            if best_draft is not None:
+                promised = table.speedup_at(1 - n_removed / n_blocks, best_draft)
+                if promised <= predictions[0].speedup:
+                    continue
+            variant = pruned_variant(source, n_removed, table.answers, request.n_threads, self._progress)
+            if variant is not None:
+                table.add_draft(variant)
 
-    def _predict(self, targets: Sequence[TimedTarget], drafts: Sequence[TimedDraft]) -> list[Row]:
-        self._bench.read(drafts, targets)
-        rows: list[Row] = []
-        for target in targets:
-            rows.append(self._bench.predict(target, None, Mode.OFF))
-            rows.append(self._bench.predict(target, None, Mode.NGRAM))
-            rows += [self._bench.predict(target, draft, Mode.AUTO) for draft in drafts]
-        return sorted(rows, key=lambda row: -row.candidate.predicted_speedup)
+    def _add_distilled_draft(self, table: PredictionTable, predictions: Sequence[Prediction]) -> None:
+        """The first small model in the variant that does best so far, trained on what the best target says."""
+        source = self._request.drafts[0]
+        own = (
+            one.draft.variant for one in predictions if one.draft and one.draft.variant.source == source.name
+        )
+        like = next((one for one in own if one.kind in {"fast copy", "shortlist"}), None)
+        if like is None:
+            return
+        variant = distilled_variant(
+            source,
+            like,
+            predictions[0].target.variant,
+            self._request.n_threads,
+            self._budget.allows_another,
+            self._progress,
+        )
+        if variant is not None:
+            table.add_draft(variant)
 
     # Confirmation
 
-    def _confirm(self, rows: list[Row]) -> list[Row]:
-        """Measures the best few beside plain decoding and what is done without tuning."""
-        chosen = self._finalists(rows)
-        with ExitStack() as opened:
-            finalists = self._load(chosen, opened)
+    def _confirm(self, finalists: Sequence[Prediction]) -> list[Prediction]:
+        """Measures the finalists beside the first of them, which is plain decoding.
+
+        One that wrote what its target would not have written gets no measurement, however fast it was.
+        """
+        with loaded_finalists(finalists, self._request.n_threads) as loaded:
             measured = measure_finalists(
-                finalists,
-                self._bench.judge_prompts,
+                loaded,
+                held_out_prompts(),
                 ANSWER_TOKENS,
-                has_time=lambda: self._left_s() > 0,
-                progress=ReportedProgress(self._progress),
+                has_time=lambda: self._budget.left_s > 0,
+                progress=self._progress,
             )
-        # One that wrote what its target would not have written is not a candidate, however fast.
-        found = {
-            id(row): _confirmed(row, one)
-            for row, one in zip(chosen, measured, strict=True)
-            if one.is_faithful
-        }
-        return [found.get(id(row), row) for row in rows]
-
-    def _finalists(self, rows: list[Row]) -> list[Row]:
-        plain = next(row for row in rows if row.mode is Mode.OFF and row.target.form.label == PUBLISHED)
-        untuned = [row for row in rows if row.candidate.is_untuned][:1]
-        others = [row for row in rows if row not in (plain, *untuned) and row.mode is not Mode.OFF]
-        chosen = [plain, *untuned, *others[: self._request.n_confirmed]]
-        # All of them answer a prompt of every kind: as many as the time left is enough for, but always three.
-        while len(chosen) > _FEWEST_FINALISTS and self._confirm_s(chosen) > (1 - _SPARE) * self._left_s():
-            chosen.pop()
-        return chosen
-
-    def _confirm_s(self, chosen: Sequence[Row]) -> float:
-        """What one prompt of every category will take, as an average one does, and loading before."""
-        seconds = sum(
-            row.target.verify.cost(_PROMPT_ROWS)
-            / _PROMPT_ROWS
-            * mean(len(one.prompt) for one in row.target.judge)
-            + ANSWER_TOKENS / row.candidate.predicted_tok_per_s
-            for row in chosen
-        )
-        n_categories = len({one.category for one in self._bench.judge_prompts})
-        return n_categories * seconds + len(chosen) * _LOAD_S
-
-    def _load(self, chosen: Sequence[Row], opened: ExitStack) -> list[ArmSpec]:
-        """Every target form once, with all of its drafts as they would be kept, word lists and all."""
-        settings = EngineSettings(n_ctx=N_CTX, n_threads=self._bench.n_threads, draft_type=DraftType.AS_IS)
-        engines: dict[str, Engine] = {}
-        finalists = []
-        for number, row in enumerate(chosen):
-            form = row.target.form
-            if form.label not in engines:
-                engines[form.label] = opened.enter_context(
-                    Engine(open_file(form.label, form.path), [], settings)
-                )
-            engine, name = engines[form.label], None
-            if row.draft is not None:
-                path = derived_file(row.draft.form.path, f"tune-finalist-{number}.gguf")
-                opened.callback(_forget, path)
-                write_draft(row.draft.form, path)
-                name = row.draft.form.label
-                engine.add_draft(open_file(name, path))
-            state = engine.measure_costs(name)
-            label = f"{row.candidate.target} + {row.candidate.draft}"
-            finalists.append(ArmSpec(label, engine, row.mode, name, state))
-        return finalists
-
-    # The end
-
-    def _conclude(self, rows: list[Row]) -> tuple[TuneOutcome, TargetForm, DraftForm | None]:
-        candidates = ranked([row.candidate for row in rows])
-        eligible = [
-            one
-            for one in candidates
-            if one.measured_speedup is not None and (one.lowest_category or 0.0) >= 1 / WORTH_IT
+        return [
+            one.measured(figures) if figures.is_faithful else one
+            for one, figures in zip(finalists, measured, strict=True)
         ]
-        best = eligible[0] if eligible else next(one for one in candidates if one.draft == "none")
-        row = next(row for row in rows if row.candidate is best)
-        outcome = TuneOutcome(
+
+    def _conclude(self, predictions: Sequence[Prediction]) -> tuple[TuneOutcome, PairVariant]:
+        outcome = conclude(
             self._request.target.name,
-            "",
-            tuple(candidates),
-            candidates.index(best),
-            verdict_of(best, candidates),
-            round(self._clock() - self._began, 1),
+            [one.candidate for one in predictions],
+            round(self._budget.used_s, 1),
             self._request.budget_s,
         )
-        return outcome, row.target.form, row.draft.form if row.draft else None
-
-
-def _forget(path: Path) -> None:
-    # A system that does not let go of a mapped file keeps this one in the cache; the next search writes it anew.
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
-
-
-def _confirmed(row: Row, measured: FinalistFigures) -> Row:
-    candidate = with_measurement(
-        row.candidate, measured.tok_per_s, measured.speedup, measured.speedup_sd, measured.lowest_category
-    )
-    return replace(row, candidate=candidate)
+        winner = next(one for one in predictions if one.candidate is outcome.best)
+        return outcome, winner.pair

@@ -1,159 +1,103 @@
-"""The forms that a target and its drafts are tried in: other types, shorter word lists, fewer blocks."""
+"""Variants of a target and of its drafts: the files that are tried, and with which settings."""
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgespec.catalog.metadata import GgufMetadata, is_whole, read_metadata
-from edgespec.decode.replay import Recording
-from edgespec.llama.library import default_threads
-from edgespec.llama.model import Model
-from edgespec.llama.placement import Placement
-from edgespec.llama.quantizer import QuantizeSettings
-from edgespec.llama.shortlist import FREQUENT_TOKENS, shortlist_for
-from edgespec.paths import derived_file
-from edgespec.session.fast_draft import (
-    FAST_TYPE,
-    SHORTLIST_EXTRA_KEY,
-    SHORTLIST_KEY,
-    find_or_make_fast_copy,
-    wants_fast_copy,
-)
-from quant.convert.quantize import quantize_model
+from edgespec.catalog.metadata import read_metadata
+from edgespec.llama.shortlist import Shortlist, shortlist_for
+from edgespec.session.fast_draft import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
 from quant.gguf.fields import FieldValue
 from quant.gguf.plan import copy_of, write_gguf
 from quant.gguf.recipe import stamp
-from quant.measure.evaluate import Distance, evaluate
-from quant.measure.imatrix import importance_of, measure
-from quant.progress import StageProgress, stage_of
-from quant.text.windows import Tokens
+from quant.measure.evaluate import Distance
 
 PUBLISHED: Final = "as published"
-LIST_SIZES: Final = (16_384, 32_768, 65_536)
-"""Leading tokens of a draft's word list; what the target wrote beyond them is listed besides."""
-TARGET_TYPES: Final[dict[str, QuantizeSettings]] = {
-    "Q4_0": QuantizeSettings("Q4_0", pure=True),
-    "Q4_K": QuantizeSettings("Q4_K_S", pure=True),
-}
-"""Types that a target may be rewritten in: those whose batches are cheap in llama.cpp and in edgespec's kernels."""
-_WINDOW_TOKENS = 256
+"""Label of the target variant that nothing was done to."""
 
 
 @dataclass(frozen=True, slots=True)
-class TargetForm:
+class TargetVariant:
     """The target in some types."""
 
     label: str
     path: Path
-    distance: Distance | None
+    distance: Distance | None = None
     """From the published file, on what that one writes; None for the published file itself."""
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is the file as it came."""
+        return self.label == PUBLISHED
 
 
 @dataclass(frozen=True, slots=True)
-class DraftForm:
+class ShortlistSettings:
+    """The tokens that a draft may guess besides those of the text at hand (FR-Spec, arXiv 2502.14856)."""
+
+    n_frequent: int
+    """Leading tokens of the vocabulary."""
+    extra: tuple[int, ...] = ()
+    """Others, by id."""
+
+    def make(self, n_vocab: int) -> Shortlist | None:
+        """The list for a context; None where it would save little, or without edgespec's kernels."""
+        return shortlist_for(n_vocab, self.n_frequent, self.extra)
+
+    def mask(self, n_vocab: int) -> NDArray[np.bool_]:
+        """Which tokens are listed, `[n_vocab]`."""
+        mask = np.zeros(n_vocab, np.bool_)
+        mask[: self.n_frequent] = True
+        mask[list(self.extra)] = True
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class DraftVariant:
     """A draft as it would be run."""
 
     label: str
     source: str
     """Name of the model that it is made from."""
     path: Path
-    kind: Literal["published", "copy", "list", "cut", "taught"]
+    kind: Literal["published", "fast copy", "shortlist", "pruned", "distilled"]
     is_untuned: bool = False
-    """Whether `auto` would take it like that."""
-    n_frequent: int | None = None
-    """Leading tokens of its word list; None for all tokens."""
-    extra: tuple[int, ...] = ()
+    """Whether it is what `auto` makes of this model without tuning."""
+    shortlist: ShortlistSettings | None = None
+    """None: it may guess every token."""
     removed_blocks: tuple[int, ...] = ()
 
 
-def make_target_form(
-    meta: GgufMetadata,
-    type_label: str,
-    recordings: Sequence[Recording],
-    text: str,
-    progress: StageProgress,
-) -> TargetForm:
-    """The target rewritten in another type, with its importance measured on its own text; made once.
+@dataclass(frozen=True, slots=True)
+class PairVariant:
+    """A target variant and what drafts for it; None: the text alone, or nothing."""
 
-    Raises:
-        EdgespecError: any error of `quant.convert.quantize.quantize_model` and `quant.measure.evaluate.evaluate`.
-    """
-    file = derived_file(meta.path, f"tune-{type_label.lower()}.gguf")
-    if not is_whole(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with Model(meta.path, Placement()) as model:
-            report = stage_of(progress, "measuring the importance of weights")
-            moments = measure(model, meta, packed_windows(recordings), progress=report)
-        settings = replace(TARGET_TYPES[type_label], importance=importance_of(moments))
-        quantize_model(
-            meta, settings, file, calibration="the model's own answers", force=True, progress=progress
-        )
-    report = stage_of(progress, f"comparing {type_label} with the published file")
-    quality = evaluate(file, text, against=meta.path, n_chunks=2, progress=report)
-    return TargetForm(type_label, file, quality.distance)
+    target: TargetVariant
+    draft: DraftVariant | None
 
 
-def packed_windows(recordings: Sequence[Recording]) -> Tokens:
-    """Questions and answers one after the other, cut into windows, (n, 256)."""
-    tokens = np.concatenate([np.array([*one.prompt, *one.tokens], np.int32) for one in recordings])
-    count = max(len(tokens) // _WINDOW_TOKENS, 1)
-    return np.resize(tokens, count * _WINDOW_TOKENS).reshape(count, _WINDOW_TOKENS)
-
-
-def draft_forms(name: str, meta: GgufMetadata, recordings: Sequence[Recording]) -> list[DraftForm]:
-    """A small model as published, as a Q4_0 copy, and with word lists by what the target wrote."""
-    is_fast = not wants_fast_copy(meta)
-    published = DraftForm(f"{name}, {meta.quantization}", name, meta.path, "published", is_untuned=is_fast)
-    if is_fast and meta.quantization != FAST_TYPE:
-        return [published]
-    copy = meta.path if is_fast else find_or_make_fast_copy(meta.path, n_threads=default_threads())
-    label = f"{name}, {FAST_TYPE}"
-    has_list = shortlist_for(meta.vocab_size) is not None and not is_fast
-    forms = [published]
-    if not is_fast:
-        forms.append(DraftForm(label, name, copy, "copy", is_untuned=not has_list))
-    if has_list:
-        forms.append(DraftForm(f"{label}, auto's words", name, copy, "list", True, FREQUENT_TOKENS))
-    for size in LIST_SIZES:
-        if shortlist_for(meta.vocab_size, size) is not None:
-            extra = words_beyond(recordings, size)
-            forms.append(DraftForm(f"{label}, {size // 1024}k words", name, copy, "list", False, size, extra))
-    return forms
-
-
-def words_beyond(recordings: Sequence[Recording], n_frequent: int) -> tuple[int, ...]:
-    """Tokens from `n_frequent` on that the target wrote, the most frequent first."""
-    counts = Counter(token for one in recordings for token in one.tokens if token >= n_frequent)
-    return tuple(token for token, _ in counts.most_common())
-
-
-def write_draft(form: DraftForm, destination: Path) -> None:
-    """The draft as a file that carries its word list and how it was made.
+def write_draft(variant: DraftVariant, destination: Path) -> None:
+    """Writes the draft as a file that carries its shortlist and how it was made; one that is there is replaced.
 
     Raises:
         DiskSpaceError: no room for the file.
         UsageError: the destination cannot be written.
     """
-    meta = read_metadata(form.path)
-    plan = copy_of(meta)
+    plan = copy_of(read_metadata(variant.path))
     step: dict[str, object] = {
         "step": "tune",
-        "form": form.label,
-        "removed_blocks": list(form.removed_blocks),
+        "form": variant.label,
+        "removed_blocks": list(variant.removed_blocks),
     }
-    if form.n_frequent is not None:
-        step["words"] = form.n_frequent
-        plan = replace(
-            plan,
-            edits={
-                **plan.edits,
-                SHORTLIST_KEY: FieldValue("u32", form.n_frequent),
-                SHORTLIST_EXTRA_KEY: FieldValue("i32", form.extra),
-            },
-        )
+    if variant.shortlist is not None:
+        step["words"] = variant.shortlist.n_frequent
+        fields = {
+            SHORTLIST_KEY: FieldValue("u32", variant.shortlist.n_frequent),
+            SHORTLIST_EXTRA_KEY: FieldValue("i32", variant.shortlist.extra),
+        }
+        plan = replace(plan, edits={**plan.edits, **fields})
     destination.parent.mkdir(parents=True, exist_ok=True)
     write_gguf(stamp(plan, step), destination, force=True)

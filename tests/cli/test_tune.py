@@ -61,21 +61,25 @@ def test_a_search_that_is_stopped_goes_on_from_what_it_recorded(
     assert not user_catalog_file().exists()
     assert not list(derived_models_dir().glob("*finalist*"))
     # Were it not for what the first search recorded, the second one would fail here.
-    monkeypatch.setattr("edgespec.tune.workbench.record_answers", stop)
+    monkeypatch.setattr("edgespec.tune.answers.record_answers", stop)
     again = run_cli(*arguments)
     assert again.code == 0, again.err
 
 
-def test_a_taught_draft_is_a_candidate_and_a_file_that_loads(run_cli, tiny_model: Path, tiny_draft: Path):
+def test_a_distilled_draft_is_a_candidate_and_a_file_that_loads(
+    run_cli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # A tenth of the data: what is learnt is tested in tests/tune/test_distillation.py.
+    monkeypatch.setattr("edgespec.tune.distillation.DATA_TOKENS", 2_048)
     outcome = run_cli(
         "tune", tiny_model, "--draft", tiny_draft, "--distill", "--budget", "3m", "-t", "1", "--json"
     )
     assert outcome.code == 0, outcome.err
     rows = json.loads(outcome.out)["candidates"]
-    taught = [one for one in rows if one["draft"].endswith("taught")]
-    assert [one["target"] for one in taught] == ["as published"]
-    untaught = next(one for one in rows if one["draft"] == taught[0]["draft"].removesuffix(", taught"))
-    assert taught[0]["acceptance"] != untaught["acceptance"]
+    distilled = [one for one in rows if one["draft"].endswith("taught")]
+    assert [one["target"] for one in distilled] == ["as published"]
+    before = next(one for one in rows if one["draft"] == distilled[0]["draft"].removesuffix(", taught"))
+    assert distilled[0]["acceptance"] != before["acceptance"]
     (file,) = derived_models_dir().glob("*tune-taught*")
     answer = run_cli("run", file, "-p", "Hello", "-n", "8", "-t", "1")
     assert answer.code == 0, answer.err
@@ -83,7 +87,7 @@ def test_a_taught_draft_is_a_candidate_and_a_file_that_loads(run_cli, tiny_model
     assert "distill" in shown.out
 
 
-def test_without_a_small_model_there_is_nothing_to_teach(run_cli, tiny_model: Path):
+def test_without_a_small_model_there_is_nothing_to_distill_into(run_cli, tiny_model: Path):
     outcome = run_cli("tune", tiny_model, "--distill")
     assert outcome.code == ExitCode.USAGE
     assert "--distill teaches a small model" in outcome.err

@@ -1,4 +1,4 @@
-"""Lessons: the target's own words, and the probabilities that it gave them."""
+"""Distillation data: the target's own words, and the probabilities that it gave them."""
 
 from pathlib import Path
 
@@ -9,28 +9,55 @@ from edgespec.decode.chat_template import ChatMessage, tokenize_chat
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
-from edgespec.tune.distillation_data import Lesson, write_lessons
+from edgespec.tune.distillation_data import (
+    DistillationSample,
+    likeliest_of,
+    write_distillation_data,
+)
+from tests.tune.made_up import NotedStages
+
+WRITING = "writing distillation data"
 
 
 @pytest.fixture(scope="module")
-def lessons(tiny_model: Path) -> list[Lesson]:
+def samples(tiny_model: Path) -> list[DistillationSample]:
+    progress = NotedStages()
     with Model(tiny_model) as model:
-        seen: list[tuple[int, int]] = []
-        found = write_lessons(model, 100, 1, lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (100, 100)
+        found = write_distillation_data(model, 100, 1, progress=progress)
+    assert progress.find(WRITING) == [(100, 100)]
     return found
 
 
-def test_answers_are_what_the_target_says_and_how_surely(tiny_model: Path, lessons: list[Lesson]):
-    assert sum(len(one.likeliest) for one in lessons) >= 100
+def test_without_time_a_batch_of_questions_is_answered_and_no_more(tiny_model: Path):
+    progress = NotedStages()
+    with Model(tiny_model) as model:
+        found = write_distillation_data(model, 1_000_000, 1, lambda: False, progress)
+    assert 0 < len(found) <= 16
+    assert progress.find(WRITING) == [(1_000_000, sum(one.n_answered for one in found))]
+
+
+def test_the_likeliest_tokens_come_with_their_shares_of_one():
+    logits = np.full((2, 40), -50.0, np.float32)
+    logits[0, 7], logits[0, 30] = np.log([3.0, 1.0])
+    logits[1, 5] = 2.0
+    ids, probabilities = likeliest_of(logits)
+    assert ids.shape == probabilities.shape == (2, 16)
+    first = dict(zip(ids[0].tolist(), probabilities[0].tolist(), strict=True))
+    assert (first[7], first[30]) == (pytest.approx(0.75), pytest.approx(0.25))
+    assert probabilities.sum(axis=1) == pytest.approx([1.0, 1.0])
+    assert ids[1, probabilities[1].argmax()] == 5
+
+
+def test_answers_are_what_the_target_says_and_how_surely(tiny_model: Path, samples: list[DistillationSample]):
+    assert sum(len(one.likeliest) for one in samples) >= 100
     with Model(tiny_model) as model, Context(model, ContextSettings(512, 1, n_outputs_max=512)) as context:
-        for lesson in lessons[:3]:
-            answer = lesson.tokens[lesson.n_prompt :]
-            assert len(answer) == len(lesson.likeliest) == len(lesson.shares)
+        for sample in samples[:3]:
+            answer = sample.tokens[sample.n_prompt :]
+            assert len(answer) == len(sample.likeliest) == len(sample.probabilities)
             context.clear()
-            context.decode(lesson.tokens[:-1].tolist(), outputs=len(answer))
+            context.decode(sample.tokens[:-1].tolist(), outputs=len(answer))
             logits = context.logits(len(answer))
-            for row, likeliest, shares in zip(logits, lesson.likeliest, lesson.shares, strict=True):
+            for row, likeliest, shares in zip(logits, sample.likeliest, sample.probabilities, strict=True):
                 order = np.argsort(likeliest)
                 top = np.sort(np.argpartition(row, -16)[-16:])
                 assert (
@@ -40,10 +67,10 @@ def test_answers_are_what_the_target_says_and_how_surely(tiny_model: Path, lesso
                 np.testing.assert_allclose(shares[order], (expected / expected.sum())[order], atol=2e-2)
 
 
-def test_questions_stand_where_the_template_has_them(tiny_model: Path, lessons: list[Lesson]):
+def test_questions_stand_where_the_template_has_them(tiny_model: Path, samples: list[DistillationSample]):
     with Model(tiny_model) as model, Context(model, ContextSettings(512, 1)) as context:
         example = tokenize_chat(context, [ChatMessage("user", "Why")])
-    questions = [one.tokens[: one.n_prompt].tolist() for one in lessons]
+    questions = [one.tokens[: one.n_prompt].tolist() for one in samples]
     assert len({tuple(one) for one in questions}) > 1
     for question in questions:
         assert question[:2] == example[:2]

@@ -1,10 +1,22 @@
+"""What a search comes to: the order, the winner, the verdict, and the file."""
+
 from dataclasses import replace
 
 import pytest
 
 from edgespec.errors import ConfigError, UsageError
 from edgespec.paths import tunes_dir
-from edgespec.tune.outcome import Candidate, TuneOutcome, is_worth_keeping, load_outcome, ranked, save_outcome
+from edgespec.tune.outcome import (
+    Candidate,
+    TuneOutcome,
+    conclude,
+    find_winner,
+    is_worth_saving,
+    load_outcome,
+    ranked,
+    save_outcome,
+    verdict_of,
+)
 
 PLAIN = Candidate("as published", "none", None, None, 20.0, 1.0, 20.0, 1.0, 0.0, 1.0)
 UNTUNED = Candidate("as published", "small", 0.7, 0.2, 26.0, 1.3, 25.0, 1.25, 0.01, 1.0, is_untuned=True)
@@ -20,12 +32,69 @@ def test_measured_candidates_come_before_promises():
     assert ranked([GUESSED, PLAIN, TUNED, UNTUNED]) == [TUNED, UNTUNED, PLAIN, GUESSED]
 
 
-def test_only_what_beats_the_untuned_pair_is_kept():
-    assert is_worth_keeping(_outcome(TUNED, UNTUNED, PLAIN))
-    assert not is_worth_keeping(_outcome(UNTUNED, PLAIN))
-    assert not is_worth_keeping(_outcome(PLAIN, GUESSED))
+def test_the_winner_is_the_first_that_loses_in_no_category():
+    losing = replace(TUNED, lowest_category=0.9)
+    hardly_losing = replace(TUNED, lowest_category=0.99)
+    assert find_winner([losing, UNTUNED, PLAIN]) is UNTUNED
+    assert find_winner([hardly_losing, UNTUNED, PLAIN]) is hardly_losing
+
+
+def test_where_everything_loses_somewhere_plain_decoding_wins():
+    losing = [replace(one, lowest_category=0.5) for one in (TUNED, UNTUNED)]
+    assert find_winner([*losing, PLAIN, GUESSED]) is PLAIN
+
+
+def test_what_was_not_measured_does_not_win():
+    assert find_winner([GUESSED, PLAIN]) is PLAIN
+
+
+def test_the_outcome_has_all_candidates_in_order_and_the_place_of_the_winner():
+    losing = replace(TUNED, lowest_category=0.9)
+    outcome = conclude("big", [GUESSED, PLAIN, losing, UNTUNED], 100.0, 1200.0)
+    assert outcome.candidates == (losing, UNTUNED, PLAIN, GUESSED)
+    assert (outcome.winner, outcome.best) == (1, UNTUNED)
+    assert (outcome.target, outcome.pair, outcome.seconds, outcome.budget_s) == ("big", "", 100.0, 1200.0)
+    assert outcome.verdict == verdict_of(UNTUNED, outcome.candidates)
+
+
+@pytest.mark.parametrize(
+    ("best", "others", "verdict"),
+    [
+        (PLAIN, [GUESSED], "nothing beats plain decoding of the published file here"),
+        (
+            UNTUNED,
+            [PLAIN],
+            "target as published, draft small: 1.25x plain decoding of the published file; "
+            "that is what auto does without tuning",
+        ),
+        (
+            TUNED,
+            [UNTUNED, PLAIN],
+            "target Q4_0, draft small, 32k words: 1.60x plain decoding of the published file, "
+            "1.28x what auto does without tuning; its text is that of Q4_0, KL 0.060 from the published file",
+        ),
+        (
+            replace(TUNED, draft="ngram", target="as published", kl=None),
+            [PLAIN],
+            "target as published, n-gram drafts: 1.60x plain decoding of the published file",
+        ),
+    ],
+)
+def test_the_verdict_says_what_the_winner_is_worth(best: Candidate, others: list[Candidate], verdict: str):
+    assert verdict_of(best, [best, *others]) == verdict
+
+
+def test_only_what_beats_the_untuned_pair_is_saved():
+    assert is_worth_saving(_outcome(TUNED, UNTUNED, PLAIN))
+    assert not is_worth_saving(_outcome(UNTUNED, PLAIN))
+    assert not is_worth_saving(_outcome(PLAIN, GUESSED))
     hardly = replace(TUNED, measured_speedup=1.26)
-    assert not is_worth_keeping(_outcome(hardly, UNTUNED, PLAIN))
+    assert not is_worth_saving(_outcome(hardly, UNTUNED, PLAIN))
+
+
+def test_an_untuned_pair_that_is_slower_than_plain_decoding_makes_nothing_worth_saving():
+    slow, hardly = replace(UNTUNED, measured_speedup=0.9), replace(TUNED, measured_speedup=1.01)
+    assert not is_worth_saving(_outcome(hardly, PLAIN, slow))
 
 
 def test_an_outcome_comes_back_by_the_name_of_target_and_pair():

@@ -1,4 +1,4 @@
-"""Recordings against the real loop: what is read in one pass is what decoding would have found."""
+"""Recordings against the real loop: what is written in a batch is what plain decoding writes."""
 
 from pathlib import Path
 
@@ -6,25 +6,30 @@ import numpy as np
 import pytest
 
 from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.decode.replay import Recording
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
-from edgespec.tune.recordings import load_recordings, read_guesses, record_answers, save_recordings
+from edgespec.llama.sampler import Sampling
+from edgespec.tune.recordings import (
+    ANSWER_TOKENS,
+    count_until_end,
+    leads_of,
+    load_recordings,
+    record_answers,
+    save_recordings,
+    write_batch,
+)
+from tests.tune.conftest import QUESTIONS
+from tests.tune.made_up import NotedStages
 
-QUESTIONS = [[ChatMessage("user", text)] for text in ("Name three colours.", "Say a word.", "Why?")]
 
-
-@pytest.fixture(scope="module")
-def recordings(tiny_model: Path):
-    with Model(tiny_model) as model:
-        return record_answers(model, QUESTIONS, 1, lambda _done, _total: None)
-
-
-def test_answers_are_those_of_plain_decoding(tiny_model: Path, recordings):
+def test_answers_are_those_of_plain_decoding(tiny_model: Path, recordings: list[Recording]):
     with Model(tiny_model) as model, Context(model, ContextSettings(512, 1)) as context:
         for messages, recording in zip(QUESTIONS, recordings, strict=True):
             prompt = tokenize_chat(context, messages)
             assert recording.prompt == tuple(prompt)
+            assert len(recording.tokens) == len(recording.gaps) == ANSWER_TOKENS
             context.clear()
             context.prefill(prompt)
             for token, gap in list(zip(recording.tokens, recording.gaps, strict=True))[:20]:
@@ -34,29 +39,51 @@ def test_answers_are_those_of_plain_decoding(tiny_model: Path, recordings):
                 context.decode([token])
 
 
-def test_guesses_are_those_of_the_draft_after_the_true_text(tiny_draft: Path, recordings):
-    with Model(tiny_draft) as model:
-        (found,) = read_guesses(model, recordings, [None], 1)
-        with Context(model, ContextSettings(512, 1)) as context:
-            one, guesses = recordings[0], found[0]
-            for place in range(10):
-                context.clear()
-                context.prefill([*one.prompt, *one.tokens[:place]])
-                assert context.best_guess()[0] == guesses.tokens[place]
+def test_more_questions_than_a_batch_holds_are_told_of_as_they_are_answered(tiny_model: Path):
+    progress = NotedStages()
+    progress.stage("recording", 9)
+    with Model(tiny_model) as model:
+        found = record_answers(model, [[ChatMessage("user", f"Word {n}")] for n in range(9)], 1, progress)
+    assert progress.find("recording") == [(9, 9)]
+    assert len({one.prompt for one in found}) == 9
 
 
-def test_a_word_list_takes_words_away_until_the_text_says_them(tiny_draft: Path, recordings):
-    with Model(tiny_draft) as model:
-        everything = np.ones(model.n_vocab, np.bool_)
-        nothing = np.zeros(model.n_vocab, np.bool_)
-        whole, free, bare = read_guesses(model, recordings, [None, everything, nothing], 1)
-    assert [one.tokens for one in free] == [one.tokens for one in whole]
-    for recording, guesses in zip(recordings, bare, strict=True):
-        for place, token in enumerate(guesses.tokens):
-            assert token in recording.prompt or token in recording.tokens[:place]
+def test_a_text_is_over_at_the_first_token_that_ends_it(tiny_model: Path):
+    with Model(tiny_model) as model:
+        end = next(token for token in range(model.n_vocab) if model.is_end(token))
+        assert count_until_end(model, [40, 41, end, 42, end]) == 2
+        assert count_until_end(model, [40, 41]) == 2
+        assert count_until_end(model, [end]) == 0
 
 
-def test_recordings_come_back_from_their_file(tmp_path: Path, recordings):
+def test_drawn_texts_differ_by_their_seeds_and_come_again_with_them(tiny_model: Path):
+    drawn = Sampling(temperature=2.0, seed=4)
+    with Model(tiny_model) as model:
+        first = write_batch(model, [[60, 61]] * 3, 12, 1, drawn)
+        again = write_batch(model, [[60, 61]] * 3, 12, 1, drawn)
+    assert first == again
+    assert len({tuple(one) for one in first}) == 3
+
+
+def test_whoever_looks_on_sees_the_logits_that_each_token_was_chosen_by(tiny_model: Path):
+    seen: list[list[int]] = []
+    with Model(tiny_model) as model:
+        texts = write_batch(
+            model,
+            [[60, 61], [70, 71, 72]],
+            5,
+            1,
+            see=lambda logits: seen.append(logits.argmax(axis=1).tolist()),
+        )
+    assert np.array(seen).T.tolist() == texts
+
+
+def test_a_lead_is_the_best_minus_the_second_best():
+    logits = np.array([[1.0, 5.0, 2.0], [0.5, 0.0, 0.25]], np.float32)
+    assert leads_of(logits).tolist() == [3.0, 0.25]
+
+
+def test_recordings_come_back_from_their_file(tmp_path: Path, recordings: list[Recording]):
     file = tmp_path / "answers.npz"
     save_recordings(file, recordings)
     back = load_recordings(file)

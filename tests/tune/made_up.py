@@ -1,0 +1,79 @@
+"""Made-up values for the tests of tune, and a progress that notes what it is told."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from edgespec.catalog.model_file import open_file
+from edgespec.decode.costs import curve_from
+from edgespec.decode.replay import Guesses, Recording
+from edgespec.progress import Unit
+from edgespec.tune.request import TuneRequest
+from edgespec.tune.timing import TimedDraft, TimedTarget
+from edgespec.tune.variants import PUBLISHED, DraftVariant, TargetVariant
+from quant.measure.evaluate import Distance
+
+WRONG = 5
+"""A token that no made-up answer has."""
+
+
+def recording(tokens: Sequence[int], prompt: Sequence[int] = (1, 2, 3)) -> Recording:
+    """An answer that the target is sure of."""
+    return Recording(tuple(prompt), tuple(tokens), (8.0,) * len(tokens))
+
+
+def guesses(one: Recording, held: Callable[[int], bool] = lambda _place: True) -> Guesses:
+    """What a sure draft guesses; it is right at the places that `held` says."""
+    tokens = (token if held(place) else WRONG for place, token in enumerate(one.tokens))
+    return Guesses(tuple(tokens), (9.0,) * len(one.tokens))
+
+
+def timed_target(
+    points: Mapping[int, float], label: str = PUBLISHED, *, pads: bool = False, kl: float | None = None
+) -> TimedTarget:
+    """A target variant whose passes cost so many seconds by their rows."""
+    distance = None if kl is None else Distance(9.0, kl, 0.01, 1.0, 0.9)
+    return TimedTarget(TargetVariant(label, Path(f"{label}.gguf"), distance), curve_from(points), pads)
+
+
+def timed_draft(points: Mapping[int, float], label: str = "small, Q4_0", **fields: object) -> TimedDraft:
+    """A draft variant whose passes cost so many seconds by their rows."""
+    variant = DraftVariant(label, "small", Path("small.gguf"), "fast copy", **fields)  # type: ignore[arg-type]
+    return TimedDraft(variant, curve_from(points), pads=False)
+
+
+def tune_request(target: Path, *drafts: Path, budget_s: float = 600.0, **fields: bool | int) -> TuneRequest:
+    """A request for files, named like them; one thread."""
+    small = tuple(open_file(draft.stem, draft) for draft in drafts)
+    return TuneRequest(open_file(target.stem, target), small, budget_s, n_threads=1, **fields)  # type: ignore[arg-type]
+
+
+class NotedStages:
+    """Notes every stage, with its total and how much of it was done.
+
+    Args:
+        entered: Called with every label.
+    """
+
+    def __init__(self, entered: Callable[[str], None] = lambda _label: None) -> None:
+        self._entered = entered
+        self.labels: list[str] = []
+        self.totals: list[float | None] = []
+        self.done: list[float] = []
+
+    def stage(self, label: str, total: float | None = None, *, done: float = 0, unit: Unit = "steps") -> None:
+        assert unit == "steps"
+        self.labels.append(label)
+        self.totals.append(total)
+        self.done.append(done)
+        self._entered(label)
+
+    def advance(self, amount: float = 1) -> None:
+        self.done[-1] += amount
+
+    def find(self, label: str) -> list[tuple[float | None, float]]:
+        """Totals of the stages of that name, and what was done of each."""
+        return [
+            (total, done)
+            for name, total, done in zip(self.labels, self.totals, self.done, strict=True)
+            if name == label
+        ]

@@ -1,0 +1,76 @@
+"""A target's answers: recorded once, for fitting and for judging."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from edgespec.decode.replay import Recording
+from edgespec.paths import derived_file, derived_models_dir
+from edgespec.tune.answers import Answers, find_or_record_answers, held_out_prompts
+from edgespec.tune.recordings import load_recordings, save_recordings
+from edgespec.tune.variants import PUBLISHED, TargetVariant
+from quant.text.calibration import calibration_prompts
+from tests.tune.made_up import NotedStages, recording
+
+RECORDING = f"recording answers, target {PUBLISHED}"
+
+
+@pytest.fixture
+def variant(tiny_model: Path) -> TargetVariant:
+    return TargetVariant(PUBLISHED, tiny_model)
+
+
+def _store(variant: TargetVariant, recordings: list[Recording]) -> Path:
+    file = derived_file(variant.path, "tune-answers.npz")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_recordings(file, recordings)
+    return file
+
+
+def test_candidates_are_judged_by_two_questions_of_each_category_that_nothing_is_fitted_on():
+    prompts = held_out_prompts()
+    assert set(Counter(one.category for one in prompts).values()) == {2}
+    assert len({one.category for one in prompts}) == 7
+    fitted = set(calibration_prompts())
+    assert not [one for one in prompts if one.messages[-1].content in fitted]
+
+
+def test_answers_are_recorded_once_and_found_again(variant: TargetVariant):
+    first, second = NotedStages(), NotedStages()
+    recorded = find_or_record_answers(variant, 1, first)
+    assert first.find(RECORDING) == [(38, 38)]
+    assert (len(recorded.fit), len(recorded.held_out)) == (24, 14)
+    found = find_or_record_answers(variant, 1, second)
+    assert second.labels == []
+    assert [one.tokens for one in found.fit] == [one.tokens for one in recorded.fit]
+    assert [one.prompt for one in found.held_out] == [one.prompt for one in recorded.held_out]
+
+
+def test_answers_too_short_to_say_anything_are_left_out(variant: TargetVariant):
+    whole, short = recording(range(40, 60)), recording([40, 41, 42])
+    _store(variant, [short, *[whole] * 23, *[whole] * 12, short, short])
+    found = find_or_record_answers(variant, 1)
+    assert (len(found.fit), len(found.held_out)) == (23, 12)
+
+
+def test_a_file_of_other_questions_is_recorded_anew(variant: TargetVariant):
+    file = _store(variant, [recording(range(40, 60))] * 5)
+    progress = NotedStages()
+    find_or_record_answers(variant, 1, progress)
+    assert progress.labels == [RECORDING]
+    assert len(load_recordings(file)) == 38
+
+
+def test_where_nothing_can_be_kept_the_answers_are_there_all_the_same(variant: TargetVariant):
+    derived_models_dir().parent.mkdir(parents=True)
+    derived_models_dir().write_text("a file where the folder should be")
+    assert len(find_or_record_answers(variant, 1).fit) == 24
+
+
+def test_the_text_for_fitting_is_that_of_questions_and_answers(variant: TargetVariant):
+    prompt, answer = list(b"Why?"), list(b"So.")
+    first_byte = 3  # of the 256 byte tokens of a SentencePiece vocabulary
+    one = recording([first_byte + byte for byte in answer], [first_byte + byte for byte in prompt])
+    other = recording([first_byte + 0xFF], [])
+    assert Answers(variant, (one, other), (other,)).fit_text() == "Why?So.\n\N{REPLACEMENT CHARACTER}"

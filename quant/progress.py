@@ -1,13 +1,33 @@
-"""How long work tells what it is doing."""
+"""The old face of progress, for rooms that have not taken `edgespec.progress` yet; nothing in quant uses it."""
 
 from collections.abc import Callable
 
+from edgespec.progress import Unit
+
 ChunkProgress = Callable[[int, int], None]
-"""Told how many parts are done, and of how many."""
 StageProgress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
 
 
 def stage_of(progress: StageProgress | None, label: str) -> ChunkProgress | None:
     """Progress inside one stage."""
     return None if progress is None else lambda done, total: progress(label, done, total)
+
+
+class FromStages:
+    """`edgespec.progress.Progress` that tells a StageProgress."""
+
+    def __init__(self, report: StageProgress) -> None:
+        self._report, self._label, self._total, self._done = report, "", 1.0, 0.0
+
+    def stage(self, label: str, total: float | None = None, *, done: float = 0, unit: Unit = "steps") -> None:
+        """Begins a stage."""
+        self._label, self._total, self._done = label, total or 1, done
+        self._tell()
+
+    def advance(self, amount: float = 1) -> None:
+        """Adds to what is done of it."""
+        self._done += amount
+        self._tell()
+
+    def _tell(self) -> None:
+        self._report(self._label, int(self._done), int(self._total))

@@ -153,7 +153,7 @@ def _curve(settings: Settings, label: str, file: "ModelFile", dense: "ModelFile"
     from edgespec.bench.builtin_text import BUILTIN_TEXT, builtin_text
     from edgespec.bench.throughput.result import Curve, Quality
     from quant.gguf.recipe import pruning_method
-    from quant.prune.amount import block_parameters
+    from quant.gguf.sizes import block_parameters
     from quant.prune.versions import measure_quality
 
     is_first = file is dense
@@ -263,7 +263,8 @@ def _load(
 
 @contextmanager
 def _stages(settings: Settings, label: str) -> Iterator[Any]:
-    from edgespec.cli.meter import progress, to_stages
+    from edgespec.cli.progress import shown_progress
 
-    with progress(None, label, quiet=settings.quiet) as meter:
-        yield to_stages(meter)
+    with shown_progress(quiet=settings.quiet) as shown:
+        shown.stage(label)
+        yield shown

@@ -21,9 +21,10 @@ from edgespec.llama.quantizer import requantize_file
 from edgespec.paths import derived_file, derived_models_dir
 from edgespec.session.fast_draft import FAST_TYPE
 from quant.measure.ablation import Bypass, ablated
-from quant.progress import StageProgress
+from quant.progress import FromStages, StageProgress
 from quant.prune.amount import Amount
-from quant.prune.run import prune
+from quant.prune.plan import plan_pruning
+from quant.prune.prune import prune
 from quant.prune.settings import PruneSettings
 
 _ANSWERS = 4
@@ -91,7 +92,7 @@ def find_or_make_cut(meta: GgufMetadata, span: Span, text: str, progress: StageP
     """The draft without a span of blocks in Q4_0, the rest refitted on the target's text; made once.
 
     Raises:
-        EdgespecError: any error of `quant.prune.run.prune`.
+        EdgespecError: any error of `plan_pruning` and `prune`.
     """
     file = derived_file(meta.path, f"tune-{span.first}-{span.last}.{FAST_TYPE.lower()}.gguf")
     if is_whole(file):
@@ -108,6 +109,6 @@ def find_or_make_cut(meta: GgufMetadata, span: Span, text: str, progress: StageP
             n_tokens=CALIBRATION_TOKENS,
         )
         pruned = Path(inside) / "pruned.gguf"
-        prune(meta, settings, pruned, progress=progress)
+        prune(plan_pruning(meta, settings), pruned, progress=FromStages(progress))
         requantize_file(pruned, file, FAST_TYPE, n_threads=default_threads())
     return file

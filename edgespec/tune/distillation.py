@@ -20,12 +20,13 @@ from edgespec.llama.model import Model
 from edgespec.paths import derived_file, identity_of
 from edgespec.tune.distillation_data import Lesson, write_lessons
 from edgespec.tune.variants import TargetForm
-from quant.gguf.plan import GgufPlan, copy_of, write_gguf
+from quant.gguf.plan import GgufPlan, copy_of
 from quant.gguf.recipe import stamp
 from quant.gguf.tensors import computed, find_tensor, replace_tensors
+from quant.gguf.writer import write_gguf
 from quant.numeric.distill import Exercise, Student, TrainSettings, train
 from quant.numeric.residual_stream import Matrix
-from quant.progress import StageProgress
+from quant.progress import FromStages, StageProgress
 
 LESSON_TOKENS: Final = 24_576
 N_BLOCKS: Final = 4
@@ -68,7 +69,7 @@ def find_or_make_taught(
     words = np.unique(np.concatenate([one.likeliest.ravel() for one in lessons]))
     student = Student(copy_of(meta), min(N_BLOCKS, (meta.block_count or 2) - 1), words)
     exercises = exercises_of(fast, student, lessons, n_threads, progress)
-    train(student, exercises, TrainSettings(), partial(progress, "training the draft"))
+    train(student, exercises, TrainSettings(), progress=FromStages(progress))
     step = {"step": "distill", "blocks": student.n_blocks, "tokens": sum(len(one.words) for one in exercises)}
     write_gguf(stamp(taught_plan(fast, student), step), file, force=True)
     return file

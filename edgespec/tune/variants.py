@@ -20,11 +20,12 @@ from edgespec.session.fast_draft import FAST_TYPE, find_or_make_fast_copy, wants
 from edgespec.session.loading import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
 from quant.convert.quantize import quantize_model
 from quant.gguf.fields import FieldValue
-from quant.gguf.plan import copy_of, write_gguf
+from quant.gguf.plan import copy_of
 from quant.gguf.recipe import stamp
+from quant.gguf.writer import write_gguf
 from quant.measure.evaluate import Distance, evaluate
 from quant.measure.imatrix import importance_of, measure
-from quant.progress import StageProgress, stage_of
+from quant.progress import FromStages, StageProgress
 from quant.text.windows import Tokens
 
 PUBLISHED: Final = "as published"
@@ -81,14 +82,18 @@ def make_target_form(
     if not is_whole(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         with Model(meta.path, Placement()) as model:
-            report = stage_of(progress, "measuring the importance of weights")
-            moments = measure(model, meta, packed_windows(recordings), progress=report)
+            moments = measure(model, meta, packed_windows(recordings), progress=FromStages(progress))
         settings = replace(TARGET_TYPES[type_label], importance=importance_of(moments))
         quantize_model(
-            meta, settings, file, calibration="the model's own answers", force=True, progress=progress
+            meta,
+            settings,
+            file,
+            calibration="the model's own answers",
+            force=True,
+            progress=FromStages(progress),
         )
-    report = stage_of(progress, f"comparing {type_label} with the published file")
-    quality = evaluate(file, text, against=meta.path, n_chunks=2, progress=report)
+    label = f"comparing {type_label} with the published file"
+    quality = evaluate(file, text, against=meta.path, n_chunks=2, label=label, progress=FromStages(progress))
     return TargetForm(type_label, file, quality.distance)
 
 

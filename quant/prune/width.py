@@ -1,4 +1,4 @@
-"""Narrower blocks: whole KV groups and FFN neurons leave, rows byte for byte, columns requantized."""
+"""Blocks that lose whole KV groups and FFN neurons: rows leave byte for byte, of what loses columns the rest is requantized."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
-from quant.gguf.plan import ComputedTensor, FieldValue, GgufPlan, PlannedTensor
+from quant.gguf.fields import FieldValue
+from quant.gguf.plan import GgufPlan, PlannedTensor
+from quant.gguf.tensor_sources import ComputedTensor
 from quant.gguf.tensors import (
     column_multiple,
     computed,
@@ -18,21 +20,24 @@ from quant.gguf.tensors import (
     planned_weights,
     replace_tensors,
 )
-from quant.prune.tolerant_loader import check_carried, head_size, to_carrier
+from quant.prune.recast import check_width_architecture, head_size, recast_for_widths
 
 Matrix = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 _FFN_ROWS: Final = ("ffn_gate", "ffn_up")
+_MIN_NEURON_MULTIPLE: Final = 32
+"""The smallest block of a quantized type (ggml-common.h): a model that is F16 now can still be quantized later."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockWidth:
-    """What one block keeps, ascending."""
+    """What one block keeps, by numbers in the dense one, ascending."""
 
     kv_groups: Indices
-    """A KV head with the query heads that read it; without any, the block has no attention."""
+    """`[n_kept]`: a group is a KV head with the query heads that read it; without any, the block has no attention."""
     neurons: Indices
+    """`[n_kept]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ def read_shape(plan: GgufPlan) -> ModelShape:
     Raises:
         UsageError: an architecture that cannot be cut, or sizes that differ by block or that the file does not say.
     """
-    check_carried(plan)
+    check_width_architecture(plan)
     n_blocks, n_embd, n_head, n_ff = (
         _integer(plan, key)
         for key in ("block_count", "embedding_length", "attention.head_count", "feed_forward_length")
@@ -83,59 +88,71 @@ def read_shape(plan: GgufPlan) -> ModelShape:
         n_head_kv=_integer(plan, "attention.head_count_kv", n_head),
         head_dim=head_size(plan),
         n_ff=n_ff,
-        neuron_multiple=max(32, *(column_multiple(tensor.ggml_type) for tensor in down if tensor)),
+        neuron_multiple=max(
+            _MIN_NEURON_MULTIPLE, *(column_multiple(tensor.ggml_type) for tensor in down if tensor)
+        ),
     )
 
 
-def removed_parameters(shape: ModelShape, cut: Sequence[BlockWidth]) -> int:
-    """Weights that a cut takes out."""
+def removed_parameters(shape: ModelShape, widths: Sequence[BlockWidth]) -> int:
+    """Weights that leave when each block keeps only that."""
     kept = sum(
         len(block.kv_groups) * shape.group_parameters + len(block.neurons) * shape.neuron_parameters
-        for block in cut
+        for block in widths
     )
     return shape.n_blocks * shape.block_parameters - kept
 
 
 def cut_widths(
-    plan: GgufPlan, cut: Sequence[BlockWidth], biases: Mapping[str, Matrix] | None = None
+    plan: GgufPlan, widths: Sequence[BlockWidth], biases: Mapping[str, Matrix] | None = None
 ) -> GgufPlan:
-    """The plan with narrower blocks, under the carrier that they need.
+    """The plan without the heads and neurons that no block keeps, recast where the widths that are left need it.
+
+    Of a block with 2 KV groups of two query heads of 16 and 128 neurons, `BlockWidth([1], [0, 5])` keeps the query rows
+    32 to 63, the key and value rows 16 to 31, the columns 32 to 63 of `attn_output`, the rows 0 and 5 of `ffn_gate` and
+    `ffn_up`, and the columns 0 and 5 of `ffn_down`.
 
     Args:
         plan: Of a model whose blocks are alike.
-        cut: What each block keeps.
-        biases: Added to the outputs of a projection, by name such as `blk.3.ffn_down`; (n_embd,).
+        widths: What each block keeps.
+        biases: Added to the outputs of a projection, `[n_embd]`, by name such as `blk.3.ffn_down`.
 
     Raises:
         UsageError: an architecture that cannot be cut, a block that keeps no neuron, or a first one without attention,
             where llama.cpp looks for the width of heads.
     """
     shape = read_shape(plan)
-    if any(not len(block.neurons) for block in cut):
+    if any(not len(block.neurons) for block in widths):
         raise UsageError("a block would keep no neuron", "remove less")
-    if not len(cut[0].kv_groups):
+    if not len(widths[0].kv_groups):
         raise UsageError("the first block would keep no head", "remove less")
-    groups, neurons = ([len(getattr(block, kind)) for block in cut] for kind in ("kv_groups", "neurons"))
+    groups, neurons = [len(one.kv_groups) for one in widths], [len(one.neurons) for one in widths]
     per_block = len(set(groups)) > 1 or len(set(neurons)) > 1
     if biases or per_block or groups[0] != shape.n_head_kv:
-        plan = to_carrier(plan, per_block=per_block)
+        plan = recast_for_widths(plan, per_block=per_block)
     changed: dict[str, PlannedTensor | None] = {}
-    for number, block in enumerate(cut):
-        changed |= _narrowed(plan, shape, f"blk.{number}", block)
-    narrow = replace_tensors(plan, changed)
+    for number, block in enumerate(widths):
+        changed |= _smaller_tensors(plan, shape, f"blk.{number}", block)
+    smaller = replace_tensors(plan, changed)
     return replace(
-        narrow,
-        tensors=_with_biases(narrow, biases or {}),
-        edits={**narrow.edits, **_width_fields(narrow.architecture, shape, groups, neurons, per_block)},
+        smaller,
+        tensors=_with_biases(smaller, biases or {}),
+        edits={**smaller.edits, **_width_fields(smaller.architecture, shape, groups, neurons, per_block)},
     )
 
 
-def _narrowed(
+def spread_rows(units: Indices, width: int) -> Indices:
+    """The rows of units that are `width` rows each: units `[0, 2]` of width 3 are rows `[0, 1, 2, 6, 7, 8]`."""
+    return (units[:, None] * width + np.arange(width)).reshape(-1)
+
+
+def _smaller_tensors(
     plan: GgufPlan, shape: ModelShape, prefix: str, block: BlockWidth
 ) -> dict[str, PlannedTensor | None]:
+    """A block's tensors that lose rows or columns, by name; None for those that leave whole."""
     heads_per_group = shape.n_head // shape.n_head_kv
-    key_rows = _spread(block.kv_groups, shape.head_dim)
-    query_rows = _spread(block.kv_groups, shape.head_dim * heads_per_group)
+    key_rows = spread_rows(block.kv_groups, shape.head_dim)
+    query_rows = spread_rows(block.kv_groups, shape.head_dim * heads_per_group)
     changed: dict[str, PlannedTensor | None] = {}
     rows = {
         "attn_q": query_rows,
@@ -158,11 +175,6 @@ def _narrowed(
         gone = (tensor.name for tensor in plan.tensors if tensor.name.startswith(f"{prefix}.attn_"))
         changed |= dict.fromkeys(gone)
     return changed
-
-
-def _spread(units: Indices, width: int) -> Indices:
-    """The rows of units that are `width` rows each."""
-    return (units[:, None] * width + np.arange(width)).reshape(-1)
 
 
 def _rows_of(plan: GgufPlan, tensor: PlannedTensor, kept: Indices) -> PlannedTensor:
@@ -219,10 +231,10 @@ def _width_fields(
 
 
 def _integer(plan: GgufPlan, key: str, default: int | None = None) -> int:
-    value = plan.field(f"{plan.architecture}.{key}")
-    if value is not None and isinstance(value.value, int):
-        return value.value
-    if value is None and default is not None:
+    value = plan.integer(key)
+    if value is not None:
+        return value
+    if default is not None and plan.model_field(key) is None:
         return default
     raise UsageError(
         f"{plan.source.path.name} has no single {plan.architecture}.{key}",

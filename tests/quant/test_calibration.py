@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quant.text.calibration import split
+from quant.text.calibration import split_calibration
 from quant.text.windows import Tokens, short_windows
 
 
@@ -25,10 +25,11 @@ def windows_in_turn(n_texts: int, n_each: int) -> Tokens:
 )
 def test_every_text_judges(n_texts: int, n_each: int, judges: list[int]):
     windows = windows_in_turn(n_texts, n_each)
-    fit, held_out = split(windows, n_texts)
-    assert held_out[:, 0].tolist() == judges
-    assert sorted([*fit[:, 0], *held_out[:, 0]]) == sorted(windows[:, 0])
-    assert len(fit) >= len(held_out)
+    found = split_calibration(windows, n_texts)
+    assert found.held_out[:, 0].tolist() == judges
+    assert sorted([*found.fit[:, 0], *found.held_out[:, 0]]) == sorted(windows[:, 0])
+    assert len(found.fit) >= len(found.held_out)
+    assert found.n_texts == n_texts
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from edgespec.catalog.metadata import read_metadata
 from edgespec.llama.quantizer import QuantizeSettings
 from edgespec.tune.distillation import taught_plan
 from quant.convert.quantize import quantize_model
-from quant.gguf.plan import copy_of, write_gguf
+from quant.gguf.plan import copy_of
 from quant.gguf.tensors import planned_weights
+from quant.gguf.writer import write_gguf
 from quant.numeric.distill import Student
 from tests.tiny import TinyShape, make_tiny_model
 

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from edgespec.text import one_line
 from edgespec.worker.jobs.workshop import Began, Comparison, Made, MeasureJob, Planned
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
-from quant.prune.run import remove_leftovers
+from quant.prune.scratch import remove_leftovers
 from tui.common.ask import AskScreen
 from tui.common.wording import joined
 from tui.services.engine_client import EngineState

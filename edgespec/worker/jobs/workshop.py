@@ -25,21 +25,16 @@ from quant.convert.quantize import (
     quantized_name,
     source_note,
 )
-from quant.measure.evaluate import Quality
+from quant.measure.evaluate import Evaluation
 from quant.measure.imatrix import importance_of, measure_file
-from quant.progress import StageProgress
-from quant.prune.choices import OWN_ANSWERS, CalibrationSource, Method
-from quant.prune.outcome import (
-    Outcome,
-    describe_cut,
-    describe_removed,
-    describe_repair,
-    plan_cut,
-    pruned_name,
-)
-from quant.prune.run import check_prune, prune
+from quant.progress import FromStages
+from quant.prune.choices import Method
+from quant.prune.outcome import describe_plan, describe_removed, describe_repair, planned_model
+from quant.prune.plan import plan_pruning
+from quant.prune.prune import check_prune, prune
 from quant.prune.settings import PruneSettings
 from quant.prune.versions import measure_quality
+from quant.text.calibration_source import OWN_ANSWERS, CalibrationSource
 
 Lines = tuple[tuple[str, str], ...]
 """Things to be said, each with a word for what it is."""
@@ -76,11 +71,10 @@ class PruneJob:
         """Cuts, repairs, writes."""
         link.send(JobReported(Began(os.getpid())))
         file = open_file(self.name, self.model)
-        done = prune(
-            file.meta, self.settings, self.destination, force=self.force, progress=partial(report_stage, link)
-        )
-        outcome = Outcome(file, done.plan, done.plan.weights_bytes, done)
-        notes = [("removed", describe_removed(outcome))]
+        plan = plan_pruning(file.meta, self.settings)
+        progress = FromStages(partial(report_stage, link))
+        done = prune(plan, self.destination, force=self.force, progress=progress)
+        notes = [("removed", describe_removed(done.model, done.removed_blocks))]
         if done.report is not None:
             notes.append(("held out", describe_repair(done.report)))
         return Made(file.path, self.destination, tuple(notes))
@@ -102,7 +96,7 @@ class QuantizeJob:
         """Measures the importance where that is asked for, and quantizes."""
         link.send(JobReported(Began(os.getpid())))
         file = open_file(self.name, self.model)
-        settings, report = self.settings, partial(report_stage, link)
+        settings, report = self.settings, FromStages(partial(report_stage, link))
         if self.calibration is not None:
             moments = measure_file(file.meta, self.calibration, self.n_tokens, progress=report)
             settings = replace(settings, importance=importance_of(moments))
@@ -156,13 +150,13 @@ class PlanJob:
 
 def _plan_prune(file: ModelFile, wish: Wish, method: Method) -> tuple[PruneJob, Lines]:
     settings = wish.prune_settings(method)
-    outcome = plan_cut(file, settings)
-    destination = _destination(wish, pruned_name(file, settings, outcome.plan))
-    check_prune(file.meta, settings, destination, force=True)
-    lines = describe_cut(outcome)
-    if settings.repairs and not settings.repairs_here(file.meta.architecture):
+    plan = plan_pruning(file.meta, settings)
+    destination = _destination(wish, plan.file_name)
+    check_prune(plan, destination, force=True)
+    lines = [("model", file.name), *describe_plan(planned_model(plan))]
+    if settings.repairs and not plan.repairs:
         lines.append(("repair", f"none: {file.meta.architecture} cannot be refitted"))
-    if settings.reads_text(file.meta.architecture):
+    if plan.reads_text:
         lines.append(_calibration_line(settings.calibration[0], settings.n_tokens))
     return PruneJob(file.name, file.path, settings, destination), tuple(lines)
 
@@ -203,7 +197,7 @@ class Figures:
     size_bytes: int
     parameter_count: int
     bpw: float
-    quality: Quality | None = None
+    quality: Evaluation | None = None
     speed: PlainSpeed | None = None
 
 
@@ -252,8 +246,8 @@ def _figures(file: ModelFile) -> Figures:
     return Figures(file.name, meta.file_bytes, meta.parameter_count, meta.bpw)
 
 
-def _relabelled(link: Link, label: str) -> StageProgress:
-    return lambda _label, done, total: link.report(label, done, total)
+def _relabelled(link: Link, label: str) -> FromStages:
+    return FromStages(lambda _label, done, total: link.report(label, done, total))
 
 
 def report_stage(link: Link, label: str, done: int, total: int) -> None:

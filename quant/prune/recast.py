@@ -1,4 +1,4 @@
-"""Carrier architectures: the same model under a loader that accepts what a width cut leaves.
+"""The same model under an architecture whose loader accepts the widths that are left.
 
 `qwen2` fixes the widths of its heads and knows no projection biases; `llama` takes any number of heads, the same in
 every block, and `deci` numbers of its own for every block (src/models/llama.cpp, deci.cpp, qwen2.cpp). Only rotary
@@ -14,24 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
-from quant.gguf.plan import ComputedTensor, FieldValue, GgufPlan, PlannedTensor
+from quant.gguf.fields import FieldValue
+from quant.gguf.plan import GgufPlan, PlannedTensor
+from quant.gguf.tensor_sources import ComputedTensor
 from quant.gguf.tensors import planned_bytes
 
-CARRIED_ARCHITECTURES: Final = ("llama", "qwen2")
+WIDTH_ARCHITECTURES: Final = ("llama", "qwen2")
+"""Those whose widths can be cut: their tensors have the same names and meaning in `llama` and `deci`."""
 _TURNED: Final = ("attn_q", "attn_k")
 
 
-def to_carrier(plan: GgufPlan, *, per_block: bool) -> GgufPlan:
+def recast_for_widths(plan: GgufPlan, *, per_block: bool) -> GgufPlan:
     """The same model as `deci` where blocks differ in width, else as `llama`.
 
     Args:
-        plan: Of an architecture in CARRIED_ARCHITECTURES.
+        plan: Of an architecture in WIDTH_ARCHITECTURES.
         per_block: Whether heads or neurons differ by block.
 
     Raises:
-        UsageError: an architecture that no other one carries.
+        UsageError: another architecture, or a mixture of experts.
     """
-    check_carried(plan)
+    check_width_architecture(plan)
     old = plan.architecture
     new = "deci" if per_block else "llama"
     if old == new:
@@ -55,16 +58,16 @@ def to_carrier(plan: GgufPlan, *, per_block: bool) -> GgufPlan:
     )
 
 
-def check_carried(plan: GgufPlan) -> None:
+def check_width_architecture(plan: GgufPlan) -> None:
     """Refuses a model whose widths cannot be cut.
 
     Raises:
         UsageError: names its architecture and those that can.
     """
-    if plan.architecture not in CARRIED_ARCHITECTURES:
+    if plan.architecture not in WIDTH_ARCHITECTURES:
         raise UsageError(
             f"widths of the architecture {plan.architecture or 'unknown'} cannot be cut",
-            f"those that can: {', '.join(CARRIED_ARCHITECTURES)}",
+            f"those that can: {', '.join(WIDTH_ARCHITECTURES)}",
         )
     if plan.source.expert_count:
         raise UsageError(
@@ -74,25 +77,31 @@ def check_carried(plan: GgufPlan) -> None:
 
 
 def head_size(plan: GgufPlan) -> int:
-    """Width of a head of queries and keys."""
-    prefix = plan.architecture
-    stored = plan.field(f"{prefix}.attention.key_length")
-    if stored is not None and isinstance(stored.value, int):
-        return stored.value
-    width, heads = (plan.field(f"{prefix}.{key}") for key in ("embedding_length", "attention.head_count"))
-    if width is None or heads is None or not isinstance(width.value, int) or not isinstance(heads.value, int):
+    """Width of a head of queries and keys: as the file says, else the residual stream's divided by the heads.
+
+    Raises:
+        UsageError: the file does not say how wide its heads are, or not with one number for all blocks.
+    """
+    stored = plan.integer("attention.key_length")
+    if stored is not None:
+        return stored
+    width, heads = plan.integer("embedding_length"), plan.integer("attention.head_count")
+    if width is None or heads is None:
         raise UsageError(f"{plan.source.path.name} does not say how wide its heads are", "convert it again")
-    return width.value // heads.value
+    return width // heads
 
 
 def _reordered(plan: GgufPlan, tensor: PlannedTensor, head_dim: int) -> PlannedTensor:
     if not any(f".{name}." in tensor.name for name in _TURNED):
         return tensor
-    return replace(tensor, source=ComputedTensor(partial(_interleaved, plan, tensor, head_dim)))
+    return replace(tensor, source=ComputedTensor(partial(_neighbours, plan, tensor, head_dim)))
 
 
-def _interleaved(plan: GgufPlan, tensor: PlannedTensor, head_dim: int) -> NDArray[np.uint8]:
-    """Row i and row i + head_dim / 2 of every head become neighbours; rows of a bias are single numbers."""
+def _neighbours(plan: GgufPlan, tensor: PlannedTensor, head_dim: int) -> NDArray[np.uint8]:
+    """The bytes of a tensor whose rows i and i + head_dim / 2 of every head become neighbours.
+
+    Of a head of 4 the rows 0 1 2 3 come in the order 0 2 1 3. Rows of a bias are single numbers.
+    """
     n_rows = tensor.shape[1] if len(tensor.shape) > 1 else tensor.shape[0]
     rows = planned_bytes(plan, tensor.name).reshape(n_rows // head_dim, 2, head_dim // 2, -1)
     return np.ascontiguousarray(rows.transpose(0, 2, 1, 3)).reshape(-1)

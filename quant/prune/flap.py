@@ -20,7 +20,8 @@ from quant.gguf.tensors import planned_weights
 from quant.measure.activations import Moments, input_moments
 from quant.prune.run import PruneRun
 from quant.prune.selection import Selection
-from quant.prune.width import BlockWidth, Matrix, ModelShape, read_shape, spread_rows
+from quant.prune.shape import ModelShape, read_shape
+from quant.prune.width import BlockWidth, Matrix, spread_rows
 from quant.prune.width_choice import Scores, choose_widths
 from quant.text.windows import Tokens
 

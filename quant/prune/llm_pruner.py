@@ -18,7 +18,7 @@ from quant.numeric.gradients import BlockGradients, loss_gradients
 from quant.prune.choices import Importance
 from quant.prune.run import PruneRun
 from quant.prune.selection import Selection
-from quant.prune.width import ModelShape, read_shape
+from quant.prune.shape import ModelShape, read_shape
 from quant.prune.width_choice import Scores, choose_widths
 from quant.text.windows import Tokens, short_windows
 

@@ -79,7 +79,9 @@ def plan_pruning(dense: GgufMetadata, settings: PruneSettings) -> PrunePlan:
 
 def _plan_widths(whole: PrunePlan) -> PrunePlan:
     """The plan of a method that takes heads and neurons out of every block, whose plan so far is a copy."""
-    from quant.prune.width import cut_widths, read_shape  # numpy
+    # Numpy comes with these, which a plan of whole blocks does without.
+    from quant.prune.shape import read_shape
+    from quant.prune.width import cut_widths
     from quant.prune.width_choice import Scores, choose_widths
 
     shape = read_shape(whole.gguf)
@@ -90,7 +92,9 @@ def _plan_widths(whole: PrunePlan) -> PrunePlan:
 
 def _plan_inside(shallow: PrunePlan) -> PrunePlan:
     """The plan that also takes attention and neurons out of the blocks that Method.DEPTH leaves."""
-    from quant.prune.width import cut_widths, read_shape  # numpy
+    # Numpy comes with these, which a plan of whole blocks does without.
+    from quant.prune.shape import read_shape
+    from quant.prune.width import cut_widths
     from quant.prune.width_choice import Scores, choose_widths, whole_blocks, without_attention
 
     shape, settings = read_shape(shallow.gguf), shallow.settings

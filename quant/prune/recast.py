@@ -13,34 +13,28 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.errors import UsageError
 from quant.gguf.fields import FieldValue
 from quant.gguf.plan import GgufPlan, PlannedTensor
 from quant.gguf.tensor_sources import ComputedTensor
 from quant.gguf.tensors import planned_bytes
+from quant.prune.shape import ModelShape
 
-WIDTH_ARCHITECTURES: Final = ("llama", "qwen2")
-"""Those whose widths can be cut: their tensors have the same names and meaning in `llama` and `deci`."""
 _TURNED: Final = ("attn_q", "attn_k")
 
 
-def recast_for_widths(plan: GgufPlan, *, per_block: bool) -> GgufPlan:
+def recast_for_widths(plan: GgufPlan, shape: ModelShape, *, per_block: bool) -> GgufPlan:
     """The same model as `deci` where blocks differ in width, else as `llama`.
 
     Args:
         plan: Of an architecture in WIDTH_ARCHITECTURES.
+        shape: Of it.
         per_block: Whether heads or neurons differ by block.
-
-    Raises:
-        UsageError: another architecture, or a mixture of experts.
     """
-    check_width_architecture(plan)
     old = plan.architecture
     new = "deci" if per_block else "llama"
     if old == new:
         return plan
-    head_dim = head_size(plan)
-    tensors = plan.tensors
+    head_dim, tensors = shape.head_dim, plan.tensors
     if old == "qwen2":
         tensors = tuple(_reordered(plan, tensor, head_dim) for tensor in tensors)
     keys = [key for key in plan.field_names() if key.startswith(f"{old}.")]
@@ -56,39 +50,6 @@ def recast_for_widths(plan: GgufPlan, *, per_block: bool) -> GgufPlan:
             **{f"{new}.{key}": sizes for key in explicit},
         },
     )
-
-
-def check_width_architecture(plan: GgufPlan) -> None:
-    """Refuses a model whose widths cannot be cut.
-
-    Raises:
-        UsageError: names its architecture and those that can.
-    """
-    if plan.architecture not in WIDTH_ARCHITECTURES:
-        raise UsageError(
-            f"widths of the architecture {plan.architecture or 'unknown'} cannot be cut",
-            f"those that can: {', '.join(WIDTH_ARCHITECTURES)}",
-        )
-    if plan.source.expert_count:
-        raise UsageError(
-            f"{plan.source.path.name} is a mixture of {plan.source.expert_count} experts, whose widths cannot be cut",
-            "use `method` depth",
-        )
-
-
-def head_size(plan: GgufPlan) -> int:
-    """Width of a head of queries and keys: as the file says, else the residual stream's divided by the heads.
-
-    Raises:
-        UsageError: the file does not say how wide its heads are, or not with one number for all blocks.
-    """
-    stored = plan.integer("attention.key_length")
-    if stored is not None:
-        return stored
-    width, heads = plan.integer("embedding_length"), plan.integer("attention.head_count")
-    if width is None or heads is None:
-        raise UsageError(f"{plan.source.path.name} does not say how wide its heads are", "convert it again")
-    return width // heads
 
 
 def _reordered(plan: GgufPlan, tensor: PlannedTensor, head_dim: int) -> PlannedTensor:

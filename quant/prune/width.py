@@ -12,22 +12,14 @@ from edgespec.errors import UsageError
 from quant.gguf.fields import FieldValue
 from quant.gguf.plan import GgufPlan, PlannedTensor
 from quant.gguf.tensor_sources import ComputedTensor
-from quant.gguf.tensors import (
-    column_multiple,
-    computed,
-    find_tensor,
-    planned_bytes,
-    planned_weights,
-    replace_tensors,
-)
-from quant.prune.recast import check_width_architecture, head_size, recast_for_widths
+from quant.gguf.tensors import computed, find_tensor, planned_bytes, planned_weights, replace_tensors
+from quant.prune.recast import recast_for_widths
+from quant.prune.shape import ModelShape, read_shape
 
 Matrix = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 _FFN_ROWS: Final = ("ffn_gate", "ffn_up")
-_MIN_NEURON_MULTIPLE: Final = 32
-"""The smallest block of a quantized type (ggml-common.h): a model that is F16 now can still be quantized later."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,69 +30,6 @@ class BlockWidth:
     """`[n_kept]`: a group is a KV head with the query heads that read it; without any, the block has no attention."""
     neurons: Indices
     """`[n_kept]`."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """Sizes of a model whose blocks are all alike."""
-
-    n_blocks: int
-    n_embd: int
-    n_head: int
-    n_head_kv: int
-    head_dim: int
-    n_ff: int
-    neuron_multiple: int
-    """Neurons of a block must be a multiple of that for `ffn_down` to keep its type."""
-
-    @property
-    def group_parameters(self) -> int:
-        """Weights of a KV group: its queries, key, value, and columns of the output."""
-        return (2 * self.n_head // self.n_head_kv + 2) * self.head_dim * self.n_embd
-
-    @property
-    def neuron_parameters(self) -> int:
-        """Weights of a neuron: gate, up, down."""
-        return 3 * self.n_embd
-
-    @property
-    def block_parameters(self) -> int:
-        """Weights of a block's matrices."""
-        return self.n_head_kv * self.group_parameters + self.n_ff * self.neuron_parameters
-
-
-def read_shape(plan: GgufPlan) -> ModelShape:
-    """The shape of a plan's model.
-
-    Raises:
-        UsageError: an architecture that cannot be cut, or sizes that differ by block or that the file does not say.
-    """
-    check_width_architecture(plan)
-    n_blocks, n_embd, n_head, n_ff = (
-        _integer(plan, key)
-        for key in ("block_count", "embedding_length", "attention.head_count", "feed_forward_length")
-    )
-    down = [find_tensor(plan, f"blk.{block}.ffn_down.weight") for block in range(n_blocks)]
-    return ModelShape(
-        n_blocks=n_blocks,
-        n_embd=n_embd,
-        n_head=n_head,
-        n_head_kv=_integer(plan, "attention.head_count_kv", n_head),
-        head_dim=head_size(plan),
-        n_ff=n_ff,
-        neuron_multiple=max(
-            _MIN_NEURON_MULTIPLE, *(column_multiple(tensor.ggml_type) for tensor in down if tensor)
-        ),
-    )
-
-
-def removed_parameters(shape: ModelShape, widths: Sequence[BlockWidth]) -> int:
-    """Weights that leave when each block keeps only that."""
-    kept = sum(
-        len(block.kv_groups) * shape.group_parameters + len(block.neurons) * shape.neuron_parameters
-        for block in widths
-    )
-    return shape.n_blocks * shape.block_parameters - kept
 
 
 def cut_widths(
@@ -129,7 +58,7 @@ def cut_widths(
     groups, neurons = [len(one.kv_groups) for one in widths], [len(one.neurons) for one in widths]
     per_block = len(set(groups)) > 1 or len(set(neurons)) > 1
     if biases or per_block or groups[0] != shape.n_head_kv:
-        plan = recast_for_widths(plan, per_block=per_block)
+        plan = recast_for_widths(plan, shape, per_block=per_block)
     changed: dict[str, PlannedTensor | None] = {}
     for number, block in enumerate(widths):
         changed |= _smaller_tensors(plan, shape, f"blk.{number}", block)
@@ -228,15 +157,3 @@ def _width_fields(
     for key in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
         fields[f"{architecture}.{key}"] = FieldValue("u32", shape.head_dim)
     return fields
-
-
-def _integer(plan: GgufPlan, key: str, default: int | None = None) -> int:
-    value = plan.integer(key)
-    if value is not None:
-        return value
-    if default is not None and plan.model_field(key) is None:
-        return default
-    raise UsageError(
-        f"{plan.source.path.name} has no single {plan.architecture}.{key}",
-        "cut the widths of the model before it was cut for the first time",
-    )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from edgespec.errors import UsageError
 from quant.prune.amount import WidthAmount
 from quant.prune.choices import Structure
-from quant.prune.width import BlockWidth, ModelShape
+from quant.prune.shape import ModelShape
+from quant.prune.width import BlockWidth
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,11 +1,14 @@
-"""What models make of a text: llama.cpp's logits, and the losses of a plan's own residual streams."""
+"""What several tests run and count: llama.cpp's logits, a plan's own residual streams, weights that leave."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.catalog.metadata import read_metadata
+from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.eval_callback import EvalCallback
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
@@ -15,6 +18,8 @@ from quant.gguf.writer import write_gguf
 from quant.measure.activations import run_windows
 from quant.measure.likelihood import nll
 from quant.numeric.residual_stream import embed, read_block, read_head, read_settings, run_block
+from quant.prune.shape import ModelShape
+from quant.prune.width import BlockWidth
 
 
 def plan_of(path: Path) -> GgufPlan:
@@ -32,6 +37,28 @@ def logits_of(path: Path, windows: NDArray[np.int32], callback: EvalCallback | N
     with Model(path, Placement()) as model:
         run_windows(model, windows, callback, visit=lambda _window, logits: rows.append(logits.copy()))
     return np.stack(rows)
+
+
+def removed_parameters(shape: ModelShape, widths: Sequence[BlockWidth]) -> int:
+    """Weights that leave when each block keeps only that."""
+    kept = sum(
+        len(block.kv_groups) * shape.group_parameters + len(block.neurons) * shape.neuron_parameters
+        for block in widths
+    )
+    return shape.n_blocks * shape.block_parameters - kept
+
+
+def own_text(path: Path, n_windows: int, n_ctx: int) -> NDArray[np.int32]:
+    """What a model itself holds for the most likely, `[n_windows, n_ctx]`: any change of the model makes it less likely."""
+    windows = np.empty((n_windows, n_ctx), np.int32)
+    with Model(path, Placement()) as model, Context(model, ContextSettings(n_ctx, 1)) as context:
+        for number, window in enumerate(windows):
+            context.clear()
+            window[0] = 20 + 7 * number
+            for place in range(1, n_ctx):
+                context.decode([int(window[place - 1])])
+                window[place] = context.logits()[0].argmax()
+    return windows
 
 
 def residuals_after(plan: GgufPlan, windows: NDArray[np.int32]) -> NDArray[np.float32]:

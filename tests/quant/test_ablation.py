@@ -16,7 +16,8 @@ from quant.measure.activations import input_moments, run_windows
 from quant.measure.likelihood import nll
 from quant.prune.blocks import BlockSpan, remove_blocks, spans_of
 from quant.prune.fold import fold, fold_statistics
-from quant.prune.width import cut_widths, read_shape
+from quant.prune.shape import read_shape
+from quant.prune.width import cut_widths
 from quant.prune.width_choice import whole_blocks, without_attention
 from tests.quant.running import logits_of, next_token_nll, plan_of, residuals_after
 from tests.tiny import make_tiny_model

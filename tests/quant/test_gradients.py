@@ -15,9 +15,9 @@ from quant.prune.amount import WidthAmount
 from quant.prune.block_importance import taylor
 from quant.prune.choices import PUBLISHED_PROTECTION, Importance
 from quant.prune.llm_pruner import importance_scores
-from quant.prune.width import read_shape, removed_parameters
+from quant.prune.shape import read_shape
 from quant.prune.width_choice import Scores, choose_widths
-from tests.quant.running import next_token_nll, residuals_after
+from tests.quant.running import next_token_nll, removed_parameters, residuals_after
 
 
 @pytest.fixture(scope="module")

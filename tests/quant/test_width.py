@@ -17,9 +17,10 @@ from quant.gguf.tensors import computed, find_tensor, planned_weights, replace_t
 from quant.prune.amount import WidthAmount
 from quant.prune.choices import Protection, Structure
 from quant.prune.flap import Fluctuation, magnitude_scores
-from quant.prune.width import BlockWidth, cut_widths, read_shape, removed_parameters
+from quant.prune.shape import read_shape
+from quant.prune.width import BlockWidth, cut_widths
 from quant.prune.width_choice import Scores, choose_widths, whole_blocks, without_attention
-from tests.quant.running import logits_of, plan_of, written
+from tests.quant.running import logits_of, plan_of, removed_parameters, written
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=4, embedding=64, heads=4, kv_heads=2, feed_forward=128)

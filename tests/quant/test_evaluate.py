@@ -25,11 +25,6 @@ TEXT = "the rain in the land of the hen and the ant is on the tree; " * 12
 N_CTX = 64
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate_module, "default_threads", lambda: 1)
-
-
 def log_probabilities(model: Model, windows: NDArray[np.int32]) -> NDArray[np.float64]:
     """Of every token after every position, (n_chunks, n_ctx, n_vocab), one token at a time."""
     n_ctx = windows.shape[1]

@@ -37,12 +37,12 @@ def measure(
         model: On the CPU.
         meta: Of the same file.
         windows: `[n_windows, n_ctx]` tokens.
-        progress: Gets the stage "measuring the importance of weights", in windows.
+        progress: Gets the stage "measuring the importance", in windows.
 
     Raises:
         NotEnoughMemoryError: the context does not fit.
     """
-    progress.stage("measuring the importance of weights", len(windows))
+    progress.stage("measuring the importance", len(windows))
     matrices = [tensor.name for tensor in meta.tensors if len(tensor.shape) == 2]
     names = [name for name in matrices if name.startswith("blk.") or name == _OUTPUT]
     moments = input_moments(model, windows, names, progress=progress)

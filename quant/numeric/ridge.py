@@ -42,7 +42,7 @@ class FitWindow:
     inputs: Matrix
     """`[n_ctx, n_columns]`."""
     own: Matrix | None
-    """What the cut took out of this projection, `[n_ctx, n_rows]`; None where it took nothing."""
+    """What was taken out of this projection, `[n_ctx, n_rows]`; None where it took nothing."""
     drift: Matrix
     """What separates the residual stream from the dense one, `[n_ctx, n_rows]`."""
 

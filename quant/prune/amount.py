@@ -23,7 +23,7 @@ class Amount:
     n_params: float | None = None
     """Weights that the whole model shall have left."""
     n_blocks: int | None = None
-    """0 removes no whole block, where a cut takes only parts of them."""
+    """0 removes no whole block, where only parts of them leave."""
 
     def ratio_of(self, meta: GgufMetadata) -> float:
         """The share of a model's block weights to remove, between 0 and 1.

@@ -71,7 +71,7 @@ def best_window(
         model: The dense model, on the CPU.
         text: Windows `[n_windows, n_ctx]` that the folds are fitted on, and others that judge them.
         amount: How many leave, and which may.
-        folds: Judge every window with its fold; False judges the bare cut.
+        folds: Judge every window with its fold; False judges the model as it is without the blocks.
         progress: Gets a stage for the folds, and one for every round of the comparison.
 
     Raises:

@@ -1,6 +1,6 @@
 """Repair without training: each kept block is refitted so that the pruned model's residual stream follows the dense one's.
 
-Two streams walk the calibration text in step, the dense model's X and the pruned model's Y. Where Y has drifted, the
+Two residual streams walk the calibration text in step, the dense model's X and the pruned model's Y. Where Y has drifted, the
 block's `attn_output` and `ffn_down` are fitted anew by least squares on the pruned model's own activations H, towards
 what the dense stream holds at that place, so that a later block makes good what an earlier one lost:
 

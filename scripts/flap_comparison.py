@@ -16,37 +16,34 @@ from edgespec.catalog.resolve import resolve_model
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
-from quant.gguf.plan import GgufPlan, copy_of, write_gguf
-from quant.measure.activations import input_moments
+from quant.gguf.plan import GgufPlan, copy_of
+from quant.gguf.writer import write_gguf
 from quant.measure.evaluate import evaluate
 from quant.prune.amount import WidthAmount
-from quant.prune.choices import OWN_ANSWERS, CalibrationSource
-from quant.prune.flap import biases, magnitude_scores, watched_weights, wifv_scores
-from quant.prune.width import BlockWidth, cut_widths, read_shape
+from quant.prune.flap import Fluctuation, magnitude_scores
+from quant.prune.width import BlockWidth, cut_widths
 from quant.prune.width_choice import choose_widths, highest
-from quant.text.calibration import calibration_windows, split
+from quant.text.calibration import calibration_windows, split_calibration
+from quant.text.calibration_source import OWN_ANSWERS, CalibrationSource
 
 N_CHUNKS = 4
 
 
-def make_cuts(path: Path, ratio: float, calibration: Path, n_tokens: int) -> Iterator[tuple[str, GgufPlan]]:
+def make_models(path: Path, ratio: float, calibration: Path, n_tokens: int) -> Iterator[tuple[str, GgufPlan]]:
     """Magnitude, FLAP without its bias and FLAP, each with the widths that FLAP chooses."""
     dense = copy_of(read_metadata(path))
-    shape = read_shape(dense)
     texts: list[CalibrationSource] = [calibration, OWN_ANSWERS]
     with Model(path, Placement()) as model:
-        fit, _ = split(calibration_windows(model, path, texts, n_tokens), len(texts))
-        moments = input_moments(model, fit, watched_weights(shape))
-    kept = choose_widths(
-        shape, wifv_scores(dense, shape, moments), WidthAmount(ratio, n_groups=0), "adaptive"
-    )
+        windows = calibration_windows(model, path, texts, n_tokens)
+        found = Fluctuation.measure(model, dense, split_calibration(windows, len(texts)).fit)
+    widths = choose_widths(found.shape, found.scores(), WidthAmount(ratio, n_groups=0), "adaptive")
     largest = [
         BlockWidth(block.kv_groups, highest(scores, len(block.neurons)))
-        for block, scores in zip(kept, magnitude_scores(dense, shape).neurons, strict=True)
+        for block, scores in zip(widths, magnitude_scores(dense, found.shape).neurons, strict=True)
     ]
     yield "magnitude, same widths", cut_widths(dense, largest)
-    yield "FLAP without its bias", cut_widths(dense, kept)
-    yield "FLAP", cut_widths(dense, kept, biases(dense, shape, kept, moments))
+    yield "FLAP without its bias", cut_widths(dense, widths)
+    yield "FLAP", cut_widths(dense, widths, found.biases(widths))
 
 
 if __name__ == "__main__":
@@ -62,13 +59,13 @@ if __name__ == "__main__":
     path = resolve_model(given.model, load_catalog()).path
     text = given.text.read_text(encoding="utf-8").removesuffix("\n")
     with tempfile.TemporaryDirectory() as folder:
-        cut_file = Path(folder) / "cut.gguf"
-        for name, plan in make_cuts(path, given.ratio, given.calibration, given.calibration_tokens):
-            write_gguf(plan, cut_file, force=True)
-            quality = evaluate(cut_file, text, against=path, n_chunks=N_CHUNKS)
-            assert quality.distance is not None
+        smaller = Path(folder) / "smaller.gguf"
+        for name, plan in make_models(path, given.ratio, given.calibration, given.calibration_tokens):
+            write_gguf(plan, smaller, force=True)
+            found = evaluate(smaller, text, against=path, n_chunks=N_CHUNKS)
+            assert found.distance is not None
             print(
-                f"{name}: perplexity {quality.perplexity:.2f}, KL {quality.distance.kl_mean:.3f}, "
-                f"top-1 {quality.distance.top1_agreement:.1%}",
+                f"{name}: perplexity {found.perplexity:.2f}, KL {found.distance.kl_mean:.3f}, "
+                f"top-1 {found.distance.top1_agreement:.1%}",
                 flush=True,
             )

@@ -60,7 +60,7 @@ def _cells(line: str) -> list[str]:
 def _first_number(text: str) -> float:
     found = re.match(r"[\d.]+", text)
     if found is None:
-        raise ValueError(f"{text!r} begins with no number")
+        raise ValueError(f"{text!r} does not begin with a number")
     return float(found[0])
 
 

@@ -1,13 +1,9 @@
 """Text on its way to a terminal."""
 
-import io
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgespec.cli.meter import progress
 from edgespec.text import human_bytes, one_line, plain_text
 
 
@@ -53,40 +49,3 @@ def test_one_line_joins_lines_and_keeps_nothing_dangerous():
 )
 def test_sizes_are_in_binary_units(count: int, text: str):
     assert human_bytes(count) == text
-
-
-class FakeTerminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_silent_when_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]):
-    with progress(3, "measuring") as meter:
-        meter.advance()
-        meter.set_done(2)
-        meter.set_label("done")
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "")
-
-
-def test_progress_is_silent_when_quiet(monkeypatch: pytest.MonkeyPatch):
-    terminal = FakeTerminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with progress(3, "measuring", quiet=True) as meter:
-        meter.advance()
-    assert terminal.getvalue() == ""
-
-
-@pytest.mark.parametrize("unit", ["steps", "bytes"])
-def test_progress_on_a_terminal_leaves_stdout_to_the_result(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unit
-):
-    terminal = FakeTerminal()
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with progress(None, "fetching \x1b[2Jevil[/]", unit=unit) as meter:
-        meter.set_total(4)
-        meter.advance(2)
-        print("the result")
-    assert "fetching \\x1b[2Jevil[/]" in terminal.getvalue()
-    assert capsys.readouterr().out == "the result\n"

@@ -1,6 +1,5 @@
 """What a sweep compares: models that are named, pruned versions of one, and one with drafts, each with its worth."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from edgespec.bench.throughput.result import Curve
     from edgespec.bench.throughput.variant import Variant
     from edgespec.catalog.model_file import ModelFile
-    from edgespec.progress import Progress
 
 _DENSE: Final = "dense"
 """What the first model is called beside versions of it, and its method in every result."""
@@ -77,7 +75,7 @@ def _prune(dense: "ModelFile", method: str, ratio: float, settings: Settings) ->
 
     with shown_progress(quiet=settings.quiet) as progress:
         progress.stage(f"pruning by {method}")
-        path = find_or_make_version(dense.meta, Method(method), ratio, _stages(progress))
+        path = find_or_make_version(dense.meta, Method(method), ratio, progress)
     return open_file(method, path)
 
 
@@ -85,14 +83,17 @@ def _curve(label: str, file: "ModelFile", dense: "ModelFile", settings: Settings
     from edgespec.bench.builtin_text import BUILTIN_TEXT, builtin_text
     from edgespec.bench.throughput.result import Curve, Quality
     from quant.gguf.recipe import pruning_method
-    from quant.prune.amount import block_parameters
+    from quant.gguf.sizes import block_parameters
     from quant.prune.versions import measure_quality
 
     is_first = file is dense
     with shown_progress(quiet=settings.quiet) as progress:
-        progress.stage(f"measuring what {label} is worth")
         found = measure_quality(
-            file.path, None if is_first else dense.path, builtin_text(), _stages(progress)
+            file.path,
+            None if is_first else dense.path,
+            builtin_text(),
+            label=f"measuring what {label} is worth",
+            progress=progress,
         )
     removed = dense.meta.parameter_count - file.meta.parameter_count
     return Curve(
@@ -134,8 +135,3 @@ def _with_draft(dense: "Variant", name: str, own: str | None, settings: Settings
         )
     curve = replace(dense.curve, name=f"with {draft.name}", method="speculative", draft=draft.name)
     return Variant(curve, dense.model, draft)
-
-
-def _stages(progress: "Progress") -> Callable[[str, int, int], None]:
-    """For `quant`, until it takes a `Progress` itself."""
-    return lambda label, done, total: progress.stage(label, total, done=done)

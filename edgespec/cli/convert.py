@@ -1,12 +1,12 @@
 """`edgespec convert FOLDER`: a Hugging Face model as a GGUF file, by llama.cpp's own converter."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from edgespec.cli.context import Settings
+from edgespec.cli.output import print_json, print_lines
 from edgespec.errors import UsageError
 from edgespec.text import human_bytes
 
@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from quant.convert.hf_model import HfModel
 
 _SCHEMA = "edgespec.convert/1"
+
+
+class FolderDocument(TypedDict):
+    """A Hugging Face model in a JSON document."""
+
+    name: str
+    path: str
+
+
+class ConvertDocument(TypedDict):
+    """The JSON document."""
+
+    schema: str
+    model: FolderDocument
+    type: str
+    output: str
+    architecture: str
+    n_params: int
+    size_bytes: int
 
 
 @click.command("convert")
@@ -43,7 +62,7 @@ def command(
 
     It needs the extra edgespec[convert]. Other types come from `edgespec quantize` afterwards.
     """
-    from edgespec.cli.meter import progress
+    from edgespec.cli.progress import shown_progress
     from quant.convert.from_hf import check_converter, convert_model
 
     check_converter()
@@ -51,16 +70,10 @@ def command(
         raise UsageError(f"{output} exists", "name another file with -o, or replace it with --force")
     source = _open(model, settings)
     destination = output or Path(f"{source.short_name}-{type_name}.gguf")
-    with progress(None, "converting", quiet=settings.quiet) as meter:
-
-        def report(label: str, done: int, total: int) -> None:
-            meter.set_label(label)
-            meter.set_total(total)
-            meter.set_done(done)
-
-        meta = convert_model(source, type_name, destination, force=force, progress=report)
+    with shown_progress(quiet=settings.quiet) as shown:
+        meta = convert_model(source, type_name, destination, force=force, progress=shown)
     if as_json:
-        document = {
+        document: ConvertDocument = {
             "schema": _SCHEMA,
             "model": {"name": source.name, "path": str(source.folder)},
             "type": type_name,
@@ -69,13 +82,14 @@ def command(
             "n_params": meta.parameter_count,
             "size_bytes": meta.file_bytes,
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+        print_json(document)
         return
-    for name, value in (
-        ("model", f"{source.name}, {meta.architecture}, {meta.parameter_count:,} parameters"),
-        ("written", f"{destination}, {type_name}, {human_bytes(meta.file_bytes)}"),
-    ):
-        click.echo(f"{name + ':':<12} {value}")
+    print_lines(
+        [
+            ("model", f"{source.name}, {meta.architecture}, {meta.parameter_count:,} parameters"),
+            ("written", f"{destination}, {type_name}, {human_bytes(meta.file_bytes)}"),
+        ]
+    )
 
 
 def _open(model: str, settings: Settings) -> "HfModel":
@@ -86,4 +100,5 @@ def _open(model: str, settings: Settings) -> "HfModel":
     if Path(model).exists() or model.startswith((".", "/", "~")):
         return open_folder(Path(model).expanduser())
     with shown_progress(quiet=settings.quiet) as shown:
+        shown.stage("looking for the model", unit="bytes")
         return fetch_model(model, offline=settings.offline or is_offline(), progress=shown)

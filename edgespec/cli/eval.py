@@ -1,23 +1,37 @@
 """`edgespec eval MODEL`: perplexity, distance to a dense model, and a sample of what it writes."""
 
-import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from edgespec.bench.builtin_text import BUILTIN_TEXT, builtin_text
 from edgespec.cli.context import Settings
+from edgespec.cli.output import model_document, print_json, print_lines
 from edgespec.errors import UsageError
 from edgespec.text import human_bytes, one_line
 
 if TYPE_CHECKING:
     from edgespec.catalog.model_file import ModelFile
-    from quant.measure.evaluate import Quality, WindowSource
-    from quant.progress import StageProgress
+    from edgespec.progress import Progress
+    from quant.measure.evaluate import Evaluation, WindowSource
 
-_SCHEMA = "edgespec.eval/1"
-_OWN_CHUNKS = 8
+_SCHEMA: Final = "edgespec.eval/1"
+_OWN_CHUNKS: Final = 8
+"""Of own answers, which a model has to write first: 4,096 tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What was measured, on what."""
+
+    file: "ModelFile"
+    dense: "ModelFile | None"
+    text: str
+    """Where the text came from."""
+    n_ctx: int
+    found: "Evaluation"
 
 
 @click.command("eval")
@@ -57,45 +71,40 @@ def command(
     With --against also the KL divergence from that model, and how often both hold the same token for the most
     likely. Both must have the same vocabulary.
     """
-    from quant.prune.choices import OWN_ANSWERS
+    from quant.text.calibration_source import OWN_ANSWERS
 
     text = None if source == OWN_ANSWERS else _read_text(source)
 
-    from edgespec.cli.meter import progress, to_stages
     from edgespec.cli.opening import find_model
+    from edgespec.cli.progress import shown_progress
     from quant.measure.evaluate import evaluate
 
     file = find_model(model, settings)
     dense = None if against is None else find_model(against, settings)
-    with progress(None, "loading", quiet=settings.quiet) as meter:
-        report = to_stages(meter)
-        quality = evaluate(
+    with shown_progress(quiet=settings.quiet) as shown:
+        shown.stage("loading")
+        found = evaluate(
             file.path,
-            _own_answers(chunks or _OWN_CHUNKS, ctx_size, report) if text is None else text,
+            _own_answers(chunks or _OWN_CHUNKS, ctx_size, shown) if text is None else text,
             against=dense.path if dense else None,
             n_chunks=chunks,
             n_ctx=ctx_size,
-            progress=lambda done, total: report(
-                "measuring" if done < total else "writing a sample", done, total
-            ),
+            progress=shown,
         )
     place = f"own answers of {(dense or file).name}" if text is None else source or BUILTIN_TEXT
+    measured = _Measured(file, dense, place, ctx_size, found)
     if as_json:
-        document = _document(file, dense, place, ctx_size, quality)
-        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
-        return
-    for name, value in _lines(file, dense, place, ctx_size, quality):
-        click.echo(f"{name + ':':<12} {one_line(value)}")
+        print_json(_document(measured))
+    else:
+        print_lines((name, one_line(value)) for name, value in _lines(measured))
 
 
-def _own_answers(n_chunks: int, n_ctx: int, report: "StageProgress") -> "WindowSource":
+def _own_answers(n_chunks: int, n_ctx: int, progress: "Progress") -> "WindowSource":
     """Chunks of what a model answers to the benchmark's prompts; written once and kept."""
     from edgespec.bench.prompts import builtin_prompts
-    from quant.progress import stage_of
     from quant.text.answers import answered_windows
 
     questions = [prompt.messages for prompt in builtin_prompts()]
-    progress = stage_of(report, "writing answers")
     return lambda model: answered_windows(model, questions, n_chunks, n_ctx=n_ctx, progress=progress)
 
 
@@ -105,7 +114,7 @@ def _read_text(source: str | None) -> str:
     None is the package's own text.
 
     Raises:
-        UsageError: it cannot be read, or is no UTF-8.
+        UsageError: it cannot be read, or is not UTF-8.
     """
     if source is None:
         return builtin_text()
@@ -119,19 +128,18 @@ def _read_text(source: str | None) -> str:
         raise UsageError(f"cannot read the text {path}: {error.strerror or error}", hint) from error
 
 
-def _lines(
-    file: "ModelFile", dense: "ModelFile | None", source: str, n_ctx: int, quality: "Quality"
-) -> list[tuple[str, str]]:
+def _lines(measured: _Measured) -> list[tuple[str, str]]:
+    found, dense = measured.found, measured.dense
     lines = [
-        ("model", _describe(file)),
+        ("model", _describe(measured.file)),
         (
             "text",
-            f"{source}: {quality.n_chunks} chunks of {n_ctx} tokens, "
-            f"{quality.n_tokens} of them scored (the second halves)",
+            f"{measured.text}: {found.n_chunks} chunks of {measured.n_ctx} tokens, "
+            f"{found.n_tokens} of them scored (the second halves)",
         ),
-        ("perplexity", f"{quality.perplexity:.4f} ± {quality.perplexity_se:.4f}"),
+        ("perplexity", f"{found.perplexity:.4f} ± {found.perplexity_se:.4f}"),
     ]
-    distance = quality.distance
+    distance = found.distance
     if dense is not None and distance is not None:
         lines += [
             ("against", f"{_describe(dense)}, perplexity {distance.dense_perplexity:.4f}"),
@@ -142,7 +150,7 @@ def _lines(
             ),
             ("agreement", f"{distance.top1_agreement:.2%} of the most likely tokens"),
         ]
-    return [*lines, ("sample", quality.sample)]
+    return [*lines, ("sample", found.sample)]
 
 
 def _describe(file: "ModelFile") -> str:
@@ -150,20 +158,13 @@ def _describe(file: "ModelFile") -> str:
     return f"{file.name}, {meta.architecture} {meta.quantization}, {human_bytes(meta.file_bytes)}"
 
 
-def _document(
-    file: "ModelFile", dense: "ModelFile | None", source: str, n_ctx: int, quality: "Quality"
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
+def _document(measured: _Measured) -> dict[str, object]:
+    """The JSON document: what was measured on what, and the fields of `quant.measure.evaluate.Evaluation`."""
     return {
         "schema": _SCHEMA,
-        "model": _model_document(file),
-        "against": _model_document(dense) if dense else None,
-        "text": source,
-        "n_ctx": n_ctx,
-        **asdict(quality),
+        "model": model_document(measured.file),
+        "against": model_document(measured.dense) if measured.dense else None,
+        "text": measured.text,
+        "n_ctx": measured.n_ctx,
+        **asdict(measured.found),
     }
-
-
-def _model_document(file: "ModelFile") -> dict[str, Any]:
-    return {"name": file.name, "path": str(file.path), "size_bytes": file.meta.file_bytes}

@@ -1,42 +1,70 @@
-"""What `edgespec prune` prints of a cut, planned or done."""
+"""What `edgespec prune` prints of a pruning, planned or done."""
 
-import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
-import click
+from edgespec.cli.output import ModelDocument, model_document, print_json, print_lines
 
 if TYPE_CHECKING:
-    from quant.prune.outcome import Outcome
+    from edgespec.catalog.model_file import ModelFile
+    from quant.prune.outcome import PrunedModel, PruneOutcome
+    from quant.prune.plan import PrunePlan
 
 _SCHEMA = "edgespec.prune/1"
 
 
-def show(outcome: "Outcome", as_json: bool) -> None:
-    """Prints it."""
-    from quant.prune.outcome import describe_cut
+class PruneDocument(TypedDict):
+    """The JSON document; None stands for what only a pruning that was done can say."""
+
+    schema: str
+    model: ModelDocument
+    output: str | None
+    architecture: str
+    n_blocks: int
+    removed_blocks: list[int] | None
+    widths: list[list[int]] | None
+    n_params_before: int
+    n_params: int
+    size_bytes: int
+    bpw: float
+    predicted_speedup: float
+    held_out: dict[str, object] | None
+
+
+def show_plan(file: "ModelFile", plan: "PrunePlan", as_json: bool) -> None:
+    """Prints what would come of a plan."""
+    from quant.prune.outcome import describe_plan, planned_model
+
+    model = planned_model(plan)
+    if as_json:
+        print_json(_document(file, model, None))
+    else:
+        print_lines([("model", file.name), *describe_plan(model)])
+
+
+def show_outcome(file: "ModelFile", outcome: "PruneOutcome", as_json: bool) -> None:
+    """Prints what was done."""
+    from quant.prune.outcome import describe_outcome
 
     if as_json:
-        click.echo(json.dumps(_document(outcome), indent=2, ensure_ascii=True))
-        return
-    for name, value in describe_cut(outcome):
-        click.echo(f"{name + ':':<12} {value}")
+        print_json(_document(file, outcome.model, outcome))
+    else:
+        print_lines([("model", file.name), *describe_outcome(outcome)])
 
 
-def _document(outcome: "Outcome") -> dict[str, Any]:
-    file, plan, result = outcome.file, outcome.plan, outcome.result
+def _document(file: "ModelFile", model: "PrunedModel", outcome: "PruneOutcome | None") -> PruneDocument:
     return {
         "schema": _SCHEMA,
-        "model": {"name": file.name, "path": str(file.path), "size_bytes": file.meta.file_bytes},
-        "output": None if outcome.destination is None else str(outcome.destination),
-        "architecture": plan.architecture,
-        "n_blocks": outcome.n_blocks,
-        "removed_blocks": list(result.removed_blocks) if result else None,
-        "widths": [list(pair) for pair in result.widths] if result else None,
-        "n_params_before": file.meta.parameter_count,
-        "n_params": plan.parameter_count,
-        "size_bytes": outcome.size_bytes,
-        "bpw": outcome.bpw,
-        "predicted_speedup": outcome.predicted_speedup,
-        "held_out": asdict(result.report) if result and result.report else None,
+        "model": model_document(file),
+        "output": str(outcome.destination) if outcome else None,
+        "architecture": model.gguf.architecture,
+        "n_blocks": model.n_blocks,
+        "removed_blocks": list(outcome.removed_blocks) if outcome else None,
+        "widths": [list(pair) for pair in outcome.widths] if outcome else None,
+        "n_params_before": model.dense.parameter_count,
+        "n_params": model.gguf.parameter_count,
+        "size_bytes": model.size_bytes,
+        "bpw": model.bpw,
+        "predicted_speedup": model.predicted_speedup,
+        "held_out": asdict(outcome.report) if outcome and outcome.report else None,
     }

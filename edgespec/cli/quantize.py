@@ -1,23 +1,43 @@
 """`edgespec quantize MODEL --type TYPE`: a model in other types, by llama.cpp's own quantizer."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from edgespec.cli.context import Settings
+from edgespec.cli.output import ModelDocument, model_document, print_json, print_lines
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
     from edgespec.catalog.model_file import ModelFile
     from edgespec.llama.quantizer import QuantizeSettings
+    from edgespec.progress import Progress
     from quant.convert.quantize import PlannedTypes
-    from quant.progress import StageProgress
-    from quant.prune.choices import CalibrationSource
 
 _SCHEMA = "edgespec.quantize/1"
+
+
+class TypeDocument(TypedDict):
+    """What is stored in one type."""
+
+    tensors: int
+    bytes: int
+
+
+class QuantizeDocument(TypedDict):
+    """The JSON document; `output` is None where nothing was written."""
+
+    schema: str
+    model: ModelDocument
+    type: str
+    output: str | None
+    types: dict[str, TypeDocument]
+    weights_bytes: int
+    bpw: float
+    predicted_speedup: float
+    note: str | None
 
 
 @click.command("quantize")
@@ -73,8 +93,8 @@ def command(
         raise UsageError("--save-imatrix has nothing to keep", "measure with --calibrate")
     if save_imatrix is not None and save_imatrix.exists() and not force:
         raise UsageError(f"{save_imatrix} exists", "name another file, or replace it with --force")
-    from edgespec.cli.meter import progress
     from edgespec.cli.opening import find_model
+    from edgespec.cli.progress import shown_progress
     from edgespec.llama.quantizer import QuantizeSettings
     from quant.convert.quantize import check_settings, plan_types, quantize_model, quantized_name
 
@@ -90,19 +110,14 @@ def command(
     destination = output or Path(quantized_name(file.path, wanted.file_type))
     if destination.exists() and not (force or dry_run):
         raise UsageError(f"{destination} exists", "name another file with -o, or replace it with --force")
-    with progress(None, "loading", quiet=settings.quiet) as meter:
-
-        def report(label: str, done: int, total: int) -> None:
-            meter.set_label(label)
-            meter.set_total(total)
-            meter.set_done(done)
-
+    with shown_progress(quiet=settings.quiet) as shown:
+        shown.stage("loading")
         if imatrix is not None or calibrate is not None:
-            wanted = _with_importance(file, wanted, imatrix, calibrate, save_imatrix, report)
+            wanted = _with_importance(file, wanted, imatrix, calibrate, save_imatrix, shown)
         planned = plan_types(file.meta, wanted)
         if not dry_run:
             source = str(imatrix or calibrate or "")
-            quantize_model(file.meta, wanted, destination, calibration=source, force=force, progress=report)
+            quantize_model(file.meta, wanted, destination, calibration=source, force=force, progress=shown)
     _print(file, wanted, planned, None if dry_run else destination, as_json)
 
 
@@ -119,16 +134,15 @@ def _with_importance(
     imatrix: Path | None,
     calibrate: str | None,
     save_imatrix: Path | None,
-    report: "StageProgress",
+    progress: "Progress",
 ) -> "QuantizeSettings":
     from quant.measure.imatrix import importance_of, measure_file, read_imatrix, write_imatrix
-    from quant.prune.choices import OWN_ANSWERS
+    from quant.text.calibration_source import source_of
     from quant.text.windows import N_CTX
 
     if imatrix is not None:
         return replace(wanted, importance=read_imatrix(imatrix))
-    text: CalibrationSource = OWN_ANSWERS if calibrate == OWN_ANSWERS else Path(calibrate or "")
-    moments = measure_file(file.meta, text, progress=report)
+    moments = measure_file(file.meta, source_of(calibrate or ""), progress=progress)
     if save_imatrix is not None:
         write_imatrix(save_imatrix, moments, dataset=str(calibrate), n_ctx=N_CTX)
     return replace(wanted, importance=importance_of(moments))
@@ -144,21 +158,21 @@ def _print(
     from quant.convert.quantize import describe_types, source_note
 
     if as_json:
-        document = {
+        document: QuantizeDocument = {
             "schema": _SCHEMA,
-            "model": {"name": file.name, "path": str(file.path), "size_bytes": file.meta.file_bytes},
+            "model": model_document(file),
             "type": wanted.file_type,
             "output": None if destination is None else str(destination),
-            "types": {name: {"tensors": n, "bytes": size} for name, (n, size) in planned.types.items()},
+            "types": {
+                name: {"tensors": share.n_tensors, "bytes": share.n_bytes}
+                for name, share in planned.types.items()
+            },
             "weights_bytes": planned.n_bytes,
             "bpw": planned.bpw,
             "predicted_speedup": planned.predicted_speedup,
             "note": source_note(file.meta) or None,
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+        print_json(document)
         return
     lines = describe_types(file, wanted.file_type, planned)
-    if destination is not None:
-        lines.append(("written", str(destination)))
-    for name, value in lines:
-        click.echo(f"{name + ':' if name else '':<12} {value}")
+    print_lines(lines if destination is None else [*lines, ("written", str(destination))])

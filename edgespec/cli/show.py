@@ -1,10 +1,9 @@
 """`edgespec show MODEL`: what a file holds and how it was made, from its header alone."""
 
-import json
-
 import click
 
 from edgespec.cli.context import Settings
+from edgespec.cli.output import print_json, print_lines
 from edgespec.text import one_line
 
 
@@ -17,9 +16,8 @@ def command(settings: Settings, /, model: str, as_json: bool) -> None:
     from edgespec.cli.opening import find_model
     from quant.gguf.describe import describe_file, description_lines
 
-    document = describe_file(find_model(model, settings))
+    found = describe_file(find_model(model, settings))
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
-        return
-    for name, value in description_lines(document):
-        click.echo(f"{name + ':' if name else '':<14} {one_line(value)}")
+        print_json(found.as_document())
+    else:
+        print_lines(((name, one_line(value)) for name, value in description_lines(found)), width=14)

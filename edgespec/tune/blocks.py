@@ -21,11 +21,11 @@ from edgespec.llama.quantizer import requantize_file
 from edgespec.paths import derived_file, derived_models_dir
 from edgespec.progress import SILENT, Progress
 from edgespec.session.fast_draft import FAST_TYPE
-from edgespec.tune.old_progress import staged
 from quant.measure.ablation import Bypass, ablated
 from quant.prune.amount import Amount
-from quant.prune.fold import Span as BlockSpan
-from quant.prune.run import prune
+from quant.prune.blocks import BlockSpan
+from quant.prune.plan import plan_pruning
+from quant.prune.prune import prune
 from quant.prune.settings import PruneSettings
 
 _ANSWERS: Final = 4
@@ -98,7 +98,7 @@ def find_or_make_pruned(meta: GgufMetadata, span: BlockSpan, text: str, progress
         progress: Several stages.
 
     Raises:
-        EdgespecError: any error of `quant.prune.run.prune`.
+        EdgespecError: any error of `plan_pruning` and `prune`.
     """
     file = derived_file(meta.path, f"tune-{span.first}-{span.last}.{FAST_TYPE.lower()}.gguf")
     if is_whole(file):
@@ -115,6 +115,6 @@ def find_or_make_pruned(meta: GgufMetadata, span: BlockSpan, text: str, progress
             n_tokens=_CALIBRATION_TOKENS,
         )
         pruned = Path(inside) / "pruned.gguf"
-        prune(meta, settings, pruned, progress=staged(progress))
+        prune(plan_pruning(meta, settings), pruned, progress=progress)
         requantize_file(pruned, file, FAST_TYPE, n_threads=default_threads())
     return file

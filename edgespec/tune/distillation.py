@@ -21,11 +21,11 @@ from edgespec.llama.model import Model
 from edgespec.paths import derived_file, identity_of
 from edgespec.progress import SILENT, Progress
 from edgespec.tune.distillation_data import DistillationSample, write_distillation_data
-from edgespec.tune.old_progress import counted
 from edgespec.tune.variants import TargetVariant
-from quant.gguf.plan import GgufPlan, copy_of, write_gguf
+from quant.gguf.plan import GgufPlan, copy_of
 from quant.gguf.recipe import stamp
 from quant.gguf.tensors import computed, find_tensor, replace_tensors
+from quant.gguf.writer import write_gguf
 from quant.numeric.distill import Exercise, Student, TrainSettings, train
 
 DATA_TOKENS: Final = 24_576
@@ -69,7 +69,7 @@ def find_or_make_distilled(
     listed = np.unique(np.concatenate([one.likeliest.ravel() for one in samples]))
     student = Student(copy_of(meta), min(N_BLOCKS, (meta.block_count or 2) - 1), listed)
     exercises = make_exercises(fast, student, samples, n_threads, progress)
-    train(student, exercises, TrainSettings(), counted(progress, "training the draft"))
+    train(student, exercises, TrainSettings(), progress=progress)
     n_tokens = sum(one.n_answered for one in samples)
     step = {"step": "distill", "blocks": student.n_blocks, "tokens": n_tokens}
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,6 @@ from edgespec.llama.quantizer import QuantizeSettings
 from edgespec.paths import derived_file
 from edgespec.progress import SILENT, Progress
 from edgespec.tune.answers import Answers
-from edgespec.tune.old_progress import counted, staged
 from edgespec.tune.variants import TargetVariant
 from quant.convert.quantize import quantize_model
 from quant.measure.evaluate import evaluate
@@ -48,9 +47,13 @@ def requantized_target(
     if not is_whole(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         _quantize(meta, TARGET_TYPES[type_label], answers.fit, file, progress)
-    comparing = counted(progress, f"comparing {type_label} with the published file")
     compared = evaluate(
-        file, answers.fit_text(), against=meta.path, n_chunks=_COMPARED_CHUNKS, progress=comparing
+        file,
+        answers.fit_text(),
+        against=meta.path,
+        n_chunks=_COMPARED_CHUNKS,
+        label=f"comparing {type_label} with the published file",
+        progress=progress,
     )
     return TargetVariant(type_label, file, compared.distance)
 
@@ -63,11 +66,10 @@ def _quantize(
     progress: Progress,
 ) -> None:
     with Model(meta.path) as model:
-        measuring = counted(progress, "measuring the importance of weights")
-        moments = measure(model, meta, packed_windows(recordings), progress=measuring)
+        moments = measure(model, meta, packed_windows(recordings), progress=progress)
     settings = replace(settings, importance=importance_of(moments))
     calibration = "the model's own answers"
-    quantize_model(meta, settings, file, calibration=calibration, force=True, progress=staged(progress))
+    quantize_model(meta, settings, file, calibration=calibration, force=True, progress=progress)
 
 
 def packed_windows(recordings: Sequence[Recording]) -> Tokens:

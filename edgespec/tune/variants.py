@@ -11,8 +11,9 @@ from edgespec.catalog.metadata import read_metadata
 from edgespec.llama.shortlist import Shortlist, shortlist_for
 from edgespec.session.fast_draft import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
 from quant.gguf.fields import FieldValue
-from quant.gguf.plan import copy_of, write_gguf
+from quant.gguf.plan import copy_of
 from quant.gguf.recipe import stamp
+from quant.gguf.writer import write_gguf
 from quant.measure.evaluate import Distance
 
 PUBLISHED: Final = "as published"

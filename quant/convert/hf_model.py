@@ -26,6 +26,7 @@ _TOKENIZER_FILES: Final = (
     "generation_config.json",
 )
 _HUB_TIMEOUT_S: Final = 10.0
+"""Without a byte, as huggingface_hub itself waits (HF_HUB_DOWNLOAD_TIMEOUT)."""
 _DTYPE_BYTES: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _MAX_HEADER_BYTES: Final = 100_000_000
 """The limit of the safetensors format."""
@@ -50,11 +51,11 @@ def open_folder(folder: Path) -> HfModel:
     """A folder with config.json and safetensors files.
 
     Raises:
-        UsageError: it is no folder.
+        UsageError: it is not a folder.
         ModelFileError: the configuration or the weights are missing or damaged.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder", "give a Hugging Face model's folder, or owner/name")
+        raise UsageError(f"{folder} is not a folder", "give a Hugging Face model's folder, or owner/name")
     model = HfModel(folder.resolve(), folder.resolve().name)
     check_model(model)
     return model
@@ -73,7 +74,7 @@ def check_model(model: HfModel) -> None:
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelFileError(f"{config} is no JSON: {error}", "fetch it again") from None
+        raise ModelFileError(f"{config} is not JSON: {error}", "fetch it again") from None
     if not (isinstance(content, dict) and content.get("architectures")):
         raise ModelFileError(f"{config} names no architecture", hint)
     for file in weight_files(model):
@@ -85,12 +86,17 @@ def fetch_model(spec: str, *, offline: bool, progress: Progress = SILENT) -> HfM
 
     Programs of a repository are not among them: nothing of it is run.
 
+    Args:
+        spec: `owner/name`, or `owner/name@revision` with a branch, a tag or a commit.
+        offline: Take only what is in the cache.
+        progress: Gets a stage for every file, in bytes.
+
     Raises:
-        UsageError: it is no name of a repository.
+        UsageError: it is not the name of a repository.
         ModelMissingError: no such repository, revision or file, or not here while offline.
         ModelFileError: the index is damaged.
         DownloadError: the hub cannot be reached, or failed.
-        DiskSpaceError: no room.
+        DiskSpaceError: the disk has no room.
     """
     found = _REPOSITORY.fullmatch(spec)
     if found is None:
@@ -151,12 +157,12 @@ def _indexed_files(index: Path) -> list[str]:
     """The files that a `model.safetensors.index.json` names, each once.
 
     Raises:
-        ModelFileError: it is no such index.
+        ModelFileError: it is not such an index.
     """
     try:
         names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
     except (ValueError, LookupError, AttributeError, TypeError):
-        raise ModelFileError(f"{index} is no index of safetensors files", "fetch it again") from None
+        raise ModelFileError(f"{index} is not an index of safetensors files", "fetch it again") from None
     outside = [name for name in names if Path(name).name != name]
     if outside or not names:
         raise ModelFileError(f"{index} names no file beside it", "fetch it again")
@@ -176,7 +182,7 @@ def read_header(file: Path) -> bytes:
         entries = json.loads(header)
         end = max(entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__")
     except (ValueError, LookupError, AttributeError, TypeError):
-        raise ModelFileError(f"{file} is no safetensors file", "fetch it again") from None
+        raise ModelFileError(f"{file} is not a safetensors file", "fetch it again") from None
     if file.stat().st_size < 8 + length + end:
         raise ModelFileError(f"{file} is cut short", "fetch it again")
     return header

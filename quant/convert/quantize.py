@@ -16,27 +16,39 @@ from edgespec.errors import UsageError
 from edgespec.llama.library import default_threads
 from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
 from edgespec.llama.tensor_types import TYPE_NUMBERS
+from edgespec.progress import SILENT, Progress
 from edgespec.text import human_bytes
-from quant.gguf.plan import check_destination, check_room, copy_of, write_gguf
+from quant.gguf.plan import copy_of
 from quant.gguf.recipe import RECIPE_KEY, stamp
-from quant.progress import StageProgress, as_progress
+from quant.gguf.sizes import bytes_read_per_token
+from quant.gguf.writer import check_destination, check_room, write_gguf
 
 NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})
 """llama.cpp refuses these without an importance matrix (tools/quantize/quantize.cpp)."""
 
-_TYPES_THAT_NEED_IMPORTANCE = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
-_NEVER_NEED_IT = frozenset({"token_embd.weight", "output.weight"})
-_FLOATS = frozenset({"F32", "F16", "BF16"})
-_BLOCKS = {name: (block, size) for name, block, size in gguf_types.TENSOR_TYPES.values()}
+_TYPES_THAT_NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
+"""Of single tensors (`tensor_requires_imatrix` in src/llama-quant.cpp)."""
+_NEVER_NEED_IT: Final = frozenset({"token_embd.weight", "output.weight"})
+_FLOATS: Final = frozenset({"F32", "F16", "BF16"})
+_BLOCKS: Final = {name: (block, size) for name, block, size in gguf_types.TENSOR_TYPES.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class TypeShare:
+    """What a quantization will store in one type."""
+
+    n_tensors: int
+    n_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTypes:
     """What a quantization will give."""
 
-    types: dict[str, tuple[int, int]]
-    """Type to number of tensors and bytes."""
+    types: Mapping[str, TypeShare]
+    """By the type's name."""
     n_bytes: int
+    """Of all weights."""
     n_params: int
     predicted_speedup: float
     """Bytes that decoding reads for a token, those of the source over those of the result."""
@@ -58,19 +70,19 @@ def check_settings(settings: QuantizeSettings, *, has_importance: bool) -> None:
         UsageError: names the value and its nearest neighbours.
     """
     _check_name("`type`", settings.file_type, list(file_types()))
-    for flag, name in (
+    for setting, name in (
         ("`output_type`", settings.output_type),
         ("`embedding_type`", settings.embedding_type),
     ):
         if name is not None:
-            _check_name(flag, name, list(TYPE_NUMBERS))
+            _check_name(setting, name, list(TYPE_NUMBERS))
     for pattern, name in settings.tensor_types:
         _check_name("`tensor`", name, list(TYPE_NUMBERS))
         try:
             re.compile(pattern)
         except re.error as error:
             raise UsageError(
-                f"`tensor` {pattern!r} is no regular expression: {error}", "such as ffn_down=Q6_K"
+                f"`tensor` {pattern!r} is not a regular expression: {error}", "such as ffn_down=Q6_K"
             ) from None
     if settings.file_type in NEED_IMPORTANCE and not has_importance:
         raise UsageError(
@@ -95,22 +107,17 @@ def plan_types(
     changed = planned_types(meta.path, settings)
     if not (settings.importance or importance_follows):
         _check_importance(changed)
-    types: dict[str, tuple[int, int]] = {}
-    # A tied embedding table is the output matrix too and is read whole; an untied one gives a row a token.
-    unread = (
-        {"token_embd.weight"} if any(tensor.name == "output.weight" for tensor in meta.tensors) else set()
-    )
-    read_before = read_after = 0
+    types: dict[str, TypeShare] = {}
+    before = {tensor.name: tensor.n_bytes for tensor in meta.tensors}
+    after: dict[str, int] = {}
     for tensor in meta.tensors:
         name = changed.get(tensor.name, tensor.ggml_type)
         block, block_bytes = _BLOCKS[name]
-        size = tensor.n_elements // block * block_bytes
-        count, n_bytes = types.get(name, (0, 0))
-        types[name] = count + 1, n_bytes + size
-        if tensor.name not in unread:
-            read_before, read_after = read_before + tensor.n_bytes, read_after + size
-    total = sum(size for _, size in types.values())
-    return PlannedTypes(types, total, meta.parameter_count, read_before / max(1, read_after))
+        after[tensor.name] = size = tensor.n_elements // block * block_bytes
+        share = types.get(name, TypeShare(0, 0))
+        types[name] = TypeShare(share.n_tensors + 1, share.n_bytes + size)
+    speedup = bytes_read_per_token(before) / max(1, bytes_read_per_token(after))
+    return PlannedTypes(types, sum(after.values()), meta.parameter_count, speedup)
 
 
 def describe_types(file: ModelFile, file_type: str, planned: PlannedTypes) -> list[tuple[str, str]]:
@@ -120,8 +127,8 @@ def describe_types(file: ModelFile, file_type: str, planned: PlannedTypes) -> li
         ("model", f"{file.name}, {meta.quantization}, {human_bytes(meta.weights_bytes)} of weights"),
         ("becomes", f"{file_type}, {human_bytes(planned.n_bytes)} of weights, {planned.bpw:.2f} bpw"),
         *(
-            ("", f"{name:<7} {n:>4} tensors, {human_bytes(size)}")
-            for name, (n, size) in planned.types.items()
+            ("", f"{name:<7} {share.n_tensors:>4} tensors, {human_bytes(share.n_bytes)}")
+            for name, share in planned.types.items()
         ),
         ("predicted", f"{planned.predicted_speedup:.2f} times the decoding speed, by the bytes read"),
     ]
@@ -152,7 +159,7 @@ def quantize_model(
     *,
     calibration: str = "",
     force: bool = False,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> GgufMetadata:
     """Writes the model in other types, with its recipe continued.
 
@@ -162,7 +169,7 @@ def quantize_model(
         destination: The new file; it appears only when it is whole.
         calibration: Where the importance came from, for the recipe.
         force: Replace an existing file.
-        progress: Told about both stages.
+        progress: Gets the stages "quantizing", in tensors, and "writing", in bytes.
 
     Returns:
         The new file's header.
@@ -170,7 +177,7 @@ def quantize_model(
     Raises:
         UsageError: the destination exists or cannot be.
         EngineError: llama.cpp refused.
-        DiskSpaceError: no room for the file.
+        DiskSpaceError: the disk has no room for the file.
     """
     check_place(destination, plan_types(meta, settings).n_bytes, force=force)
     step = {
@@ -185,19 +192,12 @@ def quantize_model(
     prefix = scratch_prefix(destination, os.getpid())
     with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as folder:
         raw = Path(folder) / "quantized.gguf"
-
-        shown = as_progress(progress)
-        shown.stage("quantizing", len(meta.tensors))
-        quantize_file(meta.path, raw, settings, n_threads=default_threads(), progress=shown)
+        progress.stage("quantizing", len(meta.tensors))
+        quantize_file(meta.path, raw, settings, n_threads=default_threads(), progress=progress)
         recipe = stamp(copy_of(meta), step).edits[RECIPE_KEY]
         plan = copy_of(read_metadata(raw))
         plan = replace(plan, edits={**plan.edits, RECIPE_KEY: recipe})
-        write_gguf(
-            plan,
-            destination,
-            force=force,
-            progress=lambda done, total: progress("writing", done, total) if progress is not None else None,
-        )
+        write_gguf(plan, destination, force=force, progress=progress)
     return read_metadata(destination)
 
 
@@ -211,7 +211,7 @@ def check_place(destination: Path, n_bytes: int, *, force: bool) -> None:
 
     Raises:
         UsageError: it exists and `force` is not set, is a folder, or has no folder.
-        DiskSpaceError: there is no room.
+        DiskSpaceError: the disk has no room.
     """
     check_destination(destination, force)
     # llama.cpp's file and its copy with the recipe are both there for a moment.
@@ -227,8 +227,8 @@ def _check_importance(types: Mapping[str, str]) -> None:
             )
 
 
-def _check_name(flag: str, name: str, known: list[str]) -> None:
+def _check_name(setting: str, name: str, known: list[str]) -> None:
     if name in known:
         return
     near = get_close_matches(name, known, n=4, cutoff=0.4) or sorted(known)
-    raise UsageError(f"{flag} {name!r} is no type that llama.cpp writes", f"near it: {', '.join(near)}")
+    raise UsageError(f"{setting} {name!r} is not a type that llama.cpp writes", f"near it: {', '.join(near)}")

@@ -1,12 +1,14 @@
 """What a model's file holds and how it was made, from its header alone."""
 
 from collections import Counter
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
 
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.catalog.model_file import ModelFile
 from edgespec.text import human_bytes
-from quant.gguf.recipe import read_recipe
+from quant.gguf.recipe import Recipe, Step, read_recipe
 
 _SCHEMA: Final = "edgespec.show/1"
 _ORIGINS: Final = (
@@ -18,89 +20,128 @@ _ORIGINS: Final = (
 )
 
 
-def describe_file(file: ModelFile) -> dict[str, Any]:
-    """Shape, types, size and recipe of a model, of what JSON can say (schema `edgespec.show/1`)."""
+@dataclass(frozen=True, slots=True)
+class TypeShare:
+    """What is stored in one type."""
+
+    tensors: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileDescription:
+    """Shape, types, size and recipe of a model. The names of the fields are those of the JSON document.
+
+    Counts that may differ by block are lists where they do.
+    """
+
+    name: str
+    path: str
+    parts: int
+    size_bytes: int
+    architecture: str
+    quantization: str
+    bpw: float
+    n_params: int
+    n_params_in_blocks: int
+    n_blocks: int | None
+    n_embd: int | None
+    n_head: int | list[int] | None
+    n_head_kv: int | list[int] | None
+    head_dim: int | None
+    n_ff: object
+    n_ctx_train: int | None
+    n_vocab: int | None
+    tokenizer: str | None
+    types: Mapping[str, TypeShare]
+    """By the type's name, the largest share first."""
+    license: object
+    origin: object
+    recipe: Recipe | None
+
+    def as_document(self) -> dict[str, object]:
+        """Of what JSON can say (schema `edgespec.show/1`)."""
+        return {"schema": _SCHEMA, **asdict(self)}
+
+
+def describe_file(file: ModelFile) -> FileDescription:
+    """What the header of a model says."""
     meta = file.meta
-    in_blocks = sum(tensor.n_elements for tensor in meta.tensors if tensor.name.startswith("blk."))
-    return {
-        "schema": _SCHEMA,
-        "name": file.name,
-        "path": str(file.path),
-        "parts": len(meta.parts) or 1,
-        "size_bytes": meta.file_bytes,
-        "architecture": meta.architecture,
-        "quantization": meta.quantization,
-        "bpw": meta.bpw,
-        "n_params": meta.parameter_count,
-        "n_params_in_blocks": in_blocks,
-        "n_blocks": meta.block_count,
-        "n_embd": meta.embedding_length,
-        "n_head": meta.head_count,
-        "n_head_kv": meta.head_count_kv,
-        "head_dim": meta.key_length,
-        "n_ff": _feed_forward(meta),
-        "n_ctx_train": meta.context_length,
-        "n_vocab": meta.vocab_size,
-        "tokenizer": meta.tokenizer_model,
-        "types": _types(meta),
-        "license": meta.fields.get("general.license"),
-        "origin": next((meta.fields[key] for key in _ORIGINS if key in meta.fields), None),
-        "recipe": read_recipe(meta),
-    }
+    return FileDescription(
+        name=file.name,
+        path=str(file.path),
+        parts=len(meta.parts) or 1,
+        size_bytes=meta.file_bytes,
+        architecture=meta.architecture,
+        quantization=meta.quantization,
+        bpw=meta.bpw,
+        n_params=meta.parameter_count,
+        n_params_in_blocks=sum(
+            tensor.n_elements for tensor in meta.tensors if tensor.name.startswith("blk.")
+        ),
+        n_blocks=meta.block_count,
+        n_embd=meta.embedding_length,
+        n_head=meta.head_count,
+        n_head_kv=meta.head_count_kv,
+        head_dim=meta.key_length,
+        n_ff=meta.fields.get(f"{meta.architecture}.feed_forward_length"),
+        n_ctx_train=meta.context_length,
+        n_vocab=meta.vocab_size,
+        tokenizer=meta.tokenizer_model,
+        types=_types(meta),
+        license=meta.fields.get("general.license"),
+        origin=next((meta.fields[key] for key in _ORIGINS if key in meta.fields), None),
+        recipe=read_recipe(meta),
+    )
 
 
-def _feed_forward(meta: GgufMetadata) -> Any:
-    return meta.fields.get(f"{meta.architecture}.feed_forward_length")
-
-
-def _types(meta: GgufMetadata) -> dict[str, dict[str, int]]:
+def _types(meta: GgufMetadata) -> dict[str, TypeShare]:
     tensors: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for tensor in meta.tensors:
         tensors[tensor.ggml_type] += 1
         sizes[tensor.ggml_type] += tensor.n_bytes
-    return {name: {"tensors": tensors[name], "bytes": size} for name, size in sizes.most_common()}
+    return {name: TypeShare(tensors[name], size) for name, size in sizes.most_common()}
 
 
-def description_lines(document: dict[str, Any]) -> list[tuple[str, str]]:
+def description_lines(found: FileDescription) -> list[tuple[str, str]]:
     """What `describe_file` found, as names and texts for people."""
     types = ", ".join(
-        f"{name} {entry['tensors']} tensors {human_bytes(entry['bytes'])}"
-        for name, entry in document["types"].items()
+        f"{name} {share.tensors} tensors {human_bytes(share.bytes)}" for name, share in found.types.items()
     )
-    heads = f"{_range(document['n_head'])} heads, {_range(document['n_head_kv'])} KV heads of {document['head_dim']}"
+    heads = f"{_range(found.n_head)} heads, {_range(found.n_head_kv)} KV heads of {found.head_dim}"
     lines = [
-        ("model", f"{document['name']}, {document['architecture']} {document['quantization']}"),
-        ("file", f"{document['path']}, {human_bytes(document['size_bytes'])}, {document['bpw']:.2f} bpw"),
-        ("parameters", f"{document['n_params']:,}, {document['n_params_in_blocks']:,} of them in the blocks"),
-        ("blocks", f"{document['n_blocks']}, width {document['n_embd']}, FFN {_range(document['n_ff'])}"),
+        ("model", f"{found.name}, {found.architecture} {found.quantization}"),
+        ("file", f"{found.path}, {human_bytes(found.size_bytes)}, {found.bpw:.2f} bpw"),
+        ("parameters", f"{found.n_params:,}, {found.n_params_in_blocks:,} of them in the blocks"),
+        ("blocks", f"{found.n_blocks}, width {found.n_embd}, FFN {_range(found.n_ff)}"),
         ("attention", heads),
-        ("context", f"{document['n_ctx_train']} tokens trained"),
-        ("vocabulary", f"{document['n_vocab']} tokens, {document['tokenizer']}"),
+        ("context", f"{found.n_ctx_train} tokens trained"),
+        ("vocabulary", f"{found.n_vocab} tokens, {found.tokenizer}"),
         ("types", types),
-        ("licence", str(document["license"] or "not said")),
-        ("origin", str(document["origin"] or "not said")),
+        ("licence", str(found.license or "not said")),
+        ("origin", str(found.origin or "not said")),
     ]
-    recipe = document["recipe"]
+    recipe = found.recipe
     if recipe is None:
         return lines
     lines.append(("made from", f"{recipe['source']['name']} by edgespec {recipe['edgespec']}"))
     return [*lines, *((f"step {number}", _step(step)) for number, step in enumerate(recipe["steps"], 1))]
 
 
-def _range(value: Any) -> str:
+def _range(value: object) -> str:
     """One number, or the smallest and the largest of those that differ by block."""
     if not isinstance(value, list):
         return str(value)
     return str(value[0]) if len(set(value)) == 1 else f"{min(value)} to {max(value)}"
 
 
-def _step(step: dict[str, Any]) -> str:
+def _step(step: Step) -> str:
     options = ", ".join(f"{key} {_value(value)}" for key, value in step.items() if key != "step")
     return f"{step.get('step', 'unknown')}: {options}"
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key} {item}" for key, item in value.items())
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -33,7 +33,10 @@ _NAMES: Final = {number: name for name, number in _IDS.items()}
 
 @dataclass(frozen=True, slots=True)
 class FieldValue:
-    """A key's typed value; a tuple stands for an array of `type`."""
+    """A key's typed value; a tuple stands for an array of `type`.
+
+    `FieldValue("u32", 24)` is one number, `FieldValue("u32", (8, 8, 4))` an array of three.
+    """
 
     type: ValueType
     value: Scalar | tuple[Scalar, ...]
@@ -63,11 +66,11 @@ def encoded_string(text: str) -> bytes:
 
 
 def field_value(fields: Fields, key: str) -> FieldValue:
-    """The value of `key` with its stored type; texts that are no UTF-8 have replacement characters.
+    """The value of `key` with its stored type; in texts that are not UTF-8 stand replacement characters.
 
     Raises:
-        KeyError: There is no such key.
-        ModelFileError: It is an array of arrays.
+        KeyError: the file has no such key.
+        ModelFileError: it is an array of arrays.
     """
     span, value = fields.spans[key], fields[key]
     if span.item_type is None:

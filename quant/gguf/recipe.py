@@ -4,57 +4,87 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypedDict, cast
 
 from edgespec import __version__
 from edgespec.catalog.metadata import GgufMetadata
-from quant.gguf.plan import FieldValue, GgufPlan
+from quant.gguf.fields import FieldValue
+from quant.gguf.plan import GgufPlan
 
 RECIPE_KEY: Final = "edgespec.recipe"
 _SCHEMA: Final = "edgespec.recipe/1"
 
+Step = dict[str, Any]
+"""What was done, of what JSON can say: `step` names it, the rest is its options and what it removed."""
 
-def stamp(plan: GgufPlan, step: Mapping[str, Any]) -> GgufPlan:
+
+class RecipeSource(TypedDict):
+    """The file that a model was made from first."""
+
+    name: str
+    file_bytes: int
+    header_sha256: str
+    """Tells the file apart without reading its weights."""
+
+
+class Recipe(TypedDict):
+    """The JSON object, schema `edgespec.recipe/1`."""
+
+    schema: str
+    edgespec: str
+    """The version that did the last step."""
+    source: RecipeSource
+    steps: list[Step]
+
+
+def stamp(plan: GgufPlan, step: Mapping[str, Any], source: RecipeSource | None = None) -> GgufPlan:
     """The plan with one more step in its recipe.
 
     Args:
-        plan: Its recipe is continued; where it has none, one is begun that names the plan's source.
-        step: `step` names it; the rest, of what JSON can say, is its options and what it removed.
+        plan: Its recipe is continued; where it has none, one is begun.
+        step: What was done.
+        source: What a recipe that is begun names as its source; None takes the plan's own.
 
     Raises:
-        OSError: The source cannot be read.
+        OSError: the source cannot be read.
     """
     stored = plan.field(RECIPE_KEY)
-    recipe = _parsed(stored.value if stored else None) or {"schema": _SCHEMA, "source": _origin(plan.source)}
-    recipe |= {"edgespec": __version__, "steps": [*recipe.get("steps", []), dict(step)]}
+    known = _parsed(stored.value if stored else None)
+    begun: Recipe = known or {
+        "schema": _SCHEMA,
+        "edgespec": __version__,
+        "source": source or _origin(plan.source),
+        "steps": [],
+    }
+    recipe = {**begun, "edgespec": __version__, "steps": [*begun["steps"], dict(step)]}
     text = json.dumps(recipe, ensure_ascii=False, sort_keys=True)
     return replace(plan, edits={**plan.edits, RECIPE_KEY: FieldValue("str", text)})
 
 
-def read_recipe(meta: GgufMetadata) -> dict[str, Any] | None:
-    """The recipe of a file: `schema`, `edgespec` (version), `source` and `steps`; None when it carries none of ours."""
+def read_recipe(meta: GgufMetadata) -> Recipe | None:
+    """The recipe of a file; None when it carries none of ours."""
     return _parsed(meta.fields.get(RECIPE_KEY))
 
 
 def pruning_method(meta: GgufMetadata) -> str | None:
     """The method of the last step that pruned the file; None when none of ours did."""
-    steps = (read_recipe(meta) or {}).get("steps", [])
+    recipe = read_recipe(meta)
+    steps: list[Step] = recipe["steps"] if recipe else []
     methods = [step.get("method") for step in steps if isinstance(step, dict) and step.get("step") == "prune"]
     return str(methods[-1]) if methods else None
 
 
-def _parsed(text: object) -> dict[str, Any] | None:
+def _parsed(text: object) -> Recipe | None:
     try:
         recipe = json.loads(text) if isinstance(text, str) else None
     except json.JSONDecodeError:
         return None
     if not isinstance(recipe, dict) or recipe.get("schema") != _SCHEMA:
         return None
-    return recipe if isinstance(recipe.get("steps"), list) else None
+    return cast(Recipe, recipe) if isinstance(recipe.get("steps"), list) else None
 
 
-def _origin(source: GgufMetadata) -> dict[str, Any]:
-    """The header's hash tells the original file apart without reading its weights."""
+def _origin(source: GgufMetadata) -> RecipeSource:
     with source.path.open("rb") as file:
         header_sha256 = hashlib.sha256(file.read(source.data_offset)).hexdigest()
     return {"name": source.path.name, "file_bytes": source.file_bytes, "header_sha256": header_sha256}

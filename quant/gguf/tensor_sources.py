@@ -1,4 +1,4 @@
-"""Where a written tensor's bytes come from: copied whole, copied by rows, or computed when its turn comes.
+"""Where a written tensor's bytes come from: copied whole, or computed when its turn comes.
 
 Numpy is loaded by what computes: a plain copy starts faster and stays smaller without it.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgespec.errors import ModelFileError
 from edgespec.lifetime import Closes
+from edgespec.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ _CHUNK_BYTES = 1 << 18
 """Read and written at once: what fits into a core's cache is copied faster than the kernel's `copy_file_range` does it,
 which handles single pages where source and destination do not lie alike."""
 _FLUSHED_BYTES = 32 << 20
-_ROWS_BYTES = 4 << 20
+"""Written between two flushes."""
 
 
 class TensorSource(Protocol):
@@ -38,10 +39,10 @@ class Output(Closes):
     Args:
         file: Opened for writing, unbuffered.
         parts: The files of the source.
-        progress: Called with the bytes written so far.
+        progress: Advanced by the bytes written.
     """
 
-    def __init__(self, file: FileIO, parts: Sequence[Path], progress: Callable[[int], None]) -> None:
+    def __init__(self, file: FileIO, parts: Sequence[Path], progress: Progress) -> None:
         self.parts = tuple(parts)
         self.n_bytes = 0
         self._file = file
@@ -64,7 +65,7 @@ class Output(Closes):
         """Copies a range of a source file.
 
         Raises:
-            ModelFileError: The file ends before the range does.
+            ModelFileError: the file ends before the range does.
         """
         source = self._source(part)
         source.seek(offset)
@@ -99,7 +100,7 @@ class Output(Closes):
             self._start_flush()
         if self._stopped:
             raise InterruptedError("the file is not wanted any more")
-        self._progress(self.n_bytes)
+        self._progress.advance(n_bytes)
 
     def _start_flush(self) -> None:
         """Has Linux write out what stands, meanwhile: the flush of a gigabyte at the end waits half as long.
@@ -122,37 +123,12 @@ class CopiedBytes:
     n_bytes: int
 
     def send(self, out: Output) -> None:
-        """Copies the range."""
+        """Copies the range.
+
+        Raises:
+            ModelFileError: the source file ends before the range does.
+        """
         out.copy(self.part, self.offset, self.n_bytes)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CopiedRows:
-    """A choice of a matrix's rows, in any order; exact in every type, because no quantized block spans two rows."""
-
-    part: int
-    offset: int
-    """Of the matrix, from the start of that file."""
-    row_bytes: int
-    rows: "NDArray[np.int64]"
-
-    def send(self, out: Output) -> None:
-        """Gathers the rows, a few megabytes at a time."""
-        import numpy as np
-
-        if not self.rows.size:
-            return
-        matrix = np.memmap(
-            out.parts[self.part],
-            np.uint8,
-            "r",
-            offset=self.offset,
-            shape=(int(self.rows.max()) + 1, self.row_bytes),
-        )
-        n_rows = max(1, _ROWS_BYTES // self.row_bytes)
-        for start in range(0, len(self.rows), n_rows):
-            chosen = np.ascontiguousarray(matrix[self.rows[start : start + n_rows]])
-            out.write(chosen.reshape(-1).data)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

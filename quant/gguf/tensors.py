@@ -5,7 +5,6 @@ A plan's tensor may come from the source file or from an earlier step; both are 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 from edgespec.catalog import gguf_types as types
 from edgespec.llama.library import default_threads
 from edgespec.llama.weights import dequantize, quantize
-from quant.gguf.plan import ComputedTensor, CopiedBytes, CopiedRows, GgufPlan, PlannedTensor
+from quant.gguf.plan import GgufPlan, PlannedTensor
+from quant.gguf.tensor_sources import ComputedTensor, CopiedBytes
 
 Weights = NDArray[np.float32]
+"""A matrix `[n_rows, n_columns]`, whose rows are outputs, or a vector `[n]`."""
 
 _BLOCK_WEIGHTS: Final = {name: block for name, block, _ in types.TENSOR_TYPES.values()}
 _FALLBACKS: Final = {
@@ -26,7 +27,7 @@ _FALLBACKS: Final = {
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",
 }
-"""What llama.cpp takes when a row is no whole number of 256-weight blocks (src/llama-quant.cpp)."""
+"""What llama.cpp takes when a row is not a whole number of 256-weight blocks (src/llama-quant.cpp)."""
 
 
 def find_tensor(plan: GgufPlan, name: str) -> PlannedTensor | None:
@@ -46,43 +47,38 @@ def replace_tensors(plan: GgufPlan, changed: Mapping[str, PlannedTensor | None])
 
 
 def planned_bytes(plan: GgufPlan, name: str) -> NDArray[np.uint8]:
-    """The bytes that the plan writes for a tensor; mapped from the source where it is only copied.
+    """The bytes that the plan writes for a tensor, `[n_bytes]`; mapped from the source where it is only copied.
 
     Raises:
-        KeyError: There is no such tensor.
-        OSError: The source cannot be read.
+        KeyError: the plan has no such tensor.
+        OSError: the source cannot be read.
     """
     tensor = find_tensor(plan, name)
     if tensor is None:
         raise KeyError(name)
     match tensor.source:
         case CopiedBytes(part, offset, n_bytes):
-            return np.memmap(_parts(plan)[part], np.uint8, "r", offset=offset, shape=(n_bytes,))
-        case CopiedRows(part, offset, row_bytes, rows):
-            shape = (int(rows.max(initial=-1)) + 1, row_bytes)
-            matrix = np.memmap(_parts(plan)[part], np.uint8, "r", offset=offset, shape=shape)
-            return np.ascontiguousarray(matrix[rows]).reshape(-1)
+            return np.memmap(plan.source_files[part], np.uint8, "r", offset=offset, shape=(n_bytes,))
         case ComputedTensor(compute):
             return compute().reshape(-1).view(np.uint8)
         case other:
             raise TypeError(f"no way to read {type(other).__name__}")
 
 
-def planned_weights(plan: GgufPlan, name: str, *, n_threads: int | None = None) -> Weights:
-    """A tensor of the plan in single precision, (rows, columns), or (n,) for a vector.
+def planned_weights(plan: GgufPlan, name: str) -> Weights:
+    """A tensor of the plan in single precision, `[n_rows, n_columns]`, or `[n]` for a vector.
 
     Raises:
-        KeyError: There is no such tensor.
+        KeyError: the plan has no such tensor.
         EngineError: ggml cannot read its type.
-        OSError: The source cannot be read.
+        OSError: the source cannot be read.
     """
     tensor = find_tensor(plan, name)
     if tensor is None:
         raise KeyError(name)
     columns = tensor.shape[0]
     rows = tensor.n_elements // columns
-    data = planned_bytes(plan, name)
-    values = dequantize(data, tensor.ggml_type, (rows, columns), n_threads or default_threads())
+    values = dequantize(planned_bytes(plan, name), tensor.ggml_type, (rows, columns), default_threads())
     return values if len(tensor.shape) > 1 else values.reshape(-1)
 
 
@@ -98,7 +94,7 @@ def computed(
     Args:
         tensor: Whose name and type it keeps.
         shape: In GGUF order: columns first.
-        compute: Gives the weights, (rows, columns) or (n,); called again for every reading.
+        compute: Gives the weights, `[n_rows, n_columns]` or `[n]`; called again for every reading.
         ggml_type: Another type; where its blocks do not divide the columns, llama.cpp's fallback for it is taken.
     """
     chosen = writable_type(ggml_type or tensor.ggml_type, shape[0])
@@ -122,7 +118,3 @@ def writable_type(ggml_type: str, n_columns: int) -> str:
         if n_columns % column_multiple(candidate) == 0:
             return candidate
     return "F16"
-
-
-def _parts(plan: GgufPlan) -> tuple[Path, ...]:
-    return plan.source.parts or (plan.source.path,)

@@ -1,4 +1,4 @@
-"""Blocks taken out in memory: the tap overwrites what they computed, so that no file is written to score a cut.
+"""Blocks taken out in memory: a callback overwrites what they computed, so that no file is written to score a model.
 
 The removed blocks are still computed; only what they add is dropped.
 """
@@ -13,32 +13,28 @@ from numpy.typing import NDArray
 from edgespec.llama.eval_callback import EvalCallback, Handler, Node
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
+from edgespec.progress import SILENT, Progress
 from quant.measure.activations import run_windows
-from quant.measure.evaluate import nll
-from quant.progress import ChunkProgress
+from quant.measure.likelihood import Divergence, nll
 from quant.text.windows import Tokens
 
 Matrix = NDArray[np.float32]
 Part = Literal["block", "attention"]
-_SLAB_ROWS = 16
-"""Rows whose probabilities are in the processor's cache at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bypass:
-    """Blocks `first` to `last`, or the attention of one block, leave the stream as it was before them.
-
-    With a transform T (n_embd, n_embd), the output of the FFN before them is multiplied with it (ReplaceMe's fold).
-    """
+    """Blocks `first` to `last`, or the attention of one block, leave the residual stream as it was before them."""
 
     first: int
     last: int
     transform: Matrix | None = None
+    """T, `[n_embd, n_embd]`: the rows of the FFN's output before the blocks are multiplied with it (ReplaceMe's fold)."""
     part: Part = "block"
 
 
 def ablated(bypasses: Sequence[Bypass]) -> EvalCallback:
-    """The tap that takes these spans out; they do not overlap."""
+    """The callback that takes these spans out; they do not overlap."""
     handlers: dict[str, list[Handler]] = {}
     for bypass in sorted(bypasses, key=lambda one: one.first):
         for name, handler in _Detour(bypass).handlers().items():
@@ -52,48 +48,61 @@ def score_blocks(
     *,
     measure: Literal["ppl", "kl"],
     part: Part = "block",
-    n_threads: int | None = None,
-    progress: ChunkProgress | None = None,
+    progress: Progress = SILENT,
 ) -> NDArray[np.float64]:
-    """What the model loses without each block, or without each one's attention, on its own, (n_blocks,).
+    """What the model loses without each block, or without each one's attention, on its own, `[n_blocks]`.
 
     Args:
         model: The dense model, on the CPU.
-        windows: (n_windows, n_ctx) tokens; every position but the last is scored.
+        windows: `[n_windows, n_ctx]` tokens; every position but the last is scored.
         measure: Perplexity, or the mean KL divergence from the dense model in nats.
         part: What is taken out of a block.
-        n_threads: None takes the physical cores.
-        progress: Told after every block of every window.
+        progress: Gets a stage, in blocks of every window.
 
     Raises:
-        NotEnoughMemoryError: no room for the context.
+        NotEnoughMemoryError: the context does not fit.
     """
+    label = "scoring attention" if part == "attention" else "scoring blocks"
+    progress.stage(label, len(windows) * model.n_layer)
     sums = np.zeros(model.n_layer)
-    for number, tokens in enumerate(windows):
+    for tokens in windows:
         window = tokens[None]
-        score = _likelihood(tokens) if measure == "ppl" else _divergence(model, window, n_threads)
+        score = _likelihood(tokens) if measure == "ppl" else _divergence(model, window)
         for block in range(model.n_layer):
-            sums[block] += _score_once(model, window, Bypass(block, block, part=part), score, n_threads)
-            if progress is not None:
-                progress(number * model.n_layer + block + 1, len(windows) * model.n_layer)
+            sums[block] += _score_once(model, window, Bypass(block, block, part=part), score)
+            progress.advance()
     means = sums / (len(windows) * (windows.shape[1] - 1))
     return np.asarray(np.exp(means) if measure == "ppl" else means)
 
 
-def _score_once(
-    model: Model, window: Tokens, bypass: Bypass, score: Callable[[Logits], float], n_threads: int | None
-) -> float:
+def _score_once(model: Model, window: Tokens, bypass: Bypass, score: Callable[[Logits], float]) -> float:
     scores: list[float] = []
 
     def visit(_window: int, logits: Logits) -> None:
         scores.append(score(logits[:-1]))
 
-    run_windows(model, window, ablated([bypass]), n_threads=n_threads, visit=visit)
+    run_windows(model, window, ablated([bypass]), visit=visit)
     return scores[0]
 
 
+def _likelihood(tokens: Tokens) -> Callable[[Logits], float]:
+    """Gives the summed negative log-likelihood of a window's next tokens, in nats."""
+    return lambda logits: float(nll(logits, tokens[1:]).sum())
+
+
+def _divergence(model: Model, window: Tokens) -> Callable[[Logits], float]:
+    """Gives the summed KL divergence from what the whole model says of the window, in nats."""
+    dense: list[Divergence] = []
+
+    def keep(_window: int, logits: Logits) -> None:
+        dense.append(Divergence(logits[:-1]))
+
+    run_windows(model, window, visit=keep)
+    return dense[0].sum_of
+
+
 class _Detour:
-    """Carries the stream around one span."""
+    """Carries the residual stream around one span."""
 
     def __init__(self, bypass: Bypass) -> None:
         self._bypass = bypass
@@ -114,10 +123,10 @@ class _Detour:
     def _overwrite(self, node: Node) -> None:
         transform = self._bypass.transform
         if transform is None:
-            (stream,) = self._kept.values()
+            (residual,) = self._kept.values()
         else:
-            stream = self._kept["ffn_inp"] + self._kept["ffn_out"] @ transform
-        node.output[:] = stream
+            residual = self._kept["ffn_inp"] + self._kept["ffn_out"] @ transform
+        node.output[:] = residual
 
 
 def _in_turn(handlers: Sequence[Handler]) -> Handler:
@@ -128,38 +137,3 @@ def _in_turn(handlers: Sequence[Handler]) -> Handler:
             handler(node)
 
     return call_all
-
-
-def _likelihood(tokens: NDArray[np.int32]) -> Callable[[Logits], float]:
-    return lambda logits: float(nll(logits, tokens[1:]).sum())
-
-
-def _divergence(model: Model, window: Tokens, n_threads: int | None) -> Callable[[Logits], float]:
-    """Gives the summed KL divergence of a model's logits from the dense ones, whose probabilities are kept.
-
-    sum p log(p / q) = sum p log p - sum p z + log sum exp z, with z the other model's logits: one exponential a weight.
-    """
-    kept: list[tuple[Logits, NDArray[np.float64]]] = []
-
-    def keep(_window: int, logits: Logits) -> None:
-        for start in range(0, len(logits) - 1, _SLAB_ROWS):
-            rows = logits[start : min(start + _SLAB_ROWS, len(logits) - 1)]
-            shifted = rows - rows.max(axis=1, keepdims=True)
-            weights = np.exp(shifted)
-            sums = weights.sum(axis=1, dtype=np.float64)
-            entropy = (weights * shifted).sum(axis=1, dtype=np.float64) / sums - np.log(sums)
-            kept.append((weights / sums[:, None].astype(np.float32), entropy))
-
-    run_windows(model, window, n_threads=n_threads, visit=keep)
-
-    def score(logits: Logits) -> float:
-        total, start = 0.0, 0
-        for probabilities, entropy in kept:
-            rows = logits[start : start + len(probabilities)]
-            start += len(probabilities)
-            best = rows.max(axis=1)
-            log_sums = np.log(np.exp(rows - best[:, None]).sum(axis=1, dtype=np.float64)) + best
-            total += float((entropy - np.einsum("ij,ij->i", probabilities, rows) + log_sums).sum())
-        return total
-
-    return score

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +24,19 @@ from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits
-from quant.progress import ChunkProgress
+from edgespec.progress import SILENT, Progress
+from quant.measure.likelihood import RowScores, nll, nll_and_kl
 from quant.text.windows import N_CTX, Tokens, split_windows
 
-SAMPLE_PROMPT = "Explain in two sentences why the sky is blue."
-SAMPLE_TOKENS = 48
+SAMPLE_PROMPT: Final = "Explain in two sentences why the sky is blue."
+SAMPLE_TOKENS: Final = 48
+"""Enough for a reader to see whether a model still writes sentences."""
 
 WindowSource = Callable[[Model], Tokens]
+"""Gives windows, `[n_chunks, n_ctx]`, when it is called with a model."""
 
-_BATCH_ROWS = 512
-_SLAB_ROWS = 16
-"""Rows whose probabilities are in memory at once: 16 rows of 150 000 tokens are 10 MB."""
+_BATCH_ROWS: Final = 512
+"""Rows in one evaluation: what llama.cpp computes in one pass by default (`n_ubatch` in common/common.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +48,12 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class RowScores:
-    """One value for each scored token."""
-
-    nll: NDArray[np.float64]
-    """Negative log-likelihood of the token that follows, in nats."""
-    dense_nll: NDArray[np.float64]
-    kl: NDArray[np.float64]
-    """KL divergence of the model from the dense one, sum of p_dense log(p_dense / p), in nats."""
-    same_top: NDArray[np.bool_]
-    """Whether both models hold the same token for the most likely."""
-
-
-@dataclass(frozen=True, slots=True)
 class Distance:
-    """How far a model is from a dense one on the same tokens."""
+    """How far a model is from a dense one on the same tokens. The names of the fields are those of JSON documents."""
 
     dense_perplexity: float
     kl_mean: float
+    """Nats a token, as the other divergences."""
     kl_se: float
     kl_p99: float
     """99 % of the tokens have a divergence of at most that."""
@@ -71,8 +62,8 @@ class Distance:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
-    """What `evaluate` found."""
+class Evaluation:
+    """What `evaluate` found. The names of the fields are those of JSON documents."""
 
     perplexity: float
     perplexity_se: float
@@ -85,46 +76,6 @@ class Quality:
     """What the model answers to SAMPLE_PROMPT, greedily, SAMPLE_TOKENS tokens at most."""
 
 
-def nll(logits: Logits, tokens: Tokens) -> NDArray[np.float64]:
-    """Negative log-likelihood in nats of `tokens` (n,) under `logits` (n, n_vocab); the result has shape (n,)."""
-    values = np.empty(len(tokens))
-    for start in range(0, len(tokens), _SLAB_ROWS):
-        rows = slice(start, start + _SLAB_ROWS)
-        shifted, _, sums = _exponents(logits[rows])
-        values[rows] = np.log(sums) - _picked(shifted, tokens[rows])
-    return values
-
-
-def nll_and_kl(logits: Logits, tokens: Tokens, dense_logits: Logits) -> RowScores:
-    """Scores of `tokens` (n,) under the logits of a model and of a dense one, both (n, n_vocab)."""
-    count = len(tokens)
-    scores = RowScores(np.empty(count), np.empty(count), np.empty(count), np.empty(count, np.bool_))
-    for start in range(0, count, _SLAB_ROWS):
-        rows = slice(start, start + _SLAB_ROWS)
-        shifted, _, sums = _exponents(logits[rows])
-        dense_shifted, dense_weights, dense_sums = _exponents(dense_logits[rows])
-        log_sums, dense_log_sums = np.log(sums), np.log(dense_sums)
-        scores.nll[rows] = log_sums - _picked(shifted, tokens[rows])
-        scores.dense_nll[rows] = dense_log_sums - _picked(dense_shifted, tokens[rows])
-        gaps = (dense_weights * (dense_shifted - shifted)).sum(axis=1, dtype=np.float64)
-        scores.kl[rows] = gaps / dense_sums - dense_log_sums + log_sums
-        scores.same_top[rows] = shifted.argmax(axis=1) == dense_shifted.argmax(axis=1)
-    return scores
-
-
-def perplexity(
-    model: Model, windows: Tokens, *, n_threads: int | None = None, progress: ChunkProgress | None = None
-) -> Estimate:
-    """The perplexity over chunks of `split_windows`, (n_chunks, n_ctx).
-
-    Raises:
-        NotEnoughMemoryError: no room for the context.
-    """
-    with _open_context(model, windows.shape[1], n_threads) as context:
-        values = [nll(logits[0], tokens) for logits, tokens in _batches([context], windows, progress)]
-    return _perplexity_of(np.concatenate(values))
-
-
 def evaluate(
     path: Path,
     text: str | WindowSource,
@@ -132,54 +83,77 @@ def evaluate(
     against: Path | None = None,
     n_chunks: int | None = None,
     n_ctx: int = N_CTX,
-    n_threads: int | None = None,
-    progress: ChunkProgress | None = None,
-) -> Quality:
+    label: str = "measuring",
+    progress: Progress = SILENT,
+) -> Evaluation:
     """Measures the model at `path` on a text.
 
     Args:
         path: The model.
-        text: At least two chunks of it, or what gives windows of tokens, (n_chunks, n_ctx), when it is called with the
-            dense model (without one, with the model itself), such as `answered_windows`.
+        text: At least two chunks of it, or what gives windows when it is called with the dense model (without one, with
+            the model itself), such as `answered_windows`.
         against: A dense model of the same vocabulary to be compared with; both are in memory at once.
         n_chunks: At most that many chunks; None takes all.
         n_ctx: Tokens in a chunk of a text.
-        n_threads: None takes the physical cores.
-        progress: Told after every chunk.
+        label: What the stage of measuring is called.
+        progress: Gets that stage, in chunks, and another label for it while the sample is written.
 
     Raises:
         UsageError: the text is too short, or the two models read it as different tokens.
         ModelFileError: llama.cpp cannot load a model.
-        NotEnoughMemoryError: no room for a model or a context.
+        NotEnoughMemoryError: a model or a context does not fit.
     """
-    with ExitStack() as stack:
-        model = stack.enter_context(Model(path))
+    with ExitStack() as opened:
+        model = opened.enter_context(Model(path))
         if isinstance(text, str):
             windows = split_windows(model, text, n_ctx=n_ctx, n_chunks=n_chunks)
-        dense = stack.enter_context(Model(against)) if against is not None else None
+        dense = opened.enter_context(Model(against)) if against is not None else None
         if not isinstance(text, str):
             windows = text(dense or model)[:n_chunks]
+        if dense is not None:
+            _check_same_tokens(model, dense, windows, text if isinstance(text, str) else None)
+        progress.stage(label, len(windows))
         distance = None
         if dense is None:
-            estimate = perplexity(model, windows, n_threads=n_threads, progress=progress)
+            estimate = perplexity(model, windows, progress=progress)
         else:
-            _check_same_tokens(model, dense, windows, text if isinstance(text, str) else None)
-            scores = _compare(model, dense, windows, n_threads, progress)
+            scores = _compare(model, dense, windows, progress)
             estimate, distance = _perplexity_of(scores.nll), _distance_of(scores)
-        return Quality(
+        progress.stage("writing a sample", len(windows), done=len(windows))
+        return Evaluation(
             perplexity=estimate.mean,
             perplexity_se=estimate.standard_error,
             n_chunks=len(windows),
             n_tokens=len(windows) * _n_scored(windows.shape[1]),
             distance=distance,
-            sample=sample_text(model, n_threads=n_threads),
+            sample=sample_text(model),
         )
 
 
-def sample_text(model: Model, *, n_threads: int | None = None) -> str:
-    """The model's greedy answer to SAMPLE_PROMPT, in its own chat template where it has one."""
+def perplexity(model: Model, windows: Tokens, *, progress: Progress = SILENT) -> Estimate:
+    """The perplexity over chunks of `split_windows`.
+
+    Args:
+        model: What is measured.
+        windows: `[n_chunks, n_ctx]` tokens.
+        progress: Advanced once per chunk.
+
+    Raises:
+        NotEnoughMemoryError: the context does not fit.
+    """
+    with _open_context(model, windows.shape[1]) as context:
+        values = [nll(logits[0], tokens) for logits, tokens in _batches([context], windows, progress)]
+    return _perplexity_of(np.concatenate(values))
+
+
+def sample_text(model: Model) -> str:
+    """The model's greedy answer to SAMPLE_PROMPT, in its own chat template where it has one.
+
+    Raises:
+        NotEnoughMemoryError: the context does not fit.
+    """
     answer = b""
-    with _open_context(model, N_CTX, n_threads) as context:
+    with _open_context(model, N_CTX) as context:
         context.prefill(tokenize_chat(context, [ChatMessage("user", SAMPLE_PROMPT)]))
         for _ in range(SAMPLE_TOKENS):
             token = int(context.logits()[0].argmax())
@@ -190,40 +164,35 @@ def sample_text(model: Model, *, n_threads: int | None = None) -> str:
     return answer.decode("utf-8", "replace")
 
 
-def _open_context(model: Model, n_ctx: int, n_threads: int | None) -> Context:
+def _open_context(model: Model, n_ctx: int) -> Context:
     rows = min(n_ctx, _BATCH_ROWS)
     scored = min(rows, n_ctx - n_ctx // 2)
-    threads = n_threads or default_threads()
-    return Context(model, ContextSettings(n_ctx, threads, n_outputs_max=scored, n_batch=rows))
+    return Context(model, ContextSettings(n_ctx, default_threads(), n_outputs_max=scored, n_batch=rows))
 
 
-def _compare(
-    model: Model, dense: Model, windows: Tokens, n_threads: int | None, progress: ChunkProgress | None
-) -> RowScores:
+def _compare(model: Model, dense: Model, windows: Tokens, progress: Progress) -> RowScores:
     n_ctx = windows.shape[1]
-    with _open_context(model, n_ctx, n_threads) as context, _open_context(dense, n_ctx, n_threads) as other:
-        parts = [
-            nll_and_kl(logits[0], tokens, logits[1])
-            for logits, tokens in _batches([context, other], windows, progress)
-        ]
-    return RowScores(
-        np.concatenate([part.nll for part in parts]),
-        np.concatenate([part.dense_nll for part in parts]),
-        np.concatenate([part.kl for part in parts]),
-        np.concatenate([part.same_top for part in parts]),
-    )
+    with _open_context(model, n_ctx) as context, _open_context(dense, n_ctx) as other:
+        return RowScores.joined(
+            [
+                nll_and_kl(logits[0], tokens, logits[1])
+                for logits, tokens in _batches([context, other], windows, progress)
+            ]
+        )
 
 
 def _batches(
-    contexts: Sequence[Context], windows: Tokens, progress: ChunkProgress | None
+    contexts: Sequence[Context], windows: Tokens, progress: Progress
 ) -> Iterator[tuple[list[Logits], Tokens]]:
-    """Runs the chunks; yields each context's logits of the scored rows, valid until the next, and what follows."""
-    for done, window in enumerate(windows, 1):
+    """Runs the chunks; yields each context's logits of the scored rows, valid until the next, and what follows.
+
+    Of a chunk of 8 tokens the rows 4, 5 and 6 are scored, by the tokens 5, 6 and 7.
+    """
+    for window in windows:
         for context in contexts:
             context.clear()
         yield from _batches_of_window(contexts, window)
-        if progress is not None:
-            progress(done, len(windows))
+        progress.advance()
 
 
 def _batches_of_window(contexts: Sequence[Context], window: Tokens) -> Iterator[tuple[list[Logits], Tokens]]:
@@ -242,15 +211,9 @@ def _batches_of_window(contexts: Sequence[Context], window: Tokens) -> Iterator[
             yield logits, window[first + 1 : first + 1 + n_scored]
 
 
-def _exponents(logits: Logits) -> tuple[Logits, Logits, NDArray[np.float64]]:
-    """Logits less the best of their row, their exponentials, and the sums of these, (n,)."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    weights = np.exp(shifted)
-    return shifted, weights, weights.sum(axis=1, dtype=np.float64)
-
-
-def _picked(values: Logits, tokens: Tokens) -> Logits:
-    return values[np.arange(len(tokens)), tokens]
+def _n_scored(n_ctx: int) -> int:
+    """Tokens of a chunk that are scored: those that follow a token of its second half."""
+    return n_ctx - 1 - n_ctx // 2
 
 
 def _mean(values: NDArray[np.float64]) -> Estimate:
@@ -259,6 +222,7 @@ def _mean(values: NDArray[np.float64]) -> Estimate:
 
 
 def _perplexity_of(values: NDArray[np.float64]) -> Estimate:
+    """Of negative log-likelihoods, `[n]`; the error of exp(m) is exp(m) times that of m, to first order."""
     log = _mean(values)
     return Estimate(math.exp(log.mean), math.exp(log.mean) * log.standard_error)
 
@@ -272,11 +236,6 @@ def _distance_of(scores: RowScores) -> Distance:
         kl_p99=float(np.percentile(scores.kl, 99)),
         top1_agreement=float(scores.same_top.mean()),
     )
-
-
-def _n_scored(n_ctx: int) -> int:
-    """Tokens of a chunk that are scored: those that follow a token of its second half."""
-    return n_ctx - 1 - n_ctx // 2
 
 
 def _check_same_tokens(model: Model, dense: Model, windows: Tokens, text: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Importance matrices: how much each column of a weight counts, measured through the tap.
+"""Importance matrices: how much each column of a weight counts, measured through an eval callback.
 
 The file is llama.cpp's GGUF form (tools/imatrix/imatrix.cpp): for every weight the sums of squares of its inputs'
 columns and the number of rows that were summed, so that llama.cpp's own tools read it.
@@ -15,42 +15,37 @@ from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import ModelFileError
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
+from edgespec.progress import SILENT, Progress
 from quant.measure.activations import Moments, input_moments
-from quant.progress import ChunkProgress, StageProgress, stage_of
-from quant.prune.choices import DEFAULT_TOKENS, CalibrationSource
 from quant.text.calibration import calibration_windows
+from quant.text.calibration_source import DEFAULT_TOKENS, CalibrationSource
 from quant.text.windows import Tokens
 
 Importance = Mapping[str, NDArray[np.float32]]
-"""Mean squares of a weight's input columns, by the weight's name."""
+"""Mean squares of a weight's input columns, `[n_columns]`, by the weight's name."""
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _OUTPUT = "output.weight"
 
 
 def measure(
-    model: Model,
-    meta: GgufMetadata,
-    windows: Tokens,
-    *,
-    n_threads: int | None = None,
-    progress: ChunkProgress | None = None,
+    model: Model, meta: GgufMetadata, windows: Tokens, *, progress: Progress = SILENT
 ) -> dict[str, Moments]:
     """Moments of the inputs of every matrix of a model's blocks, and of its output.
 
     Args:
         model: On the CPU.
         meta: Of the same file.
-        windows: (n_windows, n_ctx) tokens.
-        n_threads: None takes the physical cores.
-        progress: Told after every window.
+        windows: `[n_windows, n_ctx]` tokens.
+        progress: Gets the stage "measuring the importance", in windows.
 
     Raises:
-        NotEnoughMemoryError: no room for the context.
+        NotEnoughMemoryError: the context does not fit.
     """
+    progress.stage("measuring the importance", len(windows))
     matrices = [tensor.name for tensor in meta.tensors if len(tensor.shape) == 2]
     names = [name for name in matrices if name.startswith("blk.") or name == _OUTPUT]
-    moments = input_moments(model, windows, names, n_threads=n_threads, progress=progress)
+    moments = input_moments(model, windows, names, progress=progress)
     return {name: found for name, found in moments.items() if found.n}
 
 
@@ -59,19 +54,18 @@ def measure_file(
     text: CalibrationSource,
     n_tokens: int = DEFAULT_TOKENS,
     *,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, Moments]:
     """As `measure`, of a model's file, on that many tokens of a text or of the model's own answers.
 
     Raises:
         UsageError: the text cannot be read, or is too short.
-        NotEnoughMemoryError: no room for the model or the context.
+        NotEnoughMemoryError: the model or a context does not fit.
         ModelFileError: llama.cpp cannot load the model.
     """
     with Model(meta.path, Placement()) as model:
         windows = calibration_windows(model, meta.path, [text], n_tokens, progress=progress)
-        report = stage_of(progress, "measuring the importance")
-        return measure(model, meta, windows, progress=report)
+        return measure(model, meta, windows, progress=progress)
 
 
 def importance_of(moments: Mapping[str, Moments]) -> Importance:
@@ -107,8 +101,8 @@ def read_imatrix(path: Path) -> Importance:
     """Reads a file of `write_imatrix` or of llama-imatrix.
 
     Raises:
-        ModelMissingError: there is no such file.
-        ModelFileError: it is no importance matrix.
+        ModelMissingError: the file is not there.
+        ModelFileError: it is not an importance matrix.
     """
     meta = read_metadata(path)
     data = np.memmap(path, np.uint8, "r", offset=meta.data_offset) if meta.tensors else np.zeros(0, np.uint8)
@@ -120,7 +114,7 @@ def read_imatrix(path: Path) -> Importance:
     names = [name.removesuffix(_SUMS) for name in values if name.endswith(_SUMS)]
     if not names or any(name + _COUNTS not in values for name in names):
         raise ModelFileError(
-            f"{path} is no importance matrix", "make one with llama-imatrix, or use `calibrate`"
+            f"{path} is not an importance matrix", "make one with llama-imatrix, or use `calibrate`"
         )
     result = {}
     for name in names:

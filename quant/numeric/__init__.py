@@ -1,1 +1,1 @@
-"""Arithmetic in numpy that knows no file: least squares, one block's forward and backward pass, training."""
+"""Arithmetic in numpy: least squares, one block's forward and backward pass, the training of a model's last blocks."""

@@ -6,39 +6,42 @@ once; trained are the last blocks and the norm after them, by Adam (arXiv 1412.6
 matrices stay: a model's word list and its copies go by their rows.
 
 In memory are the trained blocks four times (weights, gradients, two moments) and the output rows of the words that
-the lessons name, in single precision.
+the exercises name, in single precision.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgespec.progress import SILENT, Progress
 from quant.gguf.plan import GgufPlan
 from quant.gguf.tensors import output_name, planned_weights
-from quant.numeric.gradients import RmsNorm, block_backward, zeros_like
-from quant.numeric.residual_stream import Matrix, StreamSettings, read_block, read_settings, run_block
+from quant.numeric.backward import RmsNorm, block_backward, zeros_like
+from quant.numeric.residual_stream import BlockSettings, Matrix, read_block, read_settings, run_block
 
 Ints = NDArray[np.int32]
 
 _DECAYS: Final = (0.9, 0.98)
+"""Of the mean and of the squares, as in "Attention Is All You Need" (arXiv 1706.03762, 5.3)."""
 _EPSILON: Final = 1e-8
+"""Adam's own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exercise:
     """A text as the trained blocks meet it."""
 
-    stream: Matrix
-    """Before the first of them, (n, n_embd)."""
+    residual: Matrix
+    """Before the first of them, `[n, n_embd]`."""
     first: int
     """The row that is to say the answer's first token."""
     words: Ints
-    """(n - first, k) places in the list of words: what the larger model may say."""
+    """What the larger model may say: places in the list of words, `[n - first, k]`."""
     shares: Matrix
-    """Its probabilities of these, each row's sum is 1."""
+    """Its probabilities of these, `[n - first, k]`; each row's sum is 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class TrainSettings:
 
     learning_rate: float = 3e-5
     n_epochs: int = 1
-    """Readings of all lessons. A second one taught a 0.5B model 9,000 tokens by heart (docs/tune.md)."""
+    """Readings of all exercises. At a second one a 0.5B model learnt 9,000 tokens by heart (docs/tune.md)."""
     tokens_per_step: int = 1024
     warm_up: float = 0.1
     """Share of the steps in which the rate rises."""
@@ -58,18 +61,24 @@ class Student:
     """The trained part of a model.
 
     Args:
-        plan: The model; of an architecture that `quant.numeric.gradients` knows.
+        plan: The model; of an architecture that `quant.numeric.backward` knows.
         n_blocks: How many of its last blocks are trained.
-        listed: Ids of the words that it is scored on, ascending.
+        listed: Ids of the words that it is scored on, ascending, `[n_listed]`.
+
+    Raises:
+        UsageError: an architecture that is not computed block by block.
     """
 
     plan: GgufPlan
     n_blocks: int
     listed: Ints
-    settings: StreamSettings = field(init=False)
+    settings: BlockSettings = field(init=False)
     blocks: list[dict[str, Matrix]] = field(init=False)
+    """The trained ones' weights, by name without `blk.N.`; training changes them in place."""
     norm: Matrix = field(init=False)
+    """Of the output, `[n_embd]`; trained too."""
     head: Matrix = field(init=False)
+    """Rows of the output matrix, `[n_listed, n_embd]`."""
 
     def __post_init__(self) -> None:
         self.settings = read_settings(self.plan)
@@ -87,7 +96,7 @@ class Student:
 
     def loss(self, exercise: Exercise) -> tuple[float, float]:
         """Mean loss in nats, and the share of places where the likeliest word is the larger model's."""
-        normed = RmsNorm(self.settings, self._streams(exercise)[-1][exercise.first :], self.norm)
+        normed = RmsNorm(self.settings, self._residuals(exercise)[-1][exercise.first :], self.norm)
         logits = normed.output @ self.head.T
         best = np.take_along_axis(exercise.words, exercise.shares.argmax(axis=1)[:, None], axis=1)[:, 0]
         right = float((logits.argmax(axis=1) == best).mean())
@@ -98,11 +107,20 @@ class Student:
     ) -> float:
         """Adds an exercise's gradients times `weight` to the sums.
 
+        Args:
+            exercise: What is read.
+            weight: Its share of the step's tokens.
+            sums: Of the trained blocks' weights, in their shapes.
+            of_norm: Of the output's norm, `[n_embd]`.
+
         Returns:
             Its mean loss in nats.
+
+        Raises:
+            UsageError: blocks with normalized queries.
         """
-        streams = self._streams(exercise)
-        normed = RmsNorm(self.settings, streams[-1][exercise.first :], self.norm)
+        residuals = self._residuals(exercise)
+        normed = RmsNorm(self.settings, residuals[-1][exercise.first :], self.norm)
         logits = normed.output @ self.head.T
         loss = self._softmax_loss(logits, exercise)
         rows = np.arange(len(logits))[:, None]
@@ -110,17 +128,18 @@ class Student:
         logits *= np.float32(weight / len(logits))
         back, norm_gradient = normed.backward(np.asarray(logits @ self.head, np.float32))
         of_norm += norm_gradient
-        gradient = np.zeros_like(exercise.stream)
+        gradient = np.zeros_like(exercise.residual)
         gradient[exercise.first :] = back
-        for block, own, stream in zip(self.blocks[::-1], sums[::-1], streams[-2::-1], strict=True):
-            gradient = block_backward(self.settings, block, own, stream, gradient)
+        for block, own, residual in zip(self.blocks[::-1], sums[::-1], residuals[-2::-1], strict=True):
+            gradient = block_backward(self.settings, block, own, residual, gradient)
         return loss
 
-    def _streams(self, exercise: Exercise) -> list[Matrix]:
-        streams = [exercise.stream]
+    def _residuals(self, exercise: Exercise) -> list[Matrix]:
+        """Before each trained block and after the last, `[n, n_embd]` each."""
+        residuals = [exercise.residual]
         for block in self.blocks:
-            streams.append(run_block(self.settings, block, streams[-1]))
-        return streams
+            residuals.append(run_block(self.settings, block, residuals[-1]))
+        return residuals
 
     @staticmethod
     def _softmax_loss(logits: Matrix, exercise: Exercise) -> float:
@@ -134,7 +153,7 @@ class Student:
 
 
 class Adam:
-    """Adam's moments for some arrays, and the step that they lead to."""
+    """Adam's moments for some arrays, and the step that they lead to (arXiv 1412.6980, algorithm 1)."""
 
     def __init__(self, arrays: Sequence[Matrix]) -> None:
         self._arrays = arrays
@@ -143,7 +162,7 @@ class Adam:
         self._count = 0
 
     def step(self, gradients: Sequence[Matrix], rate: float) -> None:
-        """Moves the arrays against their gradients, which become scratch."""
+        """Moves the arrays against their gradients, in the arrays' shapes, which become scratch."""
         self._count += 1
         first, second = (1 - decay**self._count for decay in _DECAYS)
         parts = zip(self._arrays, gradients, self._means, self._squares, strict=True)
@@ -162,14 +181,25 @@ def train(
     student: Student,
     exercises: Sequence[Exercise],
     settings: TrainSettings,
-    report: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    progress: Progress = SILENT,
 ) -> list[float]:
     """Trains the student on all exercises, several times, in an order that is always the same.
 
+    Args:
+        student: Its weights change in place.
+        exercises: What it reads.
+        settings: How.
+        progress: Gets the stage "training the draft", in steps.
+
     Returns:
         The mean loss of each step, in nats.
+
+    Raises:
+        UsageError: blocks with normalized queries.
     """
     batches = _batches(exercises, settings)
+    progress.stage("training the draft", len(batches))
     optimizer = Adam(_arrays(student.blocks, student.norm))
     losses = []
     for number, batch in enumerate(batches):
@@ -185,7 +215,7 @@ def train(
         optimizer.step(
             _arrays(sums, of_norm), settings.learning_rate * _schedule(number, len(batches), settings)
         )
-        report(number + 1, len(batches))
+        progress.advance()
     return losses
 
 

@@ -3,6 +3,8 @@
 llama.cpp evaluates whole models; a fit that walks two models in step needs single blocks. Only one block's weights
 are in memory. Norms, rotary positions and attention follow llama.cpp's graphs (src/models/llama.cpp, qwen2.cpp,
 qwen3.cpp, deci.cpp), in single precision.
+
+A `residual` is the residual stream of one window, `[n_ctx, n_embd]`: a row for every token.
 """
 
 from collections.abc import Mapping
@@ -15,19 +17,20 @@ from numpy.typing import NDArray
 from edgespec.errors import UsageError
 from quant.gguf.plan import GgufPlan
 from quant.gguf.tensors import find_tensor, output_name, planned_weights
-from quant.prune.choices import REPAIRED_ARCHITECTURES
+from quant.numeric.architectures import COMPUTED_ARCHITECTURES
 
 _HALVES: Final = ("qwen2", "qwen3")
 """Rotary positions turn the two halves of a head against each other; the others turn neighbours."""
 _DEFAULT_ROPE_BASE: Final = 10000.0
+"""llama.cpp's own, where a file does not say (`rope_freq_base_train` in src/llama-model.cpp)."""
 
 Matrix = NDArray[np.float32]
 BlockWeights = Mapping[str, Matrix]
-"""A block's tensors by their names without `blk.N.`; matrices are (outputs, inputs)."""
+"""A block's tensors by their names without `blk.N.`: matrices `[n_outputs, n_inputs]`, norms and biases `[n]`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StreamSettings:
+class BlockSettings:
     """What a model's blocks share."""
 
     n_blocks: int
@@ -35,25 +38,26 @@ class StreamSettings:
     head_dim: int
     norm_epsilon: float
     rope_frequencies: Matrix
-    """Radians a position, (head_dim / 2,)."""
+    """Radians a position, `[head_dim / 2]`."""
     rope_halves: bool
+    """Whether rotary positions turn element i of a head against i + head_dim / 2; else 2i against 2i + 1."""
 
 
-def read_settings(plan: GgufPlan) -> StreamSettings:
+def read_settings(plan: GgufPlan) -> BlockSettings:
     """The settings of a plan's model.
 
     Raises:
         UsageError: an architecture, or a stretching of its positions, that is not computed here.
     """
     architecture = plan.architecture
-    if architecture not in REPAIRED_ARCHITECTURES:
+    if architecture not in COMPUTED_ARCHITECTURES:
         raise UsageError(
             f"the architecture {architecture or 'unknown'} is not computed block by block",
-            f"those that are: {', '.join(REPAIRED_ARCHITECTURES)}",
+            f"those that are: {', '.join(COMPUTED_ARCHITECTURES)}",
         )
     n_embd = int(_number(plan, "embedding_length"))
     head_dim = int(_number(plan, "attention.key_length", n_embd // max(1, _most_heads(plan))))
-    return StreamSettings(
+    return BlockSettings(
         n_blocks=int(_number(plan, "block_count")),
         n_embd=n_embd,
         head_dim=head_dim,
@@ -64,24 +68,42 @@ def read_settings(plan: GgufPlan) -> StreamSettings:
 
 
 def read_block(plan: GgufPlan, block: int) -> BlockWeights:
-    """The weights of one block in single precision."""
+    """The weights of one block in single precision, as the plan writes them.
+
+    `read_block(plan, 3)["ffn_down.weight"]` is the tensor `blk.3.ffn_down.weight`, `[n_embd, n_ff]`, and
+    `["attn_norm.weight"]` is `[n_embd]`. A block that the plan does not have gives an empty mapping.
+
+    Raises:
+        EngineError: ggml cannot read a tensor's type.
+        OSError: the source cannot be read.
+    """
     prefix = f"blk.{block}."
     names = [tensor.name for tensor in plan.tensors if tensor.name.startswith(prefix)]
     return {name.removeprefix(prefix): planned_weights(plan, name) for name in names}
 
 
 def embed(plan: GgufPlan, tokens: NDArray[np.int32]) -> Matrix:
-    """The stream before block 0, (n_windows, n_ctx, n_embd)."""
+    """The residuals before block 0, `[n_windows, n_ctx, n_embd]`, of `tokens`, `[n_windows, n_ctx]`."""
     table = planned_weights(plan, "token_embd.weight")
     return np.asarray(table[tokens], dtype=np.float32)
 
 
-def attention_input(settings: StreamSettings, weights: BlockWeights, stream: Matrix) -> Matrix:
-    """What `attn_output` reads for one window, (n_ctx, heads * head_dim); `stream` is (n_ctx, n_embd)."""
-    normed = _normalize(settings, stream, weights["attn_norm.weight"])
+def attention_input(settings: BlockSettings, weights: BlockWeights, residual: Matrix) -> Matrix:
+    """What `attn_output` reads for one window: the heads' mixed values, side by side.
+
+    Args:
+        settings: Of the model.
+        weights: The block's.
+        residual: Before the block, `[n_ctx, n_embd]`.
+
+    Returns:
+        `[n_ctx, n_head * head_dim]`.
+    """
+    normed = _normalize(settings, residual, weights["attn_norm.weight"])
     query, key, value = (_heads(settings, weights, normed, name) for name in ("attn_q", "attn_k", "attn_v"))
-    query, key = _rotate(settings, query), _rotate(settings, key)
+    query, key = rotate(settings, query), rotate(settings, key)
     n_groups, n_ctx, head_dim = key.shape
+    # The query heads of a KV group lie one after the other: `[n_groups, heads_per_group * n_ctx, head_dim]`.
     grouped = query.reshape(n_groups, -1, head_dim)
     scores = grouped @ key.transpose(0, 2, 1)
     scores *= np.float32(head_dim**-0.5)
@@ -90,9 +112,18 @@ def attention_input(settings: StreamSettings, weights: BlockWeights, stream: Mat
     return np.ascontiguousarray(mixed, dtype=np.float32).reshape(n_ctx, -1)
 
 
-def ffn_input(settings: StreamSettings, weights: BlockWeights, stream: Matrix) -> Matrix:
-    """What `ffn_down` reads for one window, (n_ctx, n_ff); `stream` is the one after attention."""
-    normed = _normalize(settings, stream, weights["ffn_norm.weight"])
+def ffn_input(settings: BlockSettings, weights: BlockWeights, residual: Matrix) -> Matrix:
+    """What `ffn_down` reads for one window: silu(gate) * up of every neuron.
+
+    Args:
+        settings: Of the model.
+        weights: The block's.
+        residual: After the block's attention, `[n_ctx, n_embd]`.
+
+    Returns:
+        `[n_ctx, n_ff]`.
+    """
+    normed = _normalize(settings, residual, weights["ffn_norm.weight"])
     gate = normed @ weights["ffn_gate.weight"].T
     up: Matrix = normed @ weights["ffn_up.weight"].T
     up *= gate
@@ -104,7 +135,19 @@ def ffn_input(settings: StreamSettings, weights: BlockWeights, stream: Matrix) -
 
 
 def project(weights: BlockWeights, name: str, rows: Matrix) -> Matrix:
-    """The rows times a matrix of the block, its bias added where it has one."""
+    """The rows times a matrix of the block, its bias added where it has one: rows W' + b.
+
+    With `ffn_down.weight` = `[[1, 0, 2], [0, 1, 0]]` (two outputs of three inputs) and `ffn_down.bias` = `[10, 0]`,
+    `project(weights, "ffn_down", [[1, 1, 1]])` is `[[13, 1]]`.
+
+    Args:
+        weights: The block's.
+        name: Of the matrix without `.weight`, such as `attn_output`.
+        rows: `[n, n_inputs]`.
+
+    Returns:
+        `[n, n_outputs]`.
+    """
     result: Matrix = rows @ weights[f"{name}.weight"].T
     bias = weights.get(f"{name}.bias")
     if bias is not None:
@@ -117,51 +160,50 @@ def has_attention(weights: BlockWeights) -> bool:
     return "attn_output.weight" in weights
 
 
-def run_block(settings: StreamSettings, weights: BlockWeights, stream: Matrix) -> Matrix:
-    """One window's stream after the block, (n_ctx, n_embd)."""
+def run_block(settings: BlockSettings, weights: BlockWeights, residual: Matrix) -> Matrix:
+    """One window's residual after the block, `[n_ctx, n_embd]`, of the one before it, `[n_ctx, n_embd]`."""
     if has_attention(weights):
-        stream = stream + project(weights, "attn_output", attention_input(settings, weights, stream))
-    return stream + project(weights, "ffn_down", ffn_input(settings, weights, stream))
+        residual = residual + project(weights, "attn_output", attention_input(settings, weights, residual))
+    return residual + project(weights, "ffn_down", ffn_input(settings, weights, residual))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutputHead:
-    """What turns the stream after the last block into logits; a cut leaves it as it is."""
+    """What turns the residual after the last block into logits; pruning leaves it as it is."""
 
-    settings: StreamSettings
+    settings: BlockSettings
     matrix: Matrix
-    """(n_vocab, n_embd)."""
+    """`[n_vocab, n_embd]`."""
     norm: Matrix
+    """`[n_embd]`."""
 
-    def logits(self, stream: Matrix) -> Matrix:
-        """(n, n_vocab), of rows of the stream, (n, n_embd)."""
-        return _normalize(self.settings, stream, self.norm) @ self.matrix.T
+    def logits(self, residual: Matrix) -> Matrix:
+        """`[n, n_vocab]`, of rows of the residual, `[n, n_embd]`."""
+        return _normalize(self.settings, residual, self.norm) @ self.matrix.T
 
 
 def read_head(plan: GgufPlan) -> OutputHead:
-    """The output head: 4 bytes for every weight."""
+    """The output head: 4 bytes of memory for every weight.
+
+    Raises:
+        UsageError: an architecture that is not computed here.
+    """
     matrix = planned_weights(plan, output_name(plan))
     return OutputHead(read_settings(plan), matrix, planned_weights(plan, "output_norm.weight"))
 
 
-def _heads(settings: StreamSettings, weights: BlockWeights, normed: Matrix, name: str) -> Matrix:
-    """(heads, n_ctx, head_dim), normalized where the architecture does."""
-    rows = project(weights, name, normed).reshape(len(normed), -1, settings.head_dim)
-    norm = weights.get(f"{name}_norm.weight")
-    if norm is not None:
-        rows = _normalize(settings, rows, norm)
-    return np.ascontiguousarray(rows.transpose(1, 0, 2))
+def rotate(settings: BlockSettings, heads: Matrix, *, back: bool = False) -> Matrix:
+    """Heads turned by their rotary positions (RoFormer, arXiv 2104.09864); row p by p times each frequency.
 
+    Args:
+        settings: Of the model.
+        heads: `[n_heads, n_ctx, head_dim]`.
+        back: Turn the other way: what a gradient with respect to the turned heads becomes before them.
 
-def _normalize(settings: StreamSettings, rows: Matrix, weight: Matrix) -> Matrix:
-    scale = np.sqrt(np.mean(rows * rows, axis=-1, keepdims=True) + np.float32(settings.norm_epsilon))
-    normed: Matrix = rows / scale
-    normed *= weight
-    return normed
-
-
-def _rotate(settings: StreamSettings, heads: Matrix) -> Matrix:
-    positions = np.arange(heads.shape[1], dtype=np.float32)[:, None]
+    Returns:
+        `[n_heads, n_ctx, head_dim]`.
+    """
+    positions = np.arange(heads.shape[1], dtype=np.float32)[:, None] * np.float32(-1 if back else 1)
     angles = positions * settings.rope_frequencies
     cosine, sine = np.cos(angles), np.sin(angles)
     half = settings.head_dim // 2
@@ -176,8 +218,24 @@ def _rotate(settings: StreamSettings, heads: Matrix) -> Matrix:
     return turned
 
 
+def _heads(settings: BlockSettings, weights: BlockWeights, normed: Matrix, name: str) -> Matrix:
+    """`[n_heads, n_ctx, head_dim]`, normalized where the architecture does."""
+    rows = project(weights, name, normed).reshape(len(normed), -1, settings.head_dim)
+    norm = weights.get(f"{name}_norm.weight")
+    if norm is not None:
+        rows = _normalize(settings, rows, norm)
+    return np.ascontiguousarray(rows.transpose(1, 0, 2))
+
+
+def _normalize(settings: BlockSettings, rows: Matrix, weight: Matrix) -> Matrix:
+    scale = np.sqrt(np.mean(rows * rows, axis=-1, keepdims=True) + np.float32(settings.norm_epsilon))
+    normed: Matrix = rows / scale
+    normed *= weight
+    return normed
+
+
 def _softmax_causal(scores: Matrix) -> None:
-    """In place, (heads, n_ctx, n_ctx)."""
+    """In place, `[n_heads, n_ctx, n_ctx]`."""
     n_ctx = scores.shape[-1]
     scores[:, np.triu(np.ones((n_ctx, n_ctx), bool), 1)] = -np.inf
     scores -= scores.max(axis=-1, keepdims=True)
@@ -186,7 +244,7 @@ def _softmax_causal(scores: Matrix) -> None:
 
 
 def _rope_frequencies(plan: GgufPlan, head_dim: int) -> Matrix:
-    scaling = plan.field(f"{plan.architecture}.rope.scaling.type")
+    scaling = plan.model_field("rope.scaling.type")
     if scaling is not None and scaling.value != "none":
         raise UsageError(
             f"positions stretched by {scaling.value} scaling are not computed block by block",
@@ -205,13 +263,13 @@ def _rope_frequencies(plan: GgufPlan, head_dim: int) -> Matrix:
 
 
 def _most_heads(plan: GgufPlan) -> int:
-    value = plan.field(f"{plan.architecture}.attention.head_count")
+    value = plan.model_field("attention.head_count")
     heads = value.value if value is not None else 0
     return max(int(head) for head in (heads if isinstance(heads, tuple) else (heads,)))
 
 
 def _number(plan: GgufPlan, suffix: str, default: float | None = None) -> float:
-    value = plan.field(f"{plan.architecture}.{suffix}")
+    value = plan.model_field(suffix)
     if value is not None and isinstance(value.value, int | float):
         return value.value
     if default is None:

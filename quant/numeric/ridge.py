@@ -1,8 +1,8 @@
 """Ridge regression of a projection's change on its inputs, in whichever space is smaller.
 
-With H the inputs, (n, k), and R what they shall explain, (n, n_rows), the change (H'H + a)^-1 H'R is also
+With H the inputs, `[n, n_columns]`, and R what they shall explain, `[n, n_rows]`, the change (H'H + a)^-1 H'R is also
 H'(HH' + a)^-1 R (Saunders, Gammerman and Vovk, "Ridge regression learning algorithm in dual variables", ICML 1998).
-The first system is k wide, the second n: 4,000 tokens and an FFN of 9,000 neurons differ by ten in time.
+The first system is `n_columns` wide, the second n: 4,000 tokens and an FFN of 9,000 neurons differ by ten in time.
 """
 
 import math
@@ -29,84 +29,111 @@ class Ridges:
 
 DEFAULT_RIDGES: Final = Ridges(own=(0.01, 0.1, 1.0, 10.0, NO_CHANGE), drift=(0.1, 0.3, 1.0, 10.0, NO_CHANGE))
 """The own step explains what stands in the same block, and may lean on it more; with fewer tokens than columns it may not,
-and the drift step then mostly does best with much or with no change."""
+and the drift step then mostly does best with much or with no change (docs/pruning.md)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitWindow:
+    """One window's inputs and the residuals that a change is to explain, each row times the root of its token's weight.
+
+    So weighted, a plain sum of squares over the rows is the weighted one.
+    """
+
+    inputs: Matrix
+    """`[n_ctx, n_columns]`."""
+    own: Matrix | None
+    """What was taken out of this projection, `[n_ctx, n_rows]`; None where it took nothing."""
+    drift: Matrix
+    """What separates the residual stream from the dense one, `[n_ctx, n_rows]`."""
+
+    @classmethod
+    def weighted(
+        cls, inputs: Matrix, own: Matrix | None, drift: Matrix, token_weights: Matrix
+    ) -> "FitWindow":
+        """The window with rows that count by `token_weights`, `[n_ctx]`; the rest in the shapes of the fields."""
+        roots = np.sqrt(token_weights)[:, None]
+        return cls(inputs * roots, None if own is None else own * roots, drift * roots)
 
 
 def ridge_fit(n_rows: int, n_columns: int, n_tokens: int) -> "RidgeFit":
-    """An empty fit for a weight of (n_rows, n_columns), of windows that will hold `n_tokens` together."""
+    """An empty fit for a weight `[n_rows, n_columns]`, of windows that will hold `n_tokens` together."""
     return (_ByToken if n_tokens < n_columns else _ByColumn)(n_rows, n_columns, n_tokens)
 
 
 class RidgeFit(ABC):
     """Both steps of quant/prune/repair.py for one projection, from windows that are added one by one.
 
-    The system, (size, size), and the right sides, (size, n_rows), are in tokens or in columns.
+    The system is `[size, size]` and the right sides are `[size, n_rows]`, where `size` counts tokens or columns.
     """
 
     def __init__(self, n_rows: int, n_columns: int, size: int) -> None:
         self._n_columns = n_columns
         self._drift = np.zeros((size, n_rows), np.float32)
         self._own: Matrix | None = None
-        self._held_out: list[tuple[Matrix, Matrix | None, Matrix]] = []
+        self._held_out: list[FitWindow] = []
 
-    def judge(self, activations: Matrix, own: Matrix | None, drift: Matrix, token_weights: Matrix) -> None:
-        """Takes a window that the ridges are chosen on and the weight is not fitted to; arguments as of `add`."""
-        roots = np.sqrt(token_weights)[:, None]
-        self._held_out.append((activations * roots, None if own is None else own * roots, drift * roots))
-
-    def add(self, activations: Matrix, own: Matrix | None, drift: Matrix, token_weights: Matrix) -> None:
-        """Adds a window: activations (n_ctx, k), residuals (n_ctx, n_rows), weights (n_ctx,)."""
-        roots = np.sqrt(token_weights)[:, None]
-        if own is not None and self._own is None:
+    def add(self, window: FitWindow) -> None:
+        """Takes a window that the weight is fitted to."""
+        if window.own is not None and self._own is None:
             self._own = np.zeros_like(self._drift)
-        self._add(activations * roots, None if own is None else own * roots, drift * roots)
+        self._add(window)
+
+    def judge(self, window: FitWindow) -> None:
+        """Takes a window that the ridges are chosen on and the weight is not fitted to."""
+        self._held_out.append(window)
 
     def solve(self, ridges: Ridges) -> tuple[Matrix, Ridges]:
-        """What the weight changes by, (n_rows, k), and the ridges that leave least of the held-out residuals."""
+        """What the weight changes by, `[n_rows, n_columns]`, and the ridges that leave least of the held-out residuals.
+
+        First the own step, fitted to `own`; then the drift step, fitted to what the own step leaves of `drift`. The change
+        is the sum of both.
+        """
         system = self._system()
         unit = float(np.trace(system)) / self._n_columns
-        seen = [(self._as_seen(rows), own, drift) for rows, own, drift in self._held_out]
+        seen = [(self._as_seen(one.inputs), one) for one in self._held_out]
         drift, own, own_ridges = self._drift, np.zeros_like(self._drift), ridges.own
         if self._own is not None:
-            residuals = [(rows, part) for rows, part, _ in seen if part is not None]
+            residuals = [(rows, one.own) for rows, one in seen if one.own is not None]
             own, best = _best(_solutions(system, self._own, ridges.own, unit), residuals)
             drift, own_ridges = drift - system @ own, (best,)
-        residuals = [(rows, part - rows @ own) for rows, _, part in seen]
+        residuals = [(rows, one.drift - rows @ own) for rows, one in seen]
         change, best = _best(_solutions(system, drift, ridges.drift, unit), residuals)
         return np.ascontiguousarray(self._in_columns(own + change).T), Ridges(own_ridges, (best,))
 
     @property
     @abstractmethod
     def mean_squares(self) -> Matrix:
-        """Of each column, up to a factor: how much its weights count when they are quantized."""
+        """Of each column, up to a factor, `[n_columns]`: how much its weights count when they are quantized."""
 
     @abstractmethod
-    def _add(self, rows: Matrix, own: Matrix | None, drift: Matrix) -> None: ...
+    def _add(self, window: FitWindow) -> None: ...
 
     @abstractmethod
-    def _system(self) -> Matrix: ...
+    def _system(self) -> Matrix:
+        """H'H, `[n_columns, n_columns]`, or HH', `[n_tokens, n_tokens]`."""
 
     @abstractmethod
-    def _as_seen(self, rows: Matrix) -> Matrix:
-        """Inputs, (n, k), as a solution meets them."""
+    def _as_seen(self, inputs: Matrix) -> Matrix:
+        """Inputs, `[n, n_columns]`, as a solution meets them, `[n, size]`: times it they give what it explains."""
 
     @abstractmethod
     def _in_columns(self, solution: Matrix) -> Matrix:
-        """A solution as the change of a weight, (k, n_rows)."""
+        """A solution, `[size, n_rows]`, as the change of a weight, `[n_columns, n_rows]`."""
 
 
 class _ByColumn(RidgeFit):
-    """H'H and H'R, summed window by window."""
+    """Sums H'H, `[n_columns, n_columns]`, and H'R, `[n_columns, n_rows]`, window by window; a solution is the change."""
 
     def __init__(self, n_rows: int, n_columns: int, n_tokens: int) -> None:
         super().__init__(n_rows, n_columns, n_columns)
         self._gram = np.zeros((n_columns, n_columns), np.float32)
 
-    def _add(self, rows: Matrix, own: Matrix | None, drift: Matrix) -> None:
+    def _add(self, window: FitWindow) -> None:
+        rows = window.inputs
         self._gram += rows.T @ rows  # one array with itself: BLAS computes half of it
-        self._drift += rows.T @ drift
-        if own is not None and self._own is not None:
-            self._own += rows.T @ own
+        self._drift += rows.T @ window.drift
+        if window.own is not None and self._own is not None:
+            self._own += rows.T @ window.own
 
     @property
     def mean_squares(self) -> Matrix:
@@ -115,27 +142,29 @@ class _ByColumn(RidgeFit):
     def _system(self) -> Matrix:
         return self._gram
 
-    def _as_seen(self, rows: Matrix) -> Matrix:
-        return rows
+    def _as_seen(self, inputs: Matrix) -> Matrix:
+        return inputs
 
     def _in_columns(self, solution: Matrix) -> Matrix:
         return solution
 
 
 class _ByToken(RidgeFit):
-    """H and R themselves: a solution weighs tokens, and the change is the sum of their inputs under these weights."""
+    """Keeps H, `[n_tokens, n_columns]`, and R, `[n_tokens, n_rows]`; a solution weighs tokens, and the change is the sum
+    of their inputs under these weights.
+    """
 
     def __init__(self, n_rows: int, n_columns: int, n_tokens: int) -> None:
         super().__init__(n_rows, n_columns, n_tokens)
         self._inputs = np.zeros((n_tokens, n_columns), np.float32)
         self._n_added = 0
 
-    def _add(self, rows: Matrix, own: Matrix | None, drift: Matrix) -> None:
-        here = slice(self._n_added, self._n_added + len(rows))
-        self._inputs[here], self._drift[here] = rows, drift
-        if own is not None and self._own is not None:
-            self._own[here] = own
-        self._n_added += len(rows)
+    def _add(self, window: FitWindow) -> None:
+        here = slice(self._n_added, self._n_added + len(window.inputs))
+        self._inputs[here], self._drift[here] = window.inputs, window.drift
+        if window.own is not None and self._own is not None:
+            self._own[here] = window.own
+        self._n_added += len(window.inputs)
 
     @property
     def mean_squares(self) -> Matrix:
@@ -144,8 +173,8 @@ class _ByToken(RidgeFit):
     def _system(self) -> Matrix:
         return np.asarray(self._inputs @ self._inputs.T)
 
-    def _as_seen(self, rows: Matrix) -> Matrix:
-        return np.asarray(rows @ self._inputs.T)
+    def _as_seen(self, inputs: Matrix) -> Matrix:
+        return np.asarray(inputs @ self._inputs.T)
 
     def _in_columns(self, solution: Matrix) -> Matrix:
         return np.asarray(self._inputs.T @ solution)

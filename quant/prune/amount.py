@@ -6,9 +6,11 @@ from typing import Final
 
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import UsageError
+from quant.gguf.sizes import block_parameters
 from quant.prune.choices import NO_PROTECTION, Protection
 
 DEFAULT_RATIO: Final = 0.25
+"""Of the blocks' weights: what is removed where nobody says how much."""
 _COUNT_UNITS: Final = {"K": 1e3, "M": 1e6, "B": 1e9}
 
 
@@ -19,12 +21,12 @@ class Amount:
     ratio: float | None = None
     """Of the weights in the blocks, 0 to 1."""
     n_params: float | None = None
-    """Weights that the whole model shall have."""
+    """Weights that the whole model shall have left."""
     n_blocks: int | None = None
-    """0 removes no whole block, where a cut takes only parts of them."""
+    """0 removes no whole block, where only parts of them leave."""
 
     def ratio_of(self, meta: GgufMetadata) -> float:
-        """The share of the blocks' weights to remove.
+        """The share of a model's block weights to remove, between 0 and 1.
 
         Raises:
             UsageError: nothing, or everything.
@@ -44,10 +46,10 @@ class Amount:
         )
 
     def blocks_of(self, meta: GgufMetadata) -> int:
-        """The number of blocks to remove, rounded to the nearest.
+        """The number of a model's blocks to remove, rounded to the nearest.
 
         Raises:
-            UsageError: that is no block, or all of them.
+            UsageError: that is not a single block, or it is all of them.
         """
         n_blocks = meta.block_count or 0
         count = self.n_blocks
@@ -68,8 +70,32 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockAmount:
+    """How many whole blocks leave, and which may."""
+
+    n_removed: int
+    allowed: range
+
+    @classmethod
+    def under(cls, protection: Protection, n_blocks: int, n_removed: int) -> "BlockAmount":
+        """So many of a model's blocks, some of which are protected.
+
+        Raises:
+            UsageError: fewer blocks may go than are to be removed.
+        """
+        allowed = protection.allowed(n_blocks)
+        if n_removed > len(allowed):
+            raise UsageError(
+                f"{n_removed} of {n_blocks} blocks cannot be removed with the first {protection.n_first} and the last "
+                f"{protection.n_last} protected: that leaves {len(allowed)}",
+                "remove fewer blocks, or protect fewer with `protect_first` and `protect_last`",
+            )
+        return cls(n_removed, allowed)
+
+
+@dataclass(frozen=True, slots=True)
 class WidthAmount:
-    """How much leaves, and where it may."""
+    """How much leaves as heads and neurons, and where it may."""
 
     ratio: float
     """Share of the weights in all blocks, 0 to 1."""
@@ -77,11 +103,6 @@ class WidthAmount:
     """Blocks that stay whole; the others lose the more."""
     n_groups: int | None = None
     """KV groups that leave: of all blocks together (adaptive), or of each (uniform). None: as many as fit."""
-
-
-def block_parameters(meta: GgufMetadata) -> int:
-    """Weights inside the blocks, without embeddings and output."""
-    return sum(tensor.n_elements for tensor in meta.tensors if tensor.name.startswith("blk."))
 
 
 def human_count(count: float) -> str:
@@ -104,7 +125,7 @@ def choose_amount(
         n_named: Blocks that were named one by one.
 
     Raises:
-        UsageError: it was said in two ways, or `params` is no number.
+        UsageError: it was said in two ways, or `params` is not a number.
     """
     if sum(value is not None for value in (ratio, params, n_blocks, n_named)) > 1:
         raise UsageError("`ratio`, `params`, `n_blocks` and `blocks` say the same thing", "give one of them")
@@ -120,7 +141,7 @@ def read_blocks(text: str) -> tuple[int, ...]:
     """Block numbers written as `12-18` or `4,9,10`.
 
     Raises:
-        UsageError: it is no such list.
+        UsageError: it is not such a list.
     """
     numbers: set[int] = set()
     try:
@@ -128,7 +149,9 @@ def read_blocks(text: str) -> tuple[int, ...]:
             first, _, last = part.partition("-")
             numbers |= set(range(int(first), int(last or first) + 1))
     except ValueError:
-        raise UsageError(f"`blocks` {text!r} is no list of blocks", "write it as 12-18 or 4,9,10") from None
+        raise UsageError(
+            f"`blocks` {text!r} is not a list of blocks", "write it as 12-18 or 4,9,10"
+        ) from None
     return tuple(sorted(numbers))
 
 
@@ -136,12 +159,12 @@ def read_count(text: str) -> float:
     """A number of parameters written as `4.9B` or `130M`.
 
     Raises:
-        UsageError: it is no number.
+        UsageError: it is not a number.
     """
     number, unit = text[:-1], text[-1:].upper()
     try:
         return float(number) * _COUNT_UNITS[unit] if unit in _COUNT_UNITS else float(text)
     except ValueError:
         raise UsageError(
-            f"`params` {text!r} is no number of parameters", "write it as 4.9B or 130M"
+            f"`params` {text!r} is not a number of parameters", "write it as 4.9B or 130M"
         ) from None

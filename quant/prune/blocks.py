@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edgespec.errors import ModelFileError, UsageError
-from quant.gguf.plan import FieldValue, GgufPlan, PlannedTensor
+from quant.gguf.fields import FieldValue
+from quant.gguf.plan import GgufPlan, PlannedTensor
 
 DEPTH_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3", "gemma3")
 """Those whose blocks can be removed: their loaders were read for everything that depends on a block's number."""
@@ -24,22 +25,31 @@ _GEMMA3_27B_BLOCKS = 62
 """llama.cpp scales attention another way for this number of blocks (src/models/gemma3.cpp)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A smaller model before its repair."""
+@dataclass(frozen=True, slots=True, order=True)
+class BlockSpan:
+    """Consecutive blocks, both ends included."""
 
-    plan: GgufPlan
-    kept_blocks: tuple[int, ...]
-    removed_blocks: tuple[int, ...] = ()
-    widths: tuple[tuple[int, int], ...] = ()
-    """KV groups and neurons that each block kept; empty where no width was cut."""
+    first: int
+    last: int
+
+    @property
+    def blocks(self) -> range:
+        """Their numbers."""
+        return range(self.first, self.last + 1)
 
 
-def cut_blocks(dense: GgufPlan, removed: Sequence[int]) -> Cut:
-    """The model without these blocks; arguments and errors as of `remove_blocks`."""
-    removed = tuple(sorted(set(removed)))
-    kept = tuple(block for block in range(_block_count(dense)) if block not in removed)
-    return Cut(remove_blocks(dense, removed), kept, removed)
+def spans_of(blocks: Sequence[int]) -> tuple[BlockSpan, ...]:
+    """The gaps that these blocks leave when they are removed, in order.
+
+    Blocks 2, 7, 3 and 8 leave two gaps, 2 to 3 and 7 to 8.
+    """
+    spans: list[BlockSpan] = []
+    for block in sorted(set(blocks)):
+        if spans and spans[-1].last == block - 1:
+            spans[-1] = BlockSpan(spans[-1].first, block)
+        else:
+            spans.append(BlockSpan(block, block))
+    return tuple(spans)
 
 
 def remove_blocks(plan: GgufPlan, removed: Sequence[int]) -> GgufPlan:
@@ -50,11 +60,11 @@ def remove_blocks(plan: GgufPlan, removed: Sequence[int]) -> GgufPlan:
         removed: Blocks to leave out, in any order.
 
     Raises:
-        UsageError: The architecture is not in DEPTH_ARCHITECTURES, a block does not exist, or none would be left.
-        ModelFileError: The file does not say how many blocks it has.
+        UsageError: the architecture is not in DEPTH_ARCHITECTURES, a block does not exist, or none would be left.
+        ModelFileError: the file does not say how many blocks it has.
     """
     _check_architecture(plan.architecture)
-    n_blocks = _block_count(plan)
+    n_blocks = count_blocks(plan)
     kept = _kept_blocks(n_blocks, removed)
     if len(kept) == n_blocks:
         return plan
@@ -69,21 +79,26 @@ def remove_blocks(plan: GgufPlan, removed: Sequence[int]) -> GgufPlan:
     return replace(plan, tensors=_renumbered(plan.tensors, kept), edits=edits)
 
 
+def count_blocks(plan: GgufPlan) -> int:
+    """How many blocks a plan's model has.
+
+    Raises:
+        ModelFileError: the file does not say.
+    """
+    count = plan.integer("block_count")
+    if not count:
+        raise ModelFileError(
+            f"{plan.source.path} has no {plan.architecture}.block_count", "convert the model again"
+        )
+    return count
+
+
 def _check_architecture(architecture: str) -> None:
     if architecture not in DEPTH_ARCHITECTURES:
         raise UsageError(
             f"blocks of the architecture {architecture or 'unknown'} cannot be removed",
             f"those that can: {', '.join(DEPTH_ARCHITECTURES)}",
         )
-
-
-def _block_count(plan: GgufPlan) -> int:
-    count = _integer(plan, "block_count")
-    if not count:
-        raise ModelFileError(
-            f"{plan.source.path} has no {plan.architecture}.block_count", "convert the model again"
-        )
-    return count
 
 
 def _kept_blocks(n_blocks: int, removed: Sequence[int]) -> tuple[int, ...]:
@@ -100,7 +115,7 @@ def _kept_blocks(n_blocks: int, removed: Sequence[int]) -> tuple[int, ...]:
 
 def _check_gemma3_scale(plan: GgufPlan, n_before: int, n_after: int) -> None:
     width, heads, key = (
-        _integer(plan, name) for name in ("embedding_length", "attention.head_count", "attention.key_length")
+        plan.integer(name) for name in ("embedding_length", "attention.head_count", "attention.key_length")
     )
     if _GEMMA3_27B_BLOCKS not in (n_before, n_after) or (width and heads and key and width // heads == key):
         return
@@ -128,11 +143,11 @@ def _window_flags(plan: GgufPlan, kept: tuple[int, ...]) -> dict[str, FieldValue
     """Gemma 3's pattern as flags: a period would count the blocks anew (`load_swa_pattern`, src/llama-model.cpp)."""
     key = f"{plan.architecture}.attention.sliding_window_pattern"
     pattern = plan.field(key)
-    if plan.architecture != "gemma3" or not _integer(plan, "attention.sliding_window"):
+    if plan.architecture != "gemma3" or not plan.integer("attention.sliding_window"):
         return {}
     if pattern is not None and isinstance(pattern.value, tuple):
         return {}  # sliced with the other arrays
-    stored = _integer(plan, "attention.sliding_window_pattern")
+    stored = plan.integer("attention.sliding_window_pattern")
     period = _GEMMA3_PERIOD if stored is None else stored
     return {key: FieldValue("bool", tuple(not period or block % period < period - 1 for block in kept))}
 
@@ -147,8 +162,3 @@ def _renumbered(tensors: tuple[PlannedTensor, ...], kept: tuple[int, ...]) -> tu
         elif (number := numbers.get(int(match["block"]))) is not None:
             result.append(replace(tensor, name=f"blk.{number}.{match['rest']}"))
     return tuple(result)
-
-
-def _integer(plan: GgufPlan, suffix: str) -> int | None:
-    value = plan.field(f"{plan.architecture}.{suffix}")
-    return value.value if value is not None and isinstance(value.value, int) else None

@@ -1,25 +1,14 @@
-"""The words that a pruning is asked for in: methods, criteria, importances, blocks that stay, calibration texts.
+"""The words that a pruning is asked for in: methods, criteria, importances, blocks that stay.
 
 Plain values: what only copies need not load numpy, which is a tenth of a second and 18 MB.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Final, Literal
-
-from edgespec.errors import UsageError
 
 Structure = Literal["adaptive", "uniform"]
 """`adaptive` ranks the units of all blocks together, `uniform` cuts every block by the same share."""
-
-REPAIRED_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3")
-"""Those whose blocks can be computed one by one (quant/numeric/residual_stream.py), and refitted."""
-
-DEFAULT_TOKENS: Final = 16384
-OWN_ANSWERS: Final = "self"
-CalibrationSource = Path | Literal["self"]
-"""A text file, or OWN_ANSWERS: what the model itself answers to the built-in prompts."""
 
 
 class Method(StrEnum):
@@ -62,15 +51,15 @@ class Protection:
     n_last: int
 
     def allowed(self, n_blocks: int) -> range:
-        """The blocks that may go."""
+        """The blocks that may go, of a model of so many."""
         return range(self.n_first, n_blocks - self.n_last)
 
 
-PUBLISHED_PROTECTION = Protection(4, 2)
-"""The "+" rule of Shortened LLaMA: weights and their gradients misjudge the ends."""
-DEFAULT_PROTECTION = Protection(1, 0)
+PUBLISHED_PROTECTION: Final = Protection(4, 2)
+"""The "+" rule of Shortened LLaMA (arXiv 2402.02834): weights and their gradients misjudge the ends."""
+DEFAULT_PROTECTION: Final = Protection(1, 0)
 """The fold needs an FFN before the gap."""
-NO_PROTECTION = Protection(0, 0)
+NO_PROTECTION: Final = Protection(0, 0)
 
 
 def protection_for(criterion: Criterion, n_first: int | None, n_last: int | None) -> Protection:
@@ -82,23 +71,11 @@ def protection_for(criterion: Criterion, n_first: int | None, n_last: int | None
     )
 
 
-def check_protection(protection: Protection, n_blocks: int, n_removed: int) -> None:
-    """Refuses a cut for which too few blocks are left.
-
-    Raises:
-        UsageError: fewer blocks may go than are to be removed.
-    """
-    room = len(protection.allowed(n_blocks))
-    if n_removed > room:
-        raise UsageError(
-            f"{n_removed} of {n_blocks} blocks cannot be removed with the first {protection.n_first} and the last "
-            f"{protection.n_last} protected: that leaves {max(0, room)}",
-            "remove fewer blocks, or protect fewer with `protect_first` and `protect_last`",
-        )
-
-
 class Importance(StrEnum):
-    """The figure of a row or a column of weights w."""
+    """The figure of a row or a column of weights w, by LLM-Pruner's names for it (LLMPruner/pruner/hf_llama_pruner.py).
+
+    With g the gradient of the mean loss and F the mean over the samples of their squared gradients.
+    """
 
     ELEMENT = "element"
     """Sum of |w g|: `param_first`, Element 1."""

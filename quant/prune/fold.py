@@ -2,8 +2,11 @@
 
 ReplaceMe (arXiv 2505.02819): with M the output of the FFN before a removed span and D what the span adds to the
 residual stream, T = argmin |M T - (M + D)|^2 + a |T - I|^2 takes the span's place, and `ffn_down' = T' ffn_down`
-holds it without a weight more. The ridge pulls towards the identity, that is no repair, where the published one pulls
+holds it without a weight more. The ridge pulls towards the identity, which repairs nothing, where the published one pulls
 towards zero. Position 0 of every window belongs in: its massive activations dominate the stream.
+
+The architecture must add `ffn_down`'s output to the residual stream as it is, as those in COMPUTED_ARCHITECTURES do;
+gemma3 normalizes it first.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,106 +19,84 @@ from numpy.typing import NDArray
 
 from edgespec.llama.eval_callback import EvalCallback, Node
 from edgespec.llama.model import Model
+from edgespec.progress import SILENT, Progress
 from quant.gguf.plan import GgufPlan
 from quant.gguf.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.measure.activations import run_windows
-from quant.progress import ChunkProgress
+from quant.prune.blocks import BlockSpan
 from quant.text.windows import Tokens
 
-FOLD_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3")
-"""Those that add `ffn_down`'s output to the stream as it is; gemma3 normalizes it first."""
 DEFAULT_RIDGE: Final = 1e-4
 """Of the mean diagonal of M'M; larger ones lose the small directions (measured in docs/pruning.md)."""
 MIN_TOKENS: Final = 4096
 """Fewer leave directions of the stream unseen, and the fold then ruins the model."""
 
 _BUDGET_BYTES: Final = 1 << 30
-"""For the statistics of all spans that are followed in one pass over the windows."""
+"""For the statistics of all spans that are followed in one pass over the windows: a laptop has that beside the model."""
 
 Matrix = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
-    """Consecutive blocks, both ends included."""
-
-    first: int
-    last: int
-
-    @property
-    def blocks(self) -> range:
-        """Their numbers."""
-        return range(self.first, self.last + 1)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldStatistics:
-    """Sums over the tokens seen: M'M (d, d) and M'D (d, d)."""
+    """Sums over the tokens seen, of a span."""
 
     gram: Matrix
+    """M'M, `[n_embd, n_embd]`."""
     cross: Matrix
+    """M'D, `[n_embd, n_embd]`."""
 
     def solve(self, ridge: float = DEFAULT_RIDGE) -> Matrix:
-        """T, (d, d): rows of the FFN's output times T stand for FFN and span together."""
+        """T, `[n_embd, n_embd]`: rows of the FFN's output times T stand for FFN and span together.
+
+        With T = I + X, the sum above is |M X - D|^2 + a |X|^2, so that X = (M'M + a)^-1 M'D.
+        """
         scale = ridge * float(np.trace(self.gram)) / len(self.gram)
         damped = self.gram.astype(np.float64) + scale * np.eye(len(self.gram))
         solution = np.linalg.solve(damped, self.cross.astype(np.float64))
         return np.asarray(solution + np.eye(len(solution)), dtype=np.float32)
 
 
-def spans_of(removed: Sequence[int]) -> tuple[Span, ...]:
-    """The gaps that these blocks leave, in order."""
-    spans: list[Span] = []
-    for block in sorted(set(removed)):
-        if spans and spans[-1].last == block - 1:
-            spans[-1] = Span(spans[-1].first, block)
-        else:
-            spans.append(Span(block, block))
-    return tuple(spans)
-
-
 def fold_statistics(
-    model: Model,
-    windows: Tokens,
-    spans: Sequence[Span],
-    *,
-    n_threads: int | None = None,
-    progress: ChunkProgress | None = None,
-) -> dict[Span, FoldStatistics]:
+    model: Model, windows: Tokens, spans: Sequence[BlockSpan], *, progress: Progress = SILENT
+) -> dict[BlockSpan, FoldStatistics]:
     """Reads the windows and sums what every span's fold needs; spans may overlap.
 
     Args:
         model: The dense model, on the CPU.
-        windows: (n_windows, n_ctx) tokens, at least MIN_TOKENS of them for a fold that helps.
+        windows: `[n_windows, n_ctx]` tokens, at least MIN_TOKENS of them for a fold that helps.
         spans: None may begin at block 0, which has no FFN before it.
-        n_threads: None takes the physical cores.
-        progress: Told after every window; several passes are counted through.
+        progress: Gets the stage "reading the calibration text", in windows of every pass.
 
     Raises:
-        NotEnoughMemoryError: no room for the context.
+        NotEnoughMemoryError: the context does not fit.
     """
     per_pass = max(1, _BUDGET_BYTES // (8 * model.n_embd**2))
     groups = [spans[start : start + per_pass] for start in range(0, len(spans), per_pass)]
-    result: dict[Span, FoldStatistics] = {}
-    for number, group in enumerate(groups):
+    progress.stage("reading the calibration text", len(groups) * len(windows))
+    result: dict[BlockSpan, FoldStatistics] = {}
+    for group in groups:
         watcher = _SpanWatcher(group, model.n_embd)
-        report = _offset(progress, number * len(windows), len(groups) * len(windows))
-        run_windows(
-            model, windows, EvalCallback(nodes=watcher.handlers()), n_threads=n_threads, progress=report
-        )
+        run_windows(model, windows, EvalCallback(nodes=watcher.handlers()), progress=progress)
         result.update(watcher.statistics())
     return result
 
 
 def fold(plan: GgufPlan, transforms: Mapping[int, Matrix]) -> GgufPlan:
-    """The plan with T folded into the `ffn_down` of some blocks.
+    """The plan with T folded into the `ffn_down` of some blocks: `ffn_down' = T' ffn_down`.
+
+    `ffn_down` is `[n_embd, n_ff]` and makes rows h of activations into rows h ffn_down'. Folded, it makes them into
+    h ffn_down' T: what FFN and span added together. Blocks 4 and 5 are replaced by
+
+        transform = fold_statistics(model, windows, [BlockSpan(4, 5)])[BlockSpan(4, 5)].solve()
+        plan = remove_blocks(fold(plan, {3: transform}), [4, 5])
 
     Args:
         plan: Before or after the blocks were removed; its present block numbers count.
-        transforms: By the block that comes before the gap.
+        transforms: T, `[n_embd, n_embd]`, by the block that comes before the gap.
 
     Raises:
-        KeyError: A block has no `ffn_down`.
+        KeyError: a block has no `ffn_down`.
     """
     changed = {}
     for block, transform in transforms.items():
@@ -135,23 +116,23 @@ def _folded(plan: GgufPlan, name: str, transform: Matrix) -> Matrix:
 class _SpanWatcher:
     """Follows the residual stream through a pass; holds what the open spans of the running window need."""
 
-    def __init__(self, spans: Sequence[Span], n_embd: int) -> None:
+    def __init__(self, spans: Sequence[BlockSpan], n_embd: int) -> None:
         self._spans = spans
         self._gram = {span.first: np.zeros((n_embd, n_embd), np.float32) for span in spans}
         self._cross = {span: np.zeros((n_embd, n_embd), np.float32) for span in spans}
         self._last_use = {first: max(s.last for s in spans if s.first == first) for first in self._gram}
         self._before: dict[int, tuple[Matrix, Matrix]] = {}
-        """By a span's first block: the FFN's output M, and the stream after it."""
+        """By a span's first block: the FFN's output M, and the residual after it, `[n_ctx, n_embd]` both."""
 
     def handlers(self) -> dict[str, Callable[[Node], None]]:
         nodes: dict[str, Callable[[Node], None]] = {}
         for first in self._gram:
             nodes[f"ffn_out-{first - 1}"] = partial(self._take_ffn, first)
         for block in {span.first - 1 for span in self._spans} | {span.last for span in self._spans}:
-            nodes[f"l_out-{block}"] = partial(self._take_stream, block)
+            nodes[f"l_out-{block}"] = partial(self._take_residual, block)
         return nodes
 
-    def statistics(self) -> Iterator[tuple[Span, FoldStatistics]]:
+    def statistics(self) -> Iterator[tuple[BlockSpan, FoldStatistics]]:
         for span in self._spans:
             yield span, FoldStatistics(self._gram[span.first], self._cross[span])
 
@@ -160,18 +141,14 @@ class _SpanWatcher:
         self._gram[first] += ffn_output.T @ ffn_output
         self._before[first] = (ffn_output, ffn_output)
 
-    def _take_stream(self, block: int, node: Node) -> None:
-        stream = node.output.copy()
+    def _take_residual(self, block: int, node: Node) -> None:
+        residual = node.output.copy()
         for span in self._spans:
             if span.last == block:
                 ffn_output, before = self._before[span.first]
-                self._cross[span] += ffn_output.T @ (stream - before)
+                self._cross[span] += ffn_output.T @ (residual - before)
         for first, (ffn_output, _) in list(self._before.items()):
             if self._last_use[first] == block:
                 del self._before[first]
             elif first == block + 1:
-                self._before[first] = (ffn_output, stream)
-
-
-def _offset(progress: ChunkProgress | None, start: int, total: int) -> ChunkProgress | None:
-    return None if progress is None else lambda done, _total: progress(start + done, total)
+                self._before[first] = (ffn_output, residual)

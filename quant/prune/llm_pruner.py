@@ -1,4 +1,4 @@
-"""LLM-Pruner: heads and neurons by what the loss says of their weights (arXiv 2305.11627).
+"""Method llm-pruner: heads and neurons by what the loss says of their weights (LLM-Pruner, arXiv 2305.11627).
 
 A unit is all that hangs together: a KV group with its queries, keys, values and columns of the output, or a neuron with
 its rows of gate and up and its column of down. Its importance is the sum, over its rows and columns, of one of four
@@ -12,19 +12,37 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgespec.progress import SILENT, Progress
 from quant.gguf.plan import GgufPlan
 from quant.numeric.gradients import BlockGradients, loss_gradients
-from quant.progress import ChunkProgress
 from quant.prune.choices import Importance
-from quant.prune.width import ModelShape
-from quant.prune.width_choice import Scores
-from quant.text.windows import Tokens
+from quant.prune.run import PruneRun
+from quant.prune.selection import Selection
+from quant.prune.shape import ModelShape, read_shape
+from quant.prune.width_choice import Scores, choose_widths
+from quant.text.windows import Tokens, short_windows
 
-GRADIENT_WINDOWS: Final = (10, 64)
+_GRADIENT_WINDOWS: Final = (10, 64)
 """Windows and their tokens in the published script."""
 
 _ROWS: Final = ("attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up")
 _COLUMNS: Final = ("attn_output", "ffn_down")
+
+
+def choose(run: PruneRun) -> Selection:
+    """The heads and neurons that change the loss least leave.
+
+    Raises:
+        UsageError: an architecture without a gradient, or a ratio out of reach.
+    """
+    amount, settings = run.plan.width_amount, run.settings
+    assert amount is not None, "the plan of this method has one"
+    shape = read_shape(run.dense)
+    windows = short_windows(run.calibration.fit, *_GRADIENT_WINDOWS)
+    scores = importance_scores(run.dense, shape, windows, settings.weight_importance, progress=run.progress)
+    if settings.width_structure == "adaptive":
+        scores = per_weight(shape, scores)
+    return Selection((), choose_widths(shape, scores, amount, settings.width_structure))
 
 
 def importance_scores(
@@ -33,16 +51,16 @@ def importance_scores(
     windows: Tokens,
     importance: Importance = Importance.ELEMENT,
     *,
-    progress: ChunkProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Scores:
     """The importance of every unit.
 
     Args:
         plan: The dense model.
         shape: Of it.
-        windows: (n_windows, n_ctx) tokens; each is a sample.
+        windows: `[n_windows, n_ctx]` tokens; each is a sample.
         importance: How a unit's weights are put together.
-        progress: Told about blocks, forwards and backwards.
+        progress: Gets the stage "computing gradients".
 
     Raises:
         UsageError: an architecture without a gradient.
@@ -68,6 +86,7 @@ def per_weight(shape: ModelShape, scores: Scores) -> Scores:
 
 
 def _unit_sums(block: BlockGradients, name: str, axis: int, importance: Importance) -> NDArray[np.float64]:
+    """The figure of each row (axis 1) or column (axis 0) of a matrix, `[n]`."""
     key = f"{name}.weight"
     weight, gradient = block.weights[key], block.gradients[key]
     values = weight * gradient

@@ -4,22 +4,18 @@ from dataclasses import dataclass
 
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import UsageError
-from quant.prune.amount import Amount, WidthAmount
+from quant.prune.amount import Amount, BlockAmount, WidthAmount
 from quant.prune.choices import (
-    DEFAULT_TOKENS,
     NO_PROTECTION,
-    OWN_ANSWERS,
     PUBLISHED_PROTECTION,
-    REPAIRED_ARCHITECTURES,
-    CalibrationSource,
     Criterion,
     Importance,
     Method,
     Protection,
     Structure,
-    check_protection,
     protection_for,
 )
+from quant.text.calibration_source import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +30,14 @@ class PruneSettings:
     """Blocks that leave, with Method.DEPTH; empty has them chosen by the criterion."""
     narrow: float | None = None
     """With Method.DEPTH: the share of the dense blocks' weights that also leaves as neurons of the kept ones."""
-    n_attention: int | None = None
+    drop_attention: int | None = None
     """With Method.DEPTH: how many of the kept blocks lose their attention, and with it their part of the KV cache."""
     structure: Structure | None = None
     """Of widths; None is adaptive for FLAP, uniform for LLM-Pruner."""
     importance: Importance | None = None
     """With Method.LLM_PRUNER; None is Importance.ELEMENT."""
-    n_groups: int | None = None
-    """KV groups that a width cut takes (`WidthAmount`)."""
+    kv_groups: int | None = None
+    """KV groups that leave, without Method.DEPTH (`WidthAmount.n_groups`)."""
     repairs: bool = True
     protect_first: int | None = None
     protect_last: int | None = None
@@ -58,27 +54,24 @@ class PruneSettings:
     @property
     def width_structure(self) -> Structure:
         """The structure, or the method's own."""
-        return self.structure or ("adaptive" if self.method is Method.FLAP else "uniform")
+        return self.structure or ("uniform" if self.method is Method.LLM_PRUNER else "adaptive")
 
     @property
-    def cuts_inside_blocks(self) -> bool:
-        """Whether a depth cut also takes something out of the blocks that it keeps."""
-        return self.narrow is not None or self.n_attention is not None
+    def weight_importance(self) -> Importance:
+        """The importance, or the default one."""
+        return self.importance or Importance.ELEMENT
+
+    @property
+    def removes_inside_blocks(self) -> bool:
+        """Whether Method.DEPTH also takes something out of the blocks that it keeps."""
+        return self.narrow is not None or self.drop_attention is not None
 
     @property
     def choice_reads_text(self) -> bool:
         """Whether the choice of what leaves needs a calibration text."""
-        if self.method is not Method.DEPTH or self.cuts_inside_blocks:
+        if self.method is not Method.DEPTH or self.removes_inside_blocks:
             return True
         return not self.blocks and self.block_criterion is not Criterion.MAGNITUDE
-
-    def repairs_here(self, architecture: str) -> bool:
-        """Whether what is left will be refitted."""
-        return self.repairs and architecture in REPAIRED_ARCHITECTURES
-
-    def reads_text(self, architecture: str) -> bool:
-        """Whether anything needs a calibration text."""
-        return self.choice_reads_text or self.repairs_here(architecture)
 
     def check(self) -> None:
         """Refuses choices that the method does not know.
@@ -91,30 +84,30 @@ class PruneSettings:
             ("`criterion`", self.criterion, is_depth, "depth"),
             ("`blocks`", self.blocks or None, is_depth, "depth"),
             ("`narrow`", self.narrow, is_depth, "depth"),
-            ("`drop_attention`", self.n_attention, is_depth, "depth"),
+            ("`drop_attention`", self.drop_attention, is_depth, "depth"),
             ("`structure`", self.structure, not is_depth, "flap and llm-pruner"),
-            ("`kv_groups`", self.n_groups, not is_depth, "flap and llm-pruner"),
+            ("`kv_groups`", self.kv_groups, not is_depth, "flap and llm-pruner"),
             ("`importance`", self.importance, self.method is Method.LLM_PRUNER, "llm-pruner"),
         ):
             if given is not None and not fits:
                 raise UsageError(f"{setting} says nothing to `method` {self.method}", f"it goes with {whose}")
-        if self.amount.n_blocks == 0 and not (is_depth and self.cuts_inside_blocks):
+        if self.amount.n_blocks == 0 and not (is_depth and self.removes_inside_blocks):
             raise UsageError("`n_blocks` 0 removes nothing", "it goes with `narrow` or `drop_attention`")
 
-    def block_protection(self, meta: GgufMetadata) -> Protection:
-        """Blocks that a depth cut spares.
+    def block_amount(self, dense: GgufMetadata) -> BlockAmount | None:
+        """How many whole blocks the criterion takes from a model; None where they are named, or none leaves.
 
         Raises:
-            UsageError: fewer may go than are to be removed.
+            UsageError: none, all, or more than the protection lets go.
         """
         if self.blocks or self.amount.n_blocks == 0:
-            return NO_PROTECTION
+            return None
+        n_removed = self.amount.blocks_of(dense)
         protection = protection_for(self.block_criterion, self.protect_first, self.protect_last)
-        check_protection(protection, meta.block_count or 0, self.amount.blocks_of(meta))
-        return protection
+        return BlockAmount.under(protection, dense.block_count or 0, n_removed)
 
-    def width_amount(self, meta: GgufMetadata) -> WidthAmount:
-        """How much a width cut takes, and from which blocks.
+    def width_amount(self, dense: GgufMetadata) -> WidthAmount:
+        """How much leaves a model as heads and neurons, and from which blocks.
 
         Raises:
             UsageError: nothing, or everything.
@@ -124,4 +117,4 @@ class PruneSettings:
             own.n_first if self.protect_first is None else self.protect_first,
             own.n_last if self.protect_last is None else self.protect_last,
         )
-        return WidthAmount(self.amount.ratio_of(meta), protection, self.n_groups)
+        return WidthAmount(self.amount.ratio_of(dense), protection, self.kv_groups)

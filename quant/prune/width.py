@@ -1,4 +1,4 @@
-"""Narrower blocks: whole KV groups and FFN neurons leave, rows byte for byte, columns requantized."""
+"""Blocks that lose whole KV groups and FFN neurons: rows leave byte for byte, of what loses columns the rest is requantized."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,16 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
-from quant.gguf.plan import ComputedTensor, FieldValue, GgufPlan, PlannedTensor
-from quant.gguf.tensors import (
-    column_multiple,
-    computed,
-    find_tensor,
-    planned_bytes,
-    planned_weights,
-    replace_tensors,
-)
-from quant.prune.tolerant_loader import check_carried, head_size, to_carrier
+from quant.gguf.fields import FieldValue
+from quant.gguf.plan import GgufPlan, PlannedTensor
+from quant.gguf.tensor_sources import ComputedTensor
+from quant.gguf.tensors import computed, find_tensor, planned_bytes, planned_weights, replace_tensors
+from quant.prune.recast import recast_for_widths
+from quant.prune.shape import ModelShape, read_shape
 
 Matrix = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -28,114 +24,64 @@ _FFN_ROWS: Final = ("ffn_gate", "ffn_up")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockWidth:
-    """What one block keeps, ascending."""
+    """What one block keeps, by numbers in the dense one, ascending."""
 
     kv_groups: Indices
-    """A KV head with the query heads that read it; without any, the block has no attention."""
+    """`[n_kept]`: a group is a KV head with the query heads that read it; without any, the block has no attention."""
     neurons: Indices
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """Sizes of a model whose blocks are all alike."""
-
-    n_blocks: int
-    n_embd: int
-    n_head: int
-    n_head_kv: int
-    head_dim: int
-    n_ff: int
-    neuron_multiple: int
-    """Neurons of a block must be a multiple of that for `ffn_down` to keep its type."""
-
-    @property
-    def group_parameters(self) -> int:
-        """Weights of a KV group: its queries, key, value, and columns of the output."""
-        return (2 * self.n_head // self.n_head_kv + 2) * self.head_dim * self.n_embd
-
-    @property
-    def neuron_parameters(self) -> int:
-        """Weights of a neuron: gate, up, down."""
-        return 3 * self.n_embd
-
-    @property
-    def block_parameters(self) -> int:
-        """Weights of a block's matrices."""
-        return self.n_head_kv * self.group_parameters + self.n_ff * self.neuron_parameters
-
-
-def read_shape(plan: GgufPlan) -> ModelShape:
-    """The shape of a plan's model.
-
-    Raises:
-        UsageError: an architecture that cannot be cut, or sizes that differ by block or that the file does not say.
-    """
-    check_carried(plan)
-    n_blocks, n_embd, n_head, n_ff = (
-        _integer(plan, key)
-        for key in ("block_count", "embedding_length", "attention.head_count", "feed_forward_length")
-    )
-    down = [find_tensor(plan, f"blk.{block}.ffn_down.weight") for block in range(n_blocks)]
-    return ModelShape(
-        n_blocks=n_blocks,
-        n_embd=n_embd,
-        n_head=n_head,
-        n_head_kv=_integer(plan, "attention.head_count_kv", n_head),
-        head_dim=head_size(plan),
-        n_ff=n_ff,
-        neuron_multiple=max(32, *(column_multiple(tensor.ggml_type) for tensor in down if tensor)),
-    )
-
-
-def removed_parameters(shape: ModelShape, cut: Sequence[BlockWidth]) -> int:
-    """Weights that a cut takes out."""
-    kept = sum(
-        len(block.kv_groups) * shape.group_parameters + len(block.neurons) * shape.neuron_parameters
-        for block in cut
-    )
-    return shape.n_blocks * shape.block_parameters - kept
+    """`[n_kept]`."""
 
 
 def cut_widths(
-    plan: GgufPlan, cut: Sequence[BlockWidth], biases: Mapping[str, Matrix] | None = None
+    plan: GgufPlan, widths: Sequence[BlockWidth], biases: Mapping[str, Matrix] | None = None
 ) -> GgufPlan:
-    """The plan with narrower blocks, under the carrier that they need.
+    """The plan without the heads and neurons that no block keeps, recast where the widths that are left need it.
+
+    Of a block with 2 KV groups of two query heads of 16 and 128 neurons, `BlockWidth([1], [0, 5])` keeps the query rows
+    32 to 63, the key and value rows 16 to 31, the columns 32 to 63 of `attn_output`, the rows 0 and 5 of `ffn_gate` and
+    `ffn_up`, and the columns 0 and 5 of `ffn_down`.
 
     Args:
         plan: Of a model whose blocks are alike.
-        cut: What each block keeps.
-        biases: Added to the outputs of a projection, by name such as `blk.3.ffn_down`; (n_embd,).
+        widths: What each block keeps.
+        biases: Added to the outputs of a projection, `[n_embd]`, by name such as `blk.3.ffn_down`.
 
     Raises:
         UsageError: an architecture that cannot be cut, a block that keeps no neuron, or a first one without attention,
             where llama.cpp looks for the width of heads.
     """
     shape = read_shape(plan)
-    if any(not len(block.neurons) for block in cut):
+    if any(not len(block.neurons) for block in widths):
         raise UsageError("a block would keep no neuron", "remove less")
-    if not len(cut[0].kv_groups):
+    if not len(widths[0].kv_groups):
         raise UsageError("the first block would keep no head", "remove less")
-    groups, neurons = ([len(getattr(block, kind)) for block in cut] for kind in ("kv_groups", "neurons"))
+    groups, neurons = [len(one.kv_groups) for one in widths], [len(one.neurons) for one in widths]
     per_block = len(set(groups)) > 1 or len(set(neurons)) > 1
     if biases or per_block or groups[0] != shape.n_head_kv:
-        plan = to_carrier(plan, per_block=per_block)
+        plan = recast_for_widths(plan, shape, per_block=per_block)
     changed: dict[str, PlannedTensor | None] = {}
-    for number, block in enumerate(cut):
-        changed |= _narrowed(plan, shape, f"blk.{number}", block)
-    narrow = replace_tensors(plan, changed)
+    for number, block in enumerate(widths):
+        changed |= _smaller_tensors(plan, shape, f"blk.{number}", block)
+    smaller = replace_tensors(plan, changed)
     return replace(
-        narrow,
-        tensors=_with_biases(narrow, biases or {}),
-        edits={**narrow.edits, **_width_fields(narrow.architecture, shape, groups, neurons, per_block)},
+        smaller,
+        tensors=_with_biases(smaller, biases or {}),
+        edits={**smaller.edits, **_width_fields(smaller.architecture, shape, groups, neurons, per_block)},
     )
 
 
-def _narrowed(
+def spread_rows(units: Indices, width: int) -> Indices:
+    """The rows of units that are `width` rows each: units `[0, 2]` of width 3 are rows `[0, 1, 2, 6, 7, 8]`."""
+    return (units[:, None] * width + np.arange(width)).reshape(-1)
+
+
+def _smaller_tensors(
     plan: GgufPlan, shape: ModelShape, prefix: str, block: BlockWidth
 ) -> dict[str, PlannedTensor | None]:
+    """A block's tensors that lose rows or columns, by name; None for those that leave whole."""
     heads_per_group = shape.n_head // shape.n_head_kv
-    key_rows = _spread(block.kv_groups, shape.head_dim)
-    query_rows = _spread(block.kv_groups, shape.head_dim * heads_per_group)
+    key_rows = spread_rows(block.kv_groups, shape.head_dim)
+    query_rows = spread_rows(block.kv_groups, shape.head_dim * heads_per_group)
     changed: dict[str, PlannedTensor | None] = {}
     rows = {
         "attn_q": query_rows,
@@ -158,11 +104,6 @@ def _narrowed(
         gone = (tensor.name for tensor in plan.tensors if tensor.name.startswith(f"{prefix}.attn_"))
         changed |= dict.fromkeys(gone)
     return changed
-
-
-def _spread(units: Indices, width: int) -> Indices:
-    """The rows of units that are `width` rows each."""
-    return (units[:, None] * width + np.arange(width)).reshape(-1)
 
 
 def _rows_of(plan: GgufPlan, tensor: PlannedTensor, kept: Indices) -> PlannedTensor:
@@ -216,15 +157,3 @@ def _width_fields(
     for key in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
         fields[f"{architecture}.{key}"] = FieldValue("u32", shape.head_dim)
     return fields
-
-
-def _integer(plan: GgufPlan, key: str, default: int | None = None) -> int:
-    value = plan.field(f"{plan.architecture}.{key}")
-    if value is not None and isinstance(value.value, int):
-        return value.value
-    if value is None and default is not None:
-        return default
-    raise UsageError(
-        f"{plan.source.path.name} has no single {plan.architecture}.{key}",
-        "cut the widths of the model before it was cut for the first time",
-    )

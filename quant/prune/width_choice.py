@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from edgespec.errors import UsageError
 from quant.prune.amount import WidthAmount
 from quant.prune.choices import Structure
-from quant.prune.width import BlockWidth, ModelShape
+from quant.prune.shape import ModelShape
+from quant.prune.width import BlockWidth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,15 +23,23 @@ class Scores:
     """How much units count, comparable over the whole model."""
 
     groups: NDArray[np.float64]
-    """(n_blocks, n_head_kv)."""
+    """Of KV groups, `[n_blocks, n_head_kv]`."""
     neurons: NDArray[np.float64]
-    """(n_blocks, n_ff)."""
+    """`[n_blocks, n_ff]`."""
+
+    @classmethod
+    def alike(cls, shape: ModelShape) -> "Scores":
+        """Every group counts as much as the others, and neurons rank alike in every block: for a plan's sizes."""
+        neurons = np.tile(np.arange(shape.n_ff, dtype=np.float64), (shape.n_blocks, 1))
+        return cls(np.ones((shape.n_blocks, shape.n_head_kv)), neurons)
 
 
 def choose_widths(
     shape: ModelShape, scores: Scores, amount: WidthAmount, structure: Structure
 ) -> tuple[BlockWidth, ...]:
     """Keeps the units with the highest scores.
+
+    Neurons of a block come in multiples of `shape.neuron_multiple`, and every block keeps a KV group.
 
     Args:
         shape: Of the dense model.
@@ -48,9 +57,9 @@ def choose_widths(
     inner = amount.protection.allowed(shape.n_blocks)
     _check_reach(shape, amount, inner)
     choose = _alike if structure == "uniform" else _ranked
-    cut = iter(choose(shape, scores, amount, inner))
+    chosen = iter(choose(shape, scores, amount, inner))
     whole = whole_blocks(shape)
-    return tuple(next(cut) if number in inner else block for number, block in enumerate(whole))
+    return tuple(next(chosen) if number in inner else block for number, block in enumerate(whole))
 
 
 def whole_blocks(shape: ModelShape) -> tuple[BlockWidth, ...]:
@@ -67,7 +76,10 @@ def without_attention(kept: Sequence[BlockWidth], silent: Collection[int]) -> tu
 
 
 def highest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """The places of the `count` highest of `scores` (n,), ascending; the first of equals."""
+    """The places of the `count` highest of `scores`, `[n]`, ascending; the first of equals.
+
+    Of `[0.5, 2, 1, 2]` the two highest are `[1, 3]`.
+    """
     return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
@@ -93,7 +105,7 @@ def _most(shape: ModelShape, n_groups: int | None, n_inner: int) -> float:
 
 
 def _alike(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range) -> tuple[BlockWidth, ...]:
-    """Whole KV groups up to the share, neurons for the rest."""
+    """The same share of every block in `inner`: whole KV groups up to the share, neurons for the rest."""
     local = amount.ratio * shape.n_blocks / len(inner)
     gone = int(local * shape.n_head_kv) if amount.n_groups is None else amount.n_groups
     n_groups = max(1, shape.n_head_kv - gone)
@@ -107,6 +119,7 @@ def _alike(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range)
 
 
 def _ranked(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range) -> tuple[BlockWidth, ...]:
+    """One ranking over the blocks in `inner`, until what is kept fits the weights that are to be left."""
     groups, neurons = scores.groups[inner.start : inner.stop], scores.neurons[inner.start : inner.stop]
     budget = len(inner) * shape.block_parameters - amount.ratio * shape.n_blocks * shape.block_parameters
     if amount.n_groups is None:
@@ -127,7 +140,17 @@ def _ranked(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range
 def _keep(
     shape: ModelShape, groups: NDArray[np.float64], neurons: NDArray[np.float64], budget: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The highest scores whose weights come closest to the budget; every block keeps its best group."""
+    """The highest scores whose weights come closest to the budget; every block keeps its best group.
+
+    Args:
+        shape: What a unit weighs.
+        groups: Scores, `[n_inner, n_head_kv]`, or `[n_inner, 0]` where groups are chosen otherwise.
+        neurons: Scores, `[n_inner, n_ff]`.
+        budget: Weights that are to be left.
+
+    Returns:
+        Which groups and which neurons stay, in the shapes of their scores.
+    """
     scores = np.concatenate([groups.reshape(-1), neurons.reshape(-1)])
     costs = np.concatenate(
         [np.full(groups.size, shape.group_parameters), np.full(neurons.size, shape.neuron_parameters)]
@@ -145,7 +168,7 @@ def _keep(
 
 
 def _without_lowest(groups: NDArray[np.float64], n_gone: int) -> NDArray[np.bool_]:
-    """All but the lowest groups; every block keeps its best."""
+    """All but the lowest groups, of scores `[n_inner, n_head_kv]`; every block keeps its best."""
     scores = groups.copy()
     scores[np.arange(len(groups)), groups.argmax(axis=1)] = np.inf
     kept = np.ones(scores.size, np.bool_)
@@ -155,7 +178,11 @@ def _without_lowest(groups: NDArray[np.float64], n_gone: int) -> NDArray[np.bool
 
 
 def _rounded(shape: ModelShape, widths: NDArray[np.int64], total: float) -> NDArray[np.int64]:
-    """Widths that are whole multiples and come closest to `total` neurons together: largest remainders go up."""
+    """Widths that are whole multiples and come closest to `total` neurons together: largest remainders go up.
+
+    Widths `[70, 50, 40]` for multiples of 32 and 160 in all are `[64, 64, 32]`: of 5 steps each block gets its whole ones,
+    2, 1 and 1, and the one that is missing goes to 50, which lost most.
+    """
     step = shape.neuron_multiple
     steps = np.maximum(widths // step, 1)
     missing = round(total / step) - int(steps.sum())

@@ -4,6 +4,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from typing import Final
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,15 +17,18 @@ from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampler, Sampling
 from edgespec.paths import derived_file
-from quant.progress import ChunkProgress
+from edgespec.progress import SILENT, Progress
 from quant.text.windows import N_CTX, Tokens, whole_windows
 
 Question = Sequence[ChatMessage]
 
-_CONTEXT_TOKENS = 1024
-_ANSWER_TOKENS = 384
-_TEMPERATURE = 0.8
-_FIRST_SEED = 1
+_CONTEXT_TOKENS: Final = 1024
+"""Enough for a question of a few hundred tokens and the longest answer."""
+_ANSWER_TOKENS: Final = 384
+"""In the longest answer: a window of N_CTX tokens holds more than one."""
+_TEMPERATURE: Final = 0.8
+"""llama.cpp's own default (common/common.h): a question gets another answer at every reading, as it does in use."""
+_FIRST_SEED: Final = 1
 
 
 def answer_tokens(
@@ -33,35 +37,33 @@ def answer_tokens(
     n_tokens: int,
     store: Path,
     *,
-    n_threads: int | None = None,
-    progress: ChunkProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Tokens:
-    """Questions with the model's own answers, (n_tokens,): one after the other, then again with other seeds.
+    """Questions with the model's own answers, `[n_tokens]`: one after the other, then again with other seeds.
 
     Args:
         model: Answers.
         questions: What it is asked, in its own chat template where it has one.
         n_tokens: How many are wanted. Fewer are always the beginning of more.
         store: Keeps them for the next time, and what is there after an interruption too.
-        n_threads: None takes the physical cores.
-        progress: Told about tokens.
+        progress: Gets the stage "writing answers", in tokens, where the store has too few.
 
     Raises:
-        NotEnoughMemoryError: no room for the context.
+        NotEnoughMemoryError: the context does not fit.
         ContextOverflowError: a question is longer than the context, 1,024 tokens.
     """
-    known = _load(store)
-    answers = list(known)
-    n_done = sum(map(len, known))
+    answers = _load(store)
+    n_known, n_done = len(answers), sum(map(len, answers))
+    if n_done < n_tokens:
+        progress.stage("writing answers", n_tokens, done=n_done)
     try:
-        with closing(_write_answers(model, questions, len(known), n_threads)) as written:
+        with closing(_write_answers(model, questions, n_known)) as written:
             while n_done < n_tokens:
                 answers.append(next(written))
+                progress.advance(min(len(answers[-1]), n_tokens - n_done))
                 n_done += len(answers[-1])
-                if progress is not None:
-                    progress(min(n_done, n_tokens), n_tokens)
     finally:
-        if len(answers) > len(known):
+        if len(answers) > n_known:
             _save(store, answers)
     return np.concatenate(answers)[:n_tokens]
 
@@ -72,12 +74,19 @@ def answered_windows(
     n_chunks: int,
     *,
     n_ctx: int = N_CTX,
-    progress: ChunkProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Tokens:
-    """Chunks to score models on, (n_chunks, n_ctx): questions with what this one answers.
+    """Chunks to score models on, `[n_chunks, n_ctx]`: questions with what this one answers.
+
+    Args:
+        model: Answers.
+        questions: What it is asked.
+        n_chunks: How many chunks are wanted.
+        n_ctx: Tokens in a chunk.
+        progress: As for `answer_tokens`.
 
     Raises:
-        NotEnoughMemoryError: no room for the context.
+        NotEnoughMemoryError: the context does not fit.
         ContextOverflowError: a question is too long.
     """
     store = derived_file(model.path, "eval-answers.npz")
@@ -85,11 +94,9 @@ def answered_windows(
     return whole_windows(model, tokens, n_ctx)
 
 
-def _write_answers(
-    model: Model, questions: Sequence[Question], first: int, n_threads: int | None
-) -> Generator[Tokens, None, None]:
+def _write_answers(model: Model, questions: Sequence[Question], first: int) -> Generator[Tokens, None, None]:
     """Questions with answers, as tokens, without end, from the one with that number on."""
-    with Context(model, ContextSettings(_CONTEXT_TOKENS, n_threads or default_threads())) as context:
+    with Context(model, ContextSettings(_CONTEXT_TOKENS, default_threads())) as context:
         for number in count(first):
             sampling = Sampling(temperature=_TEMPERATURE, seed=_FIRST_SEED + number)
             with Sampler(sampling, model.n_vocab) as sampler:
@@ -110,7 +117,7 @@ def _answer(context: Context, sampler: Sampler, question: Question) -> Tokens:
 
 
 def _load(store: Path) -> list[Tokens]:
-    """What `_save` wrote; nothing where there is no such file or it is damaged."""
+    """What `_save` wrote; nothing where the file is missing or damaged."""
     try:
         with np.load(store, allow_pickle=False) as stored:
             return [stored[str(number)] for number in range(len(stored.files))]

@@ -6,29 +6,61 @@ A model's own answers are what it will write in use; they are made once for ever
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.errors import UsageError
 from edgespec.llama.model import Model
+from edgespec.llama.placement import Placement
 from edgespec.paths import derived_file
-from quant.progress import StageProgress, stage_of
-from quant.prune.choices import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource
+from edgespec.progress import SILENT, Progress
 from quant.text.answers import answer_tokens
+from quant.text.calibration_source import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource
 from quant.text.windows import N_CTX, Tokens, spread_windows, whole_windows
 
-_PROMPTS = Path(__file__).with_name("calibration_prompts.txt")
+_PROMPTS: Final = Path(__file__).with_name("calibration_prompts.txt")
+_HELD_OUT_ONE_IN: Final = 7
+"""Windows: of the 32 that are read by default four judge, and 28 are left to fit on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Windows of tokens, (n, n_ctx)."""
+    """Windows of tokens to fit on, and others to judge by."""
 
     fit: Tokens
+    """`[n_windows, n_ctx]`."""
     held_out: Tokens
+    """`[n_windows, n_ctx]`; of `n_texts` texts in turn."""
     n_texts: int = 1
-    """The held-out windows are of so many texts, in turn."""
+
+    @classmethod
+    def empty(cls) -> "Calibration":
+        """Of a run that reads no text."""
+        nothing = np.zeros((0, 0), np.int32)
+        return cls(nothing, nothing)
+
+
+def read_calibration(
+    path: Path, texts: Sequence[CalibrationSource], n_tokens: int, *, progress: Progress = SILENT
+) -> Calibration:
+    """The texts as the model at `path` reads them, in windows of N_CTX tokens.
+
+    Args:
+        path: The model, which also writes the answers.
+        texts: What is read, in equal parts.
+        n_tokens: Of all texts together.
+        progress: Gets a stage where answers have to be written.
+
+    Raises:
+        UsageError: a file cannot be read, or has fewer tokens.
+        NotEnoughMemoryError: the model or a context does not fit.
+        ModelFileError: llama.cpp cannot load the model.
+    """
+    with Model(path, Placement()) as model:
+        windows = calibration_windows(model, path, texts, n_tokens, progress=progress)
+    return split_calibration(windows, len(texts))
 
 
 def calibration_windows(
@@ -37,13 +69,22 @@ def calibration_windows(
     texts: Sequence[CalibrationSource],
     n_tokens: int = DEFAULT_TOKENS,
     *,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Tokens:
-    """Windows of one text or of several in equal parts, in turn, (n_windows, N_CTX).
+    """Windows of one text or of several in equal parts, `[n_windows, N_CTX]`.
+
+    Two texts take turns: window 0 is of the first, window 1 of the second, window 2 of the first again.
+
+    Args:
+        model: Whose tokens; it writes the answers.
+        source: Its file, whose name the kept answers bear.
+        texts: What is read.
+        n_tokens: Of all texts together; each gives two windows at least.
+        progress: Gets a stage where answers have to be written.
 
     Raises:
         UsageError: a file cannot be read, or has fewer tokens.
-        NotEnoughMemoryError: no room for the context.
+        NotEnoughMemoryError: the context does not fit.
     """
     n_windows = max(2, n_tokens // len(texts) // N_CTX)
     parts = [_windows_of(model, source, text, n_windows, progress) for text in texts]
@@ -51,15 +92,13 @@ def calibration_windows(
 
 
 def _windows_of(
-    model: Model, source: Path, text: CalibrationSource, n_windows: int, progress: StageProgress | None
+    model: Model, source: Path, text: CalibrationSource, n_windows: int, progress: Progress
 ) -> Tokens:
     if text != OWN_ANSWERS:
         return spread_windows(model, read_text(Path(text)), n_windows)
     questions = [[ChatMessage("user", question)] for question in calibration_prompts()]
-    report = stage_of(progress, "writing calibration text")
     store = derived_file(source, "answers.npz")
-    tokens = answer_tokens(model, questions, n_windows * N_CTX, store, progress=report)
-    return whole_windows(model, tokens)
+    return whole_windows(model, answer_tokens(model, questions, n_windows * N_CTX, store, progress=progress))
 
 
 def calibration_prompts() -> list[str]:
@@ -71,7 +110,7 @@ def read_text(path: Path) -> str:
     """A text file to calibrate on.
 
     Raises:
-        UsageError: it cannot be read, or is no UTF-8.
+        UsageError: it cannot be read, or is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -81,15 +120,18 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def split(windows: Tokens, n_texts: int = 1, every: int = 7) -> tuple[Tokens, Tokens]:
+def split_calibration(windows: Tokens, n_texts: int = 1, every: int = _HELD_OUT_ONE_IN) -> Calibration:
     """Windows to fit on, and some to judge by: of each text every seventh, or its last one.
 
+    What serves one text alone can harm another, so that each has to judge. Of 14 windows of two texts, `A0 B0 A1 B1 ...
+    A6 B6`, A6 and B6 judge.
+
     Args:
-        windows: Of `n_texts` texts in turn.
-        n_texts: What serves one text alone can harm another, so that each has to judge.
+        windows: `[n_windows, n_ctx]`, of `n_texts` texts in turn.
+        n_texts: How many take turns.
         every: One window in so many judges.
     """
     held_out = np.arange(len(windows)) // n_texts % every == every - 1
     if not held_out.any():
         held_out[-n_texts:] = True
-    return windows[~held_out], windows[held_out]
+    return Calibration(windows[~held_out], windows[held_out], n_texts)

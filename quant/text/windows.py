@@ -12,10 +12,11 @@ N_CTX: Final = 512
 """Tokens in a window, where nobody says otherwise: what llama-perplexity and llama-imatrix take."""
 
 Tokens = NDArray[np.int32]
+"""Token ids: a text `[n]`, or windows `[n_windows, n_ctx]`."""
 
 
 def split_windows(model: Model, text: str, *, n_ctx: int = N_CTX, n_chunks: int | None = None) -> Tokens:
-    """The chunks of a text as llama-perplexity cuts them, shape (n_chunks, n_ctx).
+    """The chunks of a text as llama-perplexity cuts them, `[n_chunks, n_ctx]` (tools/perplexity/perplexity.cpp).
 
     Args:
         model: Whose tokens.
@@ -37,7 +38,9 @@ def split_windows(model: Model, text: str, *, n_ctx: int = N_CTX, n_chunks: int 
 
 
 def spread_windows(model: Model, text: str, n_windows: int) -> Tokens:
-    """Windows of a text to calibrate on, (n_windows, N_CTX), spread over all of it.
+    """Windows of a text to calibrate on, `[n_windows, N_CTX]`, spread over all of it.
+
+    The first begins with the text's first token, the last ends with its last one; those between begin at equal distances.
 
     Raises:
         UsageError: the text has fewer tokens.
@@ -54,13 +57,24 @@ def spread_windows(model: Model, text: str, n_windows: int) -> Tokens:
 
 
 def whole_windows(model: Model, tokens: Tokens, n_ctx: int = N_CTX) -> Tokens:
-    """As many windows as `tokens` (n,) fill, one after the other, (n // n_ctx, n_ctx)."""
+    """As many windows as `tokens` `[n]` fill, one after the other, `[n // n_ctx, n_ctx]`."""
     count = len(tokens) // n_ctx
     return _begun(model, tokens[: count * n_ctx].reshape(count, n_ctx).copy())
 
 
 def short_windows(windows: Tokens, count: int, n_ctx: int) -> Tokens:
-    """At most `count` short windows, (count, n_ctx), out of longer ones: the first piece of each, then the next of each."""
+    """Short windows out of longer ones: the first piece of each, then the second of each, and so on.
+
+    Two windows `[[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]` give, for `count` 3 and `n_ctx` 2, `[[1, 2], [6, 7], [3, 4]]`.
+
+    Args:
+        windows: `[n_windows, n_longer]`.
+        count: How many are wanted; fewer come where the windows do not hold so many.
+        n_ctx: Tokens in a short window.
+
+    Returns:
+        `[at most count, n_ctx]`.
+    """
     n_pieces = windows.shape[1] // n_ctx
     pieces = windows[:, : n_pieces * n_ctx].reshape(len(windows), n_pieces, n_ctx)
     return pieces.swapaxes(0, 1).reshape(-1, n_ctx)[:count]

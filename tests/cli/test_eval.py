@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgespec.text import human_bytes, one_line
-from quant import evaluate as evaluate_module
+from quant.measure import evaluate as evaluate_module
 from quant.measure.evaluate import evaluate
 
 RunCli = Callable[..., Any]

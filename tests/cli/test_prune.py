@@ -14,10 +14,12 @@ import pytest
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.paths import derived_models_dir
-from quant.gguf.plan import ComputedTensor, GgufPlan, copy_of, write_gguf
+from quant.gguf.plan import GgufPlan, copy_of
 from quant.gguf.recipe import read_recipe
+from quant.gguf.sizes import block_parameters
+from quant.gguf.tensor_sources import ComputedTensor
 from quant.gguf.tensors import find_tensor, replace_tensors
-from quant.prune.amount import block_parameters
+from quant.gguf.writer import write_gguf
 from tests.conftest import REPOSITORY, Outcome
 from tests.quant.architectures import recast
 from tests.quant.split import split_in_two
@@ -183,7 +185,7 @@ def test_what_only_copies_does_without_numpy(deep: Path, tmp_path: Path):
     )
     assert read_metadata(tmp_path / "out.gguf").block_count == 4
     imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
-    assert "quant.prune.run" in imported
+    assert "quant.prune.prune" in imported
     assert "numpy" not in imported
 
 
@@ -230,7 +232,7 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
         (("--ratio", "0.99"), "a ratio of 0.99 would remove 6 of 6 blocks"),
         (("--ratio", "0"), "would remove 0% of the weights"),
         (("--blocks", "6"), "6 blocks would remove 6 of 6"),
-        (("--params", "many"), "'many' is no number of parameters"),
+        (("--params", "many"), "'many' is not a number of parameters"),
         (("--params", "1B"), "1.00B parameters would remove -"),
         (("--blocks", "2", "--ratio", "0.2"), "say the same thing"),
         (("--blocks", "4", "--protect-first", "3"), "that leaves 3"),
@@ -244,10 +246,10 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
         (("--blocks", "2", "--drop-attention", "4"), "is more than the 4 blocks that are left can lose"),
         (("--method", "flap", "--importance", "second"), "It goes with llm-pruner"),
         (("--method", "flap", "--kv-groups", "12"), "12 KV groups cannot leave"),
-        (("--remove", "1-x"), "'1-x' is no list of blocks"),
+        (("--remove", "1-x"), "'1-x' is not a list of blocks"),
         (("--remove", "4-6"), "there is no block 6 in a model of 6"),
         (("--remove", "4", "--blocks", "1"), "say the same thing"),
-        (("--blocks", "2", "--quantize", "Q4_9"), "'Q4_9' is no type"),
+        (("--blocks", "2", "--quantize", "Q4_9"), "'Q4_9' is not a type"),
         (("--blocks", "2", "-o", "no/such/folder/out.gguf"), "There is no folder"),
     ],
 )
@@ -263,7 +265,7 @@ def test_what_makes_no_sense_is_one_line(
 
 @pytest.mark.parametrize("structure", ["adaptive", "uniform"])
 @pytest.mark.parametrize("repair", ["--repair", "--no-repair"])
-def test_flap_writes_narrower_blocks_that_load(
+def test_flap_writes_smaller_blocks_that_load(
     prune: RunCli, tmp_path: Path, deep: Path, structure: str, repair: str
 ):
     result = prune("--method", "flap", "--ratio", "0.3", "--structure", structure, repair, "--json")
@@ -315,7 +317,9 @@ def test_llm_pruners_variants(run_cli: RunCli, text: Path, tmp_path: Path, impor
 
 
 @pytest.mark.parametrize("repair", ["--repair", "--no-repair"])
-def test_fewer_blocks_and_narrower_ones_in_one_cut(prune: RunCli, deep: Path, tmp_path: Path, repair: str):
+def test_fewer_blocks_and_fewer_neurons_leave_together(
+    prune: RunCli, deep: Path, tmp_path: Path, repair: str
+):
     arguments = ("--blocks", "2", "--narrow", "0.15", repair, "--json")
     planned = json.loads(prune(*arguments, "--dry-run").out)
     result = prune(*arguments)
@@ -349,7 +353,7 @@ def test_blocks_lose_their_attention(prune: RunCli, run_cli: RunCli, deep: Path,
     assert answer.out.strip()
 
 
-def test_blocks_attention_and_neurons_leave_in_one_cut(prune: RunCli, deep: Path, tmp_path: Path):
+def test_blocks_attention_and_neurons_leave_together(prune: RunCli, deep: Path, tmp_path: Path):
     result = prune("--blocks", "1", "--drop-attention", "1", "--narrow", "0.1")
     assert (result.code, result.err) == (0, "")
     assert "1 of 6 blocks (" in result.out
@@ -431,7 +435,9 @@ def test_a_text_and_the_models_own_answers_take_turns(prune: RunCli, deep: Path,
 def test_a_full_disk_is_said_before_the_work(
     run_cli: RunCli, deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("quant.gguf.plan.shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(
+        "quant.gguf.writer.shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1000})
+    )
     absent = tmp_path / "absent.txt"
     result = run_cli("prune", deep, "--blocks", "2", "--calibration", absent, "-o", tmp_path / "out.gguf")
     assert result.code == 1
@@ -447,7 +453,7 @@ def test_an_existing_file_is_kept(prune: RunCli, tmp_path: Path):
     assert (tmp_path / "out.gguf").read_text() == "mine"
 
 
-def test_what_is_no_gguf_is_refused(run_cli: RunCli, tmp_path: Path):
+def test_what_is_not_a_gguf_is_refused(run_cli: RunCli, tmp_path: Path):
     (tmp_path / "text.gguf").write_text("no model")
     result = run_cli("prune", tmp_path / "text.gguf", "--blocks", "1")
     assert result.code == 3

@@ -80,7 +80,7 @@ def test_an_importance_matrix_changes_the_weights_and_is_llama_cpps_file(
 ):
     with Model(wide, Placement()) as model:
         windows = np.array(model.tokenize(text.read_text())[:1024], np.int32).reshape(4, 256)
-        moments = measure(model, read_metadata(wide), windows, n_threads=1)
+        moments = measure(model, read_metadata(wide), windows)
     file = tmp_path / "imatrix.gguf"
     write_imatrix(file, moments, dataset="herons", n_ctx=256)
     reader = gguf.GGUFReader(file)
@@ -121,8 +121,8 @@ def test_calibrating_on_a_text_needs_no_file_in_between(
     assert recipe["steps"][-1]["importance"] == str(text)
 
 
-def test_a_file_that_is_no_importance_matrix_is_refused(wide: Path):
-    with pytest.raises(ModelFileError, match="no importance matrix"):
+def test_a_file_that_is_not_an_importance_matrix_is_refused(wide: Path):
+    with pytest.raises(ModelFileError, match="is not an importance matrix"):
         read_imatrix(wide)
 
 
@@ -143,10 +143,10 @@ def test_the_recipe_goes_on_and_show_tells_it(run_cli: RunCli, wide: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--type", "Q4_9"), "'Q4_9' is no type that llama.cpp writes. Near it: "),
+        (("--type", "Q4_9"), "'Q4_9' is not a type that llama.cpp writes. Near it: "),
         (("--type", "Q4_0", "--output-type", "Q9"), "--output-type 'Q9'"),
         (("--type", "Q4_0", "--tensor", "ffn_down"), "has no type"),
-        (("--type", "Q4_0", "--tensor", "(=Q8_0"), "no regular expression"),
+        (("--type", "Q4_0", "--tensor", "(=Q8_0"), "is not a regular expression"),
         (("--type", "IQ2_XS"), "needs an importance matrix"),
         (("--type", "IQ2_M"), "would become IQ2_S, which needs an importance matrix"),
         (("--type", "Q4_0", "--tensor", "ffn_down=IQ1_S"), "which needs an importance matrix"),
@@ -213,7 +213,7 @@ def test_a_full_disk_is_said_before_the_work(
     run_cli: RunCli, wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("quant.gguf.plan.shutil.disk_usage", lambda _path: usage)
+    monkeypatch.setattr("quant.gguf.writer.shutil.disk_usage", lambda _path: usage)
     result = run_cli("quantize", wide, "--type", "Q8_0", "-o", tmp_path / "out.gguf")
     assert result.code == 1
     assert "needs" in result.err

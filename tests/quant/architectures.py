@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from edgespec.catalog.metadata import read_metadata
-from quant.gguf.plan import ComputedTensor, FieldValue, PlannedTensor, copy_of, write_gguf
+from quant.gguf.fields import FieldValue
+from quant.gguf.plan import PlannedTensor, copy_of
+from quant.gguf.tensor_sources import ComputedTensor
+from quant.gguf.writer import write_gguf
 
 _HEAD_NORMS = {"attn_q_norm": 16, "attn_k_norm": 16}
 _NORMS = {"qwen3": _HEAD_NORMS, "gemma3": {**_HEAD_NORMS, "post_attention_norm": 64, "post_ffw_norm": 64}}

@@ -7,22 +7,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgespec.catalog.metadata import read_metadata
 from edgespec.llama.eval_callback import EvalCallback, Node
 from edgespec.llama.model import Model
-from edgespec.llama.native_context import Logits
 from edgespec.llama.placement import Placement
-from quant.gguf.plan import GgufPlan, copy_of, write_gguf
+from quant.gguf.writer import write_gguf
 from quant.measure.ablation import Bypass, ablated, score_blocks
-from quant.measure.activations import input_grams, input_moments, run_windows
-from quant.measure.evaluate import nll
-from quant.numeric.residual_stream import embed, read_block, read_settings, run_block
-from quant.prune.block_importance import block_influence
-from quant.prune.blocks import remove_blocks
-from quant.prune.fold import Span, fold, fold_statistics, spans_of
-from quant.prune.width import cut_widths, read_shape
+from quant.measure.activations import input_moments, run_windows
+from quant.measure.likelihood import nll
+from quant.prune.blocks import BlockSpan, remove_blocks, spans_of
+from quant.prune.fold import fold, fold_statistics
+from quant.prune.shape import read_shape
+from quant.prune.width import cut_widths
 from quant.prune.width_choice import whole_blocks, without_attention
-from tests.quant.streams import next_token_nll
+from tests.quant.running import logits_of, next_token_nll, plan_of, residuals_after
 from tests.tiny import make_tiny_model
 
 N_CTX = 48
@@ -40,27 +37,14 @@ def windows() -> NDArray[np.int32]:
     return np.random.default_rng(3).integers(5, 250, (4, N_CTX)).astype(np.int32)
 
 
-def logits_of(path: Path, windows: NDArray[np.int32], tap: EvalCallback | None = None) -> Logits:
-    rows: list[Logits] = []
-    with Model(path, Placement()) as model:
-        run_windows(
-            model, windows, tap, n_threads=1, visit=lambda _window, logits: rows.append(logits.copy())
-        )
-    return np.stack(rows)
-
-
-def plan_of(path: Path) -> GgufPlan:
-    return copy_of(read_metadata(path))
-
-
 @pytest.mark.parametrize("removed", [[0], [5], [2, 3], [1, 4], [1, 2, 3, 4]])
 def test_ablation_gives_the_logits_of_the_pruned_file(
     deep: Path, windows: NDArray[np.int32], tmp_path: Path, removed: list[int]
 ):
     write_gguf(remove_blocks(plan_of(deep), removed), tmp_path / "pruned.gguf")
-    tap = ablated([Bypass(span.first, span.last) for span in spans_of(removed)])
+    callback = ablated([Bypass(span.first, span.last) for span in spans_of(removed)])
     expected = logits_of(tmp_path / "pruned.gguf", windows)
-    assert np.array_equal(logits_of(deep, windows, tap), expected)
+    assert np.array_equal(logits_of(deep, windows, callback), expected)
     assert not np.array_equal(logits_of(deep, windows), expected)
 
 
@@ -69,8 +53,8 @@ def test_attention_taken_out_in_memory_gives_the_logits_of_the_file_without_it(
     deep: Path, windows: NDArray[np.int32], tmp_path: Path, silent: list[int]
 ):
     plan = plan_of(deep)
-    cut = without_attention(whole_blocks(read_shape(plan)), silent)
-    write_gguf(cut_widths(plan, cut), tmp_path / "silent.gguf")
+    widths = without_attention(whole_blocks(read_shape(plan)), silent)
+    write_gguf(cut_widths(plan, widths), tmp_path / "silent.gguf")
     expected = logits_of(tmp_path / "silent.gguf", windows)
     in_memory = logits_of(
         deep, windows, ablated([Bypass(block, block, part="attention") for block in silent])
@@ -82,9 +66,9 @@ def test_attention_taken_out_in_memory_gives_the_logits_of_the_file_without_it(
 def test_a_fold_in_memory_gives_the_logits_of_the_folded_file(
     deep: Path, windows: NDArray[np.int32], tmp_path: Path
 ):
-    span = Span(2, 3)
+    span = BlockSpan(2, 3)
     with Model(deep, Placement()) as model:
-        transform = fold_statistics(model, windows, [span], n_threads=1)[span].solve(1e-2)
+        transform = fold_statistics(model, windows, [span])[span].solve(1e-2)
     plan = remove_blocks(fold(plan_of(deep), {1: transform}), span.blocks)
     write_gguf(plan, tmp_path / "folded.gguf")
     in_memory = logits_of(deep, windows, ablated([Bypass(2, 3, transform)]))
@@ -92,24 +76,24 @@ def test_a_fold_in_memory_gives_the_logits_of_the_folded_file(
     assert not np.allclose(in_memory, logits_of(deep, windows, ablated([Bypass(2, 3)])), atol=1)
 
 
-def test_a_fold_brings_the_stream_closer_to_the_dense_one(deep: Path, windows: NDArray[np.int32]):
-    span = Span(2, 4)
+def test_a_fold_brings_the_residual_stream_closer_to_the_dense_one(deep: Path, windows: NDArray[np.int32]):
+    span = BlockSpan(2, 4)
     with Model(deep, Placement()) as model:
-        transform = fold_statistics(model, windows, [span], n_threads=1)[span].solve(1e-3)
-    streams: dict[str, list[NDArray[np.float32]]] = {"dense": [], "cut": [], "folded": []}
-    taps = {"dense": [], "cut": [Bypass(2, 4)], "folded": [Bypass(2, 4, transform)]}
-    for name, bypasses in taps.items():
-        tap = ablated(bypasses)
-        end = tap._nodes.pop(b"l_out-4", None)  # the handler that overwrites comes first, then the look
+        transform = fold_statistics(model, windows, [span])[span].solve(1e-3)
+    residuals: dict[str, list[NDArray[np.float32]]] = {"dense": [], "cut": [], "folded": []}
+    runs = {"dense": [], "cut": [Bypass(2, 4)], "folded": [Bypass(2, 4, transform)]}
+    for name, bypasses in runs.items():
+        callback = ablated(bypasses)
+        end = callback._nodes.pop(b"l_out-4", None)  # the handler that overwrites comes first, then the look
 
         def look(node: Node, name: str = name, end: object = end) -> None:
             if callable(end):
                 end(node)
-            streams[name].append(node.output.copy())
+            residuals[name].append(node.output.copy())
 
-        tap._nodes[b"l_out-4"] = look
-        logits_of(deep, windows, tap)
-    dense, cut, folded = (np.concatenate(streams[name]) for name in ("dense", "cut", "folded"))
+        callback._nodes[b"l_out-4"] = look
+        logits_of(deep, windows, callback)
+    dense, cut, folded = (np.concatenate(residuals[name]) for name in ("dense", "cut", "folded"))
     assert np.square(folded - dense).sum() < 0.7 * np.square(cut - dense).sum()
 
 
@@ -117,8 +101,8 @@ def test_scores_are_those_of_the_files_without_each_block(
     deep: Path, windows: NDArray[np.int32], tmp_path: Path
 ):
     with Model(deep, Placement()) as model:
-        perplexities = score_blocks(model, windows, measure="ppl", n_threads=1)
-        divergences = score_blocks(model, windows, measure="kl", n_threads=1)
+        perplexities = score_blocks(model, windows, measure="ppl")
+        divergences = score_blocks(model, windows, measure="kl")
     dense = (
         logits_of(deep, windows)[:, :-1].reshape(-1, logits_of(deep, windows).shape[-1]).astype(np.float64)
     )
@@ -136,28 +120,30 @@ def test_scores_are_those_of_the_files_without_each_block(
         )
 
 
-def test_the_numpy_stream_is_llama_cpps(deep: Path, windows: NDArray[np.int32]):
+def test_the_numpy_residual_stream_is_llama_cpps(deep: Path, windows: NDArray[np.int32]):
     plan = plan_of(deep)
-    settings, streams = read_settings(plan), embed(plan, windows)
-    for block in range(settings.n_blocks):
-        weights = read_block(plan, block)
-        streams = np.stack([run_block(settings, weights, stream) for stream in streams])
     logits = logits_of(deep, windows)[:, :-1]
     expected = nll(logits.reshape(-1, logits.shape[-1]), windows[:, 1:].reshape(-1)).mean()
-    assert next_token_nll(plan, streams, windows).mean() == pytest.approx(expected, rel=1e-3)
+    assert next_token_nll(plan, residuals_after(plan, windows), windows).mean() == pytest.approx(
+        expected, rel=1e-3
+    )
 
 
-def test_moments_and_gram_matrices_agree(deep: Path, windows: NDArray[np.int32]):
+def test_moments_are_those_of_the_rows_that_a_weight_is_multiplied_with(
+    deep: Path, windows: NDArray[np.int32]
+):
     name = "blk.3.ffn_down.weight"
+    seen: list[NDArray[np.float32]] = []
     with Model(deep, Placement()) as model:
-        moments = input_moments(model, windows, [name], n_threads=1)[name]
-        ((found, gram),) = input_grams(model, windows, {name: 128}, n_threads=1)
-        influence = block_influence(model, windows, n_threads=1)
-    assert (found, gram.n, moments.n) == (name, windows.size, windows.size)
-    assert np.allclose(gram.matrix.diagonal() / gram.n, moments.mean_square, rtol=1e-4)
-    assert np.allclose(gram.sum / gram.n, moments.mean, atol=1e-6)
+        moments = input_moments(model, windows, [name])[name]
+        take = EvalCallback(weights={name: lambda node: seen.append(node.input.copy())})
+        run_windows(model, windows, take)
+    rows = np.concatenate(seen).astype(np.float64)
+    assert moments.n == len(rows) == windows.size
+    np.testing.assert_allclose(moments.mean, rows.mean(axis=0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(moments.mean_square, np.square(rows).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(moments.variance, rows.var(axis=0), rtol=1e-4, atol=1e-9)
     assert (moments.variance > 0).any()
-    assert ((influence > 0) & (influence < 2)).all()
 
 
 def test_an_error_in_a_handler_reaches_the_caller(deep: Path, windows: NDArray[np.int32]):

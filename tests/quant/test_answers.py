@@ -9,6 +9,7 @@ from edgespec.decode.chat_template import ChatMessage
 from edgespec.llama.model import Model
 from quant.text.answers import answer_tokens, answered_windows
 from quant.text.calibration import calibration_prompts
+from tests.quant.told import Stage, Told
 
 QUESTIONS = [[ChatMessage("user", text)] for text in ("the rain", "a hen in the tree", "the land")]
 
@@ -20,48 +21,45 @@ def store(tmp_path: Path) -> Path:
 
 def test_fewer_are_the_beginning_of_more(tiny_model: Path, store: Path, tmp_path: Path):
     with Model(tiny_model) as model:
-        at_once = answer_tokens(model, QUESTIONS, 2000, store, n_threads=1)
-        in_steps = [
-            answer_tokens(model, QUESTIONS, n, tmp_path / "steps.npz", n_threads=1)
-            for n in (5, 900, 2000, 700)
-        ]
+        at_once = answer_tokens(model, QUESTIONS, 2000, store)
+        in_steps = [answer_tokens(model, QUESTIONS, n, tmp_path / "steps.npz") for n in (5, 900, 2000, 700)]
     assert [len(tokens) for tokens in in_steps] == [5, 900, 2000, 700]
     for tokens in in_steps:
         np.testing.assert_array_equal(tokens, at_once[: len(tokens)])
 
 
 def test_what_is_kept_is_not_written_again(tiny_model: Path, store: Path):
-    told: list[tuple[int, int]] = []
+    first, told = Told(), Told()
     with Model(tiny_model) as model:
-        written = answer_tokens(model, QUESTIONS, 900, store, n_threads=1)
+        written = answer_tokens(model, QUESTIONS, 900, store, progress=first)
         kept = store.read_bytes()
-        again = answer_tokens(
-            model, QUESTIONS, 900, store, n_threads=1, progress=lambda done, total: told.append((done, total))
-        )
+        again = answer_tokens(model, QUESTIONS, 900, store, progress=told)
     np.testing.assert_array_equal(written, again)
-    assert not told
+    assert first.stages == [Stage("writing answers", 900, "steps", 900)]
+    assert told.stages == []
     assert store.read_bytes() == kept
 
 
 def test_an_interruption_keeps_what_is_there(tiny_model: Path, store: Path):
-    def stop_after_one(_done: int, _total: int) -> None:
-        raise KeyboardInterrupt
+    class StoppedAfterOne(Told):
+        def advance(self, amount: float = 1) -> None:
+            raise KeyboardInterrupt
 
     with Model(tiny_model) as model:
         with pytest.raises(KeyboardInterrupt):
-            answer_tokens(model, QUESTIONS, 2000, store, n_threads=1, progress=stop_after_one)
+            answer_tokens(model, QUESTIONS, 2000, store, progress=StoppedAfterOne())
         with np.load(store) as kept:
             first = kept["0"]
             assert kept.files == ["0"]
-        whole = answer_tokens(model, QUESTIONS, 2000, store, n_threads=1)
+        whole = answer_tokens(model, QUESTIONS, 2000, store)
     np.testing.assert_array_equal(whole[: len(first)], first)
 
 
 def test_a_damaged_store_is_written_anew(tiny_model: Path, store: Path):
     with Model(tiny_model) as model:
-        whole = answer_tokens(model, QUESTIONS, 600, store, n_threads=1)
+        whole = answer_tokens(model, QUESTIONS, 600, store)
         store.write_bytes(store.read_bytes()[:-40])
-        again = answer_tokens(model, QUESTIONS, 600, store, n_threads=1)
+        again = answer_tokens(model, QUESTIONS, 600, store)
     np.testing.assert_array_equal(whole, again)
 
 

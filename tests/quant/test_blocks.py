@@ -10,7 +10,9 @@ import pytest
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import UsageError
 from edgespec.llama.library import load_library
-from quant.gguf.plan import FieldValue, GgufPlan, copy_of, write_gguf
+from quant.gguf.fields import FieldValue
+from quant.gguf.plan import GgufPlan, copy_of
+from quant.gguf.writer import write_gguf
 from quant.prune.blocks import DEPTH_ARCHITECTURES, remove_blocks
 from tests.quant.architectures import recast
 from tests.tiny import make_tiny_model

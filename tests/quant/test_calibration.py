@@ -1,10 +1,15 @@
 """Which windows of the calibration text are fitted on, and which judge."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from quant.text.calibration import split
-from quant.text.windows import Tokens, short_windows
+from edgespec.errors import UsageError
+from edgespec.llama.model import Model
+from quant.text.calibration import read_calibration, split_calibration
+from quant.text.calibration_source import OWN_ANSWERS, source_of
+from quant.text.windows import N_CTX, Tokens, short_windows
 
 
 def windows_in_turn(n_texts: int, n_each: int) -> Tokens:
@@ -25,10 +30,11 @@ def windows_in_turn(n_texts: int, n_each: int) -> Tokens:
 )
 def test_every_text_judges(n_texts: int, n_each: int, judges: list[int]):
     windows = windows_in_turn(n_texts, n_each)
-    fit, held_out = split(windows, n_texts)
-    assert held_out[:, 0].tolist() == judges
-    assert sorted([*fit[:, 0], *held_out[:, 0]]) == sorted(windows[:, 0])
-    assert len(fit) >= len(held_out)
+    found = split_calibration(windows, n_texts)
+    assert found.held_out[:, 0].tolist() == judges
+    assert sorted([*found.fit[:, 0], *found.held_out[:, 0]]) == sorted(windows[:, 0])
+    assert len(found.fit) >= len(found.held_out)
+    assert found.n_texts == n_texts
 
 
 @pytest.mark.parametrize(
@@ -42,3 +48,27 @@ def test_every_text_judges(n_texts: int, n_each: int, judges: list[int]):
 def test_few_windows_give_several_short_ones_each(count: int, expected: list[list[int]]):
     windows = np.array([range(7), range(10, 17)], np.int32)
     assert short_windows(windows, count, 3).tolist() == expected
+
+
+def test_texts_take_turns_and_each_is_read_in_equal_parts(tiny_bpe: Path, tmp_path: Path):
+    texts = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for text, letter in zip(texts, "xy", strict=True):
+        text.write_text(letter * 3 * N_CTX)
+    found = read_calibration(tiny_bpe, texts, 4 * N_CTX)
+    with Model(tiny_bpe) as model:
+        of_x, of_y = (model.tokenize(letter)[0] for letter in "xy")
+    assert (found.fit.shape, found.held_out.shape, found.n_texts) == ((2, N_CTX), (2, N_CTX), 2)
+    for windows in (found.fit, found.held_out):
+        assert [set(window.tolist()) for window in windows] == [{of_x}, {of_y}]
+
+
+def test_a_text_that_cannot_be_read_is_named(tiny_bpe: Path, tmp_path: Path):
+    (tmp_path / "bytes.txt").write_bytes(b"abc\xff")
+    for name in ("absent.txt", "bytes.txt"):
+        with pytest.raises(UsageError, match=rf"the calibration text .*{name} cannot be read"):
+            read_calibration(tiny_bpe, [tmp_path / name], 1024)
+
+
+def test_a_source_is_the_models_own_answers_or_a_file():
+    assert source_of("self") == OWN_ANSWERS
+    assert source_of("heron.txt") == Path("heron.txt")

@@ -11,6 +11,7 @@ import pytest
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import DownloadError, ModelFileError, ModelMissingError, UsageError
+from edgespec.progress import Unit
 from quant.convert.from_hf import convert_model
 from quant.convert.hf_model import fetch_model, open_folder
 from quant.gguf.plan import copy_of
@@ -18,6 +19,7 @@ from quant.gguf.recipe import read_recipe
 from quant.gguf.tensors import planned_weights
 from tests.catalog.hub_server import COMMIT, Hub, serve
 from tests.quant.hf_folder import llama_weights, write_llama, write_tokenizer
+from tests.quant.told import Stage, Told
 
 STAND_IN = """
 import logging, shutil, sys
@@ -66,12 +68,12 @@ def test_the_file_is_the_converters_with_a_recipe_that_names_the_model(
     stand_in: None, folder: Path, tiny_model: Path, tmp_path: Path
 ):
     shutil.copyfile(tiny_model, folder / "answer.gguf")
-    seen: list[tuple[str, int, int]] = []
+    told = Told()
     out = tmp_path / "out" / "heron.gguf"
     out.parent.mkdir()
-    meta = convert_model(open_folder(folder), "F16", out, progress=lambda *step: seen.append(step))
-    assert ("converting", 50, 100) in seen
-    assert seen[-1][0] == "writing"
+    meta = convert_model(open_folder(folder), "F16", out, progress=told)
+    assert Stage("converting", 100, "steps", 50) in told.stages
+    assert (told.labels[0], told.labels[-1]) == ("loading the converter", "writing")
     assert meta.weights_bytes == read_metadata(tiny_model).weights_bytes
     recipe = read_recipe(meta)
     assert recipe is not None
@@ -100,12 +102,15 @@ def test_what_interrupts_ends_the_converter_and_leaves_nothing(
     out = tmp_path / "out" / "heron.gguf"
     out.parent.mkdir()
 
-    def interrupt(label: str, _done: int, _total: int) -> None:
-        if label == "converting":
-            raise KeyboardInterrupt
+    class Interrupting(Told):
+        def stage(
+            self, label: str, total: float | None = None, *, done: float = 0, unit: Unit = "steps"
+        ) -> None:
+            if label == "converting":
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert_model(open_folder(folder), "F16", out, progress=interrupt)
+        convert_model(open_folder(folder), "F16", out, progress=Interrupting())
     assert list(out.parent.iterdir()) == []
 
 
@@ -154,12 +159,15 @@ def test_weights_cut_short_are_refused(folder: Path):
     with pytest.raises(ModelFileError, match="is cut short"):
         open_folder(folder)
     path.write_bytes(whole[:20])
-    with pytest.raises(ModelFileError, match="no safetensors file"):
+    with pytest.raises(ModelFileError, match="is not a safetensors file"):
         open_folder(folder)
 
 
 def test_a_repository_is_fetched_without_its_programs_and_then_found_offline(hub: Hub):
-    fetched = fetch_model("owner/heron", offline=False)
+    told = Told()
+    fetched = fetch_model("owner/heron", offline=False, progress=told)
+    assert {stage.unit for stage in told.stages} == {"bytes"}
+    assert told.stages[-1].done == told.stages[-1].total
     assert (fetched.name, fetched.short_name) == (f"owner/heron@{COMMIT}", "heron")
     assert sorted(path.name for path in fetched.folder.iterdir()) == ["config.json", "model.safetensors"]
     asked = len(hub.requests)
@@ -179,7 +187,7 @@ def test_a_repository_or_revision_that_is_not_there(hub: Hub, spec: str):
         fetch_model(spec, offline=False)
 
 
-def test_a_connection_that_breaks_is_no_missing_file(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+def test_a_connection_that_breaks_is_not_a_missing_file(hub: Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DownloadError):
         fetch_model("owner/heron", offline=False)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +15,14 @@ from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings, quantize_file
-from quant import evaluate as evaluate_module
-from quant.measure.evaluate import evaluate, nll, nll_and_kl, perplexity, sample_text
+from quant.measure import evaluate as evaluate_module
+from quant.measure.evaluate import evaluate, perplexity, sample_text
 from quant.text.windows import split_windows
+from tests.quant.told import Stage, Told
 from tests.tiny import TinyShape, make_tiny_model
 
 TEXT = "the rain in the land of the hen and the ant is on the tree; " * 12
 N_CTX = 64
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate_module, "default_threads", lambda: 1)
 
 
 def log_probabilities(model: Model, windows: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -105,62 +100,15 @@ def test_a_model_against_itself_has_no_distance(tiny_model: Path):
     assert quality.distance.dense_perplexity == quality.perplexity
 
 
-def test_rows_are_scored_alike_alone_and_beside_a_dense_model():
-    rng = np.random.default_rng(3)
-    logits, dense = (rng.normal(0, 4, (40, 500)).astype(np.float32) for _ in range(2))
-    tokens = rng.integers(0, 500, 40).astype(np.int32)
-    scores = nll_and_kl(logits, tokens, dense)
-    assert (scores.nll == nll(logits, tokens)).all()
-    assert (scores.dense_nll == nll(dense, tokens)).all()
-    exact = [
-        row.astype(np.float64) - np.log(np.exp(row.astype(np.float64)).sum()) for row in (*logits, *dense)
-    ]
-    ours, theirs = np.array(exact[:40]), np.array(exact[40:])
-    assert scores.nll == pytest.approx(-ours[np.arange(40), tokens], rel=1e-5)
-    assert scores.kl == pytest.approx((np.exp(theirs) * (theirs - ours)).sum(axis=1), rel=1e-4)
-    assert (scores.same_top == (ours.argmax(axis=1) == theirs.argmax(axis=1))).all()
-
-
-def test_chunks_begin_with_bos_where_the_vocabulary_wants_one(tiny_model: Path, tiny_bpe: Path):
-    with Model(tiny_model) as model:
-        tokens = model.tokenize(TEXT)
-        windows = split_windows(model, TEXT, n_ctx=N_CTX)
-        assert len(windows) == len(tokens) // N_CTX
-        assert (windows[:, 0] == model.added_bos).all()
-        assert windows[1, 1:].tolist() == tokens[N_CTX + 1 : 2 * N_CTX]
-        assert windows[1, 0] != tokens[N_CTX]
-    with Model(tiny_bpe) as model:
-        assert model.added_bos is None
-        windows = split_windows(model, TEXT, n_ctx=N_CTX, n_chunks=2)
-        assert windows.ravel().tolist() == model.tokenize(TEXT)[: 2 * N_CTX]
-
-
-def test_control_tokens_in_a_text_are_text(tiny_bpe: Path):
-    text = "<|endoftext|>" * 20
-    with Model(tiny_bpe) as model:
-        special = model.tokenize("<|endoftext|>")
-        assert len(special) == 1
-        assert special[0] not in split_windows(model, text, n_ctx=16)
-
-
-def test_a_text_of_two_chunks_is_enough_and_less_is_not(tiny_bpe: Path):
-    with Model(tiny_bpe) as model:
-        assert split_windows(model, "x" * 64, n_ctx=32).shape == (2, 32)
-        with pytest.raises(UsageError) as caught:
-            split_windows(model, "x" * 59, n_ctx=32)
-    assert caught.value.message == "the text has 59 tokens, 5 fewer than two chunks of 32"
-
-
 def test_models_with_different_tokens_are_not_compared(tiny_model: Path, tiny_bpe: Path):
     with pytest.raises(UsageError, match=r"tiny\.gguf and tiny-bpe\.gguf do not read the text"):
         evaluate(tiny_model, TEXT, against=tiny_bpe, n_ctx=N_CTX)
 
 
 def test_progress_counts_the_chunks(tiny_model: Path):
-    told: list[tuple[int, int]] = []
-    note: Callable[[int, int], None] = lambda done, total: told.append((done, total))  # noqa: E731
-    evaluate(tiny_model, TEXT, n_ctx=N_CTX, n_chunks=3, progress=note)
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    told = Told()
+    evaluate(tiny_model, TEXT, n_ctx=N_CTX, n_chunks=3, progress=told)
+    assert told.stages == [Stage("measuring", 3, "steps", 3), Stage("writing a sample", 3, "steps", 3)]
 
 
 def test_the_sample_is_the_greedy_answer(tiny_model: Path):

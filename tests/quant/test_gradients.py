@@ -11,14 +11,13 @@ from edgespec.errors import UsageError
 from quant.gguf.plan import GgufPlan
 from quant.gguf.tensors import computed, find_tensor, planned_weights, replace_tensors
 from quant.numeric.gradients import BlockGradients, loss_gradients
-from quant.numeric.residual_stream import embed, read_block, read_settings, run_block
 from quant.prune.amount import WidthAmount
 from quant.prune.block_importance import taylor
 from quant.prune.choices import PUBLISHED_PROTECTION, Importance
 from quant.prune.llm_pruner import importance_scores
-from quant.prune.width import read_shape, removed_parameters
+from quant.prune.shape import read_shape
 from quant.prune.width_choice import Scores, choose_widths
-from tests.quant.streams import next_token_nll
+from tests.quant.running import next_token_nll, removed_parameters, residuals_after
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +26,7 @@ def windows() -> NDArray[np.int32]:
 
 
 def loss_of(plan: GgufPlan, windows: NDArray[np.int32]) -> float:
-    settings, streams = read_settings(plan), embed(plan, windows)
-    for block in range(settings.n_blocks):
-        weights = read_block(plan, block)
-        streams = np.stack([run_block(settings, weights, stream) for stream in streams])
-    return float(next_token_nll(plan, streams, windows).mean())
+    return float(next_token_nll(plan, residuals_after(plan, windows), windows).mean())
 
 
 def moved(plan: GgufPlan, name: str, step: NDArray[np.float32]) -> GgufPlan:

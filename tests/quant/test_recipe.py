@@ -4,8 +4,9 @@ import hashlib
 from pathlib import Path
 
 from edgespec.catalog.metadata import read_metadata
-from quant.gguf.plan import copy_of, write_gguf
+from quant.gguf.plan import copy_of
 from quant.gguf.recipe import read_recipe, stamp
+from quant.gguf.writer import write_gguf
 
 
 def test_steps_of_several_runs_add_up_and_the_first_source_is_kept(tiny_model: Path, tmp_path: Path):

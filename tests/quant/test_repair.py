@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from edgespec.catalog.metadata import read_metadata
 from quant.gguf.plan import GgufPlan, copy_of
 from quant.gguf.tensors import computed, find_tensor, planned_weights, replace_tensors
-from quant.numeric.residual_stream import embed, read_block, read_settings, run_block
 from quant.numeric.ridge import NO_CHANGE, Ridges
-from quant.prune.blocks import remove_blocks
-from quant.prune.repair import RepairReport, repair
-from quant.prune.width import BlockWidth, cut_widths
+from quant.prune.repair import repair
+from quant.prune.repair_report import RepairReport
+from quant.prune.selection import Pruned, Selection, take_out
+from quant.prune.width import BlockWidth
 from quant.text.calibration import Calibration
+from tests.quant.running import residuals_after
+from tests.quant.told import Stage, Told
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=3, embedding=64, heads=4, kv_heads=2, feed_forward=64)
@@ -48,12 +50,13 @@ def with_weight(plan: GgufPlan, name: str, weight: NDArray[np.float32]) -> GgufP
     return replace_tensors(plan, {name: wide})
 
 
-def stream_after(plan: GgufPlan, windows: NDArray[np.int32]) -> NDArray[np.float32]:
-    settings, streams = read_settings(plan), embed(plan, windows)
-    for block in range(settings.n_blocks):
-        weights = read_block(plan, block)
-        streams = np.stack([run_block(settings, weights, stream) for stream in streams])
-    return streams
+def without_block_1(plan: GgufPlan) -> Pruned:
+    return take_out(plan, Selection((1,)))
+
+
+def report_of(repaired: Pruned) -> RepairReport:
+    assert repaired.report is not None
+    return repaired.report
 
 
 def distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -63,19 +66,18 @@ def distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 def test_what_twins_of_removed_neurons_can_say_is_put_back(
     twins: GgufPlan, calibration: Calibration, tmp_path: Path
 ):
-    kept = [BlockWidth(np.arange(2), np.arange(32))] * 3
-    cut = cut_widths(twins, kept)
-    repaired, report = repair(twins, cut, range(3), calibration, tmp_path)
+    pruned = take_out(twins, Selection(widths=(BlockWidth(np.arange(2), np.arange(32)),) * 3))
+    repaired = repair(pruned, calibration, tmp_path)
+    report = report_of(repaired)
     assert report.repaired_nll == pytest.approx(report.dense_nll, abs=2e-3)
-    dense = stream_after(twins, calibration.held_out)
-    assert distance(stream_after(cut, calibration.held_out), dense) > 0.2
+    dense = residuals_after(twins, calibration.held_out)
+    assert distance(residuals_after(pruned.gguf, calibration.held_out), dense) > 0.2
     assert report.helped
-    assert distance(stream_after(repaired, calibration.held_out), dense) < 0.02
+    assert distance(residuals_after(repaired.gguf, calibration.held_out), dense) < 0.02
 
 
 def test_only_what_comes_after_the_gap_is_refitted(twins: GgufPlan, calibration: Calibration, tmp_path: Path):
-    cut = remove_blocks(twins, [1])
-    _, report = repair(twins, cut, (0, 2), calibration, tmp_path)
+    report = report_of(repair(without_block_1(twins), calibration, tmp_path))
     written = sorted(path.name for path in tmp_path.glob("blk.*"))
     assert written == ["blk.0.ffn_down.weight", "blk.1.attn_output.weight", "blk.1.ffn_down.weight"]
     assert report.dense_nll != report.cut_nll
@@ -88,8 +90,8 @@ def test_the_ridge_is_the_one_that_serves_the_held_out_text(
     plan = echoing(twins)
 
     def gap(*ridges: float) -> float:
-        cut = remove_blocks(plan, [1])
-        report = repair(plan, cut, (0, 2), calibration, tmp_path, ridges=Ridges((0.01,), ridges))[1]
+        offered = Ridges((0.01,), ridges)
+        report = report_of(repair(without_block_1(plan), calibration, tmp_path, ridges=offered))
         return abs(report.repaired_nll - report.dense_nll)
 
     good, endless = gap(1e-3), gap(1e12)
@@ -100,11 +102,11 @@ def test_the_ridge_is_the_one_that_serves_the_held_out_text(
 def test_a_weight_that_no_fit_serves_stays_as_it_is(
     twins: GgufPlan, calibration: Calibration, tmp_path: Path
 ):
-    cut = remove_blocks(twins, [1])
+    pruned = without_block_1(twins)
     none = Ridges((NO_CHANGE,), (NO_CHANGE,))
-    repaired, report = repair(twins, cut, (0, 2), calibration, tmp_path, ridges=none)
-    assert report.repaired_kl == report.cut_kl
-    assert repaired is cut
+    repaired = repair(pruned, calibration, tmp_path, ridges=none)
+    assert report_of(repaired).repaired_kl == report_of(repaired).cut_kl
+    assert repaired.gguf is pruned.gguf
     assert not list(tmp_path.glob("blk.*"))
 
 
@@ -112,24 +114,32 @@ def test_a_repair_that_harms_one_of_the_texts_is_left_out(
     twins: GgufPlan, calibration: Calibration, tmp_path: Path
 ):
     """Two windows are learnt by heart: good for them, bad for other text."""
-    cut = remove_blocks(twins, [1])
+    pruned = without_block_1(twins)
     fit, other = calibration.fit[:2], calibration.held_out[:1]
 
-    def run(held_out: NDArray[np.int32], n_texts: int = 1) -> tuple[GgufPlan, RepairReport]:
+    def run(held_out: NDArray[np.int32], n_texts: int = 1) -> Pruned:
         chosen = Calibration(fit, held_out, n_texts)
-        return repair(twins, cut, (0, 2), chosen, tmp_path, ridges=Ridges((0.3,), (0.3,)))
+        return repair(pruned, chosen, tmp_path, ridges=Ridges((0.3,), (0.3,)))
 
-    repaired, report = run(fit[:1])
-    assert report.helped
-    assert repaired is not cut
-    left, report = run(other)
+    repaired = run(fit[:1])
+    assert report_of(repaired).helped
+    assert repaired.gguf is not pruned.gguf
+    left = run(other)
+    report = report_of(left)
     assert (report.harmed_texts, report.objection) == ((0,), "it did not help")
-    assert left is cut
+    assert left.gguf is pruned.gguf
     both = np.concatenate([fit[:1], other])
-    assert run(both)[1].helped
-    left, report = run(both, n_texts=2)
+    assert report_of(run(both)).helped
+    left = run(both, n_texts=2)
+    report = report_of(left)
     assert (report.harmed_texts, report.objection) == ((1,), "it made the model worse on one of the texts")
-    assert left is cut
+    assert left.gguf is pruned.gguf
+
+
+def test_progress_counts_the_dense_models_blocks(twins: GgufPlan, calibration: Calibration, tmp_path: Path):
+    told = Told()
+    repair(without_block_1(twins), calibration, tmp_path, progress=told)
+    assert told.stages == [Stage("repairing blocks", 3, "steps", 3)]
 
 
 def echoing(plan: GgufPlan) -> GgufPlan:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quant.numeric.ridge import NO_CHANGE, RidgeFit, Ridges, ridge_fit
+from quant.numeric.ridge import NO_CHANGE, FitWindow, RidgeFit, Ridges, ridge_fit
 
 N_CTX, N_ROWS = 8, 5
 
@@ -13,9 +13,11 @@ def filled(n_columns: int, n_windows: int, *, own: bool, n_room: int | None = No
     """A fit of the windows 1 to n, which judges by window 0."""
     fit = ridge_fit(N_ROWS, n_columns, n_room or n_windows * N_CTX)
     inputs, lost, drift, weights = text(n_columns, n_windows + 1)
-    fit.judge(inputs[0], lost[0] if own else None, drift[0], weights[0])
+    fit.judge(FitWindow.weighted(inputs[0], lost[0] if own else None, drift[0], weights[0]))
     for window in range(1, n_windows + 1):
-        fit.add(inputs[window], lost[window] if own else None, drift[window], weights[window])
+        fit.add(
+            FitWindow.weighted(inputs[window], lost[window] if own else None, drift[window], weights[window])
+        )
     return fit
 
 
@@ -84,8 +86,8 @@ def test_what_no_fit_explains_changes_nothing(n_windows: int):
     inputs, lost, drift, weights = text(24, n_windows)
     fit = ridge_fit(N_ROWS, 24, n_windows * N_CTX)
     for window in range(n_windows):
-        fit.judge(inputs[window], -lost[window], -drift[window], weights[window])
-        fit.add(inputs[window], lost[window], drift[window], weights[window])
+        fit.judge(FitWindow.weighted(inputs[window], -lost[window], -drift[window], weights[window]))
+        fit.add(FitWindow.weighted(inputs[window], lost[window], drift[window], weights[window]))
     change, chosen = fit.solve(Ridges((0.1, NO_CHANGE, 1.0), (0.1, 1.0, NO_CHANGE)))
     assert chosen == Ridges((NO_CHANGE,), (NO_CHANGE,))
     assert not change.any()

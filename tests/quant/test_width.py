@@ -1,4 +1,4 @@
-"""Width cuts: the carrier computes the same, what counts nothing leaves no trace, FLAP's bias is the mean."""
+"""Blocks that lose heads and neurons: what counts nothing leaves no trace, and FLAP's bias is the mean."""
 
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,16 @@ from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import UsageError
 from edgespec.llama.eval_callback import EvalCallback, Handler, Node
 from edgespec.llama.model import Model
-from edgespec.llama.native_context import Logits
 from edgespec.llama.placement import Placement
-from quant.gguf.plan import GgufPlan, copy_of, write_gguf
+from quant.gguf.plan import GgufPlan
 from quant.gguf.tensors import computed, find_tensor, planned_weights, replace_tensors
-from quant.measure.activations import input_moments, run_windows
 from quant.prune.amount import WidthAmount
 from quant.prune.choices import Protection, Structure
-from quant.prune.flap import biases, magnitude_scores, watched_weights, wifv_scores
-from quant.prune.tolerant_loader import to_carrier
-from quant.prune.width import BlockWidth, cut_widths, read_shape, removed_parameters
+from quant.prune.flap import Fluctuation, magnitude_scores
+from quant.prune.shape import read_shape
+from quant.prune.width import BlockWidth, cut_widths
 from quant.prune.width_choice import Scores, choose_widths, whole_blocks, without_attention
+from tests.quant.running import logits_of, plan_of, removed_parameters, written
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=4, embedding=64, heads=4, kv_heads=2, feed_forward=128)
@@ -39,24 +38,6 @@ def dense(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def windows() -> NDArray[np.int32]:
     return np.random.default_rng(7).integers(5, 250, (3, 40)).astype(np.int32)
-
-
-def plan_of(path: Path) -> GgufPlan:
-    return copy_of(read_metadata(path))
-
-
-def logits_of(path: Path, windows: NDArray[np.int32], tap: EvalCallback | None = None) -> Logits:
-    rows: list[Logits] = []
-    with Model(path, Placement()) as model:
-        run_windows(
-            model, windows, tap, n_threads=1, visit=lambda _window, logits: rows.append(logits.copy())
-        )
-    return np.stack(rows)
-
-
-def written(plan: GgufPlan, path: Path) -> Path:
-    write_gguf(plan, path, force=True)
-    return path
 
 
 def without_columns(plan: GgufPlan, zeros: dict[str, NDArray[np.int64]]) -> GgufPlan:
@@ -79,17 +60,6 @@ def kept_of(groups: list[list[int]], neurons: list[NDArray[np.int64]]) -> tuple[
     return tuple(BlockWidth(np.array(g), n) for g, n in zip(groups, neurons, strict=True))
 
 
-@pytest.mark.parametrize("per_block", [False, True])
-def test_a_carrier_computes_what_the_model_computes(
-    dense: Path, windows: NDArray[np.int32], tmp_path: Path, per_block: bool
-):
-    carrier = written(to_carrier(plan_of(dense), per_block=per_block), tmp_path / "carrier.gguf")
-    assert read_metadata(carrier).architecture == ("deci" if per_block else "llama")
-    expected = logits_of(dense, windows)
-    assert np.allclose(logits_of(carrier, windows), expected, atol=2e-2)
-    assert np.array_equal(logits_of(carrier, windows).argmax(-1), expected.argmax(-1))
-
-
 def test_units_of_no_importance_leave_no_trace(dense: Path, windows: NDArray[np.int32], tmp_path: Path):
     rng = np.random.default_rng(1)
     neurons = [np.sort(rng.choice(128, size, replace=False)) for size in (96, 64, 128, 32)]
@@ -102,38 +72,39 @@ def test_units_of_no_importance_leave_no_trace(dense: Path, windows: NDArray[np.
             [np.arange(g * GROUP, (g + 1) * GROUP) for g in gone] or [np.zeros(0, np.int64)]
         )
     plan = without_columns(plan_of(dense), zeros)
-    cut = kept_of(groups, neurons)
-    narrow = written(cut_widths(plan, cut), tmp_path / "narrow.gguf")
+    kept = kept_of(groups, neurons)
+    smaller = written(cut_widths(plan, kept), tmp_path / "smaller.gguf")
     expected = logits_of(written(plan, tmp_path / "zeroed.gguf"), windows)
-    assert np.allclose(logits_of(narrow, windows), expected, atol=2e-2)
-    meta = read_metadata(narrow)
+    assert np.allclose(logits_of(smaller, windows), expected, atol=2e-2)
+    meta = read_metadata(smaller)
     assert meta.architecture == "deci"
     assert meta.head_count == [4, 2, 2, 4]
     shape = read_shape(plan)
-    assert plan.parameter_count - meta.parameter_count - removed_parameters(shape, cut) in (
+    assert plan.parameter_count - meta.parameter_count - removed_parameters(shape, kept) in (
         0,
         2 * 32 + 2 * 32,
     )
 
 
-def test_a_uniform_cut_of_neurons_needs_no_carrier(dense: Path, windows: NDArray[np.int32], tmp_path: Path):
+def test_a_uniform_cut_of_neurons_keeps_the_architecture(
+    dense: Path, windows: NDArray[np.int32], tmp_path: Path
+):
     shape = read_shape(plan_of(dense))
-    cut = kept_of([[0, 1]] * 4, [np.arange(96)] * 4)
-    narrow = written(cut_widths(plan_of(dense), cut), tmp_path / "narrow.gguf")
-    meta = read_metadata(narrow)
+    kept = kept_of([[0, 1]] * 4, [np.arange(96)] * 4)
+    smaller = written(cut_widths(plan_of(dense), kept), tmp_path / "smaller.gguf")
+    meta = read_metadata(smaller)
     assert meta.architecture == read_metadata(dense).architecture
-    assert shape.block_parameters * 4 - removed_parameters(shape, cut) < meta.parameter_count
-    assert np.isfinite(logits_of(narrow, windows)).all()
+    assert shape.block_parameters * 4 - removed_parameters(shape, kept) < meta.parameter_count
+    assert np.isfinite(logits_of(smaller, windows)).all()
 
 
 def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArray[np.int32], tmp_path: Path):
     """The cut model's logits are those of the dense one whose removed inputs are replaced by their means."""
     plan = plan_of(dense)
-    shape = read_shape(plan)
     with Model(dense, Placement()) as model:
-        moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
-    cut = choose_widths(shape, wifv_scores(plan, shape, moments), WidthAmount(0.4), "adaptive")
-    narrow = written(cut_widths(plan, cut, biases(plan, shape, cut, moments)), tmp_path / "narrow.gguf")
+        found = Fluctuation.measure(model, plan, windows)
+    kept = choose_widths(found.shape, found.scores(), WidthAmount(0.4), "adaptive")
+    smaller = written(cut_widths(plan, kept, found.biases(kept)), tmp_path / "smaller.gguf")
 
     def substitute(
         kept: NDArray[np.int64], mean: NDArray[np.float32], weight: NDArray[np.float32]
@@ -146,28 +117,27 @@ def test_flaps_bias_is_the_mean_of_what_was_removed(dense: Path, windows: NDArra
         return handle
 
     handlers: dict[str, Handler] = {}
-    for number, block in enumerate(cut):
+    for number, block in enumerate(kept):
         columns = (block.kv_groups[:, None] * GROUP + np.arange(GROUP)).reshape(-1)
-        for name, kept in (
+        for name, inputs in (
             (f"blk.{number}.attn_output.weight", columns),
             (f"blk.{number}.ffn_down.weight", block.neurons),
         ):
             handlers[name] = substitute(
-                kept, moments[name].mean.astype(np.float32), planned_weights(plan, name)
+                inputs, found.moments[name].mean.astype(np.float32), planned_weights(plan, name)
             )
     masked = logits_of(dense, windows, EvalCallback(weights=handlers))
-    assert np.allclose(logits_of(narrow, windows), masked, atol=5e-2)
+    assert np.allclose(logits_of(smaller, windows), masked, atol=5e-2)
     assert not np.allclose(logits_of(dense, windows), masked, atol=0.5)
 
 
 def test_what_attention_added_on_average_comes_with_the_ffn(dense: Path, windows: NDArray[np.int32]):
     plan = plan_of(dense)
-    shape = read_shape(plan)
     with Model(dense, Placement()) as model:
-        moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
-    added = biases(plan, shape, without_attention(whole_blocks(shape), [2]), moments)
+        found = Fluctuation.measure(model, plan, windows)
+    added = found.biases(without_attention(whole_blocks(found.shape), [2]))
     weight = "blk.2.attn_output.weight"
-    expected = planned_weights(plan, weight) @ moments[weight].mean.astype(np.float32)
+    expected = planned_weights(plan, weight) @ found.moments[weight].mean.astype(np.float32)
     assert list(added) == ["blk.2.ffn_down"]
     np.testing.assert_allclose(added["blk.2.ffn_down"], expected, rtol=1e-5)
 
@@ -183,35 +153,35 @@ def test_a_first_block_without_attention_is_refused(dense: Path):
 def test_the_ratio_is_met_within_a_group(dense: Path, structure: Structure, ratio: float):
     plan = plan_of(dense)
     shape = read_shape(plan)
-    cut = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(ratio), structure)
+    kept = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(ratio), structure)
     wanted = ratio * shape.n_blocks * shape.block_parameters
     unit = max(shape.group_parameters, shape.neuron_multiple * shape.neuron_parameters)
     slack = unit * (shape.n_blocks if structure == "uniform" else 1)
-    assert abs(removed_parameters(shape, cut) - wanted) <= slack
-    assert {len(block.neurons) % shape.neuron_multiple for block in cut} == {0}
+    assert abs(removed_parameters(shape, kept) - wanted) <= slack
+    assert {len(block.neurons) % shape.neuron_multiple for block in kept} == {0}
     if structure == "uniform":
-        assert len({(len(block.kv_groups), len(block.neurons)) for block in cut}) == 1
+        assert len({(len(block.kv_groups), len(block.neurons)) for block in kept}) == 1
 
 
 def test_the_lowest_scores_leave_first(dense: Path):
     shape = read_shape(plan_of(dense))
     neurons = np.tile(np.arange(128.0), (4, 1))
     neurons[2] += 1000
-    cut = choose_widths(shape, Scores(np.full((4, 2), 1e6), neurons), WidthAmount(0.2), "adaptive")
-    assert [len(block.kv_groups) for block in cut] == [2, 2, 2, 2]
-    assert len(cut[2].neurons) == 128
+    kept = choose_widths(shape, Scores(np.full((4, 2), 1e6), neurons), WidthAmount(0.2), "adaptive")
+    assert [len(block.kv_groups) for block in kept] == [2, 2, 2, 2]
+    assert len(kept[2].neurons) == 128
     for block in (0, 1, 3):
-        assert cut[block].neurons.max() == 127
-        assert len(cut[block].neurons) == 128 - cut[block].neurons.min()
+        assert kept[block].neurons.max() == 127
+        assert len(kept[block].neurons) == 128 - kept[block].neurons.min()
 
 
 def test_protected_blocks_stay_whole_in_a_ranking_too(dense: Path):
     shape = read_shape(plan_of(dense))
     scores = Scores(np.ones((4, 2)), np.tile(np.arange(128.0), (4, 1)))
     amount = WidthAmount(0.2, Protection(1, 1))
-    cut = choose_widths(shape, scores, amount, "adaptive")
-    assert [len(cut[block].neurons) for block in (0, 3)] == [128, 128]
-    missing = removed_parameters(shape, cut) - 0.2 * 4 * shape.block_parameters
+    kept = choose_widths(shape, scores, amount, "adaptive")
+    assert [len(kept[block].neurons) for block in (0, 3)] == [128, 128]
+    missing = removed_parameters(shape, kept) - 0.2 * 4 * shape.block_parameters
     assert abs(missing) <= max(shape.group_parameters, 32 * shape.neuron_parameters)
     with pytest.raises(UsageError, match="from 2 of 4 blocks"):
         choose_widths(shape, scores, WidthAmount(0.48, Protection(1, 1)), "uniform")
@@ -225,9 +195,9 @@ def test_a_number_of_groups_leaves_and_neurons_make_up_the_rest(
 ):
     plan = plan_of(dense)
     shape = read_shape(plan)
-    cut = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(0.3, n_groups=n_groups), structure)
-    assert sum(len(block.kv_groups) for block in cut) == left
-    missing = removed_parameters(shape, cut) - 0.3 * 4 * shape.block_parameters
+    kept = choose_widths(shape, magnitude_scores(plan, shape), WidthAmount(0.3, n_groups=n_groups), structure)
+    assert sum(len(block.kv_groups) for block in kept) == left
+    missing = removed_parameters(shape, kept) - 0.3 * 4 * shape.block_parameters
     assert abs(missing) <= 4 * 16 * shape.neuron_parameters
 
 
@@ -245,12 +215,11 @@ def test_a_cut_of_a_cut_adds_its_bias_to_the_first_ones(
     path = dense
     for number in range(2):
         plan = plan_of(path)
-        shape = read_shape(plan)
         with Model(path, Placement()) as model:
-            moments = input_moments(model, windows, watched_weights(shape), n_threads=1)
-        cut = choose_widths(shape, wifv_scores(plan, shape, moments), WidthAmount(0.2), "uniform")
-        means = biases(plan, shape, cut, moments)
-        path = written(cut_widths(plan, cut, means), tmp_path / f"{number}.gguf")
+            found = Fluctuation.measure(model, plan, windows)
+        kept = choose_widths(found.shape, found.scores(), WidthAmount(0.2), "uniform")
+        means = found.biases(kept)
+        path = written(cut_widths(plan, kept, means), tmp_path / f"{number}.gguf")
     name = "blk.1.ffn_down.bias"
     before, after = (planned_weights(plan_of(tmp_path / f"{n}.gguf"), name) for n in (0, 1))
     assert np.allclose(after - before, means["blk.1.ffn_down"], atol=1e-6)
@@ -271,6 +240,6 @@ def test_a_ratio_that_makes_no_sense_is_refused(dense: Path, ratio: float):
 
 
 def test_a_block_without_neurons_is_refused(dense: Path):
-    cut = kept_of([[0, 1]] * 4, [np.arange(96), np.zeros(0, np.int64), np.arange(96), np.arange(96)])
+    kept = kept_of([[0, 1]] * 4, [np.arange(96), np.zeros(0, np.int64), np.arange(96), np.arange(96)])
     with pytest.raises(UsageError, match="a block would keep no neuron"):
-        cut_widths(plan_of(dense), cut)
+        cut_widths(plan_of(dense), kept)

@@ -12,7 +12,8 @@ from edgespec.worker.protocol import (
     Progressed,
     RequestFailed,
 )
-from quant.prune.choices import OWN_ANSWERS, Criterion, Method
+from quant.prune.choices import Criterion, Method
+from quant.text.calibration_source import OWN_ANSWERS
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.workshop_script import (
     MADE,

@@ -33,7 +33,7 @@ from edgespec.worker.protocol import (
 )
 from quant.gguf.recipe import read_recipe
 from quant.prune.choices import Criterion, Method
-from quant.prune.run import remove_leftovers
+from quant.prune.scratch import remove_leftovers
 from tests.conftest import REPOSITORY, Outcome
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 from tests.tui.workshop_script import until

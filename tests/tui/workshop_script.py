@@ -25,7 +25,7 @@ from edgespec.worker.protocol import (
     RequestFailed,
     RunJob,
 )
-from quant.measure.evaluate import Distance, Quality
+from quant.measure.evaluate import Distance, Evaluation
 from quant.prune.amount import Amount
 from quant.prune.settings import PruneSettings
 from tests.tui.conftest import AppBench, settle
@@ -48,8 +48,8 @@ NOTES = (
     ("removed", "8 of 30 blocks (11, 12, 13, 14, 15, 16, 17, 18), 26.7% of the weights in the blocks"),
     ("held out", "KL divergence from the dense model 0.818 cut, 0.301 repaired"),
 )
-QUALITY = Quality(15.56, 1.4, 4, 1020, None, "The sky is blue.")
-FAR = Quality(31.75, 2.8, 4, 1020, Distance(15.56, 0.7383, 0.0227, 3.2, 0.564), "Sky.")
+QUALITY = Evaluation(15.56, 1.4, 4, 1020, None, "The sky is blue.")
+FAR = Evaluation(31.75, 2.8, 4, 1020, Distance(15.56, 0.7383, 0.0227, 3.2, 0.564), "Sky.")
 COMPARED = Comparison(
     Figures(
         "dense", 94 * MIB, 134_500_000, 5.74, QUALITY, PlainSpeed(Estimate(139.1, 6.1), Estimate(1.0, 0.0))

@@ -14,9 +14,10 @@ from edgespec.llama.model import Model
 from edgespec.paths import derived_models_dir
 from edgespec.tune.blocks import BlockSpan, acceptance_without, best_span, find_or_make_pruned
 from edgespec.tune.recordings import record_answers
-from quant.gguf.plan import copy_of, write_gguf
+from quant.gguf.plan import copy_of
 from quant.gguf.recipe import read_recipe
 from quant.gguf.tensors import computed, find_tensor, replace_tensors
+from quant.gguf.writer import write_gguf
 from tests.tiny import CHAT_TEMPLATE, make_tiny_model
 from tests.tune.made_up import NotedStages
 

@@ -14,9 +14,10 @@ from edgespec.tune.distillation import distilled_plan, find_or_make_distilled, m
 from edgespec.tune.distillation_data import DistillationSample, write_distillation_data
 from edgespec.tune.variants import PUBLISHED, TargetVariant
 from quant.convert.quantize import quantize_model
-from quant.gguf.plan import copy_of, write_gguf
+from quant.gguf.plan import copy_of
 from quant.gguf.recipe import read_recipe
 from quant.gguf.tensors import planned_weights
+from quant.gguf.writer import write_gguf
 from quant.numeric.distill import Exercise, Student, TrainSettings, train
 from tests.tiny import TinyShape, make_tiny_model
 from tests.tune.made_up import NotedStages

@@ -13,7 +13,8 @@ from textual.widgets import Button, Checkbox, Input, Label, Select
 
 from edgespec.text import one_line
 from edgespec.worker.jobs.request import AmountUnit, WorkshopRequest
-from quant.prune.choices import OWN_ANSWERS, Criterion, Importance, Method, Structure
+from quant.prune.choices import Criterion, Importance, Method, Structure
+from quant.text.calibration_source import OWN_ANSWERS
 
 TYPES: Final = (
     *("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q5_K_S", "Q5_0", "Q6_K", "Q8_0", "F16", "BF16"),

@@ -16,7 +16,7 @@ from edgespec.worker.jobs.measure import Comparison, MeasureJob
 from edgespec.worker.jobs.plan import Planned
 from edgespec.worker.jobs.written import Began, Made
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
-from quant.prune.run import remove_leftovers
+from quant.prune.scratch import remove_leftovers
 from tui.common.ask import AskScreen
 from tui.common.wording import joined
 from tui.services.engine_client import EngineState

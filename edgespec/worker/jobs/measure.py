@@ -7,10 +7,9 @@ from edgespec.bench.builtin_text import builtin_text
 from edgespec.bench.plain_speed import N_ROUNDS, PlainSpeed, measure_plain_speeds
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.session.settings import EngineSettings
-from edgespec.worker.old_progress import advanced
 from edgespec.worker.protocol import JobReported, Link
-from quant.measure.evaluate import Quality
-from quant.prune.versions import QUALITY_CHUNKS, measure_quality
+from quant.measure.evaluate import Evaluation
+from quant.prune.versions import measure_quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class Figures:
     parameter_count: int
     bpw: float
     """Bits per weight, over the whole file."""
-    quality: Quality | None = None
+    quality: Evaluation | None = None
     speed: PlainSpeed | None = None
 
 
@@ -43,7 +42,7 @@ class MeasureJob:
     engine: EngineSettings
 
     def run(self, link: Link) -> Comparison:
-        """Quality first, then both models decode side by side.
+        """Evaluation first, then both models decode side by side.
 
         Raises:
             EdgespecError: any error of `measure_quality` and `measure_plain_speeds`.
@@ -52,12 +51,12 @@ class MeasureJob:
         found = Comparison(*(_figures(file) for file in files))
         link.send(JobReported(found))
         text, progress = builtin_text(), link.progress
-        progress.stage("quality of the dense model", QUALITY_CHUNKS)
-        quality = measure_quality(self.dense, None, text, advanced(progress))
+        label = "quality of the dense model"
+        quality = measure_quality(self.dense, None, text, label=label, progress=progress)
         found = replace(found, dense=replace(found.dense, quality=quality))
         link.send(JobReported(found))
-        progress.stage("quality of the new model", QUALITY_CHUNKS)
-        quality = measure_quality(self.made, self.dense, text, advanced(progress))
+        label = "quality of the new model"
+        quality = measure_quality(self.made, self.dense, text, label=label, progress=progress)
         found = replace(found, made=replace(found.made, quality=quality))
         link.send(JobReported(found))
         progress.stage("timing both, token by token", N_ROUNDS)

@@ -15,9 +15,11 @@ from edgespec.worker.jobs.request import WorkshopRequest
 from edgespec.worker.jobs.written import Lines
 from edgespec.worker.protocol import Link
 from quant.convert.quantize import check_place, describe_types, plan_types, quantized_name
-from quant.prune.choices import OWN_ANSWERS, CalibrationSource, Method
-from quant.prune.outcome import describe_cut, plan_cut, pruned_name
-from quant.prune.run import check_prune
+from quant.prune.choices import Method
+from quant.prune.outcome import describe_plan, planned_model
+from quant.prune.plan import plan_pruning
+from quant.prune.prune import check_prune
+from quant.text.calibration_source import OWN_ANSWERS, CalibrationSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,13 @@ class PlanJob:
 
 def _plan_prune(file: ModelFile, request: WorkshopRequest, method: Method) -> tuple[PruneJob, Lines]:
     settings = request.prune_settings(method)
-    outcome = plan_cut(file, settings)
-    destination = _destination(request, pruned_name(file, settings, outcome.plan))
-    check_prune(file.meta, settings, destination, force=True)
-    lines = describe_cut(outcome)
-    if settings.repairs and not settings.repairs_here(file.meta.architecture):
+    plan = plan_pruning(file.meta, settings)
+    destination = _destination(request, plan.file_name)
+    check_prune(plan, destination, force=True)
+    lines = [("model", file.name), *describe_plan(planned_model(plan))]
+    if settings.repairs and not plan.repairs:
         lines.append(("repair", f"none: {file.meta.architecture} cannot be refitted"))
-    if settings.reads_text(file.meta.architecture):
+    if plan.reads_text:
         lines.append(_calibration_line(settings.calibration[0], settings.n_tokens))
     return PruneJob(file.name, file.path, settings, destination), tuple(lines)
 

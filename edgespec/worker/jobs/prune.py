@@ -6,10 +6,10 @@ from pathlib import Path
 
 from edgespec.catalog.model_file import open_file
 from edgespec.worker.jobs.written import Began, Made
-from edgespec.worker.old_progress import adapted
 from edgespec.worker.protocol import JobReported, Link
-from quant.prune.outcome import Outcome, describe_removed, describe_repair
-from quant.prune.run import prune
+from quant.prune.outcome import describe_removed, describe_repair
+from quant.prune.plan import plan_pruning
+from quant.prune.prune import prune
 from quant.prune.settings import PruneSettings
 
 
@@ -29,15 +29,13 @@ class PruneJob:
         """Removes, repairs, writes.
 
         Raises:
-            EdgespecError: any error of `quant.prune.run.prune`.
+            EdgespecError: any error of `plan_pruning` and `prune`.
         """
         link.send(JobReported(Began(os.getpid())))
         file = open_file(self.name, self.model)
-        done = prune(
-            file.meta, self.settings, self.destination, force=self.force, progress=adapted(link.progress)
-        )
-        outcome = Outcome(file, done.plan, done.plan.weights_bytes, done)
-        notes = [("removed", describe_removed(outcome))]
+        plan = plan_pruning(file.meta, self.settings)
+        done = prune(plan, self.destination, force=self.force, progress=link.progress)
+        notes = [("removed", describe_removed(done.model, done.removed_blocks))]
         if done.report is not None:
             notes.append(("held out", describe_repair(done.report)))
         return Made(file.path, self.destination, tuple(notes))

@@ -7,11 +7,10 @@ from pathlib import Path
 from edgespec.catalog.model_file import open_file
 from edgespec.llama.quantizer import QuantizeSettings
 from edgespec.worker.jobs.written import Began, Made
-from edgespec.worker.old_progress import adapted
 from edgespec.worker.protocol import JobReported, Link
 from quant.convert.quantize import quantize_model, source_note
 from quant.measure.imatrix import importance_of, measure_file
-from quant.prune.choices import CalibrationSource
+from quant.text.calibration_source import CalibrationSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class QuantizeJob:
         """
         link.send(JobReported(Began(os.getpid())))
         file = open_file(self.name, self.model)
-        settings, progress = self.settings, adapted(link.progress)
+        settings, progress = self.settings, link.progress
         if self.calibration is not None:
             moments = measure_file(file.meta, self.calibration, self.n_tokens, progress=progress)
             settings = replace(settings, importance=importance_of(moments))

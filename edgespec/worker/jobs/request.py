@@ -9,17 +9,10 @@ from edgespec.errors import UsageError
 from edgespec.llama.quantizer import QuantizeSettings
 from quant.convert.quantize import check_settings
 from quant.prune.amount import Amount, choose_amount, read_blocks
-from quant.prune.choices import (
-    DEFAULT_TOKENS,
-    OWN_ANSWERS,
-    CalibrationSource,
-    Criterion,
-    Importance,
-    Method,
-    Structure,
-)
+from quant.prune.choices import Criterion, Importance, Method, Structure
 from quant.prune.settings import PruneSettings
 from quant.text.calibration import read_text
+from quant.text.calibration_source import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource
 
 LEAST_TOKENS: Final = 1024
 """Of a calibration text, as in `edgespec prune`."""

@@ -12,8 +12,12 @@ import pytest
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
 from edgespec.llama.model import Model
-from quant.gguf.plan import ComputedTensor, CopiedBytes, CopiedRows, FieldValue, copy_of, write_gguf
-from quant.gguf.tensor_sources import Output
+from edgespec.progress import SILENT
+from quant.gguf.fields import FieldValue
+from quant.gguf.plan import copy_of
+from quant.gguf.tensor_sources import ComputedTensor, Output
+from quant.gguf.writer import write_gguf
+from tests.quant.told import Stage, Told
 
 
 def tensor_bytes(meta: GgufMetadata) -> dict[str, bytes]:
@@ -58,7 +62,7 @@ def test_what_stands_is_flushed_while_the_rest_is_copied(
 
 
 def test_an_output_that_is_stopped_writes_no_further(tmp_path: Path):
-    with (tmp_path / "out").open("xb", buffering=0) as file, Output(file, (), lambda _: None) as out:
+    with (tmp_path / "out").open("xb", buffering=0) as file, Output(file, (), SILENT) as out:
         out.write(b"one")
         out.stop()
         with pytest.raises(InterruptedError):
@@ -92,28 +96,44 @@ def test_edited_fields_are_read_back_with_their_values(tiny_model: Path, tmp_pat
     assert tuple(fields) == plan.field_names()
 
 
-def test_rows_and_computed_tensors_are_written_in_their_places(tiny_model: Path, tmp_path: Path):
+def test_computed_tensors_are_written_in_their_places(tiny_model: Path, tmp_path: Path):
     plan = copy_of(read_metadata(tiny_model))
     before = tensor_bytes(plan.source)
     order = np.arange(64)[::-1].copy()
-    tensors = []
-    for tensor in plan.tensors:
-        source = tensor.source
-        assert isinstance(source, CopiedBytes)
-        if tensor.name == "blk.0.attn_q.weight":
-            tensor = replace(tensor, source=CopiedRows(source.part, source.offset, 64 * 4, order))
-        elif tensor.name == "blk.1.attn_norm.weight":
-            tensor = replace(tensor, source=ComputedTensor(lambda: np.full(64, 2, np.float32).view(np.uint8)))
-        tensors.append(tensor)
+    rows = np.frombuffer(before["blk.0.attn_q.weight"], np.float32).reshape(64, 64)
+    computed = {
+        "blk.0.attn_q.weight": lambda: rows[order].view(np.uint8),
+        "blk.1.attn_norm.weight": lambda: np.full(64, 2, np.float32).view(np.uint8),
+    }
+    tensors = [
+        replace(tensor, source=ComputedTensor(computed[tensor.name])) if tensor.name in computed else tensor
+        for tensor in plan.tensors
+    ]
 
     write_gguf(replace(plan, tensors=tuple(tensors)), tmp_path / "out.gguf")
     after = tensor_bytes(read_metadata(tmp_path / "out.gguf"))
 
-    rows = np.frombuffer(before["blk.0.attn_q.weight"], np.float32).reshape(64, 64)
     assert after["blk.0.attn_q.weight"] == rows[order].tobytes()
     assert after["blk.1.attn_norm.weight"] == np.full(64, 2, np.float32).tobytes()
-    changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"blk.0.attn_q.weight", "blk.1.attn_norm.weight"}
+    assert {name for name in before if before[name] != after[name]} == set(computed)
+
+
+def test_a_tensor_of_another_size_than_planned_is_an_error(tiny_model: Path, tmp_path: Path):
+    plan = copy_of(read_metadata(tiny_model))
+    first = replace(plan.tensors[0], source=ComputedTensor(lambda: np.zeros(12, np.uint8)))
+
+    with pytest.raises(ValueError, match="wrote 12 bytes where"):
+        write_gguf(replace(plan, tensors=(first, *plan.tensors[1:])), tmp_path / "out.gguf")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_counts_the_bytes(tiny_model: Path, tmp_path: Path):
+    told, size = Told(), tiny_model.stat().st_size
+
+    write_gguf(copy_of(read_metadata(tiny_model)), tmp_path / "out.gguf", progress=told)
+
+    assert told.stages == [Stage("writing", size, "bytes", size)]
 
 
 def test_an_existing_file_is_replaced_only_when_forced(tiny_model: Path, tmp_path: Path):
@@ -139,12 +159,14 @@ def test_a_source_may_be_replaced_by_its_own_copy(tiny_model: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
 def test_nothing_is_left_behind_by_a_failure(tiny_model: Path, tmp_path: Path, failure: type[BaseException]):
-    def fail(done: int, total: int) -> None:
-        if done > total // 2:
-            raise failure
+    class Failing(Told):
+        def advance(self, amount: float = 1) -> None:
+            Told.advance(self, amount)
+            if self.stages[-1].done > tiny_model.stat().st_size // 2:
+                raise failure
 
     with pytest.raises(failure):
-        write_gguf(copy_of(read_metadata(tiny_model)), tmp_path / "out.gguf", progress=fail)
+        write_gguf(copy_of(read_metadata(tiny_model)), tmp_path / "out.gguf", progress=Failing())
 
     assert list(tmp_path.iterdir()) == []
 

@@ -11,6 +11,18 @@ from edgespec.llama.model import Model
 from edgespec.tune.answers import Answers, find_or_record_answers
 from edgespec.tune.recordings import record_answers
 from edgespec.tune.variants import PUBLISHED, TargetVariant
+from quant.measure import activations, evaluate
+from tests.tune.made_up import shorter_answers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny models are slower with more threads, which wait for each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (activations, evaluate):
+            patch.setattr(module, "default_threads", lambda: 1)
+        yield
+
 
 QUESTIONS = [[ChatMessage("user", text)] for text in ("Name three colours.", "Say a word.", "Why?")]
 
@@ -30,9 +42,6 @@ def answers(tiny_model: Path) -> Answers:
 
 @pytest.fixture(scope="module")
 def few_and_short_answers() -> Iterator[None]:
-    """A held-out question of each category, and 24 tokens for each answer: a search does the same in less time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgespec.tune.answers._HELD_OUT_PER_CATEGORY", 1)
-        for module in ("recordings", "finalists", "search"):
-            patch.setattr(f"edgespec.tune.{module}.ANSWER_TOKENS", 24)
+    """Searches of this module do the same in less time."""
+    with shorter_answers():
         yield

@@ -1,7 +1,10 @@
 """Made-up values for the tests of tune, and a progress that notes what it is told."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.costs import curve_from
@@ -47,6 +50,18 @@ def tune_request(target: Path, *drafts: Path, budget_s: float = 600.0, **fields:
     return TuneRequest(open_file(target.stem, target), small, budget_s, n_threads=1, **fields)  # type: ignore[arg-type]
 
 
+@contextmanager
+def shorter_answers() -> Iterator[None]:
+    """A held-out question of each category, 24 tokens for each answer, and little to distill from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgespec.tune.answers._HELD_OUT_PER_CATEGORY", 1)
+        for module in ("recordings", "finalists", "search"):
+            patch.setattr(f"edgespec.tune.{module}.ANSWER_TOKENS", 24)
+        patch.setattr("edgespec.tune.distillation.DATA_TOKENS", 100)
+        patch.setattr("edgespec.tune.distillation_data._ANSWER_TOKENS", 32)
+        yield
+
+
 class NotedStages:
     """Notes every stage, with its total and how much of it was done.
 
@@ -61,7 +76,7 @@ class NotedStages:
         self.done: list[float] = []
 
     def stage(self, label: str, total: float | None = None, *, done: float = 0, unit: Unit = "steps") -> None:
-        assert unit == "steps"
+        del unit
         self.labels.append(label)
         self.totals.append(total)
         self.done.append(done)

@@ -1,6 +1,6 @@
 """Distillation on tiny models: what is trained on, what it brings, and what the draft is written as."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from quant.gguf.tensors import planned_weights
 from quant.numeric.distill import Exercise, Student, TrainSettings, train
 from tests.tiny import TinyShape, make_tiny_model
 from tests.tune.made_up import NotedStages
+
+pytestmark = pytest.mark.usefixtures("few_and_short_answers")
 
 NAME = "blk.1.ffn_up.weight"
 LISTED = np.arange(3, 240, dtype=np.int32)
@@ -53,17 +55,8 @@ def test_the_smallest_change_moves_hardly_any_weight(files: tuple[Path, Path], t
     assert np.abs(written[1] - weight).mean() < 0.12 * scale
 
 
-@pytest.fixture(scope="module", autouse=True)
-def little_data() -> Iterator[None]:
-    """One batch of questions, answered in 48 tokens each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgespec.tune.distillation.DATA_TOKENS", 100)
-        patch.setattr("edgespec.tune.distillation_data._ANSWER_TOKENS", 48)
-        yield
-
-
 @pytest.fixture(scope="module")
-def samples(little_data: None, tiny_model: Path) -> list[DistillationSample]:
+def samples(few_and_short_answers: None, tiny_model: Path) -> list[DistillationSample]:
     with Model(tiny_model) as model:
         return write_distillation_data(model, 100, 1)
 

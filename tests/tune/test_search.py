@@ -177,10 +177,8 @@ def test_without_small_models_the_target_drafts_for_itself_with_fewer_blocks(tmp
 
 
 def test_a_distilled_draft_is_a_candidate_beside_the_one_that_it_was_made_from(
-    tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, tiny_draft: Path
 ):
-    monkeypatch.setattr("edgespec.tune.distillation.DATA_TOKENS", 100)
-    monkeypatch.setattr("edgespec.tune.distillation_data._ANSWER_TOKENS", 32)
     found = _search(tune_request(tiny_model, tiny_draft, distills=True)).candidates()
     before, after = found["tiny-draft, Q4_0"], found["tiny-draft, Q4_0, taught"]
     assert after.acceptance != before.acceptance
@@ -196,29 +194,17 @@ STAGES = [
     "writing",
     "timing tiny-draft, Q4_0",
     "guessing with tiny-draft, Q4_0",
-    "measuring",
 ]
+OF_TYPES = {"measuring the importance of weights", "writing"}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c_leaves_nothing_half_written_and_the_users_catalogue_alone(
-    tiny_model: Path, tiny_draft: Path, stage: str
-):
-    def stop(label: str) -> float:
-        if label == stage:
-            raise KeyboardInterrupt
-        return 0.0
-
+@pytest.fixture
+def own_catalog() -> Iterator[None]:
+    """A catalogue of the user's; when Ctrl-C has come, it is as it was, and nothing stands half-written."""
     user_catalog_file().parent.mkdir(parents=True)
     user_catalog_file().write_text("# mine\n")
-    if stage == "measuring":
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("edgespec.tune.search.measure_finalists", _interrupt)
-            _search(tune_request(tiny_model, tiny_draft, requantizes=True))
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            _search(tune_request(tiny_model, tiny_draft, requantizes=True), stop)
-    left = list(derived_models_dir().rglob("*")) if derived_models_dir().exists() else []
+    yield
+    left = list(derived_models_dir().rglob("*"))
     assert not [path for path in left if path.is_dir() or path.suffix == ".part" or "finalist" in path.name]
     assert all(is_whole(path) for path in left if path.suffix == ".gguf")
     assert user_catalog_file().read_text() == "# mine\n"
@@ -226,8 +212,32 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_users_catalogue_alone(
     assert not tunes_dir().exists()
 
 
-def _interrupt(*_arguments: object, **_settings: object) -> None:
-    raise KeyboardInterrupt
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c_leaves_nothing_half_written(
+    own_catalog: None, tiny_model: Path, tiny_draft: Path, stage: str
+):
+    def stop(label: str) -> float:
+        if label == stage:
+            raise KeyboardInterrupt
+        return 0.0
+
+    with pytest.raises(KeyboardInterrupt):
+        _search(tune_request(tiny_model, tiny_draft, requantizes=stage in OF_TYPES), stop)
+
+
+def test_ctrl_c_during_the_benchmark_leaves_no_files_of_finalists(
+    own_catalog: None, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[list[Path]] = []
+
+    def interrupt(*_arguments: object, **_settings: object) -> None:
+        loaded.append(list(derived_models_dir().glob("*finalist*")))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgespec.tune.search.measure_finalists", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        _search(tune_request(tiny_model, tiny_draft))
+    assert len(loaded[0]) == 2
 
 
 # What is saved
@@ -241,7 +251,9 @@ def _measuring(speedups: dict[str, float]) -> Callable[..., list[SimpleNamespace
     ) -> list[SimpleNamespace]:
         found = [speedups.get(one.draft or str(one.mode), 1.0) for one in finalists]
         return [
-            SimpleNamespace(tok_per_s=10 * one, speedup=one, speedup_sd=0.01, lowest_category=one)
+            SimpleNamespace(
+                tok_per_s=10 * one, speedup=one, speedup_sd=0.01, lowest_category=one, is_faithful=True
+            )
             for one in found
         ]
 

@@ -36,6 +36,15 @@ def test_without_time_a_batch_of_questions_is_answered_and_no_more(tiny_model: P
     assert progress.find(WRITING) == [(1_000_000, sum(one.n_answered for one in found))]
 
 
+def test_the_token_that_ends_an_answer_is_learnt_too_and_nothing_after_it(ending_model: Path):
+    with Model(ending_model) as model:
+        found = write_distillation_data(model, 100, 1, lambda: False)
+        endings = [[model.is_end(token) for token in one.tokens[one.n_prompt :].tolist()] for one in found]
+    assert any(ends[-1] for ends in endings)
+    assert not any(any(ends[:-1]) for ends in endings)
+    assert [len(ends) for ends in endings] == [one.n_answered for one in found]
+
+
 def test_the_likeliest_tokens_come_with_their_shares_of_one():
     logits = np.full((2, 40), -50.0, np.float32)
     logits[0, 7], logits[0, 30] = np.log([3.0, 1.0])

@@ -56,6 +56,18 @@ def test_a_text_is_over_at_the_first_token_that_ends_it(tiny_model: Path):
         assert count_until_end(model, [end]) == 0
 
 
+def test_a_recording_stops_before_the_token_that_ends_the_answer(
+    ending_model: Path, recordings: list[Recording]
+):
+    with Model(ending_model) as model:
+        found = record_answers(model, QUESTIONS, 1)
+        assert not [token for one in found for token in one.tokens if model.is_end(token)]
+    assert len(found[0].tokens) <= 10
+    for short, long in zip(found, recordings, strict=True):
+        assert len(short.gaps) == len(short.tokens)
+        assert short.tokens == long.tokens[: len(short.tokens)]
+
+
 def test_drawn_texts_differ_by_their_seeds_and_come_again_with_them(tiny_model: Path):
     drawn = Sampling(temperature=2.0, seed=4)
     with Model(tiny_model) as model:

@@ -7,8 +7,11 @@ import pytest
 from edgespec.catalog.metadata import read_metadata
 from edgespec.paths import derived_models_dir
 from edgespec.tune.answers import Answers
-from edgespec.tune.target_variants import packed_windows, requantized_target
+from edgespec.tune.target_variants import TARGET_TYPES, packed_windows, requantized_target
+from quant.convert.quantize import quantize_model
+from quant.gguf.plan import copy_of
 from quant.gguf.recipe import read_recipe
+from quant.gguf.tensors import planned_weights
 from tests.tune.made_up import NotedStages, recording
 
 
@@ -27,12 +30,17 @@ def test_too_few_answers_for_a_window_are_repeated_until_they_fill_it():
 
 @pytest.mark.parametrize(("label", "file_type"), [("Q4_0", "Q4_0"), ("Q4_K", "Q4_K_S")])
 def test_a_target_is_rewritten_with_the_importance_that_its_own_answers_gave(
-    tiny_model: Path, answers: Answers, label: str, file_type: str
+    tiny_model: Path, answers: Answers, tmp_path: Path, label: str, file_type: str
 ):
     made = requantized_target(read_metadata(tiny_model), label, answers)
     meta = read_metadata(made.path)
     step = read_recipe(meta)["steps"][-1]
     assert (step["type"], step["importance"]) == (file_type, "the model's own answers")
+    plainly = tmp_path / "plainly.gguf"
+    quantize_model(read_metadata(tiny_model), TARGET_TYPES[label], plainly)
+    name = "blk.0.ffn_down.weight"
+    weights, others = (planned_weights(copy_of(one), name) for one in (meta, read_metadata(plainly)))
+    assert (weights != others).any()
     assert meta.file_bytes < read_metadata(tiny_model).file_bytes / 2
     assert (made.label, made.is_published) == (label, False)
     assert made.distance is not None

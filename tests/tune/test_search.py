@@ -235,12 +235,12 @@ def test_fewer_blocks_are_tried_where_they_could_win_and_only_there(
 STAGES = [
     "timing target as published",
     "recording answers, target as published",
-    "measuring the importance of weights",
+    "measuring the importance",
     "writing",
     "timing tiny-draft, Q4_0",
     "guessing with tiny-draft, Q4_0",
 ]
-OF_TYPES = {"measuring the importance of weights", "writing"}
+OF_TYPES = {"measuring the importance", "writing"}
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_ctrl_c_leaves_nothing_half_written(
     own_catalog: None, tiny_model: Path, tiny_draft: Path, stage: str
 ):
     def stop(label: str) -> float:
-        if label == stage:
+        if label.startswith(stage):
             raise KeyboardInterrupt
         return 0.0
 

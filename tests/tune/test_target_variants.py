@@ -56,13 +56,14 @@ def test_a_rewritten_target_is_made_once_and_compared_again(tiny_model: Path, an
     again = requantized_target(read_metadata(tiny_model), "Q4_0", answers, second)
     assert again == made
     assert made.path.stat().st_mtime_ns == written
-    assert set(second.labels) == {"comparing Q4_0 with the published file"}
+    assert second.labels[0] == "comparing Q4_0 with the published file"
+    assert not {"quantizing", "writing"} & set(second.labels)
 
 
-@pytest.mark.parametrize("stage", ["measuring the importance of weights", "writing"])
+@pytest.mark.parametrize("stage", ["measuring the importance", "writing"])
 def test_stopping_while_it_is_rewritten_leaves_nothing_behind(tiny_model: Path, answers: Answers, stage: str):
     def stop(label: str) -> None:
-        if label == stage:
+        if label.startswith(stage):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

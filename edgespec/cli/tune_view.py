@@ -11,7 +11,7 @@ _HEADS = ["TARGET", "DRAFT", "ACCEPTANCE", "DRAFT STEP", "PREDICTED", "MEASURED"
 
 
 def outcome_lines(outcome: TuneOutcome) -> Iterator[str]:
-    """The whole table, the verdict, and how to use what was kept."""
+    """The whole table, the verdict, and how to use what was saved."""
     yield f"{outcome.target}: {len(outcome.candidates)} candidates, {outcome.seconds / 60:.1f} of {outcome.budget_s / 60:.0f} minutes"
     yield ""
     rows = [_cells(one) for one in outcome.candidates]

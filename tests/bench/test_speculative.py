@@ -25,8 +25,8 @@ from edgespec.progress import SILENT, Progress
 from edgespec.session import EngineSettings
 from edgespec.session.context_pair import ContextPair
 from edgespec.session.engine import Engine
-from tests.bench.told import Told
 from tests.bench.wrong_tokens import FIRST_WRONG, accept_wrong_tokens
+from tests.recorded_progress import RecordedProgress
 from tests.session.eager import draft_eagerly
 
 PROMPTS = tuple(
@@ -178,9 +178,9 @@ def test_the_arms_answer_side_by_side_and_another_one_goes_first_each_time(
 
 
 def test_progress_counts_the_answers(engine: Engine, store: Spy):
-    told = Told()
+    told = RecordedProgress()
     bench(engine, store, told, repeat=1)
-    reports = [report for report in told.seen if not report[2].startswith("measuring")]
+    reports = [report for report in told.steps if not report[2].startswith("measuring")]
     # Once at the begin of a prompt, and at the end of each answer.
     assert [done for done, _, _ in reports] == [*range(6), *range(5, 11), *range(10, 16)]
     assert {total for _, total, _ in reports} == {15}
@@ -224,14 +224,14 @@ def test_every_finished_prompt_is_saved_at_once(engine: Engine, store: Spy):
     assert to_json(store.load("latest")) == to_json(result)
 
 
-def interrupt_at(count: int) -> Told:
+def interrupt_at(count: int) -> RecordedProgress:
     """Ctrl-C when `count` answers are out."""
 
     def watch(done: float, label: str) -> None:
         if done == count and not label.startswith("measuring"):
             raise KeyboardInterrupt
 
-    return Told(watch=watch)
+    return RecordedProgress(watch=watch)
 
 
 @pytest.mark.parametrize(("answer", "finished"), [(6, 1), (7, 1), (9, 1), (11, 2), (29, 5)])
@@ -274,16 +274,16 @@ def test_ctrl_c_while_measuring_saves_nothing(engine: Engine, store: Spy):
         if label == "measuring tiny-bpe":
             raise KeyboardInterrupt
 
-    result = bench(engine, store, Told(watch=interrupt))
+    result = bench(engine, store, RecordedProgress(watch=interrupt))
     assert (result.arms, result.complete, store.saved) == ((), False, [])
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_measured(engine: Engine, store: Spy):
     long = Prompt("long", "chat", (ChatMessage("user", "x" * 600),))
-    told = Told()
+    told = RecordedProgress()
     with pytest.raises(ContextOverflowError, match="the context 512"):
         bench(engine, store, told, (*PROMPTS, long))
-    assert (told.seen, store.saved) == ([], [])
+    assert (told.steps, store.saved) == ([], [])
 
 
 def test_an_arm_that_accepts_wrong_tokens_fails_the_audit(

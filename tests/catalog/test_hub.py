@@ -65,7 +65,7 @@ def test_a_model_is_fetched_once_and_then_found(hub: Hub) -> None:
     assert progress.labels == ["looking for m on the hub", "fetching m from the hub", "checking m"]
     assert (300_000, 300_000, "fetching m from the hub") in progress.steps
     assert progress.steps[-1] == (300_000, 300_000, "checking m")
-    assert progress.unit == "bytes"
+    assert progress.units == {"bytes"}
     asked = len(hub.requests)
     assert resolve_model("m", catalog) == first
     assert len(hub.requests) == asked
@@ -246,17 +246,14 @@ def test_the_cache_is_looked_for_where_the_hubs_variables_say(
     assert hub_cache.cache_dir() == tmp_path / "xdg" / "huggingface" / "hub"
 
 
-class Interrupting(RecordedProgress):
+def interrupted(n_bytes: float = float("inf"), label: str = "") -> RecordedProgress:
     """Progress that is interrupted as Ctrl-C does it, at so many bytes or in a stage of that label."""
 
-    def __init__(self, n_bytes: float = float("inf"), label: str = "") -> None:
-        super().__init__()
-        self._n_bytes, self._label = n_bytes, label
-
-    def step(self) -> None:
-        super().step()
-        if self.done >= self._n_bytes or self.label == self._label:
+    def watch(done: float, now: str) -> None:
+        if done >= n_bytes or now == label:
             raise KeyboardInterrupt
+
+    return RecordedProgress(watch=watch)
 
 
 LONG = CONTENT * 20
@@ -268,7 +265,7 @@ def test_what_arrived_before_ctrl_c_is_gone_on_from(hub: Hub) -> None:
     hub.files[KEY] = LONG
     catalog = catalog_of(**LONG_FACTS)
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=Interrupting(2 * MIB))
+        resolve_model("m", catalog, progress=interrupted(2 * MIB))
     assert find_on_disk(catalog.models["m"]) is None
     assert arrived_bytes(catalog.models["m"]) == 2 * MIB
     progress = RecordedProgress()
@@ -282,7 +279,7 @@ def test_what_arrived_before_ctrl_c_is_gone_on_from(hub: Hub) -> None:
 def test_ctrl_c_while_it_is_checked_gives_no_final_name_and_fetches_nothing_twice(hub: Hub) -> None:
     catalog = catalog_of()
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=Interrupting(label="checking m"))
+        resolve_model("m", catalog, progress=interrupted(label="checking m"))
     assert find_on_disk(catalog.models["m"]) is None
     assert resolve_model("m", catalog).path.read_bytes() == CONTENT
     assert hub.downloads() == [""]
@@ -292,7 +289,7 @@ def test_a_hub_that_ignores_ranges_sends_the_whole_file_again(hub: Hub) -> None:
     hub.files[KEY] = LONG
     catalog = catalog_of(**LONG_FACTS)
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=Interrupting(2 * MIB))
+        resolve_model("m", catalog, progress=interrupted(2 * MIB))
     hub.ignores_ranges = True
     progress = RecordedProgress()
     assert resolve_model("m", catalog, progress=progress).path.read_bytes() == LONG
@@ -315,7 +312,7 @@ def test_what_arrived_can_be_thrown_away(hub: Hub) -> None:
     hub.files[KEY] = LONG
     catalog = catalog_of(**LONG_FACTS)
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=Interrupting(2 * MIB))
+        resolve_model("m", catalog, progress=interrupted(2 * MIB))
     discard_arrived(catalog.models["m"])
     assert arrived_bytes(catalog.models["m"]) == 0
     assert weights_in_cache() == []
@@ -333,7 +330,7 @@ def test_whole_parts_of_a_split_model_count_as_arrived(hub: Hub) -> None:
         hub.files[f"owner/name/big-0000{number}-of-00002.gguf"] = LONG[number : number + 3 * MIB]
     catalog = catalog_of(file="big-00001-of-00002.gguf", size_bytes=6 * MIB, sha256=None)
     with pytest.raises(KeyboardInterrupt):
-        resolve_model("m", catalog, progress=Interrupting(4 * MIB))
+        resolve_model("m", catalog, progress=interrupted(4 * MIB))
     assert arrived_bytes(catalog.models["m"]) == 4 * MIB
     discard_arrived(catalog.models["m"])
     assert weights_in_cache() == []

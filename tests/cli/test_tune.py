@@ -1,6 +1,7 @@
 """`edgespec tune` for real, on the default model and on tiny ones."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import ExitCode
 from edgespec.paths import derived_models_dir, user_catalog_file
+from edgespec.tune.outcome import Candidate, TuneOutcome, save_outcome
+from tests.tune.made_up import shorter_answers
 
 
 def test_a_search_ends_with_a_table_a_verdict_and_what_it_kept(run_cli, tiny_model: Path, tiny_draft: Path):
@@ -45,6 +48,14 @@ def test_a_search_ends_with_a_table_a_verdict_and_what_it_kept(run_cli, tiny_mod
         assert answer.code == 0, answer.err
 
 
+@pytest.fixture
+def few_and_short_answers() -> Iterator[None]:
+    """What is searched is the same; the first test has all of it."""
+    with shorter_answers():
+        yield
+
+
+@pytest.mark.usefixtures("few_and_short_answers")
 def test_a_search_that_is_stopped_goes_on_from_what_it_recorded(
     run_cli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -66,11 +77,8 @@ def test_a_search_that_is_stopped_goes_on_from_what_it_recorded(
     assert again.code == 0, again.err
 
 
-def test_a_distilled_draft_is_a_candidate_and_a_file_that_loads(
-    run_cli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
-):
-    # A tenth of the data: what is learnt is tested in tests/tune/test_distillation.py.
-    monkeypatch.setattr("edgespec.tune.distillation.DATA_TOKENS", 2_048)
+@pytest.mark.usefixtures("few_and_short_answers")
+def test_a_distilled_draft_is_a_candidate_and_a_file_that_loads(run_cli, tiny_model: Path, tiny_draft: Path):
     outcome = run_cli(
         "tune", tiny_model, "--draft", tiny_draft, "--distill", "--budget", "3m", "-t", "1", "--json"
     )
@@ -91,6 +99,45 @@ def test_without_a_small_model_there_is_nothing_to_distill_into(run_cli, tiny_mo
     outcome = run_cli("tune", tiny_model, "--distill")
     assert outcome.code == ExitCode.USAGE
     assert "--distill teaches a small model" in outcome.err
+
+
+EXPLAINED = """\
+big: 3 candidates, 21.0 of 20 minutes
+
+TARGET        DRAFT         ACCEPTANCE  DRAFT STEP  PREDICTED      MEASURED  LOWEST  OFF BY     KL
+Q4_0          small, Q4_0         0.71        0.25      1.65x  1.60x ± 0.02   1.10x     +3%  0.060
+as published  none                                      1.00x  1.00x ± 0.00   1.00x     +0%
+as published  ngram (auto)                              1.30x
+
+Speeds are multiples of plain decoding of the published file; LOWEST is the category that gains least.
+so it is.
+"""
+
+
+@pytest.mark.parametrize(
+    ("pair", "last"),
+    [
+        ("big-tuned", "kept as big-tuned: edgespec run big-tuned -p ..."),
+        ("", "nothing is kept: auto does as well"),
+    ],
+)
+def test_the_table_of_the_last_search_is_shown_again(
+    run_cli, monkeypatch: pytest.MonkeyPatch, pair: str, last: str
+):
+    monkeypatch.setenv("COLUMNS", "120")
+    candidates = (
+        Candidate("Q4_0", "small, Q4_0", 0.714, 0.25, 33.0, 1.65, 32.0, 1.6, 0.02, 1.1, kl=0.06),
+        Candidate("as published", "none", None, None, 20.0, 1.0, 20.0, 1.0, 0.0, 1.0),
+        Candidate("as published", "ngram", None, None, 26.0, 1.3, is_untuned=True),
+    )
+    save_outcome(TuneOutcome("big", pair, candidates, 0, "so it is", 1260.0, 1200.0))
+    shown = run_cli("tune", "big", "--explain")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out == f"{EXPLAINED}{last}\n"
+    as_json = json.loads(run_cli("tune", "big", "--explain", "--json").out)
+    assert (as_json["schema"], as_json["pair"], as_json["winner"]) == ("edgespec.tune/1", pair, 0)
+    assert as_json["candidates"][0]["measured_speedup"] == 1.6
+    assert as_json["candidates"][2]["measured_speedup"] is None
 
 
 @pytest.mark.parametrize(

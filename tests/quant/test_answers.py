@@ -9,7 +9,7 @@ from edgespec.decode.chat_template import ChatMessage
 from edgespec.llama.model import Model
 from quant.text.answers import answer_tokens, answered_windows
 from quant.text.calibration import calibration_prompts
-from tests.quant.told import Stage, Told
+from tests.recorded_progress import RecordedProgress, Stage
 
 QUESTIONS = [[ChatMessage("user", text)] for text in ("the rain", "a hen in the tree", "the land")]
 
@@ -29,7 +29,7 @@ def test_fewer_are_the_beginning_of_more(tiny_model: Path, store: Path, tmp_path
 
 
 def test_what_is_kept_is_not_written_again(tiny_model: Path, store: Path):
-    first, told = Told(), Told()
+    first, told = RecordedProgress(), RecordedProgress()
     with Model(tiny_model) as model:
         written = answer_tokens(model, QUESTIONS, 900, store, progress=first)
         kept = store.read_bytes()
@@ -41,7 +41,7 @@ def test_what_is_kept_is_not_written_again(tiny_model: Path, store: Path):
 
 
 def test_an_interruption_keeps_what_is_there(tiny_model: Path, store: Path):
-    class StoppedAfterOne(Told):
+    class StoppedAfterOne(RecordedProgress):
         def advance(self, amount: float = 1) -> None:
             raise KeyboardInterrupt
 

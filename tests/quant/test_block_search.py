@@ -16,7 +16,7 @@ from quant.prune.blocks import BlockSpan, remove_blocks, spans_of
 from quant.text.calibration import Calibration
 from tests.quant.running import logits_of, own_text, plan_of, written
 from tests.quant.silent import with_silent_blocks
-from tests.quant.told import Stage, Told
+from tests.recorded_progress import RecordedProgress, Stage
 from tests.tiny import make_tiny_model
 
 
@@ -44,7 +44,7 @@ def test_the_loss_with_a_gap_is_that_of_the_file_without_the_blocks(
 @pytest.mark.parametrize("folds", [True, False])
 def test_the_window_of_blocks_that_add_nothing_is_the_best(dense: Path, tmp_path: Path, folds: bool):
     file = written(with_silent_blocks(plan_of(dense), [3, 4]), tmp_path / "silent.gguf")
-    windows, told = own_text(file, 7, 40), Told()
+    windows, told = own_text(file, 7, 40), RecordedProgress()
     with Model(file, Placement()) as model:
         text, amount = Calibration(windows[:4], windows[4:]), BlockAmount(2, range(1, 5))
         assert best_window(model, text, amount, folds=folds, progress=told) == BlockSpan(3, 4)
@@ -64,7 +64,7 @@ def test_only_allowed_blocks_are_tried(dense: Path, tmp_path: Path):
 
 def test_greedy_finds_blocks_that_add_nothing_wherever_they_are(dense: Path, tmp_path: Path):
     file = written(with_silent_blocks(plan_of(dense), [2, 5]), tmp_path / "silent.gguf")
-    windows, told = own_text(file, 1, 40), Told()
+    windows, told = own_text(file, 1, 40), RecordedProgress()
     with Model(file, Placement()) as model:
         assert greedy(model, windows, BlockAmount(2, range(1, 6)), progress=told) == (2, 5)
     assert told.stages == [

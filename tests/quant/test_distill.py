@@ -8,7 +8,7 @@ from quant.gguf.tensors import planned_weights
 from quant.numeric.backward import zeros_like
 from quant.numeric.distill import Exercise, Student, TrainSettings, train
 from quant.numeric.residual_stream import embed, read_block, read_settings, run_block
-from tests.quant.told import Stage, Told
+from tests.recorded_progress import RecordedProgress, Stage
 
 LISTED = np.arange(3, 240, dtype=np.int32)
 
@@ -71,7 +71,7 @@ def test_training_makes_the_texts_likelier_and_leaves_the_file_alone(plan: GgufP
     student, known = Student(plan, 2, LISTED), exercises(plan, 6)
     before = [student.loss(one) for one in known]
     first_weights = planned_weights(plan, "blk.2.ffn_down.weight").copy()
-    told = Told()
+    told = RecordedProgress()
     settings = TrainSettings(learning_rate=3e-3, n_epochs=12, tokens_per_step=20)
     losses = train(student, known, settings, progress=told)
     after = [student.loss(one) for one in known]

@@ -18,7 +18,7 @@ from edgespec.llama.quantizer import QuantizeSettings, quantize_file
 from quant.measure import evaluate as evaluate_module
 from quant.measure.evaluate import evaluate, perplexity, sample_text
 from quant.text.windows import split_windows
-from tests.quant.told import Stage, Told
+from tests.recorded_progress import RecordedProgress, Stage
 from tests.tiny import TinyShape, make_tiny_model
 
 TEXT = "the rain in the land of the hen and the ant is on the tree; " * 12
@@ -106,7 +106,7 @@ def test_models_with_different_tokens_are_not_compared(tiny_model: Path, tiny_bp
 
 
 def test_progress_counts_the_chunks(tiny_model: Path):
-    told = Told()
+    told = RecordedProgress()
     evaluate(tiny_model, TEXT, n_ctx=N_CTX, n_chunks=3, progress=told)
     assert told.stages == [Stage("measuring", 3, "steps", 3), Stage("writing a sample", 3, "steps", 3)]
 

@@ -11,7 +11,7 @@ from edgespec.llama.placement import Placement
 from quant.prune.blocks import BlockSpan
 from quant.prune.fold import FoldStatistics, fold, fold_statistics
 from tests.quant.running import plan_of
-from tests.quant.told import Stage, Told
+from tests.recorded_progress import RecordedProgress, Stage
 from tests.tiny import make_tiny_model
 
 SPANS = [BlockSpan(1, 2), BlockSpan(2, 2), BlockSpan(2, 4), BlockSpan(4, 4)]
@@ -45,7 +45,7 @@ def test_a_span_that_adds_nothing_needs_no_fold():
 def test_several_passes_sum_what_one_does(
     dense: Path, windows: NDArray[np.int32], monkeypatch: pytest.MonkeyPatch
 ):
-    told = Told()
+    told = RecordedProgress()
     with Model(dense, Placement()) as model:
         at_once = fold_statistics(model, windows, SPANS)
         monkeypatch.setattr("quant.prune.fold._BUDGET_BYTES", 2 * 8 * model.n_embd**2)

@@ -23,7 +23,7 @@ from quant.prune.prune import check_prune, prune
 from quant.prune.repair_report import RepairReport
 from quant.prune.settings import PruneSettings
 from tests.quant.architectures import recast
-from tests.quant.told import Told
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import make_tiny_model
 
 
@@ -136,7 +136,7 @@ def test_a_plan_is_checked_against_the_place(dense: GgufMetadata, tmp_path: Path
 
 
 def test_what_is_planned_is_what_is_written(dense: GgufMetadata, tmp_path: Path):
-    plan, told = plan_pruning(dense, replace(NAMED, repairs=False)), Told()
+    plan, told = plan_pruning(dense, replace(NAMED, repairs=False)), RecordedProgress()
     done = prune(plan, tmp_path / "out.gguf", progress=told)
     meta = read_metadata(tmp_path / "out.gguf")
     recipe = read_recipe(meta)
@@ -158,7 +158,7 @@ def test_what_is_planned_is_what_is_written(dense: GgufMetadata, tmp_path: Path)
 
 def test_every_step_of_a_run_is_told(dense: GgufMetadata, text: Path, tmp_path: Path):
     settings = replace(THREE, calibration=(text,), n_tokens=2048)
-    told = Told()
+    told = RecordedProgress()
     done = prune(plan_pruning(dense, settings), tmp_path / "out.gguf", progress=told)
     assert told.labels[0] == "reading the calibration text"
     assert told.labels[-2:] == ["repairing blocks", "writing"]

@@ -18,7 +18,7 @@ from quant.prune.plan import plan_pruning
 from quant.prune.run import PruneRun, begin_run
 from quant.prune.scratch import remove_leftovers, scratch_folder
 from quant.prune.settings import PruneSettings
-from tests.quant.told import Told
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import make_tiny_model
 
 
@@ -35,7 +35,7 @@ def small(wide: GgufMetadata) -> GgufMetadata:
     return read_metadata(path)
 
 
-def begun(dense: GgufMetadata, folder: Path, told: Told) -> PruneRun:
+def begun(dense: GgufMetadata, folder: Path, told: RecordedProgress) -> PruneRun:
     """A run that reads no text."""
     settings = PruneSettings(
         Amount(n_blocks=1), criterion=Criterion.MAGNITUDE, repairs=False, protect_first=1, protect_last=1
@@ -44,14 +44,14 @@ def begun(dense: GgufMetadata, folder: Path, told: Told) -> PruneRun:
 
 
 def test_a_model_in_a_wide_type_is_scored_as_it_is(wide: GgufMetadata, tmp_path: Path):
-    told = Told()
+    told = RecordedProgress()
     with begun(wide, tmp_path, told).open_model(wide) as model:
         assert model.path == wide.path
     assert (told.stages, list(tmp_path.iterdir())) == ([], [])
 
 
 def test_a_copy_in_half_precision_is_made_once(small: GgufMetadata, tmp_path: Path):
-    told = Told()
+    told = RecordedProgress()
     run = begun(small, tmp_path, told)
     for _ in range(2):
         with run.open_model(small) as model:
@@ -62,7 +62,7 @@ def test_a_copy_in_half_precision_is_made_once(small: GgufMetadata, tmp_path: Pa
 
 
 def test_a_model_in_between_is_scored_too(small: GgufMetadata, tmp_path: Path):
-    run = begun(small, tmp_path, Told())
+    run = begun(small, tmp_path, RecordedProgress())
     shallow = run.write_scratch(remove_blocks(run.dense, [1]), "shallow.gguf")
     assert shallow.block_count == 3
     with run.open_model(shallow) as model:
@@ -70,7 +70,7 @@ def test_a_model_in_between_is_scored_too(small: GgufMetadata, tmp_path: Path):
 
 
 def test_a_run_without_a_text_has_an_empty_one(wide: GgufMetadata, tmp_path: Path):
-    run = begun(wide, tmp_path, Told())
+    run = begun(wide, tmp_path, RecordedProgress())
     assert (run.calibration.fit.size, run.calibration.held_out.size) == (0, 0)
     assert run.dense.tensors == copy_of(wide).tensors
 

@@ -18,7 +18,7 @@ from quant.prune.selection import Pruned, Selection, take_out
 from quant.prune.width import BlockWidth
 from quant.text.calibration import Calibration
 from tests.quant.running import residuals_after
-from tests.quant.told import Stage, Told
+from tests.recorded_progress import RecordedProgress, Stage
 from tests.tiny import TinyShape, make_tiny_model
 
 SHAPE = TinyShape(blocks=3, embedding=64, heads=4, kv_heads=2, feed_forward=64)
@@ -137,7 +137,7 @@ def test_a_repair_that_harms_one_of_the_texts_is_left_out(
 
 
 def test_progress_counts_the_dense_models_blocks(twins: GgufPlan, calibration: Calibration, tmp_path: Path):
-    told = Told()
+    told = RecordedProgress()
     repair(without_block_1(twins), calibration, tmp_path, progress=told)
     assert told.stages == [Stage("repairing blocks", 3, "steps", 3)]
 

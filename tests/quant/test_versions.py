@@ -9,14 +9,14 @@ from edgespec.catalog.metadata import read_metadata
 from quant.gguf.recipe import pruning_method
 from quant.prune.choices import Method
 from quant.prune.versions import QUALITY_CHUNKS, find_or_make_version, measure_quality
-from tests.quant.told import Told
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import make_tiny_model
 
 
 def test_a_version_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("quant.prune.versions.CALIBRATION_TOKENS", 1024)
     dense = read_metadata(make_tiny_model(tmp_path / "dense.gguf", blocks=4))
-    first, again = Told(), Told()
+    first, again = RecordedProgress(), RecordedProgress()
     version = find_or_make_version(dense, Method.FLAP, 0.2, first)
     meta = read_metadata(version)
     assert pruning_method(meta) == "flap"
@@ -27,11 +27,11 @@ def test_a_version_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_figure_is_measured_once_for_a_text_and_a_dense_model(tiny_model: Path, tiny_draft: Path):
-    first, again, alone = Told(), Told(), Told()
-    found = measure_quality(tiny_draft, tiny_model, builtin_text(), first)
+    first, again, alone = RecordedProgress(), RecordedProgress(), RecordedProgress()
+    found = measure_quality(tiny_draft, tiny_model, builtin_text(), progress=first)
     assert (found.n_chunks, first.labels) == (QUALITY_CHUNKS, ["measuring quality", "writing a sample"])
     assert found.distance is not None
-    assert measure_quality(tiny_draft, tiny_model, builtin_text(), again) == found
+    assert measure_quality(tiny_draft, tiny_model, builtin_text(), progress=again) == found
     assert again.stages == []
-    assert measure_quality(tiny_draft, None, builtin_text(), alone).distance is None
+    assert measure_quality(tiny_draft, None, builtin_text(), progress=alone).distance is None
     assert alone.labels != []

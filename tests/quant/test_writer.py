@@ -17,7 +17,7 @@ from quant.gguf.fields import FieldValue
 from quant.gguf.plan import copy_of
 from quant.gguf.tensor_sources import ComputedTensor, Output
 from quant.gguf.writer import write_gguf
-from tests.quant.told import Stage, Told
+from tests.recorded_progress import RecordedProgress, Stage
 
 
 def tensor_bytes(meta: GgufMetadata) -> dict[str, bytes]:
@@ -129,7 +129,7 @@ def test_a_tensor_of_another_size_than_planned_is_an_error(tiny_model: Path, tmp
 
 
 def test_progress_counts_the_bytes(tiny_model: Path, tmp_path: Path):
-    told, size = Told(), tiny_model.stat().st_size
+    told, size = RecordedProgress(), tiny_model.stat().st_size
 
     write_gguf(copy_of(read_metadata(tiny_model)), tmp_path / "out.gguf", progress=told)
 
@@ -159,9 +159,9 @@ def test_a_source_may_be_replaced_by_its_own_copy(tiny_model: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
 def test_nothing_is_left_behind_by_a_failure(tiny_model: Path, tmp_path: Path, failure: type[BaseException]):
-    class Failing(Told):
+    class Failing(RecordedProgress):
         def advance(self, amount: float = 1) -> None:
-            Told.advance(self, amount)
+            RecordedProgress.advance(self, amount)
             if self.stages[-1].done > tiny_model.stat().st_size // 2:
                 raise failure
 

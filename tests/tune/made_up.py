@@ -1,12 +1,14 @@
 """Made-up values for the tests of tune, and a progress that notes what it is told."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.costs import curve_from
 from edgespec.decode.replay import Guesses, Recording
-from edgespec.progress import Unit
 from edgespec.tune.request import TuneRequest
 from edgespec.tune.timing import TimedDraft, TimedTarget
 from edgespec.tune.variants import PUBLISHED, DraftVariant, TargetVariant
@@ -47,33 +49,13 @@ def tune_request(target: Path, *drafts: Path, budget_s: float = 600.0, **fields:
     return TuneRequest(open_file(target.stem, target), small, budget_s, n_threads=1, **fields)  # type: ignore[arg-type]
 
 
-class NotedStages:
-    """Notes every stage, with its total and how much of it was done.
-
-    Args:
-        entered: Called with every label.
-    """
-
-    def __init__(self, entered: Callable[[str], None] = lambda _label: None) -> None:
-        self._entered = entered
-        self.labels: list[str] = []
-        self.totals: list[float | None] = []
-        self.done: list[float] = []
-
-    def stage(self, label: str, total: float | None = None, *, done: float = 0, unit: Unit = "steps") -> None:
-        assert unit == "steps"
-        self.labels.append(label)
-        self.totals.append(total)
-        self.done.append(done)
-        self._entered(label)
-
-    def advance(self, amount: float = 1) -> None:
-        self.done[-1] += amount
-
-    def find(self, label: str) -> list[tuple[float | None, float]]:
-        """Totals of the stages of that name, and what was done of each."""
-        return [
-            (total, done)
-            for name, total, done in zip(self.labels, self.totals, self.done, strict=True)
-            if name == label
-        ]
+@contextmanager
+def shorter_answers() -> Iterator[None]:
+    """A held-out question of each category, 24 tokens for each answer, and little to distill from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgespec.tune.answers._HELD_OUT_PER_CATEGORY", 1)
+        for module in ("recordings", "finalists", "search"):
+            patch.setattr(f"edgespec.tune.{module}.ANSWER_TOKENS", 24)
+        patch.setattr("edgespec.tune.distillation.DATA_TOKENS", 100)
+        patch.setattr("edgespec.tune.distillation_data._ANSWER_TOKENS", 32)
+        yield

@@ -11,7 +11,8 @@ from edgespec.tune.answers import Answers, find_or_record_answers, held_out_prom
 from edgespec.tune.recordings import load_recordings, save_recordings
 from edgespec.tune.variants import PUBLISHED, TargetVariant
 from quant.text.calibration import calibration_prompts
-from tests.tune.made_up import NotedStages, recording
+from tests.recorded_progress import RecordedProgress
+from tests.tune.made_up import recording
 
 RECORDING = f"recording answers, target {PUBLISHED}"
 
@@ -37,7 +38,7 @@ def test_candidates_are_judged_by_two_questions_of_each_category_that_nothing_is
 
 
 def test_answers_are_recorded_once_and_found_again(variant: TargetVariant):
-    first, second = NotedStages(), NotedStages()
+    first, second = RecordedProgress(), RecordedProgress()
     recorded = find_or_record_answers(variant, 1, first)
     assert first.find(RECORDING) == [(38, 38)]
     assert (len(recorded.fit), len(recorded.held_out)) == (24, 14)
@@ -56,7 +57,7 @@ def test_answers_too_short_to_say_anything_are_left_out(variant: TargetVariant):
 
 def test_a_file_of_other_questions_is_recorded_anew(variant: TargetVariant):
     file = _store(variant, [recording(range(40, 60))] * 5)
-    progress = NotedStages()
+    progress = RecordedProgress()
     find_or_record_answers(variant, 1, progress)
     assert progress.labels == [RECORDING]
     assert len(load_recordings(file)) == 38

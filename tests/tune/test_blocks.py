@@ -18,8 +18,8 @@ from quant.gguf.plan import copy_of
 from quant.gguf.recipe import read_recipe
 from quant.gguf.tensors import computed, find_tensor, replace_tensors
 from quant.gguf.writer import write_gguf
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import CHAT_TEMPLATE, make_tiny_model
-from tests.tune.made_up import NotedStages
 
 N_BLOCKS = 5
 LOOKING = "looking for the 1 blocks that are missed least"
@@ -54,7 +54,7 @@ def _answers(path: Path) -> list[Recording]:
 @pytest.mark.parametrize("idle", [1, 2, 4])
 def test_a_block_that_does_nothing_is_the_one_that_is_missed_least(whole: Path, tmp_path: Path, idle: int):
     path = _idle(whole, tmp_path / "idle.gguf", [idle])
-    progress = NotedStages()
+    progress = RecordedProgress()
     with Model(path) as model:
         assert best_span(model, _answers(path), 1, 1, progress) == BlockSpan(idle, idle)
     # The first block is never tried.
@@ -90,7 +90,7 @@ def test_the_pruned_draft_lacks_the_blocks_and_is_in_the_fast_type(meta: GgufMet
 
 
 def test_a_pruned_draft_is_found_again_and_not_made_twice(meta: GgufMetadata):
-    first, second = NotedStages(), NotedStages()
+    first, second = RecordedProgress(), RecordedProgress()
     made = find_or_make_pruned(meta, BlockSpan(2, 2), TEXT, first)
     written = made.stat().st_mtime_ns
     assert first.labels
@@ -112,5 +112,5 @@ def test_stopping_while_it_is_pruned_leaves_nothing_behind(meta: GgufMetadata, s
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_or_make_pruned(meta, BlockSpan(2, 2), TEXT, NotedStages(stop))
+        find_or_make_pruned(meta, BlockSpan(2, 2), TEXT, RecordedProgress(stop))
     assert list(derived_models_dir().iterdir()) == []

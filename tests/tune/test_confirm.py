@@ -16,8 +16,8 @@ from edgespec.decode.policy import Mode
 from edgespec.session.engine import Engine
 from edgespec.session.settings import DraftType, EngineSettings
 from edgespec.tune.confirm import by_turns, measure_finalists
-from tests.bench.told import Told
 from tests.bench.wrong_tokens import accept_wrong_tokens, judge_strictly
+from tests.recorded_progress import RecordedProgress
 from tests.session.eager import draft_eagerly
 
 PROMPTS = [
@@ -49,10 +49,10 @@ def test_every_kind_of_prompt_comes_before_the_second_of_one():
 
 
 def test_without_time_every_kind_is_answered_once(targets: list[Engine]):
-    told = Told()
+    told = RecordedProgress()
     finalists = [finalist(engine, Mode.OFF) for engine in targets]
     first, second = measure_finalists(finalists, PROMPTS, 24, has_time=lambda: False, progress=told)
-    assert told.seen == [(done, 8, "measuring 2 candidates") for done in (0, 1, 2)]
+    assert told.steps == [(done, 8, "measuring 2 candidates") for done in (0, 1, 2)]
     assert (first.speedup, first.speedup_sd, first.lowest_category) == (1.0, 0.0, 1.0)
     assert second.speedup > 0
     assert second.tok_per_s > 0
@@ -61,10 +61,10 @@ def test_without_time_every_kind_is_answered_once(targets: list[Engine]):
 
 
 def test_with_time_every_prompt_is_answered_in_every_round(targets: list[Engine]):
-    told = Told()
+    told = RecordedProgress()
     finalists = [finalist(engine, Mode.OFF) for engine in targets]
     _, second = measure_finalists(finalists, PROMPTS, 8, has_time=lambda: True, progress=told, repeats=3)
-    assert told.seen[-1] == (12, 12, "measuring 2 candidates")
+    assert told.steps[-1] == (12, 12, "measuring 2 candidates")
     assert second.speedup_sd > 0
 
 

@@ -1,6 +1,6 @@
 """Distillation on tiny models: what is trained on, what it brings, and what the draft is written as."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from quant.gguf.recipe import read_recipe
 from quant.gguf.tensors import planned_weights
 from quant.gguf.writer import write_gguf
 from quant.numeric.distill import Exercise, Student, TrainSettings, train
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import TinyShape, make_tiny_model
-from tests.tune.made_up import NotedStages
+
+pytestmark = pytest.mark.usefixtures("few_and_short_answers")
 
 NAME = "blk.1.ffn_up.weight"
 LISTED = np.arange(3, 240, dtype=np.int32)
@@ -54,17 +56,8 @@ def test_the_smallest_change_moves_hardly_any_weight(files: tuple[Path, Path], t
     assert np.abs(written[1] - weight).mean() < 0.12 * scale
 
 
-@pytest.fixture(scope="module", autouse=True)
-def little_data() -> Iterator[None]:
-    """One batch of questions, answered in 48 tokens each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgespec.tune.distillation.DATA_TOKENS", 100)
-        patch.setattr("edgespec.tune.distillation_data._ANSWER_TOKENS", 48)
-        yield
-
-
 @pytest.fixture(scope="module")
-def samples(little_data: None, tiny_model: Path) -> list[DistillationSample]:
+def samples(few_and_short_answers: None, tiny_model: Path) -> list[DistillationSample]:
     with Model(tiny_model) as model:
         return write_distillation_data(model, 100, 1)
 
@@ -79,14 +72,14 @@ def student(samples: list[DistillationSample], tiny_draft: Path) -> Student:
 def test_the_trained_blocks_meet_every_token_but_the_last_and_learn_from_the_answer(
     samples: list[DistillationSample], student: Student, tiny_draft: Path
 ):
-    progress = NotedStages()
+    progress = RecordedProgress()
     exercises = make_exercises(tiny_draft, student, samples, 1, progress)
     assert progress.find("reading distillation data") == [(len(samples), len(samples))]
     for sample, exercise in zip(samples, exercises, strict=True):
-        assert exercise.stream.shape == (len(sample.tokens) - 1, 64)
+        assert exercise.residual.shape == (len(sample.tokens) - 1, 64)
         # The row of the question's last token is the one that says the answer's first.
         assert exercise.first == sample.n_prompt - 1
-        assert len(exercise.stream) - exercise.first == sample.n_answered
+        assert len(exercise.residual) - exercise.first == sample.n_answered
         np.testing.assert_array_equal(student.listed[exercise.words], sample.likeliest)
         np.testing.assert_array_equal(exercise.shares, sample.probabilities)
 
@@ -113,7 +106,7 @@ def _divergence(student: Student, exercises: Sequence[Exercise]) -> float:
     return float(np.mean(losses) - np.mean(entropies))
 
 
-def _distill(published: Path, fast: Path, target: Path, progress: NotedStages) -> Path:
+def _distill(published: Path, fast: Path, target: Path, progress: RecordedProgress) -> Path:
     variant = TargetVariant(PUBLISHED, target)
     return find_or_make_distilled(read_metadata(published), fast, variant, 1, lambda: True, progress)
 
@@ -122,14 +115,15 @@ def test_a_distilled_draft_differs_in_its_last_blocks_alone_and_says_how_it_was_
     files: tuple[Path, Path], tiny_model: Path
 ):
     published, fast = files
-    made = read_metadata(_distill(published, fast, tiny_model, NotedStages()))
+    made = read_metadata(_distill(published, fast, tiny_model, RecordedProgress()))
     step = read_recipe(made)["steps"][-1]
     assert (step["step"], step["blocks"]) == ("distill", 1)
     assert step["tokens"] >= 100
     before, after = copy_of(read_metadata(fast)), copy_of(made)
     first, last = "blk.0.ffn_up.weight", "blk.1.ffn_up.weight"
     np.testing.assert_array_equal(planned_weights(after, first), planned_weights(before, first))
-    assert (planned_weights(after, last) != planned_weights(before, last)).any()
+    for name in (last, "output_norm.weight"):
+        assert (planned_weights(after, name) != planned_weights(before, name)).any()
     with Model(made.path) as model:
         assert model.n_layer == 2
 
@@ -137,7 +131,7 @@ def test_a_distilled_draft_differs_in_its_last_blocks_alone_and_says_how_it_was_
 def test_a_distilled_draft_is_found_again_but_not_for_another_target(
     files: tuple[Path, Path], tiny_model: Path, tiny_draft: Path
 ):
-    first, second, third = NotedStages(), NotedStages(), NotedStages()
+    first, second, third = RecordedProgress(), RecordedProgress(), RecordedProgress()
     made = _distill(*files, tiny_model, first)
     written = made.stat().st_mtime_ns
     assert _distill(*files, tiny_model, second) == made
@@ -159,5 +153,5 @@ def test_stopping_a_distillation_leaves_nothing_behind(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _distill(*files, tiny_model, NotedStages(stop))
+        _distill(*files, tiny_model, RecordedProgress(stop))
     assert not derived_models_dir().exists() or list(derived_models_dir().iterdir()) == []

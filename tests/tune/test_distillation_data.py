@@ -14,14 +14,14 @@ from edgespec.tune.distillation_data import (
     likeliest_of,
     write_distillation_data,
 )
-from tests.tune.made_up import NotedStages
+from tests.recorded_progress import RecordedProgress
 
 WRITING = "writing distillation data"
 
 
 @pytest.fixture(scope="module")
 def samples(tiny_model: Path) -> list[DistillationSample]:
-    progress = NotedStages()
+    progress = RecordedProgress()
     with Model(tiny_model) as model:
         found = write_distillation_data(model, 100, 1, progress=progress)
     assert progress.find(WRITING) == [(100, 100)]
@@ -29,11 +29,20 @@ def samples(tiny_model: Path) -> list[DistillationSample]:
 
 
 def test_without_time_a_batch_of_questions_is_answered_and_no_more(tiny_model: Path):
-    progress = NotedStages()
+    progress = RecordedProgress()
     with Model(tiny_model) as model:
         found = write_distillation_data(model, 1_000_000, 1, lambda: False, progress)
     assert 0 < len(found) <= 16
     assert progress.find(WRITING) == [(1_000_000, sum(one.n_answered for one in found))]
+
+
+def test_the_token_that_ends_an_answer_is_learnt_too_and_nothing_after_it(ending_model: Path):
+    with Model(ending_model) as model:
+        found = write_distillation_data(model, 100, 1, lambda: False)
+        endings = [[model.is_end(token) for token in one.tokens[one.n_prompt :].tolist()] for one in found]
+    assert any(ends[-1] for ends in endings)
+    assert not any(any(ends[:-1]) for ends in endings)
+    assert [len(ends) for ends in endings] == [one.n_answered for one in found]
 
 
 def test_the_likeliest_tokens_come_with_their_shares_of_one():

@@ -21,8 +21,9 @@ from edgespec.tune.draft_variants import (
 )
 from edgespec.tune.variants import PUBLISHED, DraftVariant, ShortlistSettings, TargetVariant
 from quant.convert.quantize import quantize_model
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import make_tiny_model
-from tests.tune.made_up import NotedStages, recording
+from tests.tune.made_up import recording, shorter_answers
 
 needs_kernels = pytest.mark.skipif(
     not native_kernels().isa, reason="the shortlist needs edgespec's kernels, which are for x86"
@@ -144,22 +145,21 @@ def test_a_draft_that_cannot_be_pruned_is_passed_over_and_the_reason_is_told(
 ):
     small = open_file("small", make_tiny_model(tmp_path / "small.gguf", blocks=4, noise=0.05))
     # One answer is too little text for a repair.
-    little, progress = replace(answers, fit=answers.fit[:1]), NotedStages()
+    little, progress = replace(answers, fit=answers.fit[:1]), RecordedProgress()
     assert pruned_variant(small, 1, little, 1, progress) is None
     assert progress.labels[-1].startswith("small without 1 blocks: the calibration text has ")
 
 
 def test_a_distilled_draft_takes_over_name_and_shortlist_of_the_one_that_it_was_made_from(
-    tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, tiny_draft: Path
 ):
-    monkeypatch.setattr("edgespec.tune.distillation.DATA_TOKENS", 100)
-    monkeypatch.setattr("edgespec.tune.distillation_data._ANSWER_TOKENS", 32)
     small = open_file("small", tiny_draft)
     copy = published_variants(small, WROTE)[1]
     like = DraftVariant(
         "small, Q4_0, few words", "small", copy.path, "shortlist", True, ShortlistSettings(300)
     )
-    made = distilled_variant(small, like, TargetVariant(PUBLISHED, tiny_model), 1, lambda: True)
+    with shorter_answers():
+        made = distilled_variant(small, like, TargetVariant(PUBLISHED, tiny_model), 1, lambda: True)
     assert made is not None
     assert (made.label, made.kind) == ("small, Q4_0, few words, taught", "distilled")
     assert (made.shortlist, made.is_untuned) == (like.shortlist, False)

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgespec.decode.measure_costs import TIMED_TARGET_ROWS
+from edgespec.llama.build import native_kernels
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 from edgespec.tune.drift import DriftCorrection
 from edgespec.tune.timing import time_draft, time_target
-from edgespec.tune.variants import PUBLISHED, DraftVariant, TargetVariant
+from edgespec.tune.variants import PUBLISHED, DraftVariant, ShortlistSettings, TargetVariant
 from tests.decode.scripted import FakeClock
+from tests.tiny import make_tiny_model
 
 ROWS_S = {1: 0.02, 2: 0.03, 4: 0.05}
 CONSTANT = 0.004
@@ -24,12 +27,14 @@ class Machine:
 
     def __init__(self, patch: pytest.MonkeyPatch, cost: Callable[[int], float]) -> None:
         self.clock, self.mood, self.cost = FakeClock(), 1.0, cost
-        self.decodes = 0
+        self.shortlists: set[int] = set()
+        """Sizes of those that contexts had."""
         decode = Context.decode
 
         def timed(context: Context, tokens: list[int], *, outputs: int = 1, pad_to: int = 0) -> None:
             decode(context, tokens, outputs=outputs, pad_to=pad_to)
-            self.decodes += 1
+            if context.shortlist is not None:
+                self.shortlists.add(len(context.shortlist.ids))
             self.clock.spend(self.mood * self.cost(len(tokens)))
 
         patch.setattr(Context, "decode", timed)
@@ -123,3 +128,19 @@ def test_a_draft_variant_is_timed_for_steps_and_for_reading_what_it_missed(
         timed = time_draft(variant, correction)
     assert timed.variant == variant
     assert timed.curve.points == pytest.approx({rows: CONSTANT * (1 + rows / 8) for rows in (1, 2, 8, 32)})
+
+
+@pytest.mark.skipif(
+    not native_kernels().isa, reason="the shortlist needs edgespec's kernels, which are for x86"
+)
+def test_a_draft_variant_is_timed_with_its_shortlist(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    small = make_tiny_model(tmp_path / "small.gguf", vocab_size=320)
+    machine = Machine(monkeypatch, lambda _rows: CONSTANT)
+    variant = DraftVariant("small", "small", small, "shortlist", shortlist=ShortlistSettings(64, (200,)))
+    with machine.correction(tiny_model) as correction:
+        time_draft(replace(variant, shortlist=None), correction)
+        assert machine.shortlists == set()
+        time_draft(variant, correction)
+    assert machine.shortlists == {64 + 8}

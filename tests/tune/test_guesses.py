@@ -10,11 +10,12 @@ from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 from edgespec.tune.guesses import guess_all, guess_listed, read_guesses
-from tests.tune.made_up import NotedStages, recording
+from tests.recorded_progress import RecordedProgress
+from tests.tune.made_up import recording
 
 
 def test_guesses_are_those_of_the_draft_after_the_true_text(tiny_draft: Path, recordings: list[Recording]):
-    progress = NotedStages()
+    progress = RecordedProgress()
     progress.stage("guessing", len(recordings))
     with Model(tiny_draft) as model:
         (found,) = read_guesses(model, recordings, [None], 1, progress)

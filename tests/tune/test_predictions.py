@@ -11,8 +11,8 @@ from edgespec.tune.predictions import Prediction, PredictionTable, predict
 from edgespec.tune.request import TuneRequest
 from edgespec.tune.timing import TimedDraft
 from edgespec.tune.variants import PUBLISHED, DraftVariant, ShortlistSettings, TargetVariant
+from tests.recorded_progress import RecordedProgress
 from tests.tune.made_up import (
-    NotedStages,
     guesses,
     recording,
     timed_draft,
@@ -144,7 +144,7 @@ def test_without_small_models_drafts_from_the_text_are_what_auto_does(tiny_model
 
 def test_all_shortlists_of_a_file_are_read_at_once_and_only_once(request_: TuneRequest):
     small = request_.drafts[0]
-    progress = NotedStages()
+    progress = RecordedProgress()
     whole = DraftVariant("whole", small.name, small.path, "published")
     few = replace(whole, label="few", shortlist=ShortlistSettings(8))
     with PredictionTable(request_, progress) as table:

@@ -20,8 +20,8 @@ from edgespec.tune.recordings import (
     save_recordings,
     write_batch,
 )
+from tests.recorded_progress import RecordedProgress
 from tests.tune.conftest import QUESTIONS
-from tests.tune.made_up import NotedStages
 
 
 def test_answers_are_those_of_plain_decoding(tiny_model: Path, recordings: list[Recording]):
@@ -40,7 +40,7 @@ def test_answers_are_those_of_plain_decoding(tiny_model: Path, recordings: list[
 
 
 def test_more_questions_than_a_batch_holds_are_told_of_as_they_are_answered(tiny_model: Path):
-    progress = NotedStages()
+    progress = RecordedProgress()
     progress.stage("recording", 9)
     with Model(tiny_model) as model:
         found = record_answers(model, [[ChatMessage("user", f"Word {n}")] for n in range(9)], 1, progress)
@@ -54,6 +54,18 @@ def test_a_text_is_over_at_the_first_token_that_ends_it(tiny_model: Path):
         assert count_until_end(model, [40, 41, end, 42, end]) == 2
         assert count_until_end(model, [40, 41]) == 2
         assert count_until_end(model, [end]) == 0
+
+
+def test_a_recording_stops_before_the_token_that_ends_the_answer(
+    ending_model: Path, recordings: list[Recording]
+):
+    with Model(ending_model) as model:
+        found = record_answers(model, QUESTIONS, 1)
+        assert not [token for one in found for token in one.tokens if model.is_end(token)]
+    assert len(found[0].tokens) <= 10
+    for short, long in zip(found, recordings, strict=True):
+        assert len(short.gaps) == len(short.tokens)
+        assert short.tokens == long.tokens[: len(short.tokens)]
 
 
 def test_drawn_texts_differ_by_their_seeds_and_come_again_with_them(tiny_model: Path):

@@ -12,7 +12,8 @@ from edgespec.errors import ConfigError, DiskSpaceError
 from edgespec.paths import tuned_dir, user_catalog_file
 from edgespec.session.choice import choose_files
 from edgespec.session.fast_draft import SHORTLIST_EXTRA_KEY, SHORTLIST_KEY
-from edgespec.tune.save_pair import remove_pair, save_pair
+from edgespec.tune.outcome import Candidate, conclude, load_outcome
+from edgespec.tune.save_pair import remove_pair, save_pair, save_result
 from edgespec.tune.variants import (
     PUBLISHED,
     DraftVariant,
@@ -99,6 +100,19 @@ def test_a_search_that_finds_nothing_takes_the_old_pair_away(target: ModelFile, 
     assert not {"tiny-draft", "tiny-q4_0"} & set(catalog.models)
     assert not (tuned_dir() / "tiny-tuned").exists()
     assert "mine" in catalog.models
+
+
+def test_a_search_that_is_worth_nothing_more_takes_the_pair_of_the_one_before_away(
+    target: ModelFile, tiny_draft: Path
+):
+    plain = Candidate("as published", "none", None, None, 20.0, 1.0, 20.0, 1.0, 0.0, 1.0)
+    fast = Candidate("as published", "draft, 64 words", 0.7, 0.2, 30.0, 1.5, 30.0, 1.5, 0.0, 1.2)
+    won, lost = (conclude("tiny", found, 60.0, 600.0) for found in ([fast, plain], [plain]))
+    assert save_result(target, won, _published(target, tiny_draft)).pair == "tiny-tuned"
+    assert load_catalog().pairs["tiny-tuned"].description == fast.label
+    assert save_result(target, lost, _published(target)).pair == ""
+    assert "tiny-tuned" not in load_catalog().pairs
+    assert load_outcome("tiny") == lost
 
 
 def test_where_nothing_was_saved_there_is_nothing_to_take_away(target: ModelFile):

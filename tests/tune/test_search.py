@@ -9,18 +9,22 @@ import pytest
 from edgespec.bench.arm import ArmSpec
 from edgespec.catalog.metadata import is_whole
 from edgespec.catalog.toml_file import load_catalog
+from edgespec.decode.costs import curve_from
 from edgespec.errors import UsageError
 from edgespec.paths import derived_models_dir, tuned_dir, tunes_dir, user_catalog_file
 from edgespec.session.choice import choose_files
 from edgespec.tune.confirm import FinalistFigures
+from edgespec.tune.drift import DriftCorrection
 from edgespec.tune.outcome import Candidate, TuneOutcome, load_outcome
 from edgespec.tune.request import TuneRequest
 from edgespec.tune.save_pair import save_result
 from edgespec.tune.search import Search
-from edgespec.tune.variants import PUBLISHED, PairVariant
+from edgespec.tune.timing import TimedDraft, TimedTarget
+from edgespec.tune.variants import PUBLISHED, DraftVariant, PairVariant, TargetVariant
 from tests.decode.scripted import FakeClock
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import CHAT_TEMPLATE, make_tiny_model
-from tests.tune.made_up import NotedStages, tune_request
+from tests.tune.made_up import tune_request
 
 pytestmark = pytest.mark.usefixtures("few_and_short_answers")
 
@@ -33,7 +37,7 @@ class Searched:
 
     outcome: TuneOutcome
     winner: PairVariant
-    progress: NotedStages
+    progress: RecordedProgress
     clock: FakeClock
 
     def candidates(self, target: str = PUBLISHED) -> dict[str, Candidate]:
@@ -50,7 +54,7 @@ def _search(request: TuneRequest, spend: Callable[[str], float] = lambda _label:
             10 * BUDGET_S if label.startswith("measuring") and "candidates" in label else spend(label)
         )
 
-    progress = NotedStages(entered)
+    progress = RecordedProgress(entered)
     outcome, winner = Search(request, progress, clock).run()
     return Searched(outcome, winner, progress, clock)
 
@@ -108,12 +112,6 @@ def test_the_outcome_says_how_long_it_took_and_whose_files_won(whole: Searched):
     )
 
 
-def test_only_the_most_promising_target_variant_records_answers_of_its_own(whole: Searched):
-    recorded = [label for label in whole.progress.labels if label.startswith("recording")]
-    assert recorded[0] == f"recording answers, target {PUBLISHED}"
-    assert len(recorded) <= 2
-
-
 def test_a_search_leaves_no_files_of_finalists_and_nothing_half_written(whole: Searched, home: Path):
     names = [path.name for path in (home / "cache" / "derived").iterdir()]
     assert names
@@ -157,7 +155,7 @@ def test_time_that_runs_out_between_two_types_leaves_the_second_one_out(tiny_mod
 
 
 def test_a_budget_that_is_too_small_is_refused_before_anything_is_loaded(tiny_model: Path):
-    progress = NotedStages()
+    progress = RecordedProgress()
     with pytest.raises(UsageError, match="too small"):
         Search(tune_request(tiny_model, budget_s=10.0), progress)
     assert progress.labels == []
@@ -177,14 +175,60 @@ def test_without_small_models_the_target_drafts_for_itself_with_fewer_blocks(tmp
 
 
 def test_a_distilled_draft_is_a_candidate_beside_the_one_that_it_was_made_from(
-    tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, tiny_draft: Path
 ):
-    monkeypatch.setattr("edgespec.tune.distillation.DATA_TOKENS", 100)
-    monkeypatch.setattr("edgespec.tune.distillation_data._ANSWER_TOKENS", 32)
     found = _search(tune_request(tiny_model, tiny_draft, distills=True)).candidates()
     before, after = found["tiny-draft, Q4_0"], found["tiny-draft, Q4_0, taught"]
     assert after.acceptance != before.acceptance
     assert (before.is_untuned, after.is_untuned) == (True, False)
+
+
+# What is tried depends on what is predicted: here, of costs that the test makes up
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds of a pass, whatever its rows: of target variants by label, and of all drafts."""
+
+    targets: dict[str, float]
+    draft_s: float
+
+    def use(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr("edgespec.tune.predictions.time_target", self._time_target)
+        patch.setattr("edgespec.tune.predictions.time_draft", self._time_draft)
+
+    def _time_target(self, variant: TargetVariant, _correction: DriftCorrection) -> TimedTarget:
+        seconds = self.targets[variant.label]
+        return TimedTarget(variant, curve_from({1: seconds, 16: seconds}), pads=False)
+
+    def _time_draft(self, variant: DraftVariant, _correction: DriftCorrection) -> TimedDraft:
+        return TimedDraft(variant, curve_from({1: self.draft_s, 400: self.draft_s}), pads=False)
+
+
+def test_only_the_target_variant_that_promises_most_records_answers_of_its_own(
+    tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    Costs({PUBLISHED: 1.0, "Q4_0": 0.7, "Q4_K": 0.5}, draft_s=0.1).use(monkeypatch)
+    found = _search(tune_request(tiny_model, tiny_draft, requantizes=True))
+    recorded = [label for label in found.progress.labels if label.startswith("recording")]
+    assert recorded == ["recording answers, target as published", "recording answers, target Q4_K"]
+    plain = [found.candidates(label)["none"].predicted_speedup for label in (PUBLISHED, "Q4_0", "Q4_K")]
+    assert plain == pytest.approx([1.0, 1 / 0.7, 2.0])
+    borrowed, own = (found.candidates(label)["tiny-draft, F32"] for label in ("Q4_0", "Q4_K"))
+    assert borrowed.acceptance == found.candidates()["tiny-draft, F32"].acceptance
+    assert own.acceptance != borrowed.acceptance
+
+
+@pytest.mark.parametrize(("draft_s", "is_tried"), [(0.1, True), (5.0, False)])
+def test_fewer_blocks_are_tried_where_they_could_win_and_only_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draft_s: float, is_tried: bool
+):
+    target = make_tiny_model(tmp_path / "large.gguf", blocks=4, chat_template=CHAT_TEMPLATE)
+    draft = make_tiny_model(tmp_path / "small.gguf", blocks=4, noise=0.02)
+    Costs({PUBLISHED: 1.0}, draft_s).use(monkeypatch)
+    found = _search(tune_request(target, draft))
+    assert any(one.startswith("small without blocks ") for one in found.candidates()) == is_tried
+    assert any(label.startswith("looking for ") for label in found.progress.labels) == is_tried
 
 
 # Ctrl-C
@@ -192,33 +236,21 @@ def test_a_distilled_draft_is_a_candidate_beside_the_one_that_it_was_made_from(
 STAGES = [
     "timing target as published",
     "recording answers, target as published",
-    "measuring the importance of weights",
+    "measuring the importance",
     "writing",
     "timing tiny-draft, Q4_0",
     "guessing with tiny-draft, Q4_0",
-    "measuring",
 ]
+OF_TYPES = {"measuring the importance", "writing"}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c_leaves_nothing_half_written_and_the_users_catalogue_alone(
-    tiny_model: Path, tiny_draft: Path, stage: str
-):
-    def stop(label: str) -> float:
-        if label == stage:
-            raise KeyboardInterrupt
-        return 0.0
-
+@pytest.fixture
+def own_catalog() -> Iterator[None]:
+    """A catalogue of the user's; when Ctrl-C has come, it is as it was, and nothing stands half-written."""
     user_catalog_file().parent.mkdir(parents=True)
     user_catalog_file().write_text("# mine\n")
-    if stage == "measuring":
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("edgespec.tune.search.measure_finalists", _interrupt)
-            _search(tune_request(tiny_model, tiny_draft, requantizes=True))
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            _search(tune_request(tiny_model, tiny_draft, requantizes=True), stop)
-    left = list(derived_models_dir().rglob("*")) if derived_models_dir().exists() else []
+    yield
+    left = list(derived_models_dir().rglob("*"))
     assert not [path for path in left if path.is_dir() or path.suffix == ".part" or "finalist" in path.name]
     assert all(is_whole(path) for path in left if path.suffix == ".gguf")
     assert user_catalog_file().read_text() == "# mine\n"
@@ -226,8 +258,32 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_users_catalogue_alone(
     assert not tunes_dir().exists()
 
 
-def _interrupt(*_arguments: object, **_settings: object) -> None:
-    raise KeyboardInterrupt
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c_leaves_nothing_half_written(
+    own_catalog: None, tiny_model: Path, tiny_draft: Path, stage: str
+):
+    def stop(label: str) -> float:
+        if label.startswith(stage):
+            raise KeyboardInterrupt
+        return 0.0
+
+    with pytest.raises(KeyboardInterrupt):
+        _search(tune_request(tiny_model, tiny_draft, requantizes=stage in OF_TYPES), stop)
+
+
+def test_ctrl_c_during_the_benchmark_leaves_no_files_of_finalists(
+    own_catalog: None, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[list[Path]] = []
+
+    def interrupt(*_arguments: object, **_settings: object) -> None:
+        loaded.append(list(derived_models_dir().glob("*finalist*")))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgespec.tune.search.measure_finalists", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        _search(tune_request(tiny_model, tiny_draft))
+    assert len(loaded[0]) == 2
 
 
 # What is saved

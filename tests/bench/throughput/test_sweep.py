@@ -15,7 +15,7 @@ from edgespec.bench.throughput.shapes import Shape
 from edgespec.bench.throughput.sweep import SweepSettings, ThroughputSweep
 from edgespec.session.settings import EngineSettings
 from tests.bench.throughput.sweeps import FakeClock, runners
-from tests.bench.told import Told
+from tests.recorded_progress import RecordedProgress
 
 SHORT, LONG = Shape(12, 10), Shape(12, 100)
 
@@ -136,10 +136,10 @@ def test_points_without_room_in_memory_are_known_before_anything_runs(
 
 
 def test_progress_ends_at_what_was_expected(tiny_model: Path, clock: FakeClock, store: ResultStore):
-    told = Told()
+    told = RecordedProgress()
     run(runners(tiny_model, clock, "dense"), clock, store, settings(), progress=told)
-    done_s, expected_s, label = told.seen[-1]
+    done_s, expected_s, label = told.steps[-1]
     assert done_s == pytest.approx(expected_s)
     assert label == "12x100, batch 4, dense, 2 of 2"
-    assert all(a[0] <= b[0] for a, b in itertools.pairwise(told.seen))
+    assert all(a[0] <= b[0] for a, b in itertools.pairwise(told.steps))
     assert "seconds" in told.units

@@ -16,9 +16,9 @@ from tests.tui.scripted import ANSWER, PAIR, tokens
 from tui.app import EdgespecApp
 from tui.chat.conversation import Conversation, Message
 from tui.chat.screen import ChatScreen
-from tui.chat.stream_text import StreamText
 from tui.chat.turn import AnswerTurn, UserTurn
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
+from tui.common.stream_text import StreamText
 from tui.services.launch import Launch
 from tui.services.settings import AppSettings
 

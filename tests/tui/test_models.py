@@ -304,7 +304,7 @@ async def test_the_workshop_gets_the_model(bench: AppBench, own_files: list[Path
         await quiet(pilot)
         await highlight(pilot, "pruned.gguf")
         taken: list[str] = []
-        app.action_go = lambda name: taken.append(f"{name} {app.workshop_model}")  # type: ignore[method-assign]
+        app.go = lambda screen, with_: taken.append(f"{screen} {with_}")  # type: ignore[method-assign]
         await pilot.press("w")
         await settle(pilot)
         assert taken == [f"workshop {Path('pruned.gguf').resolve()}"]
@@ -559,7 +559,7 @@ async def test_a_loaded_model_is_unloaded_before_it_is_deleted(bench: AppBench, 
         while small_is_here.exists():
             await pilot.pause(0.02)
         assert bench.workers[0].closed
-        assert app.room.pair is None
+        assert app.engine.pair is None
 
 
 async def test_a_file_of_the_users_own_is_never_deleted(bench: AppBench, own_files: list[Path]) -> None:

@@ -25,6 +25,7 @@ from tests.tui.workshop_script import (
     screen_of,
     text_of,
     until,
+    workshop,
 )
 from tui.common.ask import ChooseScreen
 from tui.workshop.plan import Phase
@@ -37,7 +38,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
 
 async def test_without_a_model_the_screen_names_the_next_key(bench: AppBench, script: Script) -> None:
-    app = make(bench, script, "")
+    app = make(bench, script)
     async with app.run_test(size=SMALL) as pilot:
         await settle(pilot)
         assert "Ctrl+O" in text_of(app, "plan")
@@ -50,9 +51,9 @@ async def test_a_model_that_another_screen_sends_is_planned_at_once_and_taken_on
     bench: AppBench, script: Script
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
-        assert (script.wish.model, app.workshop_model) == ("dense", "")
+        assert script.wish.model == "dense"
         assert screen.query_one("#output", Input).value == str(MADE)
         screen.form.take_model("another")
         await until(pilot, lambda: script.wish.model == "another")
@@ -64,7 +65,7 @@ async def test_a_model_that_another_screen_sends_is_planned_at_once_and_taken_on
 
 async def test_every_field_reaches_the_plan(bench: AppBench, script: Script) -> None:
     app = make(bench, script)
-    async with app.run_test(size=LARGE) as pilot:
+    async with workshop(app, size=LARGE) as pilot:
         screen = await planned(pilot, app)
         screen.query_one("#unit", Select).value = AmountUnit.BLOCKS
         await settle(pilot)
@@ -100,7 +101,7 @@ async def test_a_name_that_was_written_is_not_replaced_by_the_plans_own(
     bench: AppBench, script: Script
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=LARGE) as pilot:
+    async with workshop(app, size=LARGE) as pilot:
         screen = await planned(pilot, app)
         output = screen.query_one("#output", Input)
         output.value = "mine.gguf"
@@ -124,7 +125,7 @@ async def test_only_the_fields_of_the_method_are_shown(
     bench: AppBench, script: Script, method: str, hidden: set[str], shown: set[str]
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         screen.query_one("#method", Select).value = method
         await settle(pilot)
@@ -136,7 +137,7 @@ async def test_only_the_fields_of_the_method_are_shown(
 
 
 async def test_the_form_is_filled_by_keys_alone(bench: AppBench, script: Script) -> None:
-    app = make(bench, script, "")
+    app = make(bench, script)
     async with app.run_test(size=SMALL) as pilot:
         await settle(pilot)
         await pilot.press(*"dense", "enter", "tab", "down", "down", "enter")
@@ -147,7 +148,7 @@ async def test_the_form_is_filled_by_keys_alone(bench: AppBench, script: Script)
 async def test_a_plan_that_cannot_be_says_why_and_starts_nothing(bench: AppBench, script: Script) -> None:
     script.refusal = RequestFailed("a ratio of 0.99 would remove 6 of 6 blocks", "remove 1 to 5 blocks")
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         await settle(pilot)
         await until(pilot, lambda: "remove 1 to 5 blocks" in text_of(app, "plan"))
         await pilot.press("ctrl+s")
@@ -164,7 +165,7 @@ async def test_a_model_is_chosen_among_those_on_disk(
     bench: AppBench, script: Script, tiny_model: Path, tmp_path: Path, by: str
 ) -> None:
     (tmp_path / "here.gguf").write_bytes(tiny_model.read_bytes())
-    app = make(bench, script, "")
+    app = make(bench, script)
     async with app.run_test(size=SMALL) as pilot:
         await settle(pilot)
         if by == "key":
@@ -182,7 +183,7 @@ async def test_the_plan_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, script: Script, picture: Picture
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=size) as pilot:
+    async with workshop(app, size=size) as pilot:
         await planned(pilot, app)
         await settle(pilot)
         await picture(pilot)
@@ -199,7 +200,7 @@ async def test_the_work_looks_as_it_did(
         Progressed("comparing windows of blocks", 9, 23),
     ]
     app = make(bench, script)
-    async with app.run_test(size=size) as pilot:
+    async with workshop(app, size=size) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(screen.query(StageLine)) == 3)
@@ -212,7 +213,7 @@ async def test_the_comparison_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, script: Script, picture: Picture
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=size) as pilot:
+    async with workshop(app, size=size) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)

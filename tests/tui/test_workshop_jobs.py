@@ -263,8 +263,9 @@ def test_protected_blocks_reach_the_core(wish: Wish) -> None:
 
 async def test_the_whole_way_in_the_app(wish: Wish, tmp_path: Path) -> None:
     app = EdgespecApp(Launch(screen="workshop"), AppSettings(), WorkerProcess)
-    app.workshop_model = wish.model
     async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.go("workshop", with_=wish.model)
         await until(pilot, lambda: isinstance(app.screen, WorkshopScreen) and app.screen.planned)
         screen = app.screen
         assert isinstance(screen, WorkshopScreen)

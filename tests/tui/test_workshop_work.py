@@ -29,6 +29,7 @@ from tests.tui.workshop_script import (
     screen_of,
     text_of,
     until,
+    workshop,
 )
 from tui.common.ask import AskScreen
 from tui.workshop.plan import Phase
@@ -46,7 +47,7 @@ async def test_the_work_ends_in_a_comparison_and_the_new_model_is_known(
     told: list[bool] = []
     app = make(bench, script)
     monkeypatch.setattr(app, "models_changed", lambda: told.append(True))
-    async with app.run_test(size=LARGE) as pilot:
+    async with workshop(app, size=LARGE) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
@@ -68,7 +69,7 @@ async def test_an_existing_file_is_replaced_only_after_a_question(
 ) -> None:
     script.exists = True
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, AskScreen))
@@ -81,13 +82,13 @@ async def test_an_existing_file_is_replaced_only_after_a_question(
 
 async def test_an_answer_in_the_chat_is_ended_only_after_a_question(bench: AppBench, script: Script) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         bench.options["hold"] = True
         await pilot.press("f2")
         await settle(pilot)
         app.open_engine()
-        await until(pilot, lambda: app.room.is_ready)
+        await until(pilot, lambda: app.engine.is_ready)
         await pilot.press(*"hello", "enter")
         await settle(pilot)
         await pilot.press("f6")
@@ -96,13 +97,13 @@ async def test_an_answer_in_the_chat_is_ended_only_after_a_question(bench: AppBe
         await until(pilot, lambda: isinstance(app.screen, AskScreen))
         await pilot.press("y")
         await until(pilot, lambda: screen.phase is Phase.DONE)
-        assert app.room.pair is None
+        assert app.engine.pair is None
 
 
 async def test_space_pauses_and_goes_on(bench: AppBench, script: Script) -> None:
     script.making = script.making[:2]
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(screen.query(StageLine)) == 1)
@@ -117,7 +118,7 @@ async def test_space_pauses_and_goes_on(bench: AppBench, script: Script) -> None
 async def test_escape_stops_after_a_question_and_the_plan_comes_back(bench: AppBench, script: Script) -> None:
     script.making = script.making[:2]
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(
@@ -143,7 +144,7 @@ async def test_an_error_while_working_is_one_line_and_the_form_comes_back(
     script.making = [*script.making[:2], RequestFailed("the disk is full.", "free some space")]
     script.exists = False
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         bench.options["job"] = lambda request: (
             () if isinstance(request.job, PlanJob) else script.answer(request)
@@ -162,7 +163,7 @@ async def test_what_a_killed_process_left_is_deleted(
     monkeypatch.setattr("tui.workshop.screen.remove_leftovers", lambda path, pid: cleaned.append((path, pid)))
     script.making = [*script.making[:2], WorkerDied("was killed (SIGKILL)")]
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: bool(cleaned))
@@ -172,7 +173,7 @@ async def test_what_a_killed_process_left_is_deleted(
 async def test_measuring_can_be_left_out_and_done_later(bench: AppBench, script: Script) -> None:
     whole, script.measuring = script.measuring, script.measuring[:2]
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.MEASURING)
@@ -192,19 +193,19 @@ async def test_the_new_model_is_raced_or_chatted_with_by_one_key(
     bench: AppBench, script: Script, key: str, mode: str
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
         await pilot.press(key)
-        await until(pilot, lambda: app.current_mode == mode and app.room.is_ready)
+        await until(pilot, lambda: app.current_mode == mode and app.engine.is_ready)
         opened = [r for worker in bench.workers for r in worker.requests if isinstance(r, OpenPair)]
         assert opened[-1].target == str(MADE.resolve())
 
 
 async def test_escape_leads_back_to_form_and_plan(bench: AppBench, script: Script) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)

@@ -1,6 +1,7 @@
 """Processes of the workshop that follow a script, and what tests need around them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,10 +112,17 @@ def quick_script(monkeypatch: pytest.MonkeyPatch) -> Script:
     return Script()
 
 
-def make(bench: AppBench, script: Script, model: str = "dense") -> EdgespecApp:
-    app = bench.make(Launch(screen="workshop"), job=script.answer)
-    app.workshop_model = model
-    return app
+def make(bench: AppBench, script: Script) -> EdgespecApp:
+    return bench.make(Launch(screen="workshop"), job=script.answer)
+
+
+@asynccontextmanager
+async def workshop(app: EdgespecApp, size: tuple[int, int]) -> AsyncIterator[Pilot[int]]:
+    """The app on its workshop screen, to which a model has been sent."""
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        app.go("workshop", with_="dense")
+        yield pilot
 
 
 def screen_of(app: EdgespecApp) -> WorkshopScreen:

@@ -382,13 +382,13 @@ async def test_an_engine_that_dies_in_mid_answer_costs_that_answer_alone(
         AppSettings(),
     )
     async with app.run_test(size=LARGE) as pilot:
-        await wait(pilot, lambda: app.room.is_ready)
+        await wait(pilot, lambda: app.engine.is_ready)
         chat = app.screen
         assert isinstance(chat, ChatScreen)
         chat.query_one("#prompt", TextArea).load_text("once upon a time")
         await pilot.press("enter")
         await wait(pilot, lambda: has_begun(chat))
-        worker = app.room._worker
+        worker = app.engine._worker
         assert isinstance(worker, WorkerProcess) and worker.pid is not None
         os.kill(worker.pid, number)
         await wait(pilot, lambda: "/restart" in status_of(app))
@@ -399,7 +399,7 @@ async def test_an_engine_that_dies_in_mid_answer_costs_that_answer_alone(
         assert chat.store.load_all()[0].messages == chat.conversation.messages
         chat.query_one("#prompt", TextArea).load_text("/restart")
         await pilot.press("enter")
-        await wait(pilot, lambda: app.room.is_ready)
+        await wait(pilot, lambda: app.engine.is_ready)
         app.launch = replace(app.launch, max_tokens=200)  # this answer is to end by itself
         chat.query_one("#prompt", TextArea).load_text("and then?")
         await pilot.press("enter")
@@ -418,7 +418,7 @@ async def test_an_rpc_server_that_dies_costs_the_engine_and_its_absence_is_said(
         )
         app = EdgespecApp(launch, AppSettings())
         async with app.run_test(size=LARGE) as pilot:
-            await wait(pilot, lambda: app.room.is_ready)
+            await wait(pilot, lambda: app.engine.is_ready)
             assert "3 of 3 layers fit on RPC0" in status_of(app)
             chat = app.screen
             assert isinstance(chat, ChatScreen)

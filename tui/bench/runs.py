@@ -23,8 +23,10 @@ from edgespec.paths import results_dir
 from tui.bench.throughput_chart import ThroughputChart
 from tui.bench.views import HEADS, comparison_of, damage_of, row_of, view_of
 from tui.common.ask import AskScreen, Choice, ChooseScreen
-from tui.common.base import ModeScreen
+from tui.common.mode_screen import ModeScreen
+from tui.common.status_line import StatusLine
 from tui.common.table import fit_columns
+from tui.services.app_services import AppServices
 from tui.services.messages import RunsChanged
 
 _EMPTY = "No run is saved yet. n measures one here; `edgespec bench` does the same without the app."
@@ -42,7 +44,6 @@ _LOW_SCREEN = 30
 class RunsScreen(ModeScreen):
     """The list above, one run below it."""
 
-    STATUS = "bench-status"
     AUTO_FOCUS = "#runs"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "mark", "Mark", id="bench.mark", tooltip="Mark a run, to compare another one with it"),
@@ -54,8 +55,8 @@ class RunsScreen(ModeScreen):
         Binding("x", "next_shape", "Shape", id="bench.shape", tooltip="The sweep's next shape"),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(services)
         self._store = ResultStore(results_dir())
         self._entries: dict[str, Entry] = {}
         self._marked = ""
@@ -68,9 +69,8 @@ class RunsScreen(ModeScreen):
         """Whether the screen is taken by something else than the list."""
         return False
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         """List, run, progress."""
-        yield self.make_top_bar()
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
         chart, progress = ThroughputChart(), ProgressBar(id="bench-progress", show_eta=False)
         chart.display = progress.display = False
@@ -78,8 +78,7 @@ class RunsScreen(ModeScreen):
             yield chart
             yield Static(_EMPTY, id="run-view", markup=False)
         yield progress
-        yield Static("", id="bench-status", markup=False)
-        yield self.make_footer()
+        yield StatusLine("bench-status")
 
     def on_mount(self) -> None:
         """Lists the runs."""
@@ -200,7 +199,7 @@ class RunsScreen(ModeScreen):
             await asyncio.to_thread(export, result, path)
             self.tell(f"written: {path}")
         except EdgespecError as error:
-            self.edgespec.tell_error(error)
+            self.services.tell_error(error)
 
     @work(exclusive=True, group="bench-delete")
     async def action_delete(self) -> None:
@@ -214,5 +213,5 @@ class RunsScreen(ModeScreen):
             await asyncio.to_thread(self._store.delete, entry.run_id)
             self.tell(f"deleted: {entry.run_id}")
         except EdgespecError as error:
-            self.edgespec.tell_error(error)
-        self.edgespec.runs_changed()
+            self.services.tell_error(error)
+        self.services.runs_changed()

@@ -18,6 +18,7 @@ from edgespec.worker.protocol import JobFinished, JobReported, Noted, Progressed
 from tui.bench.form import BenchFormScreen
 from tui.bench.runs import RunsScreen
 from tui.common.wording import progress_line
+from tui.services.app_services import AppServices
 from tui.services.job_runner import RunningJob
 from tui.services.messages import WorkerReported
 
@@ -42,8 +43,8 @@ class BenchScreen(RunsScreen):
         ),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(services)
         self._job: RunningJob | None = None
         self._is_starting = self._is_stopping = False
         self._progress: Progressed | None = None
@@ -56,11 +57,9 @@ class BenchScreen(RunsScreen):
         """Whether a benchmark has the screen."""
         return self._job is not None or self._is_starting
 
-    def on_mount(self) -> None:
-        """Starts what the command line asked for; the list is read meanwhile."""
-        job = self.edgespec.launch.bench_job
-        if isinstance(job, BenchJob):
-            self.start(job)
+    def receive(self, value: BenchJob) -> None:
+        """Measures that."""
+        self.start(value)
 
     def on_screen_resume(self, _event: ScreenResume) -> None:
         """Shows what came while another screen was shown."""
@@ -79,7 +78,7 @@ class BenchScreen(RunsScreen):
     @work(exclusive=True, group="bench-new")
     async def action_new(self) -> None:
         """Asks what shall be measured, and measures."""
-        form = BenchFormScreen(self.edgespec.launch, self.edgespec.engine_settings())
+        form = BenchFormScreen(self.services.launch, self.services.engine_settings())
         job = await self.app.push_screen_wait(form)
         if job is not None:
             self.start(job)
@@ -94,14 +93,16 @@ class BenchScreen(RunsScreen):
         self._progress = self._figures = None
         self.put(None, Text("The first figures come after the first prompt.", style="dim"))
         self.tell("starting")
-        try:
-            await self.edgespec.free_machine()
-            self._job = self.edgespec.jobs.start(job, self)
-        finally:
-            self._is_starting = False
         # A bar without a total would be animated, at the benchmark's cost.
         self.query_one(ProgressBar).update(total=1, progress=0)
         self._give_room(to_job=True)
+        try:
+            await self.services.engine.close()
+            await self.wait_for_refresh()  # a bar rounds by its width, which it has from now on
+            self._job = self.services.jobs.start(job, self)
+        finally:
+            self._is_starting = False
+        self.refresh_bindings()
 
     def _give_room(self, *, to_job: bool) -> None:
         table = self.query_one(DataTable)
@@ -143,7 +144,7 @@ class BenchScreen(RunsScreen):
                 self._end(f"stopped; {self._kept()}")
             case RequestFailed(text, hint):
                 self._end(text)
-                self.edgespec.tell_error(EdgespecError(text, hint))
+                self.services.tell_error(EdgespecError(text, hint))
             case WorkerDied(cause):
                 self._end(f"the engine {cause}; {self._kept()}")
             case _:
@@ -185,4 +186,4 @@ class BenchScreen(RunsScreen):
             self.show_run(self._figures)
         self._give_room(to_job=False)
         self.tell(text)
-        self.edgespec.runs_changed()
+        self.services.runs_changed()

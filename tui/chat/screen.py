@@ -105,17 +105,17 @@ class ChatScreen(TalkScreen):
     def action_stop(self) -> None:
         """Ends the answer, or what is being loaded; what came is kept."""
         self._waiting = False
-        self.room.stop()
+        self.services.engine.stop()
 
     def action_next_mode(self) -> None:
         """Drafts in the next way."""
-        pair = self.room.pair
+        pair = self.services.engine.pair
         if pair is None:
             self.tell("no model is loaded yet")
             return
         modes = [m for m in MODES_IN_ORDER if pair.draft or m.value != "model"]
         place = modes.index(pair.mode) if pair.mode in modes else -1
-        self.room.ask(ChangeMode(modes[(place + 1) % len(modes)]))
+        self.services.engine.ask(ChangeMode(modes[(place + 1) % len(modes)]))
 
     async def action_tint(self) -> None:
         """Shows or hides who thought of each token."""
@@ -126,7 +126,7 @@ class ChatScreen(TalkScreen):
 
     def action_rail(self) -> None:
         """Shows or hides the charts, from now on."""
-        app = self.edgespec
+        app = self.services
         app.change_settings(replace(app.settings, show_rail=not app.settings.show_rail))
         self.show_rail()
         if app.settings.show_rail and not self.rail.display:
@@ -152,7 +152,7 @@ class ChatScreen(TalkScreen):
             case "draft" if argument:
                 self.change_draft(argument)
             case "model" if argument:
-                self.edgespec.open_engine(argument)
+                self.services.open_engine(argument)
             case "system" if argument:
                 self.set_system(argument)
             case "export" if argument:
@@ -172,11 +172,11 @@ class ChatScreen(TalkScreen):
         mode = MODE_WORDS.get(word.lower())
         if mode is None:
             raise UsageError(f"/mode {word} is none", "it takes off, model, ngram or auto")
-        self.room.ask(ChangeMode(mode))
+        self.services.engine.ask(ChangeMode(mode))
 
     def change_draft(self, name: str) -> None:
         """Drafts with another model; the target stays loaded."""
-        self.room.ask(ChangeDraft(name, self.edgespec.launch.offline))
+        self.services.engine.ask(ChangeDraft(name, self.services.launch.offline))
 
     def set_system(self, text: str) -> None:
         """The system prompt of this conversation, from its next answer on."""
@@ -277,7 +277,7 @@ class ChatScreen(TalkScreen):
     @work
     async def action_draft(self) -> None:
         """Chooses a draft among what is here."""
-        pair = self.room.pair
+        pair = self.services.engine.pair
         if pair is None:
             self.tell("no model is loaded yet")
             return
@@ -308,12 +308,12 @@ class ChatScreen(TalkScreen):
     def action_race_last(self) -> None:
         """Races the last message."""
         before = self.conversation.without_last_answer()
-        self.edgespec.race(before.messages[-1].content if before.messages else "")
+        self.services.go("race", with_=before.messages[-1].content if before.messages else None)
 
     def action_restart_engine(self) -> None:
         """Loads the models again in a new process."""
         if not self._is_busy():
-            self.edgespec.open_engine()
+            self.services.open_engine()
 
 
 _ACTIONS = {

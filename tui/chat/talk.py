@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -29,9 +30,11 @@ from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
 from tui.chat.store import ChatStore
 from tui.chat.turn import AnswerTurn, UserTurn
-from tui.common.base import ModeScreen
+from tui.common.mode_screen import ModeScreen
 from tui.common.pace import Pace
+from tui.common.status_line import StatusLine
 from tui.common.wording import MODE_NAMES, answer_receipt, joined, live_line, progress_line
+from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
 
@@ -47,10 +50,9 @@ class TalkScreen(ModeScreen):
     """Owns the conversation and what stands of it on the screen; the engine room owns the models."""
 
     NAME = "chat"
-    STATUS = "status"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(services)
         self.store = ChatStore(chats_dir())
         self.conversation = Conversation.begin()
         self.tinted = False
@@ -62,24 +64,24 @@ class TalkScreen(ModeScreen):
         self._arrived: list[TokensArrived] = []
         """What the screen does not show yet."""
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         """Conversation and prompt at the left, charts at the right."""
-        yield self.make_top_bar()
         with Horizontal():
             with Vertical(id="talk"):
                 with VerticalScroll(id="turns", can_focus=False):
                     yield Static(_EMPTY, id="empty", markup=False)
-                yield Static("", id="status", markup=False)
+                yield StatusLine("status")
                 yield PromptInput()
             yield Rail()
-        yield self.make_footer()
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line."""
-        app = self.edgespec
+        app = self.services
         self.tinted = app.settings.tint_drafted
         self.conversation = Conversation.begin(self.default_system())
-        self.room.subscribe(self)
+        self.services.engine.subscribe(
+            self, TokensArrived, Answered, PairOpened, Noted, Progressed, RequestFailed, WorkerDied
+        )
         self.prompt_input.focus()
         self.show_rail()
         saved = self.store.load_all()
@@ -94,7 +96,7 @@ class TalkScreen(ModeScreen):
 
     def on_unmount(self) -> None:
         """The engine may go on without this screen."""
-        self.room.unsubscribe(self)
+        self.services.engine.unsubscribe(self)
 
     @property
     def prompt_input(self) -> PromptInput:
@@ -113,8 +115,8 @@ class TalkScreen(ModeScreen):
 
     def default_system(self) -> str:
         """The system prompt of a new conversation."""
-        asked = self.edgespec.launch.system
-        return self.edgespec.settings.system_prompt if asked is None else asked
+        asked = self.services.launch.system
+        return self.services.settings.system_prompt if asked is None else asked
 
     def ask(self, text: str) -> None:
         """Adds a message and has it answered, at once or when the engine is ready."""
@@ -125,9 +127,9 @@ class TalkScreen(ModeScreen):
 
     def answer(self) -> None:
         """Has the conversation answered as it stands."""
-        if self.room.state in (EngineState.CLOSED, EngineState.DEAD):
-            self.edgespec.open_engine()
-        if not self.room.is_ready:
+        if self.services.engine.state in (EngineState.CLOSED, EngineState.DEAD):
+            self.services.open_engine()
+        if not self.services.engine.is_ready:
             self._waiting = True
             self.tell("the answer comes as soon as the model is loaded")
             return
@@ -135,9 +137,9 @@ class TalkScreen(ModeScreen):
         self._turn = AnswerTurn(tinted=self.tinted)
         self._add_turn(self._turn)
         self.tell("reading the prompt")
-        launch = self.edgespec.launch
-        limit = launch.max_tokens or self.edgespec.settings.max_tokens
-        self.room.ask(Answer(self.conversation.prompt(), limit, launch.sampling))
+        launch = self.services.launch
+        limit = launch.max_tokens or self.services.settings.max_tokens
+        self.services.engine.ask(Answer(self.conversation.prompt(), limit, launch.sampling))
 
     def on_resize(self, _event: Resize) -> None:
         """Small terminals have no room for charts."""
@@ -145,7 +147,7 @@ class TalkScreen(ModeScreen):
 
     def show_rail(self) -> None:
         """Shows the charts where they are wanted and have room."""
-        self.rail.display = self.edgespec.settings.show_rail and self.size.width >= RAIL_COLUMNS
+        self.rail.display = self.services.settings.show_rail and self.size.width >= RAIL_COLUMNS
 
     # What the engine says.
 
@@ -168,8 +170,6 @@ class TalkScreen(ModeScreen):
                 await self._died(cause)
             case _:
                 return
-        if not isinstance(message.event, TokensArrived):
-            self.show_engine()
 
     async def _tokens_arrived(self, tokens: TokensArrived) -> None:
         if self._turn is None:
@@ -214,7 +214,7 @@ class TalkScreen(ModeScreen):
             return
         receipt = answer_receipt(answered, self._measured_gain()) if answered else None
         message = Message("assistant", turn.content, merge_pieces(turn.pieces), receipt, stopped)
-        pair = self.room.pair
+        pair = self.services.engine.pair
         target = pair.target if pair else self.conversation.target
         self.conversation = replace(self.conversation.add(message), target=target)
         await turn.finish(message)
@@ -222,8 +222,8 @@ class TalkScreen(ModeScreen):
 
     def _measured_gain(self) -> float | None:
         """What the arm of the present mode brought in the last race of this target."""
-        pair = self.room.pair
-        raced = self.edgespec.measured.get(pair.target) if pair else None
+        pair = self.services.engine.pair
+        raced = self.services.engine.races.get(pair.target) if pair else None
         if pair is None or raced is None:
             return None
         arm = arm_named(raced, arm_name(pair.mode, pair.draft))
@@ -237,7 +237,7 @@ class TalkScreen(ModeScreen):
             self._tell_state()
 
     def _tell_state(self) -> None:
-        pair = self.room.pair
+        pair = self.services.engine.pair
         if pair is None:
             self.tell("")
             return
@@ -295,7 +295,9 @@ class TalkScreen(ModeScreen):
         self.turns.anchor()
 
     def _save(self) -> None:
-        self.conversation = replace(self.conversation, updated_at=self.edgespec.now_text())
+        self.conversation = replace(
+            self.conversation, updated_at=datetime.now(UTC).isoformat(timespec="seconds")
+        )
         try:
             self.store.save(self.conversation)
         except EdgespecError as error:

@@ -1,7 +1,7 @@
 """The settings: theme, engine, keys. Those of the engine hold from its next start on."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,10 +15,8 @@ from edgespec.llama.kv_types import KvType
 from edgespec.paths import app_settings_file
 from edgespec.text import plain_text
 from tui.common.wording import joined
+from tui.services.app_services import AppServices
 from tui.services.settings import AppSettings
-
-if TYPE_CHECKING:
-    from tui.app import EdgespecApp
 
 _NUMBERS = (
     ("threads", "Threads", "0: the physical cores", 1024),
@@ -35,14 +33,13 @@ class SettingsScreen(ModalScreen[None]):
         Binding("ctrl+s", "save", "Save", id="settings.save", tooltip="Take and keep them", priority=True),
     ]
 
-    @property
-    def edgespec(self) -> "EdgespecApp":
-        """The app, as what it is."""
-        return cast("EdgespecApp", self.app)
+    def __init__(self, services: AppServices) -> None:
+        super().__init__()
+        self._services = services
 
     def compose(self) -> ComposeResult:
         """A row for every setting."""
-        settings = self.edgespec.settings
+        settings = self._services.settings
         with VerticalScroll(classes="dialog dialog-wide dialog-tall"):
             yield Static("Settings", classes="dialog-title")
             with Grid(id="settings-grid"):
@@ -103,13 +100,13 @@ class SettingsScreen(ModalScreen[None]):
         """Takes them, or says what is wrong with one."""
         try:
             settings = self._read()
-            before = self.edgespec.settings
+            before = self._services.settings
             engine_changed = settings.engine() != before.engine()
         except EdgespecError as error:
             self._note(joined(error.message, error.hint))
             return
-        self.edgespec.change_settings(settings)
-        if engine_changed and self.edgespec.room.request is not None:
+        self._services.change_settings(settings)
+        if engine_changed and self._services.engine.request is not None:
             self.notify("The engine takes them at its next start: Ctrl+F5 or /restart in the chat.")
         self.dismiss()
 
@@ -125,7 +122,7 @@ class SettingsScreen(ModalScreen[None]):
             name: self.query_one(f"#{name}", Input).value.strip() for name in ("gpu_layers", "system_prompt")
         }
         return replace(
-            self.edgespec.settings,
+            self._services.settings,
             theme=str(self.query_one("#theme", Select).value),
             kv_type=str(self.query_one("#kv_type", Select).value),
             show_rail=self.query_one("#show_rail", Switch).value,

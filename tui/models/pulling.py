@@ -18,6 +18,7 @@ from tui.common.ask import AskScreen
 from tui.models.pulls import Ending, Pull
 from tui.models.rows import ModelRow
 from tui.models.shelf import ShelfScreen
+from tui.services.app_services import AppServices
 from tui.services.job_runner import RunningJob
 from tui.services.messages import WorkerReported
 
@@ -31,15 +32,15 @@ _NONE_RUNS: Final = "nothing is being fetched: p fetches the highlighted model"
 class PullingScreen(ShelfScreen):
     """Owns the fetches. A pause ends the process: what arrived stays, and going on starts from there."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(services)
         self._pulls: dict[RunningJob, Pull] = {}
         self._paused: set[str] = set()
         """Specs that were paused here: Space goes on with them even where nothing could be kept."""
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         """The bar stands above the status."""
-        for widget in super().compose():
+        for widget in super().compose_body():
             if widget.id == "models-status":
                 with Horizontal(id="models-pull"):
                     yield ProgressBar(total=1.0, show_eta=False)
@@ -110,7 +111,7 @@ class PullingScreen(ShelfScreen):
             if not await self.app.push_screen_wait(AskScreen(question, "Fetch", "Not now")):
                 return
         self._paused.discard(row.spec)
-        running = self.edgespec.jobs.start(PullJob(row.spec, self.edgespec.launch.offline), self)
+        running = self.services.jobs.start(PullJob(row.spec, self.services.launch.offline), self)
         self._pulls[running] = Pull(row.spec)
         self.tell(f"fetching {row.name}: Space pauses and keeps what came, x throws it away")
         self._show_pulls()
@@ -137,7 +138,7 @@ class PullingScreen(ShelfScreen):
 
     def _end_hard(self, running: RunningJob) -> None:
         if running in self._pulls:
-            self.edgespec.jobs.cancel(running)
+            self.services.jobs.cancel(running)
             self._stopped(running)
 
     # What the fetches say.
@@ -161,7 +162,7 @@ class PullingScreen(ShelfScreen):
                 name = self._pulls[running].spec
                 self._end(running, f"the fetch of {name} {cause}; p goes on with it", error=True)
             case Logged(line):
-                self.room.log.append(one_line(line))
+                self.services.engine.log.append(one_line(line))
             case _:
                 pass
 
@@ -169,7 +170,7 @@ class PullingScreen(ShelfScreen):
         self._pulls.pop(running, None)
         self._show_pulls()
         self.tell(text, error=error)
-        self.edgespec.models_changed()
+        self.services.models_changed()
 
     @work(group="pull-end")
     async def _stopped(self, running: RunningJob) -> None:
@@ -184,7 +185,7 @@ class PullingScreen(ShelfScreen):
         kept = await asyncio.to_thread(self._arrived, pull.spec)
         what = f"{human_bytes(kept)} are kept" if kept else "nothing was kept"
         self.tell(f"paused {pull.spec}: {what}; Space goes on, x throws them away")
-        self.edgespec.models_changed()
+        self.services.models_changed()
 
     async def _discard(self, spec: str) -> None:
         self._paused.discard(spec)
@@ -194,7 +195,7 @@ class PullingScreen(ShelfScreen):
             self.tell(f"what arrived of {spec} cannot be removed: {error}", error=True)
             return
         self.tell(f"ended the fetch of {spec}; what had arrived was removed")
-        self.edgespec.models_changed()
+        self.services.models_changed()
 
     def _arrived(self, spec: str) -> int:
         entry = entry_of(spec, self.shelf.catalog) if self.shelf else None

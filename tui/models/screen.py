@@ -16,6 +16,7 @@ from tui.common.ask import AskScreen
 from tui.models.pulling import PullingScreen
 from tui.models.rows import ModelRow, Origin
 from tui.services.engine_client import EngineState
+from tui.services.launch import ScreenName
 from tui.services.messages import WorkerReported
 
 _NEEDS_A_PULL = ("pause", "cancel_pull")
@@ -73,24 +74,26 @@ class ModelsScreen(PullingScreen):
         """Loads it and goes to the race."""
         self._open_and_go("race")
 
-    def _open_and_go(self, screen: str) -> None:
+    def _open_and_go(self, screen: ScreenName) -> None:
         row = self.row
         if row is None or not self._is_usable(row):
             return
-        is_loaded = self.mark_of(row) == "●" and self.room.state in (EngineState.READY, EngineState.BUSY)
-        if not is_loaded and self.room.state is EngineState.BUSY:
+        is_loaded = self.mark_of(row) == "●" and self.services.engine.state in (
+            EngineState.READY,
+            EngineState.BUSY,
+        )
+        if not is_loaded and self.services.engine.state is EngineState.BUSY:
             self.tell("an answer is under way in the chat: Esc there stops it", error=True)
             return
         if not is_loaded:
-            self.edgespec.open_engine(row.spec)
-        self.edgespec.action_go(screen)
+            self.services.open_engine(row.spec)
+        self.services.go(screen)
 
     def action_workshop(self) -> None:
         """Takes it into the workshop."""
         row = self.row
         if row is not None and self._is_usable(row):
-            self.edgespec.workshop_model = row.spec
-            self.edgespec.action_go("workshop")
+            self.services.go("workshop", with_=row.spec)
 
     def _is_usable(self, row: ModelRow) -> bool:
         if row.trouble:
@@ -123,7 +126,7 @@ class ModelsScreen(PullingScreen):
             if not await self.app.push_screen_wait(AskScreen(question, "Delete", "Keep")):
                 return
             if is_loaded:
-                await self.edgespec.free_machine()
+                await self.services.engine.close()
             freed = await asyncio.to_thread(remove_model, name, shelf.catalog)
         except EdgespecError as error:
             self.tell(f"{error.message} {error.hint}", error=True)
@@ -132,7 +135,7 @@ class ModelsScreen(PullingScreen):
             self.tell(f"{row.name} cannot be deleted: {error.strerror or error}", error=True)
             return
         self.tell(f"deleted {row.name}: {human_bytes(freed)} freed")
-        self.edgespec.models_changed()
+        self.services.models_changed()
 
     # The filter.
 
@@ -165,10 +168,11 @@ class ModelsScreen(PullingScreen):
 
     @on(WorkerReported)
     def _engine_reported(self, message: WorkerReported) -> None:
-        if message.source is self.room and isinstance(message.event, PairOpened | RequestFailed | WorkerDied):
+        if message.source is self.services.engine and isinstance(
+            message.event, PairOpened | RequestFailed | WorkerDied
+        ):
             self.refresh_cells("mark")
             self.show_details()
-            self.show_engine()
 
 
 def _row_of(entry: ModelEntry) -> ModelRow:

@@ -15,10 +15,13 @@ from textual.widgets import DataTable, Input, Static
 from edgespec.catalog.candidates import Candidate, Verdict
 from edgespec.errors import EdgespecError
 from edgespec.text import human_bytes, one_line
-from tui.common.base import ModeScreen
+from edgespec.worker.protocol import PairOpened, RequestFailed, WorkerDied
+from tui.common.mode_screen import ModeScreen
+from tui.common.status_line import StatusLine
 from tui.common.table import fit_columns
 from tui.models.details import Details, describe_row, known_facts
 from tui.models.rows import Fit, ModelRow, Shelf, load_shelf
+from tui.services.app_services import AppServices
 from tui.services.messages import ModelsChanged
 
 _COLUMNS: Final = (
@@ -45,35 +48,32 @@ _FILTER: Final = "filter, or owner/repo:file.gguf and Enter to fetch from the hu
 class ShelfScreen(ModeScreen):
     """Shows what there is; what can be done with it is the models screen's."""
 
-    STATUS = "models-status"
     AUTO_FOCUS = "#models-table"
     HORIZONTAL_BREAKPOINTS = [(0, "-stacked"), (100, "-beside")]  # noqa: RUF012
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(services)
         self.shelf: Shelf | None = None
         self._details: dict[str, Details] = {}
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         """Filter, table, details, and a line of what is being done."""
-        yield self.make_top_bar()
         yield Input(id="models-filter", placeholder=_FILTER, compact=True)
         with Container(id="models-body"):
             yield DataTable[Text](id="models-table", cursor_type="row", zebra_stripes=False)
             with VerticalScroll(id="models-details"):
                 yield Static("", id="models-facts", markup=False)
-        yield Static("", id="models-status", markup=False)
-        yield self.make_footer()
+        yield StatusLine("models-status")
 
     def on_mount(self) -> None:
         """Columns, and the engine's reports for the mark of what is loaded."""
         for key, label in _COLUMNS:
             self.table.add_column(label, key=key)
-        self.room.subscribe(self)
+        self.services.engine.subscribe(self, PairOpened, RequestFailed, WorkerDied)
 
     def on_unmount(self) -> None:
         """The engine may go on without this screen."""
-        self.room.unsubscribe(self)
+        self.services.engine.unsubscribe(self)
 
     def on_screen_resume(self, _event: ScreenResume) -> None:
         """Files and free memory may have changed meanwhile."""
@@ -100,7 +100,7 @@ class ShelfScreen(ModeScreen):
     async def reload_shelf(self) -> None:
         """Looks through the folders again, in a thread."""
         try:
-            settings = self.edgespec.engine_settings()
+            settings = self.services.engine_settings()
             shelf = await asyncio.to_thread(load_shelf, settings, Path())
         except EdgespecError as error:
             self.tell(f"{error.message} {error.hint}", error=True)
@@ -174,7 +174,7 @@ class ShelfScreen(ModeScreen):
 
     def mark_of(self, row: ModelRow) -> str:
         """Whether it is loaded: as the target, or as its draft."""
-        pair = self.room.pair
+        pair = self.services.engine.pair
         if pair is None:
             return ""
         name = (

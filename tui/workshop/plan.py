@@ -8,7 +8,6 @@ from typing import Final
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
-from textual.events import ScreenResume
 from textual.timer import Timer
 from textual.widgets import Static
 
@@ -17,9 +16,11 @@ from edgespec.text import human_bytes, one_line
 from edgespec.worker.jobs.workshop import PlanJob, Planned
 from edgespec.worker.protocol import JobFinished, RequestFailed, WorkerDied
 from tui.common.ask import Choice, ChooseScreen
-from tui.common.base import ModeScreen
+from tui.common.mode_screen import ModeScreen
+from tui.common.status_line import StatusLine
 from tui.common.wording import joined
 from tui.models.rows import load_shelf
+from tui.services.app_services import AppServices
 from tui.services.job_runner import RunningJob
 from tui.services.messages import WorkerReported
 from tui.workshop.comparison import lines_table
@@ -53,39 +54,35 @@ class PlanScreen(ModeScreen):
     """Owns the form and its plan."""
 
     NAME = "workshop"
-    STATUS = "workshop-status"
     AUTO_FOCUS = "#model"
     HORIZONTAL_BREAKPOINTS = [(0, "-tight"), (100, "-roomy")]  # noqa: RUF012
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(services)
         self.phase = Phase.PLANNING
         self.planned: Planned | None = None
         self._planning: RunningJob | None = None
         self._delay: Timer | None = None
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         """Form at the left; plan, comparison and stages at the right."""
-        yield self.make_top_bar()
         with Horizontal():
             yield WorkshopForm()
             with VerticalScroll(id="workshop-work"):
                 yield Static(_EMPTY, id="workshop-plan", markup=False)
                 yield Static("", id="workshop-result", markup=False)
                 yield Stages()
-        yield Static("", id="workshop-status", markup=False)
-        yield self.make_footer()
+        yield StatusLine("workshop-status")
 
     def on_mount(self) -> None:
         """Shows the plan's pane."""
         self.enter(Phase.PLANNING)
 
-    def on_screen_resume(self, _event: ScreenResume) -> None:
+    def receive(self, value: str) -> None:
         """Takes the model that another screen sent here."""
-        if self.edgespec.workshop_model and not self.phase.is_working:
-            spec, self.edgespec.workshop_model = self.edgespec.workshop_model, ""
+        if not self.phase.is_working:
             self.enter(Phase.PLANNING)
-            self.form.take_model(spec)
+            self.form.take_model(value)
 
     @property
     def form(self) -> WorkshopForm:
@@ -121,14 +118,14 @@ class PlanScreen(ModeScreen):
     def plan(self) -> None:
         """Works out the plan of what is in the form now."""
         self.forget_plan()
-        self._planning = self.edgespec.jobs.start(PlanJob(self.form.wish), self)
+        self._planning = self.services.jobs.start(PlanJob(self.form.wish), self)
 
     def forget_plan(self) -> None:
         """There is no plan any more, and none is being worked out."""
         if self._delay is not None:
             self._delay.stop()
         if self._planning is not None:
-            self.edgespec.jobs.cancel(self._planning)
+            self.services.jobs.cancel(self._planning)
         self._delay = self._planning = self.planned = None
         self.refresh_bindings()
 
@@ -172,7 +169,7 @@ class PlanScreen(ModeScreen):
     async def action_choose(self) -> None:
         """Chooses a model among those that are here."""
         try:
-            shelf = await asyncio.to_thread(load_shelf, self.edgespec.engine_settings(), Path.cwd())
+            shelf = await asyncio.to_thread(load_shelf, self.services.engine_settings(), Path.cwd())
         except (EdgespecError, OSError) as error:
             self.tell(str(error), error=True)
             return

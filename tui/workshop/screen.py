@@ -17,8 +17,10 @@ from edgespec.worker.protocol import JobFinished, JobReported, Progressed, Reque
 from quant.prune.run import remove_leftovers
 from tui.common.ask import AskScreen
 from tui.common.wording import joined
+from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.job_runner import RunningJob
+from tui.services.launch import ScreenName
 from tui.services.messages import WorkerReported
 from tui.workshop.comparison import comparison_table, lines_table, measured_on, sentence
 from tui.workshop.plan import Phase, PlanScreen
@@ -41,8 +43,8 @@ class WorkshopScreen(PlanScreen):
         Binding("escape", "back", "Plan", id="workshop.back", tooltip="Back to form and plan"),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(services)
         self._work: RunningJob | None = None
         self._worker_pid = 0
         self._made: Made | None = None
@@ -74,16 +76,16 @@ class WorkshopScreen(PlanScreen):
             return
         self.forget_plan()
         self.enter(Phase.MAKING)
-        await self.edgespec.free_machine()
+        await self.services.engine.close()
         await self.stages.clear()
         self.query_one("#workshop-result", Static).update("")
         self._made, self._worker_pid = None, 0
-        self._work = self.edgespec.jobs.start(replace(planned.job, force=planned.exists), self)
+        self._work = self.services.jobs.start(replace(planned.job, force=planned.exists), self)
         self.tell(f"making {planned.job.destination.name}: Space pauses, Esc stops")
 
     async def _agrees(self, planned: Planned) -> bool:
         questions = []
-        if self.room.state is EngineState.BUSY:
+        if self.services.engine.state is EngineState.BUSY:
             questions.append(("The chat's answer must end: this work needs the machine.", "End it"))
         if planned.exists:
             questions.append((f"{one_line(str(planned.job.destination))} exists. Replace it?", "Replace"))
@@ -94,9 +96,9 @@ class WorkshopScreen(PlanScreen):
 
     async def _measure(self, made: Made) -> None:
         self.enter(Phase.MEASURING)
-        await self.edgespec.free_machine()
-        job = MeasureJob(made.dense, made.path, self.edgespec.engine_settings())
-        self._work = self.edgespec.jobs.start(job, self)
+        await self.services.engine.close()
+        job = MeasureJob(made.dense, made.path, self.services.engine_settings())
+        self._work = self.services.jobs.start(job, self)
         self.tell(f"{made.path.name} is written; measuring it beside the dense model: Esc leaves that out")
 
     def action_pause(self) -> None:
@@ -132,10 +134,10 @@ class WorkshopScreen(PlanScreen):
         """Loads the new model, and shows the chat."""
         self._open("chat")
 
-    def _open(self, screen: str) -> None:
+    def _open(self, screen: ScreenName) -> None:
         if self._made is not None:
-            self.edgespec.open_engine(str(self._made.path.resolve()))
-            self.edgespec.action_go(screen)
+            self.services.open_engine(str(self._made.path.resolve()))
+            self.services.go(screen)
 
     async def action_measure(self) -> None:
         """Measures both models again."""
@@ -157,7 +159,7 @@ class WorkshopScreen(PlanScreen):
             case JobFinished(Made() as made):
                 self.stages.end(whole=True)
                 self._made = made
-                self.edgespec.models_changed()
+                self.services.models_changed()
                 await self._measure(made)
             case JobFinished(Comparison() as found):
                 self.stages.end(whole=True)

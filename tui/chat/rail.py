@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 import psutil
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.timer import Timer
@@ -13,6 +14,8 @@ from textual_plot import HiResMode, PlotWidget
 
 from edgespec.text import human_bytes
 from edgespec.worker.protocol import PairOpened, TokensArrived
+from tui.services.engine_client import EngineClient
+from tui.services.messages import WorkerReported
 
 _POINTS: Final = 60
 _REFRESH_S: Final = 3.0
@@ -20,10 +23,11 @@ _REFRESH_S: Final = 3.0
 
 
 class Rail(Vertical):
-    """Takes figures whenever they come, and draws every three seconds while it is visible and something changed."""
+    """Takes the engine's figures as they come, and draws every three seconds while it is visible and something changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: EngineClient) -> None:
         super().__init__(id="rail")
+        self._engine = engine
         self._last: TokensArrived | None = None
         self._drawn: TokensArrived | None = None
         self._vanilla = 0.0
@@ -53,18 +57,32 @@ class Rail(Vertical):
         psutil.cpu_percent()
         self._timer = self.set_interval(_REFRESH_S, self._sample)
         self._draw()
+        self._engine.subscribe(self, TokensArrived, PairOpened)
 
-    def show_pair(self, pair: PairOpened | None) -> None:
+    def on_unmount(self) -> None:
+        """The engine may go on without this screen."""
+        self._engine.unsubscribe(self)
+
+    @on(WorkerReported)
+    def _engine_reported(self, message: WorkerReported) -> None:
+        match message.event:
+            case TokensArrived(arm="") as tokens:
+                self._feed(tokens)
+            case PairOpened() as pair:
+                self._show_pair(pair)
+            case _:
+                pass
+
+    def _show_pair(self, pair: PairOpened) -> None:
         """Another pair: its own vanilla line, and charts from the beginning."""
-        self._vanilla = pair.vanilla_tok_per_s if pair else 0.0
+        self._vanilla = pair.vanilla_tok_per_s
         self._last = self._drawn = None
         for values in (self._rates, self._acceptance, self._lengths):
             values.clear()
-        if pair is not None:
-            self._tell_memory(pair.memory_bytes)
+        self._tell_memory(pair.memory_bytes)
         self._draw()
 
-    def feed(self, tokens: TokensArrived) -> None:
+    def _feed(self, tokens: TokensArrived) -> None:
         """Takes the newest figures; nothing is drawn yet."""
         if self._last is None or tokens.predicted_n < self._last.predicted_n:
             self._drawn = None

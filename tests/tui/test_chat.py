@@ -478,6 +478,19 @@ async def test_the_rail_hides_in_a_narrow_terminal(bench: AppBench) -> None:
         assert not app.settings.show_rail
 
 
+async def test_the_charts_do_without_colour(bench: AppBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        assert app.no_color
+        assert chat_of(app).rail.display
+        await pilot.resize_terminal(140, 50)
+        await settle(pilot)
+        assert roles(app) == ["user", "assistant"]
+
+
 async def test_keys_can_be_remapped(bench: AppBench) -> None:
     app = bench.make(
         settings=AppSettings(keys={"chat.mode": "f4", "prompt.send": "ctrl+y", "app.bench": "f12"})

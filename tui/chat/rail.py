@@ -10,10 +10,11 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.timer import Timer
 from textual.widgets import Sparkline, Static
-from textual_plot import HiResMode, PlotWidget
+from textual_plot import HiResMode
 
 from edgespec.text import human_bytes
 from edgespec.worker.protocol import PairOpened, TokensArrived
+from tui.common.plot import Plot
 from tui.services.engine_client import EngineClient
 from tui.services.messages import WorkerReported
 
@@ -40,7 +41,7 @@ class Rail(Vertical):
     def compose(self) -> ComposeResult:
         """Charts from top to bottom."""
         yield Static("tok/s", classes="rail-title", id="rail-rate-title", markup=False)
-        yield PlotWidget(id="rail-rate", allow_pan_and_zoom=False)
+        yield Plot(id="rail-rate", allow_pan_and_zoom=False)
         for name, title in (
             ("acceptance", "acceptance"),
             ("length", "tokens per target pass"),
@@ -52,7 +53,7 @@ class Rail(Vertical):
 
     def on_mount(self) -> None:
         """Draws the empty charts and waits for figures."""
-        plot = self.query_one(PlotWidget)
+        plot = self.query_one(Plot)
         plot.margin_left, plot.margin_bottom, plot.margin_top = 5, 1, 0
         psutil.cpu_percent()
         self._timer = self.set_interval(_REFRESH_S, self._sample)
@@ -112,7 +113,7 @@ class Rail(Vertical):
         self._draw()
 
     def _draw(self) -> None:
-        plot = self.query_one(PlotWidget)
+        plot = self.query_one(Plot)
         plot.clear()
         rates = np.asarray(self._rates, dtype=float)
         if self._vanilla:

@@ -19,7 +19,7 @@ from tui.common.ask import Choice, ChooseScreen
 from tui.common.mode_screen import ModeScreen
 from tui.common.status_line import StatusLine
 from tui.common.wording import joined
-from tui.models.rows import load_shelf
+from tui.models.rows import load_models
 from tui.services.app_services import AppServices
 from tui.services.job_runner import RunningJob
 from tui.services.messages import WorkerReported
@@ -169,7 +169,7 @@ class PlanScreen(ModeScreen):
     async def action_choose(self) -> None:
         """Chooses a model among those that are here."""
         try:
-            shelf = await asyncio.to_thread(load_shelf, self.services.engine_settings(), Path.cwd())
+            models = await asyncio.to_thread(load_models, self.services.engine_settings(), Path.cwd())
         except (EdgespecError, OSError) as error:
             self.tell(str(error), error=True)
             return
@@ -180,7 +180,7 @@ class PlanScreen(ModeScreen):
                 str(row.path),
                 disabled=bool(row.trouble),
             )
-            for row in shelf.rows
+            for row in models.rows
             if row.is_here
         ]
         empty = "No model is here yet: F5 fetches one; a path can be written into the form."

@@ -28,7 +28,7 @@ from tests.tui.workshop_script import (
     workshop,
 )
 from tui.common.ask import ChooseScreen
-from tui.workshop.plan import Phase
+from tui.workshop.screen import Phase
 from tui.workshop.stages import StageLine
 
 
@@ -105,10 +105,10 @@ async def test_a_name_that_was_written_is_not_replaced_by_the_plans_own(
         screen = await planned(pilot, app)
         output = screen.query_one("#output", Input)
         output.value = "mine.gguf"
-        await until(pilot, lambda: script.wish.output == "mine.gguf" and screen.planned is not None)
+        await until(pilot, lambda: script.wish.output == "mine.gguf" and screen.plan.planned is not None)
         assert output.value == "mine.gguf"
         output.value = ""
-        await until(pilot, lambda: script.wish.output == "" and screen.planned is not None)
+        await until(pilot, lambda: script.wish.output == "" and screen.plan.planned is not None)
         assert output.value == str(MADE)
 
 

@@ -36,8 +36,7 @@ from tests.tui.workshop_script import until
 from tui.app import EdgespecApp
 from tui.services.launch import Launch
 from tui.services.settings import AppSettings
-from tui.workshop.plan import Phase
-from tui.workshop.screen import WorkshopScreen
+from tui.workshop.screen import Phase, WorkshopScreen
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +265,7 @@ async def test_the_whole_way_in_the_app(wish: Wish, tmp_path: Path) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
         app.go("workshop", with_=wish.model)
-        await until(pilot, lambda: isinstance(app.screen, WorkshopScreen) and app.screen.planned)
+        await until(pilot, lambda: isinstance(app.screen, WorkshopScreen) and app.screen.plan.planned)
         screen = app.screen
         assert isinstance(screen, WorkshopScreen)
         screen.query_one("#calibration", Select).value = "text"
@@ -274,7 +273,7 @@ async def test_the_whole_way_in_the_app(wish: Wish, tmp_path: Path) -> None:
         screen.query_one("#text", Input).value = wish.calibration or ""
         screen.query_one("#tokens", Input).value = "2048"
         await pilot.pause()
-        await until(pilot, lambda: screen.planned)
+        await until(pilot, lambda: screen.plan.planned)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
         name = str(screen.query_one("#output", Input).value)

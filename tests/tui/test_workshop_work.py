@@ -32,7 +32,7 @@ from tests.tui.workshop_script import (
     workshop,
 )
 from tui.common.ask import AskScreen
-from tui.workshop.plan import Phase
+from tui.workshop.screen import Phase
 from tui.workshop.stages import StageLine
 
 
@@ -133,7 +133,7 @@ async def test_escape_stops_after_a_question_and_the_plan_comes_back(bench: AppB
         assert isinstance(worker.requests[-1], Stop)
         plans = script.count(PlanJob)
         worker.say(RequestFailed("stopped", interrupted=True))
-        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.planned is not None)
+        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.plan.planned is not None)
         assert not screen.form.disabled
         assert script.count(PlanJob) == plans + 1
 
@@ -211,6 +211,6 @@ async def test_escape_leads_back_to_form_and_plan(bench: AppBench, script: Scrip
         await until(pilot, lambda: screen.phase is Phase.DONE)
         script.exists = True
         await pilot.press("escape")
-        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.planned is not None)
-        assert screen.planned is not None
-        assert screen.planned.exists
+        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.plan.planned is not None)
+        assert screen.plan.planned is not None
+        assert screen.plan.planned.exists

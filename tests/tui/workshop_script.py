@@ -107,7 +107,7 @@ class Script:
 
 def quick_script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """Plans come at once, and no time goes by."""
-    monkeypatch.setattr("tui.workshop.plan.PLAN_DELAY_S", 0.001)
+    monkeypatch.setattr("tui.workshop.plan_pane.PLAN_DELAY_S", 0.001)
     monkeypatch.setattr("tui.workshop.stages.monotonic", lambda: 100.0)
     return Script()
 
@@ -146,5 +146,5 @@ async def until(pilot: Pilot[int], reached: Callable[[], object]) -> None:
 async def planned(pilot: Pilot[int], app: EdgespecApp) -> WorkshopScreen:
     await settle(pilot)
     screen = screen_of(app)
-    await until(pilot, lambda: screen.planned is not None)
+    await until(pilot, lambda: screen.plan.planned is not None)
     return screen

@@ -12,7 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Label, Select
 
 from edgespec.text import one_line
-from edgespec.worker.jobs.wish import AmountUnit, Wish
+from edgespec.worker.jobs.wish import AmountUnit
+from edgespec.worker.jobs.wish import Wish as WorkshopRequest
 from quant.prune.choices import OWN_ANSWERS, Criterion, Importance, Method, Structure
 
 TYPES: Final = (
@@ -69,13 +70,13 @@ class Field(Horizontal):
 
 
 class WorkshopForm(VerticalScroll):
-    """Fields over a `Wish`; every change is told as `Changed`."""
+    """Fields over a `WorkshopRequest`; every change is told as `Changed`."""
 
     @dataclass
     class Changed(Message):
-        """Something else is wished for."""
+        """Something else is asked for."""
 
-        wish: Wish
+        request: WorkshopRequest
 
     class ChooseRequested(Message):
         """The button beside the model was pressed."""
@@ -84,7 +85,7 @@ class WorkshopForm(VerticalScroll):
         super().__init__(id="workshop-form", can_focus=False)
         self._names_itself = True
         """The output's name follows the plan until somebody writes one."""
-        self._told: Wish | None = None
+        self._told: WorkshopRequest | None = None
 
     def compose(self) -> ComposeResult:
         """A line for each field."""
@@ -116,7 +117,7 @@ class WorkshopForm(VerticalScroll):
         yield Field("Calibrate", _select("calibration", _PRUNING_TEXTS), name="calibration")
         yield Field("Importance", _select("imatrix", _IMATRIX_TEXTS), name="imatrix")
         yield Field("Text", Input(id="text", placeholder="path of a text file", compact=True), name="text")
-        yield Field("Tokens", Input(Wish("").n_tokens, id="tokens", compact=True), name="tokens")
+        yield Field("Tokens", Input(WorkshopRequest("").n_tokens, id="tokens", compact=True), name="tokens")
         yield Field(
             "Write to", Input(id="output", placeholder="named by the plan", compact=True), name="output"
         )
@@ -126,11 +127,11 @@ class WorkshopForm(VerticalScroll):
         self._show_fields()
 
     @property
-    def wish(self) -> Wish:
+    def request(self) -> WorkshopRequest:
         """What is in the fields."""
         method, file_type = self._chosen("method"), self._chosen("type")
         structure = self._chosen("structure")
-        return Wish(
+        return WorkshopRequest(
             model=self._written("model"),
             method=None if method == _QUANTIZE else Method(method),
             unit=AmountUnit(self._chosen("unit")),
@@ -190,10 +191,10 @@ class WorkshopForm(VerticalScroll):
     @on(Checkbox.Changed)
     def _something_changed(self) -> None:
         self._show_fields()
-        wish = self.wish
-        if wish != self._told:
-            self._told = wish
-            self.post_message(self.Changed(wish))
+        request = self.request
+        if request != self._told:
+            self._told = request
+            self.post_message(self.Changed(request))
 
     def _calibration(self) -> str | None:
         field = "imatrix" if self._chosen("method") == _QUANTIZE else "calibration"
@@ -202,19 +203,19 @@ class WorkshopForm(VerticalScroll):
 
     def _show_fields(self) -> None:
         """Those that the method and the other choices have a use for."""
-        wish, method = self.wish, self._chosen("method")
-        prunes = wish.method is not None
+        request, method = self.request, self._chosen("method")
+        prunes = request.method is not None
         shown = {
             "amount": prunes,
-            "criterion": wish.method is Method.DEPTH and wish.unit is not AmountUnit.NAMED,
-            "importance": wish.method is Method.LLM_PRUNER,
-            "structure": wish.method in (Method.FLAP, Method.LLM_PRUNER),
-            "protect": prunes and wish.unit is not AmountUnit.NAMED,
+            "criterion": request.method is Method.DEPTH and request.unit is not AmountUnit.NAMED,
+            "importance": request.method is Method.LLM_PRUNER,
+            "structure": request.method in (Method.FLAP, Method.LLM_PRUNER),
+            "protect": prunes and request.unit is not AmountUnit.NAMED,
             "repair": prunes,
             "calibration": prunes,
             "imatrix": method == _QUANTIZE,
-            "text": wish.calibration is not None and wish.calibration != OWN_ANSWERS,
-            "tokens": wish.calibration is not None,
+            "text": request.calibration is not None and request.calibration != OWN_ANSWERS,
+            "tokens": request.calibration is not None,
         }
         for name, display in shown.items():
             self.query_one(f"#field-{name}").display = display

@@ -21,6 +21,7 @@ from tui.chat.slash import SLASH_COMMANDS
 from tui.common.help import HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.mode_screen import ModeScreen
+from tui.common.setting_labels import with_labels
 from tui.common.settings_screen import SettingsScreen
 from tui.common.theme import EDGESPEC_THEME
 from tui.models.screen import ModelsScreen
@@ -117,9 +118,8 @@ class EdgespecApp(App[int]):
 
     def tell_error(self, error: EdgespecError) -> None:
         """In a corner: what is wrong, and the way out."""
-        self.notify(
-            plain_text(f"{error.message}\n{error.hint}".strip()), severity="error", markup=False, timeout=10
-        )
+        text = with_labels(f"{error.message}\n{error.hint}".strip())
+        self.notify(plain_text(text), severity="error", markup=False, timeout=10)
 
     def models_changed(self) -> None:
         """Tells every screen that lists models."""

@@ -62,8 +62,8 @@ def changed_lines(before: str, after: str) -> Iterator[str]:
         yield from _difference(old, new)
         return
     yield "the text is the same; colours or styles differ:"
-    changes = list(_difference(styled_lines(before), styled_lines(after)))
-    yield from changes or ["what differs is neither text nor the style of a text"]
+    styled = list(_difference(styled_lines(before), styled_lines(after)))
+    yield from styled or ["no text's: backgrounds or borders, as the two files show"]
 
 
 def screen_lines(svg: str) -> list[str]:
@@ -80,8 +80,9 @@ def styled_lines(svg: str) -> list[str]:
     rules = {found["style"]: found["rules"].strip() for found in _STYLE.finditer(svg)}
     lines: dict[int, list[str]] = {}
     for found in _TEXT.finditer(svg):
-        run = f"{{{rules.get(found['style'], '')}}} {_plain(found['text']).rstrip()}"
-        lines.setdefault(int(found["line"]), []).append(run)
+        if text := _plain(found["text"]).strip():
+            run = f"{{{rules.get(found['style'], '')}}} {text}"
+            lines.setdefault(int(found["line"]), []).append(run)
     return ["  ".join(lines.get(line, [])) for line in range(max(lines, default=-1) + 1)]
 
 

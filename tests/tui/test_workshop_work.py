@@ -138,6 +138,23 @@ async def test_escape_stops_after_a_question_and_the_plan_comes_back(bench: AppB
         assert script.count(PlanJob) == plans + 1
 
 
+async def test_a_model_that_is_sent_while_working_is_planned_when_the_work_is_over(
+    bench: AppBench, script: Script
+) -> None:
+    script.making = script.making[:2]
+    app = make(bench, script)
+    async with workshop(app, size=SMALL) as pilot:
+        screen = await planned(pilot, app)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: screen.phase is Phase.MAKING and len(screen.query(StageLine)) == 1)
+        app.go("workshop", with_="another")
+        await settle(pilot)
+        assert screen.phase is Phase.MAKING
+        bench.workers[-1].say(RequestFailed("stopped", interrupted=True))
+        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.plan.planned is not None)
+        assert script.wish.model == "another"
+
+
 async def test_an_error_while_working_is_one_line_and_the_form_comes_back(
     bench: AppBench, script: Script
 ) -> None:

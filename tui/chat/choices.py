@@ -11,6 +11,7 @@ from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened
 from tui.chat.conversation import Conversation
 from tui.common.ask import Choice
+from tui.common.setting_labels import with_labels
 
 
 def draft_choices(pair: PairOpened) -> list[Choice]:
@@ -33,7 +34,7 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
         serves = row.verdict in ("ok", "mapped")
         spec = row.name if row.name in catalog.models else str(row.path)
         title = f"{row.name}  {size}" + ("" if serves else "  cannot draft")
-        choices.append(Choice(spec, one_line(title), row.reason, disabled=not serves))
+        choices.append(Choice(spec, one_line(title), with_labels(row.reason), disabled=not serves))
     return choices
 
 

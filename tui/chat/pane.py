@@ -25,6 +25,7 @@ from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.store import ChatStore
 from tui.chat.transcript import Transcript
+from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
 from tui.common.wording import MODE_NAMES, joined, progress_line
 from tui.services.app_services import AppServices
@@ -185,4 +186,6 @@ class ChatPane(Vertical):
         try:
             self.store.save(self.transcript.conversation)
         except EdgespecError as error:
-            self.notify(plain_text(error.message), severity="error", title="Not saved", markup=False)
+            self.notify(
+                plain_text(with_labels(error.message)), severity="error", title="Not saved", markup=False
+            )

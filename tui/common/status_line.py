@@ -6,6 +6,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from edgespec.text import one_line
+from tui.common.setting_labels import with_labels
 
 
 @dataclass
@@ -23,8 +24,8 @@ class StatusLine(Static):
         super().__init__("", id=name, markup=False)
 
     def tell(self, text: str, *, error: bool = False) -> None:
-        """Says it."""
+        """Says it; settings by the labels that the forms have for them."""
         self.set_class(error, "error")
         height = self.styles.height
         # Where the line cannot grow, nothing around it has to be laid out anew.
-        self.update(one_line(text), layout=height is not None and height.is_auto)
+        self.update(one_line(with_labels(text)), layout=height is not None and height.is_auto)

@@ -5,6 +5,7 @@ from typing import Final
 from edgespec.decode.policy import Mode
 from edgespec.text import human_bytes
 from edgespec.worker.protocol import Progressed, TokensArrived
+from tui.common.setting_labels import with_labels
 
 MODE_NAMES: Final = {
     Mode.AUTO: "speculation auto",
@@ -42,5 +43,5 @@ def duration(seconds: float) -> str:
 
 
 def joined(text: str, hint: str) -> str:
-    """What is wrong and the way out, in one line."""
-    return f"{text.rstrip('.')}; {hint}" if hint else text
+    """What is wrong and the way out, in one line, as the app's forms call things."""
+    return with_labels(f"{text.rstrip('.')}; {hint}" if hint else text)

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from edgespec.catalog.candidates import Candidate, Verdict
 from edgespec.text import human_bytes, one_line
+from tui.common.setting_labels import with_labels
 from tui.models.details import Details, describe_row, known_facts
 from tui.models.rows import ModelList, ModelRow, Role
 
@@ -79,7 +80,7 @@ def _add_facts(text: Text, facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         text.append("\n")
         text.append(f"{name}: " if name else "", style="not bold dim")
-        text.append(one_line(value), style="not bold")
+        text.append(one_line(with_labels(value)), style="not bold")
 
 
 def _draft_lines(draft: Candidate) -> Text:
@@ -87,5 +88,5 @@ def _draft_lines(draft: Candidate) -> Text:
     text = Text(f"\n{draft.verdict}", style=f"not bold {_VERDICT_STYLES.get(draft.verdict, 'dim')}")
     text.append(f"  {one_line(draft.name)}{size}", style="default not dim")
     reason = draft.reason + ("; the pair does not fit into the memory" if draft.fits is False else "")
-    text.append(f"\n  {one_line(reason)}", style="default dim")
+    text.append(f"\n  {one_line(with_labels(reason))}", style="default dim")
     return text

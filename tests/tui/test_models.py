@@ -356,10 +356,10 @@ async def test_a_model_of_the_hub_that_has_no_name_here_is_fetched_by_its_place(
     ("typed", "said"),
     [
         ("nonsense-words", "There is no model 'nonsense-words'"),
-        ("folder/none.gguf", "folder/none.gguf is no model of the hub"),
+        ("folder/none.gguf", "folder/none.gguf is not a model of the hub"),
     ],
 )
-async def test_what_is_no_model_of_the_hub_is_said(typed: str, said: str, bench: AppBench) -> None:
+async def test_what_is_not_a_model_of_the_hub_is_said(typed: str, said: str, bench: AppBench) -> None:
     app = make(bench)
     async with app.run_test(size=LARGE) as pilot:
         await quiet(pilot)

@@ -71,6 +71,6 @@ async def test_a_screen_that_does_not_come_to_rest_fails_and_shows_what_moves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tests.tui.pictures.LIMIT_S", 1.5)
-    with pytest.raises(pytest.fail.Exception, match="has not come to rest in 1.5 s") as failed:
+    with pytest.raises(pytest.fail.Exception, match=r"has not come to rest in 1\.5 s") as failed:
         await picture_of(Lines(counts=True))
     assert "+counted to" in str(failed.value)

@@ -6,7 +6,8 @@ import pytest
 from textual.widgets import Checkbox, Input, Select
 
 from edgespec.llama.quantizer import QuantizeSettings
-from edgespec.worker.jobs.wish import AmountUnit, Wish
+from edgespec.worker.jobs.wish import AmountUnit
+from edgespec.worker.jobs.wish import Wish as WorkshopRequest
 from edgespec.worker.jobs.workshop import (
     PruneJob,
 )
@@ -53,10 +54,10 @@ async def test_a_model_that_another_screen_sends_is_planned_at_once_and_taken_on
     app = make(bench, script)
     async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
-        assert script.wish.model == "dense"
+        assert script.asked.model == "dense"
         assert screen.query_one("#output", Input).value == str(MADE)
         screen.form.take_model("another")
-        await until(pilot, lambda: script.wish.model == "another")
+        await until(pilot, lambda: script.asked.model == "another")
         await pilot.press("f5", "f6")
         await settle(pilot)
         assert screen.query_one("#model", Input).value == "another"
@@ -79,14 +80,14 @@ async def test_every_field_reaches_the_plan(bench: AppBench, script: Script) -> 
         screen.query_one("#text", Input).value = "notes.txt"
         screen.query_one("#tokens", Input).value = "2048"
         screen.query_one("#output", Input).value = "small.gguf"
-        await until(pilot, lambda: script.wish.output == "small.gguf")
-        assert script.wish == Wish(
+        await until(pilot, lambda: script.asked.output == "small.gguf")
+        assert script.asked == WorkshopRequest(
             "dense",
             Method.DEPTH,
             AmountUnit.BLOCKS,
             "7",
             criterion=Criterion.KL,
-            importance=script.wish.importance,
+            importance=script.asked.importance,
             protect_first="2",
             protect_last="1",
             repairs=False,
@@ -105,10 +106,10 @@ async def test_a_name_that_was_written_is_not_replaced_by_the_plans_own(
         screen = await planned(pilot, app)
         output = screen.query_one("#output", Input)
         output.value = "mine.gguf"
-        await until(pilot, lambda: script.wish.output == "mine.gguf" and screen.plan.planned is not None)
+        await until(pilot, lambda: script.asked.output == "mine.gguf" and screen.plan.planned is not None)
         assert output.value == "mine.gguf"
         output.value = ""
-        await until(pilot, lambda: script.wish.output == "" and screen.plan.planned is not None)
+        await until(pilot, lambda: script.asked.output == "" and screen.plan.planned is not None)
         assert output.value == str(MADE)
 
 
@@ -131,9 +132,9 @@ async def test_only_the_fields_of_the_method_are_shown(
         await settle(pilot)
         displayed = {name: bool(screen.query_one(f"#field-{name}").display) for name in hidden | shown}
         assert displayed == dict.fromkeys(hidden, False) | dict.fromkeys(shown, True)
-        await until(pilot, lambda: (script.wish.method or "quantize") == method)
+        await until(pilot, lambda: (script.asked.method or "quantize") == method)
         if method == "quantize":
-            assert (script.wish.file_type, script.wish.calibration) == ("Q4_K_M", None)
+            assert (script.asked.file_type, script.asked.calibration) == ("Q4_K_M", None)
 
 
 async def test_the_form_is_filled_by_keys_alone(bench: AppBench, script: Script) -> None:
@@ -141,8 +142,8 @@ async def test_the_form_is_filled_by_keys_alone(bench: AppBench, script: Script)
     async with app.run_test(size=SMALL) as pilot:
         await settle(pilot)
         await pilot.press(*"dense", "enter", "tab", "down", "down", "enter")
-        await until(pilot, lambda: bool(script.jobs) and script.wish.method is Method.FLAP)
-        assert script.wish.model == "dense"
+        await until(pilot, lambda: bool(script.jobs) and script.asked.method is Method.FLAP)
+        assert script.asked.model == "dense"
 
 
 async def test_a_plan_that_cannot_be_says_why_and_starts_nothing(bench: AppBench, script: Script) -> None:
@@ -175,7 +176,7 @@ async def test_a_model_is_chosen_among_those_on_disk(
         await until(pilot, lambda: isinstance(app.screen, ChooseScreen))
         await pilot.press(*"here", "enter")
         await until(pilot, lambda: bool(script.jobs))
-        assert script.wish.model == str(tmp_path / "here.gguf")
+        assert script.asked.model == str(tmp_path / "here.gguf")
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
@@ -232,6 +233,6 @@ def test_markup_and_escapes_of_a_files_name_stay_text() -> None:
     assert shown.get().split() == ["model", "[red]evil[/]", "\\x1b[2J"]
 
 
-def test_a_quantized_wish_asks_for_its_importance() -> None:
-    wish = Wish("dense", None, file_type="IQ2_XS", calibration=OWN_ANSWERS)
-    assert wish.quantize_settings() == QuantizeSettings("IQ2_XS")
+def test_a_quantized_request_asks_for_its_importance() -> None:
+    asked = WorkshopRequest("dense", None, file_type="IQ2_XS", calibration=OWN_ANSWERS)
+    assert asked.quantize_settings() == QuantizeSettings("IQ2_XS")

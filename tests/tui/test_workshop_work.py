@@ -152,7 +152,7 @@ async def test_a_model_that_is_sent_while_working_is_planned_when_the_work_is_ov
         assert screen.phase is Phase.MAKING
         bench.workers[-1].say(RequestFailed("stopped", interrupted=True))
         await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.plan.planned is not None)
-        assert script.wish.model == "another"
+        assert script.asked.model == "another"
 
 
 async def test_an_error_while_working_is_one_line_and_the_form_comes_back(

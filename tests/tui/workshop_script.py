@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from edgespec.bench.plain_speed import PlainSpeed
 from edgespec.bench.statistics import Estimate
-from edgespec.worker.jobs.wish import Wish
+from edgespec.worker.jobs.wish import Wish as WorkshopRequest
 from edgespec.worker.jobs.workshop import (
     Began,
     Comparison,
@@ -96,7 +96,7 @@ class Script:
                 yield from self.measuring
 
     @property
-    def wish(self) -> Wish:
+    def asked(self) -> WorkshopRequest:
         """The newest plan's."""
         return [job.wish for job in self.jobs if isinstance(job, PlanJob)][-1]
 

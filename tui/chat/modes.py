@@ -31,5 +31,5 @@ def mode_named(word: str) -> Mode:
     """
     mode = _WORDS.get(word.lower())
     if mode is None:
-        raise UsageError(f"/mode {word} is none", "it takes off, model, ngram or auto")
+        raise UsageError(f"/mode {word} is not a mode", "it takes off, model, ngram or auto")
     return mode

@@ -65,7 +65,7 @@ class SlashLine:
 def parse_slash(text: str) -> SlashLine | None:
     """Reads a message that begins with a slash; None for any other message.
 
-    A doubled slash, or one that a path goes on from (`/usr/bin`), is no command.
+    A doubled slash, or one that a path goes on from (`/usr/bin`), is not a command.
 
     Raises:
         UsageError: an unknown command, or an argument where none belongs.

@@ -1,5 +1,6 @@
 """The settings: theme, engine, keys. Those of the engine hold from its next start on."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal, VerticalScroll
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select, Static, Switch
 
 from edgespec.errors import EdgespecError, UsageError
@@ -39,49 +41,32 @@ class SettingsScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """A row for every setting."""
-        settings = self._services.settings
         with VerticalScroll(classes="dialog dialog-wide dialog-tall"):
             yield Static("Settings", classes="dialog-title")
             with Grid(id="settings-grid"):
-                yield Label("Theme")
-                themes = sorted(self.app.available_themes)
-                yield Select(
-                    [(name, name) for name in themes],
-                    value=settings.theme,
-                    allow_blank=False,
-                    compact=True,
-                    id="theme",
-                )
-                for name, title, hint, _ in _NUMBERS:
+                for title, field in self._rows():
                     yield Label(title)
-                    yield Input(
-                        str(getattr(settings, name)), id=name, type="integer", placeholder=hint, compact=True
-                    )
-                yield Label("GPU layers")
-                yield Input(
-                    settings.gpu_layers, id="gpu_layers", placeholder="auto, all or a number", compact=True
-                )
-                yield Label("KV cache type")
-                types = [kv_type.name.lower() for kv_type in KvType]
-                yield Select(
-                    [(name, name) for name in types],
-                    value=settings.kv_type,
-                    allow_blank=False,
-                    compact=True,
-                    id="kv_type",
-                )
-                yield Label("System prompt")
-                yield Input(
-                    settings.system_prompt, id="system_prompt", placeholder="of new chats", compact=True
-                )
-                yield Label("Charts beside the chat")
-                yield Switch(settings.show_rail, id="show_rail")
-                yield Label("Tint drafted tokens")
-                yield Switch(settings.tint_drafted, id="tint_drafted")
+                    yield field
             yield Static("", id="settings-note", markup=False, classes="dialog-text")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button("Save", id="save", variant="primary", compact=True)
+
+    def _rows(self) -> Iterator[tuple[str, Widget]]:
+        """Label and field, from top to bottom."""
+        settings = self._services.settings
+        yield "Theme", _select("theme", sorted(self.app.available_themes), settings.theme)
+        for name, title, hint, _ in _NUMBERS:
+            value = str(getattr(settings, name))
+            yield title, Input(value, id=name, type="integer", placeholder=hint, compact=True)
+        layers = "auto, all or a number"
+        yield "GPU layers", Input(settings.gpu_layers, id="gpu_layers", placeholder=layers, compact=True)
+        kinds = [kv_type.name.lower() for kv_type in KvType]
+        yield "KV cache type", _select("kv_type", kinds, settings.kv_type)
+        prompt = settings.system_prompt
+        yield "System prompt", Input(prompt, id="system_prompt", placeholder="of new chats", compact=True)
+        yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
+        yield "Tint drafted tokens", Switch(settings.tint_drafted, id="tint_drafted")
 
     def on_mount(self) -> None:
         """Says where they are kept."""
@@ -142,3 +127,8 @@ class SettingsScreen(ModalScreen[None]):
 
     def _note(self, text: str) -> None:
         self.query_one("#settings-note", Static).update(plain_text(text))
+
+
+def _select(name: str, options: Sequence[str], value: str) -> Select[str]:
+    pairs = [(option, option) for option in options]
+    return Select(pairs, value=value, allow_blank=False, compact=True, id=name)

@@ -229,7 +229,7 @@ class ModelsScreen(ModeScreen):
             self.tell(f"{error.message} {error.hint}", error=True)
             return
         if entry is None:
-            self.tell(f"{spec} is no model of the hub: write owner/repo:file.gguf", error=True)
+            self.tell(f"{spec} is not a model of the hub: write owner/repo:file.gguf", error=True)
             return
         self._filter.value = ""
         self.downloads.start(_row_of(entry))

@@ -35,21 +35,21 @@ async def wait_for(pilot: Pilot[int], is_there: Callable[[], bool]) -> None:
 
 async def show_chat(pilot: Pilot[int], app: EdgespecApp) -> None:
     """A short answer."""
-    await wait_for(pilot, lambda: app.room.is_ready)
+    await wait_for(pilot, lambda: app.engine.is_ready)
     pilot.app.screen.query_one("#prompt").load_text(PROMPT)  # type: ignore[attr-defined]
     await pilot.press("enter")
-    await wait_for(pilot, lambda: app.room.state is EngineState.BUSY)
-    await wait_for(pilot, lambda: app.room.is_ready)
+    await wait_for(pilot, lambda: app.engine.state is EngineState.BUSY)
+    await wait_for(pilot, lambda: app.engine.is_ready)
     await pilot.pause(1.5)
 
 
 async def show_race(pilot: Pilot[int], app: EdgespecApp) -> None:
     """Two rounds, for a spread."""
-    await wait_for(pilot, lambda: app.room.is_ready)
+    await wait_for(pilot, lambda: app.engine.is_ready)
     for key in ("enter", "ctrl+r"):
         await pilot.press(key)
-        await wait_for(pilot, lambda: app.room.state is EngineState.BUSY)
-        await wait_for(pilot, lambda: app.room.is_ready)
+        await wait_for(pilot, lambda: app.engine.state is EngineState.BUSY)
+        await wait_for(pilot, lambda: app.engine.is_ready)
         await pilot.pause(0.5)
 
 
@@ -60,8 +60,14 @@ async def show_list(pilot: Pilot[int], _app: EdgespecApp) -> None:
     await pilot.pause(3.0)
 
 
-async def show_form(pilot: Pilot[int], _app: EdgespecApp) -> None:
+async def show_models(pilot: Pilot[int], _app: EdgespecApp) -> None:
+    """The table with the details of its first row."""
+    await pilot.pause(6.0)
+
+
+async def show_plan(pilot: Pilot[int], app: EdgespecApp) -> None:
     """The form with its plan."""
+    app.go("workshop", with_=WORKSHOP_MODEL)
     await pilot.pause(6.0)
 
 
@@ -69,8 +75,8 @@ STEPS: dict[str, Step] = {
     "chat": show_chat,
     "race": show_race,
     "bench": show_list,
-    "models": show_form,
-    "workshop": show_form,
+    "models": show_models,
+    "workshop": show_plan,
 }
 
 
@@ -78,7 +84,6 @@ async def draw(screen: str, target: str, folder: Path) -> None:
     """One screen at both sizes."""
     for ending, size in SIZES.items():
         app = EdgespecApp(Launch(target=target, screen=screen), AppSettings())  # type: ignore[arg-type]
-        app.workshop_model = WORKSHOP_MODEL
         async with app.run_test(size=size) as pilot:
             await STEPS[screen](pilot, app)
             path = folder / f"app-{screen}{ending}.svg"

@@ -1,33 +1,20 @@
 """The app on a screen of a fixed size, with scripted workers, and pictures of it to compare with."""
 
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from textual.pilot import Pilot
 
+from tests.tui.pictures import AppSnapshot, still_picture
 from tests.tui.scripted import ScriptedWorker
 from tui.app import EdgespecApp
 from tui.services.launch import Launch
 from tui.services.settings import AppSettings
 
 SMALL, LARGE = (80, 24), (120, 40)
-STILL_S, LIMIT_S = 0.8, 20.0
-
-
-class AppSnapshot(SingleFileSnapshotExtension):
-    """An SVG file for each picture; what differs between runs is taken out."""
-
-    file_extension = "svg"
-    _write_mode = WriteMode.TEXT
-
-    def serialize(self, data: Any, **_options: Any) -> str:
-        return without_numbers(str(data))
 
 
 Picture = Callable[[Pilot[int]], Awaitable[None]]
@@ -39,25 +26,9 @@ def picture(snapshot: SnapshotAssertion) -> Picture:
     stored = snapshot.use_extension(AppSnapshot)
 
     async def compare(pilot: Pilot[int]) -> None:
-        assert await _still_picture(pilot) == stored
+        assert await still_picture(pilot) == stored
 
     return compare
-
-
-async def _still_picture(pilot: Pilot[int]) -> str:
-    """What is on the screen once nothing has moved for longer than any screen puts off a paint."""
-    last, since_s, end_s = "", monotonic(), monotonic() + LIMIT_S
-    while monotonic() < min(since_s + STILL_S, end_s):
-        await pilot.pause(0.1)
-        now = without_numbers(pilot.app.export_screenshot(title="edgespec", simplify=True))
-        if now != last:
-            last, since_s = now, monotonic()
-    return last
-
-
-def without_numbers(svg: str) -> str:
-    """Textual numbers its style classes per run."""
-    return re.sub(r"terminal-\d+", "terminal", svg)
 
 
 @pytest.fixture(autouse=True)

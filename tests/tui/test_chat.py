@@ -16,9 +16,9 @@ from tests.tui.scripted import ANSWER, PAIR, tokens
 from tui.app import EdgespecApp
 from tui.chat.conversation import Conversation, Message
 from tui.chat.screen import ChatScreen
-from tui.chat.stream_text import StreamText
 from tui.chat.turn import AnswerTurn, UserTurn
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
+from tui.common.stream_text import StreamText
 from tui.services.launch import Launch
 from tui.services.settings import AppSettings
 
@@ -36,7 +36,7 @@ def status_of(app: EdgespecApp) -> str:
 
 
 def roles(app: EdgespecApp) -> list[str]:
-    return [message.role for message in chat_of(app).conversation.messages]
+    return [message.role for message in chat_of(app).transcript.conversation.messages]
 
 
 async def send(pilot: Pilot[int], text: str) -> None:
@@ -53,7 +53,7 @@ async def test_an_answer_streams_and_is_kept_with_its_receipt(bench: AppBench) -
         await settle(pilot)
         chat = chat_of(app)
         assert roles(app) == ["user", "assistant"]
-        answer = chat.conversation.messages[1]
+        answer = chat.transcript.conversation.messages[1]
         assert answer.content == TEXT
         assert answer.receipt is not None
         assert "20.0 tok/s" in answer.receipt.text
@@ -62,7 +62,7 @@ async def test_an_answer_streams_and_is_kept_with_its_receipt(bench: AppBench) -
         turn = chat.query_one(AnswerTurn)
         assert turn.query_one(Markdown).display
         assert not turn.query_one(StreamText).display
-        assert [saved.title for saved in chat.store.load_all()] == ["hello"]
+        assert [saved.title for saved in chat.pane.store.load_all()] == ["hello"]
 
 
 async def test_the_whole_conversation_and_the_system_prompt_are_sent(bench: AppBench) -> None:
@@ -90,7 +90,7 @@ async def test_escape_stops_an_answer_and_keeps_what_came(bench: AppBench) -> No
         await pilot.press("escape")
         await settle(pilot)
         assert Stop() in bench.workers[0].requests
-        answer = chat_of(app).conversation.messages[-1]
+        answer = chat_of(app).transcript.conversation.messages[-1]
         assert answer.stopped
         assert answer.content == "".join(piece.text for piece in ANSWER[:2])
         assert "stopped" in str(chat_of(app).query_one(".receipt", Static).content)
@@ -105,7 +105,7 @@ async def test_a_second_message_waits_for_the_first_answer(bench: AppBench) -> N
         await send(pilot, "two")
         assert roles(app) == ["user"]
         assert "Esc stops" in status_of(app)
-        assert chat_of(app).prompt_input.text == "two"
+        assert chat_of(app).prompt.text == "two"
 
 
 async def test_what_cannot_be_answered_goes_back_into_the_prompt(bench: AppBench) -> None:
@@ -114,7 +114,7 @@ async def test_what_cannot_be_answered_goes_back_into_the_prompt(bench: AppBench
         await settle(pilot)
         worker = bench.workers[0]
         worker.hold = True
-        chat_of(app).prompt_input.load_text("a very long prompt")
+        chat_of(app).prompt.load_text("a very long prompt")
         await pilot.press("enter")
         worker.say(
             RequestFailed("the prompt has 9000 tokens and the context 4096", "use a larger --ctx-size")
@@ -131,7 +131,7 @@ async def test_a_target_that_is_not_there_gives_the_reason_and_the_message_back(
         await settle(pilot)
         assert "there is no model 'nonsense'" in status_of(app)
         await send(pilot, "hello")
-        assert chat_of(app).prompt_input.text == "hello"
+        assert chat_of(app).prompt.text == "hello"
         assert roles(app) == []
 
 
@@ -189,7 +189,7 @@ async def test_edit_takes_the_last_message_back(bench: AppBench) -> None:
         await pilot.press("ctrl+up")
         await settle(pilot)
         assert roles(app) == ["user", "assistant"]
-        assert chat_of(app).prompt_input.text == "second"
+        assert chat_of(app).prompt.text == "second"
         assert len(app.screen.query(UserTurn)) == 1
 
 
@@ -199,7 +199,7 @@ async def test_up_and_down_go_through_the_history(bench: AppBench) -> None:
         await settle(pilot)
         await send(pilot, "first")
         await send(pilot, "second")
-        prompt = chat_of(app).prompt_input
+        prompt = chat_of(app).prompt
         await pilot.press(*"new", "up")
         assert prompt.text == "second"
         await pilot.press("up")
@@ -214,7 +214,7 @@ async def test_ctrl_j_begins_a_line(bench: AppBench) -> None:
         await settle(pilot)
         await pilot.press("a", "ctrl+j", "b", "enter")
         await settle(pilot)
-        assert chat_of(app).conversation.messages[0].content == "a\nb"
+        assert chat_of(app).transcript.conversation.messages[0].content == "a\nb"
 
 
 async def test_saved_conversations_reopen(bench: AppBench) -> None:
@@ -233,7 +233,7 @@ async def test_saved_conversations_reopen(bench: AppBench) -> None:
         await settle(pilot)
         await pilot.press("enter")
         await settle(pilot)
-        assert chat_of(app).conversation.messages[0].content == "about apples"
+        assert chat_of(app).transcript.conversation.messages[0].content == "about apples"
         assert len(app.screen.query(AnswerTurn)) == 1
 
 
@@ -245,7 +245,7 @@ async def test_continue_reopens_the_newest(bench: AppBench) -> None:
     again = bench.make(Launch(resume_last=True))
     async with again.run_test(size=LARGE) as pilot:
         await settle(pilot)
-        assert chat_of(again).conversation.messages[0].content == "remember me"
+        assert chat_of(again).transcript.conversation.messages[0].content == "remember me"
 
 
 async def test_clear_asks_first(bench: AppBench) -> None:
@@ -264,7 +264,7 @@ async def test_clear_asks_first(bench: AppBench) -> None:
         await pilot.press("y")
         await settle(pilot)
         assert roles(app) == []
-        assert chat_of(app).store.load_all() == []
+        assert chat_of(app).pane.store.load_all() == []
 
 
 async def test_the_system_prompt_is_changed_in_a_dialog(bench: AppBench) -> None:
@@ -337,7 +337,7 @@ async def test_an_editor_writes_the_message(
         monkeypatch.setattr(EdgespecApp, "suspend", lambda _app: nullcontext())
         await pilot.press(*"this", "ctrl+g")
         await settle(pilot)
-        assert chat_of(app).prompt_input.text == "this and more"
+        assert chat_of(app).prompt.text == "this and more"
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ async def test_tab_completes_a_command(bench: AppBench) -> None:
         await settle(pilot)
         assert "Answer the last message again" in status_of(app)
         await pilot.press("tab")
-        assert chat_of(app).prompt_input.text == "/regenerate "
+        assert chat_of(app).prompt.text == "/regenerate "
 
 
 async def test_a_slash_that_is_none_can_be_asked(bench: AppBench) -> None:
@@ -402,7 +402,7 @@ async def test_a_slash_that_is_none_can_be_asked(bench: AppBench) -> None:
         await settle(pilot)
         await send(pilot, "//help me")
         await send(pilot, "/usr/bin is what?")
-        assert [m.content for m in chat_of(app).conversation.messages if m.role == "user"] == [
+        assert [m.content for m in chat_of(app).transcript.conversation.messages if m.role == "user"] == [
             "/help me",
             "/usr/bin is what?",
         ]
@@ -415,7 +415,7 @@ async def test_a_dead_engine_leaves_the_conversation_and_restarts(bench: AppBenc
         await send(pilot, "hello")
         bench.workers[0].die()
         await settle(pilot)
-        answer = chat_of(app).conversation.messages[-1]
+        answer = chat_of(app).transcript.conversation.messages[-1]
         assert answer.stopped
         assert answer.content
         assert "crashed (SIGABRT)" in status_of(app)
@@ -459,7 +459,7 @@ async def test_a_long_answer_says_that_it_was_cut(bench: AppBench) -> None:
         bench.workers[0].say(Answered(replace(finished_stats(), stopped="length"), 1))
         await settle(pilot)
         assert "longest length" in status_of(app)
-        assert not chat_of(app).conversation.messages[-1].stopped
+        assert not chat_of(app).transcript.conversation.messages[-1].stopped
 
 
 async def test_the_rail_hides_in_a_narrow_terminal(bench: AppBench) -> None:
@@ -476,6 +476,19 @@ async def test_the_rail_hides_in_a_narrow_terminal(bench: AppBench) -> None:
         await settle(pilot)
         assert not chat_of(app).rail.display
         assert not app.settings.show_rail
+
+
+async def test_the_charts_do_without_colour(bench: AppBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        assert app.no_color
+        assert chat_of(app).rail.display
+        await pilot.resize_terminal(140, 50)
+        await settle(pilot)
+        assert roles(app) == ["user", "assistant"]
 
 
 async def test_keys_can_be_remapped(bench: AppBench) -> None:

@@ -30,7 +30,8 @@ from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import PAIR, ScriptedWorker
 from tui.app import EdgespecApp
 from tui.common.ask import AskScreen
-from tui.models.pulls import Pull
+from tui.models.download import Download
+from tui.models.rows import ModelRow
 from tui.models.screen import ModelsScreen
 from tui.services.launch import Launch
 
@@ -116,7 +117,8 @@ async def quiet(pilot: Pilot[int]) -> None:
     """Until no thread looks through folders and headers any more."""
     await settle(pilot)
     while any(
-        worker.is_running and worker.group in ("shelf", "details", "pull-end") for worker in pilot.app.workers
+        worker.is_running and worker.group in ("models", "details", "download-end")
+        for worker in pilot.app.workers
     ):
         await pilot.pause(0.02)
     await settle(pilot)
@@ -126,7 +128,7 @@ async def highlight(pilot: Pilot[int], name: str) -> None:
     app = pilot.app
     assert isinstance(app, EdgespecApp)
     screen = screen_of(app)
-    assert screen.shelf is not None
+    assert screen.table.models is not None
     names = [row[1] for row in table_of(app)]
     screen.table.move_cursor(row=names.index(name))
     await quiet(pilot)
@@ -144,7 +146,7 @@ def make(bench: AppBench, **options: object) -> EdgespecApp:
     return bench.make(Launch(screen="models"), **options)
 
 
-def pulls_of(bench: AppBench) -> list[ScriptedWorker]:
+def downloads_of(bench: AppBench) -> list[ScriptedWorker]:
     return [worker for worker in bench.workers if any(isinstance(r, RunJob) for r in worker.requests)]
 
 
@@ -304,7 +306,7 @@ async def test_the_workshop_gets_the_model(bench: AppBench, own_files: list[Path
         await quiet(pilot)
         await highlight(pilot, "pruned.gguf")
         taken: list[str] = []
-        app.action_go = lambda name: taken.append(f"{name} {app.workshop_model}")  # type: ignore[method-assign]
+        app.go = lambda screen, with_: taken.append(f"{screen} {with_}")  # type: ignore[method-assign]
         await pilot.press("w")
         await settle(pilot)
         assert taken == [f"workshop {Path('pruned.gguf').resolve()}"]
@@ -346,7 +348,7 @@ async def test_a_model_of_the_hub_that_has_no_name_here_is_fetched_by_its_place(
         assert isinstance(app.screen, AskScreen)  # its size is not known
         await pilot.press("y")
         await settle(pilot)
-        (worker,) = pulls_of(bench)
+        (worker,) = downloads_of(bench)
         assert worker.requests == [RunJob(PullJob("someone/else:other.gguf"))]
 
 
@@ -354,10 +356,10 @@ async def test_a_model_of_the_hub_that_has_no_name_here_is_fetched_by_its_place(
     ("typed", "said"),
     [
         ("nonsense-words", "There is no model 'nonsense-words'"),
-        ("folder/none.gguf", "folder/none.gguf is no model of the hub"),
+        ("folder/none.gguf", "folder/none.gguf is not a model of the hub"),
     ],
 )
-async def test_what_is_no_model_of_the_hub_is_said(typed: str, said: str, bench: AppBench) -> None:
+async def test_what_is_not_a_model_of_the_hub_is_said(typed: str, said: str, bench: AppBench) -> None:
     app = make(bench)
     async with app.run_test(size=LARGE) as pilot:
         await quiet(pilot)
@@ -372,15 +374,15 @@ async def test_a_fetch_shows_how_far_it_is_and_ends_in_the_table(bench: AppBench
     async with app.run_test(size=LARGE) as pilot:
         await fetch_medium(pilot)
         screen = screen_of(app)
-        assert screen.query_one("#models-pull").display
+        assert screen.query_one("#downloads").display
         assert screen.query_one(ProgressBar).percentage == 0.5
-        text = str(screen.query_one("#models-pull-text", Static).content)
+        text = str(screen.query_one("#downloads-text", Static).content)
         assert text == "450.0 MiB of 900.0 MiB · fetching medium from the hub"
         assert "fetching 50%" in [row[3] for row in table_of(app)]
-        (worker,) = pulls_of(bench)
+        (worker,) = downloads_of(bench)
         worker.say(JobFinished(ResolvedModel("medium", tiny_model, CATALOG.models["medium"])))
         await quiet(pilot)
-        assert not screen.query_one("#models-pull").display
+        assert not screen.query_one("#downloads").display
         assert status_of(app) == "fetched medium: Enter chats with it"
         assert worker.closed
 
@@ -389,7 +391,7 @@ async def test_pausing_stops_the_fetch_and_keeps_what_arrived(bench: AppBench) -
     app = make(bench, job=half_way)
     async with app.run_test(size=LARGE) as pilot:
         await fetch_medium(pilot)
-        (worker,) = pulls_of(bench)
+        (worker,) = downloads_of(bench)
         partial = leave_partial("medium", 9 * MIB)
         worker.send = worker.requests.append  # type: ignore[method-assign]
         await pilot.press("space")
@@ -402,7 +404,7 @@ async def test_pausing_stops_the_fetch_and_keeps_what_arrived(bench: AppBench) -
         assert "1% arrived" in [row[3] for row in table_of(app)]
         await pilot.press("space")
         await quiet(pilot)
-        assert len(pulls_of(bench)) == 2
+        assert len(downloads_of(bench)) == 2
         assert "fetching 50%" in [row[3] for row in table_of(app)]
 
 
@@ -410,7 +412,7 @@ async def test_cancelling_throws_away_what_arrived(bench: AppBench) -> None:
     app = make(bench, job=half_way)
     async with app.run_test(size=LARGE) as pilot:
         await fetch_medium(pilot)
-        (worker,) = pulls_of(bench)
+        (worker,) = downloads_of(bench)
         partial = leave_partial("medium", 9 * MIB)
         worker.send = worker.requests.append  # type: ignore[method-assign]
         await pilot.press("x")
@@ -435,18 +437,18 @@ async def test_what_an_earlier_fetch_left_can_be_thrown_away(bench: AppBench) ->
 
 
 async def test_a_fetch_that_hears_no_stop_is_ended(bench: AppBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.models.pulling._PATIENCE_S", 0.05)
+    monkeypatch.setattr("tui.models.downloads._PATIENCE_S", 0.05)
     app = make(bench, job=half_way)
     async with app.run_test(size=LARGE) as pilot:
         await fetch_medium(pilot)
-        (worker,) = pulls_of(bench)
+        (worker,) = downloads_of(bench)
         worker.send = worker.requests.append  # type: ignore[method-assign]
         await pilot.press("space")
         while not worker.closed:
             await pilot.pause(0.02)
         await quiet(pilot)
         assert "paused medium" in status_of(app)
-        assert not screen_of(app).query_one("#models-pull").display
+        assert not screen_of(app).query_one("#downloads").display
 
 
 async def test_a_large_model_is_fetched_after_a_question_only(bench: AppBench) -> None:
@@ -467,7 +469,7 @@ async def test_a_large_model_is_fetched_after_a_question_only(bench: AppBench) -
         await settle(pilot)
         await pilot.press("y")
         await settle(pilot)
-        assert pulls_of(bench)[0].requests == [RunJob(PullJob("large"))]
+        assert downloads_of(bench)[0].requests == [RunJob(PullJob("large"))]
 
 
 async def test_two_fetches_run_side_by_side_and_keys_mean_the_highlighted_one(bench: AppBench) -> None:
@@ -480,9 +482,9 @@ async def test_two_fetches_run_side_by_side_and_keys_mean_the_highlighted_one(be
         await highlight(pilot, "large")
         await pilot.press("p", "y")
         await quiet(pilot)
-        text = str(screen_of(app).query_one("#models-pull-text", Static).content)
+        text = str(screen_of(app).query_one("#downloads-text", Static).content)
         assert text.endswith("fetching large from the hub · 1 more")
-        first, second = pulls_of(bench)
+        first, second = downloads_of(bench)
         await pilot.press("space")
         await settle(pilot)
         assert Stop() in second.requests
@@ -559,7 +561,7 @@ async def test_a_loaded_model_is_unloaded_before_it_is_deleted(bench: AppBench, 
         while small_is_here.exists():
             await pilot.pause(0.02)
         assert bench.workers[0].closed
-        assert app.room.pair is None
+        assert app.engine.pair is None
 
 
 async def test_a_file_of_the_users_own_is_never_deleted(bench: AppBench, own_files: list[Path]) -> None:
@@ -583,7 +585,7 @@ async def test_new_files_appear_when_models_change(bench: AppBench, tiny_draft: 
         app.models_changed()
         await quiet(pilot)
         assert "[red]fresh.gguf" in [row[1] for row in table_of(app)]
-        row = screen_of(app).row
+        row = screen_of(app).table.row
         assert row is not None and row.name == "medium"
 
 
@@ -599,9 +601,9 @@ async def test_a_model_that_another_program_fetched_from_the_hub_is_listed(
     app = make(bench)
     async with app.run_test(size=LARGE) as pilot:
         await quiet(pilot)
-        shelf = screen_of(app).shelf
-        assert shelf is not None
-        assert {row.spec for row in shelf.rows if row.is_here} == {
+        models = screen_of(app).table.models
+        assert models is not None
+        assert {row.spec for row in models.rows if row.is_here} == {
             "someone/else:other.gguf",
             f"someone/else@{'ef' * 20}:other.gguf",
         }
@@ -623,18 +625,18 @@ async def test_a_catalogue_with_an_error_is_said_and_the_screen_stays(
 
 def test_the_rate_is_that_of_the_last_seconds_and_gives_the_time_left() -> None:
     now = SimpleNamespace(s=0.0)
-    pull = Pull("m", clock=lambda: now.s)
-    assert pull.describe() == "asking for m"
+    download = Download(ModelRow("m", "m", None), clock=lambda: now.s)
+    assert download.describe() == "asking for m"
     for second in range(31):
         now.s = float(second)
         # It went on from 100 MiB, was slow, and has become fast.
         done = 100 + (second if second < 20 else 20 + (second - 20) * 8)
-        pull.add(Progressed("fetching m from the hub", done * MIB, 280 * MIB, "bytes"))
-    assert pull.describe() == (
+        download.add(Progressed("fetching m from the hub", done * MIB, 280 * MIB, "bytes"))
+    assert download.describe() == (
         "200.0 MiB of 280.0 MiB · 8.0 MiB/s · about 10 s left · fetching m from the hub"
     )
-    pull.add(Progressed("checking m", 0, 280 * MIB, "bytes"))
-    assert pull.describe() == "0 B of 280.0 MiB · checking m"
+    download.add(Progressed("checking m", 0, 280 * MIB, "bytes"))
+    assert download.describe() == "0 B of 280.0 MiB · checking m"
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
@@ -677,7 +679,7 @@ async def test_the_mouse_highlights_first_and_then_opens(
         await quiet(pilot)
         await pilot.click("#models-table", offset=(5, 3))
         await quiet(pilot)
-        row = screen_of(app).row
+        row = screen_of(app).table.row
         assert row is not None and row.name == "pruned.gguf"
         assert app.current_mode == "models"
         await pilot.click("#models-table", offset=(5, 3))

@@ -7,8 +7,9 @@ from edgespec.decode.policy import Mode
 from edgespec.worker.protocol import PairOpened, RequestFailed, RunRace, WorkerDied
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.app import EdgespecApp
-from tui.chat.stream_text import StreamText
-from tui.race.screen import ArmPane, RaceScreen
+from tui.common.stream_text import StreamText
+from tui.race.arms import ArmPane
+from tui.race.screen import RaceScreen
 from tui.services.launch import Launch
 
 

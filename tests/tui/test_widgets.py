@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from edgespec.decode.token import DraftSource
 from edgespec.worker.process import describe_exit
 from tui.chat.markdown_stream import MarkdownSplitter
-from tui.chat.stream_text import wrap_runs
 from tui.common.pace import LONGEST_S, SHORTEST_S, Pace
+from tui.common.stream_text import wrap_runs
 
 RUNS = st.lists(st.tuples(st.text("ab 日本é\u0301", min_size=1), st.sampled_from(DraftSource)), max_size=6)
 

@@ -24,9 +24,10 @@ from tests.tui.workshop_script import (
     screen_of,
     text_of,
     until,
+    workshop,
 )
 from tui.common.ask import ChooseScreen
-from tui.workshop.plan import Phase
+from tui.workshop.screen import Phase
 from tui.workshop.stages import StageLine
 
 
@@ -36,7 +37,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
 
 async def test_without_a_model_the_screen_names_the_next_key(bench: AppBench, script: Script) -> None:
-    app = make(bench, script, "")
+    app = make(bench, script)
     async with app.run_test(size=SMALL) as pilot:
         await settle(pilot)
         assert "Ctrl+O" in text_of(app, "plan")
@@ -49,12 +50,12 @@ async def test_a_model_that_another_screen_sends_is_planned_at_once_and_taken_on
     bench: AppBench, script: Script
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
-        assert (script.wish.model, app.workshop_model) == ("dense", "")
+        assert script.asked.model == "dense"
         assert screen.query_one("#output", Input).value == str(MADE)
         screen.form.take_model("another")
-        await until(pilot, lambda: script.wish.model == "another")
+        await until(pilot, lambda: script.asked.model == "another")
         await pilot.press("f5", "f6")
         await settle(pilot)
         assert screen.query_one("#model", Input).value == "another"
@@ -63,7 +64,7 @@ async def test_a_model_that_another_screen_sends_is_planned_at_once_and_taken_on
 
 async def test_every_field_reaches_the_plan(bench: AppBench, script: Script) -> None:
     app = make(bench, script)
-    async with app.run_test(size=LARGE) as pilot:
+    async with workshop(app, size=LARGE) as pilot:
         screen = await planned(pilot, app)
         screen.query_one("#unit", Select).value = AmountUnit.BLOCKS
         await settle(pilot)
@@ -77,14 +78,14 @@ async def test_every_field_reaches_the_plan(bench: AppBench, script: Script) -> 
         screen.query_one("#text", Input).value = "notes.txt"
         screen.query_one("#tokens", Input).value = "2048"
         screen.query_one("#output", Input).value = "small.gguf"
-        await until(pilot, lambda: script.wish.output == "small.gguf")
-        assert script.wish == WorkshopRequest(
+        await until(pilot, lambda: script.asked.output == "small.gguf")
+        assert script.asked == WorkshopRequest(
             "dense",
             Method.DEPTH,
             AmountUnit.BLOCKS,
             "7",
             criterion=Criterion.KL,
-            importance=script.wish.importance,
+            importance=script.asked.importance,
             protect_first="2",
             protect_last="1",
             repairs=False,
@@ -99,14 +100,14 @@ async def test_a_name_that_was_written_is_not_replaced_by_the_plans_own(
     bench: AppBench, script: Script
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=LARGE) as pilot:
+    async with workshop(app, size=LARGE) as pilot:
         screen = await planned(pilot, app)
         output = screen.query_one("#output", Input)
         output.value = "mine.gguf"
-        await until(pilot, lambda: script.wish.output == "mine.gguf" and screen.planned is not None)
+        await until(pilot, lambda: script.asked.output == "mine.gguf" and screen.plan.planned is not None)
         assert output.value == "mine.gguf"
         output.value = ""
-        await until(pilot, lambda: script.wish.output == "" and screen.planned is not None)
+        await until(pilot, lambda: script.asked.output == "" and screen.plan.planned is not None)
         assert output.value == str(MADE)
 
 
@@ -123,30 +124,30 @@ async def test_only_the_fields_of_the_method_are_shown(
     bench: AppBench, script: Script, method: str, hidden: set[str], shown: set[str]
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         screen.query_one("#method", Select).value = method
         await settle(pilot)
         displayed = {name: bool(screen.query_one(f"#field-{name}").display) for name in hidden | shown}
         assert displayed == dict.fromkeys(hidden, False) | dict.fromkeys(shown, True)
-        await until(pilot, lambda: (script.wish.method or "quantize") == method)
+        await until(pilot, lambda: (script.asked.method or "quantize") == method)
         if method == "quantize":
-            assert (script.wish.file_type, script.wish.calibration) == ("Q4_K_M", None)
+            assert (script.asked.file_type, script.asked.calibration) == ("Q4_K_M", None)
 
 
 async def test_the_form_is_filled_by_keys_alone(bench: AppBench, script: Script) -> None:
-    app = make(bench, script, "")
+    app = make(bench, script)
     async with app.run_test(size=SMALL) as pilot:
         await settle(pilot)
         await pilot.press(*"dense", "enter", "tab", "down", "down", "enter")
-        await until(pilot, lambda: bool(script.jobs) and script.wish.method is Method.FLAP)
-        assert script.wish.model == "dense"
+        await until(pilot, lambda: bool(script.jobs) and script.asked.method is Method.FLAP)
+        assert script.asked.model == "dense"
 
 
 async def test_a_plan_that_cannot_be_says_why_and_starts_nothing(bench: AppBench, script: Script) -> None:
     script.refusal = RequestFailed("a ratio of 0.99 would remove 6 of 6 blocks", "remove 1 to 5 blocks")
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         await settle(pilot)
         await until(pilot, lambda: "remove 1 to 5 blocks" in text_of(app, "plan"))
         await pilot.press("ctrl+s")
@@ -163,7 +164,7 @@ async def test_a_model_is_chosen_among_those_on_disk(
     bench: AppBench, script: Script, tiny_model: Path, tmp_path: Path, by: str
 ) -> None:
     (tmp_path / "here.gguf").write_bytes(tiny_model.read_bytes())
-    app = make(bench, script, "")
+    app = make(bench, script)
     async with app.run_test(size=SMALL) as pilot:
         await settle(pilot)
         if by == "key":
@@ -173,7 +174,7 @@ async def test_a_model_is_chosen_among_those_on_disk(
         await until(pilot, lambda: isinstance(app.screen, ChooseScreen))
         await pilot.press(*"here", "enter")
         await until(pilot, lambda: bool(script.jobs))
-        assert script.wish.model == str(tmp_path / "here.gguf")
+        assert script.asked.model == str(tmp_path / "here.gguf")
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
@@ -181,7 +182,7 @@ async def test_the_plan_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, script: Script, picture: Picture
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=size) as pilot:
+    async with workshop(app, size=size) as pilot:
         await planned(pilot, app)
         await settle(pilot)
         await picture(pilot)
@@ -198,7 +199,7 @@ async def test_the_work_looks_as_it_did(
         Progressed("comparing windows of blocks", 9, 23),
     ]
     app = make(bench, script)
-    async with app.run_test(size=size) as pilot:
+    async with workshop(app, size=size) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(screen.query(StageLine)) == 3)
@@ -211,7 +212,7 @@ async def test_the_comparison_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, script: Script, picture: Picture
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=size) as pilot:
+    async with workshop(app, size=size) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
@@ -230,6 +231,6 @@ def test_markup_and_escapes_of_a_files_name_stay_text() -> None:
     assert shown.get().split() == ["model", "[red]evil[/]", "\\x1b[2J"]
 
 
-def test_a_quantized_wish_asks_for_its_importance() -> None:
-    wish = WorkshopRequest("dense", None, file_type="IQ2_XS", calibration=OWN_ANSWERS)
-    assert wish.quantize_settings() == QuantizeSettings("IQ2_XS")
+def test_a_quantized_request_asks_for_its_importance() -> None:
+    asked = WorkshopRequest("dense", None, file_type="IQ2_XS", calibration=OWN_ANSWERS)
+    assert asked.quantize_settings() == QuantizeSettings("IQ2_XS")

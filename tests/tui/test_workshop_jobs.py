@@ -40,8 +40,7 @@ from tests.tui.workshop_script import until
 from tui.app import EdgespecApp
 from tui.services.launch import Launch
 from tui.services.settings import AppSettings
-from tui.workshop.plan import Phase
-from tui.workshop.screen import WorkshopScreen
+from tui.workshop.screen import Phase, WorkshopScreen
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def wish(deep: Path, text: Path) -> WorkshopRequest:
+def asked(deep: Path, text: Path) -> WorkshopRequest:
     return WorkshopRequest(
         str(deep),
         unit=AmountUnit.BLOCKS,
@@ -101,14 +100,14 @@ class NoLink:
     def send(self, event: AnyEvent) -> None: ...
 
 
-def plan(wish: WorkshopRequest) -> Planned:
-    return PlanJob(wish).run(NoLink())
+def plan(asked: WorkshopRequest) -> Planned:
+    return PlanJob(asked).run(NoLink())
 
 
 async def test_what_is_planned_is_made_and_measured(
-    wish: WorkshopRequest, deep: Path, tmp_path: Path
+    asked: WorkshopRequest, deep: Path, tmp_path: Path
 ) -> None:
-    planned, _ = await finish(PlanJob(wish))
+    planned, _ = await finish(PlanJob(asked))
     assert isinstance(planned, Planned)
     assert dict(planned.lines)["removes"].startswith("2 of 6 blocks")
     assert not planned.exists
@@ -138,10 +137,10 @@ async def test_what_is_planned_is_made_and_measured(
 
 
 async def test_a_plan_knows_the_file_that_is_there_and_the_job_replaces_it_only_when_told(
-    wish: WorkshopRequest, tmp_path: Path
+    asked: WorkshopRequest, tmp_path: Path
 ) -> None:
     (tmp_path / "out.gguf").write_text("mine")
-    planned = plan(wish)
+    planned = plan(asked)
     assert planned.exists
     assert dict(planned.lines)["writes"].startswith("out.gguf, exists")
     events = [event async for event in follow(WorkerProcess(), planned.job)]
@@ -149,21 +148,21 @@ async def test_a_plan_knows_the_file_that_is_there_and_the_job_replaces_it_only_
     assert (tmp_path / "out.gguf").read_text() == "mine"
 
 
-async def test_quantizing_with_a_measured_importance(wish: WorkshopRequest, tmp_path: Path) -> None:
-    planned = plan(replace(wish, method=None, file_type="IQ2_XS", output=""))
+async def test_quantizing_with_a_measured_importance(asked: WorkshopRequest, tmp_path: Path) -> None:
+    planned = plan(replace(asked, method=None, file_type="IQ2_XS", output=""))
     assert planned.job.destination == Path("deep-IQ2_XS.gguf")
     made, events = await finish(planned.job)
     assert "measuring the importance" in labels(events)
     assert made.path == planned.job.destination
     recipe = read_recipe(read_metadata(tmp_path / "deep-IQ2_XS.gguf"))
     assert recipe is not None
-    assert recipe["steps"][0]["importance"] == wish.calibration
+    assert recipe["steps"][0]["importance"] == asked.calibration
 
 
-async def test_a_stopped_job_leaves_nothing(wish: WorkshopRequest, tmp_path: Path) -> None:
+async def test_a_stopped_job_leaves_nothing(asked: WorkshopRequest, tmp_path: Path) -> None:
     worker = WorkerProcess()
     last: AnyEvent | None = None
-    async for event in follow(worker, plan(wish).job):
+    async for event in follow(worker, plan(asked).job):
         if isinstance(event, Progressed) and not isinstance(last, Progressed):
             worker.send(Stop())
         last = event
@@ -172,9 +171,9 @@ async def test_a_stopped_job_leaves_nothing(wish: WorkshopRequest, tmp_path: Pat
     assert list(derived_models_dir().glob("prune-*")) == []
 
 
-async def test_what_a_killed_job_left_can_be_deleted(wish: WorkshopRequest, tmp_path: Path) -> None:
+async def test_what_a_killed_job_left_can_be_deleted(asked: WorkshopRequest, tmp_path: Path) -> None:
     worker = WorkerProcess()
-    job, pid, last = plan(wish).job, 0, None
+    job, pid, last = plan(asked).job, 0, None
     async for event in follow(worker, job):
         match event:
             case JobReported(Began(found)):
@@ -209,14 +208,14 @@ async def test_what_a_killed_job_left_can_be_deleted(wish: WorkshopRequest, tmp_
     ids=str,
 )
 def test_a_plan_refuses_in_the_words_of_the_command_line(
-    wish: WorkshopRequest,
+    asked: WorkshopRequest,
     deep: Path,
     run_cli: Callable[..., Outcome],
     changes: dict[str, Any],
     arguments: tuple[str, ...],
 ) -> None:
     with pytest.raises(EdgespecError) as refused:
-        plan(replace(wish, **changes))
+        plan(replace(asked, **changes))
     said = run_cli("prune", changes.get("model", deep), *arguments, "--dry-run").err
     assert with_flags(refused.value.message).rstrip(".").lower() in said.lower()
 
@@ -239,49 +238,50 @@ def test_a_plan_refuses_in_the_words_of_the_command_line(
     ids=str,
 )
 def test_what_makes_no_sense_is_the_plans_error(
-    wish: WorkshopRequest, changes: dict[str, Any], words: str
+    asked: WorkshopRequest, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(EdgespecError) as refused:
-        plan(replace(wish, **changes))
+        plan(replace(asked, **changes))
     assert words in refused.value.message
 
 
-def test_the_model_itself_is_never_written_over(wish: WorkshopRequest, deep: Path) -> None:
+def test_the_model_itself_is_never_written_over(asked: WorkshopRequest, deep: Path) -> None:
     with pytest.raises(EdgespecError, match="is the model itself"):
-        plan(replace(wish, output=str(deep)))
+        plan(replace(asked, output=str(deep)))
 
 
 @pytest.mark.parametrize("method", [Method.DEPTH, Method.FLAP])
 def test_names_are_those_of_the_command_line(
-    wish: WorkshopRequest, run_cli: Callable[..., Outcome], tmp_path: Path, method: Method
+    asked: WorkshopRequest, run_cli: Callable[..., Outcome], tmp_path: Path, method: Method
 ) -> None:
-    planned = plan(replace(wish, method=method, unit=AmountUnit.SHARE, amount="0.2", output=""))
-    text = ("--calibration", wish.calibration or "", "--calibration-tokens", "2048")
-    done = run_cli("prune", wish.model, "--method", str(method), "--ratio", "0.2", *text)
+    planned = plan(replace(asked, method=method, unit=AmountUnit.SHARE, amount="0.2", output=""))
+    text = ("--calibration", asked.calibration or "", "--calibration-tokens", "2048")
+    done = run_cli("prune", asked.model, "--method", str(method), "--ratio", "0.2", *text)
     assert (done.code, [path.name for path in tmp_path.iterdir()]) == (0, [str(planned.job.destination)])
 
 
-def test_protected_blocks_reach_the_core(wish: WorkshopRequest) -> None:
-    narrow = replace(wish, method=Method.LLM_PRUNER, unit=AmountUnit.SHARE, amount="0.2")
+def test_protected_blocks_reach_the_core(asked: WorkshopRequest) -> None:
+    narrow = replace(asked, method=Method.LLM_PRUNER, unit=AmountUnit.SHARE, amount="0.2")
     with pytest.raises(EdgespecError, match="cannot be taken from 0 of 6 blocks"):
         plan(narrow)
     planned = plan(replace(narrow, protect_first="1", protect_last="1"))
     assert "heads and neurons" in dict(planned.lines)["removes"]
 
 
-async def test_the_whole_way_in_the_app(wish: WorkshopRequest, tmp_path: Path) -> None:
+async def test_the_whole_way_in_the_app(asked: WorkshopRequest, tmp_path: Path) -> None:
     app = EdgespecApp(Launch(screen="workshop"), AppSettings(), WorkerProcess)
-    app.workshop_model = wish.model
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, WorkshopScreen) and app.screen.planned)
+        await pilot.pause()
+        app.go("workshop", with_=asked.model)
+        await until(pilot, lambda: isinstance(app.screen, WorkshopScreen) and app.screen.plan.planned)
         screen = app.screen
         assert isinstance(screen, WorkshopScreen)
         screen.query_one("#calibration", Select).value = "text"
         await pilot.pause()
-        screen.query_one("#text", Input).value = wish.calibration or ""
+        screen.query_one("#text", Input).value = asked.calibration or ""
         screen.query_one("#tokens", Input).value = "2048"
         await pilot.pause()
-        await until(pilot, lambda: screen.planned)
+        await until(pilot, lambda: screen.plan.planned)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
         name = str(screen.query_one("#output", Input).value)
@@ -293,7 +293,7 @@ async def test_the_whole_way_in_the_app(wish: WorkshopRequest, tmp_path: Path) -
 async def test_smollm2_loses_blocks_in_the_workshops_own_job(smollm2: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.md"
     text.write_text("\n".join(path.read_text() for path in sorted((REPOSITORY / "docs").glob("*.md"))))
-    wish = WorkshopRequest(
+    asked = WorkshopRequest(
         str(smollm2),
         unit=AmountUnit.BLOCKS,
         amount="2",
@@ -302,7 +302,7 @@ async def test_smollm2_loses_blocks_in_the_workshops_own_job(smollm2: Path, tmp_
         n_tokens="2048",
         output="small.gguf",
     )
-    made, _ = await finish(plan(wish).job)
+    made, _ = await finish(plan(asked).job)
     meta = read_metadata(tmp_path / "small.gguf")
     assert meta.block_count == 28
     assert dict(made.notes)["removed"].startswith("2 of 30 blocks")

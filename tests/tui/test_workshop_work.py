@@ -27,9 +27,10 @@ from tests.tui.workshop_script import (
     screen_of,
     text_of,
     until,
+    workshop,
 )
 from tui.common.ask import AskScreen
-from tui.workshop.plan import Phase
+from tui.workshop.screen import Phase
 from tui.workshop.stages import StageLine
 
 
@@ -44,7 +45,7 @@ async def test_the_work_ends_in_a_comparison_and_the_new_model_is_known(
     told: list[bool] = []
     app = make(bench, script)
     monkeypatch.setattr(app, "models_changed", lambda: told.append(True))
-    async with app.run_test(size=LARGE) as pilot:
+    async with workshop(app, size=LARGE) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
@@ -66,7 +67,7 @@ async def test_an_existing_file_is_replaced_only_after_a_question(
 ) -> None:
     script.exists = True
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, AskScreen))
@@ -79,13 +80,13 @@ async def test_an_existing_file_is_replaced_only_after_a_question(
 
 async def test_an_answer_in_the_chat_is_ended_only_after_a_question(bench: AppBench, script: Script) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         bench.options["hold"] = True
         await pilot.press("f2")
         await settle(pilot)
         app.open_engine()
-        await until(pilot, lambda: app.room.is_ready)
+        await until(pilot, lambda: app.engine.is_ready)
         await pilot.press(*"hello", "enter")
         await settle(pilot)
         await pilot.press("f6")
@@ -94,13 +95,13 @@ async def test_an_answer_in_the_chat_is_ended_only_after_a_question(bench: AppBe
         await until(pilot, lambda: isinstance(app.screen, AskScreen))
         await pilot.press("y")
         await until(pilot, lambda: screen.phase is Phase.DONE)
-        assert app.room.pair is None
+        assert app.engine.pair is None
 
 
 async def test_space_pauses_and_goes_on(bench: AppBench, script: Script) -> None:
     script.making = script.making[:2]
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(screen.query(StageLine)) == 1)
@@ -115,7 +116,7 @@ async def test_space_pauses_and_goes_on(bench: AppBench, script: Script) -> None
 async def test_escape_stops_after_a_question_and_the_plan_comes_back(bench: AppBench, script: Script) -> None:
     script.making = script.making[:2]
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(
@@ -130,9 +131,26 @@ async def test_escape_stops_after_a_question_and_the_plan_comes_back(bench: AppB
         assert isinstance(worker.requests[-1], Stop)
         plans = script.count(PlanJob)
         worker.say(RequestFailed("stopped", interrupted=True))
-        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.planned is not None)
+        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.plan.planned is not None)
         assert not screen.form.disabled
         assert script.count(PlanJob) == plans + 1
+
+
+async def test_a_model_that_is_sent_while_working_is_planned_when_the_work_is_over(
+    bench: AppBench, script: Script
+) -> None:
+    script.making = script.making[:2]
+    app = make(bench, script)
+    async with workshop(app, size=SMALL) as pilot:
+        screen = await planned(pilot, app)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: screen.phase is Phase.MAKING and len(screen.query(StageLine)) == 1)
+        app.go("workshop", with_="another")
+        await settle(pilot)
+        assert screen.phase is Phase.MAKING
+        bench.workers[-1].say(RequestFailed("stopped", interrupted=True))
+        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.plan.planned is not None)
+        assert script.asked.model == "another"
 
 
 async def test_an_error_while_working_is_one_line_and_the_form_comes_back(
@@ -141,7 +159,7 @@ async def test_an_error_while_working_is_one_line_and_the_form_comes_back(
     script.making = [*script.making[:2], RequestFailed("the disk is full.", "free some space")]
     script.exists = False
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         bench.options["job"] = lambda request: (
             () if isinstance(request.job, PlanJob) else script.answer(request)
@@ -160,7 +178,7 @@ async def test_what_a_killed_process_left_is_deleted(
     monkeypatch.setattr("tui.workshop.screen.remove_leftovers", lambda path, pid: cleaned.append((path, pid)))
     script.making = [*script.making[:2], WorkerDied("was killed (SIGKILL)")]
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: bool(cleaned))
@@ -170,7 +188,7 @@ async def test_what_a_killed_process_left_is_deleted(
 async def test_measuring_can_be_left_out_and_done_later(bench: AppBench, script: Script) -> None:
     whole, script.measuring = script.measuring, script.measuring[:2]
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.MEASURING)
@@ -190,24 +208,24 @@ async def test_the_new_model_is_raced_or_chatted_with_by_one_key(
     bench: AppBench, script: Script, key: str, mode: str
 ) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
         await pilot.press(key)
-        await until(pilot, lambda: app.current_mode == mode and app.room.is_ready)
+        await until(pilot, lambda: app.current_mode == mode and app.engine.is_ready)
         opened = [r for worker in bench.workers for r in worker.requests if isinstance(r, OpenPair)]
         assert opened[-1].target == str(MADE.resolve())
 
 
 async def test_escape_leads_back_to_form_and_plan(bench: AppBench, script: Script) -> None:
     app = make(bench, script)
-    async with app.run_test(size=SMALL) as pilot:
+    async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
         script.exists = True
         await pilot.press("escape")
-        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.planned is not None)
-        assert screen.planned is not None
-        assert screen.planned.exists
+        await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.plan.planned is not None)
+        assert screen.plan.planned is not None
+        assert screen.plan.planned.exists

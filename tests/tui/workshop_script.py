@@ -1,6 +1,7 @@
 """Processes of the workshop that follow a script, and what tests need around them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,7 +90,7 @@ class Script:
                 yield from self.measuring
 
     @property
-    def wish(self) -> WorkshopRequest:
+    def asked(self) -> WorkshopRequest:
         """The newest plan's."""
         return [job.request for job in self.jobs if isinstance(job, PlanJob)][-1]
 
@@ -100,15 +101,22 @@ class Script:
 
 def quick_script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """Plans come at once, and no time goes by."""
-    monkeypatch.setattr("tui.workshop.plan.PLAN_DELAY_S", 0.001)
+    monkeypatch.setattr("tui.workshop.plan_pane.PLAN_DELAY_S", 0.001)
     monkeypatch.setattr("tui.workshop.stages.monotonic", lambda: 100.0)
     return Script()
 
 
-def make(bench: AppBench, script: Script, model: str = "dense") -> EdgespecApp:
-    app = bench.make(Launch(screen="workshop"), job=script.answer)
-    app.workshop_model = model
-    return app
+def make(bench: AppBench, script: Script) -> EdgespecApp:
+    return bench.make(Launch(screen="workshop"), job=script.answer)
+
+
+@asynccontextmanager
+async def workshop(app: EdgespecApp, size: tuple[int, int]) -> AsyncIterator[Pilot[int]]:
+    """The app on its workshop screen, to which a model has been sent."""
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        app.go("workshop", with_="dense")
+        yield pilot
 
 
 def screen_of(app: EdgespecApp) -> WorkshopScreen:
@@ -132,5 +140,5 @@ async def until(pilot: Pilot[int], reached: Callable[[], object]) -> None:
 async def planned(pilot: Pilot[int], app: EdgespecApp) -> WorkshopScreen:
     await settle(pilot)
     screen = screen_of(app)
-    await until(pilot, lambda: screen.planned is not None)
+    await until(pilot, lambda: screen.plan.planned is not None)
     return screen

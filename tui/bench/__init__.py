@@ -1,1 +1,1 @@
-"""What the bench screen shows of runs: rows, one run, two compared. No widgets."""
+"""Benchmarks: the runs that were saved, one that is measured, and the form that asks what to measure."""

@@ -4,46 +4,52 @@ import math
 from time import monotonic
 from typing import ClassVar
 
-from rich.text import Text
 from textual import on, work
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import ScreenResume
 from textual.timer import Timer
-from textual.widgets import DataTable, ProgressBar
+from textual.widgets import ProgressBar
 
 from edgespec.bench.result import BenchResult
 from edgespec.errors import EdgespecError
 from edgespec.worker.jobs.bench import BenchJob
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
 from tui.bench.form import BenchFormScreen
-from tui.bench.runs import RunsScreen
+from tui.bench.runs_panel import RunsPanel
+from tui.common.mode_screen import ModeScreen
+from tui.common.status_line import StatusLine
 from tui.common.wording import progress_line
+from tui.services.app_services import AppServices
 from tui.services.job_runner import RunningJob
-from tui.services.messages import WorkerReported
+from tui.services.messages import RunsChanged, WorkerReported
 
 
-class BenchScreen(RunsScreen):
-    """A run that is measured has the screen for itself as it grows; the list comes back when it ends."""
+def _key(key: str, action: str, title: str, tooltip: str) -> Binding:
+    name = "shape" if action == "next_shape" else action
+    return Binding(key, action, title, id=f"bench.{name}", tooltip=tooltip)
+
+
+class BenchScreen(ModeScreen):
+    """Measures one run at a time; what is saved is the panel's."""
 
     NAME = "bench"
+    AUTO_FOCUS = "#runs"
     PAINT_S: ClassVar[float] = 0.5
     """Between two paints of a run under way, at least: what the screen takes, the benchmark loses."""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new", "New", id="bench.new", tooltip="Measure: target, drafts, prompts"),
-        Binding(
-            "space",
-            "pause",
-            "Pause",
-            id="bench.pause",
-            tooltip="Hold the benchmark between answers, or go on",
-        ),
-        Binding(
-            "escape", "stop", "Stop", id="bench.stop", tooltip="End the benchmark; finished prompts are kept"
-        ),
+        _key("m", "mark", "Mark", "Mark a run, to compare another one with it"),
+        _key("equals_sign", "compare", "Compare", "Compare with the marked run"),
+        _key("e", "export", "Export", "Write the open run to a file"),
+        _key("d", "delete", "Delete", "Delete the run under the cursor"),
+        _key("x", "next_shape", "Shape", "The sweep's next shape"),
+        _key("n", "new", "New", "Measure: target, drafts, prompts"),
+        _key("space", "pause", "Pause", "Hold the benchmark between answers, or go on"),
+        _key("escape", "stop", "Stop", "End the benchmark; finished prompts are kept"),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(services)
         self._job: RunningJob | None = None
         self._is_starting = self._is_stopping = False
         self._progress: Progressed | None = None
@@ -51,24 +57,45 @@ class BenchScreen(RunsScreen):
         self._paint_timer: Timer | None = None
         self._painted_s = -math.inf
 
+    def compose_body(self) -> ComposeResult:
+        """Runs, progress, status."""
+        yield RunsPanel(self.services)
+        progress = ProgressBar(id="bench-progress", show_eta=False)
+        progress.display = False
+        yield progress
+        yield StatusLine("bench-status")
+
+    @property
+    def runs(self) -> RunsPanel:
+        """What is saved, and what is measured."""
+        return self.query_one(RunsPanel)
+
     @property
     def is_busy(self) -> bool:
-        """Whether a benchmark has the screen."""
+        """Whether a benchmark is under way."""
         return self._job is not None or self._is_starting
 
-    def on_mount(self) -> None:
-        """Starts what the command line asked for; the list is read meanwhile."""
-        job = self.edgespec.launch.bench_job
-        if isinstance(job, BenchJob):
-            self.start(job)
+    def receive(self, value: BenchJob) -> None:
+        """Measures that; the list is read meanwhile."""
+        self.start(value)
 
     def on_screen_resume(self, _event: ScreenResume) -> None:
         """Shows what came while another screen was shown."""
         self._paint()
 
+    @on(RunsChanged)
+    def _runs_changed(self) -> None:
+        self.runs.reload()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The footer shows what can be done now."""
         match action:
+            case "mark" | "compare" | "delete":
+                return self.runs.has_choice
+            case "export":
+                return self.runs.open_run is not None
+            case "next_shape":
+                return self.runs.has_shapes
             case "pause" | "stop":
                 return self._job is not None
             case "new":
@@ -76,10 +103,34 @@ class BenchScreen(RunsScreen):
             case _:
                 return super().check_action(action, parameters)
 
+    # Saved runs.
+
+    def action_mark(self) -> None:
+        """Marks the run under the cursor, or takes the mark away."""
+        self.runs.mark()
+
+    def action_compare(self) -> None:
+        """The run under the cursor against the marked one."""
+        self.runs.compare()
+
+    def action_export(self) -> None:
+        """Writes the open run beside where the app was started."""
+        self.runs.export()
+
+    def action_delete(self) -> None:
+        """Deletes a run's file, after a question."""
+        self.runs.delete()
+
+    def action_next_shape(self) -> None:
+        """The sweep's next shape."""
+        self.runs.next_shape()
+
+    # A run under way.
+
     @work(exclusive=True, group="bench-new")
     async def action_new(self) -> None:
         """Asks what shall be measured, and measures."""
-        form = BenchFormScreen(self.edgespec.launch, self.edgespec.engine_settings())
+        form = BenchFormScreen(self.services.launch, self.services.engine_settings())
         job = await self.app.push_screen_wait(form)
         if job is not None:
             self.start(job)
@@ -92,22 +143,18 @@ class BenchScreen(RunsScreen):
             return
         self._is_starting, self._is_stopping = True, False
         self._progress = self._figures = None
-        self.put(None, Text("The first figures come after the first prompt.", style="dim"))
         self.tell("starting")
+        self.runs.begin_live()
+        progress = self.query_one(ProgressBar)
+        # A bar without a total would be animated, at the benchmark's cost.
+        progress.update(total=1, progress=0)
+        progress.display = True
         try:
-            await self.edgespec.free_machine()
-            self._job = self.edgespec.jobs.start(job, self)
+            await self.services.engine.close()
+            await self.wait_for_refresh()  # a bar rounds by its width, which it has from now on
+            self._job = self.services.jobs.start(job, self)
         finally:
             self._is_starting = False
-        # A bar without a total would be animated, at the benchmark's cost.
-        self.query_one(ProgressBar).update(total=1, progress=0)
-        self._give_room(to_job=True)
-
-    def _give_room(self, *, to_job: bool) -> None:
-        table = self.query_one(DataTable)
-        self.query_one(ProgressBar).display = to_job
-        table.display = not to_job
-        (self.query_one("#run") if to_job else table).focus()
         self.refresh_bindings()
 
     def action_pause(self) -> None:
@@ -141,7 +188,7 @@ class BenchScreen(RunsScreen):
                 self._end(f"stopped; {self._kept()}")
             case RequestFailed(text, hint):
                 self._end(text)
-                self.edgespec.tell_error(EdgespecError(text, hint))
+                self.services.tell_error(EdgespecError(text, hint))
             case WorkerDied(cause):
                 self._end(f"the engine {cause}; {self._kept()}")
             case _:
@@ -169,18 +216,15 @@ class BenchScreen(RunsScreen):
         if job is None or progress is None or not self.is_current:
             return
         self._painted_s = monotonic()
-        if self._figures is not None and self._figures is not self.open_run:
-            self.show_run(self._figures)
+        if self._figures is not None:
+            self.runs.show_live(self._figures)
         self.query_one(ProgressBar).update(total=progress.total or 1, progress=progress.done)
         if not job.paused and not self._is_stopping:
             self.tell(progress_line(progress, job.eta_s(progress)))
 
     def _end(self, text: str) -> None:
-        """The list comes back, with the cursor on what was measured."""
         self._job = None
-        if self._figures is not None:
-            self.wanted = self._figures.run_id
-            self.show_run(self._figures)
-        self._give_room(to_job=False)
+        self.query_one(ProgressBar).display = False
+        self.runs.end_live(self._figures)
         self.tell(text)
-        self.edgespec.runs_changed()
+        self.services.runs_changed()

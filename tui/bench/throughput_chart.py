@@ -9,12 +9,13 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.events import MouseScrollDown, MouseScrollUp
 from textual.widgets import Static
-from textual_plot import HiResMode, LegendLocation, PlotWidget
+from textual_plot import HiResMode, LegendLocation
 from textual_plot.axis_formatter import AxisFormatter
 
 from edgespec.bench.throughput.result import Point, ThroughputResult
 from edgespec.bench.throughput.summary import points_of, shapes_of
 from edgespec.text import one_line
+from tui.common.plot import Plot
 
 _COLOURS: Final = ("cyan", "green", "yellow", "magenta", "red", "blue")
 _MARKERS: Final = "ox+*#@"
@@ -62,7 +63,7 @@ class LogAxis(AxisFormatter):
         return [f"{float(f'{10**tick:.3g}'):g}" for tick in ticks]
 
 
-class _Plot(PlotWidget, can_focus=False):
+class _StillPlot(Plot, can_focus=False):
     """A picture to look at: keys and the wheel belong to the screen."""
 
     @on(MouseScrollDown)
@@ -82,7 +83,7 @@ class ThroughputChart(Vertical):
     def compose(self) -> ComposeResult:
         """Title and plot."""
         yield Static("", classes="chart-title", markup=False)
-        yield _Plot(allow_pan_and_zoom=False)
+        yield _StillPlot(allow_pan_and_zoom=False)
 
     def show(self, result: ThroughputResult) -> None:
         """Another sweep, from its first shape on."""
@@ -95,7 +96,7 @@ class ThroughputChart(Vertical):
         self._draw()
 
     def _draw(self) -> None:
-        plot = self.query_one(_Plot)
+        plot = self.query_one(_StillPlot)
         plot.clear()
         result = self._result
         shapes = shapes_of(result) if result is not None else ()
@@ -115,7 +116,7 @@ class ThroughputChart(Vertical):
     def _draw_curve(self, number: int, name: str, points: Sequence[Point]) -> None:
         if not points:
             return
-        plot, colour = self.query_one(_Plot), _COLOURS[number % len(_COLOURS)]
+        plot, colour = self.query_one(_StillPlot), _COLOURS[number % len(_COLOURS)]
         x = [math.log10(point.latency_s) for point in points]
         y = [math.log10(point.tok_per_s) for point in points]
         plot.plot(x, y, line_style=colour, hires_mode=HiResMode.BRAILLE)
@@ -123,7 +124,7 @@ class ThroughputChart(Vertical):
         plot.scatter(x, y, marker=marker, marker_style=colour, label=label)
 
     def _set_axes(self, points: Sequence[Point]) -> None:
-        plot = self.query_one(_Plot)
+        plot = self.query_one(_StillPlot)
         if not points:
             return
         plot.set_xlimits(*_limits([math.log10(point.latency_s) for point in points]))

@@ -15,6 +15,7 @@ from edgespec.bench.throughput.result import ThroughputResult
 from edgespec.bench.verdict import doubts
 from edgespec.bench.view import COMPARISON_HEADS, arms_and_speedup, comparison_row, result_parts
 from edgespec.text import one_line, plain_text
+from tui.common.setting_labels import with_labels
 
 HEADS: Final = ("run", "target", "measured", "state", "found")
 _COMPARED: Final = (
@@ -51,7 +52,7 @@ def view_of(result: Result, *, bar_height: int) -> RenderableType:
     for part in _parts(result, bar_height):
         shown += [part, Text()]
     if isinstance(result, BenchResult):
-        shown += [Text(f"note: {one_line(doubt)}", style="dim") for doubt in doubts(result)]
+        shown += [Text(f"note: {one_line(with_labels(doubt))}", style="dim") for doubt in doubts(result)]
     return Group(*shown)
 
 
@@ -66,7 +67,7 @@ def _parts(result: Result, bar_height: int) -> list[RenderableType]:
 
 def damage_of(entry: Entry) -> RenderableType:
     """Why there is nothing to show, and what can be done."""
-    return Text(plain_text(f"{entry.path} is damaged: {entry.damage}\n\nd deletes it."))
+    return Text(plain_text(f"{entry.path} is damaged: {with_labels(entry.damage)}\n\nd deletes it."))
 
 
 def comparison_of(before: BenchResult, after: BenchResult) -> RenderableType:

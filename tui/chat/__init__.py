@@ -1,1 +1,1 @@
-"""Conversations: what is said in them, how they are kept, and the commands that begin with a slash."""
+"""The chat: a transcript with its prompt, how conversations are kept, keys and slash commands."""

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
-from tui.chat.slash import SLASH_COMMANDS
+from tui.chat.slash import matching_commands
 
 _HISTORY = 200
 """Messages."""
@@ -80,7 +80,7 @@ class PromptInput(TextArea):
         """Completes the only command that fits; elsewhere Tab moves on."""
         fitting = matching_commands(self.text)
         if len(fitting) == 1:
-            self.put(f"/{fitting[0]} ")
+            self.put(f"/{fitting[0].name} ")
         elif not fitting:
             self.screen.focus_next()
 
@@ -106,10 +106,3 @@ class PromptInput(TextArea):
         self.put(self._history[place] if place < len(self._history) else self._draft)
         event.stop()
         event.prevent_default()
-
-
-def matching_commands(text: str) -> list[str]:
-    """Slash commands that begin with what is written, while it is still the first word."""
-    if not text.startswith("/") or " " in text or "\n" in text:
-        return []
-    return [name for name in SLASH_COMMANDS if name.startswith(text[1:].lower())]

@@ -5,14 +5,18 @@ from typing import Final
 
 import numpy as np
 import psutil
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.timer import Timer
 from textual.widgets import Sparkline, Static
-from textual_plot import HiResMode, PlotWidget
+from textual_plot import HiResMode
 
 from edgespec.text import human_bytes
 from edgespec.worker.protocol import PairOpened, TokensArrived
+from tui.common.plot import Plot
+from tui.services.engine_client import EngineClient
+from tui.services.messages import WorkerReported
 
 _POINTS: Final = 60
 _REFRESH_S: Final = 3.0
@@ -20,10 +24,11 @@ _REFRESH_S: Final = 3.0
 
 
 class Rail(Vertical):
-    """Takes figures whenever they come, and draws every three seconds while it is visible and something changed."""
+    """Takes the engine's figures as they come, and draws every three seconds while it is visible and something changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: EngineClient) -> None:
         super().__init__(id="rail")
+        self._engine = engine
         self._last: TokensArrived | None = None
         self._drawn: TokensArrived | None = None
         self._vanilla = 0.0
@@ -36,7 +41,7 @@ class Rail(Vertical):
     def compose(self) -> ComposeResult:
         """Charts from top to bottom."""
         yield Static("tok/s", classes="rail-title", id="rail-rate-title", markup=False)
-        yield PlotWidget(id="rail-rate", allow_pan_and_zoom=False)
+        yield Plot(id="rail-rate", allow_pan_and_zoom=False)
         for name, title in (
             ("acceptance", "acceptance"),
             ("length", "tokens per target pass"),
@@ -48,23 +53,37 @@ class Rail(Vertical):
 
     def on_mount(self) -> None:
         """Draws the empty charts and waits for figures."""
-        plot = self.query_one(PlotWidget)
+        plot = self.query_one(Plot)
         plot.margin_left, plot.margin_bottom, plot.margin_top = 5, 1, 0
         psutil.cpu_percent()
         self._timer = self.set_interval(_REFRESH_S, self._sample)
         self._draw()
+        self._engine.subscribe(self, TokensArrived, PairOpened)
 
-    def show_pair(self, pair: PairOpened | None) -> None:
+    def on_unmount(self) -> None:
+        """The engine may go on without this screen."""
+        self._engine.unsubscribe(self)
+
+    @on(WorkerReported)
+    def _engine_reported(self, message: WorkerReported) -> None:
+        match message.event:
+            case TokensArrived(arm="") as tokens:
+                self._feed(tokens)
+            case PairOpened() as pair:
+                self._show_pair(pair)
+            case _:
+                pass
+
+    def _show_pair(self, pair: PairOpened) -> None:
         """Another pair: its own vanilla line, and charts from the beginning."""
-        self._vanilla = pair.vanilla_tok_per_s if pair else 0.0
+        self._vanilla = pair.vanilla_tok_per_s
         self._last = self._drawn = None
         for values in (self._rates, self._acceptance, self._lengths):
             values.clear()
-        if pair is not None:
-            self._tell_memory(pair.memory_bytes)
+        self._tell_memory(pair.memory_bytes)
         self._draw()
 
-    def feed(self, tokens: TokensArrived) -> None:
+    def _feed(self, tokens: TokensArrived) -> None:
         """Takes the newest figures; nothing is drawn yet."""
         if self._last is None or tokens.predicted_n < self._last.predicted_n:
             self._drawn = None
@@ -94,7 +113,7 @@ class Rail(Vertical):
         self._draw()
 
     def _draw(self) -> None:
-        plot = self.query_one(PlotWidget)
+        plot = self.query_one(Plot)
         plot.clear()
         rates = np.asarray(self._rates, dtype=float)
         if self._vanilla:

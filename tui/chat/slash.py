@@ -1,6 +1,6 @@
 """Commands that begin with a slash: what there is, and how a line is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
@@ -10,11 +10,13 @@ from edgespec.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """One command; `action` names the method of the chat screen that does it."""
+    """One command."""
 
     name: str
     argument: str
     """What comes after it, empty for nothing; in brackets when it may be left out."""
+    action: str
+    """Of the chat screen: does it where nothing comes after it."""
     help: str
 
     @property
@@ -24,26 +26,30 @@ class SlashCommand:
 
 
 _ALL = (
-    SlashCommand("help", "", "Show keys and commands"),
-    SlashCommand("new", "", "Begin another conversation; this one is kept"),
-    SlashCommand("open", "", "Open a saved conversation"),
-    SlashCommand("clear", "", "Empty this conversation"),
-    SlashCommand("system", "[TEXT]", "Set the system prompt; without a text, show it"),
-    SlashCommand("regenerate", "", "Answer the last message again"),
-    SlashCommand("edit", "", "Change the last message and ask again"),
-    SlashCommand("editor", "", "Write the message in $EDITOR"),
-    SlashCommand("model", "[NAME]", "Load another target; without a name, go to the models"),
-    SlashCommand("draft", "[NAME]", "Draft with another model, or none; without a name, choose"),
-    SlashCommand("mode", "[off|model|ngram|auto]", "How answers are drafted; without one, the next mode"),
-    SlashCommand("tint", "", "Show or hide which tokens came from the draft"),
-    SlashCommand("rail", "", "Show or hide the charts"),
-    SlashCommand("copy", "", "Copy the last answer"),
-    SlashCommand("export", "[FILE]", "Write the conversation as Markdown"),
-    SlashCommand("race", "", "Race the last message: plain against drafts"),
-    SlashCommand("restart", "", "Start the engine again"),
-    SlashCommand("logs", "", "Show the native log"),
-    SlashCommand("settings", "", "Change the settings"),
-    SlashCommand("quit", "", "Leave; nothing is lost"),
+    SlashCommand("help", "", "app.help", "Show keys and commands"),
+    SlashCommand("new", "", "new", "Begin another conversation; this one is kept"),
+    SlashCommand("open", "", "open_saved", "Open a saved conversation"),
+    SlashCommand("clear", "", "clear", "Empty this conversation"),
+    SlashCommand("system", "[TEXT]", "system", "Set the system prompt; without a text, show it"),
+    SlashCommand("regenerate", "", "regenerate", "Answer the last message again"),
+    SlashCommand("edit", "", "edit_last", "Change the last message and ask again"),
+    SlashCommand("editor", "", "editor", "Write the message in $EDITOR"),
+    SlashCommand(
+        "model", "[NAME]", "app.go('models')", "Load another target; without a name, go to the models"
+    ),
+    SlashCommand("draft", "[NAME]", "draft", "Draft with another model, or none; without a name, choose"),
+    SlashCommand(
+        "mode", "[off|model|ngram|auto]", "next_mode", "How answers are drafted; without one, the next mode"
+    ),
+    SlashCommand("tint", "", "tint", "Show or hide which tokens came from the draft"),
+    SlashCommand("rail", "", "rail", "Show or hide the charts"),
+    SlashCommand("copy", "", "copy_last", "Copy the last answer"),
+    SlashCommand("export", "[FILE]", "export", "Write the conversation as Markdown"),
+    SlashCommand("race", "", "race_last", "Race the last message: plain against drafts"),
+    SlashCommand("restart", "", "restart_engine", "Start the engine again"),
+    SlashCommand("logs", "", "app.logs", "Show the native log"),
+    SlashCommand("settings", "", "app.settings", "Change the settings"),
+    SlashCommand("quit", "", "app.quit", "Leave; nothing is lost"),
 )
 SLASH_COMMANDS: Final[Mapping[str, SlashCommand]] = {command.name: command for command in _ALL}
 
@@ -59,7 +65,7 @@ class SlashLine:
 def parse_slash(text: str) -> SlashLine | None:
     """Reads a message that begins with a slash; None for any other message.
 
-    A doubled slash, or one that a path goes on from (`/usr/bin`), is no command.
+    A doubled slash, or one that a path goes on from (`/usr/bin`), is not a command.
 
     Raises:
         UsageError: an unknown command, or an argument where none belongs.
@@ -79,3 +85,17 @@ def parse_slash(text: str) -> SlashLine | None:
     if argument.strip() and not command.argument:
         raise UsageError(f"/{command.name} takes nothing after it", f"write {command.usage}")
     return SlashLine(command, argument.strip())
+
+
+def matching_commands(text: str) -> list[SlashCommand]:
+    """Commands that begin with what is written, while it is still the first word."""
+    if not text.startswith("/") or " " in text or "\n" in text:
+        return []
+    return [command for command in _ALL if command.name.startswith(text[1:].lower())]
+
+
+def describe_commands(commands: Sequence[SlashCommand]) -> str:
+    """One line: what the only one does, or the names of several."""
+    if len(commands) == 1:
+        return f"{commands[0].usage} · {commands[0].help}"
+    return "  ".join(f"/{command.name}" for command in commands)

@@ -8,7 +8,7 @@ from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece
 from tui.chat.conversation import Message, Receipt
 from tui.chat.markdown_stream import MarkdownSplitter
-from tui.chat.stream_text import StreamText
+from tui.common.stream_text import StreamText
 
 
 class UserTurn(Static):

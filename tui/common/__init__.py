@@ -1,1 +1,1 @@
-"""What all screens share."""
+"""What screens share: the frame of a mode, dialogs, words, and widgets that more than one has."""

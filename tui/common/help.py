@@ -1,5 +1,6 @@
 """Keys and commands, as they are now: remapped keys show as remapped."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -9,8 +10,6 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Static
 
 from edgespec.paths import app_settings_file
-from tui.chat.prompt_input import PromptInput
-from tui.chat.slash import SLASH_COMMANDS
 
 _FOOT = """\
 Keys can be changed: under [keys] in {path}, an id of this list takes other keys, such as
@@ -18,15 +17,26 @@ Keys can be changed: under [keys] in {path}, an id of this list takes other keys
 
 
 class HelpScreen(ModalScreen[None]):
-    """Over the screen that it explains."""
+    """Over the screen that it explains.
+
+    Args:
+        explained: Whose keys are listed.
+        prompt_keys: Those of the field for messages, which are listed wherever the cursor is.
+        commands: Usage and meaning of what can be typed there.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f1,q", "dismiss", "Close", id="help.close", tooltip="Back to the screen")
     ]
 
-    def __init__(self, explained: Screen[object]) -> None:
+    def __init__(
+        self,
+        explained: Screen[object],
+        prompt_keys: Sequence[BindingType],
+        commands: Sequence[tuple[str, str]],
+    ) -> None:
         super().__init__()
-        self._explained = explained
+        self._explained, self._prompt_keys, self._commands = explained, prompt_keys, commands
 
     def compose(self) -> ComposeResult:
         """Keys, commands, and how keys are changed."""
@@ -45,14 +55,14 @@ class HelpScreen(ModalScreen[None]):
             keys.add_row(key, text, name)
         commands = self.query_one("#commands", DataTable)
         commands.add_columns("command", "what it does")
-        for command in SLASH_COMMANDS.values():
-            commands.add_row(command.usage.replace("[", r"\["), command.help)
+        for usage, meaning in self._commands:
+            commands.add_row(usage.replace("[", r"\["), meaning)
         self.query_one(VerticalScroll).focus()
 
     def _keys(self) -> list[tuple[str, str, str]]:
         rows: dict[str, tuple[str, str, str]] = {}
         bindings = [active.binding for active in self._explained.active_bindings.values()]
-        bindings += [binding for binding in PromptInput.BINDINGS if isinstance(binding, Binding)]
+        bindings += [binding for binding in self._prompt_keys if isinstance(binding, Binding)]
         for binding in bindings:
             if binding.id and binding.id not in rows:
                 shown = ", ".join(

@@ -1,7 +1,7 @@
 """What llama.cpp and the engine process said."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -10,9 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Log, Static
 
 from edgespec.text import plain_text
-
-if TYPE_CHECKING:
-    from tui.app import EdgespecApp
+from tui.services.engine_client import EngineClient
 
 _FILE = "edgespec-engine.log"
 _REFRESH_S = 0.5
@@ -26,6 +24,11 @@ class LogScreen(ModalScreen[None]):
         Binding("s", "save", "Save", id="log.save", tooltip=f"Write the log to {_FILE}"),
     ]
 
+    def __init__(self, engine: EngineClient) -> None:
+        super().__init__()
+        self._engine = engine
+        self._shown = 0
+
     def compose(self) -> ComposeResult:
         """Title and lines."""
         with Vertical(classes="dialog dialog-wide dialog-tall"):
@@ -34,14 +37,13 @@ class LogScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Shows what there is, then what comes."""
-        self._shown = 0
         self._follow()
         self.query_one(Log).focus()
         self.set_interval(_REFRESH_S, self._follow)
 
     @property
     def _lines(self) -> list[str]:
-        return list(cast("EdgespecApp", self.app).room.log)
+        return list(self._engine.log)
 
     def _follow(self) -> None:
         lines = self._lines

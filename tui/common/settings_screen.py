@@ -1,13 +1,15 @@
 """The settings: theme, engine, keys. Those of the engine hold from its next start on."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal, VerticalScroll
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select, Static, Switch
 
 from edgespec.errors import EdgespecError, UsageError
@@ -15,10 +17,8 @@ from edgespec.llama.kv_types import KvType
 from edgespec.paths import app_settings_file
 from edgespec.text import plain_text
 from tui.common.wording import joined
+from tui.services.app_services import AppServices
 from tui.services.settings import AppSettings
-
-if TYPE_CHECKING:
-    from tui.app import EdgespecApp
 
 _NUMBERS = (
     ("threads", "Threads", "0: the physical cores", 1024),
@@ -35,56 +35,38 @@ class SettingsScreen(ModalScreen[None]):
         Binding("ctrl+s", "save", "Save", id="settings.save", tooltip="Take and keep them", priority=True),
     ]
 
-    @property
-    def edgespec(self) -> "EdgespecApp":
-        """The app, as what it is."""
-        return cast("EdgespecApp", self.app)
+    def __init__(self, services: AppServices) -> None:
+        super().__init__()
+        self._services = services
 
     def compose(self) -> ComposeResult:
         """A row for every setting."""
-        settings = self.edgespec.settings
         with VerticalScroll(classes="dialog dialog-wide dialog-tall"):
             yield Static("Settings", classes="dialog-title")
             with Grid(id="settings-grid"):
-                yield Label("Theme")
-                themes = sorted(self.app.available_themes)
-                yield Select(
-                    [(name, name) for name in themes],
-                    value=settings.theme,
-                    allow_blank=False,
-                    compact=True,
-                    id="theme",
-                )
-                for name, title, hint, _ in _NUMBERS:
+                for title, field in self._rows():
                     yield Label(title)
-                    yield Input(
-                        str(getattr(settings, name)), id=name, type="integer", placeholder=hint, compact=True
-                    )
-                yield Label("GPU layers")
-                yield Input(
-                    settings.gpu_layers, id="gpu_layers", placeholder="auto, all or a number", compact=True
-                )
-                yield Label("KV cache type")
-                types = [kv_type.name.lower() for kv_type in KvType]
-                yield Select(
-                    [(name, name) for name in types],
-                    value=settings.kv_type,
-                    allow_blank=False,
-                    compact=True,
-                    id="kv_type",
-                )
-                yield Label("System prompt")
-                yield Input(
-                    settings.system_prompt, id="system_prompt", placeholder="of new chats", compact=True
-                )
-                yield Label("Charts beside the chat")
-                yield Switch(settings.show_rail, id="show_rail")
-                yield Label("Tint drafted tokens")
-                yield Switch(settings.tint_drafted, id="tint_drafted")
+                    yield field
             yield Static("", id="settings-note", markup=False, classes="dialog-text")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button("Save", id="save", variant="primary", compact=True)
+
+    def _rows(self) -> Iterator[tuple[str, Widget]]:
+        """Label and field, from top to bottom."""
+        settings = self._services.settings
+        yield "Theme", _select("theme", sorted(self.app.available_themes), settings.theme)
+        for name, title, hint, _ in _NUMBERS:
+            value = str(getattr(settings, name))
+            yield title, Input(value, id=name, type="integer", placeholder=hint, compact=True)
+        layers = "auto, all or a number"
+        yield "GPU layers", Input(settings.gpu_layers, id="gpu_layers", placeholder=layers, compact=True)
+        kinds = [kv_type.name.lower() for kv_type in KvType]
+        yield "KV cache type", _select("kv_type", kinds, settings.kv_type)
+        prompt = settings.system_prompt
+        yield "System prompt", Input(prompt, id="system_prompt", placeholder="of new chats", compact=True)
+        yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
+        yield "Tint drafted tokens", Switch(settings.tint_drafted, id="tint_drafted")
 
     def on_mount(self) -> None:
         """Says where they are kept."""
@@ -103,13 +85,13 @@ class SettingsScreen(ModalScreen[None]):
         """Takes them, or says what is wrong with one."""
         try:
             settings = self._read()
-            before = self.edgespec.settings
+            before = self._services.settings
             engine_changed = settings.engine() != before.engine()
         except EdgespecError as error:
             self._note(joined(error.message, error.hint))
             return
-        self.edgespec.change_settings(settings)
-        if engine_changed and self.edgespec.room.request is not None:
+        self._services.change_settings(settings)
+        if engine_changed and self._services.engine.request is not None:
             self.notify("The engine takes them at its next start: Ctrl+F5 or /restart in the chat.")
         self.dismiss()
 
@@ -125,7 +107,7 @@ class SettingsScreen(ModalScreen[None]):
             name: self.query_one(f"#{name}", Input).value.strip() for name in ("gpu_layers", "system_prompt")
         }
         return replace(
-            self.edgespec.settings,
+            self._services.settings,
             theme=str(self.query_one("#theme", Select).value),
             kv_type=str(self.query_one("#kv_type", Select).value),
             show_rail=self.query_one("#show_rail", Switch).value,
@@ -145,3 +127,8 @@ class SettingsScreen(ModalScreen[None]):
 
     def _note(self, text: str) -> None:
         self.query_one("#settings-note", Static).update(plain_text(text))
+
+
+def _select(name: str, options: Sequence[str], value: str) -> Select[str]:
+    pairs = [(option, option) for option in options]
+    return Select(pairs, value=value, allow_blank=False, compact=True, id=name)

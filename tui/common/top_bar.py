@@ -1,12 +1,13 @@
 """The line at the top: the screens, and what is loaded."""
 
+from textual import on
 from textual.content import Content
 from textual.widgets import Static
 
 from edgespec.text import one_line
-from edgespec.worker.protocol import PairOpened
 from tui.common.wording import MODE_NAMES
-from tui.services.engine_client import EngineState
+from tui.services.engine_client import EngineClient, EngineState
+from tui.services.messages import EngineChanged
 
 SCREENS = {
     "chat": ("F2", "Chat"),
@@ -19,17 +20,23 @@ _SHORT_COLUMNS = 100
 
 
 class TopBar(Static):
-    """Screens as links, and the pair at the right."""
+    """Screens as links, and the engine's pair at the right."""
 
-    def __init__(self, screen: str) -> None:
+    def __init__(self, screen: str, engine: EngineClient) -> None:
         super().__init__(id="top-bar", markup=False)
         self._screen = screen
-        self._pair: PairOpened | None = None
-        self._state = EngineState.CLOSED
+        self._engine = engine
 
-    def show_engine(self, state: EngineState, pair: PairOpened | None) -> None:
-        """What is loaded now."""
-        self._state, self._pair = state, pair
+    def on_mount(self) -> None:
+        """Follows the engine."""
+        self._engine.subscribe(self)
+
+    def on_unmount(self) -> None:
+        """The engine may go on without this screen."""
+        self._engine.unsubscribe(self)
+
+    @on(EngineChanged)
+    def _engine_changed(self) -> None:
         self.refresh()
 
     def render(self) -> Content:
@@ -42,17 +49,17 @@ class TopBar(Static):
                 Content.from_markup(f"[@click=app.go('{name}')]$label[/]", label=label).stylize(style)
             )
         left = Content.assemble(*parts)
-        room = self.size.width - left.cell_length - 1
-        right = one_line(self._describe())
-        if len(right) > room:
-            right = right[: max(room - 1, 0)] + "…" if room > 8 else ""
-        return Content.assemble(left, " " * max(room - len(right), 0), Content.styled(right, "$text-muted"))
+        width = self.size.width - left.cell_length - 1
+        right = one_line(self._describe_pair())
+        if len(right) > width:
+            right = right[: max(width - 1, 0)] + "…" if width > 8 else ""
+        return Content.assemble(left, " " * max(width - len(right), 0), Content.styled(right, "$text-muted"))
 
-    def _describe(self) -> str:
-        pair = self._pair
+    def _describe_pair(self) -> str:
+        pair = self._engine.pair
         if pair is None:
             return {EngineState.LOADING: "loading", EngineState.DEAD: "engine ended"}.get(
-                self._state, "no model loaded"
+                self._engine.state, "no model loaded"
             )
         draft = f" + {pair.draft}" if pair.draft else ""
         if self.size.width < _SHORT_COLUMNS:

@@ -3,10 +3,9 @@
 from typing import Final
 
 from edgespec.decode.policy import Mode
-from edgespec.session.explain import receipt
 from edgespec.text import human_bytes
-from edgespec.worker.protocol import Answered, Progressed, TokensArrived
-from tui.chat.conversation import Receipt
+from edgespec.worker.protocol import Progressed, TokensArrived
+from tui.common.setting_labels import with_labels
 
 MODE_NAMES: Final = {
     Mode.AUTO: "speculation auto",
@@ -14,34 +13,6 @@ MODE_NAMES: Final = {
     Mode.NGRAM: "n-grams only",
     Mode.OFF: "speculation off",
 }
-MODES_IN_ORDER: Final = (Mode.AUTO, Mode.MODEL, Mode.NGRAM, Mode.OFF)
-MODE_WORDS: Final = {
-    "off": Mode.OFF,
-    "none": Mode.OFF,
-    "model": Mode.MODEL,
-    "ngram": Mode.NGRAM,
-    "auto": Mode.AUTO,
-}
-
-
-def answer_receipt(answered: Answered, race_gain: float | None = None) -> Receipt:
-    """The receipt of an answer, memory included, and what the same way of drafting brought in a race, if one was run."""
-    measured = "" if race_gain is None else f" · {race_gain:.2f}x vanilla in the last race (measured)"
-    figures = f"{receipt(answered.stats)}{measured} · {human_bytes(answered.memory_bytes)}"
-    return Receipt(figures, answered.stats.why)
-
-
-def live_line(tokens: TokensArrived) -> str:
-    """The figures of an answer that is under way."""
-    rate = rate_of(tokens)
-    parts = [f"answering · {tokens.predicted_n} tokens"]
-    if rate:
-        parts.append(f"{rate:.1f} tok/s")
-        if tokens.vanilla_tok_per_s and tokens.draft_n:
-            parts.append(f"{rate / tokens.vanilla_tok_per_s:.2f}x vanilla (estimated)")
-    if tokens.draft_n:
-        parts.append(f"{tokens.draft_n_accepted / tokens.draft_n:.0%} accepted")
-    return " · ".join(parts)
 
 
 def rate_of(tokens: TokensArrived) -> float:
@@ -74,5 +45,5 @@ def duration(seconds: float) -> str:
 
 
 def joined(text: str, hint: str) -> str:
-    """What is wrong and the way out, in one line."""
-    return f"{text.rstrip('.')}; {hint}" if hint else text
+    """What is wrong and the way out, in one line, as the app's forms call things."""
+    return with_labels(f"{text.rstrip('.')}; {hint}" if hint else text)

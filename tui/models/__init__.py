@@ -1,1 +1,1 @@
-"""What the models screen knows of models: rows, details, and fetches under way. No widgets."""
+"""Models: the table of those that are known, the details of one, and downloads."""

@@ -10,7 +10,7 @@ from edgespec.session.loading import choose_n_ctx
 from edgespec.session.settings import DEFAULT_N_CTX
 from edgespec.text import human_bytes
 from quant.gguf.describe import describe_file, description_lines
-from tui.models.rows import ModelRow, Origin, Shelf
+from tui.models.rows import ModelList, ModelRow, Origin
 
 _TOLD_BY_THE_ROW: Final = ("model", "file", "licence", "origin")
 _PLACES: Final = {
@@ -35,13 +35,13 @@ class Details:
     """Models that are not here and that nothing is known of as drafts."""
 
 
-def known_facts(row: ModelRow, shelf: Shelf) -> tuple[tuple[str, str], ...]:
+def known_facts(row: ModelRow, models: ModelList) -> tuple[tuple[str, str], ...]:
     """What can be told without opening the file."""
     entry = row.entry
     facts = [("state", state_of(row))]
     if entry is not None and entry.description:
         facts.insert(0, ("", entry.description))
-    facts += [("licence", row.licence or "not said"), ("memory", _memory(row, shelf))]
+    facts += [("licence", row.licence or "not said"), ("memory", _memory(row, models))]
     if entry is not None and entry.repo:
         revision = (entry.revision or "the newest")[:_REVISION_CHARACTERS]
         facts += [("repository", entry.repo), ("hub file", entry.file or "?"), ("revision", revision)]
@@ -51,20 +51,22 @@ def known_facts(row: ModelRow, shelf: Shelf) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
-def describe_row(row: ModelRow, shelf: Shelf) -> Details:
+def describe_row(row: ModelRow, models: ModelList) -> Details:
     """Everything, from the headers of the model and of all that may draft for it. Call it from a thread."""
-    facts = known_facts(row, shelf)
+    facts = known_facts(row, models)
     if row.trouble:
         return Details((*facts, ("trouble", row.trouble)))
     try:
         file = open_file(row.name, row.path) if row.path is not None else None
         header = tuple(_header_facts(file)) if file else ()
-        n_ctx = choose_n_ctx(file, shelf.settings) if file else shelf.settings.n_ctx or DEFAULT_N_CTX
+        n_ctx = choose_n_ctx(file, models.settings) if file else models.settings.n_ctx or DEFAULT_N_CTX
         target = str(row.path) if row.path is not None and row.entry is None else row.spec
-        found = find_candidates(PairTarget.of(target, shelf.catalog), shelf.catalog, n_ctx, shelf.free_bytes)
+        found = find_candidates(
+            PairTarget.of(target, models.catalog), models.catalog, n_ctx, models.free_bytes
+        )
     except (EdgespecError, OSError) as error:
         return Details((*facts, ("trouble", getattr(error, "message", str(error)))))
-    paired = shelf.catalog.drafts_for(row.name)
+    paired = models.catalog.drafts_for(row.name)
     known = tuple(draft for draft in found if draft.path is not None or draft.name in paired)
     return Details(facts, header, known, len(found) - len(known))
 
@@ -79,8 +81,8 @@ def state_of(row: ModelRow) -> str:
     return "not here: p fetches it"
 
 
-def _memory(row: ModelRow, shelf: Shelf) -> str:
-    free = f"{human_bytes(shelf.free_bytes)} are free"
+def _memory(row: ModelRow, models: ModelList) -> str:
+    free = f"{human_bytes(models.free_bytes)} are free"
     if row.memory_bytes is None:
         return f"not known; {free}"
     guessed = "" if row.is_here else ", guessed from its size"

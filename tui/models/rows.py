@@ -14,6 +14,7 @@ from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import EdgespecError
 from edgespec.session.loading import estimate_target
 from edgespec.session.settings import EngineSettings
+from edgespec.worker.protocol import PairOpened
 
 _TIGHT: Final = 0.9
 """Of what is free: above this share other programs will feel it."""
@@ -37,6 +38,13 @@ class Fit(StrEnum):
     UNKNOWN = "?"
 
 
+class Role(StrEnum):
+    """What a model is loaded as, by the mark that the table shows."""
+
+    TARGET = "●"
+    DRAFT = "○"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRow:
     """A model, here or not."""
@@ -49,7 +57,7 @@ class ModelRow:
     path: Path | None = None
     origin: Origin | None = None
     arrived: int = 0
-    """Bytes that a fetch which was paused has left."""
+    """Bytes that a download which was paused has left."""
     memory_bytes: int | None = None
     fit: Fit = Fit.UNKNOWN
     licence: str = ""
@@ -61,6 +69,23 @@ class ModelRow:
         """Whether it is wholly on disk."""
         return self.path is not None
 
+    @property
+    def here_text(self) -> str:
+        """Where it is, or how much of it has arrived."""
+        if self.origin is not None:
+            return str(self.origin)
+        if self.arrived:
+            return f"{self.arrived / self.size_bytes:.0%} arrived" if self.size_bytes else "partly"
+        return "no"
+
+    def role_in(self, pair: PairOpened | None) -> Role | None:
+        """What it is loaded as; None when it is not."""
+        if pair is None:
+            return None
+        is_path = self.entry is None and self.path is not None and "/" not in self.name
+        name = self.path.stem if is_path and self.path is not None else self.name
+        return Role.TARGET if name == pair.target else Role.DRAFT if name == pair.draft else None
+
     def matches(self, words: list[str]) -> bool:
         """Whether all words, in lower case, occur in what is known of it."""
         description = self.entry.description if self.entry else ""
@@ -69,7 +94,7 @@ class ModelRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class ModelList:
     """All rows, those that are here first, and what they were judged by."""
 
     catalog: Catalog
@@ -82,7 +107,7 @@ class Shelf:
         return next((row for row in self.rows if row.spec == spec), None)
 
 
-def load_shelf(settings: EngineSettings, folder: Path) -> Shelf:
+def load_models(settings: EngineSettings, folder: Path) -> ModelList:
     """Looks through the catalogue, the folders of models, and `folder`. Reads headers: call it from a thread.
 
     Raises:
@@ -105,7 +130,7 @@ def load_shelf(settings: EngineSettings, folder: Path) -> Shelf:
     names = {row.spec for row in found}
     missing = [_missing(entry, free) for entry in catalog.models.values() if entry.name not in names]
     missing.sort(key=lambda row: not row.arrived)
-    return Shelf(catalog, (*found, *missing), free, settings)
+    return ModelList(catalog, (*found, *missing), free, settings)
 
 
 def judge_fit(memory_bytes: int | None, free_bytes: int) -> Fit:

@@ -1,63 +1,108 @@
-"""The models screen: chat with one, race it, fetch it, delete it, take it into the workshop."""
+"""The models screen: chat with one, race it, download it, delete it, take it into the workshop."""
 
 import asyncio
 from typing import ClassVar
 
 from textual import on, work
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.events import ScreenResume
 from textual.widgets import DataTable, Input
 
 from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.resolve import entry_of, find_removable, remove_model
 from edgespec.errors import EdgespecError
 from edgespec.text import human_bytes
-from edgespec.worker.protocol import PairOpened, RequestFailed, WorkerDied
 from tui.common.ask import AskScreen
-from tui.models.pulling import PullingScreen
-from tui.models.rows import ModelRow, Origin
+from tui.common.mode_screen import ModeScreen
+from tui.common.status_line import StatusLine
+from tui.models.downloads import Downloads
+from tui.models.model_details import ModelDetails
+from tui.models.model_table import ModelTable
+from tui.models.rows import ModelRow, Origin, Role
 from tui.services.engine_client import EngineState
-from tui.services.messages import WorkerReported
+from tui.services.launch import ScreenName
+from tui.services.messages import ModelsChanged
 
-_NEEDS_A_PULL = ("pause", "cancel_pull")
+_FILTER = "filter, or owner/repo:file.gguf and Enter to fetch from the hub"
 
 
-class ModelsScreen(PullingScreen):
+def _key(key: str, action: str, title: str, tooltip: str, *, name: str) -> Binding:
+    return Binding(key, action, title, id=f"models.{name}", tooltip=tooltip)
+
+
+class ModelsScreen(ModeScreen):
     """Keys act on the highlighted model."""
 
     NAME = "models"
+    AUTO_FOCUS = "#models-table"
+    HORIZONTAL_BREAKPOINTS = [(0, "-stacked"), (100, "-beside")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "c", "chat", "Chat", id="models.chat", tooltip="Load it and go to the chat; Enter does it, too"
-        ),
-        Binding("r", "race", "Race", id="models.race", tooltip="Load it and race it: plain against drafted"),
-        Binding(
-            "p", "pull", "Fetch", id="models.pull", tooltip="Fetch it; what arrived before is gone on from"
-        ),
-        Binding(
-            "space", "pause", "Pause", id="models.pause", tooltip="Pause the fetch, or go on; nothing is lost"
-        ),
-        Binding(
-            "x", "cancel_pull", "Cancel", id="models.cancel", tooltip="End the fetch; what arrived is removed"
-        ),
-        Binding("d", "delete", "Delete", id="models.delete", tooltip="Delete its files, after a question"),
-        Binding(
-            "w",
-            "workshop",
-            "Workshop",
-            id="models.workshop",
-            tooltip="Take it into the workshop: prune, quantize",
-        ),
-        Binding("slash", "filter", "Filter", id="models.filter", tooltip="Narrow the table, or name another"),
+        _key("c", "chat", "Chat", "Load it and go to the chat; Enter does it, too", name="chat"),
+        _key("r", "race", "Race", "Load it and race it: plain against drafted", name="race"),
+        _key("p", "download", "Fetch", "Fetch it; what arrived before is gone on from", name="pull"),
+        _key("space", "pause", "Pause", "Pause the fetch, or go on; nothing is lost", name="pause"),
+        _key("x", "cancel_download", "Cancel", "End the fetch; what arrived is removed", name="cancel"),
+        _key("d", "delete", "Delete", "Delete its files, after a question", name="delete"),
+        _key("w", "workshop", "Workshop", "Take it into the workshop: prune, quantize", name="workshop"),
+        _key("slash", "filter", "Filter", "Narrow the table, or name another", name="filter"),
         Binding("escape", "leave_filter", "Back", id="models.back", tooltip="Empty the filter", show=False),
     ]
 
+    def compose_body(self) -> ComposeResult:
+        """Filter, table, details, the bar of a download, and a line of what is being done."""
+        yield Input(id="models-filter", placeholder=_FILTER, compact=True)
+        with Container(id="models-body"):
+            yield ModelTable(self.services)
+            yield ModelDetails()
+        yield Downloads(self.services)
+        yield StatusLine("models-status")
+
+    @property
+    def table(self) -> ModelTable:
+        """One row for each model."""
+        return self.query_one(ModelTable)
+
+    @property
+    def downloads(self) -> Downloads:
+        """Those under way."""
+        return self.query_one(Downloads)
+
+    @property
+    def _filter(self) -> Input:
+        return self.query_one("#models-filter", Input)
+
+    def on_screen_resume(self, _event: ScreenResume) -> None:
+        """Files and free memory may have changed meanwhile."""
+        self.table.reload()
+
+    @on(ModelsChanged)
+    def _models_changed(self) -> None:
+        self.table.reload()
+
+    @on(ModelTable.Highlighted)
+    def _highlighted(self, message: ModelTable.Highlighted) -> None:
+        row = message.row
+        role = row.role_in(self.services.engine.pair) if row else None
+        self.query_one(ModelDetails).show(self.table.models, row, role)
+        self.downloads.highlight(row)
+        self.refresh_bindings()
+
+    @on(Downloads.Advanced)
+    def _download_advanced(self, message: Downloads.Advanced) -> None:
+        self.table.show_downloads(message.texts)
+        self.refresh_bindings()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys for a fetch are there where one is, or where something of one is left."""
-        if action in _NEEDS_A_PULL:
-            return self.has_pull()
-        if action == "pull":
-            return self.row is None or not self.row.is_here
-        return super().check_action(action, parameters)
+        """Keys for a download are there where one is, or where something of one is left."""
+        match action:
+            case "pause" | "cancel_download":
+                return self.downloads.has_one
+            case "download":
+                return self.table.row is None or not self.table.row.is_here
+            case _:
+                return super().check_action(action, parameters)
 
     # Using a model.
 
@@ -73,24 +118,22 @@ class ModelsScreen(PullingScreen):
         """Loads it and goes to the race."""
         self._open_and_go("race")
 
-    def _open_and_go(self, screen: str) -> None:
-        row = self.row
+    def _open_and_go(self, screen: ScreenName) -> None:
+        row, engine = self.table.row, self.services.engine
         if row is None or not self._is_usable(row):
             return
-        is_loaded = self.mark_of(row) == "●" and self.room.state in (EngineState.READY, EngineState.BUSY)
-        if not is_loaded and self.room.state is EngineState.BUSY:
-            self.tell("an answer is under way in the chat: Esc there stops it", error=True)
-            return
-        if not is_loaded:
-            self.edgespec.open_engine(row.spec)
-        self.edgespec.action_go(screen)
+        if row.role_in(engine.pair) is not Role.TARGET:
+            if engine.state is EngineState.BUSY:
+                self.tell("an answer is under way in the chat: Esc there stops it", error=True)
+                return
+            self.services.open_engine(row.spec)
+        self.services.go(screen)
 
     def action_workshop(self) -> None:
         """Takes it into the workshop."""
-        row = self.row
+        row = self.table.row
         if row is not None and self._is_usable(row):
-            self.edgespec.workshop_model = row.spec
-            self.edgespec.action_go("workshop")
+            self.services.go("workshop", with_=row.spec)
 
     def _is_usable(self, row: ModelRow) -> bool:
         if row.trouble:
@@ -99,76 +142,97 @@ class ModelsScreen(PullingScreen):
             self.tell(f"{row.name} is not here yet: p fetches it", error=True)
         return row.is_here and not row.trouble
 
+    # Downloading one.
+
+    def action_download(self) -> None:
+        """Downloads the highlighted model."""
+        row = self.table.row
+        if row is None:
+            return
+        if row.is_here:
+            self.tell(f"{row.name} is here already: {row.path}")
+        else:
+            self.downloads.start(row)
+
+    def action_pause(self) -> None:
+        """Pauses the download of the highlighted model, or goes on with it."""
+        self.downloads.pause()
+
+    def action_cancel_download(self) -> None:
+        """Ends the download of the highlighted model and removes what arrived."""
+        self.downloads.cancel()
+
     # Deleting one.
 
     @work(exclusive=True, group="delete")
     async def action_delete(self) -> None:
         """Deletes its files, after a question; a file of the user's own is never touched."""
-        row, shelf = self.row, self.shelf
-        if row is None or shelf is None:
+        row, models = self.table.row, self.table.models
+        if row is None or models is None:
             return
         if not row.is_here:
-            left = "; x throws away what has arrived" if row.arrived else ""
-            self.tell(
-                f"nothing of {row.name} is on disk{left}" if not left else f"{row.name} is not whole{left}"
-            )
+            whole = f"{row.name} is not whole; x throws away what has arrived"
+            self.tell(whole if row.arrived else f"nothing of {row.name} is on disk")
             return
         try:
-            # The core speaks of names; a stray in the models folder has the name of its own folder.
-            name = row.spec if row.origin in (Origin.FOLDER, Origin.HUB) else row.name
-            found = await asyncio.to_thread(find_removable, name, shelf.catalog)
-            is_loaded = bool(self.mark_of(row))
-            question = f"Delete {row.name}? {human_bytes(found.size_bytes)} are freed: {found.path}"
-            question += "\n\nIt is loaded now, and will be unloaded." if is_loaded else ""
-            if not await self.app.push_screen_wait(AskScreen(question, "Delete", "Keep")):
-                return
-            if is_loaded:
-                await self.edgespec.free_machine()
-            freed = await asyncio.to_thread(remove_model, name, shelf.catalog)
+            freed = await self._delete(row, models.catalog)
         except EdgespecError as error:
             self.tell(f"{error.message} {error.hint}", error=True)
             return
         except OSError as error:
             self.tell(f"{row.name} cannot be deleted: {error.strerror or error}", error=True)
             return
-        self.tell(f"deleted {row.name}: {human_bytes(freed)} freed")
-        self.edgespec.models_changed()
+        if freed is not None:
+            self.tell(f"deleted {row.name}: {human_bytes(freed)} freed")
+            self.services.models_changed()
+
+    async def _delete(self, row: ModelRow, catalog: Catalog) -> int | None:
+        """Returns the bytes that are free now; None when the question was answered with no."""
+        # The core speaks of names; a stray in the models folder has the name of its own folder.
+        name = row.spec if row.origin in (Origin.FOLDER, Origin.HUB) else row.name
+        found = await asyncio.to_thread(find_removable, name, catalog)
+        is_loaded = row.role_in(self.services.engine.pair) is not None
+        question = f"Delete {row.name}? {human_bytes(found.size_bytes)} are freed: {found.path}"
+        question += "\n\nIt is loaded now, and will be unloaded." if is_loaded else ""
+        if not await self.app.push_screen_wait(AskScreen(question, "Delete", "Keep")):
+            return None
+        if is_loaded:
+            await self.services.engine.close()
+        return await asyncio.to_thread(remove_model, name, catalog)
 
     # The filter.
 
     def action_filter(self) -> None:
         """Into the line above the table."""
-        self.query_one("#models-filter", Input).focus()
+        self._filter.focus()
 
     def action_leave_filter(self) -> None:
         """Shows all models again."""
-        self.query_one("#models-filter", Input).value = ""
+        self._filter.value = ""
         self.table.focus()
+
+    @on(Input.Changed, "#models-filter")
+    def _filtered(self, event: Input.Changed) -> None:
+        self.table.filter(event.value)
 
     @on(Input.Submitted, "#models-filter")
     def _submitted(self, event: Input.Submitted) -> None:
+        models, spec = self.table.models, event.value.strip()
         self.table.focus()
-        if self.table.row_count == 0 and self.shelf is not None and event.value.strip():
-            self._fetch_named(event.value.strip(), self.shelf.catalog)
+        if self.table.row_count == 0 and models is not None and spec:
+            self._download_named(spec, models.catalog)
 
-    def _fetch_named(self, spec: str, catalog: Catalog) -> None:
+    def _download_named(self, spec: str, catalog: Catalog) -> None:
         try:
             entry = entry_of(spec, catalog)
         except EdgespecError as error:
             self.tell(f"{error.message} {error.hint}", error=True)
             return
         if entry is None:
-            self.tell(f"{spec} is no model of the hub: write owner/repo:file.gguf", error=True)
+            self.tell(f"{spec} is not a model of the hub: write owner/repo:file.gguf", error=True)
             return
-        self.query_one("#models-filter", Input).value = ""
-        self.pull(_row_of(entry))
-
-    @on(WorkerReported)
-    def _engine_reported(self, message: WorkerReported) -> None:
-        if message.source is self.room and isinstance(message.event, PairOpened | RequestFailed | WorkerDied):
-            self.refresh_cells("mark")
-            self.show_details()
-            self.show_engine()
+        self._filter.value = ""
+        self.downloads.start(_row_of(entry))
 
 
 def _row_of(entry: ModelEntry) -> ModelRow:

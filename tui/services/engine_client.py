@@ -1,12 +1,13 @@
 """The chat's engine as the app sees it: what is loaded, whether it is busy, and who wants to hear of it."""
 
-import contextlib
+import asyncio
 from collections import deque
 from enum import StrEnum
 from typing import Final
 
 from textual.message_pump import MessagePump
 
+from edgespec.bench.result import BenchResult
 from edgespec.text import one_line
 from edgespec.worker.protocol import (
     Answer,
@@ -24,7 +25,7 @@ from edgespec.worker.protocol import (
     WorkerDied,
 )
 from tui.services.launch import WorkerFactory
-from tui.services.messages import WorkerReported
+from tui.services.messages import EngineChanged, WorkerReported
 
 _LOG_LINES: Final = 2000
 
@@ -40,45 +41,45 @@ class EngineState(StrEnum):
     DEAD = "dead"
 
 
-class EngineRoom:
-    """Owns the worker that chats. One at a time; screens subscribe to what it says."""
+class EngineClient:
+    """Owns the worker that chats. One at a time; screens and widgets subscribe to what it says."""
 
     def __init__(self, make_worker: WorkerFactory) -> None:
         self._make_worker = make_worker
         self._worker: Worker | None = None
-        self._listeners: list[MessagePump] = []
+        self._opening: OpenPair | None = None
+        self._freeing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listeners: dict[MessagePump, tuple[type, ...]] = {}
         self.state = EngineState.CLOSED
         self.pair: PairOpened | None = None
         self.request: OpenPair | None = None
         """What was opened last, for starting again."""
+        self.races: dict[str, BenchResult] = {}
+        """Target -> its last race."""
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
 
-    def subscribe(self, listener: MessagePump) -> None:
-        """Posts `WorkerReported` to it from now on."""
-        self._listeners.append(listener)
+    def subscribe(self, listener: MessagePump, *kinds: type) -> None:
+        """Posts `EngineChanged` to it from now on, and `WorkerReported` for the events of these kinds."""
+        self._listeners[listener] = kinds
 
     def unsubscribe(self, listener: MessagePump) -> None:
         """No more of them."""
-        with contextlib.suppress(ValueError):
-            self._listeners.remove(listener)
+        self._listeners.pop(listener, None)
 
     @property
     def is_ready(self) -> bool:
         """Whether it can be asked something now."""
         return self.state is EngineState.READY
 
-    async def serve(self, request: OpenPair) -> None:
-        """Runs a worker from here to its end; one from before is closed first."""
-        await self.close()
-        worker = self._worker = self._make_worker()
-        self.request, self.state, self.pair = request, EngineState.LOADING, None
-        worker.send(request)
-        async for event in worker.events():
-            if self._worker is not worker:
-                return
-            self._follow(event)
-            for listener in list(self._listeners):
-                listener.post_message(WorkerReported(event, self))
+    def open(self, request: OpenPair) -> None:
+        """Loads a pair in a new process, when the one from before has ended."""
+        self.request = self._opening = request
+        before, self._worker = self._worker, None
+        self._change(EngineState.LOADING)
+        task = asyncio.create_task(self._serve(request, before))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def ask(self, request: Request) -> None:
         """Sends a request; answers come to the subscribers."""
@@ -94,24 +95,58 @@ class EngineRoom:
             self._worker.send(Stop())
 
     async def close(self) -> None:
-        """Frees the models and the process."""
+        """Frees the models and the process: a measurement wants the machine for itself."""
+        self._opening = None
         worker, self._worker = self._worker, None
-        self.state, self.pair = EngineState.CLOSED, None
-        if worker is not None:
-            await worker.close()
+        self._change(EngineState.CLOSED)
+        await self._free(worker)
+
+    async def _serve(self, request: OpenPair, before: Worker | None) -> None:
+        """Runs a worker from here to its end."""
+        await self._free(before)
+        if self._opening is not request:
+            return
+        worker = self._worker = self._make_worker()
+        worker.send(request)
+        async for event in worker.events():
+            if self._worker is worker:
+                self._follow(event)
+                self._report(event)
+
+    async def _free(self, worker: Worker | None) -> None:
+        """Ends a worker; first comes whichever is being ended already, so that no two fill the memory."""
+        async with self._freeing:
+            if worker is not None:
+                await worker.close()
 
     def _follow(self, event: AnyEvent) -> None:
         match event:
             case PairOpened():
-                self.pair, self.state = event, EngineState.READY
-            case Answered() | RaceAdvanced(is_last=True):
+                self._change(EngineState.READY, event)
+            case RaceAdvanced(is_last=True) as raced:
+                self.races[raced.result.target] = raced.result
+                self.state = EngineState.READY
+            case Answered():
+                self.state = EngineState.READY
+            case RequestFailed() if self.pair is not None:
                 self.state = EngineState.READY
             case RequestFailed():
-                self.state = EngineState.READY if self.pair else EngineState.CLOSED
+                self._change(EngineState.CLOSED)
             case WorkerDied(cause):
-                self.state, self.pair, self._worker = EngineState.DEAD, None, None
+                self._worker = None
                 self.log.append(f"the engine {cause}")
+                self._change(EngineState.DEAD)
             case Logged(line):
                 self.log.append(one_line(line))
             case _:
                 pass
+
+    def _change(self, state: EngineState, pair: PairOpened | None = None) -> None:
+        self.state, self.pair = state, pair
+        for listener in list(self._listeners):
+            listener.post_message(EngineChanged())
+
+    def _report(self, event: AnyEvent) -> None:
+        for listener, kinds in list(self._listeners.items()):
+            if isinstance(event, kinds):
+                listener.post_message(WorkerReported(event, self))

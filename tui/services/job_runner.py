@@ -67,7 +67,7 @@ class RunningJob:
         return spent / gained * (event.total - event.done)
 
 
-class JobRoom:
+class JobRunner:
     """Starts jobs and ends them with the app."""
 
     def __init__(self, make_worker: WorkerFactory) -> None:

@@ -1,4 +1,4 @@
-"""What happened, for whoever wants to know. Workers post these; the handlers own the state."""
+"""What happened, for whoever wants to know. The services post these to those who asked for them."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from edgespec.worker.protocol import AnyEvent, Progressed
 
 
 @dataclass
-class WorkerReported(Message):
+class WorkerReported(Message, bubble=False):
     """A worker process said something."""
 
     event: AnyEvent
     source: object
-    """The engine room or the job that it came through."""
+    """The engine client or the job that it came through."""
 
     def can_replace(self, message: Message) -> bool:
         """Of how far a stage of a piece of work is, only the newest counts."""
@@ -27,10 +27,15 @@ class WorkerReported(Message):
 
 
 @dataclass
-class ModelsChanged(Message):
+class EngineChanged(Message, bubble=False):
+    """Another pair is loaded, or is being loaded, or none is any more."""
+
+
+@dataclass
+class ModelsChanged(Message, bubble=False):
     """Files came or went: lists of models are out of date."""
 
 
 @dataclass
-class RunsChanged(Message):
+class RunsChanged(Message, bubble=False):
     """Benchmark results came or went."""

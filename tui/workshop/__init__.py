@@ -1,1 +1,1 @@
-"""The parts of the workshop screen."""
+"""The workshop: a form, the plan that comes of it, the work, and the comparison at its end."""

@@ -74,9 +74,9 @@ class WorkshopForm(VerticalScroll):
 
     @dataclass
     class Changed(Message):
-        """Something else is wished for."""
+        """Something else is asked for."""
 
-        wish: WorkshopRequest
+        request: WorkshopRequest
 
     class ChooseRequested(Message):
         """The button beside the model was pressed."""
@@ -127,7 +127,7 @@ class WorkshopForm(VerticalScroll):
         self._show_fields()
 
     @property
-    def wish(self) -> WorkshopRequest:
+    def request(self) -> WorkshopRequest:
         """What is in the fields."""
         method, file_type = self._chosen("method"), self._chosen("type")
         structure = self._chosen("structure")
@@ -191,10 +191,10 @@ class WorkshopForm(VerticalScroll):
     @on(Checkbox.Changed)
     def _something_changed(self) -> None:
         self._show_fields()
-        wish = self.wish
-        if wish != self._told:
-            self._told = wish
-            self.post_message(self.Changed(wish))
+        request = self.request
+        if request != self._told:
+            self._told = request
+            self.post_message(self.Changed(request))
 
     def _calibration(self) -> str | None:
         field = "imatrix" if self._chosen("method") == _QUANTIZE else "calibration"
@@ -203,19 +203,19 @@ class WorkshopForm(VerticalScroll):
 
     def _show_fields(self) -> None:
         """Those that the method and the other choices have a use for."""
-        wish, method = self.wish, self._chosen("method")
-        prunes = wish.method is not None
+        request, method = self.request, self._chosen("method")
+        prunes = request.method is not None
         shown = {
             "amount": prunes,
-            "criterion": wish.method is Method.DEPTH and wish.unit is not AmountUnit.NAMED,
-            "importance": wish.method is Method.LLM_PRUNER,
-            "structure": wish.method in (Method.FLAP, Method.LLM_PRUNER),
-            "protect": prunes and wish.unit is not AmountUnit.NAMED,
+            "criterion": request.method is Method.DEPTH and request.unit is not AmountUnit.NAMED,
+            "importance": request.method is Method.LLM_PRUNER,
+            "structure": request.method in (Method.FLAP, Method.LLM_PRUNER),
+            "protect": prunes and request.unit is not AmountUnit.NAMED,
             "repair": prunes,
             "calibration": prunes,
             "imatrix": method == _QUANTIZE,
-            "text": wish.calibration is not None and wish.calibration != OWN_ANSWERS,
-            "tokens": wish.calibration is not None,
+            "text": request.calibration is not None and request.calibration != OWN_ANSWERS,
+            "tokens": request.calibration is not None,
         }
         for name, display in shown.items():
             self.query_one(f"#field-{name}").display = display

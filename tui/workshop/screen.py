@@ -1,53 +1,116 @@
-"""The workshop: the work stage by stage after its plan, and what the new model is worth beside the dense one."""
+"""The workshop: a form with its plan, the work stage by stage, and what the new model is worth beside the dense one."""
 
 import asyncio
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
 from rich.console import Group
 from rich.text import Text
 from textual import on, work
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Static
 
+from edgespec.errors import EdgespecError
 from edgespec.text import one_line
 from edgespec.worker.jobs.measure import Comparison, MeasureJob
 from edgespec.worker.jobs.plan import Planned
 from edgespec.worker.jobs.written import Began, Made
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
 from quant.prune.scratch import remove_leftovers
-from tui.common.ask import AskScreen
+from tui.common.ask import AskScreen, ChooseScreen
+from tui.common.mode_screen import ModeScreen
+from tui.common.status_line import StatusLine
 from tui.common.wording import joined
+from tui.models.rows import load_models
+from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.job_runner import RunningJob
+from tui.services.launch import ScreenName
 from tui.services.messages import WorkerReported
+from tui.workshop.choices import model_choices
 from tui.workshop.comparison import comparison_table, lines_table, measured_on, sentence
-from tui.workshop.plan import Phase, PlanScreen
+from tui.workshop.form import WorkshopForm
+from tui.workshop.plan_pane import PlanPane
 from tui.workshop.stages import Stages
 
 
-class WorkshopScreen(PlanScreen):
+class Phase(StrEnum):
+    """What the screen is at."""
+
+    PLANNING = "planning"
+    MAKING = "making"
+    MEASURING = "measuring"
+    DONE = "done"
+
+    @property
+    def is_working(self) -> bool:
+        """Whether something is being made or measured."""
+        return self in (Phase.MAKING, Phase.MEASURING)
+
+
+def _key(key: str, action: str, title: str, tooltip: str) -> Binding:
+    return Binding(key, action, title, id=f"workshop.{action}", tooltip=tooltip)
+
+
+class WorkshopScreen(ModeScreen):
     """Owns the job that makes or measures."""
 
+    NAME = "workshop"
+    AUTO_FOCUS = "#model"
+    HORIZONTAL_BREAKPOINTS = [(0, "-tight"), (100, "-roomy")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start", id="workshop.start", tooltip="Do what the plan says"),
-        Binding("ctrl+o", "choose", "Models", id="workshop.choose", tooltip="Choose a model that is here"),
-        Binding("space", "pause", "Pause", id="workshop.pause", tooltip="Hold the work, or let it go on"),
-        Binding(
-            "escape", "stop", "Stop", id="workshop.stop", tooltip="End the work; no half of a file stays"
-        ),
-        Binding("r", "race", "Race", id="workshop.race", tooltip="Race with the new model"),
-        Binding("c", "chat", "Chat", id="workshop.chat", tooltip="Chat with the new model"),
-        Binding("m", "measure", "Measure", id="workshop.measure", tooltip="Measure both models again"),
-        Binding("escape", "back", "Plan", id="workshop.back", tooltip="Back to form and plan"),
+        _key("ctrl+s", "start", "Start", "Do what the plan says"),
+        _key("ctrl+o", "choose", "Models", "Choose a model that is here"),
+        _key("space", "pause", "Pause", "Hold the work, or let it go on"),
+        _key("escape", "stop", "Stop", "End the work; no half of a file stays"),
+        _key("r", "race", "Race", "Race with the new model"),
+        _key("c", "chat", "Chat", "Chat with the new model"),
+        _key("m", "measure", "Measure", "Measure both models again"),
+        _key("escape", "back", "Plan", "Back to form and plan"),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(services)
+        self.phase = Phase.PLANNING
         self._work: RunningJob | None = None
         self._worker_pid = 0
         self._made: Made | None = None
+        self._sent = ""
+        """A model that another screen sent, for when the work is over."""
+
+    def compose_body(self) -> ComposeResult:
+        """Form at the left; plan, comparison and stages at the right."""
+        with Horizontal():
+            yield WorkshopForm()
+            with VerticalScroll(id="workshop-work"):
+                yield PlanPane(self.services.jobs)
+                yield Static("", id="workshop-result", markup=False)
+                yield Stages()
+        yield StatusLine("workshop-status")
+
+    def on_mount(self) -> None:
+        """Shows the plan's pane."""
+        self._enter(Phase.PLANNING)
+
+    def receive(self, value: str) -> None:
+        """A model, by its name or path: planned at once, or when the work under way is over."""
+        self._sent = value
+        if not self.phase.is_working:
+            self._return_to_plan()
+
+    @property
+    def form(self) -> WorkshopForm:
+        """The fields."""
+        return self.query_one(WorkshopForm)
+
+    @property
+    def plan(self) -> PlanPane:
+        """What would come of them."""
+        return self.query_one(PlanPane)
 
     @property
     def stages(self) -> Stages:
@@ -58,7 +121,7 @@ class WorkshopScreen(PlanScreen):
         """Keys that mean nothing now are not shown."""
         match action:
             case "start":
-                return self.phase is Phase.PLANNING and self.planned is not None
+                return self.phase is Phase.PLANNING and self.plan.planned is not None
             case "choose":
                 return not self.phase.is_working
             case "pause" | "stop":
@@ -68,24 +131,78 @@ class WorkshopScreen(PlanScreen):
             case _:
                 return super().check_action(action, parameters)
 
+    def _enter(self, phase: Phase) -> None:
+        """Shows what belongs to a phase, and the keys that mean something in it."""
+        self.phase = phase
+        self.form.disabled = phase.is_working
+        self.set_class(phase is not Phase.PLANNING, "-past-planning")
+        self.plan.display = phase is Phase.PLANNING
+        self.query_one("#workshop-result").display = phase in (Phase.MEASURING, Phase.DONE)
+        self.stages.display = phase is not Phase.PLANNING
+        if phase is not Phase.PLANNING:
+            self.query_one("#workshop-work").focus()
+        self.refresh_bindings()
+
+    # Planning.
+
+    @on(WorkshopForm.Changed)
+    def _form_changed(self, message: WorkshopForm.Changed) -> None:
+        if not self.phase.is_working:
+            self._enter(Phase.PLANNING)
+            self.plan.plan_soon(message.request)
+
+    @on(PlanPane.Ready)
+    def _plan_ready(self, message: PlanPane.Ready) -> None:
+        self.form.name_output(str(message.planned.job.destination))
+
+    def _return_to_plan(self) -> None:
+        """Shows the plan again, made anew: of a model that was sent meanwhile, or of what is in the form."""
+        self._enter(Phase.PLANNING)
+        spec, self._sent = self._sent, ""
+        request = self.form.request
+        if spec and spec != request.model:
+            self.form.take_model(spec)
+        else:
+            self.plan.plan(request)
+
+    @on(WorkshopForm.ChooseRequested)
+    def _choose_requested(self) -> None:
+        self.action_choose()
+
+    @work(exclusive=True, group="workshop-choose")
+    async def action_choose(self) -> None:
+        """Chooses a model among those that are here."""
+        try:
+            models = await asyncio.to_thread(load_models, self.services.engine_settings(), Path.cwd())
+        except (EdgespecError, OSError) as error:
+            self.tell(str(error), error=True)
+            return
+        empty = "No model is here yet: F5 fetches one; a path can be written into the form."
+        dialog = ChooseScreen("Choose a model", model_choices(models), empty)
+        found = await self.app.push_screen_wait(dialog)
+        if found is not None:
+            self.form.take_model(found)
+
+    # Working.
+
     @work(exclusive=True, group="workshop-start")
     async def action_start(self) -> None:
         """Does what the plan says; an existing file is replaced only after a question."""
-        planned = self.planned
+        planned = self.plan.planned
         if planned is None or not await self._agrees(planned):
             return
-        self.forget_plan()
-        self.enter(Phase.MAKING)
-        await self.edgespec.free_machine()
+        self.plan.forget()
+        self._enter(Phase.MAKING)
+        await self.services.engine.close()
         await self.stages.clear()
         self.query_one("#workshop-result", Static).update("")
         self._made, self._worker_pid = None, 0
-        self._work = self.edgespec.jobs.start(replace(planned.job, force=planned.exists), self)
+        self._work = self.services.jobs.start(replace(planned.job, force=planned.exists), self)
         self.tell(f"making {planned.job.destination.name}: Space pauses, Esc stops")
 
     async def _agrees(self, planned: Planned) -> bool:
         questions = []
-        if self.room.state is EngineState.BUSY:
+        if self.services.engine.state is EngineState.BUSY:
             questions.append(("The chat's answer must end: this work needs the machine.", "End it"))
         if planned.exists:
             questions.append((f"{one_line(str(planned.job.destination))} exists. Replace it?", "Replace"))
@@ -95,10 +212,10 @@ class WorkshopScreen(PlanScreen):
         return True
 
     async def _measure(self, made: Made) -> None:
-        self.enter(Phase.MEASURING)
-        await self.edgespec.free_machine()
-        job = MeasureJob(made.dense, made.path, self.edgespec.engine_settings())
-        self._work = self.edgespec.jobs.start(job, self)
+        self._enter(Phase.MEASURING)
+        await self.services.engine.close()
+        job = MeasureJob(made.dense, made.path, self.services.engine_settings())
+        self._work = self.services.jobs.start(job, self)
         self.tell(f"{made.path.name} is written; measuring it beside the dense model: Esc leaves that out")
 
     def action_pause(self) -> None:
@@ -120,31 +237,6 @@ class WorkshopScreen(PlanScreen):
             running.stop()
             self.tell("stopping: a step that has begun ends first")
 
-    def action_back(self) -> None:
-        """Shows the plan again, made anew: the file of that name is there now."""
-        self.enter(Phase.PLANNING)
-        self.query_one("#model").focus()
-        self.plan()
-
-    def action_race(self) -> None:
-        """Loads the new model, and shows the race."""
-        self._open("race")
-
-    def action_chat(self) -> None:
-        """Loads the new model, and shows the chat."""
-        self._open("chat")
-
-    def _open(self, screen: str) -> None:
-        if self._made is not None:
-            self.edgespec.open_engine(str(self._made.path.resolve()))
-            self.edgespec.action_go(screen)
-
-    async def action_measure(self) -> None:
-        """Measures both models again."""
-        if self._made is not None:
-            await self.stages.clear()
-            await self._measure(self._made)
-
     @on(WorkerReported)
     async def _work_reported(self, message: WorkerReported) -> None:
         if self._work is None or message.source is not self._work:
@@ -159,7 +251,7 @@ class WorkshopScreen(PlanScreen):
             case JobFinished(Made() as made):
                 self.stages.end(whole=True)
                 self._made = made
-                self.edgespec.models_changed()
+                self.services.models_changed()
                 await self._measure(made)
             case JobFinished(Comparison() as found):
                 self.stages.end(whole=True)
@@ -185,15 +277,40 @@ class WorkshopScreen(PlanScreen):
             self._finish(f"{text}; the new file stays, M measures again", error=error)
             return
         self._work = None
-        self.enter(Phase.PLANNING)
-        self.plan()
+        self._return_to_plan()
         self.tell(f"{text}; nothing was written", error=error)
 
     def _finish(self, text: str, *, error: bool = False) -> None:
         self._work = None
-        self.enter(Phase.DONE)
+        self._enter(Phase.DONE)
         self.query_one("#workshop-work").scroll_home(animate=False)
         self.tell(text, error=error)
+
+    # With the new model.
+
+    def action_back(self) -> None:
+        """Shows the plan again, made anew: the file of that name is there now."""
+        self._return_to_plan()
+        self.query_one("#model").focus()
+
+    def action_race(self) -> None:
+        """Loads the new model, and shows the race."""
+        self._open("race")
+
+    def action_chat(self) -> None:
+        """Loads the new model, and shows the chat."""
+        self._open("chat")
+
+    def _open(self, screen: ScreenName) -> None:
+        if self._made is not None:
+            self.services.open_engine(str(self._made.path.resolve()))
+            self.services.go(screen)
+
+    async def action_measure(self) -> None:
+        """Measures both models again."""
+        if self._made is not None:
+            await self.stages.clear()
+            await self._measure(self._made)
 
     def _show_comparison(self, found: Comparison) -> None:
         notes = [("quality on", measured_on(found))] if found.dense.quality else []

@@ -16,8 +16,8 @@ from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece
 
 _TAB = "    "
-_ROOM_SHARE = 5
-"""A growing text takes room for a fifth of the screen at a time: each time all of it is laid out and painted anew."""
+_SCREEN_PARTS = 5
+"""A growing text takes a fifth of the screen's rows at a time: each time all of it is laid out and painted anew."""
 _Run = tuple[str, DraftSource]
 
 
@@ -27,7 +27,7 @@ class StreamText(Widget):
     Args:
         pieces: What is there already.
         tinted: Let what a draft thought of first stand out.
-        is_growing: Take room for several rows at a time.
+        is_growing: Take several rows at a time.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"stream-text--model", "stream-text--ngram"}
@@ -50,7 +50,7 @@ class StreamText(Widget):
         self._wrapped_width = 0
         self._tinted = tinted
         self._is_growing = is_growing
-        self._room = 0
+        self._n_rows = 0
         self._add(pieces)
 
     @property
@@ -63,7 +63,7 @@ class StreamText(Widget):
         touched = self._first_row_of_last_line
         self._add(pieces)
         self._wrap_from_last(touched)
-        if len(self._rows) > self._room:
+        if len(self._rows) > self._n_rows:
             self.refresh(layout=True)
         else:
             self.refresh(Region(0, touched, self._wrapped_width, len(self._rows) - touched))
@@ -76,9 +76,9 @@ class StreamText(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Rows at that width."""
         self._wrap(width)
-        step = max(viewport.height // _ROOM_SHARE, 1) if self._is_growing else 1
-        self._room = -(-len(self._rows) // step) * step
-        return self._room
+        step = max(viewport.height // _SCREEN_PARTS, 1) if self._is_growing else 1
+        self._n_rows = -(-len(self._rows) // step) * step
+        return self._n_rows
 
     def render_line(self, y: int) -> Strip:
         """One row."""

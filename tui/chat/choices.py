@@ -1,4 +1,6 @@
-"""The drafts that a target can be given, with the reasons of those that cannot serve it."""
+"""What the chat lets choose from: the drafts that its target can be given, and the conversations that are saved."""
+
+from collections.abc import Sequence
 
 from edgespec.catalog.candidates import PairTarget, find_candidates
 from edgespec.catalog.entries import NGRAM
@@ -8,11 +10,13 @@ from edgespec.errors import EdgespecError
 from edgespec.session.choice import NONE
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened
+from tui.chat.conversation import Conversation
 from tui.common.ask import Choice
+from tui.common.setting_labels import with_labels
 
 
 def draft_choices(pair: PairOpened) -> list[Choice]:
-    """No draft model, the text itself, and every model that is here, the best first."""
+    """No draft model, the text itself, and every model that is here, the best first; with reasons why one cannot serve."""
     choices = [
         Choice(NONE, "none", "No draft model; the text itself is still used where it repeats."),
         Choice(NGRAM, "ngram", "Only what the text itself repeats."),
@@ -31,5 +35,17 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
         serves = row.verdict in ("ok", "mapped")
         spec = row.name if row.name in catalog.models else str(row.path)
         title = f"{row.name}  {size}" + ("" if serves else "  cannot draft")
-        choices.append(Choice(spec, one_line(title), row.reason, disabled=not serves))
+        choices.append(Choice(spec, one_line(title), with_labels(row.reason), disabled=not serves))
     return choices
+
+
+def conversation_choices(saved: Sequence[Conversation]) -> list[Choice]:
+    """By their ids, each with its time and its first words."""
+    return [
+        Choice(
+            chat.id,
+            f"{chat.updated_at[:16].replace('T', ' ')}  {one_line(chat.title)}",
+            f"{len(chat.messages)} messages with {chat.target or 'no model'}",
+        )
+        for chat in saved
+    ]

@@ -1,4 +1,4 @@
-"""Fetches under way: how far each is, how fast, and what shall become of it when it ends."""
+"""One download: how far it is, how fast, and what shall become of it when it ends."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,26 +10,27 @@ from typing import Final
 from edgespec.text import human_bytes
 from edgespec.worker.protocol import Progressed
 from tui.common.wording import duration
+from tui.models.rows import ModelRow
 
 _WINDOW_S: Final = 10.0
 _SHORTEST_S: Final = 0.5
 
 
 class Ending(StrEnum):
-    """Why a fetch was stopped before its end."""
+    """Why a download was stopped before its end."""
 
     NONE = "none"
     PAUSE = "pause"
-    """What arrived is kept: the next fetch goes on from there."""
+    """What arrived is kept: the next download goes on from there."""
     DISCARD = "discard"
     """What arrived is removed."""
 
 
 @dataclass(slots=True)
-class Pull:
-    """One fetch. `clock` tells seconds."""
+class Download:
+    """Of a model that is not here. `clock` tells seconds."""
 
-    spec: str
+    row: ModelRow
     ending: Ending = Ending.NONE
     clock: Callable[[], float] = monotonic
     newest: Progressed | None = None
@@ -52,6 +53,16 @@ class Pull:
         return min(event.done / event.total, 1.0) if event is not None and event.total else None
 
     @property
+    def arrived(self) -> float:
+        """Bytes so far."""
+        return self.row.arrived if self.newest is None else self.newest.done
+
+    @property
+    def here_text(self) -> str:
+        """How far it is, in a word or two."""
+        return "fetching" if self.fraction is None else f"fetching {self.fraction:.0%}"
+
+    @property
     def bytes_per_s(self) -> float | None:
         """Of the last ten seconds; None while there is nothing to go by."""
         if not self._seen:
@@ -64,9 +75,9 @@ class Pull:
         """Bytes, rate and time left, in one line."""
         event = self.newest
         if self.ending is not Ending.NONE:
-            return f"stopping {self.spec}"
+            return f"stopping {self.row.spec}"
         if event is None:
-            return f"asking for {self.spec}"
+            return f"asking for {self.row.spec}"
         whole = f" of {human_bytes(event.total)}" if event.total else ""
         parts = [f"{human_bytes(event.done)}{whole}"]
         rate = self.bytes_per_s

@@ -1,0 +1,36 @@
+"""The keys of the chat. Each does one action, which a slash command or the palette can do as well."""
+
+from typing import Final
+
+from textual.binding import Binding, BindingType
+
+
+def _key(key: str, action: str, title: str, tooltip: str, *, name: str, shown: bool = False) -> Binding:
+    return Binding(key, action, title, id=f"chat.{name}", tooltip=tooltip, show=shown)
+
+
+CHAT_KEYS: Final[list[BindingType]] = [
+    _key("escape", "stop", "Stop", "End the answer; what came is kept", name="stop", shown=True),
+    _key("ctrl+s", "next_mode", "Mode", "Speculation: auto, model, n-gram, off", name="mode", shown=True),
+    _key("ctrl+t", "tint", "Tint", "Show which tokens came from the draft", name="tint", shown=True),
+    _key("ctrl+r", "regenerate", "Again", "Answer the last message again", name="regenerate", shown=True),
+    _key("ctrl+up", "edit_last", "Edit", "Change the last message", name="edit"),
+    _key("ctrl+g", "editor", "$EDITOR", "Write the message in $EDITOR", name="editor"),
+    _key("ctrl+n", "new", "New", "Begin another conversation", name="new", shown=True),
+    _key("ctrl+o", "open_saved", "Open", "Open a saved conversation", name="open", shown=True),
+    _key("ctrl+b", "rail", "Charts", "Show or hide the charts", name="rail"),
+    _key("f9", "draft", "Draft", "Choose another draft model", name="draft"),
+    _key("f10", "system", "System", "Change the system prompt", name="system"),
+    _key("f11", "copy_last", "Copy", "Copy the last answer", name="copy"),
+    _key("f12", "export", "Export", "Write the chat as Markdown", name="export"),
+    _key("ctrl+l", "clear", "Clear", "Empty this conversation", name="clear"),
+    _key(
+        "ctrl+f5",
+        "restart_engine",
+        "Restart engine",
+        "Load the models again in a new process",
+        name="restart",
+    ),
+    Binding("pageup", "page(-1)", "Up", id="chat.up", tooltip="Scroll back", show=False, priority=True),
+    Binding("pagedown", "page(1)", "Down", id="chat.down", tooltip="Scroll on", show=False, priority=True),
+]

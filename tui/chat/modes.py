@@ -1,0 +1,35 @@
+"""The ways of drafting, as keys and commands go through them."""
+
+from typing import Final
+
+from edgespec.decode.policy import Mode
+from edgespec.errors import UsageError
+from edgespec.worker.protocol import PairOpened
+
+_IN_ORDER: Final = (Mode.AUTO, Mode.MODEL, Mode.NGRAM, Mode.OFF)
+_WORDS: Final = {
+    "off": Mode.OFF,
+    "none": Mode.OFF,
+    "model": Mode.MODEL,
+    "ngram": Mode.NGRAM,
+    "auto": Mode.AUTO,
+}
+
+
+def next_mode(pair: PairOpened) -> Mode:
+    """The one after the pair's own, in a circle; without a draft model, that one is left out."""
+    modes = [mode for mode in _IN_ORDER if pair.draft or mode is not Mode.MODEL]
+    place = modes.index(pair.mode) if pair.mode in modes else -1
+    return modes[(place + 1) % len(modes)]
+
+
+def mode_named(word: str) -> Mode:
+    """As it is typed after /mode.
+
+    Raises:
+        UsageError: there is no such mode.
+    """
+    mode = _WORDS.get(word.lower())
+    if mode is None:
+        raise UsageError(f"/mode {word} is not a mode", "it takes off, model, ngram or auto")
+    return mode

@@ -1,0 +1,188 @@
+"""The left of the chat: what is asked below is answered by the engine, shown above, and kept."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from edgespec.errors import EdgespecError
+from edgespec.paths import chats_dir
+from edgespec.text import plain_text
+from edgespec.worker.protocol import (
+    Answer,
+    Answered,
+    PairOpened,
+    Progressed,
+    RequestFailed,
+    TokensArrived,
+    WorkerDied,
+)
+from tui.chat.conversation import Conversation
+from tui.chat.prompt_input import PromptInput
+from tui.chat.receipt import answer_receipt, live_line, race_gain
+from tui.chat.store import ChatStore
+from tui.chat.transcript import Transcript
+from tui.common.setting_labels import with_labels
+from tui.common.status_line import StatusLine
+from tui.common.wording import MODE_NAMES, joined, progress_line
+from tui.services.app_services import AppServices
+from tui.services.engine_client import EngineState
+from tui.services.messages import WorkerReported
+
+_REPORTS = (TokensArrived, Answered, PairOpened, Progressed, RequestFailed, WorkerDied)
+_ENDS = {
+    "interrupted": "stopped",
+    "length": "the answer reached its longest length; /settings changes it",
+}
+"""Why an answer ended -> what is said of it, where that is worth a word."""
+
+
+class ChatPane(Vertical):
+    """Transcript, status line and prompt. It asks the engine, and hears what it says."""
+
+    def __init__(self, services: AppServices) -> None:
+        super().__init__(id="conversation")
+        self._services = services
+        self._engine = services.engine
+        self.store = ChatStore(chats_dir())
+        self._waiting = False
+        """A message is there to be answered as soon as the engine is ready."""
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield Transcript()
+        yield StatusLine("status")
+        yield PromptInput()
+
+    def on_mount(self) -> None:
+        """Takes what was asked for on the command line, and what was asked in earlier conversations."""
+        self.transcript.tinted = self._services.settings.tint_drafted
+        self.transcript.conversation = self.begin_conversation()
+        saved = self.store.load_all()
+        for chat in reversed(saved):
+            for message in chat.messages:
+                if message.role == "user":
+                    self.prompt.remember(message.content)
+        if self._services.launch.resume_last and saved:
+            self.transcript.show(saved[0])
+        self._engine.subscribe(self, *_REPORTS)
+
+    def on_unmount(self) -> None:
+        """The engine may go on without this screen."""
+        self._engine.unsubscribe(self)
+
+    @property
+    def transcript(self) -> Transcript:
+        """The conversation."""
+        return self.query_one(Transcript)
+
+    @property
+    def prompt(self) -> PromptInput:
+        """Where messages are written."""
+        return self.query_one(PromptInput)
+
+    def begin_conversation(self) -> Conversation:
+        """An empty one, with the system prompt of the command line or of the app."""
+        asked = self._services.launch.system
+        return Conversation.begin(self._services.settings.system_prompt if asked is None else asked)
+
+    # What is asked.
+
+    def ask(self, text: str) -> None:
+        """Adds a message and has it answered, at once or when the engine is ready."""
+        self.transcript.add_question(text)
+        self._save()
+        self.answer()
+
+    def answer(self) -> None:
+        """Has the conversation answered as it stands."""
+        if self._engine.state in (EngineState.CLOSED, EngineState.DEAD):
+            self._services.open_engine()
+        self._waiting = not self._engine.is_ready
+        if self._waiting:
+            self._tell("the answer comes as soon as the model is loaded")
+            return
+        self.transcript.begin_answer()
+        self._tell("reading the prompt")
+        launch = self._services.launch
+        limit = launch.max_tokens or self._services.settings.max_tokens
+        self._engine.ask(Answer(self.transcript.conversation.prompt(), limit, launch.sampling))
+
+    def stop(self) -> None:
+        """Ends the answer, or what is being loaded for it; what came is kept."""
+        self._waiting = False
+        self._engine.stop()
+
+    # What the engine says.
+
+    @on(WorkerReported)
+    async def _engine_reported(self, message: WorkerReported) -> None:
+        match message.event:
+            case TokensArrived(arm="") as tokens if self.transcript.is_answering:
+                await self.transcript.add(tokens)
+            case Answered() as answered:
+                await self._end_answer(stopped=answered.stats.stopped == "interrupted", answered=answered)
+                self._restore_unanswered()
+                self._tell(_ENDS.get(answered.stats.stopped, ""))
+            case PairOpened() if self._waiting:
+                self.answer()
+            case PairOpened():
+                self.tell_pair()
+            case Progressed() as progressed:
+                self._tell(progress_line(progressed))
+            case RequestFailed() as failed:
+                await self._end_answer(stopped=True)
+                self._restore_unanswered()
+                text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
+                self._tell(text, error=not failed.interrupted)
+            case WorkerDied(cause):
+                await self._end_answer(stopped=True)
+                self._waiting = False
+                what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
+                self._tell(what, error=True)
+            case _:
+                pass
+
+    @on(Transcript.Advanced)
+    def _answer_advanced(self, message: Transcript.Advanced) -> None:
+        if self.transcript.is_answering:
+            self._tell(live_line(message.tokens))
+
+    async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> None:
+        pair = self._engine.pair
+        receipt = answer_receipt(answered, race_gain(pair, self._engine.races)) if answered else None
+        if await self.transcript.end_answer(pair.target if pair else "", stopped=stopped, receipt=receipt):
+            self._save()
+
+    def _restore_unanswered(self) -> None:
+        """A message that could not be answered goes back into the prompt, unless another is being written."""
+        messages = self.transcript.conversation.messages
+        if self._waiting or (messages and messages[-1].role == "user"):
+            self._waiting = False
+            if not self.prompt.text:
+                self.prompt.put(self.transcript.take_back_question())
+
+    def tell_pair(self) -> None:
+        """What is loaded, in the status line."""
+        pair = self._engine.pair
+        if pair is None:
+            self._tell("")
+            return
+        draft = f" with {pair.draft}" if pair.draft else ", no draft model on disk"
+        note = f" · {pair.note}" if pair.note else ""
+        self._tell(f"{pair.target}{draft} · {MODE_NAMES[pair.mode]} · {pair.n_ctx} tokens of context{note}")
+
+    def _tell(self, text: str, *, error: bool = False) -> None:
+        self.query_one(StatusLine).tell(text, error=error)
+
+    def _save(self) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.transcript.conversation = replace(self.transcript.conversation, updated_at=now)
+        try:
+            self.store.save(self.transcript.conversation)
+        except EdgespecError as error:
+            self.notify(
+                plain_text(with_labels(error.message)), severity="error", title="Not saved", markup=False
+            )

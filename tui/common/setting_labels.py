@@ -1,0 +1,69 @@
+"""What the settings that messages name are called in the app: by the labels of its forms."""
+
+from typing import Final
+
+from edgespec.errors import name_settings
+
+LABELS: Final = {
+    "acceptance": "acceptance",
+    "batch": "batch size",
+    "blocks": "Remove (by number)",
+    "budget": "time budget",
+    "calibrate": "Importance",
+    "calibration_tokens": "Tokens",
+    "category": "Categories",
+    "criterion": "Chosen by",
+    "ctx_size": "Context",
+    "distill": "distilling",
+    "draft": "Draft",
+    "drop_attention": "dropped attention",
+    "embedding_type": "type of the embeddings",
+    "flash_attn": "flash attention",
+    "force": "your consent",
+    "frequency_penalty": "frequency penalty",
+    "gpu_layers": "GPU layers",
+    "host": "--host",
+    "imatrix": "an imatrix",
+    "importance": "Score",
+    "kv_groups": "number of KV groups",
+    "kv_type": "KV cache type",
+    "limit": "Per category",
+    "max_tokens": "Longest answer",
+    "method": "Method",
+    "min_p": "min-p",
+    "n_blocks": "Remove (blocks)",
+    "narrow": "narrowing",
+    "offline": "the offline mode",
+    "output": "Write to",
+    "output_type": "type of the output",
+    "params": "Remove (params left)",
+    "port": "--port",
+    "presence_penalty": "presence penalty",
+    "prompts": "Prompts",
+    "protect_first": "Protect (first blocks)",
+    "protect_last": "Protect (last blocks)",
+    "ratio": "Remove (of weights)",
+    "raw": "raw prompts",
+    "repeat": "Repeats",
+    "repeat_penalty": "repeat penalty",
+    "rpc": "list of RPC servers",
+    "seed": "seed",
+    "shape": "shape",
+    "structure": "Widths",
+    "temperature": "temperature",
+    "tensor": "type of a tensor",
+    "tensor_split": "tensor split",
+    "top_k": "top-k",
+    "top_p": "top-p",
+    "type": "Types",
+}
+"""Setting -> the label of its field, with the choice or the hint beside it in parentheses where a field is for several.
+
+Capitals are the app's own labels, or a key's as with `draft`. What has no field is a plain phrase, and `host` and `port`,
+which are named only within a command to type, are that command's flags.
+"""
+
+
+def with_labels(text: str) -> str:
+    """A message with the labels of the settings that it names."""
+    return name_settings(text, LABELS.get)

@@ -96,7 +96,7 @@ def evaluate(
         n_chunks: At most that many chunks; None takes all.
         n_ctx: Tokens in a chunk of a text.
         label: What the stage of measuring is called.
-        progress: Gets that stage, in chunks, and another label for it while the sample is written.
+        progress: Gets that stage, in chunks.
 
     Raises:
         UsageError: the text is too short, or the two models read it as different tokens.
@@ -119,7 +119,6 @@ def evaluate(
         else:
             scores = _compare(model, dense, windows, progress)
             estimate, distance = _perplexity_of(scores.nll), _distance_of(scores)
-        progress.stage("writing a sample", len(windows), done=len(windows))
         return Evaluation(
             perplexity=estimate.mean,
             perplexity_se=estimate.standard_error,

@@ -55,29 +55,29 @@ async def test_an_engine_that_dies_in_mid_answer_costs_that_answer_alone(
         AppSettings(),
     )
     async with app.run_test(size=LARGE) as pilot:
-        await wait(pilot, lambda: app.room.is_ready)
+        await wait(pilot, lambda: app.engine.is_ready)
         chat = app.screen
         assert isinstance(chat, ChatScreen)
         chat.query_one("#prompt", TextArea).load_text("once upon a time")
         await pilot.press("enter")
         await wait(pilot, lambda: has_begun(chat))
-        worker = app.room._worker
+        worker = app.engine._worker
         assert isinstance(worker, WorkerProcess) and worker.pid is not None
         os.kill(worker.pid, number)
         await wait(pilot, lambda: "/restart" in status_of(app))
         assert number.name in status_of(app)
-        question, answer = chat.conversation.messages
+        question, answer = chat.transcript.conversation.messages
         assert question.content == "once upon a time"
         assert answer.content and answer.stopped
-        assert chat.store.load_all()[0].messages == chat.conversation.messages
+        assert chat.pane.store.load_all()[0].messages == chat.transcript.conversation.messages
         chat.query_one("#prompt", TextArea).load_text("/restart")
         await pilot.press("enter")
-        await wait(pilot, lambda: app.room.is_ready)
+        await wait(pilot, lambda: app.engine.is_ready)
         app.launch = replace(app.launch, max_tokens=200)  # this answer is to end by itself
         chat.query_one("#prompt", TextArea).load_text("and then?")
         await pilot.press("enter")
-        await wait(pilot, lambda: len(chat.conversation.messages) == 4)
-        last = chat.conversation.messages[-1]
+        await wait(pilot, lambda: len(chat.transcript.conversation.messages) == 4)
+        last = chat.transcript.conversation.messages[-1]
         assert last.content and last.receipt and not last.stopped
     assert worker.pid is not None and not psutil.pid_exists(worker.pid)
 
@@ -91,7 +91,7 @@ async def test_an_rpc_server_that_dies_costs_the_engine_and_its_absence_is_said(
         )
         app = EdgespecApp(launch, AppSettings())
         async with app.run_test(size=LARGE) as pilot:
-            await wait(pilot, lambda: app.room.is_ready)
+            await wait(pilot, lambda: app.engine.is_ready)
             assert "3 of 3 layers fit on RPC0" in status_of(app)
             chat = app.screen
             assert isinstance(chat, ChatScreen)
@@ -100,7 +100,7 @@ async def test_an_rpc_server_that_dies_costs_the_engine_and_its_absence_is_said(
             await wait(pilot, lambda: has_begun(chat))
             process.kill()
             await wait(pilot, lambda: "/restart" in status_of(app))
-            assert len(chat.conversation.messages) == 2
+            assert len(chat.transcript.conversation.messages) == 2
             chat.query_one("#prompt", TextArea).load_text("/restart")
             await pilot.press("enter")
             await wait(pilot, lambda: f"no RPC server answers at {address}" in status_of(app))

@@ -39,6 +39,7 @@ LABELS: Final = {
     "params": "Remove (params left)",
     "port": "--port",
     "presence_penalty": "presence penalty",
+    "prompt": "the prompt",
     "prompts": "Prompts",
     "protect_first": "Protect (first blocks)",
     "protect_last": "Protect (last blocks)",

@@ -15,7 +15,7 @@ from edgespec.errors import UsageError
 if TYPE_CHECKING:
     from edgespec.bench.prompts import Prompt
     from edgespec.bench.speculative import BenchSettings
-    from edgespec.bench.throughput.sweep import SweepSettings
+    from edgespec.bench.sweep.sweep import SweepSettings
     from edgespec.llama.sampler import Sampling
 
 METHODS: Final = ("depth", "flap", "llm-pruner")
@@ -109,7 +109,7 @@ class ThroughputOptions:
         Raises:
             UsageError: a value that makes no sense.
         """
-        from edgespec.bench.throughput.sweep import SweepSettings
+        from edgespec.bench.sweep.sweep import SweepSettings
 
         return SweepSettings(
             shapes=parse_shapes(self.shape or DEFAULT_SHAPES),

@@ -12,10 +12,10 @@ from edgespec.cli.result_view import OutputOptions, show_result
 from edgespec.errors import ExitCode, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
-    from edgespec.bench.throughput.point_runner import PointRunner
+    from edgespec.bench.sweep.point_runner import PointRunner
+    from edgespec.bench.sweep.sweep import SweepSettings
+    from edgespec.bench.sweep.variant import Variant
     from edgespec.bench.throughput.result import ThroughputResult
-    from edgespec.bench.throughput.sweep import SweepSettings
-    from edgespec.bench.throughput.variant import Variant
     from edgespec.session import EngineSettings
 
 _LONG_S: Final = 120.0
@@ -85,7 +85,7 @@ def _sweep(
 ) -> "ThroughputResult":
     from edgespec.bench.environment import describe_machine
     from edgespec.bench.store import ResultStore
-    from edgespec.bench.throughput.sweep import ThroughputSweep
+    from edgespec.bench.sweep.sweep import ThroughputSweep
     from edgespec.cli.progress import shown_progress
     from edgespec.llama.library import default_threads
     from edgespec.paths import results_dir
@@ -109,8 +109,8 @@ def _sweep(
 def _load(
     variants: Sequence["Variant"], sweep: "SweepSettings", engine: "EngineSettings", opened: ExitStack
 ) -> list["PointRunner"]:
-    from edgespec.bench.throughput.point_runner import LoadedModels, PointRunner
-    from edgespec.bench.throughput.variant import check_weights, largest_cache
+    from edgespec.bench.sweep.point_runner import LoadedModels, PointRunner
+    from edgespec.bench.sweep.variant import check_weights, largest_cache
 
     check_weights(variants)
     models = opened.enter_context(LoadedModels(engine, largest_cache(sweep.shapes, sweep.batches)))

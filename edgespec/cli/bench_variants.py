@@ -8,8 +8,8 @@ from edgespec.cli.progress import shown_progress
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgespec.bench.sweep.variant import Variant
     from edgespec.bench.throughput.result import Curve
-    from edgespec.bench.throughput.variant import Variant
     from edgespec.catalog.model_file import ModelFile
 
 _DENSE: Final = "dense"
@@ -37,7 +37,7 @@ def find_variants(wanted: WantedVariants, settings: Settings) -> list["Variant"]
         UsageError: pruned versions of several models, two curves of one name, or a draft that batches cannot have.
         EdgespecError: a model cannot be had or made.
     """
-    from edgespec.bench.throughput.variant import Variant
+    from edgespec.bench.sweep.variant import Variant
     from edgespec.catalog.toml_file import load_catalog
     from edgespec.cli.opening import find_model
     from edgespec.session.choice import NONE
@@ -120,7 +120,7 @@ def _with_draft(dense: "Variant", name: str, own: str | None, settings: Settings
     Raises:
         UsageError: there is not a pair to take it from, or its vocabulary is another one.
     """
-    from edgespec.bench.throughput.variant import Variant
+    from edgespec.bench.sweep.variant import Variant
     from edgespec.cli.opening import find_model
     from edgespec.session.choice import AUTO_DRAFT
     from edgespec.session.loading import check_pair

@@ -12,7 +12,7 @@ from edgespec.llama.library import ggml_function, load_library
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """edgespec's own kernels for verification in ggml's CPU backend (`native/narrow.cpp`)."""
+    """edgespec's own kernels for verification in ggml's CPU backend (`native/few_rows.cpp`)."""
 
     version: str
     """Empty in a build without them."""

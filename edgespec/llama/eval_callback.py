@@ -195,7 +195,7 @@ def _check_layout() -> None:
         if known != ([3, 5, 1, 1], [4, 12, 60, 60], _F32, b"edgespec") or not tensor.data:
             raise EngineError(
                 "this build of llama.cpp lays its tensors out in a way that is not known here",
-                "install llama-cpp-python 0.3.36",
+                "run `make install`, or reinstall edgespec with its dependencies",
             )
     finally:
         free(context)

@@ -147,7 +147,10 @@ def ggml_function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]
         function.restype = result  # type: ignore[attr-defined]
         function.argtypes = list(arguments)  # type: ignore[attr-defined]
         return function
-    raise EngineError(f"this build of llama.cpp lacks {name}", "install llama-cpp-python 0.3.36 or newer")
+    raise EngineError(
+        f"this build of llama.cpp lacks {name}",
+        "run `make install`, or reinstall edgespec with its dependencies",
+    )
 
 
 def _choose_matmul(system_info: str) -> None:

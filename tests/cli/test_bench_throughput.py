@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgespec.bench.throughput import point_runner, variant
-from edgespec.bench.throughput.point_runner import PointRunner
+from edgespec.bench.sweep import point_runner, variant
+from edgespec.bench.sweep.point_runner import PointRunner
 from edgespec.catalog.memory import MemoryEstimate
 from edgespec.catalog.metadata import read_metadata
 from edgespec.llama.model import Model

@@ -1,1 +1,1 @@
-"""Figure 2: throughput against latency of a model and its pruned versions, at growing batch sizes."""
+"""Figure 2: throughput against latency of a model and its pruned versions at growing batch sizes, as values and reports."""

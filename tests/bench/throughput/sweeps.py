@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgespec.bench.throughput.point_runner import TimedBatch
+from edgespec.bench.sweep.point_runner import TimedBatch
+from edgespec.bench.sweep.variant import Variant
 from edgespec.bench.throughput.result import Curve, Point, Quality, Run, ThroughputResult
 from edgespec.bench.throughput.shapes import Batch, Layout, Shape
 from edgespec.bench.throughput.summary import with_runs, with_speedups
-from edgespec.bench.throughput.variant import Variant
 from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.model_file import ModelFile
 

@@ -9,10 +9,10 @@ import pytest
 
 from edgespec.bench.document import to_json
 from edgespec.bench.store import ResultStore
-from edgespec.bench.throughput import sweep as sweep_module
+from edgespec.bench.sweep import sweep as sweep_module
+from edgespec.bench.sweep.sweep import SweepSettings, ThroughputSweep
 from edgespec.bench.throughput.result import Point, ThroughputResult
 from edgespec.bench.throughput.shapes import Shape
-from edgespec.bench.throughput.sweep import SweepSettings, ThroughputSweep
 from edgespec.session.settings import EngineSettings
 from tests.bench.throughput.sweeps import FakeClock, runners
 from tests.recorded_progress import RecordedProgress

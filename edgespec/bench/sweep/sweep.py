@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from time import perf_counter
 
 from edgespec.bench.store import ResultStore, new_run_id
-from edgespec.bench.throughput.point_runner import PointRunner
+from edgespec.bench.sweep.point_runner import PointRunner
+from edgespec.bench.sweep.variant import predict_context_bytes
 from edgespec.bench.throughput.result import Point, ThroughputResult
 from edgespec.bench.throughput.shapes import Batch, Layout, Shape
 from edgespec.bench.throughput.summary import with_runs, with_speedups
-from edgespec.bench.throughput.variant import predict_context_bytes
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress

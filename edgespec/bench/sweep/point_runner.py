@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from edgespec.bench.builtin_text import TIMING_PROMPT
+from edgespec.bench.sweep.variant import Variant, context_settings
 from edgespec.bench.throughput.result import Run
 from edgespec.bench.throughput.shapes import Batch, Layout
-from edgespec.bench.throughput.variant import Variant, context_settings
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.batched import BatchAnswer, generate_batch
 from edgespec.decode.batched_speculative import SpeculativeBatch, measure_batch_costs

@@ -34,7 +34,7 @@ _BLOCKS: Final = {name: (block, size) for name, block, size in gguf_types.TENSOR
 
 
 @dataclass(frozen=True, slots=True)
-class TypeShare:
+class PlannedType:
     """What a quantization will store in one type."""
 
     n_tensors: int
@@ -45,7 +45,7 @@ class TypeShare:
 class PlannedTypes:
     """What a quantization will give."""
 
-    types: Mapping[str, TypeShare]
+    types: Mapping[str, PlannedType]
     """By the type's name."""
     n_bytes: int
     """Of all weights."""
@@ -107,15 +107,15 @@ def plan_types(
     changed = planned_types(meta.path, settings)
     if not (settings.importance or importance_follows):
         _check_importance(changed)
-    types: dict[str, TypeShare] = {}
+    types: dict[str, PlannedType] = {}
     before = {tensor.name: tensor.n_bytes for tensor in meta.tensors}
     after: dict[str, int] = {}
     for tensor in meta.tensors:
         name = changed.get(tensor.name, tensor.ggml_type)
         block, block_bytes = _BLOCKS[name]
         after[tensor.name] = size = tensor.n_elements // block * block_bytes
-        share = types.get(name, TypeShare(0, 0))
-        types[name] = TypeShare(share.n_tensors + 1, share.n_bytes + size)
+        share = types.get(name, PlannedType(0, 0))
+        types[name] = PlannedType(share.n_tensors + 1, share.n_bytes + size)
     speedup = bytes_read_per_token(before) / max(1, bytes_read_per_token(after))
     return PlannedTypes(types, sum(after.values()), meta.parameter_count, speedup)
 

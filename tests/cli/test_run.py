@@ -111,7 +111,7 @@ def test_what_is_piped_in_is_a_prompt_by_itself(run_cli: RunCli, readable: None,
     assert result.out == library_answer(tiny_model, "the long text", 9) + "\n"
 
 
-def test_bytes_that_are_no_text_can_be_piped_in(
+def test_bytes_that_are_not_text_can_be_piped_in(
     run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[str] = []

@@ -21,7 +21,7 @@ from edgespec.text import human_bytes
 from quant.gguf.plan import copy_of
 from quant.gguf.recipe import RECIPE_KEY, stamp
 from quant.gguf.sizes import bytes_read_per_token
-from quant.gguf.writer import check_destination, check_room, write_gguf
+from quant.gguf.writer import check_destination, check_free_space, write_gguf
 
 NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})
 """llama.cpp refuses these without an importance matrix (tools/quantize/quantize.cpp)."""
@@ -215,7 +215,7 @@ def check_place(destination: Path, n_bytes: int, *, force: bool) -> None:
     """
     check_destination(destination, force)
     # llama.cpp's file and its copy with the recipe are both there for a moment.
-    check_room(destination, 2 * n_bytes)
+    check_free_space(destination, 2 * n_bytes)
 
 
 def _check_importance(types: Mapping[str, str]) -> None:

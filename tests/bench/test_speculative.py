@@ -130,7 +130,7 @@ def test_a_prompt_is_read_once_from_its_start_for_all_arms(
     monkeypatch.setattr(Context, "prefill", note)
     vanilla, *others = bench(engine, store, repeat=1).arms
     prompt_n = [sample.prompt_n for sample in vanilla.samples]
-    # Before that, calibrating and warming up read texts of their own.
+    # Before that, measuring the costs and warming up read texts of their own.
     assert read[-len(PROMPTS) - 1 :] == [(0, prompt_n[0]), *((0, count) for count in prompt_n)]
     for arm in others:
         assert [sample.ttft_s for sample in arm.samples] == [sample.ttft_s for sample in vanilla.samples]

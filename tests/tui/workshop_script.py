@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from edgespec.bench.plain_speed import PlainSpeed
 from edgespec.bench.statistics import Estimate
-from edgespec.worker.jobs.measure import Comparison, ModelFigures, MeasureJob
+from edgespec.worker.jobs.measure import Comparison, MeasureJob, ModelFigures
 from edgespec.worker.jobs.plan import PlanJob, Planned
 from edgespec.worker.jobs.prune import PruneJob
 from edgespec.worker.jobs.quantize import QuantizeJob

@@ -33,7 +33,7 @@ from edgespec.session.engine import Engine
 from edgespec.session.loading import TARGET_ROWS, Loaded, resident_bytes
 from edgespec.text import human_bytes
 
-WARM_UP_TOKENS: Final = 12
+ARM_WARM_UP_TOKENS: Final = 12
 """Of an answer that touches all buffers of an arm, with a few rounds of its drafts, before one is timed."""
 
 
@@ -111,7 +111,7 @@ class ArmLoop(Closes):
         for arm in self.arms:
             before = resident_bytes()
             generator = arm.generator(copy.deepcopy(arm.state), arm.contexts.target, self._sampling)
-            for _ in generator.generate(self._prompts[0].tokens, WARM_UP_TOKENS):
+            for _ in generator.generate(self._prompts[0].tokens, ARM_WARM_UP_TOKENS):
                 pass
             generator.close()
             arm.context_bytes += resident_bytes() - before

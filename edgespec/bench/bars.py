@@ -50,9 +50,9 @@ class _Bars:
         arms = self.result.arms
         if not arms:
             return
-        room = max(options.max_width - _AXIS_WIDTH, _SLOT_WIDTHS[0])
-        per_row = min(room // _SLOT_WIDTHS[0], len(arms))
-        slot = min(room // per_row, _SLOT_WIDTHS[1])
+        width = max(options.max_width - _AXIS_WIDTH, _SLOT_WIDTHS[0])
+        per_row = min(width // _SLOT_WIDTHS[0], len(arms))
+        slot = min(width // per_row, _SLOT_WIDTHS[1])
         top = nice_ceiling(max(arm.tok_per_s for arm in arms))
         title = printable(f"{self.result.target}, tok/s")
         yield Text(to_ascii(title) if options.ascii_only else title, style="bold")

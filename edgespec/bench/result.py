@@ -1,4 +1,4 @@
-"""The values of a benchmark run: samples, arms, audit, calibration. JSON is made of these and of nothing else."""
+"""The values of a benchmark run: samples, arms, audit, measured costs. JSON is made of these and of nothing else."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -111,7 +111,7 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationFigures:
+class MeasuredCosts:
     """What a draft step and a target decode of n rows cost here, in seconds."""
 
     t_d_s: dict[str, float] = field(default_factory=dict)
@@ -132,5 +132,5 @@ class BenchResult:
     settings: dict[str, object]
     arms: tuple[ArmResult, ...]
     audit: Audit
-    calibration: CalibrationFigures
+    calibration: MeasuredCosts
     complete: bool = True

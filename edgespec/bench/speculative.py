@@ -10,7 +10,7 @@ from edgespec.bench.arm import Arm, ArmSpec
 from edgespec.bench.arm_loop import ArmLoop, tokenize_prompts
 from edgespec.bench.environment import describe_environment
 from edgespec.bench.prompts import Prompt
-from edgespec.bench.result import Audit, BenchResult, CalibrationFigures, Sample
+from edgespec.bench.result import Audit, BenchResult, MeasuredCosts, Sample
 from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.summary import arm_name
 from edgespec.decode.policy import Mode
@@ -67,7 +67,7 @@ class SpeculativeBench:
         """
         try:
             with ArmLoop(
-                self._calibrated(),
+                self._arms_with_costs(),
                 self._prompts,
                 self._settings.max_tokens,
                 self._settings.sampling,
@@ -83,7 +83,7 @@ class SpeculativeBench:
                 self._store.save(result)
         return result
 
-    def _calibrated(self) -> list[ArmSpec]:
+    def _arms_with_costs(self) -> list[ArmSpec]:
         """The arms, after the costs of every pair have been measured."""
         engine = self._engine
         for draft in (None, *engine.drafts):
@@ -134,14 +134,14 @@ class SpeculativeBench:
             settings={**asdict(self._settings), "prompts": len(self._prompts)},
             arms=loop.results() if loop else (),
             audit=loop.audit if loop else Audit(),
-            calibration=_calibration(engine),
+            calibration=_measured_costs(engine),
             complete=complete,
         )
 
 
-def _calibration(engine: Engine) -> CalibrationFigures:
+def _measured_costs(engine: Engine) -> MeasuredCosts:
     plain = engine.states.get(None)
-    return CalibrationFigures(
+    return MeasuredCosts(
         {name: state.costs.draft_step_s for name, state in engine.states.items() if name},
         dict(sorted(plain.costs.verify.points.items())) if plain else {},
     )

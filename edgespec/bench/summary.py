@@ -76,7 +76,7 @@ def summarize_arm(
         draft: The draft model's name, or None.
         samples: Every answer of this arm.
         vanilla_samples: Every plain answer of the same run; the arm named `vanilla` is 1.0 by definition.
-        t_d_s: One draft step in seconds, as calibrated.
+        t_d_s: One draft step in seconds, as measured with the costs.
         peak_memory_bytes: Highest resident memory while the arm ran.
         note: Why speculation was on or off.
 

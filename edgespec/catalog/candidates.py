@@ -25,7 +25,7 @@ _VERDICTS: Final[dict[str, Verdict]] = {"same-vocabulary": "ok", "token-map": "m
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class DraftCandidate:
     """A model that may draft, with the verdict on it."""
 
     name: str
@@ -73,7 +73,9 @@ class PairTarget:
         return cls(resolved.name, meta.path, meta.file_bytes, meta)
 
 
-def find_candidates(target: PairTarget, catalog: Catalog, ctx_size: int, free_bytes: int) -> list[Candidate]:
+def find_candidates(
+    target: PairTarget, catalog: Catalog, ctx_size: int, free_bytes: int
+) -> list[DraftCandidate]:
     """Every model that could be asked to draft for `target`, the best first, those that cannot last.
 
     Args:
@@ -88,7 +90,7 @@ def find_candidates(target: PairTarget, catalog: Catalog, ctx_size: int, free_by
     return sorted(_rows(target, catalog, ctx_size, free_bytes), key=_rank)
 
 
-def _rows(target: PairTarget, catalog: Catalog, ctx_size: int, free: int) -> Iterator[Candidate]:
+def _rows(target: PairTarget, catalog: Catalog, ctx_size: int, free: int) -> Iterator[DraftCandidate]:
     paired = set(catalog.drafts_for(target.name))
     for model in local_models(catalog):
         if model.path != target.path:
@@ -123,35 +125,35 @@ def _files_beside(target: PairTarget) -> list[Path]:
     return beside
 
 
-def _checked(target: PairTarget, name: str, path: Path, ctx_size: int, free: int) -> Candidate:
+def _checked(target: PairTarget, name: str, path: Path, ctx_size: int, free: int) -> DraftCandidate:
     try:
         draft = read_metadata(path)
     except EdgespecError as error:
-        return Candidate(name, path, "unreadable", error.message, None, None, None, None)
+        return DraftCandidate(name, path, "unreadable", error.message, None, None, None, None)
     ratio = _ratio(draft.file_bytes, target.size_bytes)
     if target.meta is None:
         reason = "the target is not on disk, so its vocabulary is not known"
-        return Candidate(name, path, "unchecked", reason, draft.file_bytes, ratio, None, None)
+        return DraftCandidate(name, path, "unchecked", reason, draft.file_bytes, ratio, None, None)
     verdict = check_draft(target.meta, draft)
     memory = (
         estimate_memory(target.meta, n_ctx=ctx_size, n_outputs=_TARGET_OUTPUTS).total_bytes
         + estimate_memory(draft, n_ctx=ctx_size, n_outputs=_DRAFT_OUTPUTS).total_bytes
     )
-    return Candidate(
+    return DraftCandidate(
         name, path, _VERDICTS[verdict.kind], verdict.reason, draft.file_bytes, ratio, memory, memory <= free
     )
 
 
-def _unchecked(target: PairTarget, entry: ModelEntry, *, is_paired: bool) -> Candidate:
+def _unchecked(target: PairTarget, entry: ModelEntry, *, is_paired: bool) -> DraftCandidate:
     reason = _PAIRED if is_paired else "not on disk"
     ratio = _ratio(entry.size_bytes, target.size_bytes)
-    return Candidate(entry.name, None, "unchecked", reason, entry.size_bytes, ratio, None, None)
+    return DraftCandidate(entry.name, None, "unchecked", reason, entry.size_bytes, ratio, None, None)
 
 
 def _ratio(draft_bytes: int | None, target_bytes: int | None) -> float | None:
     return round(draft_bytes / target_bytes, 4) if draft_bytes and target_bytes else None
 
 
-def _rank(row: Candidate) -> tuple[int, bool, float, str]:
+def _rank(row: DraftCandidate) -> tuple[int, bool, float, str]:
     # Within a verdict the catalogue's own pairs first, then the smaller draft: it proposes faster.
     return _VERDICT_ORDER.index(row.verdict), row.reason != _PAIRED, row.size_ratio or float("inf"), row.name

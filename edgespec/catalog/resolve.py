@@ -124,7 +124,11 @@ def arrived_bytes(entry: ModelEntry) -> int:
 
 
 def discard_arrived(entry: ModelEntry) -> None:
-    """Remove what downloads that broke off have left of a model; of a whole one nothing is touched."""
+    """Remove what downloads that broke off have left of a model; of a whole one nothing is touched.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
     for path in hub_cache.find_arrived(entry):
         hub_cache.remove(path)
     wheels.discard_arrived(entry)

@@ -1,16 +1,14 @@
 """What the flags before and after a command name say, as one value that every command reads."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 _NO = {"", "0", "false", "no", "off"}
 
 
-def is_set(name: str, environ: Mapping[str, str] | None = None) -> bool:
+def is_set(name: str) -> bool:
     """Whether the environment variable `name` says yes; empty, 0, false, no and off say no."""
-    value = (os.environ if environ is None else environ).get(name, "")
-    return value.strip().lower() not in _NO
+    return os.environ.get(name, "").strip().lower() not in _NO
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class HostReport:
     """The processor and its memory."""
 
     system: str
@@ -53,7 +53,7 @@ class EngineDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class EngineReport:
     """What this build of llama.cpp can do."""
 
     kernels: str
@@ -101,8 +101,8 @@ class MachineReport:
     """All of it. `engine` is None when llama.cpp does not load; then a finding says why."""
 
     versions: Versions
-    machine: Machine
-    engine: Engine | None
+    machine: HostReport
+    engine: EngineReport | None
     folders: tuple[Folder, ...]
     models: tuple[ModelOnDisk, ...]
     offline: bool
@@ -124,7 +124,7 @@ def examine_machine(*, offline: bool) -> MachineReport:
     return MachineReport(versions, machine, engine, folders, models, offline, tuple(findings))
 
 
-def _examine_engine(findings: list[Finding]) -> tuple[Versions, Engine | None]:
+def _examine_engine(findings: list[Finding]) -> tuple[Versions, EngineReport | None]:
     from edgespec.llama.build import describe_backends
     from edgespec.llama.library import default_threads
 
@@ -149,7 +149,7 @@ def _examine_engine(findings: list[Finding]) -> tuple[Versions, Engine | None]:
         )
         for device in report.devices
     )
-    engine = Engine(
+    engine = EngineReport(
         report.kernels.isa,
         report.system_info,
         parse_features(report.system_info),
@@ -168,12 +168,12 @@ def parse_features(system_info: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name, value in pairs if value not in {"0", ""}))
 
 
-def _examine_machine(engine: Engine | None) -> Machine:
+def _examine_machine(engine: EngineReport | None) -> HostReport:
     import psutil
 
     memory = psutil.virtual_memory()
     logical = psutil.cpu_count(logical=True) or 1
-    return Machine(
+    return HostReport(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=_cpu_name(engine),
         physical_cores=psutil.cpu_count(logical=False) or logical,
@@ -183,7 +183,7 @@ def _examine_machine(engine: Engine | None) -> Machine:
     )
 
 
-def _cpu_name(engine: Engine | None) -> str:
+def _cpu_name(engine: EngineReport | None) -> str:
     """llama.cpp asks each system in its own way; Python's answer is empty on most Linux machines."""
     devices = engine.devices if engine is not None else ()
     names = [device.description for device in devices if device.kind == "cpu" and device.description]
@@ -232,7 +232,7 @@ def _finding_of(error: EdgespecError) -> Finding:
 
 
 def _judge(
-    machine: Machine, engine: Engine | None, folders: tuple[Folder, ...], *, offline: bool
+    machine: HostReport, engine: EngineReport | None, folders: tuple[Folder, ...], *, offline: bool
 ) -> list[Finding]:
     findings = _judge_devices(engine) + _judge_kernels(engine) if engine is not None else []
     if machine.memory_available_bytes < _LITTLE_MEMORY_BYTES:
@@ -259,14 +259,14 @@ def _judge(
     return findings
 
 
-def _judge_devices(engine: Engine) -> list[Finding]:
+def _judge_devices(engine: EngineReport) -> list[Finding]:
     if any(device.kind in {"gpu", "igpu"} for device in engine.devices):
         return []
     hint = "If this machine has one, build for it: CMAKE_ARGS=-DGGML_CUDA=on make install (or VULKAN, METAL, HIP)."
     return [Finding("note", "This build of llama.cpp sees no GPU.", hint)]
 
 
-def _judge_kernels(engine: Engine) -> list[Finding]:
+def _judge_kernels(engine: EngineReport) -> list[Finding]:
     if engine.kernels or "AVX2" not in engine.features:
         return []
     return [

@@ -10,7 +10,7 @@ from edgespec.cli.columns import columns
 from edgespec.text import human_bytes
 
 if TYPE_CHECKING:
-    from edgespec.catalog.candidates import Candidate, PairTarget
+    from edgespec.catalog.candidates import DraftCandidate, PairTarget
 
 _SCHEMA: Final = "edgespec.pair/1"
 
@@ -34,32 +34,32 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
     catalog = load_catalog()
     pair = catalog.find_pair(target)
     name = pair.target if pair else target
-    subject = PairTarget.of(name, catalog)
+    pair_target = PairTarget.of(name, catalog)
     free = available_memory_bytes()
-    rows = find_candidates(subject, catalog, ctx_size, free)
+    rows = find_candidates(pair_target, catalog, ctx_size, free)
     if as_json:
-        document = _document(subject, rows, ctx_size, free)
+        document = _document(pair_target, rows, ctx_size, free)
         click.echo(json.dumps(document, indent=2, ensure_ascii=True, default=str))
         return
-    click.echo(_headline(subject))
+    click.echo(_headline(pair_target))
     click.echo()
     heads = ["DRAFT", "VERDICT", "SIZE", "RATIO", "MEMORY", "WHY"]
     click.echo(columns(heads, [_cells(row, free) for row in rows], right=frozenset({2, 3, 4})))
 
 
-def _headline(subject: "PairTarget") -> str:
-    if subject.meta is None:
+def _headline(target: "PairTarget") -> str:
+    if target.meta is None:
         return (
-            f"target {subject.name} (not on disk; edgespec models pull {subject.name} lets drafts be checked)"
+            f"target {target.name} (not on disk; edgespec models pull {target.name} lets drafts be checked)"
         )
-    meta = subject.meta
+    meta = target.meta
     return (
-        f"target {subject.name}: {meta.architecture} {meta.quantization}, {human_bytes(meta.file_bytes)}, "
+        f"target {target.name}: {meta.architecture} {meta.quantization}, {human_bytes(meta.file_bytes)}, "
         f"{meta.vocab_size} tokens in its vocabulary"
     )
 
 
-def _cells(row: "Candidate", free: int) -> list[str]:
+def _cells(row: "DraftCandidate", free: int) -> list[str]:
     reason = row.reason
     if row.fits is False:
         reason += f"; the pair does not fit into the {human_bytes(free)} that are free"
@@ -73,11 +73,13 @@ def _cells(row: "Candidate", free: int) -> list[str]:
     ]
 
 
-def _document(subject: "PairTarget", rows: "list[Candidate]", ctx_size: int, free: int) -> dict[str, object]:
-    """What is printed as JSON; a draft's fields are those of `Candidate`."""
+def _document(
+    target: "PairTarget", rows: "list[DraftCandidate]", ctx_size: int, free: int
+) -> dict[str, object]:
+    """What is printed as JSON; a draft's fields are those of `DraftCandidate`."""
     return {
         "schema": _SCHEMA,
-        "target": {"name": subject.name, "path": subject.path, "size_bytes": subject.size_bytes},
+        "target": {"name": target.name, "path": target.path, "size_bytes": target.size_bytes},
         "n_ctx": ctx_size,
         "available_memory_bytes": free,
         "drafts": [asdict(row) for row in rows],

@@ -11,7 +11,7 @@ from edgespec.cli.context import Settings
 from edgespec.cli.progress import shown_progress
 
 if TYPE_CHECKING:
-    from edgespec.plan.acceptance import Acceptance, StatedAcceptance
+    from edgespec.plan.acceptance import AcceptanceRate, StatedAcceptance
     from edgespec.plan.models import PlannedModel, PlannedPair
     from edgespec.plan.prediction import Machine
 
@@ -117,17 +117,19 @@ def _machines(
     return found
 
 
-def _acceptance(stated: "StatedAcceptance", target: "PlannedModel", draft: "PlannedModel") -> "Acceptance":
+def _acceptance(
+    stated: "StatedAcceptance", target: "PlannedModel", draft: "PlannedModel"
+) -> "AcceptanceRate":
     """As stated, else as measured here, else assumed by size."""
     from edgespec.errors import UsageError
-    from edgespec.plan.acceptance import Acceptance, assumed_acceptance
+    from edgespec.plan.acceptance import AcceptanceRate, assumed_acceptance
 
     said = stated.of(draft.name)
     if said is not None:
         return said
     measured = _measured_acceptance(target.name, draft.name)
     if measured is not None:
-        return Acceptance(measured, "measured")
+        return AcceptanceRate(measured, "measured")
     if stated.only_measured:
         raise UsageError(
             f"no saved benchmark of {target.name} has the draft {draft.name}",

@@ -164,8 +164,7 @@ def _print(
             "type": wanted.file_type,
             "output": None if destination is None else str(destination),
             "types": {
-                name: {"tensors": share.n_tensors, "bytes": share.n_bytes}
-                for name, share in planned.types.items()
+                name: {"tensors": one.n_tensors, "bytes": one.n_bytes} for name, one in planned.types.items()
             },
             "weights_bytes": planned.n_bytes,
             "bpw": planned.bpw,

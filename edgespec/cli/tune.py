@@ -140,8 +140,8 @@ def _fitting(target: str, named: list[str], catalog: "Catalog", settings: Settin
     from edgespec.catalog.memory import available_memory_bytes
     from edgespec.paths import tuned_dir
 
-    subject = PairTarget.of(target, catalog)
-    rows = find_candidates(subject, catalog, _N_CTX, available_memory_bytes())
+    pair_target = PairTarget.of(target, catalog)
+    rows = find_candidates(pair_target, catalog, _N_CTX, available_memory_bytes())
     fitting = [
         row.spec_in(catalog)
         for row in rows
@@ -150,11 +150,11 @@ def _fitting(target: str, named: list[str], catalog: "Catalog", settings: Settin
         and (row.size_ratio or 1.0) < _LARGEST_SHARE
         and not row.path.is_relative_to(tuned_dir())
     ]
-    paired = catalog.drafts_for(subject.name)
+    paired = catalog.drafts_for(pair_target.name)
     absent = [row.name for row in rows if row.path is None and row.name in paired and row.name not in named]
     if absent and not settings.quiet:
         click.echo(
-            f"edgespec: {absent[0]} is a draft for {subject.name} by the catalogue and not on disk; "
+            f"edgespec: {absent[0]} is a draft for {pair_target.name} by the catalogue and not on disk; "
             f"to try it too: edgespec models pull {absent[0]}",
             err=True,
         )

@@ -35,7 +35,6 @@ def generate_batch(
     sampling: Sampling,
     *,
     stepped: Callable[[], None] = lambda: None,
-    clock: Callable[[], float] = perf_counter,
 ) -> BatchAnswer:
     """Writes `output_n` tokens after every prompt; tokens that end a text do not end it here.
 
@@ -45,7 +44,6 @@ def generate_batch(
         output_n: At least 1.
         sampling: Each sequence has a sampler with a seed of its own, `sampling.seed` and the numbers after it.
         stepped: Called after every decode.
-        clock: Seconds; another one in tests.
 
     Raises:
         ContextOverflowError: they do not fit the context.
@@ -55,20 +53,20 @@ def generate_batch(
     tokens = np.empty((len(prompts), output_n), np.int32)
     try:
         chooser.start(prompts)
-        began = clock()
+        began = perf_counter()
         context.start(prompts)
         context.logits(1)  # waits for devices that compute on their own
-        engine_s = clock() - began
+        engine_s = perf_counter() - began
         tokens[:, 0] = chooser.choose()
-        ttft_s = clock() - began
+        ttft_s = perf_counter() - began
         for place in range(1, output_n):
             stepped()
-            before = clock()
+            before = perf_counter()
             context.step(tokens[:, place - 1])
             context.logits(1)
-            engine_s += clock() - before
+            engine_s += perf_counter() - before
             tokens[:, place] = chooser.choose()
-        return BatchAnswer(tokens, clock() - began, ttft_s, engine_s)
+        return BatchAnswer(tokens, perf_counter() - began, ttft_s, engine_s)
     finally:
         chooser.close()
 

@@ -39,28 +39,23 @@ class BatchCosts:
     """With logits on one row of each sequence."""
 
 
-def measure_batch_costs(
-    target: SequencesContext, draft: SequencesContext, clock: Callable[[], float] = perf_counter
-) -> BatchCosts:
+def measure_batch_costs(target: SequencesContext, draft: SequencesContext) -> BatchCosts:
     """Medians of timed decodes: of the target with 1 to `MOST_DRAFTED` + 1 rows a sequence, of the draft with 1 and 2.
 
     Args:
         target: Of as many sequences as will be answered; empty afterwards.
         draft: Likewise.
-        clock: Seconds; another one in tests.
 
     Raises:
         EngineError: llama.cpp failed.
     """
     return BatchCosts(
-        CostCurve(_time_decodes(target, range(1, MOST_DRAFTED + 2), clock)),
-        CostCurve(_time_decodes(draft, range(1, 3), clock)),
+        CostCurve(_time_decodes(target, range(1, MOST_DRAFTED + 2))),
+        CostCurve(_time_decodes(draft, range(1, 3))),
     )
 
 
-def _time_decodes(
-    context: SequencesContext, rows_each: range, clock: Callable[[], float]
-) -> dict[int, float]:
+def _time_decodes(context: SequencesContext, rows_each: range) -> dict[int, float]:
     n_sequences = len(context.lengths)
     times: dict[int, float] = {}
     for each in rows_each:
@@ -71,10 +66,10 @@ def _time_decodes(
         taken = []
         for _ in range(_TIMED + 1):
             context.clear()
-            before = clock()
+            before = perf_counter()
             context.decode(np.full(len(sequences), 1, np.int32), sequences, outputs)
             context.logits(1)
-            taken.append(clock() - before)
+            taken.append(perf_counter() - before)
         times[len(sequences)] = float(np.median(taken[1:]))
     context.clear()
     return times
@@ -118,7 +113,6 @@ class SpeculativeBatch:
         sampling: Sampling,
         *,
         stepped: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = perf_counter,
     ) -> BatchAnswer:
         """As `generate_batch`, with the same tokens: every drafted one is what the target picks itself.
 
@@ -127,13 +121,12 @@ class SpeculativeBatch:
             output_n: Tokens of every answer, at least 1.
             sampling: Each sequence has a sampler with a seed of its own, `sampling.seed` and the numbers after it.
             stepped: Called after every round.
-            clock: Seconds; another one in tests.
 
         Raises:
             ContextOverflowError: they do not fit the contexts.
             EngineError: llama.cpp failed.
         """
-        work = _Work(self, prompts, output_n, sampling, clock)
+        work = _Work(self, prompts, output_n, sampling)
         try:
             return work.run(stepped)
         finally:
@@ -149,9 +142,8 @@ class _Work:
         prompts: Sequence[Sequence[int]],
         output_n: int,
         sampling: Sampling,
-        clock: Callable[[], float],
     ) -> None:
-        self.owner, self.target, self.draft, self.clock = owner, owner.target, owner.draft, clock
+        self.owner, self.target, self.draft = owner, owner.target, owner.draft
         self.prompts, self.output_n = prompts, output_n
         self.chooser = Chooser(self.target, sampling)
         self.tokens: Ints = np.zeros((len(prompts), output_n), np.int32)
@@ -161,11 +153,11 @@ class _Work:
 
     def run(self, stepped: Callable[[], None]) -> BatchAnswer:
         self.chooser.start(self.prompts)
-        began = self.clock()
+        began = perf_counter()
         self._timed(self.target, partial(self.target.start, self.prompts))
         self.tokens[:, 0] = self.chooser.choose()
         self.done[:] = 1
-        ttft_s = self.clock() - began
+        ttft_s = perf_counter() - began
         drafts = self.owner.draft_length() > 0
         if drafts:
             self._timed(self.draft, partial(self.draft.start, self.prompts))
@@ -174,7 +166,7 @@ class _Work:
             # A draft that was left stays behind for the rest of the batch.
             drafts = drafts and self.owner.draft_length() > 0
             self._round(self.owner.draft_length() if drafts else 0)
-        latency_s = self.clock() - began
+        latency_s = perf_counter() - began
         return BatchAnswer(self.tokens, latency_s, ttft_s, self.engine_s, self.draft_n, self.draft_n_accepted)
 
     def _round(self, most: int) -> None:
@@ -240,7 +232,7 @@ class _Work:
         return np.array(rows, np.int32), np.array(sequences, np.int32)
 
     def _timed(self, context: SequencesContext, work: Callable[[], None]) -> None:
-        before = self.clock()
+        before = perf_counter()
         work()
         context.logits(1)
-        self.engine_s += self.clock() - before
+        self.engine_s += perf_counter() - before

@@ -90,7 +90,15 @@ class LlamaTarget:
         return self.context.free_tokens
 
     def start(self, prompt: Sequence[int]) -> int:
-        """Evaluates what the cache lacks of the prompt; the last token always, for its logits."""
+        """Evaluates what the cache lacks of the prompt; the last token always, for its logits.
+
+        Returns:
+            How many tokens were evaluated.
+
+        Raises:
+            ContextOverflowError: the prompt does not fit.
+            EngineError: llama.cpp failed.
+        """
         if self._sampler:
             self._sampler.start(prompt)
         kept = min(shared_prefix(self.context.tokens, prompt), len(prompt) - 1)

@@ -130,6 +130,9 @@ def on_native_abort(handler: Callable[[str], None]) -> None:
     """Has `handler` told why, just before llama.cpp ends the process; a lost server is such an end.
 
     ggml-rpc.cpp has no error path: every failed send or receive is a GGML_ABORT (`RPC_STATUS_ASSERT`).
+
+    Raises:
+        EngineError: llama.cpp cannot be loaded, or this build has no such hook.
     """
     load_library()
     kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p)

@@ -48,6 +48,9 @@ def serve(endpoint: Endpoint, devices: tuple[Device, ...], n_threads: int) -> No
         endpoint: Where it listens.
         devices: What it offers, `offered_devices` or some of them.
         n_threads: For what is computed on the CPU.
+
+    Raises:
+        EngineError: a device is gone, or this build has no RPC server.
     """
     handles = (ctypes.c_void_p * len(devices))(*(device_handle(device.name) for device in devices))
     start = ggml_function(

@@ -18,7 +18,7 @@ _LEAST, _MOST = 0.4, 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptance:
+class AcceptanceRate:
     """The share of draft tokens that the target accepts, each given those before it."""
 
     rate: float
@@ -27,7 +27,7 @@ class Acceptance:
     """Where it comes from: `assumed`, `as stated` or `measured`."""
 
 
-def assumed_acceptance(draft_params: int, target_params: int) -> Acceptance:
+def assumed_acceptance(draft_params: int, target_params: int) -> AcceptanceRate:
     """A stated assumption for a draft of the target's own family: less by a fixed amount for each factor of ten in size.
 
     Args:
@@ -36,7 +36,7 @@ def assumed_acceptance(draft_params: int, target_params: int) -> Acceptance:
     """
     ratio = target_params / draft_params
     rate = _AT_RATIO - _FALL * math.log10(ratio / _RATIO)
-    return Acceptance(min(max(rate, _LEAST), _MOST), "assumed")
+    return AcceptanceRate(min(max(rate, _LEAST), _MOST), "assumed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class StatedAcceptance:
     by_name: tuple[tuple[str, float], ...] = ()
     only_measured: bool = False
 
-    def of(self, draft: str) -> Acceptance | None:
+    def of(self, draft: str) -> AcceptanceRate | None:
         """What was stated for a draft; None where nothing was."""
         rate = dict(self.by_name).get(draft, self.for_all)
-        return None if rate is None else Acceptance(rate, "as stated")
+        return None if rate is None else AcceptanceRate(rate, "as stated")
 
 
 def parse_acceptance(texts: Sequence[str]) -> StatedAcceptance:

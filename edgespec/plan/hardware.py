@@ -17,7 +17,7 @@ from edgespec.text import nearest
 
 THIS = "this"
 """Stands for the machine at hand, which is measured and in no table."""
-ROWS = (1, 2, 3, 4, 6, 8, 12, 16)
+CURVE_ROWS = (1, 2, 3, 4, 6, 8, 12, 16)
 """Numbers of rows that a predicted curve has points for."""
 _HINT: Final = "docs/plan.md shows what a row holds"
 
@@ -65,7 +65,9 @@ class Hardware:
         read_bytes = work.n_bytes + work.kv_bytes
         read_s = read_bytes / (self.bandwidth_bytes_per_s * self.bandwidth_share)
         row_s = 2 * work.n_elements / self.flop_per_s if self.flop_per_s else 0.0
-        return curve_from({rows: max(read_s, rows * row_s) + work.n_blocks * self.block_s for rows in ROWS})
+        return curve_from(
+            {rows: max(read_s, rows * row_s) + work.n_blocks * self.block_s for rows in CURVE_ROWS}
+        )
 
 
 def find_hardware(spec: str) -> list[Hardware]:

@@ -79,8 +79,8 @@ def _known_drafts(pair: PairEntry | None, target: PlannedModel, catalog: Catalog
 
 def _drafts_on_disk(name: str, catalog: Catalog, n_ctx: int) -> list[str]:
     """Smaller models with a vocabulary that the target can use, the most promising first."""
-    subject = PairTarget.of(name, catalog)
-    rows = find_candidates(subject, catalog, n_ctx, available_memory_bytes())
+    target = PairTarget.of(name, catalog)
+    rows = find_candidates(target, catalog, n_ctx, available_memory_bytes())
     return [
         row.spec_in(catalog)
         for row in rows

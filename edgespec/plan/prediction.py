@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from edgespec.catalog.memory import estimate_memory
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.decode.costs import CostCurve, PairCosts
-from edgespec.plan.acceptance import Acceptance
+from edgespec.plan.acceptance import AcceptanceRate
 from edgespec.plan.models import PlannedModel, PlannedPair
 from edgespec.plan.speedup import best_length, break_even, predict_rate
 from edgespec.plan.workload import Workload, workload_of
@@ -56,7 +56,7 @@ class DraftPrediction:
     """A target with one draft."""
 
     name: str
-    acceptance: Acceptance
+    acceptance: AcceptanceRate
     costs: PairCosts
     memory_bytes: int
     """Of both models, with their caches and buffers."""
@@ -103,7 +103,11 @@ class Prediction:
 
 
 def predict(
-    pair: PlannedPair, machine: Machine, *, n_ctx: int, acceptance_of: Callable[[PlannedModel], Acceptance]
+    pair: PlannedPair,
+    machine: Machine,
+    *,
+    n_ctx: int,
+    acceptance_of: Callable[[PlannedModel], AcceptanceRate],
 ) -> Prediction:
     """Predicts plain decoding and every draft.
 
@@ -137,7 +141,7 @@ def predict(
 
 
 def _predict_draft(
-    name: str, acceptance: Acceptance, costs: PairCosts, both_bytes: int, memory_bytes: int
+    name: str, acceptance: AcceptanceRate, costs: PairCosts, both_bytes: int, memory_bytes: int
 ) -> DraftPrediction:
     return DraftPrediction(
         name=name,

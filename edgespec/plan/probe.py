@@ -19,7 +19,7 @@ from edgespec.session.settings import EngineSettings
 
 log = logging.getLogger(__name__)
 
-ROWS: Final = (1, 2, 4, 8, 16)
+PROBED_ROWS: Final = (1, 2, 4, 8, 16)
 """Numbers of rows that decodes are timed with."""
 _WIDTH, _HIDDEN = 2048, 8192
 _SMALL_BLOCKS, _LARGE_BLOCKS = 2, 8
@@ -108,7 +108,9 @@ def _time_model(model: ZeroModel, settings: EngineSettings, budget_s: float) -> 
             model.write(path)
             loaded = load_target(open_file("probe", path), settings)
             try:
-                times = time_decodes(loaded.context, ROWS, budget_s, all_outputs=True, clock=perf_counter)
+                times = time_decodes(
+                    loaded.context, PROBED_ROWS, budget_s, all_outputs=True, clock=perf_counter
+                )
             finally:
                 loaded.close()
     except OSError as err:
@@ -116,4 +118,4 @@ def _time_model(model: ZeroModel, settings: EngineSettings, budget_s: float) -> 
             f"cannot write a model to time in {folder}: {err.strerror or err}", "free some space there"
         ) from err
     # What a slow machine had no time for costs what as many single rows do.
-    return {rows: times.get(rows, times[1] * rows) for rows in ROWS}
+    return {rows: times.get(rows, times[1] * rows) for rows in PROBED_ROWS}

@@ -23,7 +23,7 @@ from edgespec.llama.placement import DEVICE_RESERVE_BYTES
 from edgespec.paths import costs_dir
 from edgespec.plan.hardware import THIS
 from edgespec.plan.models import PlannedPair
-from edgespec.plan.probe import ROWS, TypeSpeed, measure_block, measure_type
+from edgespec.plan.probe import PROBED_ROWS, TypeSpeed, measure_block, measure_type
 from edgespec.plan.workload import Workload, fast_draft_workload, workload_of
 from edgespec.progress import SILENT, Progress
 from edgespec.session.settings import EngineSettings
@@ -73,7 +73,7 @@ class ThisMachine:
         through = work.n_bytes + beside_bytes
         main = max(work.bytes_by_type, key=lambda name: work.bytes_by_type[name])
         points = {}
-        for rows in ROWS:
+        for rows in PROBED_ROWS:
             seconds = work.n_blocks * self.block_s[rows]
             for ggml_type, n_bytes in work.bytes_by_type.items():
                 speed = self.types.get(ggml_type) or self.types[main]
@@ -167,7 +167,7 @@ def _load(file: Path) -> _Speeds:
             speeds.block_s,
             *(one for kept in speeds.types.values() for one in (kept.small, kept.large)),
         ]
-        if not all(set(curve) == set(ROWS) and _are_times(curve.values()) for curve in curves):
+        if not all(set(curve) == set(PROBED_ROWS) and _are_times(curve.values()) for curve in curves):
             raise ConfigError(f"{file} has speeds that cannot be")
     except ConfigError as err:
         log.info("measuring again: %s", err)
@@ -184,4 +184,4 @@ def _save(file: Path, speeds: _Speeds) -> None:
         with written_whole(file) as unfinished:
             unfinished.write_text(json.dumps({"version": _VERSION, **asdict(speeds)}), encoding="utf-8")
     except OSError as err:
-        log.info("the speeds of this machine are not kept: %s", err)
+        log.info("the speeds of this machine are not saved: %s", err)

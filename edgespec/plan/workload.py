@@ -54,15 +54,14 @@ def workload_of(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
     return Workload(dict(bytes_by_type), round(elements), meta.block_count or 0, _kv_bytes(meta, depth))
 
 
-def fast_draft_workload(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
-    """The workload of a draft on the CPU, where edgespec takes a Q4_0 copy and a shortlist of tokens.
+def fast_draft_workload(meta: GgufMetadata) -> Workload:
+    """The workload of a draft on the CPU, where edgespec takes a Q4_0 copy and a shortlist of tokens, at `ASSUMED_DEPTH`.
 
     Args:
         meta: Header of the draft as published; one that is small already is taken as it is.
-        depth: Tokens in the cache.
     """
     if not wants_fast_copy(meta):
-        return workload_of(meta, depth)
+        return workload_of(meta)
     vocab = meta.vocab_size
     listed = FREQUENT_TOKENS / vocab if vocab and shortlist_for(vocab) else 1.0
     tensors = _multiplied(meta)
@@ -73,7 +72,8 @@ def fast_draft_workload(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workl
         if len(tensor.shape) > 1
     )
     n_bytes = round(elements * FAST_BPW / 8)
-    return Workload({FAST_TYPE: n_bytes}, round(elements), meta.block_count or 0, _kv_bytes(meta, depth))
+    kv_bytes = _kv_bytes(meta, ASSUMED_DEPTH)
+    return Workload({FAST_TYPE: n_bytes}, round(elements), meta.block_count or 0, kv_bytes)
 
 
 def _kv_bytes(meta: GgufMetadata, depth: int) -> int:

@@ -1,4 +1,4 @@
-"""Keeps what was measured and learnt of a pair: one small file per pair, machine, thread count and placement."""
+"""Saves what was measured and learnt of a pair: one small file per pair, machine, thread count and placement."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ class _Tables:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _CostFile:
     """What a file holds; costs are seconds by rows."""
 
     verify_s: dict[int, float]
@@ -62,18 +62,18 @@ class CostStore:
         self._file = costs_dir() / f"{target.file.path.stem}.{key}.json"
 
     def load(self) -> tuple[PairCosts, Acceptance] | None:
-        """What was kept, or None."""
+        """What was saved, or None."""
         if not self._file.exists():
             return None
         try:
-            kept = build(_Kept, read_json(self._file, version=_VERSION), str(self._file))
+            saved = build(_CostFile, read_json(self._file, version=_VERSION), str(self._file))
             costs = PairCosts(
-                _curve(kept.verify_s),
-                _curve(kept.draft_s) if kept.draft_s else None,
-                target_pads=kept.target_pads,
-                draft_pads=kept.draft_pads,
+                _curve(saved.verify_s),
+                _curve(saved.draft_s) if saved.draft_s else None,
+                target_pads=saved.target_pads,
+                draft_pads=saved.draft_pads,
             )
-            return costs, _acceptance(kept.acceptance)
+            return costs, _acceptance(saved.acceptance)
         except (ConfigError, ValueError) as err:
             log.info("measuring again: %s", err)
             return None
@@ -92,7 +92,7 @@ class CostStore:
             with written_whole(self._file) as unfinished:
                 unfinished.write_text(json.dumps(document), encoding="utf-8")
         except OSError as err:
-            log.info("the costs are not kept: %s", err)
+            log.info("the costs are not saved: %s", err)
 
 
 def _describe(loaded: Loaded) -> str:
@@ -114,12 +114,12 @@ def _curve(points: dict[int, float]) -> CostCurve:
     return curve_from(points)
 
 
-def _acceptance(kept: _Tables) -> Acceptance:
+def _acceptance(tables: _Tables) -> Acceptance:
     """The counts of a file on top of the priors of this version."""
     acceptance = Acceptance()
-    for one in fields(kept):
+    for one in fields(tables):
         table: RateTable = getattr(acceptance, one.name)
-        counts: _Counts = getattr(kept, one.name)
+        counts: _Counts = getattr(tables, one.name)
         accepted, tested = counts.accepted, counts.tested
         sizes = {len(accepted), len(tested), len(table.priors)}
         if len(sizes) > 1 or not all(0.0 <= a <= t < math.inf for a, t in zip(accepted, tested, strict=True)):

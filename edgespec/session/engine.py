@@ -100,6 +100,9 @@ class Engine(Closes):
         Args:
             name: Of a loaded draft; None for the target alone.
             progress: Gets a stage, in seconds.
+
+        Raises:
+            EngineError: llama.cpp failed.
         """
         draft = self.drafts[name] if name else None
         progress.stage(f"measuring {name or self.target.file.name}", BUDGET_S, unit="seconds")

@@ -27,13 +27,13 @@ SHORTLIST_KEY, SHORTLIST_EXTRA_KEY = "edgespec.shortlist.frequent", "edgespec.sh
 FAST_TYPE = "Q4_0"
 FAST_BPW = 4.5
 """Bits per weight of Q4_0: 18 bytes for 32 weights."""
-WORTH_IT = 1.15
+WORTH_A_COPY = 1.15
 """The published file must be that many times as large; else its types are fast already. Chosen, not measured."""
 
 
 def wants_fast_copy(meta: GgufMetadata) -> bool:
     """Whether a Q4_0 copy would be clearly smaller than the file."""
-    return meta.bpw > FAST_BPW * WORTH_IT
+    return meta.bpw > FAST_BPW * WORTH_A_COPY
 
 
 def find_or_make_fast_copy(path: Path, *, n_threads: int, progress: Progress = SILENT) -> Path:

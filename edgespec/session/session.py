@@ -68,8 +68,8 @@ class Session(Closes):
 
     def _use_draft(self, name: str | None, progress: Progress) -> None:
         store = CostStore(self.engine.target, self.engine.drafts[name] if name else None)
-        kept = store.load()
-        self.state = PairState(*kept) if kept else self.engine.measure_costs(name, progress)
+        saved = store.load()
+        self.state = PairState(*saved) if saved else self.engine.measure_costs(name, progress)
         self._store, self._draft_name = store, name
 
     def stream(

@@ -60,7 +60,7 @@ def find_or_record_answers(variant: TargetVariant, n_threads: int, progress: Pro
     known = load_recordings(file)
     if len(known) != len(questions):
         known = _record(variant, questions, n_threads, progress)
-        _keep(file, known)
+        _save(file, known)
     return Answers(variant, _telling(known[: len(fit)]), _telling(known[len(fit) :]))
 
 
@@ -72,13 +72,13 @@ def _record(
         return record_answers(model, questions, n_threads, progress)
 
 
-def _keep(file: Path, recordings: Sequence[Recording]) -> None:
+def _save(file: Path, recordings: Sequence[Recording]) -> None:
     """For the next search; this one goes on without a file."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         save_recordings(file, recordings)
     except OSError as err:
-        log.info("the recorded answers are not kept: %s", err)
+        log.info("the recorded answers are not saved: %s", err)
 
 
 def _telling(recordings: Sequence[Recording]) -> tuple[Recording, ...]:

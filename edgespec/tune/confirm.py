@@ -44,7 +44,7 @@ def measure_finalists(
     """Lets all answer all prompts, again while there is time; the first is what the others are compared with.
 
     Args:
-        finalists: Loaded and calibrated.
+        finalists: Loaded, their costs measured.
         prompts: The first of every category is answered in any case, and first.
         max_tokens: Of each answer.
         has_time: Whether another prompt may begin, once every category had its first.

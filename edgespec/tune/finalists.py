@@ -12,9 +12,9 @@ from edgespec.paths import derived_file
 from edgespec.session.engine import Engine
 from edgespec.session.settings import DraftType, EngineSettings
 from edgespec.tune.answers import held_out_prompts
-from edgespec.tune.predictions import Prediction
+from edgespec.tune.predictions import CandidatePrediction
 from edgespec.tune.recordings import ANSWER_TOKENS
-from edgespec.tune.timing import N_CTX
+from edgespec.tune.timing import TIMING_N_CTX
 from edgespec.tune.variants import DraftVariant, write_draft
 
 _FEWEST: Final = 3
@@ -27,8 +27,8 @@ _PROMPT_ROWS: Final = 16
 
 
 def choose_finalists(
-    predictions: Sequence[Prediction], n_confirmed: int, left_s: float, prompt_tokens: float
-) -> list[Prediction]:
+    predictions: Sequence[CandidatePrediction], n_confirmed: int, left_s: float, prompt_tokens: float
+) -> list[CandidatePrediction]:
     """Plain decoding of the published target, what `auto` does without tuning, and those that promise most.
 
     All of them answer a prompt of every category: they are as many as the time is enough for, but always three.
@@ -48,7 +48,7 @@ def choose_finalists(
     return chosen
 
 
-def confirm_s(chosen: Sequence[Prediction], prompt_tokens: float) -> float:
+def confirm_s(chosen: Sequence[CandidatePrediction], prompt_tokens: float) -> float:
     """Seconds that loading takes, and one prompt of every category if they are all like the average one.
 
     Args:
@@ -65,14 +65,14 @@ def confirm_s(chosen: Sequence[Prediction], prompt_tokens: float) -> float:
 
 
 @contextmanager
-def loaded_finalists(chosen: Sequence[Prediction], n_threads: int) -> Iterator[list[ArmSpec]]:
+def loaded_finalists(chosen: Sequence[CandidatePrediction], n_threads: int) -> Iterator[list[ArmSpec]]:
     """Every target variant once, with all of its drafts as they would be saved, shortlists and all.
 
     Raises:
         NotEnoughMemoryError: no room for a model or a context.
         DiskSpaceError: no room for a draft's file.
     """
-    settings = EngineSettings(n_ctx=N_CTX, n_threads=n_threads, draft_type=DraftType.AS_IS)
+    settings = EngineSettings(n_ctx=TIMING_N_CTX, n_threads=n_threads, draft_type=DraftType.AS_IS)
     engines: dict[str, Engine] = {}
     finalists = []
     with ExitStack() as opened:

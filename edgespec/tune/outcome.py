@@ -16,7 +16,7 @@ from edgespec.text import nearest
 
 SCHEMA: Final = "edgespec.tune/1"
 NO_DRAFT: Final = "none"
-WORTH_IT: Final = 1.02
+WORTH_SAVING: Final = 1.02
 """The fastest must beat what `auto` does without tuning by this factor to be saved."""
 
 
@@ -106,7 +106,7 @@ def find_winner(candidates: Sequence[Candidate]) -> Candidate:
         candidates: In the order of `ranked`.
     """
     for one in candidates:
-        if one.measured_speedup is not None and (one.lowest_category or 0.0) >= 1 / WORTH_IT:
+        if one.measured_speedup is not None and (one.lowest_category or 0.0) >= 1 / WORTH_SAVING:
             return one
     return next(one for one in candidates if one.draft == NO_DRAFT)
 
@@ -118,13 +118,13 @@ def is_worth_saving(outcome: TuneOutcome) -> bool:
     return (
         not best.is_untuned
         and best.draft != NO_DRAFT
-        and (best.measured_speedup or 0.0) > WORTH_IT * reference
+        and (best.measured_speedup or 0.0) > WORTH_SAVING * reference
     )
 
 
 def verdict_of(best: Candidate, candidates: Sequence[Candidate]) -> str:
     """One sentence about the fastest, without a full stop."""
-    if best.measured_speedup is None or best.measured_speedup <= WORTH_IT:
+    if best.measured_speedup is None or best.measured_speedup <= WORTH_SAVING:
         return "nothing beats plain decoding of the published file here"
     sentence = f"{best.label}: {best.measured_speedup:.2f}x plain decoding of the published file"
     if best.is_untuned:

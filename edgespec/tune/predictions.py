@@ -24,7 +24,7 @@ from edgespec.tune.variants import DraftVariant, PairVariant, TargetVariant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
+class CandidatePrediction:
     """A candidate, and what it is made of."""
 
     candidate: Candidate
@@ -42,7 +42,7 @@ class Prediction:
         """Its files."""
         return PairVariant(self.target.variant, self.draft.variant if self.draft else None)
 
-    def measured(self, figures: FinalistFigures) -> "Prediction":
+    def measured(self, figures: FinalistFigures) -> "CandidatePrediction":
         """The same with what the benchmark said of it."""
         candidate = replace(
             self.candidate,
@@ -117,14 +117,14 @@ class PredictionTable(Closes):
         self._progress.stage(f"timing {variant.label}")
         self._drafts.append(time_draft(variant, self._correction))
 
-    def predict(self) -> list[Prediction]:
+    def predict(self) -> list[CandidatePrediction]:
         """Every combination, plain decoding and drafts from the text included; the one first that promises most.
 
         Raises:
             NotEnoughMemoryError: no room for a draft that has yet to guess.
         """
         self._read_guesses()
-        found: list[Prediction] = []
+        found: list[CandidatePrediction] = []
         for target in self._targets:
             found += [self._predict(target, None, mode) for mode in (Mode.OFF, Mode.NGRAM)]
             found += [self._predict(target, draft, Mode.AUTO) for draft in self._drafts]
@@ -154,12 +154,12 @@ class PredictionTable(Closes):
             found = read_guesses(model, answers.held_out, masks, self._request.n_threads, self._progress)
         self._guesses |= {(one, answers.by): own for one, own in zip(variants, found, strict=True)}
 
-    def _predict(self, target: TimedTarget, draft: TimedDraft | None, mode: Mode) -> Prediction:
+    def _predict(self, target: TimedTarget, draft: TimedDraft | None, mode: Mode) -> CandidatePrediction:
         answers = self._answers.get(target.variant, self.answers)
         guesses = self._guesses[draft.variant, answers.by] if draft else None
         candidate = predict(target, draft, answers.held_out, guesses, mode, self.published.curve.cost(1))
         is_untuned = target is self.published and self._is_untuned(draft, mode)
-        return Prediction(replace(candidate, is_untuned=is_untuned), target, draft, mode)
+        return CandidatePrediction(replace(candidate, is_untuned=is_untuned), target, draft, mode)
 
     def _is_untuned(self, draft: TimedDraft | None, mode: Mode) -> bool:
         """Whether `auto` does it by itself: with the first draft as it would have it, or with the text alone."""

@@ -16,7 +16,7 @@ from edgespec.tune.draft_variants import (
 )
 from edgespec.tune.finalists import choose_finalists, loaded_finalists
 from edgespec.tune.outcome import TuneOutcome, conclude
-from edgespec.tune.predictions import Prediction, PredictionTable
+from edgespec.tune.predictions import CandidatePrediction, PredictionTable
 from edgespec.tune.recordings import ANSWER_TOKENS
 from edgespec.tune.request import TuneRequest
 from edgespec.tune.target_variants import TARGET_TYPES, requantized_target
@@ -95,7 +95,7 @@ class Search:
         for variant in variants:
             table.add_draft(variant)
 
-    def _add_pruned_drafts(self, table: PredictionTable, predictions: Sequence[Prediction]) -> None:
+    def _add_pruned_drafts(self, table: PredictionTable, predictions: Sequence[CandidatePrediction]) -> None:
         """Drafts with fewer blocks, where even with no loss of acceptance they could be the fastest."""
         request = self._request
         source = request.drafts[0] if request.drafts else request.target
@@ -112,7 +112,9 @@ class Search:
             if variant is not None:
                 table.add_draft(variant)
 
-    def _add_distilled_draft(self, table: PredictionTable, predictions: Sequence[Prediction]) -> None:
+    def _add_distilled_draft(
+        self, table: PredictionTable, predictions: Sequence[CandidatePrediction]
+    ) -> None:
         """The first small model in the variant that does best so far, trained on what the best target says."""
         source = self._request.drafts[0]
         own = (
@@ -134,7 +136,7 @@ class Search:
 
     # Confirmation
 
-    def _confirm(self, finalists: Sequence[Prediction]) -> list[Prediction]:
+    def _confirm(self, finalists: Sequence[CandidatePrediction]) -> list[CandidatePrediction]:
         """Measures the finalists beside the first of them, which is plain decoding.
 
         One that wrote what its target would not have written gets no measurement, however fast it was.
@@ -152,7 +154,7 @@ class Search:
             for one, figures in zip(finalists, measured, strict=True)
         ]
 
-    def _conclude(self, predictions: Sequence[Prediction]) -> tuple[TuneOutcome, PairVariant]:
+    def _conclude(self, predictions: Sequence[CandidatePrediction]) -> tuple[TuneOutcome, PairVariant]:
         outcome = conclude(
             self._request.target.name,
             [one.candidate for one in predictions],

@@ -6,7 +6,7 @@ from typing import Final
 from edgespec.bench.arm import Arm, ArmSpec
 from edgespec.bench.arm_loop import ArmLoop, TokenizedPrompt
 from edgespec.bench.environment import describe_environment
-from edgespec.bench.result import BenchResult, CalibrationFigures
+from edgespec.bench.result import BenchResult, MeasuredCosts
 from edgespec.bench.store import new_run_id
 from edgespec.bench.summary import arm_name
 from edgespec.decode.policy import Mode
@@ -95,7 +95,7 @@ def _tell(session: Session, request: RunRace, link: Link, loop: ArmLoop) -> None
         settings={"race": request.prompt, "max_tokens": request.max_tokens},
         arms=loop.results(),
         audit=loop.audit,
-        calibration=CalibrationFigures(
+        calibration=MeasuredCosts(
             {draft: costs.draft_step_s} if draft else {}, dict(sorted(costs.verify.points.items()))
         ),
     )

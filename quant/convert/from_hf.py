@@ -84,7 +84,7 @@ def convert_model(
         )
     if not destination.parent.is_dir():
         raise UsageError(f"there is no folder {destination.parent}", "make it first")
-    _check_room(model, type_name, destination)
+    _check_free_space(model, type_name, destination)
     with tempfile.TemporaryDirectory(prefix=f".{destination.stem}-", dir=destination.parent) as folder:
         raw = Path(folder) / "converted.gguf"
         _run_converter(model, type_name, raw, progress)
@@ -134,7 +134,7 @@ def _reason(lines: Sequence[str], code: int) -> str:
     return next((line for line in reversed(lines) if line), f"exit code {code}")
 
 
-def _check_room(model: HfModel, type_name: str, destination: Path) -> None:
+def _check_free_space(model: HfModel, type_name: str, destination: Path) -> None:
     # The converter's file and its stamped copy are both there for a moment.
     needed = int(2 * n_weights(model) * _BYTES_PER_WEIGHT[type_name])
     free = shutil.disk_usage(destination.parent).free

@@ -21,7 +21,7 @@ from edgespec.text import human_bytes
 from quant.gguf.plan import copy_of
 from quant.gguf.recipe import RECIPE_KEY, stamp
 from quant.gguf.sizes import bytes_read_per_token
-from quant.gguf.writer import check_destination, check_room, write_gguf
+from quant.gguf.writer import check_destination, check_free_space, write_gguf
 
 NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"})
 """llama.cpp refuses these without an importance matrix (tools/quantize/quantize.cpp)."""
@@ -34,7 +34,7 @@ _BLOCKS: Final = {name: (block, size) for name, block, size in gguf_types.TENSOR
 
 
 @dataclass(frozen=True, slots=True)
-class TypeShare:
+class PlannedType:
     """What a quantization will store in one type."""
 
     n_tensors: int
@@ -45,7 +45,7 @@ class TypeShare:
 class PlannedTypes:
     """What a quantization will give."""
 
-    types: Mapping[str, TypeShare]
+    types: Mapping[str, PlannedType]
     """By the type's name."""
     n_bytes: int
     """Of all weights."""
@@ -107,15 +107,15 @@ def plan_types(
     changed = planned_types(meta.path, settings)
     if not (settings.importance or importance_follows):
         _check_importance(changed)
-    types: dict[str, TypeShare] = {}
+    types: dict[str, PlannedType] = {}
     before = {tensor.name: tensor.n_bytes for tensor in meta.tensors}
     after: dict[str, int] = {}
     for tensor in meta.tensors:
         name = changed.get(tensor.name, tensor.ggml_type)
         block, block_bytes = _BLOCKS[name]
         after[tensor.name] = size = tensor.n_elements // block * block_bytes
-        share = types.get(name, TypeShare(0, 0))
-        types[name] = TypeShare(share.n_tensors + 1, share.n_bytes + size)
+        so_far = types.get(name, PlannedType(0, 0))
+        types[name] = PlannedType(so_far.n_tensors + 1, so_far.n_bytes + size)
     speedup = bytes_read_per_token(before) / max(1, bytes_read_per_token(after))
     return PlannedTypes(types, sum(after.values()), meta.parameter_count, speedup)
 
@@ -127,8 +127,8 @@ def describe_types(file: ModelFile, file_type: str, planned: PlannedTypes) -> li
         ("model", f"{file.name}, {meta.quantization}, {human_bytes(meta.weights_bytes)} of weights"),
         ("becomes", f"{file_type}, {human_bytes(planned.n_bytes)} of weights, {planned.bpw:.2f} bpw"),
         *(
-            ("", f"{name:<7} {share.n_tensors:>4} tensors, {human_bytes(share.n_bytes)}")
-            for name, share in planned.types.items()
+            ("", f"{name:<7} {one.n_tensors:>4} tensors, {human_bytes(one.n_bytes)}")
+            for name, one in planned.types.items()
         ),
         ("predicted", f"{planned.predicted_speedup:.2f} times the decoding speed, by the bytes read"),
     ]
@@ -215,7 +215,7 @@ def check_place(destination: Path, n_bytes: int, *, force: bool) -> None:
     """
     check_destination(destination, force)
     # llama.cpp's file and its copy with the recipe are both there for a moment.
-    check_room(destination, 2 * n_bytes)
+    check_free_space(destination, 2 * n_bytes)
 
 
 def _check_importance(types: Mapping[str, str]) -> None:

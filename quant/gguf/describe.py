@@ -21,7 +21,7 @@ _ORIGINS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class TypeShare:
+class StoredType:
     """What is stored in one type."""
 
     tensors: int
@@ -53,7 +53,7 @@ class FileDescription:
     n_ctx_train: int | None
     n_vocab: int | None
     tokenizer: str | None
-    types: Mapping[str, TypeShare]
+    types: Mapping[str, StoredType]
     """By the type's name, the largest share first."""
     license: object
     origin: object
@@ -95,13 +95,13 @@ def describe_file(file: ModelFile) -> FileDescription:
     )
 
 
-def _types(meta: GgufMetadata) -> dict[str, TypeShare]:
+def _types(meta: GgufMetadata) -> dict[str, StoredType]:
     tensors: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for tensor in meta.tensors:
         tensors[tensor.ggml_type] += 1
         sizes[tensor.ggml_type] += tensor.n_bytes
-    return {name: TypeShare(tensors[name], size) for name, size in sizes.most_common()}
+    return {name: StoredType(tensors[name], size) for name, size in sizes.most_common()}
 
 
 def description_lines(found: FileDescription) -> list[tuple[str, str]]:

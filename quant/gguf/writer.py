@@ -37,7 +37,7 @@ def write_gguf(
     """
     check_destination(destination, force)
     total = plan.file_bytes
-    check_room(destination, total)
+    check_free_space(destination, total)
     unfinished = destination.with_name(f"{destination.name}.{os.getpid()}.part")
     try:
         progress.stage("writing", total, unit="bytes")
@@ -54,7 +54,7 @@ def write_gguf(
         unfinished.unlink(missing_ok=True)
 
 
-def check_room(destination: Path, n_bytes: int) -> None:
+def check_free_space(destination: Path, n_bytes: int) -> None:
     """Refuses a file for which the disk has no room.
 
     Raises:

@@ -94,10 +94,10 @@ def _divergence(model: Model, window: Tokens) -> Callable[[Logits], float]:
     """Gives the summed KL divergence from what the whole model says of the window, in nats."""
     dense: list[Divergence] = []
 
-    def keep(_window: int, logits: Logits) -> None:
+    def save(_window: int, logits: Logits) -> None:
         dense.append(Divergence(logits[:-1]))
 
-    run_windows(model, window, visit=keep)
+    run_windows(model, window, visit=save)
     return dense[0].sum_of
 
 
@@ -106,26 +106,26 @@ class _Detour:
 
     def __init__(self, bypass: Bypass) -> None:
         self._bypass = bypass
-        self._kept: dict[str, Matrix] = {}
+        self._saved: dict[str, Matrix] = {}
 
     def handlers(self) -> dict[str, Handler]:
         before = self._bypass.first - 1
         if self._bypass.transform is not None:
-            sources = [f"ffn_inp-{before}", f"ffn_out-{before}"]
+            starts = [f"ffn_inp-{before}", f"ffn_out-{before}"]
         else:
-            sources = ["embd" if before < 0 else f"l_out-{before}"]
+            starts = ["embd" if before < 0 else f"l_out-{before}"]
         end = "ffn_inp" if self._bypass.part == "attention" else "l_out"
-        return {**dict.fromkeys(sources, self._keep), f"{end}-{self._bypass.last}": self._overwrite}
+        return {**dict.fromkeys(starts, self._save), f"{end}-{self._bypass.last}": self._overwrite}
 
-    def _keep(self, node: Node) -> None:
-        self._kept[node.name.split("-")[0]] = node.output.copy()
+    def _save(self, node: Node) -> None:
+        self._saved[node.name.split("-")[0]] = node.output.copy()
 
     def _overwrite(self, node: Node) -> None:
         transform = self._bypass.transform
         if transform is None:
-            (residual,) = self._kept.values()
+            (residual,) = self._saved.values()
         else:
-            residual = self._kept["ffn_inp"] + self._kept["ffn_out"] @ transform
+            residual = self._saved["ffn_inp"] + self._saved["ffn_out"] @ transform
         node.output[:] = residual
 
 

@@ -40,7 +40,7 @@ _BATCH_ROWS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MeanEstimate:
     """A mean with its standard error."""
 
     mean: float
@@ -129,7 +129,7 @@ def evaluate(
         )
 
 
-def perplexity(model: Model, windows: Tokens, *, progress: Progress = SILENT) -> Estimate:
+def perplexity(model: Model, windows: Tokens, *, progress: Progress = SILENT) -> MeanEstimate:
     """The perplexity over chunks of `split_windows`.
 
     Args:
@@ -215,15 +215,15 @@ def _n_scored(n_ctx: int) -> int:
     return n_ctx - 1 - n_ctx // 2
 
 
-def _mean(values: NDArray[np.float64]) -> Estimate:
+def _mean(values: NDArray[np.float64]) -> MeanEstimate:
     mean = float(values.mean())
-    return Estimate(mean, math.sqrt(float(values.var()) / max(1, len(values) - 1)))
+    return MeanEstimate(mean, math.sqrt(float(values.var()) / max(1, len(values) - 1)))
 
 
-def _perplexity_of(values: NDArray[np.float64]) -> Estimate:
+def _perplexity_of(values: NDArray[np.float64]) -> MeanEstimate:
     """Of negative log-likelihoods, `[n]`; the error of exp(m) is exp(m) times that of m, to first order."""
     log = _mean(values)
-    return Estimate(math.exp(log.mean), math.exp(log.mean) * log.standard_error)
+    return MeanEstimate(math.exp(log.mean), math.exp(log.mean) * log.standard_error)
 
 
 def _distance_of(scores: RowScores) -> Distance:

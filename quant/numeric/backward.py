@@ -17,7 +17,7 @@ Gradients = Mapping[str, Matrix]
 
 
 def zeros_like(weights: BlockWeights) -> dict[str, Matrix]:
-    """Gradients of a block to begin with."""
+    """Gradients of a block to begin with: by tensor, zeros in the weights' shapes."""
     return {name: np.zeros_like(weight) for name, weight in weights.items()}
 
 

@@ -162,7 +162,12 @@ class Adam:
         self._count = 0
 
     def step(self, gradients: Sequence[Matrix], rate: float) -> None:
-        """Moves the arrays against their gradients, in the arrays' shapes, which become scratch."""
+        """Moves the arrays against their gradients.
+
+        Args:
+            gradients: One for each array, in its shape; they become scratch.
+            rate: How far, as the published `alpha`.
+        """
         self._count += 1
         first, second = (1 - decay**self._count for decay in _DECAYS)
         parts = zip(self._arrays, gradients, self._means, self._squares, strict=True)

@@ -83,7 +83,12 @@ def read_block(plan: GgufPlan, block: int) -> BlockWeights:
 
 
 def embed(plan: GgufPlan, tokens: NDArray[np.int32]) -> Matrix:
-    """The residuals before block 0, `[n_windows, n_ctx, n_embd]`, of `tokens`, `[n_windows, n_ctx]`."""
+    """The residuals before block 0, `[n_windows, n_ctx, n_embd]`, of `tokens`, `[n_windows, n_ctx]`.
+
+    Raises:
+        EngineError: ggml cannot read the embedding's type.
+        OSError: the file cannot be read.
+    """
     table = planned_weights(plan, "token_embd.weight")
     return np.asarray(table[tokens], dtype=np.float32)
 

@@ -72,7 +72,12 @@ def angular_distances(model: Model, windows: Tokens, *, progress: Progress = SIL
 
 
 def magnitudes(plan: GgufPlan) -> BlockScores:
-    """Sum of the absolute weights of every block, norms included, `[n_blocks]` (Shortened LLaMA, arXiv 2402.02834)."""
+    """Sum of the absolute weights of every block, norms included, `[n_blocks]` (Shortened LLaMA, arXiv 2402.02834).
+
+    Raises:
+        EngineError: ggml cannot read a type.
+        OSError: the file cannot be read.
+    """
     n_blocks = plan.source.block_count or 0
     sums = [
         sum(float(np.abs(w).sum(dtype=np.float64)) for w in read_block(plan, b).values())
@@ -109,7 +114,12 @@ def lowest(scores: BlockScores, amount: BlockAmount) -> tuple[int, ...]:
 
 
 def closest_span(distances: NDArray[np.float64], amount: BlockAmount) -> BlockSpan:
-    """The allowed window of blocks whose input and output are closest, by `angular_distances`."""
+    """The allowed window of blocks whose input and output are closest.
+
+    Args:
+        distances: `[n_blocks + 1, n_blocks + 1]`, by `angular_distances`.
+        amount: How many blocks leave together, and which may.
+    """
     starts = amount.allowed[: len(amount.allowed) - amount.n_removed + 1]
     first = min(starts, key=lambda start: float(distances[start, start + amount.n_removed]))
     return BlockSpan(first, first + amount.n_removed - 1)

@@ -53,7 +53,12 @@ def choose(run: PruneRun) -> Selection:
 
 
 def choose_blocks(run: PruneRun) -> tuple[int, ...]:
-    """The whole blocks that leave, ascending: those that are named, or those that the criterion finds."""
+    """The whole blocks that leave, ascending: those that are named, or those that the criterion finds.
+
+    Raises:
+        UsageError: an architecture without a gradient.
+        NotEnoughMemoryError: the model or a context does not fit.
+    """
     amount, fit = run.plan.block_amount, run.calibration.fit
     if amount is None:
         return run.plan.named_blocks
@@ -126,6 +131,15 @@ def least_attention(model: Model, text: Calibration, n_removed: int, progress: P
     """The blocks whose attention the model misses least, by KL divergence, each on its own, ascending.
 
     The first block keeps its attention: there llama.cpp looks for the width of heads.
+
+    Args:
+        model: The dense model, on the CPU.
+        text: The first two windows of its fit text are read.
+        n_removed: How many blocks lose their attention.
+        progress: Gets the stage "scoring blocks", unless none does.
+
+    Raises:
+        NotEnoughMemoryError: the context does not fit.
     """
     if not n_removed:
         return ()

@@ -89,6 +89,10 @@ class Fluctuation:
 
         Returns:
             By projection, such as `blk.3.ffn_down`; only those that lost columns.
+
+        Raises:
+            EngineError: ggml cannot read a type.
+            OSError: the file cannot be read.
         """
         shape = self.shape
         group_width = shape.n_head // shape.n_head_kv * shape.head_dim

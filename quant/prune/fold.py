@@ -3,7 +3,7 @@
 ReplaceMe (arXiv 2505.02819): with M the output of the FFN before a removed span and D what the span adds to the
 residual stream, T = argmin |M T - (M + D)|^2 + a |T - I|^2 takes the span's place, and `ffn_down' = T' ffn_down`
 holds it without a weight more. The ridge pulls towards the identity, which repairs nothing, where the published one pulls
-towards zero. Position 0 of every window belongs in: its massive activations dominate the stream.
+towards zero. Position 0 of every window belongs in: its massive activations dominate the residual stream.
 
 The architecture must add `ffn_down`'s output to the residual stream as it is, as those in COMPUTED_ARCHITECTURES do;
 gemma3 normalizes it first.
@@ -29,7 +29,7 @@ from quant.text.windows import Tokens
 DEFAULT_RIDGE: Final = 1e-4
 """Of the mean diagonal of M'M; larger ones lose the small directions (measured in docs/pruning.md)."""
 MIN_TOKENS: Final = 4096
-"""Fewer leave directions of the stream unseen, and the fold then ruins the model."""
+"""Fewer leave directions of the residual stream unseen, and the fold then ruins the model."""
 
 _BUDGET_BYTES: Final = 1 << 30
 """For the statistics of all spans that are followed in one pass over the windows: a laptop has that beside the model."""

@@ -9,7 +9,7 @@ from edgespec.progress import SILENT, Progress
 from quant.convert.quantize import quantize_model
 from quant.gguf.plan import copy_of
 from quant.gguf.recipe import stamp
-from quant.gguf.writer import check_destination, check_room, write_gguf
+from quant.gguf.writer import check_destination, check_free_space, write_gguf
 from quant.prune.outcome import PrunedModel, PruneOutcome
 from quant.prune.plan import PrunePlan
 from quant.prune.recipe_step import recipe_step
@@ -61,11 +61,11 @@ def check_prune(plan: PrunePlan, destination: Path, *, force: bool) -> None:
     check_destination(destination, force)
     file_type = plan.settings.file_type
     if file_type is None:
-        check_room(destination, plan.gguf.file_bytes)
+        check_free_space(destination, plan.gguf.file_bytes)
     derived_models_dir().mkdir(parents=True, exist_ok=True)
     if plan.settings.choice_reads_text or file_type is not None:
         # Two bytes a weight.
-        check_room(derived_models_dir() / "the half-precision copy", 2 * plan.dense.parameter_count)
+        check_free_space(derived_models_dir() / "the half-precision copy", 2 * plan.dense.parameter_count)
 
 
 def _make_smaller(plan: PrunePlan, folder: Path, progress: Progress) -> Pruned:

@@ -2,7 +2,7 @@
 
 Two residual streams walk the calibration text in step, the dense model's X and the pruned model's Y. Where Y has drifted, the
 block's `attn_output` and `ffn_down` are fitted anew by least squares on the pruned model's own activations H, towards
-what the dense stream holds at that place, so that a later block makes good what an earlier one lost:
+what the dense residual holds at that place, so that a later block makes good what an earlier one lost:
 
     own step    D1 = argmin |H D1 - (f_dense(Y) - f_pruned(Y))|^2 + a1 |D1|^2     for columns that were cut
     drift step  D2 = argmin |H D2 - (X' - Y - f_pruned(Y) - H D1)|^2 + a2 |D2|^2  for all that was lost before
@@ -10,7 +10,7 @@ what the dense stream holds at that place, so that a later block makes good what
 Both pull towards the weights that are there, so that much ridge means little change. It widens ReplaceMe's fold
 (arXiv 2505.02819), which is linear in the FFN's output, to the FFN's neurons and to every block after the gap; the
 targets of the dense model on the inputs of the pruned one are those of SparseGPT-like reconstructions with error
-propagation (arXiv 2301.00774). Tokens count by 1 / |X'|^2: norms undo a stream's length, so relative errors matter.
+propagation (arXiv 2301.00774). Tokens count by 1 / |X'|^2: norms undo a residual's length, so relative errors matter.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def repair(
     """The pruned model with its blocks refitted, or as it was where that did not help, or harmed one of the texts.
 
     Of a model of 5 blocks without block 2, the walk runs: block 0 with block 0, block 1 with block 1 and then the dense
-    stream alone through block 2, block 2 (which was 3) with block 3, block 3 with block 4. From the gap on the streams
+    residuals alone through block 2, block 2 (which was 3) with block 3, block 3 with block 4. From the gap on the residuals
     differ, and `ffn_down` of block 1 is the first to be fitted.
 
     Args:
@@ -87,9 +87,9 @@ def repair(
 
 
 class _Walk:
-    """Both streams at the same place, and the plan with all that was refitted so far.
+    """The residuals of both models at the same place, and the plan with all that was refitted so far.
 
-    The streams are those of all windows, to fit on and held out, `[n_windows, n_ctx, n_embd]`.
+    They are those of all windows, to fit on and held out, `[n_windows, n_ctx, n_embd]`.
     """
 
     def __init__(self, pruned: Pruned, text: Calibration, folder: Path, ridges: Ridges) -> None:
@@ -100,7 +100,7 @@ class _Walk:
         self._x = embed(pruned.dense, np.concatenate([text.fit, text.held_out]))
         self._y = self._x.copy()
         self._unrepaired = self._x[self._n_fit :].copy()
-        """The pruned model's stream without any repair, held-out windows only."""
+        """The pruned model's residuals without any repair, held-out windows only."""
         self._drifted = False
         """Whether Y differs from X: before anything was lost, nothing is fitted."""
 
@@ -115,7 +115,7 @@ class _Walk:
         return self._weights.gguf
 
     def run_dense(self, blocks: range) -> None:
-        """Moves only the dense stream on, through blocks that the pruned model lost."""
+        """Moves only the dense residuals on, through blocks that the pruned model lost."""
         for block in blocks:
             weights = read_block(self._pruned.dense, block)
             for window, residual in enumerate(self._x):
@@ -123,12 +123,12 @@ class _Walk:
         self._drifted = self._drifted or len(blocks) > 0
 
     def step(self, block: int, source: int, target: int) -> None:
-        """Moves all streams through one kept block.
+        """Moves all residuals through one kept block.
 
         Args:
             block: Its number in the pruned model.
             source: Its number in the dense one.
-            target: The dense block before whose input the dense stream stops: that of the next kept one.
+            target: The dense block before whose input the dense residuals stop: that of the next kept one.
         """
         dense, pruned = read_block(self._pruned.dense, source), read_block(self._pruned.gguf, block)
         for window, residual in enumerate(self._unrepaired):
@@ -155,7 +155,7 @@ class _Walk:
     def _follow(
         self, block: int, name: str, read: _Reader, dense: BlockWeights, pruned: BlockWeights
     ) -> None:
-        """Moves the pruned stream through a sublayer, its projection fitted anew where the streams differ."""
+        """Moves the pruned residuals through a sublayer, its projection fitted anew where the two differ."""
         weight = pruned[f"{name}.weight"]
         was_cut = weight.shape != dense[f"{name}.weight"].shape
         if not (was_cut or self._drifted):
@@ -183,7 +183,7 @@ class _Walk:
         self._drifted = True
 
     def _activations(self, read: _Reader, pruned: BlockWeights, n_columns: int) -> Matrix:
-        """The sublayer's inputs for every window of the pruned stream, `[n_windows, n_ctx, n_columns]`.
+        """The sublayer's inputs for every window of the pruned residuals, `[n_windows, n_ctx, n_columns]`.
 
         On disk: they can outgrow the model.
         """

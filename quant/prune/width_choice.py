@@ -123,12 +123,12 @@ def _ranked(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range
     groups, neurons = scores.groups[inner.start : inner.stop], scores.neurons[inner.start : inner.stop]
     budget = len(inner) * shape.block_parameters - amount.ratio * shape.n_blocks * shape.block_parameters
     if amount.n_groups is None:
-        groups_kept, neurons_kept = _keep(shape, groups, neurons, budget)
+        groups_kept, neurons_kept = _kept_units(shape, groups, neurons, budget)
     else:
         groups_kept = _without_lowest(groups, amount.n_groups)
         free = np.full((len(inner), 0), 0.0)
         rest = budget - groups_kept.sum() * shape.group_parameters
-        neurons_kept = _keep(shape, free, neurons, rest)[1]
+        neurons_kept = _kept_units(shape, free, neurons, rest)[1]
     left = budget - groups_kept.sum() * shape.group_parameters
     widths = _rounded(shape, neurons_kept.sum(axis=1), left / shape.neuron_parameters)
     return tuple(
@@ -137,7 +137,7 @@ def _ranked(shape: ModelShape, scores: Scores, amount: WidthAmount, inner: range
     )
 
 
-def _keep(
+def _kept_units(
     shape: ModelShape, groups: NDArray[np.float64], neurons: NDArray[np.float64], budget: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The highest scores whose weights come closest to the budget; every block keeps its best group.

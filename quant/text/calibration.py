@@ -120,7 +120,7 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def split_calibration(windows: Tokens, n_texts: int = 1, every: int = _HELD_OUT_ONE_IN) -> Calibration:
+def split_calibration(windows: Tokens, n_texts: int = 1) -> Calibration:
     """Windows to fit on, and some to judge by: of each text every seventh, or its last one.
 
     What serves one text alone can harm another, so that each has to judge. Of 14 windows of two texts, `A0 B0 A1 B1 ...
@@ -129,9 +129,8 @@ def split_calibration(windows: Tokens, n_texts: int = 1, every: int = _HELD_OUT_
     Args:
         windows: `[n_windows, n_ctx]`, of `n_texts` texts in turn.
         n_texts: How many take turns.
-        every: One window in so many judges.
     """
-    held_out = np.arange(len(windows)) // n_texts % every == every - 1
+    held_out = np.arange(len(windows)) // n_texts % _HELD_OUT_ONE_IN == _HELD_OUT_ONE_IN - 1
     if not held_out.any():
         held_out[-n_texts:] = True
     return Calibration(windows[~held_out], windows[held_out], n_texts)

@@ -7,8 +7,8 @@ from edgespec.bench.result import (
     ArmResult,
     Audit,
     BenchResult,
-    CalibrationFigures,
     Difference,
+    MeasuredCosts,
     Sample,
 )
 from edgespec.bench.summary import summarize_arm
@@ -98,6 +98,6 @@ def run(*arms: ArmResult, **changes: object) -> BenchResult:
             arm("auto", {"chat-1": 1.0, "edit-1": 2.0}, draft="small-0.5b"),
         ),
         audit=Audit(18, 17, (Difference("auto", "chat-1", 2, 49, 11, 12, 0.01, False),)),
-        calibration=CalibrationFigures({"small-0.5b": 0.02}, {1: 0.1, 2: 0.18, 4: 0.21}),
+        calibration=MeasuredCosts({"small-0.5b": 0.02}, {1: 0.1, 2: 0.18, 4: 0.21}),
     )
     return dataclasses.replace(result, **changes)  # type: ignore[arg-type]

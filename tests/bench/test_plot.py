@@ -68,7 +68,7 @@ def test_a_run_of_vanilla_alone_has_no_second_panel(tmp_path: Path) -> None:
     assert png_size(tmp_path / "alone.png")[1] < png_size(tmp_path / "whole.png")[1]
 
 
-def test_a_dollar_in_a_name_is_no_formula(tmp_path: Path) -> None:
+def test_a_dollar_in_a_name_is_not_a_formula(tmp_path: Path) -> None:
     save_plot([run(target="a $\\frac$ b")], tmp_path / "a.svg")
     assert "<!-- a $\\frac$ b -->" in (tmp_path / "a.svg").read_text(encoding="utf-8")
 

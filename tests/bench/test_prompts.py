@@ -59,7 +59,7 @@ def test_plain_lines_and_conversations_are_read(tmp_path: Path) -> None:
     )
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_no_trouble(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"id": "a", "prompt": "x"}\r\n{"id": "b", "prompt": "y"}\r\n')
     assert [p.id for p in load_prompts(path)] == ["a", "b"]

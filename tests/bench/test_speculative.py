@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgespec.bench import arm_loop
-from edgespec.bench.arm_loop import WARM_UP_TOKENS
+from edgespec.bench.arm_loop import ARM_WARM_UP_TOKENS
 from edgespec.bench.document import to_json
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import BenchResult
@@ -130,7 +130,7 @@ def test_a_prompt_is_read_once_from_its_start_for_all_arms(
     monkeypatch.setattr(Context, "prefill", note)
     vanilla, *others = bench(engine, store, repeat=1).arms
     prompt_n = [sample.prompt_n for sample in vanilla.samples]
-    # Before that, calibrating and warming up read texts of their own.
+    # Before that, measuring the costs and warming up read texts of their own.
     assert read[-len(PROMPTS) - 1 :] == [(0, prompt_n[0]), *((0, count) for count in prompt_n)]
     for arm in others:
         assert [sample.ttft_s for sample in arm.samples] == [sample.ttft_s for sample in vanilla.samples]
@@ -166,7 +166,7 @@ def test_the_arms_answer_side_by_side_and_another_one_goes_first_each_time(
 ):
     names, _ = spy_on_tokens(monkeypatch)
     bench(engine, store, repeat=1)
-    first, per_prompt = len(ARMS) * WARM_UP_TOKENS, len(ARMS) * 24
+    first, per_prompt = len(ARMS) * ARM_WARM_UP_TOKENS, len(ARMS) * 24
     assert len(names) == first + len(PROMPTS) * per_prompt
     for number in range(len(PROMPTS)):
         answer = names[first + number * per_prompt :][:per_prompt]

@@ -116,7 +116,7 @@ def test_an_answer_that_something_disturbed_is_found_among_the_repeats() -> None
     assert [(s.prompt_id, s.repeat) for s in unsteady_samples(answers(rates))] == [("chat-3", 1)]
 
 
-def test_prompts_of_different_speed_are_no_disturbance() -> None:
+def test_prompts_of_different_speed_are_not_a_disturbance() -> None:
     rates = {"chat-1": (10.0, 10.1, 9.9), "code-1": (40.0, 40.4, 39.6), "edit-1": (90.0, 91.0, 89.0)}
     assert unsteady_samples(answers(rates)) == ()
 

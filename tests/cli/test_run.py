@@ -111,7 +111,7 @@ def test_what_is_piped_in_is_a_prompt_by_itself(run_cli: RunCli, readable: None,
     assert result.out == library_answer(tiny_model, "the long text", 9) + "\n"
 
 
-def test_bytes_that_are_no_text_can_be_piped_in(
+def test_bytes_that_are_not_text_can_be_piped_in(
     run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[str] = []
@@ -471,7 +471,7 @@ def test_what_was_said_before_an_error_stays_on_stdout(
 ):
     lib = load_library()
     decode, answer = lib.llama_decode, library_answer(tiny_model, "the cat", 40)
-    run_cli("run", tiny_model, "-p", "the cat", "-n", "1")  # calibrates
+    run_cli("run", tiny_model, "-p", "the cat", "-n", "1")  # measures the costs
     calls: list[int] = []
 
     def fail_late(*arguments: Any) -> int:
@@ -515,7 +515,7 @@ def test_ctrl_c_while_it_answers_keeps_what_was_said(long_model: Path):
 def test_ctrl_c_while_it_reads_the_prompt_stops_within_the_batch(
     run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    run_cli("run", tiny_model, "-p", "x", "-n", "1")  # calibrates
+    run_cli("run", tiny_model, "-p", "x", "-n", "1")  # measures the costs
     lib, codes = load_library(), list[int]()
     decode = lib.llama_decode
 

@@ -241,7 +241,7 @@ def test_a_character_that_is_never_finished_is_shown_as_a_replacement_mark(ends:
     assert "".join(token.text for token in done.tokens) == "\ufffd"
 
 
-def test_bytes_that_are_no_text_at_all_are_shown_as_replacement_marks():
+def test_bytes_that_are_not_text_at_all_are_shown_as_replacement_marks():
     done = replace(eager(), pieces={1: b"\xff", 2: b"ok"}).play(script_of([1, 2]))
     assert "".join(token.text for token in done.tokens) == "\ufffdok"
 

@@ -223,7 +223,7 @@ def test_a_longer_catch_up_needs_more_to_be_left():
     assert policy.choose(None, 384, 20, 40).kind is Kind.PLAIN
 
 
-def test_a_few_missing_tokens_are_no_reason_to_stay_away():
+def test_a_few_missing_tokens_are_not_a_reason_to_stay_away():
     assert policy_of(FLAT, USUAL_DRAFT).choose(None, SMALL_CATCH_UP, 20, 6).kind is Kind.MODEL
 
 
@@ -294,7 +294,7 @@ def test_a_new_answer_begins_without_the_last_ones_record():
     assert policy.choose(GOOD_MATCH, None, 20, 100).kind is Kind.NGRAM
 
 
-def test_what_an_answer_taught_about_acceptance_outlives_it_and_fades():
+def test_what_an_answer_showed_about_acceptance_outlives_it_and_fades():
     policy = policy_of(FLAT, CHEAP_DRAFT)
     before = policy.acceptance.of_lead(SURE)
     for _ in range(30):

@@ -89,7 +89,7 @@ def test_fifty_models_and_contexts_leave_no_memory_behind(tiny_folder: Path):
     [(b"", "gguf"), (b"GIF89a" + bytes(64), "gguf"), (b"GGUF\x03\0\0\0", "gguf")],
     ids=["empty", "another format", "cut in the header"],
 )
-def test_a_file_that_is_no_model_is_refused_with_its_name(tmp_path: Path, content: bytes, said: str):
+def test_a_file_that_is_not_a_model_is_refused_with_its_name(tmp_path: Path, content: bytes, said: str):
     path = tmp_path / "broken.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=r"llama\.cpp cannot load broken\.gguf: .*") as caught:
@@ -111,7 +111,7 @@ def test_a_missing_file_is_refused(tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
-def test_a_file_name_that_is_no_utf8_is_no_obstacle(tmp_path: Path, tiny_model: Path):
+def test_a_model_is_loaded_from_a_file_name_that_is_not_utf8(tmp_path: Path, tiny_model: Path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff.gguf"))
     path.write_bytes(tiny_model.read_bytes())
     with Model(path) as model:
@@ -258,7 +258,7 @@ def test_the_end_token_ends_and_shows_nothing(model: Model):
     assert not model.is_end(model.tokenize("t", add_special=False)[0])
 
 
-def test_bytes_of_a_command_line_that_are_no_text_become_question_marks(model: Model):
+def test_bytes_of_a_command_line_that_are_not_text_become_question_marks(model: Model):
     broken = os.fsdecode(b"a\xffb") if sys.platform != "win32" else "a\udcffb"
     tokens = model.tokenize(broken, add_special=False)
     assert b"".join(map(model.token_bytes, tokens)) == b"a?b"

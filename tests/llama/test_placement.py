@@ -49,7 +49,7 @@ def test_the_kv_cache_counts_as_much_as_weights():
     assert place(PlacementRequest(), card, weights=11 * GIB, kv=11 * GIB).gpu_layers == 5
 
 
-def test_auto_adds_up_several_devices_but_not_what_is_no_gpu():
+def test_auto_adds_up_several_devices_but_only_gpus():
     accelerator = gpu("BLAS", 64 * GIB, "accel")
     placement = place(PlacementRequest(), gpu("CUDA0", 2 * GIB), accelerator, gpu("Vulkan0", 3 * GIB, "igpu"))
     assert placement.gpu_layers == 5
@@ -73,7 +73,7 @@ def test_more_layers_than_there_are_is_all_of_them():
     assert placement == Placement(11, (), (), "11 of 11 layers offloaded, as asked")
 
 
-def test_no_layers_is_no_layers():
+def test_no_layers_asked_for_means_no_layers():
     assert place(PlacementRequest(0), gpu("CUDA0", 70 * GIB)).gpu_layers == 0
 
 

@@ -57,7 +57,7 @@ def test_llama_cpp_stays_silent(tmp_path: Path, tiny_model: Path, capfd: pytest.
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_source_that_is_no_model_leaves_nothing_behind(tmp_path: Path):
+def test_a_source_that_is_not_a_model_leaves_nothing_behind(tmp_path: Path):
     source = tmp_path / "broken.gguf"
     source.write_bytes(b"nothing like a model")
     copies = tmp_path / "copies"

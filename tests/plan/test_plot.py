@@ -7,7 +7,7 @@ import pytest
 
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import EdgespecError, UsageError
-from edgespec.plan.acceptance import Acceptance
+from edgespec.plan.acceptance import AcceptanceRate
 from edgespec.plan.hardware import find_hardware
 from edgespec.plan.models import plan_pair
 from edgespec.plan.plot import _draw, save_plan_plot
@@ -18,7 +18,7 @@ from edgespec.plan.prediction import Prediction, predict
 def prediction() -> Prediction:
     (machine,) = find_hardware("8xh100")
     pair = plan_pair("llama-3.1-70b", [], load_catalog(), 4096)
-    return predict(pair, machine, n_ctx=4096, acceptance_of=lambda _draft: Acceptance(0.8, "as stated"))
+    return predict(pair, machine, n_ctx=4096, acceptance_of=lambda _draft: AcceptanceRate(0.8, "as stated"))
 
 
 def test_a_panel_has_a_bar_for_plain_decoding_and_for_every_draft(prediction: Prediction) -> None:

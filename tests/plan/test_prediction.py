@@ -9,7 +9,7 @@ import pytest
 from edgespec.catalog.entries import Dimensions, ModelEntry
 from edgespec.catalog.memory import estimate_memory
 from edgespec.catalog.metadata import read_metadata
-from edgespec.plan.acceptance import Acceptance
+from edgespec.plan.acceptance import AcceptanceRate
 from edgespec.plan.hardware import Hardware
 from edgespec.plan.models import PlannedModel, PlannedPair
 from edgespec.plan.prediction import BITS_PER_WEIGHT, Prediction, predict
@@ -38,8 +38,8 @@ def sketched(name: str, shape: Dimensions, label: str = "F16") -> PlannedModel:
     return PlannedModel(name, sketch_metadata(entry, []), False, label)
 
 
-def rate_of(rate: float) -> Callable[[PlannedModel], Acceptance]:
-    return lambda _draft: Acceptance(rate, "as stated")
+def rate_of(rate: float) -> Callable[[PlannedModel], AcceptanceRate]:
+    return lambda _draft: AcceptanceRate(rate, "as stated")
 
 
 def on(machine: Hardware, *drafts: PlannedModel, rate: float = 0.8, n_ctx: int = 512) -> Prediction:
@@ -116,7 +116,10 @@ def test_the_fastest_draft_comes_first_and_each_has_its_own_acceptance() -> None
     rates = {"poor": 0.4, "good": 0.9, "fair": 0.6}
     pair = PlannedPair(sketched("large", LARGE), tuple(sketched(name, SMALL) for name in rates))
     found = predict(
-        pair, MEMORY_BOUND, n_ctx=512, acceptance_of=lambda draft: Acceptance(rates[draft.name], "measured")
+        pair,
+        MEMORY_BOUND,
+        n_ctx=512,
+        acceptance_of=lambda draft: AcceptanceRate(rates[draft.name], "measured"),
     )
     assert [row.name for row in found.drafts] == ["good", "fair", "poor"]
     assert [row.acceptance.rate for row in found.drafts] == [0.9, 0.6, 0.4]

@@ -8,12 +8,12 @@ import pytest
 from edgespec.errors import DiskSpaceError
 from edgespec.paths import derived_models_dir
 from edgespec.plan import probe
-from edgespec.plan.probe import ROWS, TypeSpeed, measure_block, measure_type
+from edgespec.plan.probe import PROBED_ROWS, TypeSpeed, measure_block, measure_type
 from edgespec.plan.zero_model import ZeroModel
 from edgespec.session.settings import EngineSettings
 
 SETTINGS = EngineSettings(n_ctx=256, n_threads=1)
-FREE = dict.fromkeys(ROWS, 0.0)
+FREE = dict.fromkeys(PROBED_ROWS, 0.0)
 
 
 def ticking(tick_s: float) -> Callable[[], float]:
@@ -43,7 +43,7 @@ def test_the_time_of_a_thin_model_is_shared_among_its_blocks(
     every_decode_takes: Callable[[float], None],
 ) -> None:
     every_decode_takes(0.0024)
-    assert measure_block(SETTINGS) == pytest.approx(dict.fromkeys(ROWS, 0.0001))
+    assert measure_block(SETTINGS) == pytest.approx(dict.fromkeys(PROBED_ROWS, 0.0001))
 
 
 @pytest.mark.usefixtures("small_models")
@@ -52,8 +52,8 @@ def test_the_time_of_a_model_is_shared_among_its_bytes(every_decode_takes: Calla
     speed = measure_type("Q4_K", FREE, SETTINGS)
     assert speed.small_bytes == ZeroModel("Q4_K", 2, 256, 512).n_bytes
     assert speed.large_bytes == 4 * speed.small_bytes
-    assert speed.small == pytest.approx(dict.fromkeys(ROWS, 0.001 / speed.small_bytes))
-    assert speed.large == pytest.approx(dict.fromkeys(ROWS, 0.001 / speed.large_bytes))
+    assert speed.small == pytest.approx(dict.fromkeys(PROBED_ROWS, 0.001 / speed.small_bytes))
+    assert speed.large == pytest.approx(dict.fromkeys(PROBED_ROWS, 0.001 / speed.large_bytes))
 
 
 @pytest.mark.usefixtures("small_models")
@@ -61,7 +61,7 @@ def test_what_blocks_cost_besides_is_not_charged_to_their_bytes(
     every_decode_takes: Callable[[float], None],
 ) -> None:
     every_decode_takes(0.001)
-    speed = measure_type("Q8_0", dict.fromkeys(ROWS, 0.0001), SETTINGS)
+    speed = measure_type("Q8_0", dict.fromkeys(PROBED_ROWS, 0.0001), SETTINGS)
     assert speed.small[1] * speed.small_bytes == pytest.approx(0.001 - 2 * 0.0001)
     assert speed.large[1] * speed.large_bytes == pytest.approx(0.001 / 2), "eight blocks would leave a fifth"
 
@@ -91,7 +91,7 @@ def test_without_memory_for_a_large_model_the_small_one_speaks_for_it(
 @pytest.mark.usefixtures("small_models")
 def test_a_real_clock_gives_a_time_for_every_number_of_rows_and_leaves_no_file() -> None:
     speed = measure_type("F16", measure_block(SETTINGS), SETTINGS)
-    assert set(speed.small) == set(speed.large) == set(ROWS)
+    assert set(speed.small) == set(speed.large) == set(PROBED_ROWS)
     assert all(seconds > 0 for seconds in (*speed.small.values(), *speed.large.values()))
     assert list(derived_models_dir().iterdir()) == []
 

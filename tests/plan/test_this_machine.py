@@ -13,10 +13,10 @@ from edgespec.llama.devices import Device
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES
 from edgespec.paths import costs_dir
 from edgespec.plan import this_machine
-from edgespec.plan.acceptance import Acceptance
+from edgespec.plan.acceptance import AcceptanceRate
 from edgespec.plan.models import PlannedModel, PlannedPair
 from edgespec.plan.prediction import predict
-from edgespec.plan.probe import ROWS, TypeSpeed
+from edgespec.plan.probe import PROBED_ROWS, TypeSpeed
 from edgespec.plan.sketch import sketch_metadata
 from edgespec.plan.this_machine import ThisMachine, measure_this_machine, needed_types
 from edgespec.plan.workload import Workload, workload_of
@@ -25,7 +25,7 @@ from edgespec.session.settings import EngineSettings
 
 def rising(first: float) -> dict[int, float]:
     """A curve that costs a tenth more for each row."""
-    return {rows: first * (1 + 0.1 * (rows - 1)) for rows in ROWS}
+    return {rows: first * (1 + 0.1 * (rows - 1)) for rows in PROBED_ROWS}
 
 
 SPEEDS = {
@@ -60,7 +60,7 @@ def test_a_draft_is_predicted_beside_its_target() -> None:
     draft = MACHINE.draft_workload(PAIR.drafts[0].meta)
     speed = TypeSpeed(own, rising(1e-9), own + draft.n_bytes, rising(3e-9))
     machine = replace(MACHINE, types=dict.fromkeys(("Q4_K", "Q6_K", "Q4_0"), speed))
-    found = predict(PAIR, machine, n_ctx=512, acceptance_of=lambda _draft: Acceptance(0.8, "as stated"))
+    found = predict(PAIR, machine, n_ctx=512, acceptance_of=lambda _draft: AcceptanceRate(0.8, "as stated"))
     # Both together are as large as the large model; the target alone as the small one.
     step_s = draft.n_blocks * 0.5 + (draft.n_bytes + draft.kv_bytes) * 3e-9
     assert found.drafts[0].costs.draft_step_s == pytest.approx(step_s, rel=1e-9)
@@ -74,7 +74,7 @@ def test_a_type_that_holds_next_to_nothing_goes_at_the_speed_of_the_main_one() -
 
 def test_single_rows_run_as_two_where_that_is_faster() -> None:
     speed = TypeSpeed(1000, {**rising(1e-3), 1: 3e-3}, 1000, rising(1e-3))
-    machine = replace(MACHINE, types={"Q4_K": speed}, block_s=dict.fromkeys(ROWS, 0.0))
+    machine = replace(MACHINE, types={"Q4_K": speed}, block_s=dict.fromkeys(PROBED_ROWS, 0.0))
     curve = machine.predict_curve(Workload({"Q4_K": 100}, n_elements=200, n_blocks=1, kv_bytes=0))
     assert curve.cost(1) == curve.cost(2) == pytest.approx(100 * 1.1e-3)
 
@@ -190,7 +190,9 @@ def test_an_accelerator_has_its_own_memory_and_drafts_with_the_file_itself(
     assert machine.description == "this machine: a card, measured"
     assert "Q8_0" in probe.measured
     assert "Q4_0" not in probe.measured
-    found = predict(on_disk, machine, n_ctx=512, acceptance_of=lambda _draft: Acceptance(0.8, "as stated"))
+    found = predict(
+        on_disk, machine, n_ctx=512, acceptance_of=lambda _draft: AcceptanceRate(0.8, "as stated")
+    )
     assert found.drafts[0].step_share < 1
 
 
@@ -238,13 +240,15 @@ def test_a_damaged_file_is_measured_again_and_mended(
 def test_a_file_of_an_earlier_version_of_edgespec_is_read(probe: Probe) -> None:
     measure_this_machine([PlannedPair(PAIR.target)], n_threads=2)
     (file,) = costs_dir().iterdir()
-    curve = {str(rows): 1e-9 for rows in ROWS}
+    curve = {str(rows): 1e-9 for rows in PROBED_ROWS}
     kept = {"small_bytes": 70, "small": curve, "large_bytes": 270, "large": curve}
     file.write_text(json.dumps({"version": 1, "block_s": curve, "types": {"Q4_K": kept, "Q6_K": kept}}))
     probe.measured.clear()
     machine = measure_this_machine([PlannedPair(PAIR.target)], n_threads=2)
     assert probe.measured == []
-    assert machine.types["Q6_K"] == TypeSpeed(70, dict.fromkeys(ROWS, 1e-9), 270, dict.fromkeys(ROWS, 1e-9))
+    assert machine.types["Q6_K"] == TypeSpeed(
+        70, dict.fromkeys(PROBED_ROWS, 1e-9), 270, dict.fromkeys(PROBED_ROWS, 1e-9)
+    )
 
 
 def test_a_folder_that_cannot_be_written_to_costs_only_the_next_measurement(probe: Probe) -> None:

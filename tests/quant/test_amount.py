@@ -35,7 +35,7 @@ def test_a_size_is_a_share_of_the_blocks_weights(dense: GgufMetadata):
 
 
 @pytest.mark.parametrize("amount", [Amount(ratio=0.0), Amount(ratio=1.0), Amount(n_params=1e12)])
-def test_nothing_and_everything_are_no_amounts(dense: GgufMetadata, amount: Amount):
+def test_nothing_and_everything_are_not_amounts(dense: GgufMetadata, amount: Amount):
     with pytest.raises(UsageError, match="of the weights in the blocks"):
         amount.ratio_of(dense)
 

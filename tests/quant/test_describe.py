@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgespec.catalog.model_file import ModelFile, open_file
-from quant.gguf.describe import TypeShare, describe_file, description_lines
+from quant.gguf.describe import StoredType, describe_file, description_lines
 from quant.gguf.fields import FieldValue
 from quant.gguf.recipe import pruning_method, stamp
 from tests.quant.running import plan_of, written
@@ -21,7 +21,7 @@ def test_sizes_and_types_are_the_files(file: ModelFile, tiny_model: Path):
     found = describe_file(file)
     assert (found.name, found.path, found.parts) == ("tiny", str(tiny_model), 1)
     assert (found.size_bytes, found.n_blocks, found.n_embd) == (tiny_model.stat().st_size, 2, 64)
-    assert found.types == {"F32": TypeShare(len(file.meta.tensors), file.meta.weights_bytes)}
+    assert found.types == {"F32": StoredType(len(file.meta.tensors), file.meta.weights_bytes)}
     assert found.recipe is None
     assert dict(description_lines(found))["origin"] == "not said"
 

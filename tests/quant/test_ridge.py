@@ -9,9 +9,9 @@ from quant.numeric.ridge import NO_CHANGE, FitWindow, RidgeFit, Ridges, ridge_fi
 N_CTX, N_ROWS = 8, 5
 
 
-def filled(n_columns: int, n_windows: int, *, own: bool, n_room: int | None = None) -> RidgeFit:
+def filled(n_columns: int, n_windows: int, *, own: bool, n_tokens: int | None = None) -> RidgeFit:
     """A fit of the windows 1 to n, which judges by window 0."""
-    fit = ridge_fit(N_ROWS, n_columns, n_room or n_windows * N_CTX)
+    fit = ridge_fit(N_ROWS, n_columns, n_tokens or n_windows * N_CTX)
     inputs, lost, drift, weights = text(n_columns, n_windows + 1)
     fit.judge(FitWindow.weighted(inputs[0], lost[0] if own else None, drift[0], weights[0]))
     for window in range(1, n_windows + 1):
@@ -53,9 +53,9 @@ def test_the_change_is_that_of_the_formula(own: bool, n_windows: int):
 
 
 def test_both_forms_agree_on_everything():
-    """A room larger than the columns makes it sum by columns, though the text is as short."""
+    """Announced to hold more tokens than columns, it sums by columns, though the text is as short."""
     ridges = Ridges((0.1, 1, 10), (0.1, 0.3, 1, 1e3))
-    by_token, by_column = filled(24, 2, own=True), filled(24, 2, own=True, n_room=1000)
+    by_token, by_column = filled(24, 2, own=True), filled(24, 2, own=True, n_tokens=1000)
     assert type(by_token) is not type(by_column)
     np.testing.assert_allclose(by_token.mean_squares, by_column.mean_squares, rtol=1e-5)
     change, chosen = by_token.solve(ridges)

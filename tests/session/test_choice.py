@@ -96,7 +96,7 @@ def test_two_drafts_of_one_name_are_refused(tiny_model: Path, tiny_draft: Path, 
     assert caught.value.message == "two drafts are called 'tiny-draft'"
 
 
-def test_a_draft_that_is_no_model_is_refused_by_its_header(tiny_model: Path, tmp_path: Path):
+def test_a_draft_that_is_not_a_model_is_refused_by_its_header(tiny_model: Path, tmp_path: Path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"nothing")
     with pytest.raises(ModelFileError, match="broken"):

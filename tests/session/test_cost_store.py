@@ -98,10 +98,10 @@ DAMAGE: dict[str, Any] = {
     "costs in a list": lambda document: document.update(verify_s=[1, 2]),
     "a cost of nothing": lambda document: document["verify_s"].update({"1": 0}),
     "a negative cost": lambda document: document["verify_s"].update({"2": -1e-3}),
-    "a cost that is no number": lambda document: document["verify_s"].update({"1": float("nan")}),
+    "a cost that is not a number": lambda document: document["verify_s"].update({"1": float("nan")}),
     "an endless cost": lambda document: document["draft_s"].update({"1": float("inf")}),
     "no plain step": lambda document: document["verify_s"].pop("1"),
-    "rows that are no number": lambda document: document["verify_s"].update({"many": 1.0}),
+    "rows that are not a number": lambda document: document["verify_s"].update({"many": 1.0}),
     "no draft step": lambda document: document["draft_s"].pop("1"),
     "no acceptance": lambda document: document.pop("acceptance"),
     "acceptance in a list": lambda document: document.update(acceptance=[]),
@@ -133,7 +133,7 @@ def test_a_damaged_file_is_measured_again_and_mended(tiny_model: Path, tiny_draf
     assert use(tiny_model, tiny_draft) == []
 
 
-def test_bytes_that_are_no_text_are_measured_again(tiny_model: Path):
+def test_bytes_that_are_not_text_are_measured_again(tiny_model: Path):
     use(tiny_model)
     (file,) = costs_dir().iterdir()
     file.write_bytes(b"\xff\xfe\x00")

@@ -111,7 +111,7 @@ def test_the_hint_names_what_the_pair_command_finds(
     assert run_cli("pair", typed).code == 0
 
 
-def test_a_target_that_is_no_model_is_refused(tmp_path: Path, loads: dict[str, int]):
+def test_a_target_that_is_not_a_model_is_refused(tmp_path: Path, loads: dict[str, int]):
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GIF89a")
     with pytest.raises(ModelFileError, match="broken"):
@@ -271,7 +271,7 @@ def test_a_draft_that_cannot_be_copied_is_used_as_it_is(
     ]
 
 
-def test_a_folder_without_room_for_copies_is_no_obstacle(tiny_model: Path, tiny_draft: Path):
+def test_a_folder_without_room_for_copies_is_not_an_obstacle(tiny_model: Path, tiny_draft: Path):
     derived_models_dir().parent.mkdir(parents=True)
     derived_models_dir().write_text("a file where the folder should be", encoding="utf-8")
     assert stages_of(tiny_model, tiny_draft)[-1] == "loading tiny-draft"

@@ -113,7 +113,7 @@ class Page:
             await self.do("Input.dispatchKeyEvent", type="keyUp", key=character)
 
     async def press(self, key: str, code: int, text: str = "", modifiers: int = 0) -> None:
-        """Presses a key that is no character."""
+        """Presses a key that is not a character."""
         same = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
         await self.do("Input.dispatchKeyEvent", type="keyDown", **same, **({"text": text} if text else {}))
         await self.do("Input.dispatchKeyEvent", type="keyUp", **same)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
-from edgespec.bench.result import Audit, BenchResult, CalibrationFigures
+from edgespec.bench.result import Audit, BenchResult, MeasuredCosts
 from edgespec.bench.summary import arm_name, sample_of, summarize_arm
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
@@ -162,7 +162,7 @@ def race_events(request: RunRace) -> Iterable[AnyEvent]:
             for arm, own in samples.items()
         ),
         Audit(compared=n_compared, identical=n_compared),
-        CalibrationFigures(),
+        MeasuredCosts(),
     )
     for name in names:
         yield RaceAdvanced(result, name, stats[name], name == names[-1])

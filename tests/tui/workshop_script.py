@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from edgespec.bench.plain_speed import PlainSpeed
 from edgespec.bench.statistics import Estimate
-from edgespec.worker.jobs.measure import Comparison, Figures, MeasureJob
+from edgespec.worker.jobs.measure import Comparison, MeasureJob, ModelFigures
 from edgespec.worker.jobs.plan import PlanJob, Planned
 from edgespec.worker.jobs.prune import PruneJob
 from edgespec.worker.jobs.quantize import QuantizeJob
@@ -52,10 +52,12 @@ NOTES = (
 QUALITY = Evaluation(15.56, 1.4, 4, 1020, None, "The sky is blue.")
 FAR = Evaluation(31.75, 2.8, 4, 1020, Distance(15.56, 0.7383, 0.0227, 3.2, 0.564), "Sky.")
 COMPARED = Comparison(
-    Figures(
+    ModelFigures(
         "dense", 94 * MIB, 134_500_000, 5.74, QUALITY, PlainSpeed(Estimate(139.1, 6.1), Estimate(1.0, 0.0))
     ),
-    Figures("new", 77 * MIB, 106_200_000, 5.94, FAR, PlainSpeed(Estimate(167.8, 4.1), Estimate(1.22, 0.02))),
+    ModelFigures(
+        "new", 77 * MIB, 106_200_000, 5.94, FAR, PlainSpeed(Estimate(167.8, 4.1), Estimate(1.22, 0.02))
+    ),
 )
 JOB = PruneJob("dense", DENSE, PruneSettings(Amount(ratio=0.25)), MADE)
 

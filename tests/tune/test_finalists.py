@@ -10,7 +10,7 @@ from edgespec.paths import derived_models_dir
 from edgespec.session.fast_draft import SHORTLIST_KEY
 from edgespec.tune.finalists import choose_finalists, confirm_s, loaded_finalists
 from edgespec.tune.outcome import Candidate
-from edgespec.tune.predictions import Prediction
+from edgespec.tune.predictions import CandidatePrediction
 from edgespec.tune.timing import TimedDraft, TimedTarget
 from edgespec.tune.variants import PUBLISHED, DraftVariant, ShortlistSettings, TargetVariant
 from tests.tune.made_up import timed_draft, timed_target
@@ -21,11 +21,11 @@ ENDLESS_S = 1e9
 
 def _prediction(
     draft: str, speedup: float, target: str = PUBLISHED, *, is_untuned: bool = False
-) -> Prediction:
+) -> CandidatePrediction:
     mode = {"none": Mode.OFF, "ngram": Mode.NGRAM}.get(draft, Mode.AUTO)
     candidate = Candidate(target, draft, None, None, 10.0 * speedup, speedup, is_untuned=is_untuned)
     small = timed_draft(STEP_S, draft) if mode is Mode.AUTO else None
-    return Prediction(candidate, timed_target(STEP_S, target), small, mode)
+    return CandidatePrediction(candidate, timed_target(STEP_S, target), small, mode)
 
 
 FAST = [_prediction(f"fast {number}", 2.0 - number / 10, "Q4_0") for number in range(5)]
@@ -71,13 +71,15 @@ def test_three_are_measured_even_when_there_is_no_time_left():
 # Loading, on tiny models
 
 
-def _loadable(target: TimedTarget, draft: TimedDraft | None, mode: Mode) -> Prediction:
+def _loadable(target: TimedTarget, draft: TimedDraft | None, mode: Mode) -> CandidatePrediction:
     label = draft.variant.label if draft else str(mode)
-    return Prediction(Candidate(target.variant.label, label, None, None, 10.0, 1.0), target, draft, mode)
+    return CandidatePrediction(
+        Candidate(target.variant.label, label, None, None, 10.0, 1.0), target, draft, mode
+    )
 
 
 @pytest.fixture
-def pairs(tiny_model: Path, tiny_draft: Path) -> list[Prediction]:
+def pairs(tiny_model: Path, tiny_draft: Path) -> list[CandidatePrediction]:
     """Plain decoding, and two variants of a draft for one target."""
     target = TimedTarget(TargetVariant(PUBLISHED, tiny_model), timed_target(STEP_S).curve, pads=False)
     whole = DraftVariant("whole", "small", tiny_draft, "published")
@@ -94,7 +96,7 @@ def _files() -> list[Path]:
 
 
 def test_finalists_of_one_target_share_its_engine_and_drafts_are_loaded_as_they_would_be_saved(
-    pairs: list[Prediction],
+    pairs: list[CandidatePrediction],
 ):
     with loaded_finalists(pairs, 1) as (plain, whole, listed):
         assert plain.engine is whole.engine is listed.engine
@@ -106,7 +108,7 @@ def test_finalists_of_one_target_share_its_engine_and_drafts_are_loaded_as_they_
     assert _files() == []
 
 
-def test_the_files_of_finalists_are_gone_when_something_fails(pairs: list[Prediction]):
+def test_the_files_of_finalists_are_gone_when_something_fails(pairs: list[CandidatePrediction]):
     with pytest.raises(KeyboardInterrupt), loaded_finalists(pairs, 1):
         assert len(_files()) == 2
         raise KeyboardInterrupt
@@ -114,7 +116,7 @@ def test_the_files_of_finalists_are_gone_when_something_fails(pairs: list[Predic
 
 
 def test_the_files_of_finalists_are_gone_when_the_next_one_cannot_be_loaded(
-    pairs: list[Prediction], tmp_path: Path
+    pairs: list[CandidatePrediction], tmp_path: Path
 ):
     missing = DraftVariant("missing", "small", tmp_path / "missing.gguf", "published")
     broken = _loadable(pairs[0].target, TimedDraft(missing, timed_draft(STEP_S).curve, pads=False), Mode.AUTO)

@@ -7,7 +7,7 @@ import pytest
 
 from edgespec.decode.policy import Mode
 from edgespec.tune.draft_variants import published_variants
-from edgespec.tune.predictions import Prediction, PredictionTable, predict
+from edgespec.tune.predictions import CandidatePrediction, PredictionTable, predict
 from edgespec.tune.request import TuneRequest
 from edgespec.tune.timing import TimedDraft
 from edgespec.tune.variants import PUBLISHED, DraftVariant, ShortlistSettings, TargetVariant
@@ -107,7 +107,9 @@ def request_(tiny_model: Path, tiny_draft: Path) -> TuneRequest:
     return tune_request(tiny_model, tiny_draft)
 
 
-def _by_draft(predictions: list[Prediction], target: str = PUBLISHED) -> dict[str, Prediction]:
+def _by_draft(
+    predictions: list[CandidatePrediction], target: str = PUBLISHED
+) -> dict[str, CandidatePrediction]:
     return {one.candidate.draft: one for one in predictions if one.candidate.target == target}
 
 

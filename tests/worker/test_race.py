@@ -128,7 +128,7 @@ def test_without_a_draft_model_the_text_itself_drafts(tiny_model: Path, monkeypa
     assert (result.audit.compared, result.audit.identical) == (2, 2)
 
 
-def test_a_wrong_text_is_no_victory(session: Session, monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_text_is_not_a_victory(session: Session, monkeypatch: pytest.MonkeyPatch):
     accept_wrong_tokens(monkeypatch, "auto")
     judge_strictly(monkeypatch)
     result = race(session).advanced[-1].result

@@ -129,7 +129,7 @@ class Rail(Vertical):
         now = f" {self._rates[-1]:.1f}" if self._rates else ""
         plain = f", vanilla {self._vanilla:.1f}" if self._vanilla else ""
         self.query_one("#rail-rate-title", Static).update(f"tok/s{now}{plain}", layout=False)
-        for name, values, form in (
+        for name, values, template in (
             ("acceptance", self._acceptance, "acceptance {:.0%}"),
             ("length", self._lengths, "tokens per target pass {:.2f}"),
             ("cpu", self._cpu, "processor {:.0f} %"),
@@ -137,7 +137,7 @@ class Rail(Vertical):
             spark = self.query_one(f"#rail-{name}", Sparkline)
             # Older columns are empty, not stretched: a column is three seconds.
             spark.data = [0.0] * (_POINTS - len(values)) + list(values)
-            title = form.format(values[-1]) if values else form.split(" {")[0]
+            title = template.format(values[-1]) if values else template.split(" {")[0]
             self.query_one(f"#rail-{name}-title", Static).update(title, layout=False)
 
     def _tell_memory(self, n_bytes: int) -> None:

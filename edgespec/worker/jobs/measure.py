@@ -13,7 +13,7 @@ from quant.prune.versions import measure_quality
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ModelFigures:
     """A model in the comparison; None is what has not been measured yet."""
 
     name: str
@@ -29,8 +29,8 @@ class Figures:
 class Comparison:
     """The dense model and the new one."""
 
-    dense: Figures
-    made: Figures
+    dense: ModelFigures
+    made: ModelFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,6 @@ class MeasureJob:
         return Comparison(replace(found.dense, speed=dense), replace(found.made, speed=made))
 
 
-def _figures(file: ModelFile) -> Figures:
+def _figures(file: ModelFile) -> ModelFigures:
     meta = file.meta
-    return Figures(file.name, meta.file_bytes, meta.parameter_count, meta.bpw)
+    return ModelFigures(file.name, meta.file_bytes, meta.parameter_count, meta.bpw)

@@ -2,11 +2,13 @@
 #   PYTHON      the Python to make the environment with, 3.11 or newer
 #   VENV        where it is
 #   ARGS        arguments for `make bench` and `make test`
+#   WORKERS     processes that run the tests; 1 runs them one after the other in this one
 #   CMAKE_ARGS  flags for llama.cpp's build, such as -DGGML_CUDA=on
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+WORKERS ?= 2
 
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
@@ -30,7 +32,7 @@ bench: install ## Install, fetch the default model and measure (ARGS="TARGET --d
 install: $(VENV)/.installed llama ## Make the environment and install edgespec into it
 
 test: $(VENV)/.test-tools llama ## Run the tests (ARGS="tests/cli -k help")
-	$(VENV_PYTHON) -m pytest $(ARGS)
+	$(VENV_PYTHON) -m pytest $(if $(filter-out 0 1,$(WORKERS)),--numprocesses $(WORKERS) --dist worksteal) $(ARGS)
 
 check: $(VENV)/.dev-tools llama ## Lint, format, types, import floors, white space
 	$(VENV_PYTHON) -m ruff check .

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.tiny import CHAT_TEMPLATE, make_tiny_model
 
@@ -125,7 +126,10 @@ def smollm2() -> Path:
         from edgespec.catalog.resolve import resolve_model
         from edgespec.catalog.toml_file import load_catalog
 
-        return resolve_model("smollm2-135m", load_catalog()).path
+        # Of several processes that run tests, one fetches and the others wait.
+        _SHARED_HOME.mkdir(parents=True, exist_ok=True)
+        with FileLock(_SHARED_HOME / "fetch.lock"):
+            return resolve_model("smollm2-135m", load_catalog()).path
 
 
 @pytest.fixture

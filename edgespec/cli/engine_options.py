@@ -89,7 +89,7 @@ class EngineOptions:
             n_threads=self.threads or 0,
             placement=PlacementRequest(parse_gpu_layers(self.gpu_layers), self.device, split),
             draft_placement=PlacementRequest(
-                parse_gpu_layers(self.draft_gpu_layers), self.draft_device, draft_split
+                parse_gpu_layers(self.draft_gpu_layers, "draft"), self.draft_device, draft_split
             ),
             kv_type=KvType.parse(self.kv_type),
             flash_attention=self.flash_attn,

@@ -16,6 +16,7 @@ FLAGS: Final = {
     "ctx_size": "--ctx-size",
     "distill": "--distill",
     "draft": "--draft",
+    "draft_gpu_layers": "--draft-gpu-layers",
     "drop_attention": "--drop-attention",
     "embedding_type": "--embedding-type",
     "flash_attn": "--flash-attn",

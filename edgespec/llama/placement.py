@@ -33,8 +33,12 @@ class Placement:
     reason: str = "all layers on the CPU"
 
 
-def parse_gpu_layers(text: str) -> GpuLayers:
+def parse_gpu_layers(text: str, role: Literal["target", "draft"] = "target") -> GpuLayers:
     """`auto`, `all` or a number of layers; `all` is a number that no model has.
+
+    Args:
+        text: What was written.
+        role: Whose layers.
 
     Raises:
         UsageError: anything else.
@@ -45,7 +49,8 @@ def parse_gpu_layers(text: str) -> GpuLayers:
         return 1 << 16
     if text.isdecimal():
         return int(text)
-    raise UsageError(f"`gpu_layers` {text!r} is not a number of layers", "use auto, all, 0 or a whole number")
+    setting = "`gpu_layers`" if role == "target" else "`draft_gpu_layers`"
+    raise UsageError(f"{setting} {text!r} is not a number of layers", "use auto, all, 0 or a whole number")
 
 
 def place_model(

@@ -118,6 +118,11 @@ def test_other_layers_are_refused(text: str):
     assert caught.value.hint == "use auto, all, 0 or a whole number"
 
 
+def test_the_drafts_layers_are_refused_by_their_own_name():
+    with pytest.raises(UsageError, match="`draft_gpu_layers` 'foo' is not a number of layers"):
+        parse_gpu_layers("foo", "draft")
+
+
 def test_a_draft_takes_devices_of_other_machines_only_by_name():
     remote, card = gpu("RPC0", 20 * GIB), gpu("CUDA0", 20 * GIB)
 

@@ -17,6 +17,7 @@ MIB = 1 << 20
         (Progressed("measuring tiny", 0.6, 2.0, "seconds"), "measuring tiny · 30%"),
         (Progressed("fetching tiny", 2 * MIB, 8 * MIB, "bytes"), "fetching tiny · 2.0 MiB of 8.0 MiB"),
         (Progressed("fetching tiny", 2 * MIB, None, "bytes"), "fetching tiny · 2.0 MiB"),
+        (Progressed("looking for the models", 0, None, "bytes"), "looking for the models"),
     ],
 )
 def test_progress_is_one_line_also_where_nobody_knows_how_much_there_is(event: Progressed, said: str) -> None:

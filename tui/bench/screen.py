@@ -218,7 +218,9 @@ class BenchScreen(ModeScreen):
         self._painted_s = monotonic()
         if self._figures is not None:
             self.runs.show_live(self._figures)
-        self.query_one(ProgressBar).update(total=progress.total or 1, progress=progress.done)
+        if progress.unit != "seconds" and (progress.total or 0) > 1:
+            # The bar is the run's: what comes before its first answer has its line alone.
+            self.query_one(ProgressBar).update(total=progress.total, progress=progress.done)
         if not job.paused and not self._is_stopping:
             self.tell(progress_line(progress, job.eta_s(progress)))
 

@@ -16,6 +16,7 @@ LABELS: Final = {
     "ctx_size": "Context",
     "distill": "distilling",
     "draft": "Draft",
+    "draft_gpu_layers": "the draft's GPU layers",
     "drop_attention": "dropped attention",
     "embedding_type": "type of the embeddings",
     "flash_attn": "flash attention",

@@ -23,7 +23,8 @@ def rate_of(tokens: TokensArrived) -> float:
 def progress_line(event: Progressed, eta_s: float | None = None) -> str:
     """How far a piece of work is, in one line."""
     if event.total is None:
-        return f"{event.label} · {human_bytes(event.done)}" if event.unit == "bytes" else event.label
+        is_counted = event.unit == "bytes" and event.done > 0
+        return f"{event.label} · {human_bytes(event.done)}" if is_counted else event.label
     if event.unit == "bytes":
         amount = f"{human_bytes(event.done)} of {human_bytes(event.total)}"
     elif event.unit == "seconds" or event.total == 1:

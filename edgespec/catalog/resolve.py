@@ -11,6 +11,7 @@ from typing import Literal
 from edgespec import paths
 from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.metadata import split_parts
+from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.sources import hub, hub_cache, wheels
 from edgespec.errors import ConfigError, DownloadError, ModelMissingError
 from edgespec.progress import SILENT, Progress
@@ -87,6 +88,24 @@ def resolve_model(
     path = _fetch(entry, progress)
     discard_arrived(entry)
     return ResolvedModel(entry.name, path, entry)
+
+
+def open_model(
+    spec: str,
+    catalog: Catalog,
+    *,
+    offline: bool = False,
+    download: bool = True,
+    progress: Progress = SILENT,
+) -> ModelFile:
+    """Finds a model's file as `resolve_model` does, and reads its header.
+
+    Raises:
+        EdgespecError: any error of `resolve_model`.
+        ModelFileError: the file is not a GGUF, or a damaged one.
+    """
+    found = resolve_model(spec, catalog, offline=offline, download=download, progress=progress)
+    return open_file(found.name, found.path)
 
 
 def find_on_disk(entry: ModelEntry) -> LocalModel | None:

@@ -68,13 +68,11 @@ def find_model(spec: str, settings: Settings) -> "ModelFile":
     """Finds the file of one model, downloading what is named and not here, and reads its header.
 
     Raises:
-        EdgespecError: any error of `edgespec.catalog.resolve.resolve_model`.
+        EdgespecError: any error of `edgespec.catalog.resolve.open_model`.
         ModelFileError: the file is not a model.
     """
-    from edgespec.catalog.model_file import open_file
-    from edgespec.catalog.resolve import resolve_model
+    from edgespec.catalog.resolve import open_model
     from edgespec.catalog.toml_file import load_catalog
 
     with shown_progress(quiet=settings.quiet) as progress:
-        found = resolve_model(spec, load_catalog(), offline=settings.offline, progress=progress)
-    return open_file(found.name, found.path)
+        return open_model(spec, load_catalog(), offline=settings.offline, progress=progress)

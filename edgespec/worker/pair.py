@@ -3,8 +3,8 @@
 from typing import assert_never
 
 from edgespec.catalog.entries import NGRAM
-from edgespec.catalog.model_file import ModelFile, open_file
-from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.model_file import ModelFile
+from edgespec.catalog.resolve import open_model
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.decode.policy import Mode
 from edgespec.errors import UsageError
@@ -97,10 +97,9 @@ class PairServer:
     def _find_draft(self, request: ChangeDraft) -> ModelFile | None:
         if request.draft in (NONE, NGRAM):
             return None
-        found = resolve_model(
+        return open_model(
             request.draft, load_catalog(), offline=request.offline, progress=self._link.progress
         )
-        return open_file(found.name, found.path)
 
     def _answer(self, request: Answer) -> None:
         session = self._opened()
@@ -132,7 +131,3 @@ class PairServer:
                 "; ".join(session.engine.placements()),
             )
         )
-
-
-def _open_stream(link: Link, session: Session, arm: str) -> TokenStream:
-    return TokenStream(link, session.live_stats, session.state.costs, arm)

@@ -45,7 +45,7 @@ def run_race(session: Session, request: RunRace, link: Link) -> None:
 
 
 class _Shown:
-    """The arms' tokens on their way to the app."""
+    """The arms' tokens on their way to the front door."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

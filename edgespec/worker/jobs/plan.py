@@ -4,8 +4,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgespec.catalog.model_file import ModelFile, open_file
-from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.model_file import ModelFile
+from edgespec.catalog.resolve import open_model
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import UsageError
 from edgespec.text import human_bytes
@@ -47,8 +47,7 @@ class PlanJob:
         request = self.request
         if not request.model.strip():
             raise UsageError("no model is chosen", "take one that is here, or write a path")
-        found = resolve_model(request.model.strip(), load_catalog(), download=False)
-        file = open_file(found.name, found.path)
+        file = open_model(request.model.strip(), load_catalog(), download=False)
         method = request.method
         job, lines = _plan_quantize(file, request) if method is None else _plan_prune(file, request, method)
         exists = job.destination.exists()

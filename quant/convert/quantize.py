@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from edgespec.catalog import gguf_types
+from edgespec.catalog.gguf_types import BLOCKS
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.catalog.model_file import ModelFile
 from edgespec.errors import UsageError
@@ -30,7 +30,6 @@ _TYPES_THAT_NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ
 """Of single tensors (`tensor_requires_imatrix` in src/llama-quant.cpp)."""
 _NEVER_NEED_IT: Final = frozenset({"token_embd.weight", "output.weight"})
 _FLOATS: Final = frozenset({"F32", "F16", "BF16"})
-_BLOCKS: Final = {name: (block, size) for name, block, size in gguf_types.TENSOR_TYPES.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def plan_types(
     after: dict[str, int] = {}
     for tensor in meta.tensors:
         name = changed.get(tensor.name, tensor.ggml_type)
-        block, block_bytes = _BLOCKS[name]
+        block, block_bytes = BLOCKS[name]
         after[tensor.name] = size = tensor.n_elements // block * block_bytes
         so_far = types.get(name, PlannedType(0, 0))
         types[name] = PlannedType(so_far.n_tensors + 1, so_far.n_bytes + size)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.catalog import gguf_types as types
+from edgespec.catalog.gguf_types import BLOCKS
 from edgespec.llama.library import default_threads
 from edgespec.llama.weights import dequantize, quantize
 from quant.gguf.plan import GgufPlan, PlannedTensor
@@ -19,7 +19,6 @@ from quant.gguf.tensor_sources import ComputedTensor, CopiedBytes
 Weights = NDArray[np.float32]
 """A matrix `[n_rows, n_columns]`, whose rows are outputs, or a vector `[n]`."""
 
-_BLOCK_WEIGHTS: Final = {name: block for name, block, _ in types.TENSOR_TYPES.values()}
 _FALLBACKS: Final = {
     "Q2_K": "IQ4_NL",
     "Q3_K": "IQ4_NL",
@@ -109,7 +108,7 @@ def computed(
 
 def column_multiple(ggml_type: str) -> int:
     """Weights in one block of a type: the columns of its matrices are a multiple of that."""
-    return _BLOCK_WEIGHTS[ggml_type]
+    return BLOCKS[ggml_type][0]
 
 
 def writable_type(ggml_type: str, n_columns: int) -> str:

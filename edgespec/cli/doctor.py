@@ -1,12 +1,12 @@
 """`edgespec doctor`: what edgespec found on this machine, and what could be better."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from edgespec.cli.context import Settings
+from edgespec.cli.output import print_json
 from edgespec.errors import ExitCode
 from edgespec.text import human_bytes, plain_text
 
@@ -26,8 +26,7 @@ def command(settings: Settings, as_json: bool) -> int:
 
     report = examine_machine(offline=settings.offline)
     if as_json:
-        document = {"schema": SCHEMA, **asdict(report)}
-        print(json.dumps(document, indent=2, default=str))
+        print_json({"schema": SCHEMA, **asdict(report)})
     else:
         print(plain_text(render(report)))
     is_broken = any(finding.severity == "error" for finding in report.findings)

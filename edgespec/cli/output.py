@@ -1,4 +1,4 @@
-"""How a command prints what it found about a model: lines for people, or one JSON document."""
+"""How a command prints what it found: lines for people, or one JSON document."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -26,8 +26,8 @@ def model_document(file: "ModelFile") -> ModelDocument:
 
 
 def print_json(document: Mapping[str, object]) -> None:
-    """Prints the document in ASCII alone: no code page can lose a character of it."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+    """Prints the document in ASCII alone: no code page can lose a character of it, and none reaches a terminal raw."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=True, default=str))
 
 
 def print_lines(lines: Iterable[tuple[str, str]], *, width: int = 12) -> None:

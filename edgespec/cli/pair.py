@@ -1,12 +1,12 @@
 """`edgespec pair TARGET`: which drafts fit, and why others do not. Reads headers only; loads and fetches nothing."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from edgespec.cli.columns import columns
+from edgespec.cli.output import print_json
 from edgespec.text import human_bytes
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
     free = available_memory_bytes()
     rows = find_candidates(pair_target, catalog, ctx_size, free)
     if as_json:
-        document = _document(pair_target, rows, ctx_size, free)
-        click.echo(json.dumps(document, indent=2, ensure_ascii=True, default=str))
+        print_json(_document(pair_target, rows, ctx_size, free))
         return
     click.echo(_headline(pair_target))
     click.echo()

@@ -1,6 +1,5 @@
 """`edgespec plan TARGET`: predictions for machines and models that are not here."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgespec.cli.context import Settings
+from edgespec.cli.output import print_json
 from edgespec.cli.progress import shown_progress
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def command(
         for machine in machines
     ]
     if as_json:
-        click.echo(json.dumps(plan_document(predictions, ctx_size, explain), indent=2, ensure_ascii=True))
+        print_json(plan_document(predictions, ctx_size, explain))
     else:
         click.echo("\n".join(plan_lines(predictions, ctx_size, explain)))
     if plot is not None:

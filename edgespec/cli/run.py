@@ -8,6 +8,7 @@ import click
 
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
+from edgespec.cli.output import print_json
 from edgespec.errors import UsageError
 from edgespec.text import plain_text
 
@@ -102,8 +103,6 @@ def _print_answer(tokens: "Generator[Token, None, None]", *, silent: bool) -> st
 
 
 def _print_json(session: "Session", answer: str) -> None:
-    import json
-
     stats = session.stats
     document = {
         "schema": "edgespec.run/1",
@@ -121,5 +120,4 @@ def _print_json(session: "Session", answer: str) -> None:
         "stopped": stats.stopped,
         "speculation": stats.why,
     }
-    # ASCII only: no character of a model's reaches the terminal raw, and no code page can lose one.
-    click.echo(json.dumps(document, indent=2))
+    print_json(document)

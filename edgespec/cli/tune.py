@@ -1,6 +1,5 @@
 """`edgespec tune TARGET`: make, prove and remember the fastest draft for a target on this machine."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -8,6 +7,7 @@ import click
 
 from edgespec.cli.context import Settings
 from edgespec.cli.options import option_group
+from edgespec.cli.output import print_json
 from edgespec.durations import parse_duration_s
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def command(settings: Settings, /, target: str, search: SearchOptions, explain: 
 
     outcome = load_outcome(target) if explain else _search(target, search, settings)
     if as_json:
-        click.echo(json.dumps(outcome_document(outcome), indent=2, ensure_ascii=True))
+        print_json(outcome_document(outcome))
     else:
         click.echo("\n".join(outcome_lines(outcome)))
 

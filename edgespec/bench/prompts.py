@@ -40,7 +40,10 @@ class _Line:
 
 
 def builtin_prompts() -> tuple[Prompt, ...]:
-    """The package's own prompts: three each of chat, code, edit, summarize, question, mathematics, translation."""
+    """The package's own prompts: five of each of ten kinds, in different lengths, as they are typed into a chat.
+
+    Only `edit` asks for its text back. `multi-turn` are conversations; `long-context` has texts of 700 to 1,100 tokens.
+    """
     text = resources.files("edgespec").joinpath("data", "prompts.jsonl").read_text(encoding="utf-8")
     return _parse(text, "the built-in prompts")
 

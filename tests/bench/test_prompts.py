@@ -1,5 +1,4 @@
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,18 @@ from edgespec.bench.prompts import Prompt, builtin_prompts, load_prompts, select
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.errors import ConfigError, UsageError
 
-CATEGORIES = ["chat", "code", "edit", "summarize", "question", "mathematics", "translation"]
+CATEGORIES = [
+    "chat",
+    "code",
+    "explain",
+    "write",
+    "translate",
+    "reason",
+    "extract",
+    "edit",
+    "multi-turn",
+    "long-context",
+]
 
 
 def written(tmp_path: Path, *lines: object) -> Path:
@@ -19,20 +29,35 @@ def written(tmp_path: Path, *lines: object) -> Path:
     return path
 
 
-def test_the_package_brings_three_prompts_of_each_of_seven_categories() -> None:
-    assert Counter(p.category for p in builtin_prompts()) == dict.fromkeys(CATEGORIES, 3)
+def test_the_package_brings_five_prompts_of_each_of_ten_categories_in_order() -> None:
+    assert [(p.id, p.category) for p in builtin_prompts()] == [
+        (f"{category}-{number}", category) for category in CATEGORIES for number in range(1, 6)
+    ]
 
 
-def test_every_prompt_of_the_package_is_one_user_message_of_a_moderate_length() -> None:
+def test_only_multi_turn_prompts_of_the_package_are_conversations_and_their_turns_alternate() -> None:
     for prompt in builtin_prompts():
-        (message,) = prompt.messages
-        assert message.role == "user"
-        assert 25 <= len(message.content.split()) <= 200, prompt.id
+        count = len(prompt.messages)
+        assert [message.role for message in prompt.messages] == [
+            "user",
+            *["assistant", "user"] * (count // 2),
+        ]
+        assert count in ((3, 5, 7) if prompt.category == "multi-turn" else (1,)), prompt.id
 
 
-def test_edit_and_summarize_prompts_hold_the_text_to_copy() -> None:
-    for prompt in select(builtin_prompts(), ["edit", "summarize"]):
-        assert prompt.messages[0].content.count("\n") >= 6, prompt.id
+def test_only_long_context_prompts_of_the_package_are_long() -> None:
+    for prompt in builtin_prompts():
+        text = "".join(message.content for message in prompt.messages)
+        if prompt.category == "long-context":
+            assert 500 <= len(text.split()) <= 900, prompt.id
+            assert len(text) <= 5500, prompt.id
+        else:
+            assert len(text) < 1500, prompt.id
+
+
+def test_edit_prompts_hold_the_text_to_copy() -> None:
+    for prompt in select(builtin_prompts(), ["edit"]):
+        assert len(prompt.messages[0].content) >= 400, prompt.id
 
 
 def test_spec_bench_lines_give_their_first_turn(tmp_path: Path) -> None:
@@ -131,9 +156,9 @@ def test_categories_are_chosen_by_name() -> None:
 
 
 def test_an_unknown_category_names_the_nearest_and_all() -> None:
-    with pytest.raises(UsageError, match="'summarise'") as caught:
-        select(builtin_prompts(), ["summarise"])
-    assert caught.value.hint == f"Did you mean 'summarize'? There are: {', '.join(CATEGORIES)}."
+    with pytest.raises(UsageError, match="'translation'") as caught:
+        select(builtin_prompts(), ["translation"])
+    assert caught.value.hint == f"Did you mean 'translate'? There are: {', '.join(CATEGORIES)}."
 
 
 def test_a_limit_of_nothing_is_a_usage_error() -> None:

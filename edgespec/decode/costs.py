@@ -1,42 +1,56 @@
-"""What things cost here: a decode of n rows, a draft step, a catch-up. Measured, then corrected while running."""
+"""What things cost here: a decode of n rows, a draft step, a catch-up. Measured, then followed while running.
 
+Three things move on a machine that does something else as well: its speed, what each further row adds (memory and
+arithmetic change their speeds apart), and what the draft costs beside the target. Each is a number with an uncertainty;
+every timed decode moves each by its share of the uncertainty of what was expected (a Kalman filter on logarithms).
+"""
+
+import math
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_POINT_WEIGHT = 0.15
-"""How fast one point of a curve follows what is observed, 0 to 1: bounds what one decode can say of its number of rows."""
-_DRIFT_WEIGHT = 0.2
-"""How fast the common factor follows plain steps: machines change their clock, and all costs move together."""
-_OTHER_DRIFT_WEIGHT = 0.08
-"""How fast it follows other decodes. What they cost beyond a plain step is arithmetic, and where memory and arithmetic change
-their speeds apart, following them as fast would make plain steps look slower than they are, and drafts a gain."""
-CATCH_UP_STEPS = 1.25
-"""Plain steps that reading what it missed may cost a draft. With 3 (32 to 50 tokens) replays of recorded answers
-were 1 to 4 % slower, because the draft then starts later."""
-MIN_WINDOW, MAX_WINDOW = 16, 384
-"""Tokens; least and most that a returning draft reads (`PairCosts.catch_up_window` says what fewer cost)."""
+NOISE = 0.05**2
+"""Variance of the logarithm of one decode's time: 3 to 6 % on a shared machine of two cores."""
+UNKNOWN = 0.1**2
+"""Variance of each of the three when nothing has been seen yet."""
+WALK = 0.02**2
+"""What a decode adds to it: with 0.02 a machine at half its speed is known for what it is after 8 decodes, and a steady
+one is followed with an error of 2 %."""
+SURPRISE = 3.0
+"""Standard deviations beyond which a first observation is clipped, and a second one on the same side believed: a page fault
+is not a trend."""
+RETURN = 1.0 / 64
+"""Share by which, with every plain step, a change of what rows or the draft cost is forgotten: where it keeps drafts away,
+nothing would show that it is over."""
 PADDING_PAYS = 0.97
 """What two rows must cost at most, of one, for single rows to be padded: a smaller gain may be chance."""
 _MOST_PADDING = 3
 """Rows that a batch may be padded with: bounds what is computed and taken back at once."""
-_CLIP = (0.5, 2.0)
-"""One observation counts for no more than this factor: a page fault is not a trend."""
 
 
-@dataclass(slots=True)
+POINT_SHARE = 0.1
+"""Of what is left unexplained, how much is taken for the number of rows itself: bounds what one decode can say of it."""
+
+
 class CostCurve:
     """Seconds of one decode by its number of rows: a staircase, kept as points with straight lines between.
 
     With 20 ms for 1 row, 30 for 4 and 64 for 8, two rows cost 23.3 ms, six 47, and twelve 64 + 4 * (64 - 20) / 7 = 89.
+
+    Args:
+        points: Rows -> seconds; one at least, all above 0. They are copied.
     """
 
-    points: dict[int, float]
-    """Rows -> seconds; one at least, all above 0."""
-    _rows: list[int] = field(init=False)
+    def __init__(self, points: Mapping[int, float]) -> None:
+        self._points = dict(points)
+        self._rows = sorted(points)
+        self._factor = 1.0
 
-    def __post_init__(self) -> None:
-        self._rows = sorted(self.points)
+    @property
+    def points(self) -> dict[int, float]:
+        """Rows -> seconds, as they are now."""
+        return {rows: self._factor * seconds for rows, seconds in self._points.items()}
 
     def cost(self, rows: int) -> float:
         """Seconds of a decode of `rows` rows, at least 1.
@@ -44,31 +58,55 @@ class CostCurve:
         Beyond the last point with the slope from the first to the last; below the first and with one point alone in
         proportion to the rows, which promises no gain.
         """
-        known = self._rows
+        if rows in self._points:
+            return self._factor * self._points[rows]
+        return self._factor * self._between(rows)
+
+    def _between(self, rows: int) -> float:
+        known, points = self._rows, self._points
         at = bisect_left(known, rows)
-        if at < len(known) and known[at] == rows:
-            return self.points[rows]
         if at == 0:
-            return self.points[known[0]] * rows / known[0]
+            return points[known[0]] * rows / known[0]
         if at == len(known):
             first, last = known[0], known[-1]
             if first == last:
-                return self.points[last] * rows / last
-            slope = (self.points[last] - self.points[first]) / (last - first)
-            return self.points[last] + max(slope, 0.0) * (rows - last)
+                return points[last] * rows / last
+            slope = (points[last] - points[first]) / (last - first)
+            return points[last] + max(slope, 0.0) * (rows - last)
         low, high = known[at - 1], known[at]
         share = (rows - low) / (high - low)
-        return self.points[low] * (1 - share) + self.points[high] * share
+        return points[low] * (1 - share) + points[high] * share
 
     def scale(self, factor: float) -> None:
         """Multiplies all points."""
-        for rows in self.points:
-            self.points[rows] *= factor
+        self._factor *= factor
+
+    def tilt(self, factor: float) -> None:
+        """Multiplies what many rows cost, and of fewer a share of it (`row_share`): 1 row stays as it is."""
+        for rows in self._rows:
+            self._points[rows] *= factor ** row_share(rows)
 
     def nudge(self, rows: int, factor: float) -> None:
-        """Moves the point of that many rows, if there is one, by a share of `factor`."""
-        if rows in self.points:
-            self.points[rows] *= factor**_POINT_WEIGHT
+        """Multiplies the point of that many rows, if there is one."""
+        if rows in self._points:
+            self._points[rows] *= factor
+
+
+def row_share(rows: int) -> float:
+    """How much of a decode is for other rows than the first: 0 for 1 row, 0.5 for 2, 0.75 for 4."""
+    return 1.0 - 1.0 / rows
+
+
+@dataclass(slots=True)
+class _Factor:
+    """The logarithm of something that moves: what it has moved by, and the variance of that."""
+
+    moved: float = 0.0
+    variance: float = UNKNOWN
+
+    def wait(self) -> None:
+        """Becomes less sure with time."""
+        self.variance = min(self.variance + WALK, UNKNOWN)
 
 
 @dataclass(slots=True)
@@ -76,18 +114,20 @@ class PairCosts:
     """The cost model of a target and, if there is one, its draft.
 
     `verify` is t_v(n); `draft` is the draft's own curve: t_d is `draft.cost(1)`, a catch-up of n tokens
-    is `draft.cost(n)`. Both move by one common factor with the speed of the machine.
+    is `draft.cost(n)`.
     """
 
     verify: CostCurve
     draft: CostCurve | None = None
-    round_s: float = 0.0
-    """Python's own work in a round."""
     target_pads: bool = False
     """Whether a pass of one row goes faster as one of two, as with kernels that read memory better for several."""
     draft_pads: bool = False
     batch_for: dict[int, int] = field(init=False)
     """Rows -> the batch size, no smaller, that they are evaluated as; see `refresh_batches`."""
+    _speed: _Factor = field(default_factory=_Factor)
+    _rows: _Factor = field(default_factory=_Factor)
+    _draft_share: _Factor = field(default_factory=_Factor)
+    _surprise: float = 0.0
 
     def __post_init__(self) -> None:
         self.refresh_batches()
@@ -116,22 +156,6 @@ class PairCosts:
         """Seconds of a target decode of `rows` rows, padded where that is cheaper."""
         return self.verify.cost(self.batch_for.get(rows, rows))
 
-    def catch_up_window(self) -> int:
-        """Rows that a draft may read to come back: as many as cost little more than a plain step.
-
-        Measured with Qwen2.5-Coder 1.5B and 0.5B on 18 answers of Spec-Bench: with the last 16 tokens the draft's
-        acceptance is 0.49 for the next 8 tokens, 0.63 for the 16th to 32nd and 0.71 from there on; with the last 32 it is
-        0.73, 0.67 and 0.70, and with all of the text 0.89, 0.76 and 0.82. What reads it all is mostly copying, and that
-        is the n-grams' own.
-        """
-        if self.draft is None:
-            return 0
-        affordable_s = CATCH_UP_STEPS * self.step_s
-        rows = [
-            count for count in range(MIN_WINDOW, MAX_WINDOW + 1, 4) if self.draft.cost(count) <= affordable_s
-        ]
-        return max(rows, default=MIN_WINDOW)
-
     def refresh_batches(self) -> None:
         """For every number of rows, the batch size at least as large that costs least (a staircase can go down).
 
@@ -146,28 +170,58 @@ class PairCosts:
 
     def observe_verify(self, rows: int, seconds: float) -> None:
         """Corrects the model by one target decode of `rows` rows that took `seconds`."""
-        self._observe(self.verify, rows, seconds)
+        left = self._observe(math.log(seconds / self.verify.cost(rows)), row_share(rows), self._rows)
+        if rows == 1:
+            self._forget()
+        else:
+            self.verify.nudge(rows, math.exp(POINT_SHARE * left))
 
     def observe_draft(self, rows: int, seconds: float) -> None:
         """Corrects the model by one draft decode of `rows` rows that took `seconds`; nothing without a draft."""
         if self.draft:
-            self._observe(self.draft, rows, seconds)
+            left = self._observe(math.log(seconds / self.draft.cost(rows)), 1.0, self._draft_share)
+            self.draft.nudge(rows, math.exp(POINT_SHARE * left))
 
-    def _observe(self, curve: CostCurve, rows: int, seconds: float) -> None:
-        factor = min(max(seconds / curve.cost(rows), _CLIP[0]), _CLIP[1])
-        curve.nudge(rows, factor)
-        is_plain = curve is self.verify and rows == 1
-        drift = factor ** (_DRIFT_WEIGHT if is_plain else _OTHER_DRIFT_WEIGHT)
-        self.verify.scale(drift)
+    def _observe(self, moved: float, share: float, other: _Factor) -> float:
+        """Moves the speed and one other factor by what was observed; returns what is left unexplained.
+
+        Args:
+            moved: Logarithm of the seconds over what was expected.
+            share: How much of the other factor is in it, 0 to 1.
+            other: Of the rows or of the draft.
+        """
+        own, others = self._speed.variance, share * other.variance
+        variance = own + share * others + NOISE
+        moved = self._clip(moved, SURPRISE * math.sqrt(variance))
+        self._move(moved * own / variance, other, moved * others / variance)
+        self._speed.variance -= own * own / variance
+        other.variance -= others * others / variance
+        for factor in (self._speed, self._rows, self._draft_share):
+            factor.wait()
+        return moved * NOISE / variance
+
+    def _clip(self, moved: float, most: float) -> float:
+        surprised = math.copysign(1.0, moved) if abs(moved) > most else 0.0
+        expected = surprised == 0.0 or surprised == self._surprise
+        self._surprise = surprised
+        return moved if expected else surprised * most
+
+    def _move(self, speed: float, other: _Factor, moved: float) -> None:
+        other.moved += moved
+        factor = math.exp(speed)
+        self.verify.scale(factor)
+        if other is self._rows and moved:
+            self.verify.tilt(math.exp(moved))
         if self.draft:
-            self.draft.scale(drift)
+            self.draft.scale(factor * math.exp(moved) if other is self._draft_share else factor)
+
+    def _forget(self) -> None:
+        for factor in (self._rows, self._draft_share):
+            back = -RETURN * factor.moved
+            if back:
+                self._move(0.0, factor, back)
 
 
 def pays_to_pad(points: Mapping[int, float]) -> bool:
     """Whether one row should be evaluated as two, from seconds by rows."""
     return 2 in points and points[2] < PADDING_PAYS * points[1]
-
-
-def curve_from(points: Mapping[int, float]) -> CostCurve:
-    """A curve of its own from measured points, in seconds by rows."""
-    return CostCurve(dict(points))

@@ -1,9 +1,9 @@
-"""What the generation loop asks of its target and its draft; the real ones, and a scripted one in the tests."""
+"""What the generation loop asks of its target; the real one, and a scripted one in the tests."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from edgespec.llama.context import Context, top_two_gap
+from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampler, Sampling
 
 
@@ -26,10 +26,6 @@ class Target(Protocol):
         """Forgets everything from position `n_past` on."""
         ...
 
-    def certainty(self, row: int, token: int) -> float:
-        """How far the logit of `token` lies above the best of the others; below 0 for one that was drawn."""
-        ...
-
     def is_end(self, token: int) -> bool:
         """Whether the token ends the answer."""
         ...
@@ -45,30 +41,6 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Frees what is its own."""
-        ...
-
-
-class Draft(Protocol):
-    """A small model that guesses ahead. It speaks the target's token ids."""
-
-    def begin(self) -> None:
-        """A new answer starts: its history may be another one."""
-        ...
-
-    def missing(self, history: Sequence[int]) -> int:
-        """Tokens it would have to read before it can guess."""
-        ...
-
-    def catch_up(self, history: Sequence[int]) -> int:
-        """Reads them, as far as its window goes; returns how many rows that took."""
-        ...
-
-    def guess(self) -> tuple[int, float] | None:
-        """Its next token and that token's lead in logits; None where the target has no token of that text."""
-        ...
-
-    def advance(self) -> None:
-        """Reads its own last guess: one draft step."""
         ...
 
 
@@ -119,10 +91,6 @@ class LlamaTarget:
         if self._sampler:
             return self._sampler.sample(self.context, row)
         return int(self._logits[row].argmax())
-
-    def certainty(self, row: int, token: int) -> float:
-        """How far the logit of `token` lies above the best of the others; below 0 for one that was drawn."""
-        return top_two_gap(self._logits[row], token)
 
     def rollback(self, n_past: int) -> None:
         """Forgets everything from position `n_past` on."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter
 
-from edgespec.decode.costs import CostCurve, PairCosts, curve_from, pays_to_pad
+from edgespec.decode.costs import CostCurve, PairCosts, pays_to_pad
 from edgespec.llama.context import Context
 from edgespec.progress import SILENT, Progress
 
@@ -74,7 +74,7 @@ def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve,
         context: Where they were taken.
     """
     pads = context.model.can_roll_back and pays_to_pad(times)
-    return curve_from(times | {1: times[2]} if pads else times), pads
+    return CostCurve(times | {1: times[2]} if pads else times), pads
 
 
 def time_decodes(

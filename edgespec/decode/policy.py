@@ -1,80 +1,52 @@
-"""How much to draft, and with what: the choice that makes speculation pay or not.
+"""How much to draft, and with what: one decision, made anew at every step of every round.
 
-Every round compares, in tokens per second, a plain step, the n-gram match at hand and a model draft, each from
-measured costs and learnt acceptance: max over K of (1 + sum of A_k) / (drafting + t_v(K + 1)), K = 0 included.
-`docs/how-it-decides.md` explains it with the figures.
+A second of the target's time is worth `1 / w` tokens, where w is what a token has cost in this answer. A guess is worth
+drafting while w times the tokens that it is expected to bring is more than the seconds that it costs. What a drafter
+has to read first is weighed against the rest of the answer. `docs/how-it-decides.md` explains it with the figures.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
-from edgespec.decode.acceptance import Acceptance, AnswerRecord, Certainty
+from edgespec.decode.beliefs import sigmoid
+from edgespec.decode.chain import Chain
 from edgespec.decode.costs import PairCosts
-from edgespec.decode.ngram import NgramMatch
+from edgespec.decode.drafters.contract import Drafter, Quote, Reading, Stretch
+from edgespec.decode.token import DraftSource
 
-# A constant that does not give figures of its own was set by replays (`decode.replay`) of 26 recorded answers on two sets
-# of costs, and of made-up texts on other machines; tests/decode keeps the bounds that they gave.
 MAX_DRAFT = 15
 """Longest draft; with the target's own token that is a batch of 16."""
-MAX_MODEL_DRAFT = MAX_DRAFT
-"""Where a batch of 16 costs little more than one of 8 (tiled kernels), a sure text is worth drafting that far."""
-SMALL_CATCH_UP = 12
-"""Rows that a draft may lack between rounds and still be charged to the next few rounds alone."""
-SPREAD_ROUNDS = 4.0
-"""Rounds that such a gap is charged to: what is read now serves the next ones too."""
-MARGIN = 1.02
-"""Drafting must promise this much over a plain step: estimates are optimistic at the moment they look best."""
-LOSS_HURDLE = 16.0
-"""On top of `MARGIN` drafting must promise this many times the share of the answer's time that drafts of its kind have
-lost: a second miss wants more reason. With drafts that have lost 1 %, 1.02 + 0.16 plain steps."""
-WARM_UP_TOKENS = 12
-"""Tokens of an answer before the target's certainty says anything about its kind of text. An answer that ends before
-them has no time to win back what a draft reads."""
-EARLY_ACCEPTANCE = 0.8
-"""Within `WARM_UP_TOKENS`, until one has won, an n-gram match must be that likely to hold: in an answer of 14 tokens a
-missed row is 1 % of the time."""
-HORIZON_TOKENS = 128
-"""A catch-up is written off over at most this many tokens to come."""
-HORIZON_GROWTH = 0.5
-"""A catch-up is written off over at most this many times the tokens that are out already: how long an answer gets is not
-known, and a small gain takes longer to be worth it than a large one."""
-HORIZON_TRUST = 0.8
-"""Share of the promised gain that is believed when a catch-up is paid in advance."""
-ADVANCE_SHARE = 0.045
-"""Catch-ups may cost this share of the answer's time so far where they promise half as much speed again, less of it where
-they promise less, and what drafts have won: should the answer end now, it has lost no more. With 0.07 answers of 24 tokens
-lost 4 to 7 % whenever a draft came in before their end."""
-SURE_GAIN = 0.5
-"""Promised gain over plain steps from which catch-ups may cost all of `ADVANCE_SHARE`."""
-STAKE_STEPS = 0.1
-"""Plain steps that an answer may lose to drafts before any of them has won."""
-STAKE_SHARE = 0.02
-"""Share of an answer's time that it may lose to drafts on top of `STAKE_STEPS`."""
-MOST_WON_STEPS = 5.0
-"""Plain steps; winnings beyond them are banked for good: a text that turns away from its draft cannot lose them again."""
-MEMORY_OF_ANSWERS = 0.8
-"""Share of the counts for a model draft that an answer without one leaves: one that was bad for long gets another chance."""
-GUESS_WEIGHT = 2.0
-"""Expected misses of the model draft after which an answer's own record counts as much as the tables."""
-MATCH_WEIGHT = 3.0
-"""Expected misses of n-gram matches after which the same holds for them."""
-FIXED_TRUST = 0.9
-"""Share of the promise of a fixed draft length that is believed: nothing stops it when the text turns."""
-_CONFIDENT, _DOUBTFUL = 0.97, 0.5
-"""Acceptance of a draft token of either kind; every mean acceptance between them is a mixture of both."""
-
-
-class Kind(StrEnum):
-    """What a round does."""
-
-    PLAIN = "plain"
-    NGRAM = "ngram"
-    MODEL = "model"
+BUDGET_STEPS, BUDGET_SHARE = 3.0, 0.01
+"""What an answer may have lost to drafts: three plain steps and a hundredth of its time. In replays with 2, 3 and 5 steps
+the mean speed-ups are 1.510, 1.523 and 1.527 where rows are free, and the worst category of the staircase 0.99, 1.01, 1.01."""
+PRIOR_TOKENS = 16.0
+"""Tokens of a plain step each that stand in what a token has cost before there are any."""
+REST_TOKENS, REST_SHARE = 8.0, 0.5
+"""How many more tokens an answer is expected to have: 8, and half as many as are out. It often has more (of 73 answers 64 had
+more than 16 tokens, 49 more than 64), but short ones count as much as long ones: with 24 and all, an answer of 15 lost a
+fifth where reading is dear, and the means are the same to half a percent from 4 and 0.5 to 16 and 1."""
+TRUST = 0.8
+"""Share of the promised gain that is believed when it pays for reading: 0.6 to 1 give the same means; the worst category of
+the staircase has 0.91, 0.91 and 0.85."""
+OTHERS_DECAY = 0.95
+"""Of what rounds without a drafter have brought: a memory of 20 rounds."""
+_SPREAD = 1.7320508
+_SCENARIOS = ((-_SPREAD, 1 / 6), (0.0, 2 / 3), (_SPREAD, 1 / 6))
+"""Standard deviations and weights of Gauss and Hermite's quadrature of three points: what is not known, in three cases."""
+LEAST_REACH = 0.05
+"""Chance that a whole chain holds below which no further guess is looked at: it can bring no more than that many tokens."""
+_GRID = 8.0
+"""Steps of the log-odds at which speeds are worked out: an eighth moves a chance by 3 % at most."""
+_REFRESH_ROUNDS = 8
+"""Rounds after which new costs are let into what is worked out from them: bounds that work to a few microseconds a round."""
+_MOST_ROWS = MAX_DRAFT + 1
 
 
 class Mode(StrEnum):
-    """What the policy may use."""
+    """What may draft."""
 
     OFF = "none"
     NGRAM = "ngram"
@@ -83,280 +55,219 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RoundChoice:
-    """What a round does, and what it promises."""
+class Extension:
+    """Guesses behind a chain."""
 
-    kind: Kind
     count: int
-    """Tokens that n-grams draft; 0 for a model, which stops where the next token would not pay."""
-    rate: float
-    """Promised tokens per second."""
+    gain: float
+    """Plain steps that they promise over stopping before them."""
+    quote: Quote
 
 
-@dataclass(slots=True)
-class Ledger:
-    """What drafting has won or lost in this answer, in seconds against plain steps.
-
-    It bounds the loss: a round may stake no more than what was won so far, a little at the start, and a small
-    share of the time. Wins allow longer drafts, losses shorter ones, until they are forbidden for a while.
-    """
-
-    elapsed_s: float = 0.0
-    won_s: float = 0.0
-    """Below 0 for a loss."""
-    advanced_s: float = 0.0
-    """Catch-ups paid in advance, all together. They are not in `won_s`: each was weighed when it was decided."""
-    _won_by_s: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(Kind, 0.0))
-
-    def book(self, kind: Kind, won_s: float, most_s: float) -> None:
-        """Adds what a round of that kind won in seconds, or lost; winnings beyond `most_s` are banked for good."""
-        self.won_s = min(self.won_s + won_s, most_s)
-        self._won_by_s[kind] = min(self._won_by_s[kind] + won_s, most_s)
-
-    def lost_share(self, kind: Kind) -> float:
-        """What drafts of one kind have lost so far, as a share of the answer's time."""
-        return max(-self._won_by_s[kind], 0.0) / self.elapsed_s if self.elapsed_s else 0.0
-
-    def stake_s(self, step_s: float) -> float:
-        """The most that the next round may lose: of 200 ms steps 20 ms at first, 40 after a second without a draft."""
-        return STAKE_STEPS * step_s + STAKE_SHARE * self.elapsed_s + self.won_s
-
-
-@dataclass(slots=True)
-class Policy:
-    """Chooses for one pair; `acceptance` and `costs` outlive the answer, all else begins with it."""
+class DraftingPolicy(Protocol):
+    """What the generation loop asks; `Policy` decides by gain, `fixed_policy.FixedPolicy` by a number."""
 
     costs: PairCosts
-    acceptance: Acceptance
-    mode: Mode = Mode.AUTO
-    certainty: Certainty = field(default_factory=Certainty)
-    ledger: Ledger = field(default_factory=Ledger)
-    guesses: AnswerRecord = field(default_factory=lambda: AnswerRecord(GUESS_WEIGHT))
-    matches: AnswerRecord = field(default_factory=lambda: AnswerRecord(MATCH_WEIGHT))
-    _rates: dict[int, float] = field(default_factory=dict)
-    _rounds: int = 0
-
-    @property
-    def drafts(self) -> bool:
-        """Whether it may ever draft."""
-        return self.mode is not Mode.OFF
-
-    def may_use_model(self, done: int) -> bool:
-        """Whether a model draft is considered at all, with so many tokens of the answer out."""
-        return self.mode is Mode.MODEL or (self.mode is Mode.AUTO and done >= WARM_UP_TOKENS)
 
     def begin(self) -> None:
         """A new answer."""
-        self.certainty = Certainty()
-        self.ledger = Ledger()
-        self.acceptance.begin_answer(MEMORY_OF_ANSWERS)
-        self.guesses = AnswerRecord(GUESS_WEIGHT)
-        self.matches = AnswerRecord(MATCH_WEIGHT)
-        self._rates.clear()
+        ...
 
-    def choose(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> RoundChoice:
-        """The next round.
+    def most(self, remaining: int) -> int:
+        """Tokens that a round may draft at most, 0 for none, where the answer may still have `remaining`."""
+        ...
+
+    def choose_reading(
+        self, drafter: Drafter, readings: Sequence[Reading], done: int, remaining: int
+    ) -> Reading | None:
+        """How a drafter gets ready for this round; None where it sits it out."""
+        ...
+
+    def weigh(self, chain: Chain, quote: Quote) -> Extension:
+        """How far a drafter is worth following, a guess at least; a gain of 0 or less where it is not."""
+        ...
+
+    def count_worth_verifying(self, chain: Chain) -> int:
+        """How many of the drafted tokens go to the target."""
+        ...
+
+    def observe_round(self, tokens: int, rows: int, drafts_s: float, *, was_read: bool) -> None:
+        """Books what a round brought, at what it should have cost."""
+        ...
+
+
+class Policy:
+    """Decides for one pair. All that begins with an answer is counted in plain steps: then no change of the machine's
+    speed counts as a gain or a loss.
+
+    What a round did cost corrects the costs; here it is booked at what it should have cost. Else a single hiccup of the
+    machine would end drafting.
+
+    Args:
+        costs: Of the pair; they outlive the answer.
+    """
+
+    def __init__(self, costs: PairCosts) -> None:
+        self.costs = costs
+        self.begin()
+
+    def begin(self) -> None:
+        """A new answer."""
+        self.elapsed = self.tokens = 0.0
+        self.won = 0.0
+        """By drafts, against plain steps; below 0 for a loss."""
+        self._others = self._others_tokens = PRIOR_TOKENS / 2
+        self._rounds = 0
+        self._token = 1.0
+        """Plain steps that a token has cost in this answer, never more than one."""
+        self._refresh()
+
+    def _refresh(self) -> None:
+        costs = self.costs
+        costs.refresh_batches()
+        self._step_s = step_s = costs.step_s
+        self._verify = [0.0, *(costs.verify_s(rows) / step_s for rows in range(1, _MOST_ROWS + 1))]
+        """Plain steps by rows, from none on."""
+        self._drafted: dict[tuple[DraftSource, int], float] = {}
+
+    @property
+    def budget(self) -> float:
+        """Plain steps that drafts may still lose."""
+        return BUDGET_STEPS + BUDGET_SHARE * self.elapsed + self.won
+
+    def most(self, remaining: int) -> int:
+        """The longest draft that fits the answer; 0 once drafts have lost what they may."""
+        return min(MAX_DRAFT, remaining - 1) if self.budget > 0.0 else 0
+
+    def choose_reading(
+        self, drafter: Drafter, readings: Sequence[Reading], done: int, remaining: int
+    ) -> Reading | None:
+        """The reading that promises most over the rest of the answer, if one promises more than it costs.
 
         Args:
-            match: The n-gram match at the end of the history.
-            missing: Rows that the draft model would have to read; None without one.
+            drafter: Whose readings these are.
+            readings: To choose from.
             done: Tokens of the answer that are out.
             remaining: Tokens that it may still have.
         """
-        plain = RoundChoice(Kind.PLAIN, 0, 1.0 / self.costs.step_s)
-        if self.mode is Mode.OFF or remaining < 2:
-            return plain
-        best = plain
-        if match and self.mode in (Mode.NGRAM, Mode.AUTO) and self._trusts(match, done):
-            best = self._better(best, self._match_choice(match, min(MAX_DRAFT, remaining - 1)))
-        if missing is not None and self.may_use_model(done):
-            best = self._better(best, self._model_choice(missing, done, remaining))
+        rest = min(remaining, REST_TOKENS + REST_SHARE * done)
+        best, most = None, 0.0
+        for reading in readings:
+            promised = self._promise(drafter, reading, rest)
+            if promised > most:
+                best, most = reading, promised
         return best
 
-    def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
-        """Whether one more draft step is expected to pay.
+    def _promise(self, drafter: Drafter, reading: Reading, rest: float) -> float:
+        """Plain steps that a reading saves over the rest of an answer, its own cost taken off.
 
-        Args:
-            leads: In logits, of the tokens drafted so far.
-            rate: Tokens per second that the round has promised: what the time is worth otherwise.
-            remaining: Tokens that the answer may still have.
+        Of the cases that the uncertainty allows, the good ones last as long as the answer. The bad ones end when they
+        have shown themselves, after as many tokens as halve the uncertainty.
         """
-        most = min(MAX_MODEL_DRAFT, remaining - 1)
-        if len(leads) >= most:
-            return False
-        reach, tokens = self._chain(leads)
-        worth = 1.0 / rate
-        stop = max(
-            (1.0 + gained) * worth - self.costs.verify_s(kept + 1)
-            for kept, gained in enumerate([0.0, *tokens])
-        )
-        certainty = Certainty(self.certainty.recent)
-        for lead in leads:
-            certainty.add(lead)
-        follow = self.expected_acceptance(certainty.recent)
-        gained, value = (tokens[-1] if tokens else 0.0), reach
-        for count in range(len(leads) + 1, most + 1):
-            value *= follow
-            gained += value
-            spent = (count - len(leads)) * self.costs.draft_step_s + self.costs.verify_s(count + 1)
-            if (1.0 + gained) * worth - spent > stop:
-                return True
-        return False
+        others = min(1.0, self._others / self._others_tokens)
+        gain = loss = 0.0
+        until_known = _tokens_until_known(reading.outlook[0])
+        for stretch in reading.outlook:
+            is_last = stretch is reading.outlook[-1]
+            length = rest if is_last else min(rest, stretch.n_tokens)
+            deviation = math.sqrt(stretch.variance)
+            for away, weight in _SCENARIOS:
+                key = (drafter.source, round(_GRID * (stretch.log_odds + away * deviation)))
+                drafted = self._drafted.get(key)
+                saved = others - (self._drafted_token(drafter, key) if drafted is None else drafted)
+                if saved > 0.0:
+                    gain += weight * length * saved
+                else:
+                    loss -= weight * min(length, until_known) * saved
+            rest -= length
+            until_known = max(until_known - length, 0.0)
+            if rest <= 0.0:
+                break
+        return TRUST * gain - loss - reading.seconds / self._step_s
 
-    def n_worth_verifying(self, leads: list[float], rate: float) -> int:
-        """How many of the drafted tokens are worth verifying, 0 to all.
+    def _drafted_token(self, drafter: Drafter, key: tuple[DraftSource, int]) -> float:
+        """Plain steps a token with drafts of the best length, if every guess holds with the same log-odds, `_GRID` of one."""
+        steps = _best_token(self._verify, drafter.step_s / self._step_s, sigmoid(key[1] / _GRID))
+        self._drafted[key] = steps
+        return steps
 
-        Args:
-            leads: In logits, of the drafted tokens.
-            rate: Tokens per second that the round has promised.
-        """
-        _, tokens = self._chain(leads)
-        worth = 1.0 / rate
-        values = [
-            (1.0 + gained) * worth - self.costs.verify_s(kept + 1)
-            for kept, gained in enumerate([0.0, *tokens])
-        ]
+    def weigh(self, chain: Chain, quote: Quote) -> Extension:
+        """The number of further guesses that promises most over the best place to stop so far."""
+        verify, token, step_s = self._verify, self._token, self._step_s
+        rows, reach, gained = len(chain.gained), chain.reach, chain.gained[-1]
+        stop = token - verify[1]
+        for kept in range(1, rows):
+            stop = max(stop, chain.gained[kept] * token - verify[kept + 1])
+        next_one = quote.next_s / step_s
+        spent = quote.first_s / step_s + stop
+        best_count, best = 1, -math.inf
+        for count, chance in enumerate(quote.chances, 1):
+            reach *= chance
+            gained += reach
+            gain = gained * token - verify[rows + count] - spent
+            if gain > best:
+                best_count, best = count, gain
+            elif reach * token < next_one:
+                break
+            if reach < LEAST_REACH:
+                break
+            spent += next_one
+        return Extension(best_count, best, quote)
+
+    def count_worth_verifying(self, chain: Chain) -> int:
+        """Where the tokens are worth most over the rows that they take."""
+        if not chain.guesses:
+            return 0
+        token, verify = self._token, self._verify
+        values = [value * token - verify[kept + 1] for kept, value in enumerate(chain.gained)]
         return max(range(len(values)), key=values.__getitem__)
 
-    def observe_round(self, kind: Kind, tokens: int, rows: int, draft_rows: Sequence[int] = ()) -> None:
-        """Books what a round with a draft brought, at what it should have cost.
-
-        What it did cost corrects the costs. Here a single hiccup of the machine would forbid drafts for the rest of
-        the answer, or a step that met a faster machine look like a draft's gain.
+    def observe_round(self, tokens: int, rows: int, drafts_s: float, *, was_read: bool) -> None:
+        """Books what a round brought, at what it should have cost.
 
         Args:
-            kind: What drafted.
             tokens: That came out of it.
-            rows: Of the target's pass, the drafted ones and its own.
-            draft_rows: Of each pass of the draft model; a first one of more than `SMALL_CATCH_UP` was paid in advance.
+            rows: Of the target's pass.
+            drafts_s: What the drafts should have cost, in seconds.
+            was_read: Whether a drafter was made ready for it.
         """
-        step_s, spent_s = self.costs.step_s, self.costs.verify_s(rows) + self.costs.round_s
-        if draft_rows and self.costs.draft:
-            first, *steps = (self.costs.draft.cost(count) for count in draft_rows)
-            spent_s += sum(steps)
-            if draft_rows[0] > SMALL_CATCH_UP:
-                self.ledger.advanced_s += first
-            else:
-                spent_s += first
-        self.ledger.book(kind, tokens * step_s - spent_s, MOST_WON_STEPS * step_s)
-
-    def count_guess(self, lead: float, accepted: bool) -> None:
-        """Books a tested model draft token of that lead in logits, for this answer and for the ones to come."""
-        self.guesses.count(self.acceptance.of_certainty(self.certainty.recent), accepted)
-        self.acceptance.count_guess(lead, self.certainty.recent, accepted)
-
-    def count_match(self, length: int, agreed: bool, accepted: bool) -> None:
-        """Books whether the token that followed an n-gram match of that many tokens was the target's, drafted or not."""
-        self.matches.count(self.acceptance.of_match(length, agreed), accepted)
-        self.acceptance.count_match(length, agreed, accepted)
-
-    def expected_acceptance(self, certainty: float) -> float:
-        """Acceptance of a model draft token before it is drafted, by the target's certainty, 0 to 1."""
-        return self.guesses.adjust(self.acceptance.of_certainty(certainty))
-
-    def observe_time(self, seconds: float) -> None:
-        """Adds a round's seconds to the answer's clock and, now and then, lets new costs and rates in."""
-        self.ledger.elapsed_s += seconds
+        spent = drafts_s / self._step_s + self._verify[rows]
+        self.elapsed += spent
+        self.tokens += tokens
+        self._token = min(1.0, (PRIOR_TOKENS + self.elapsed) / (PRIOR_TOKENS + self.tokens))
+        self.won = min(self.won + tokens - spent, BUDGET_STEPS)
+        if not was_read:
+            self._others = OTHERS_DECAY * self._others + spent
+            self._others_tokens = OTHERS_DECAY * self._others_tokens + tokens
         self._rounds += 1
-        if self._rounds % 16 == 0:
-            self.costs.refresh_batches()
-            self._rates.clear()
+        if self._rounds % _REFRESH_ROUNDS == 0:
+            self._refresh()
 
-    def _trusts(self, match: NgramMatch, done: int) -> bool:
-        """Whether a match is good enough for so early a place in the answer."""
-        if done >= WARM_UP_TOKENS or self.ledger.won_s > 0.0:
-            return True
-        rate = self.acceptance.of_match(match.length, match.agreed)
-        return self.matches.adjust(rate) >= EARLY_ACCEPTANCE
 
-    def _better(self, best: RoundChoice, other: RoundChoice) -> RoundChoice:
-        hurdle = 1.0
-        if best.kind is Kind.PLAIN:
-            hurdle = MARGIN + LOSS_HURDLE * self.ledger.lost_share(other.kind)
-        return other if other.rate > best.rate * hurdle else best
+def _tokens_until_known(stretch: Stretch) -> float:
+    """Tokens whose outcomes halve the variance of a belief."""
+    chance = sigmoid(stretch.log_odds)
+    return 1.0 / (chance * (1.0 - chance) * stretch.variance)
 
-    def _match_choice(self, match: NgramMatch, most: int) -> RoundChoice:
-        reach, tokens, best = 1.0, 1.0, RoundChoice(Kind.NGRAM, 0, 0.0)
-        stake_s = self.ledger.stake_s(self.costs.step_s)
-        for count in range(1, most + 1):
-            reach *= self.matches.adjust(self.acceptance.of_match(match.length + count - 1, match.agreed))
-            tokens += reach
-            verify_s = self.costs.verify_s(count + 1)
-            rate = tokens / (verify_s + self.costs.round_s)
-            if rate > best.rate and verify_s - self.costs.step_s <= stake_s:
-                best = RoundChoice(Kind.NGRAM, count, rate)
-        return best
 
-    def _model_choice(self, missing: int, done: int, remaining: int) -> RoundChoice:
-        never = RoundChoice(Kind.MODEL, 0, 0.0)
-        if self.costs.draft is None or self.ledger.stake_s(self.costs.step_s) <= 0.0:
-            return never
-        extra_s = self.costs.draft.cost(missing) - self.costs.draft_step_s if missing > 1 else 0.0
-        rate = self.model_rate(self.expected_acceptance(self.certainty.recent))
-        if missing <= SMALL_CATCH_UP:
-            # A few tokens that others brought: charged to this round and the next ones.
-            return RoundChoice(Kind.MODEL, 0, 1.0 / (1.0 / rate + extra_s / SPREAD_ROUNDS))
-        rate = min(rate, self.model_rate(self.expected_acceptance(self.certainty.lasting)))
-        ledger, gain = self.ledger, rate * self.costs.step_s - 1.0
-        allowed_s = ADVANCE_SHARE * min(max(gain / SURE_GAIN, 0.0), 1.0) * ledger.elapsed_s + max(
-            ledger.won_s, 0.0
-        )
-        if ledger.advanced_s + extra_s > allowed_s:
-            return never
-        # The first token came with the prompt, not from a round.
-        now_s = min(self.costs.step_s, self.ledger.elapsed_s / done)
-        to_come = min(remaining, HORIZON_TOKENS, HORIZON_GROWTH * done)
-        saved_s = to_come * (now_s - 1.0 / rate) * HORIZON_TRUST
-        return RoundChoice(Kind.MODEL, 0, rate) if saved_s > extra_s else never
+def best_token_s(costs: PairCosts, step_s: float, acceptance: float) -> float:
+    """Seconds a token with drafts of the best fixed length of 1 and more.
 
-    def model_rate(self, acceptance: float) -> float:
-        """Tok/s of model drafting at a mean acceptance: adaptive or of fixed length, whichever is better here."""
-        key = int(acceptance * 100)
-        if key not in self._rates:
-            self._rates[key] = max(self._adaptive_rate(acceptance), self._fixed_rate(acceptance))
-        return self._rates[key]
+    Args:
+        costs: Of the target's passes.
+        step_s: Of one guess.
+        acceptance: Of every guess, 0 to 1.
+    """
+    verify_s = [costs.verify_s(rows) if rows else 0.0 for rows in range(_MOST_ROWS + 1)]
+    return _best_token(verify_s, step_s, acceptance)
 
-    def _round_s(self, drafted: int, verified: int) -> float:
-        """Seconds of a model round."""
-        return drafted * self.costs.draft_step_s + self.costs.verify_s(verified + 1) + self.costs.round_s
 
-    def _fixed_rate(self, acceptance: float) -> float:
-        """The best K when every drafted token is verified, sure or not: where rows cost next to nothing."""
-        best, reach, gained = 0.0, 1.0, 1.0
-        for count in range(1, MAX_MODEL_DRAFT + 1):
-            reach *= acceptance
-            gained += reach
-            best = max(best, FIXED_TRUST * gained / self._round_s(count, count))
-        return best
-
-    def _adaptive_rate(self, acceptance: float) -> float:
-        """The best K when a draft ends before its first doubtful token.
-
-        Draft tokens are taken as either confident (accepted 97 % of the time) or doubtful (50 %); the mixture that
-        gives `acceptance` gives the expected tokens and time of every K.
-        """
-        share = min(max((acceptance - _DOUBTFUL) / (_CONFIDENT - _DOUBTFUL), 0.0), 1.0)
-        best = tokens = time_s = 0.0
-        reach, gained, odds = 1.0, 1.0, 1.0
-        for count in range(MAX_MODEL_DRAFT + 1):
-            if count:
-                best = max(best, (tokens + odds * gained) / (time_s + odds * self._round_s(count, count)))
-            stopped = odds * (1.0 - share)
-            tokens += stopped * gained
-            time_s += stopped * self._round_s(count + 1, count)
-            odds *= share
-            reach *= _CONFIDENT
-            gained += reach
-        return best
-
-    def _chain(self, leads: list[float]) -> tuple[float, list[float]]:
-        """Probability that all drafted tokens hold, and the expected accepted tokens after each.
-
-        Tokens that hold with 0.9 and then with 0.5 give 0.45, and 0.9 and 0.9 + 0.45 = 1.35 accepted tokens.
-        """
-        reach, gained, tokens = 1.0, 0.0, []
-        for lead in leads:
-            reach *= self.acceptance.of_lead(lead)
-            gained += reach
-            tokens.append(gained)
-        return reach, tokens
+def _best_token(verify: Sequence[float], step: float, acceptance: float) -> float:
+    best, reach, gained = math.inf, 1.0, 1.0
+    for count in range(1, MAX_DRAFT + 1):
+        reach *= acceptance
+        gained += reach
+        best = min(best, (count * step + verify[count + 1]) / gained)
+        if reach < LEAST_REACH:
+            break
+    return best

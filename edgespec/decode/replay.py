@@ -8,16 +8,22 @@ such guesses are never accepted, and only their leads, which say how long it goe
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.costs import CostCurve, PairCosts
+from edgespec.decode.drafters.contract import Drafter
+from edgespec.decode.drafters.draft_model import ModelDrafter
+from edgespec.decode.drafters.ngrams import NgramDrafter
 from edgespec.decode.engines import shared_prefix
+from edgespec.decode.fixed_policy import FixedPolicy
 from edgespec.decode.generate import Generator
-from edgespec.decode.policy import Mode, Policy
+from edgespec.decode.policy import DraftingPolicy, Mode, Policy
 
-_NO_TOKEN = -1
+_NO_TOKEN: Final = -1
 """What a target says after a text that was not recorded; a draft says another, which is thus never accepted."""
-_FREE_TOKENS = 1 << 30
+_FREE_TOKENS: Final = 1 << 30
+_MOST_READ: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +32,44 @@ class Recording:
 
     prompt: tuple[int, ...]
     tokens: tuple[int, ...]
-    gaps: tuple[float, ...]
-    """Each token's lead in logits over the second best, as many as `tokens`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuessView:
+    """What a draft says at the places of an answer from `first` on, if it began to read at token `begin` of all of the text.
+
+    For an answer 5, 6, 7 the draft may say 5 after the prompt, 6 after 5 and 9 after 5, 6: `tokens` is 5, 6, 9.
+    """
+
+    begin: int
+    first: int
+    tokens: tuple[int, ...]
+    """In the target's ids."""
+    leads: tuple[float, ...]
+    """Of each, in logits over its second best."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """What a draft says at every place of an answer, after the true text before it.
+    """What a draft says to an answer, by how much of the text it has read."""
 
-    For an answer 5, 6, 7 the draft may say 5 after the prompt, 6 after 5 and 9 after 5, 6: `tokens` is 5, 6, 9, and the
-    acceptance 2/3.
-    """
+    views: tuple[GuessView, ...]
+    """The first one has read everything."""
 
-    tokens: tuple[int, ...]
-    """In the target's ids, as many as the answer has."""
-    leads: tuple[float, ...]
-    """Of each, in logits over its second best."""
+    @property
+    def whole(self) -> GuessView:
+        """With everything read: a guess for every place."""
+        return self.views[0]
+
+    def best_view(self, begin: int) -> GuessView:
+        """The view that began at a token, or the next one before it."""
+        fitting = [view for view in self.views if view.begin <= begin]
+        return max(fitting, key=lambda view: view.begin, default=self.whole)
 
     def acceptance(self, recording: Recording) -> float:
-        """Share of places where it says what the target said, 0 to 1."""
-        same = sum(a == b for a, b in zip(self.tokens, recording.tokens, strict=True))
-        return same / max(len(self.tokens), 1)
+        """Share of places where it says what the target said, 0 to 1, with everything read."""
+        same = sum(a == b for a, b in zip(self.whole.tokens, recording.tokens, strict=True))
+        return same / max(len(self.whole.tokens), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +84,67 @@ class Replayed:
     draft_n_accepted: int
 
 
-def replay(
-    recordings: Sequence[Recording],
-    guesses: Sequence[Guesses] | None,
-    costs: PairCosts,
-    mode: Mode = Mode.AUTO,
-) -> list[Replayed]:
-    """All answers one after the other, with what is learnt from one to the next.
+@dataclass(slots=True)
+class Replay:
+    """Answers one after the other, with what is learnt from one to the next.
 
     Args:
-        recordings: Of more than one token each.
-        guesses: Of the draft, one for each recording; None without a draft.
-        costs: What every pass costs; nothing is changed in it.
-        mode: Of the policy.
-
-    Returns:
-        One for each recording.
+        costs: What every pass costs and what the policy believes at first; nothing is changed in it.
+        mode: What may draft.
+        draft_length: Of every draft; None: as long as it pays.
+        acceptance: What is believed at first; corrected on the way.
     """
-    learnt, acceptance = copy.deepcopy(costs), Acceptance()
-    results = []
-    for number, recording in enumerate(recordings):
-        clock = _Clock()
-        target = _RecordedTarget(recording, clock, costs.verify)
-        draft = None
-        if guesses is not None and costs.draft is not None:
-            draft = _RecordedDraft(recording, guesses[number], clock, costs.draft, costs.catch_up_window())
-        generator = Generator(target, draft, Policy(learnt, acceptance, mode), clock)
+
+    costs: PairCosts
+    mode: Mode = Mode.AUTO
+    draft_length: int | None = None
+    acceptance: Acceptance | None = None
+
+    def run(
+        self, recordings: Sequence[Recording], guesses: Sequence[Guesses] | None = None
+    ) -> list[Replayed]:
+        """One result for each recording, of which each has more than one token.
+
+        Args:
+            recordings: What the target answered.
+            guesses: Of the draft, one for each recording; None without a draft.
+        """
+        learnt, acceptance = copy.deepcopy(self.costs), self.acceptance or Acceptance()
+        return [
+            self._play(one, guesses[number] if guesses else None, learnt, acceptance)
+            for number, one in enumerate(recordings)
+        ]
+
+    def _play(
+        self, recording: Recording, guesses: Guesses | None, learnt: PairCosts, acceptance: Acceptance
+    ) -> Replayed:
+        clock = ReplayClock()
+        target = _RecordedTarget(recording, clock, self.costs.verify)
+        drafters: list[Drafter] = []
+        if self.mode in (Mode.NGRAM, Mode.AUTO) and self.draft_length is None:
+            drafters.append(NgramDrafter(acceptance))
+        if self.mode in (Mode.MODEL, Mode.AUTO) and guesses and self.costs.draft:
+            model = _RecordedDraft(recording, guesses, clock, self.costs.draft)
+            drafters.append(ModelDrafter(model, learnt, acceptance, clock))
+        policy: DraftingPolicy = (
+            Policy(learnt) if self.draft_length is None else FixedPolicy(learnt, self.draft_length)
+        )
+        generator = Generator(target, drafters, policy, clock)
         for _ in generator.generate(recording.prompt, len(recording.tokens)):
             pass
         stats = generator.stats
-        plain_s = (stats.predicted_n - 1) * costs.step_s
-        results.append(
-            Replayed(
-                (stats.predicted_n - 1) / stats.decode_s,
-                plain_s / stats.decode_s,
-                stats.draft_n,
-                stats.draft_n_accepted,
-            )
+        n_steps = stats.predicted_n - 1
+        return Replayed(
+            n_steps / stats.decode_s,
+            n_steps * self.costs.step_s / stats.decode_s,
+            stats.draft_n,
+            stats.draft_n_accepted,
         )
-    return results
 
 
-class _Clock:
+class ReplayClock:
+    """Seconds that pass only when somebody spends them."""
+
     def __init__(self) -> None:
         self.now_s = 0.0
 
@@ -113,11 +155,9 @@ class _Clock:
 class _RecordedTarget:
     """Says its answer; after any other text, no token."""
 
-    def __init__(self, recording: Recording, clock: _Clock, verify: CostCurve) -> None:
+    def __init__(self, recording: Recording, clock: ReplayClock, verify: CostCurve) -> None:
         self._said = [*recording.prompt, *recording.tokens]
-        self._first = len(recording.prompt)
-        self._gaps = recording.gaps
-        self._clock, self._costs = clock, CostCurve(dict(verify.points))
+        self._clock, self._costs = clock, CostCurve(verify.points)
         self._cache: list[int] = []
         self._valid = 0
         self._rows = 1
@@ -139,10 +179,6 @@ class _RecordedTarget:
     def pick(self, row: int) -> int:
         end = self._end(row)
         return self._said[end] if end <= self._valid and end < len(self._said) else _NO_TOKEN
-
-    def certainty(self, row: int, token: int) -> float:
-        del token
-        return self._gaps[min(self._end(row) - self._first, len(self._gaps) - 1)]
 
     def rollback(self, n_past: int) -> None:
         del self._cache[n_past:]
@@ -166,38 +202,47 @@ class _RecordedTarget:
 class _RecordedDraft:
     """Says its recorded guesses as long as the text is the recorded one."""
 
-    def __init__(
-        self, recording: Recording, guesses: Guesses, clock: _Clock, costs: CostCurve, window: int
-    ) -> None:
+    def __init__(self, recording: Recording, guesses: Guesses, clock: ReplayClock, costs: CostCurve) -> None:
         self._said = [*recording.prompt, *recording.tokens]
         self._first = len(recording.prompt)
-        self._guesses, self._clock, self._window = guesses, clock, window
-        self._costs = CostCurve(dict(costs.points))
-        self.begin()
+        self._guesses, self._clock = guesses, clock
+        self._costs = CostCurve(costs.points)
+        self._view = guesses.whole
+        self._end = self._begin = 0
+        self._place, self._on_text = 0, True
 
-    def begin(self) -> None:
-        self._n_read, self._on_text, self._drafted = 0, True, 0
+    @property
+    def n_read(self) -> int:
+        return self._end - self._begin
 
-    def missing(self, history: Sequence[int]) -> int:
-        return min(max(len(history) - self._n_read, 1), self._window)
+    @property
+    def most_read(self) -> int:
+        return _MOST_READ
 
-    def catch_up(self, history: Sequence[int]) -> int:
-        rows = self.missing(history)
-        self._n_read, self._on_text = len(history), True
-        self._drafted = 0
+    def begin(self, history: Sequence[int]) -> None:
+        del history
+        self._end = self._begin = 0
+
+    def missing(self, history: Sequence[int]) -> int | None:
+        if not self._end:
+            return None
+        self._end = min(self._end, len(history))
+        return max(len(history) - self._end, 1)
+
+    def read(self, history: Sequence[int], chain: Sequence[int], window: int | None = None) -> int:
+        if window is not None:
+            self._begin = self._end = max(len(history) - window, 0)
+            self._view = self._guesses.best_view(self._begin)
+        text = len(history) + len(chain)
+        rows = max(text - self._end, 1)
+        # What it has read of a chain that the target takes stays read: that is the recorded text.
+        true_n = shared_prefix(chain, self._said[len(history) : text])
+        self._place, self._on_text = text, true_n == len(chain)
+        self._end = len(history) + true_n
         self._clock.now_s += self._costs.cost(rows)
         return rows
 
     def guess(self) -> tuple[int, float]:
-        place = min(self._n_read + self._drafted - self._first, len(self._guesses.tokens) - 1)
-        token = self._guesses.tokens[place]
-        self._on_text = self._on_text and token == self._said[self._first + place]
-        return (token if self._on_text else _NO_TOKEN - 1), self._guesses.leads[place]
-
-    def advance(self) -> None:
-        self._drafted += 1
-        if self._on_text:
-            # What was accepted stays in its cache.
-            self._n_read += 1
-            self._drafted -= 1
-        self._clock.now_s += self._costs.cost(1)
+        view = self._view
+        place = min(max(self._place - self._first - view.first, 0), len(view.tokens) - 1)
+        return (view.tokens[place] if self._on_text else _NO_TOKEN - 1), view.leads[place]

@@ -1,5 +1,6 @@
 """The one record of a generated token, and the figures of a whole answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -65,24 +66,23 @@ class GenerationStats:
     why: str = ""
     """Whether speculation was on, and the reason, in a sentence."""
 
-    def count_round(self, source: DraftSource, tested: int, accepted: int) -> None:
-        """Books one verified draft.
+    def count_round(self, sources: Sequence[DraftSource], held: Sequence[bool]) -> None:
+        """Books the tested tokens of one draft: those up to and with the first rejected one.
 
         Args:
-            source: Who drafted it.
-            tested: Its tokens up to and with the first rejected one.
-            accepted: Of these, those that the target picked too.
+            sources: Who thought of each.
+            held: Whether the target picked it too, as many.
         """
-        self.draft_n += tested
-        self.draft_n_accepted += accepted
-        before = self.by_source.get(source, (0, 0))
-        self.by_source[source] = (before[0] + tested, before[1] + accepted)
-        while len(self.tested_at) < tested:
+        while len(self.tested_at) < len(held):
             self.tested_at.append(0)
             self.accepted_at.append(0)
-        for position in range(tested):
+        for position, (source, accepted) in enumerate(zip(sources, held, strict=True)):
+            tested_n, accepted_n = self.by_source.get(source, (0, 0))
+            self.by_source[source] = (tested_n + 1, accepted_n + accepted)
             self.tested_at[position] += 1
-            self.accepted_at[position] += position < accepted
+            self.accepted_at[position] += accepted
+        self.draft_n += len(held)
+        self.draft_n_accepted += sum(held)
 
     @property
     def tok_per_s(self) -> float:

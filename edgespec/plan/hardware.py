@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edgespec.catalog.metadata import GgufMetadata
-from edgespec.decode.costs import CostCurve, curve_from
+from edgespec.decode.costs import CostCurve
 from edgespec.documents import FromKey, build, read_toml
 from edgespec.errors import ConfigError, UsageError
 from edgespec.paths import user_hardware_file
@@ -65,7 +65,7 @@ class Hardware:
         read_bytes = work.n_bytes + work.kv_bytes
         read_s = read_bytes / (self.bandwidth_bytes_per_s * self.bandwidth_share)
         row_s = 2 * work.n_elements / self.flop_per_s if self.flop_per_s else 0.0
-        return curve_from(
+        return CostCurve(
             {rows: max(read_s, rows * row_s) + work.n_blocks * self.block_s for rows in CURVE_ROWS}
         )
 

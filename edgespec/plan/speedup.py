@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.costs import PairCosts
-from edgespec.decode.policy import MAX_DRAFT, Policy
+from edgespec.decode.policy import MAX_DRAFT, best_token_s
 
 _HALVINGS: Final = 40
 
@@ -58,7 +57,7 @@ def predict_rate(costs: PairCosts, acceptance: float) -> float:
     On two cores with Qwen2.5-Coder 1.5B and 0.5B this was within 2 % of a benchmark at its measured acceptance, where
     the best fixed length promised 20 % more: acceptance comes in bursts, and answers do not draft from the first token.
     """
-    return max(Policy(costs, Acceptance()).model_rate(acceptance), 1.0 / costs.step_s)
+    return 1.0 / min(best_token_s(costs, costs.draft_step_s, acceptance), costs.step_s)
 
 
 def best_length(costs: PairCosts, acceptance: float) -> int:

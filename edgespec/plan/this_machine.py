@@ -12,7 +12,7 @@ from typing import Final
 
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.catalog.metadata import GgufMetadata
-from edgespec.decode.costs import CostCurve, curve_from, pays_to_pad
+from edgespec.decode.costs import CostCurve, pays_to_pad
 from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError
 from edgespec.files import written_whole
@@ -83,7 +83,7 @@ class ThisMachine:
             points[rows] = seconds
         if pays_to_pad(points):
             points[1] = points[2]
-        return curve_from(points)
+        return CostCurve(points)
 
 
 def measure_this_machine(

@@ -5,11 +5,12 @@ import json
 import logging
 import math
 import platform
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from edgespec.decode.acceptance import Acceptance, RateTable
-from edgespec.decode.costs import CostCurve, PairCosts, curve_from
+from edgespec.decode.acceptance import Acceptance
+from edgespec.decode.beliefs import Term
+from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError
 from edgespec.files import written_whole
@@ -20,25 +21,28 @@ from edgespec.session.loading import Loaded
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3
+_MOST_LOG_ODDS = 100.0
+"""Beyond what any number of outcomes can give."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    """Of a `RateTable`, by bucket. Its priors stand in the file too, but those of this version count."""
+class _Terms:
+    """Some of an `Acceptance`, in their order."""
 
-    accepted: list[float]
-    tested: list[float]
+    means: list[float]
+    variances: list[float]
 
 
 @dataclass(frozen=True, slots=True)
-class _Tables:
-    """Those of an `Acceptance`."""
+class _Beliefs:
+    """All of an `Acceptance`."""
 
-    by_lead: _Counts
-    by_certainty: _Counts
-    agreed_match: _Counts
-    split_match: _Counts
+    model: _Terms
+    by_context: _Terms
+    by_lead: _Terms
+    agreed_match: _Terms
+    split_match: _Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class _CostFile:
     draft_s: dict[int, float] | None
     target_pads: bool
     draft_pads: bool
-    acceptance: _Tables
+    acceptance: _Beliefs
 
 
 class CostStore:
@@ -86,7 +90,13 @@ class CostStore:
             "draft_s": costs.draft.points if costs.draft else None,
             "target_pads": costs.target_pads,
             "draft_pads": costs.draft_pads,
-            "acceptance": {one.name: asdict(getattr(acceptance, one.name)) for one in fields(_Tables)},
+            "acceptance": {
+                one.name: {
+                    "means": [term.mean for term in getattr(acceptance, one.name)],
+                    "variances": [term.variance for term in getattr(acceptance, one.name)],
+                }
+                for one in fields(_Beliefs)
+            },
         }
         try:
             with written_whole(self._file) as unfinished:
@@ -111,18 +121,19 @@ def _describe(loaded: Loaded) -> str:
 def _curve(points: dict[int, float]) -> CostCurve:
     if 1 not in points or not all(0.0 < seconds < math.inf for seconds in points.values()):
         raise ValueError("costs that cannot be")
-    return curve_from(points)
+    return CostCurve(points)
 
 
-def _acceptance(tables: _Tables) -> Acceptance:
-    """The counts of a file on top of the priors of this version."""
+def _acceptance(beliefs: _Beliefs) -> Acceptance:
     acceptance = Acceptance()
-    for one in fields(tables):
-        table: RateTable = getattr(acceptance, one.name)
-        counts: _Counts = getattr(tables, one.name)
-        accepted, tested = counts.accepted, counts.tested
-        sizes = {len(accepted), len(tested), len(table.priors)}
-        if len(sizes) > 1 or not all(0.0 <= a <= t < math.inf for a, t in zip(accepted, tested, strict=True)):
-            raise ValueError(f"counts of {one.name} that cannot be")
-        table.accepted, table.tested = accepted, tested
+    for one in fields(beliefs):
+        terms: list[Term] = getattr(acceptance, one.name)
+        saved: _Terms = getattr(beliefs, one.name)
+        if {len(saved.means), len(saved.variances)} != {len(terms)}:
+            raise ValueError(f"not as many beliefs of {one.name} as there are")
+        terms[:] = [Term(*pair) for pair in zip(saved.means, saved.variances, strict=True)]
+        if not all(
+            abs(term.mean) < _MOST_LOG_ODDS and 0.0 < term.variance < _MOST_LOG_ODDS for term in terms
+        ):
+            raise ValueError(f"beliefs of {one.name} that cannot be")
     return acceptance

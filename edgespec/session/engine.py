@@ -1,15 +1,20 @@
 """A target with its drafts, loaded, measured, and ready to generate in any mode."""
 
 from dataclasses import dataclass
+from time import perf_counter
 
 from edgespec.catalog.model_file import ModelFile
-from edgespec.decode.acceptance import Acceptance
+from edgespec.decode.acceptance import USUAL_ACCEPTANCE, Acceptance
 from edgespec.decode.costs import PairCosts
-from edgespec.decode.draft import LlamaDraft
+from edgespec.decode.drafters.contract import Drafter
+from edgespec.decode.drafters.draft_model import ModelDrafter
+from edgespec.decode.drafters.llama_draft import LlamaDraft
+from edgespec.decode.drafters.ngrams import NgramDrafter
 from edgespec.decode.engines import LlamaTarget
+from edgespec.decode.fixed_policy import FixedPolicy
 from edgespec.decode.generate import Generator
 from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
-from edgespec.decode.policy import Mode, Policy
+from edgespec.decode.policy import Mode, Policy, best_token_s
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
@@ -23,9 +28,6 @@ from edgespec.session.loading import (
     load_target,
 )
 from edgespec.session.settings import EngineSettings
-
-PLAUSIBLE_ACCEPTANCE = 0.85
-"""At which drafts are ranked before anything is known of their acceptance; chosen, not measured."""
 
 
 @dataclass(slots=True)
@@ -112,14 +114,14 @@ class Engine(Closes):
         return state
 
     def best_draft(self) -> str | None:
-        """The measured draft that promises the most at a plausible acceptance."""
+        """The measured draft that promises the most at the usual acceptance."""
         named = [name for name in self.states if name]
         if not named:
             return None
 
         def promise(name: str) -> float:
-            state = self.states[name]
-            return Policy(state.costs, state.acceptance).model_rate(PLAUSIBLE_ACCEPTANCE) * state.costs.step_s
+            costs = self.states[name].costs
+            return costs.step_s / best_token_s(costs, costs.draft_step_s, USUAL_ACCEPTANCE)
 
         return max(named, key=promise)
 
@@ -130,6 +132,7 @@ class Engine(Closes):
         sampling: Sampling,
         state: PairState,
         contexts: ContextPair | None = None,
+        draft_length: int | None = None,
     ) -> Generator:
         """A generator with its own n-gram table.
 
@@ -139,18 +142,19 @@ class Engine(Closes):
             sampling: How the target picks.
             state: Its costs and its acceptance are corrected as the generator runs.
             contexts: Its own, from `open_context_pair`; None for the engine's, which serve one generator at a time.
+            draft_length: Of every draft; None: as long as it pays.
         """
         loaded = self.drafts[draft_name] if draft_name else None
         contexts = contexts or ContextPair(self.target.context, loaded.context if loaded else None)
-        draft = None
-        if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
-            draft = LlamaDraft(
-                contexts.draft, loaded.translator, state.costs.catch_up_window(), state.costs.draft_batch
-            )
-        target = LlamaTarget(contexts.target, sampling)
-        if not self.target.model.can_roll_back:
-            mode = Mode.OFF
-        return Generator(target, draft, Policy(state.costs, state.acceptance, mode))
+        drafters: list[Drafter] = []
+        if self.target.model.can_roll_back:
+            if mode in (Mode.NGRAM, Mode.AUTO):
+                drafters.append(NgramDrafter(state.acceptance))
+            if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
+                model = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
+                drafters.append(ModelDrafter(model, state.costs, state.acceptance, perf_counter))
+        policy = FixedPolicy(state.costs, draft_length) if draft_length else Policy(state.costs)
+        return Generator(LlamaTarget(contexts.target, sampling), drafters, policy)
 
     def open_context_pair(self, draft_name: str | None, n_ctx: int) -> ContextPair:
         """Contexts of its own for one generator, to be closed before the engine is.

@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.decode.replay import Guesses, Recording
+from edgespec.decode.drafters.draft_model import WINDOWS
+from edgespec.decode.replay import Guesses, GuessView, Recording
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
@@ -17,6 +18,8 @@ _SLAB_ROWS: Final = 16
 """Rows whose logits are in the processor's cache at once."""
 
 Mask = NDArray[np.bool_]
+Guessed = tuple[tuple[int, ...], tuple[float, ...]]
+"""Tokens, and how far each leads in logits."""
 
 
 def read_guesses(
@@ -27,6 +30,8 @@ def read_guesses(
     progress: Progress = SILENT,
 ) -> list[list[Guesses]]:
     """What a draft with the target's vocabulary guesses, for each list of tokens that it may say.
+
+    It reads every text from its beginning, and from as far before the answer as a draft at work first does.
 
     Args:
         model: The draft.
@@ -47,16 +52,21 @@ def read_guesses(
     settings = ContextSettings(longest + 1, n_threads, n_outputs_max=n_outputs, n_batch=longest)
     with Context(model, settings) as context:
         for one in recordings:
-            context.clear()
-            context.decode([*one.prompt, *one.tokens[:-1]], outputs=len(one.tokens))
-            logits = context.logits(len(one.tokens))
-            for guesses, mask in zip(found, masks, strict=True):
-                guesses.append(guess_all(logits) if mask is None else guess_listed(logits, one, mask))
+            views: list[list[GuessView]] = [[] for _ in masks]
+            for begin in sorted({0, max(len(one.prompt) - WINDOWS[0], 0)}):
+                context.clear()
+                context.decode([*one.prompt[begin:], *one.tokens[:-1]], outputs=len(one.tokens))
+                logits = context.logits(len(one.tokens))
+                for own, mask in zip(views, masks, strict=True):
+                    guessed = guess_all(logits) if mask is None else guess_listed(logits, one, mask)
+                    own.append(GuessView(begin, 0, *guessed))
+            for guesses, own in zip(found, views, strict=True):
+                guesses.append(Guesses(tuple(own)))
             progress.advance()
     return found
 
 
-def guess_all(logits: Logits) -> Guesses:
+def guess_all(logits: Logits) -> Guessed:
     """The likeliest tokens, `[n_tokens, n_vocab]` logits given, and how far each leads."""
     tokens: list[int] = []
     leads: list[float] = []
@@ -64,10 +74,10 @@ def guess_all(logits: Logits) -> Guesses:
         rows = logits[start : start + _SLAB_ROWS]
         tokens += rows.argmax(axis=1).tolist()
         leads += leads_of(rows).tolist()
-    return Guesses(tuple(tokens), tuple(leads))
+    return tuple(tokens), tuple(leads)
 
 
-def guess_listed(logits: Logits, recording: Recording, mask: Mask) -> Guesses:
+def guess_listed(logits: Logits, recording: Recording, mask: Mask) -> Guessed:
     """The likeliest of the tokens that are listed or stand in the text before.
 
     With tokens 0 and 1 listed, a prompt of 2 and the answer 3 3, the draft may say 0, 1 and 2 in the first place of
@@ -99,4 +109,4 @@ def guess_listed(logits: Logits, recording: Recording, mask: Mask) -> Guesses:
         values[best] = -np.inf
         tokens.append(int(ids[best]))
         leads.append(top - float(values.max()))
-    return Guesses(tuple(tokens), tuple(leads))
+    return tuple(tokens), tuple(leads)

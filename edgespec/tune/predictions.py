@@ -9,7 +9,7 @@ from edgespec.bench.statistics import geometric_mean
 from edgespec.catalog.entries import NGRAM
 from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.decode.policy import Mode
-from edgespec.decode.replay import Guesses, Recording, replay
+from edgespec.decode.replay import Guesses, Recording, Replay
 from edgespec.lifetime import Closes
 from edgespec.llama.model import Model
 from edgespec.progress import SILENT, Progress
@@ -192,7 +192,7 @@ def predict(
         target_pads=target.pads,
         draft_pads=draft.pads if draft else False,
     )
-    rate = geometric_mean([one.tok_per_s for one in replay(recordings, guesses, costs, mode)])
+    rate = geometric_mean([one.tok_per_s for one in Replay(costs, mode).run(recordings, guesses)])
     acceptance = None
     if guesses is not None:
         shares = [own.acceptance(one) for own, one in zip(guesses, recordings, strict=True)]

@@ -55,16 +55,11 @@ def record_answers(
 def _record_batch(model: Model, conversations: Sequence[Conversation], n_threads: int) -> list[Recording]:
     with Context(model, ContextSettings(_MOST_PROMPT_TOKENS, n_threads)) as context:
         prompts = [tokenize_chat(context, list(messages)) for messages in conversations]
-    steps: list[Logits] = []
-    answers = write_batch(
-        model, prompts, ANSWER_TOKENS, n_threads, see=lambda logits: steps.append(leads_of(logits))
-    )
-    leads = np.stack(steps, axis=1)  # [n_prompts, n_tokens]
-    recordings = []
-    for prompt, answer, own in zip(prompts, answers, leads.tolist(), strict=True):
-        count = count_until_end(model, answer)
-        recordings.append(Recording(tuple(prompt), tuple(answer[:count]), tuple(own[:count])))
-    return recordings
+    answers = write_batch(model, prompts, ANSWER_TOKENS, n_threads)
+    return [
+        Recording(tuple(prompt), tuple(answer[: count_until_end(model, answer)]))
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
 
 
 def write_batch(
@@ -136,7 +131,6 @@ def save_recordings(path: Path, recordings: Sequence[Recording]) -> None:
     for number, one in enumerate(recordings):
         arrays[f"{number}.prompt"] = np.array(one.prompt, np.int32)
         arrays[f"{number}.tokens"] = np.array(one.tokens, np.int32)
-        arrays[f"{number}.gaps"] = np.array(one.gaps, np.float32)
     with written_whole(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
@@ -145,12 +139,11 @@ def load_recordings(path: Path) -> list[Recording]:
     """What `save_recordings` wrote; nothing where there is no such file or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            count = len(stored.files) // 3
+            count = len(stored.files) // 2
             return [
                 Recording(
                     tuple(stored[f"{number}.prompt"].tolist()),
                     tuple(stored[f"{number}.tokens"].tolist()),
-                    tuple(stored[f"{number}.gaps"].tolist()),
                 )
                 for number in range(count)
             ]

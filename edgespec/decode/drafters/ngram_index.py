@@ -56,36 +56,44 @@ class NgramIndex:
             if len(history) > MIN_MATCH:
                 places.setdefault((history[-3], history[-2]), []).append(len(history) - 1)
 
-    def find(self) -> NgramMatch | None:
-        """The best earlier match of the end of the history; None where its last two tokens are new together."""
-        history = self.history
-        if len(history) <= MIN_MATCH:
+    def find(self, chain: Sequence[int] = ()) -> NgramMatch | None:
+        """The best earlier match of the end of the history and a chain behind it.
+
+        Returns:
+            None where the last two tokens never stood side by side in the history.
+        """
+        if len(self.history) + len(chain) <= MIN_MATCH:
             return None
-        candidates = self._places.get((history[-2], history[-1]))
+        end = chain[-MIN_MATCH:] if len(chain) >= MIN_MATCH else [*self.history[-MIN_MATCH:], *chain]
+        candidates = self._places.get((end[-2], end[-1]))
         if not candidates:
             return None
-        scored = [(self._match_length(place), place) for place in candidates[: -MAX_CANDIDATES - 1 : -1]]
+        text = self._with(chain)
+        scored = [(_match_length(text, place), place) for place in candidates[: -MAX_CANDIDATES - 1 : -1]]
         length, start = max(scored, key=lambda pair: pair[0])  # the first of equals is the most recent
-        followed_by = history[start]
-        agreed = all(history[place] == followed_by for other, place in scored if 2 * other >= length)
+        followed_by = text[start]
+        agreed = all(text[place] == followed_by for other, place in scored if 2 * other >= length)
         return NgramMatch(start, length, agreed)
 
-    def propose(self, match: NgramMatch, count: int) -> list[int]:
-        """The `count` tokens that follow the match, read on into the proposal itself where the history ends.
+    def propose(self, match: NgramMatch, count: int, chain: Sequence[int] = ()) -> list[int]:
+        """The `count` tokens that follow a match of the history and a chain, read on into the proposal itself at the end.
 
         After 1, 2, 3, 1, 2, 3, 1, 2 the longest match is five tokens long and was followed by index 5, token 3; from there
         the history holds 3, 1, 2, so that seven proposed tokens are 3, 1, 2, 3, 1, 2, 3.
         """
-        history = self.history
-        period = len(history) - match.start
-        return [history[match.start + (offset % period)] for offset in range(count)]
+        text = self._with(chain)
+        period = len(text) - match.start
+        return [text[match.start + (offset % period)] for offset in range(count)]
 
-    def _match_length(self, place: int) -> int:
-        history = self.history
-        length = MIN_MATCH
-        left, right = place - MIN_MATCH - 1, len(history) - MIN_MATCH - 1
-        while left >= 0 and length < MAX_MATCH and history[left] == history[right]:
-            length += 1
-            left -= 1
-            right -= 1
-        return length
+    def _with(self, chain: Sequence[int]) -> list[int]:
+        return [*self.history, *chain] if chain else self.history
+
+
+def _match_length(text: Sequence[int], place: int) -> int:
+    length = MIN_MATCH
+    left, right = place - MIN_MATCH - 1, len(text) - MIN_MATCH - 1
+    while left >= 0 and length < MAX_MATCH and text[left] == text[right]:
+        length += 1
+        left -= 1
+        right -= 1
+    return length

@@ -1,0 +1,1 @@
+"""What drafts: one file a kind, and one contract for all of them."""

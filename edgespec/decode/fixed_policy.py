@@ -1,0 +1,44 @@
+"""Drafts of one fixed length, as most programs make them: what `auto` has to beat."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgespec.decode.chain import Chain
+from edgespec.decode.costs import PairCosts
+from edgespec.decode.drafters.contract import Drafter, Quote, Reading
+from edgespec.decode.policy import Extension
+
+
+@dataclass(slots=True)
+class FixedPolicy:
+    """Every round drafts the same number of tokens, and all of them are verified."""
+
+    costs: PairCosts
+    length: int
+    """K, at least 1."""
+
+    def begin(self) -> None:
+        """A new answer is like the last one."""
+
+    def most(self, remaining: int) -> int:
+        """K, or what fits the answer."""
+        return min(self.length, remaining - 1)
+
+    def choose_reading(
+        self, drafter: Drafter, readings: Sequence[Reading], done: int, remaining: int
+    ) -> Reading | None:
+        """The one with the fewest rows: reading on, or the shortest window."""
+        del drafter, done, remaining
+        return min(readings, key=lambda reading: reading.n_rows)
+
+    def weigh(self, chain: Chain, quote: Quote) -> Extension:
+        """One more, whatever it costs."""
+        del chain
+        return Extension(1, 1.0, quote)
+
+    def count_worth_verifying(self, chain: Chain) -> int:
+        """All of them."""
+        return len(chain.guesses)
+
+    def observe_round(self, tokens: int, rows: int, drafts_s: float, *, was_read: bool) -> None:
+        """Nothing is learnt from it."""

@@ -109,6 +109,8 @@ class PairEntry:
     description: str = ""
     tuned: bool = False
     """Whether `edgespec tune` found it to be the fastest here."""
+    acceptance: tuple[float, ...] = ()
+    """Measured, of each draft in their order, 0 to 1; fewer where it is not known. What a first run begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +153,11 @@ class Catalog:
         pairs = sorted(self.pairs.values(), key=lambda pair: not pair.tuned)
         found = (pair.drafts for pair in pairs if pair.target == target_name)
         return tuple(dict.fromkeys(draft for drafts in found for draft in drafts if draft != NGRAM))
+
+    def acceptance_of(self, target_name: str, draft_name: str) -> float | None:
+        """What was measured of a draft with this target; None where nothing was."""
+        for pair in self.pairs.values():
+            for draft, acceptance in zip(pair.drafts, pair.acceptance, strict=False):
+                if (pair.target, draft) == (target_name, draft_name):
+                    return acceptance
+        return None

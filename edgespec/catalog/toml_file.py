@@ -80,6 +80,11 @@ def _problems(layer: _Layer) -> Iterator[tuple[str, str]]:
     for name, pair in layer.pairs.items():
         if not pair.drafts:
             yield f"pairs.{name}.drafts is empty", "Name one or more."
+        if len(pair.acceptance) > len(pair.drafts) or not all(0.0 < one < 1.0 for one in pair.acceptance):
+            yield (
+                f"pairs.{name}.acceptance is {list(pair.acceptance)}",
+                "Give one share between 0 and 1 for each draft, or none.",
+            )
 
 
 def _model_problems(where: str, entry: ModelEntry) -> Iterator[tuple[str, str]]:

@@ -127,7 +127,7 @@ def _bench(settings: Settings, job: "BenchJob") -> "BenchResult":
     watch_servers(job.engine)
     with (
         shown_progress(quiet=settings.quiet) as progress,
-        Engine(files.target, files.drafts, job.engine, progress) as engine,
+        Engine(files.target, files.drafts, job.engine, progress, files.acceptance) as engine,
     ):
         store = ResultStore(results_dir())
         return SpeculativeBench(engine, job.prompts, job.settings, store, progress).run()

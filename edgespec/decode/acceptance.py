@@ -15,7 +15,9 @@ from edgespec.decode.beliefs import Term, log_odds
 USUAL_ACCEPTANCE = 0.75
 """Of a draft that has read all of the text, before anything is known of the pair: the mean over the answers above."""
 _PRIOR_VARIANCE = 0.05
-"""Of what another pair may differ in; replays are the same to a percent from 0.02 to 0.3."""
+"""Of what a pair may differ in from what was measured; replays are the same to a percent from 0.02 to 0.3."""
+_UNKNOWN_PAIR_VARIANCE = 0.3
+"""Of the acceptance of a pair that nobody has measured: 0.75, give or take 0.1."""
 _CONTEXT_VARIANCE = 0.01
 ANSWER_VARIANCE = 0.6
 """Log-odds by which a draft's acceptance differs between answers: a standard deviation of 0.93 over 59 answers of more than
@@ -49,7 +51,9 @@ def _terms(chances: tuple[float, ...]) -> list[Term]:
 class Acceptance:
     """What is known of a pair. Kept across answers and, with the costs, across runs."""
 
-    model: list[Term] = field(default_factory=lambda: _terms((USUAL_ACCEPTANCE,)))
+    model: list[Term] = field(
+        default_factory=lambda: [Term(log_odds(USUAL_ACCEPTANCE), _UNKNOWN_PAIR_VARIANCE)]
+    )
     """A model's guess before it is made; a single term."""
     by_context: list[Term] = field(
         default_factory=lambda: [Term(mean, _CONTEXT_VARIANCE) for mean in _CONTEXT_PRIORS]
@@ -61,7 +65,7 @@ class Acceptance:
     split_match: list[Term] = field(default_factory=lambda: _terms(_SPLIT_PRIORS))
 
     @classmethod
-    def starting_at(cls, acceptance: float) -> "Acceptance":
+    def measured(cls, acceptance: float) -> "Acceptance":
         """Of a pair whose acceptance was measured elsewhere, above 0 and below 1."""
         return cls(model=_terms((acceptance,)))
 

@@ -1,6 +1,6 @@
 """From names to files: which target, which drafts. Downloads what is named, never what is merely possible."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgespec.catalog.entries import NGRAM, Catalog
@@ -20,6 +20,8 @@ class PairFiles:
 
     target: ModelFile
     drafts: list[ModelFile]
+    acceptance: Mapping[str, float]
+    """What the catalogue knows of the drafts with this target, by their names."""
 
 
 def choose_files(
@@ -63,7 +65,12 @@ def choose_files(
         resolve_model(draft, known, offline=offline, progress=progress) for draft in dict.fromkeys(wanted)
     ]
     _check_names([file.name for file in files])
-    return PairFiles(open_file(target.name, target.path), [open_file(file.name, file.path) for file in files])
+    known_acceptance = {file.name: known.acceptance_of(target.name, file.name) for file in files}
+    return PairFiles(
+        open_file(target.name, target.path),
+        [open_file(file.name, file.path) for file in files],
+        {name: share for name, share in known_acceptance.items() if share is not None},
+    )
 
 
 def _check_names(drafts: list[str]) -> None:

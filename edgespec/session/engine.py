@@ -1,7 +1,9 @@
 """A target with its drafts, loaded, measured, and ready to generate in any mode."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
+from types import MappingProxyType
 
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import USUAL_ACCEPTANCE, Acceptance
@@ -46,6 +48,7 @@ class Engine(Closes):
         drafts: Draft files of different names; each must be able to serve the target.
         settings: Placement, context, threads.
         progress: Gets a stage for every model that is loaded.
+        acceptance: What was measured of the drafts elsewhere, by their names: what is believed before they have drafted.
 
     Raises:
         IncompatibleDraftError: a draft that cannot serve the target.
@@ -59,10 +62,11 @@ class Engine(Closes):
         drafts: list[ModelFile],
         settings: EngineSettings,
         progress: Progress = SILENT,
+        acceptance: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         verdicts = [check_pair(target, draft) for draft in drafts]
         check_memory(target, drafts, settings)
-        self.settings = settings
+        self.settings, self._acceptance = settings, acceptance
         self.target = load_target(target, settings, progress)
         self.drafts: dict[str, Loaded] = {}
         try:
@@ -97,7 +101,7 @@ class Engine(Closes):
         self.drafts.pop(name).close()
 
     def measure_costs(self, name: str | None, progress: Progress = SILENT) -> PairState:
-        """Measures the costs of the target with a draft, in about four seconds; nothing is known of its acceptance yet.
+        """Measures the costs of the target with a draft, in about four seconds; of its acceptance what was measured elsewhere is known.
 
         Args:
             name: Of a loaded draft; None for the target alone.
@@ -109,7 +113,8 @@ class Engine(Closes):
         draft = self.drafts[name] if name else None
         progress.stage(f"measuring {name or self.target.file.name}", BUDGET_S, unit="seconds")
         costs = measure_pair_costs(self.target.context, draft.context if draft else None, progress=progress)
-        state = PairState(costs, Acceptance())
+        known = self._acceptance.get(name or "")
+        state = PairState(costs, Acceptance() if known is None else Acceptance.measured(known))
         self.states[name] = state
         return state
 

@@ -160,7 +160,7 @@ def open_pair(
     files = choose_files(
         str(target) if target is not None else None, [str(draft)], offline=offline, progress=progress
     )
-    engine = Engine(files.target, files.drafts, settings or EngineSettings(), progress)
+    engine = Engine(files.target, files.drafts, settings or EngineSettings(), progress, files.acceptance)
     try:
         return Session(engine, str(draft), progress)
     except BaseException:

@@ -49,5 +49,5 @@ class BenchJob:
         progress = link.progress
         files = choose_files(self.target, self.drafts, offline=self.offline, progress=progress)
         store = _TellingStore(results_dir(), link)
-        with Engine(files.target, files.drafts, self.engine, progress) as engine:
+        with Engine(files.target, files.drafts, self.engine, progress, files.acceptance) as engine:
             return SpeculativeBench(engine, self.prompts, self.settings, store, progress).run()

@@ -11,12 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 NOISE = 0.05**2
-"""Variance of the logarithm of one decode's time: 3 to 6 % on a shared machine of two cores."""
+"""Least variance of the logarithm of one decode's time: 3 to 6 % on a quiet machine of two cores. Where other programs run it is
+many times that, and learnt."""
+NOISE_SHARE = 1.0 / 32
+"""How fast it is: a memory of 32 decodes."""
 UNKNOWN = 0.1**2
-"""Variance of each of the three when nothing has been seen yet."""
+"""Variance of the speed when nothing has been seen yet; it never gets larger."""
 WALK = 0.02**2
 """What a decode adds to it: with 0.02 a machine at half its speed is known for what it is after 8 decodes, and a steady
 one is followed with an error of 2 %."""
+APART = 0.03
+"""Variances of the other two, as a share of those of the speed: what slows the draft and the rows alike is the machine."""
 SURPRISE = 3.0
 """Standard deviations beyond which a first observation is clipped, and a second one on the same side believed: a page fault
 is not a trend."""
@@ -29,7 +34,7 @@ _MOST_PADDING = 3
 """Rows that a batch may be padded with: bounds what is computed and taken back at once."""
 
 
-POINT_SHARE = 0.1
+POINT_SHARE = 0.02
 """Of what is left unexplained, how much is taken for the number of rows itself: bounds what one decode can say of it."""
 
 
@@ -101,12 +106,17 @@ def row_share(rows: int) -> float:
 class _Factor:
     """The logarithm of something that moves: what it has moved by, and the variance of that."""
 
+    size: float = 1.0
+    """How much it moves, as a share of what the speed does."""
     moved: float = 0.0
-    variance: float = UNKNOWN
+    variance: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.variance = self.size * UNKNOWN
 
     def wait(self) -> None:
         """Becomes less sure with time."""
-        self.variance = min(self.variance + WALK, UNKNOWN)
+        self.variance = min(self.variance + self.size * WALK, self.size * UNKNOWN)
 
 
 @dataclass(slots=True)
@@ -125,9 +135,10 @@ class PairCosts:
     batch_for: dict[int, int] = field(init=False)
     """Rows -> the batch size, no smaller, that they are evaluated as; see `refresh_batches`."""
     _speed: _Factor = field(default_factory=_Factor)
-    _rows: _Factor = field(default_factory=_Factor)
-    _draft_share: _Factor = field(default_factory=_Factor)
+    _rows: _Factor = field(default_factory=lambda: _Factor(APART))
+    _draft_share: _Factor = field(default_factory=lambda: _Factor(APART))
     _surprise: float = 0.0
+    _noise: float = NOISE
 
     def __post_init__(self) -> None:
         self.refresh_batches()
@@ -191,14 +202,16 @@ class PairCosts:
             other: Of the rows or of the draft.
         """
         own, others = self._speed.variance, share * other.variance
-        variance = own + share * others + NOISE
+        variance = own + share * others + self._noise
         moved = self._clip(moved, SURPRISE * math.sqrt(variance))
         self._move(moved * own / variance, other, moved * others / variance)
         self._speed.variance -= own * own / variance
         other.variance -= others * others / variance
         for factor in (self._speed, self._rows, self._draft_share):
             factor.wait()
-        return moved * NOISE / variance
+        left = moved * self._noise / variance
+        self._noise = max(self._noise + NOISE_SHARE * (left * left - self._noise), NOISE)
+        return left
 
     def _clip(self, moved: float, most: float) -> float:
         surprised = math.copysign(1.0, moved) if abs(moved) > most else 0.0

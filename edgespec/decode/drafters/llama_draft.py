@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
-from edgespec.decode.engines import shared_prefix
 from edgespec.decode.tokenmap import Translator
 from edgespec.llama.context import Context
 
 HEADROOM = 64
 """Places of the draft's context that stay free for what is drafted, 15 tokens at most; a history beyond them is read anew
 from its end."""
+
+
+_TELLING = 8
+"""Tokens by which a cache that began inside a text is found again in it."""
 
 
 class LlamaDraft:
@@ -50,12 +53,10 @@ class LlamaDraft:
         """A new answer: what its history shares with the last one's stays in the cache."""
         if self.context.shortlist:
             self.context.shortlist.reset()
-        self._listed_n = 0
-        before, self._wanted, self._translated_n = self._wanted, [], 0
+        self._wanted, self._translated_n = [], 0
         self._translate(history)
-        if shared_prefix(before, self._wanted) <= self._offset:
-            self._offset = 0
-        self._held = 0
+        self._offset = _find(self._wanted, self.context.tokens[:_TELLING])
+        self._held = self._listed_n = 0
 
     def missing(self, history: Sequence[int]) -> int | None:
         """Tokens it would have to read on from what the cache holds, 1 and more; None where it holds nothing of use."""
@@ -136,3 +137,10 @@ class LlamaDraft:
         while at < most and cached[at] == (wanted[offset + at] if at < text_n else behind[at - text_n]):
             at += 1
         return at
+
+
+def _find(text: Sequence[int], piece: Sequence[int]) -> int:
+    """Where a piece stands in a text for the first time; 0 where it does not."""
+    length = len(piece)
+    starts = range(len(text) - length + 1) if length else ()
+    return next((start for start in starts if text[start : start + length] == piece), 0)

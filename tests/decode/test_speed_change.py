@@ -4,7 +4,10 @@ from random import Random
 
 import pytest
 
+from edgespec.decode.chain import Chain
+from edgespec.decode.drafters.contract import Quote
 from edgespec.decode.machines import recorded_machines
+from edgespec.decode.policy import Policy
 from edgespec.decode.replay import Guesses, GuessView, Recording
 from edgespec.decode.speed_change import AfterChange, replay_speed_change
 
@@ -52,6 +55,22 @@ def test_a_change_confuses_and_then_does_less(slowdown: float):
     undisturbed = replay_speed_change(COSTS, RECORDINGS, GUESSES, 1.0)
     lost = sum(one.seconds for one in found) / sum(one.seconds for one in undisturbed) - 1
     assert -0.02 < lost < 0.1
+
+
+@pytest.mark.parametrize("slowdown", [0.5, 2.0])
+def test_a_speed_that_is_known_changes_no_choice(slowdown: float):
+    costs = recorded_machines()[0].costs()
+    assert costs.draft
+    policy = Policy(costs)
+    quoted = Quote([0.9] * 12, costs.draft_step_s, costs.draft_step_s)
+    before = policy.weigh(Chain(), quoted)
+    costs.verify.scale(slowdown)
+    costs.draft.scale(slowdown)
+    policy.observe_round(1, 1, 0.0, was_read=False)
+    quoted = Quote([0.9] * 12, costs.draft_step_s, costs.draft_step_s)
+    after = policy.weigh(Chain(), quoted)
+    assert (after.count, after.gain) == (before.count, pytest.approx(before.gain))
+    assert before.count > 3
 
 
 def test_costs_stay_as_they_were_and_a_text_without_a_draft_will_do():

@@ -34,23 +34,29 @@ Logits = NDArray[np.float32]
 
 
 def record_answers(
-    model: Model, questions: Sequence[Question], n_threads: int, progress: Progress = SILENT
+    model: Model,
+    questions: Sequence[Question],
+    n_threads: int,
+    progress: Progress = SILENT,
+    n_tokens: int | None = None,
 ) -> list[Recording]:
-    """The target's greedy answers, up to `ANSWER_TOKENS` tokens or the end of the text.
+    """The target's greedy answers, up to a number of tokens or the end of the text.
 
     Args:
         model: The target.
         questions: What each answer is to, however long.
         n_threads: Of the CPU.
         progress: Advanced once per answer.
+        n_tokens: The longest answer, at least 1; None for `ANSWER_TOKENS`.
 
     Raises:
         NotEnoughMemoryError: no room for the context.
     """
+    longest = n_tokens or ANSWER_TOKENS
     prompts = [tokenize_messages(model, question) for question in questions]
     answers: dict[int, list[int]] = {}
-    for batch in batches_of([len(prompt) for prompt in prompts]):
-        written = write_batch(model, [prompts[place] for place in batch], ANSWER_TOKENS, n_threads)
+    for batch in batches_of([len(prompt) for prompt in prompts], longest):
+        written = write_batch(model, [prompts[place] for place in batch], longest, n_threads)
         answers.update(zip(batch, written, strict=True))
         progress.advance(len(batch))
     return [
@@ -59,13 +65,14 @@ def record_answers(
     ]
 
 
-def batches_of(lengths: Sequence[int]) -> list[list[int]]:
+def batches_of(lengths: Sequence[int], n_tokens: int = ANSWER_TOKENS) -> list[list[int]]:
     """Which prompts are answered together: those of like length, as many as share a cache of bounded size.
 
     Prompts of 30, 5000, 20 and 5100 tokens: places 2 and 0, then 1, then 3.
 
     Args:
         lengths: Tokens of each prompt, one prompt at least.
+        n_tokens: Of the longest answer.
 
     Returns:
         Their places, the shortest prompts first.
@@ -73,7 +80,7 @@ def batches_of(lengths: Sequence[int]) -> list[list[int]]:
     batches: list[list[int]] = [[]]
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
         count = len(batches[-1]) + 1
-        cache = cache_tokens(count, lengths[place], ANSWER_TOKENS, unified=False, shared=False)
+        cache = cache_tokens(count, lengths[place], n_tokens, unified=False, shared=False)
         if count > 1 and (count > _BATCH or cache > _CACHE_TOKENS):
             batches.append([])
         batches[-1].append(place)

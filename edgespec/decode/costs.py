@@ -13,6 +13,9 @@ from edgespec.decode.speed_filter import SpeedFilter
 RETURN = 1.0 / 64
 """Share by which, with every plain step, a change of what rows or the draft cost is forgotten: where it keeps drafts away,
 nothing would show that it is over."""
+SURE = 0.1
+"""Standard deviation of what a plain step takes above which one is taken to learn it: one at first, and one in some 900 decodes that
+are all of several rows. Else a plain step that was timed beside another program would look dear for ever."""
 PADDING_PAYS = 0.97
 """What two rows must cost at most, of one, for single rows to be padded: a smaller gain may be chance."""
 _MOST_PADDING = 3
@@ -158,6 +161,11 @@ class PairCosts:
             moved, left = self._filter.observe((1.0, 0.0, 1.0), surprise)
             self._move(*moved)
             self.draft.nudge(rows, math.exp(POINT_SHARE * left))
+
+    @property
+    def knows_step(self) -> bool:
+        """Whether what a plain step takes is known well enough to compare drafts with it."""
+        return self._filter.step_deviation < SURE
 
     def _move(self, speed: float, rows: float, draft: float) -> None:
         self.verify.scale(math.exp(speed))

@@ -136,8 +136,12 @@ class Policy:
         return BUDGET_STEPS + BUDGET_SHARE * self.elapsed + self.won
 
     def most(self, remaining: int) -> int:
-        """The longest draft that fits the answer; 0 once drafts have lost what they may."""
-        return min(MAX_DRAFT, remaining - 1) if self.budget > 0.0 else 0
+        """The longest draft that fits the answer.
+
+        Returns:
+            0 once drafts have lost what they may, and where only a plain step can tell what drafts cost beside it.
+        """
+        return min(MAX_DRAFT, remaining - 1) if self.budget > 0.0 and self.costs.knows_step else 0
 
     def choose_reading(
         self, drafter: Drafter, readings: Sequence[Reading], done: int, remaining: int

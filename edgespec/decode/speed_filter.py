@@ -14,6 +14,8 @@ NOISE: Final = 0.05**2
 many times that, and learnt."""
 NOISE_SHARE: Final = 1.0 / 32
 """How fast it is: a memory of 32 decodes."""
+MOST_NOISE: Final = 1.0
+"""What one decode can say of it at most: one that takes many times as long may be a page fault."""
 UNKNOWN: Final = (0.5**2, 0.2**2, 0.2**2)
 """Variances at first: a machine may be twice as fast or slow as when its costs were measured, and a measurement beside another
 program is off by a fifth in what costs what."""
@@ -21,8 +23,8 @@ WALK: Final = (0.03**2, 0.005**2, 0.005**2)
 """What a decode adds to them: a machine at half its speed is known for what it is after 8 decodes, and a steady one followed
 with an error of 3 %. The other two move seldom."""
 SURPRISE: Final = 3.0
-"""Standard deviations beyond which a first observation is clipped, and a second one on the same side believed: a page fault
-is not a trend."""
+"""Standard deviations beyond which a first observation says little, and a second one on the same side that all may have
+changed: a page fault is not a trend."""
 
 Three = tuple[float, float, float]
 
@@ -40,6 +42,8 @@ class SpeedFilter:
     )
     _noise: float = NOISE
     _surprised: float = 0.0
+    _last: float = 0.0
+    """Surprise of the last decode."""
 
     def observe(self, loads: Three, surprise: float) -> tuple[Three, float]:
         """Takes in a timed decode.
@@ -51,9 +55,15 @@ class SpeedFilter:
         Returns:
             By how much each has moved, and what of the surprise is left unexplained.
         """
-        spread = [sum(cell * load for cell, load in zip(row, loads, strict=True)) for row in self._covariance]
-        variance = self._noise + sum(load * cell for load, cell in zip(loads, spread, strict=True))
-        surprise = self._clip(surprise, SURPRISE * math.sqrt(variance))
+        spread, variance = self._expect(loads)
+        side = math.copysign(1.0, surprise) if abs(surprise) > SURPRISE * math.sqrt(variance) else 0.0
+        if side and side == self._surprised:
+            self._doubt()
+            spread, variance = self._expect(loads)
+        elif side:
+            # As if the decode had been so noisy that it is no surprise.
+            variance = (surprise / SURPRISE) ** 2
+        self._surprised = side
         gains = [cell / variance for cell in spread]
         for row, gain in enumerate(gains):
             own = self._covariance[row]
@@ -65,11 +75,26 @@ class SpeedFilter:
         for place, step in enumerate(steps):
             self.moved[place] += step
         left = surprise * self._noise / variance
-        self._noise = max(self._noise + NOISE_SHARE * (left * left - self._noise), NOISE)
+        self._learn_noise(surprise)
         return steps, left
 
-    def _clip(self, surprise: float, most: float) -> float:
-        side = math.copysign(1.0, surprise) if abs(surprise) > most else 0.0
-        is_believed = side == 0.0 or side == self._surprised
-        self._surprised = side
-        return surprise if is_believed else side * most
+    @property
+    def step_deviation(self) -> float:
+        """Standard deviation of what a plain step takes, as a share of it."""
+        return math.sqrt(self._covariance[0][0])
+
+    def _expect(self, loads: Three) -> tuple[list[float], float]:
+        """How a decode varies with each of the three, and by itself."""
+        spread = [sum(cell * load for cell, load in zip(row, loads, strict=True)) for row in self._covariance]
+        return spread, self._noise + sum(load * cell for load, cell in zip(loads, spread, strict=True))
+
+    def _learn_noise(self, surprise: float) -> None:
+        # From one decode to the next: what both have in common is a change, and no noise (von Neumann 1941).
+        seen = min((surprise - self._last) ** 2 / 2.0, MOST_NOISE)
+        self._last = surprise
+        self._noise = max(self._noise + NOISE_SHARE * (seen - self._noise), NOISE)
+
+    def _doubt(self) -> None:
+        """Two surprises on one side: as little is known as at first."""
+        for place, unknown in enumerate(UNKNOWN):
+            self._covariance[place][place] += unknown

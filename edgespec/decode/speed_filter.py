@@ -23,7 +23,7 @@ WALK: Final = (0.03**2, 0.005**2, 0.005**2)
 """What a decode adds to them: a machine at half its speed is known for what it is after 8 decodes, and a steady one followed
 with an error of 3 %. The other two move seldom."""
 SURPRISE: Final = 3.0
-"""Standard deviations beyond which a first observation says little, and a second one on the same side that all may have
+"""Standard deviations beyond which a first decode of a kind says little, and a second one on the same side that all may have
 changed: a page fault is not a trend."""
 
 Three = tuple[float, float, float]
@@ -41,9 +41,10 @@ class SpeedFilter:
         ]
     )
     _noise: float = NOISE
-    _surprised: float = 0.0
-    _last: float = 0.0
-    """Surprise of the last decode."""
+    _surprised: dict[Three, float] = field(default_factory=dict)
+    """By kind of decode, whether the last one was a surprise, and on which side."""
+    _last: dict[Three, float] = field(default_factory=dict)
+    """By kind of decode, the last surprise."""
 
     def observe(self, loads: Three, surprise: float) -> tuple[Three, float]:
         """Takes in a timed decode.
@@ -57,13 +58,13 @@ class SpeedFilter:
         """
         spread, variance = self._expect(loads)
         side = math.copysign(1.0, surprise) if abs(surprise) > SURPRISE * math.sqrt(variance) else 0.0
-        if side and side == self._surprised:
+        if side and side == self._surprised.get(loads):
             self._doubt()
             spread, variance = self._expect(loads)
         elif side:
             # As if the decode had been so noisy that it is no surprise.
             variance = (surprise / SURPRISE) ** 2
-        self._surprised = side
+        self._surprised[loads] = side
         gains = [cell / variance for cell in spread]
         for row, gain in enumerate(gains):
             own = self._covariance[row]
@@ -75,7 +76,7 @@ class SpeedFilter:
         for place, step in enumerate(steps):
             self.moved[place] += step
         left = surprise * self._noise / variance
-        self._learn_noise(surprise)
+        self._learn_noise(loads, surprise)
         return steps, left
 
     @property
@@ -88,10 +89,10 @@ class SpeedFilter:
         spread = [sum(cell * load for cell, load in zip(row, loads, strict=True)) for row in self._covariance]
         return spread, self._noise + sum(load * cell for load, cell in zip(loads, spread, strict=True))
 
-    def _learn_noise(self, surprise: float) -> None:
-        # From one decode to the next: what both have in common is a change, and no noise (von Neumann 1941).
-        seen = min((surprise - self._last) ** 2 / 2.0, MOST_NOISE)
-        self._last = surprise
+    def _learn_noise(self, loads: Three, surprise: float) -> None:
+        # From one decode to the next of its kind: what both have in common is a change, and no noise (von Neumann 1941).
+        seen = min((surprise - self._last.get(loads, surprise)) ** 2 / 2.0, MOST_NOISE)
+        self._last[loads] = surprise
         self._noise = max(self._noise + NOISE_SHARE * (seen - self._noise), NOISE)
 
     def _doubt(self) -> None:

@@ -18,7 +18,7 @@ NOISE_SHARE = 1.0 / 32
 UNKNOWN = 0.1**2
 """Variance of the speed when nothing has been seen yet; it never gets larger."""
 WALK = 0.02**2
-"""What a decode adds to it: with 0.02 a machine at half its speed is known for what it is after 8 decodes, and a steady
+"""What a decode adds to it: with 0.02 a machine at half its speed is known for what it is after 12 decodes, and a steady
 one is followed with an error of 2 %."""
 APART = 0.03
 """Variances of the other two, as a share of those of the speed: what slows the draft and the rows alike is the machine."""
@@ -139,6 +139,8 @@ class PairCosts:
     _draft_share: _Factor = field(default_factory=lambda: _Factor(APART))
     _surprise: float = 0.0
     _noise: float = NOISE
+    _left: float = 0.0
+    """Of the last decode, what is left unexplained."""
 
     def __post_init__(self) -> None:
         self.refresh_batches()
@@ -209,9 +211,11 @@ class PairCosts:
         other.variance -= others * others / variance
         for factor in (self._speed, self._rows, self._draft_share):
             factor.wait()
-        left = moved * self._noise / variance
-        self._noise = max(self._noise + NOISE_SHARE * (left * left - self._noise), NOISE)
-        return left
+        before, self._left = self._left, moved * self._noise / variance
+        # From one decode to the next: what all of them have in common is a change, and no noise (von Neumann 1941).
+        seen = (self._left - before) ** 2 / 2.0
+        self._noise = max(self._noise + NOISE_SHARE * (seen - self._noise), NOISE)
+        return self._left
 
     def _clip(self, moved: float, most: float) -> float:
         surprised = math.copysign(1.0, moved) if abs(moved) > most else 0.0

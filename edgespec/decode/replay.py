@@ -149,6 +149,7 @@ class ReplayClock:
         self.now_s = 0.0
 
     def __call__(self) -> float:
+        """The time now."""
         return self.now_s
 
 

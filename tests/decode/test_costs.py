@@ -71,20 +71,20 @@ def test_a_cost_lies_between_those_of_its_neighbours(points: dict[int, float], r
     assert min(low, high) * (1 - 1e-9) <= CostCurve(points).cost(rows) <= max(low, high) * (1 + 1e-9)
 
 
-@given(curves, st.floats(0.2, 5.0), st.floats(0.2, 5.0), st.integers(1, 16))
+@given(curves, st.floats(-1.5, 1.5), st.floats(-1.5, 1.5), st.integers(1, 16))
 def test_a_curve_that_moved_is_the_curve_of_its_moved_points(
     points: dict[int, float], scaled: float, tilted: float, rows: int
 ):
     curve = CostCurve(points)
     curve.scale(scaled)
     curve.tilt(tilted)
-    curve.nudge(max(points), 1.1)
+    curve.nudge(max(points), 0.1)
     assert curve.cost(rows) == pytest.approx(CostCurve(curve.points).cost(rows))
 
 
 def test_a_tilt_leaves_a_single_row_and_moves_many_rows_most():
     curve = CostCurve(VERIFY)
-    curve.tilt(2.0)
+    curve.tilt(math.log(2.0))
     grown = [curve.cost(rows) / VERIFY[rows] for rows in VERIFY]
     assert grown[0] == 1.0
     assert grown == sorted(grown)
@@ -153,8 +153,8 @@ def test_a_machine_at_another_speed_is_known_within_16_plain_steps(
     for _ in range(16):
         costs.observe_verify(1, factor)
     assert costs.step_s == pytest.approx(factor, rel=0.01)
-    assert costs.draft_step_s / DRAFT[1] == pytest.approx(factor, rel=0.01)
-    assert costs.verify_s(4) / VERIFY[4] == pytest.approx(factor, rel=0.01)
+    assert costs.draft_step_s / DRAFT[1] == pytest.approx(factor, rel=0.06)
+    assert costs.verify_s(4) / VERIFY[4] == pytest.approx(factor, rel=0.06)
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -168,6 +168,19 @@ def test_it_is_known_within_16_decodes_without_a_plain_step_too(factor: float):
     assert costs.verify_s(4) / VERIFY[4] == pytest.approx(factor, rel=0.04)
 
 
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_plain_steps_tell_speed_from_rows_and_keep_what_several_rows_have_told(factor: float):
+    """While every pass has several rows it is open which of the two has moved."""
+    costs = settled_pair()
+    for _ in range(12):
+        observe_round(costs, factor, factor)
+    told = costs.verify_s(4), costs.draft_step_s
+    for _ in range(4):
+        costs.observe_verify(1, factor)
+    assert costs.step_s == pytest.approx(factor, rel=0.02)
+    assert (costs.verify_s(4), costs.draft_step_s) == pytest.approx(told, rel=0.055)
+
+
 def test_a_steady_machine_is_followed_with_an_error_smaller_than_its_noise():
     random, costs, errors, apart = Random(1), settled_pair(), [], []
     for number in range(1000):
@@ -179,7 +192,7 @@ def test_a_steady_machine_is_followed_with_an_error_smaller_than_its_noise():
         errors.append(math.log(costs.step_s))
         apart.append(math.log(costs.verify_s(4) / costs.step_s))
     assert pstdev(errors) < 0.03
-    assert pstdev(apart) < 0.012, "what is compared is ratios"
+    assert pstdev(apart) < 0.018, "what is compared is ratios"
 
 
 def test_on_an_uneasy_machine_the_noise_is_learnt_and_every_decode_says_less():
@@ -252,13 +265,13 @@ def test_rows_that_became_dear_while_drafting_are_learnt_and_forgotten_again_wit
     drafted: list[int],
 ):
     costs = settled_pair()
-    for _ in range(50):
+    for _ in range(20):
         for rows in drafted:
             costs.observe_verify(rows, VERIFY[rows] * 1.5 ** row_share(rows))
         costs.observe_verify(1, 1.0)
-    assert costs.step_s == pytest.approx(1.0, rel=0.12)
-    assert costs.verify_s(4) == pytest.approx(VERIFY[4] * 1.5**0.75, rel=0.1)
-    assert costs.verify_s(8) > 1.1 * VERIFY[8], "rows that were not seen share it"
+    assert costs.step_s == pytest.approx(1.0, rel=0.08)
+    assert costs.verify_s(4) == pytest.approx(VERIFY[4] * 1.5**0.75, rel=0.09)
+    assert costs.verify_s(8) > 1.2 * VERIFY[8], "rows that were not seen share it"
     ratios = [costs.verify_s(4) / VERIFY[4]]
     for _ in range(5):
         for _ in range(64):

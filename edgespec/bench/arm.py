@@ -23,6 +23,8 @@ class ArmSpec:
     mode: Mode
     draft: str | None
     state: PairState
+    draft_length: int | None = None
+    """Of every draft; None where it is as long as it pays."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """`vanilla`, a draft's name, `ngram`, `auto`, or what else tells it from the others."""
+        """`vanilla`, a draft's name, `ngram`, `auto`, `fixed-2`, or what else tells it from the others."""
         return self.spec.name
 
     @property
@@ -58,8 +60,8 @@ class Arm:
             target: The arm's own context of the target, or another's that holds the same.
             sampling: How tokens are picked.
         """
-        contexts = ContextPair(target, self.contexts.draft)
-        return self.engine.generator(self.spec.mode, self.spec.draft, sampling, state, contexts)
+        spec, contexts = self.spec, ContextPair(target, self.contexts.draft)
+        return self.engine.generator(spec.mode, spec.draft, sampling, state, contexts, spec.draft_length)
 
     def result(self, first: "Arm") -> ArmResult:
         """The figures of all samples, against those of the first arm.
@@ -75,6 +77,7 @@ class Arm:
             t_d_s=self.spec.state.costs.draft_step_s if self.spec.draft else None,
             peak_memory_bytes=self.peak_bytes,
             note=self._note(),
+            draft_length=self.spec.draft_length,
         )
 
     def _note(self) -> str:
@@ -83,7 +86,10 @@ class Arm:
             return "plain decoding"
         tested = sum(sample.draft_n for sample in self.samples)
         if not tested:
-            return "speculation stayed off: no draft promised to pay"
+            is_fixed = self.spec.draft_length is not None
+            return "nothing was drafted" if is_fixed else "speculation stayed off: no draft promised to pay"
         passes = sum(sample.target_passes for sample in self.samples)
-        source = {Mode.NGRAM: "the text itself", Mode.MODEL: self.spec.draft}.get(self.spec.mode, "both")
-        return f"{tested} tokens drafted from {source} in {passes} target passes"
+        mode = self.spec.mode if self.spec.draft else Mode.NGRAM
+        source = {Mode.NGRAM: "the text itself", Mode.MODEL: self.spec.draft}.get(mode, "both")
+        length = f", {self.spec.draft_length} at a time," if self.spec.draft_length is not None else ""
+        return f"{tested} tokens drafted from {source}{length} in {passes} target passes"

@@ -15,6 +15,7 @@ from typing import Final
 
 from edgespec.bench.arm import Arm, ArmSpec
 from edgespec.bench.audit import compare_answers, merge_audits
+from edgespec.bench.copying import count_copied
 from edgespec.bench.interleave import run_interleaved, turned
 from edgespec.bench.memory import context_bytes
 from edgespec.bench.prompts import Prompt
@@ -135,7 +136,9 @@ class ArmLoop(Closes):
             # As if the arm had read the prompt itself.
             arm.stats.prefill_s = arm.stats.ttft_s = prefill_s[arm.engine]
             arm.stats.prompt_evaluated_n = arm.stats.prompt_n
-            samples[arm.name] = sample_of(arm.stats, prompt.id, prompt.category, repeat, texts[arm.name])
+            text = texts[arm.name]
+            copied_n = count_copied(prompt.tokens, text)
+            samples[arm.name] = sample_of(arm.stats, prompt.id, prompt.category, repeat, text, copied_n)
         audits = [self._compare(prompt.tokens, group, samples) for group in self._by_target().values()]
         with HeldInterrupts():
             self.audit = merge_audits([self.audit, *audits])

@@ -5,7 +5,10 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from edgespec.bench.result import SCHEMA, BenchResult
+from edgespec.bench.copying import group_of
+from edgespec.bench.fixed_lengths import regret_of
+from edgespec.bench.result import COPYING, SCHEMA, BenchResult
+from edgespec.bench.summary import categories, copied_shares_of
 from edgespec.bench.throughput.result import SCHEMA as THROUGHPUT_SCHEMA
 from edgespec.bench.throughput.result import ThroughputResult
 from edgespec.bench.throughput.verdict import throughput_verdict
@@ -38,6 +41,8 @@ def to_document(result: Result) -> dict[str, Any]:
         "target": result.target,
         "arms": [_plain(arm) for arm in result.arms],
         "geomean_speedup": {arm.name: _plain(arm.speedup) for arm in result.arms},
+        "categories": _categories(result),
+        "regret": _plain(regret_of(result)),
         "audit": {**_plain(result.audit), "failed": result.audit.failed},
         "calibration": _plain(result.calibration),
         "verdict": verdict_of(result),
@@ -68,6 +73,18 @@ def from_json(text: str) -> Result:
             f"not a benchmark result of schema {' or '.join(_KINDS)}: its schema is {schema!r}", hint
         )
     return build(kind, document, "damaged benchmark result", "result")
+
+
+def _categories(result: BenchResult) -> dict[str, dict[str, object]]:
+    """What kind of prompts each category has."""
+    shares = copied_shares_of(result)
+    return {
+        name: {
+            "copied_share": shares.get(name),
+            "copies": group_of(shares[name]) == COPYING if name in shares else None,
+        }
+        for name in categories(result.arms)
+    }
 
 
 def _plain(value: Any) -> Any:

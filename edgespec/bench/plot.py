@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FIXED: Final = {VANILLA: GREY, "ngram": "#e69f00", AUTO_ARM: "#009e73"}
-"""Colours of the arms that every run has; drafts take theirs from the palette."""
+"""Colours of the arms that every run has; the others take theirs from the palette."""
+_WIDE_BARS: Final = 4
+"""Bars of a category that are wide enough for their figures; above more of them these stand upright."""
 
 
 def save_plot(results: Sequence[BenchResult], path: Path) -> None:
@@ -38,8 +40,8 @@ def _draw(results: Sequence[BenchResult]) -> "Figure":
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     names = list(dict.fromkeys(arm.name for result in results for arm in result.arms))
-    drafts = [name for name in names if name not in _FIXED]
-    colours = _FIXED | {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(drafts)}
+    others = [name for name in names if name not in _FIXED]
+    colours = _FIXED | {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(others)}
     detailed = [r for r in results if len(categories(r.arms)) > 1 and len(r.arms) > 1]
     bars = sum(len(r.arms) for r in results)
     groups = max((len(categories(r.arms)) for r in detailed), default=0)
@@ -78,6 +80,7 @@ def _draw_categories(axes: "Axes", result: BenchResult, colours: dict[str, str],
     names = categories(result.arms)
     arms = [arm for arm in result.arms if arm.name != VANILLA]
     step = 0.8 / len(arms)
+    is_narrow = len(arms) > _WIDE_BARS
     highest = 1.0
     for i, arm in enumerate(arms):
         values = [arm.by_category[n].speedup if n in arm.by_category else math.nan for n in names]
@@ -86,9 +89,9 @@ def _draw_categories(axes: "Axes", result: BenchResult, colours: dict[str, str],
         for x, value in zip(places, values, strict=True):
             if math.isfinite(value):
                 highest = max(highest, value)
-                _label(axes, f"{value:.2f}", x, value, size=8.5)
+                _label(axes, f"{value:.2f}", x, value, size=8.5, rotation=90 if is_narrow else 0)
     axes.axhline(1.0, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
-    axes.set_ylim(0, highest * 1.12)
+    axes.set_ylim(0, highest * (1.2 if is_narrow else 1.12))
     axes.set_xlim(-0.55, len(names) - 0.45)
     axes.set_xticks(range(len(names)), names)
     axes.tick_params(axis="x", length=0)

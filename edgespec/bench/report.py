@@ -5,8 +5,10 @@ import io
 import math
 from typing import Final
 
+from edgespec.bench.category_rows import COPIED, HEAD, category_rows, compared_arms
+from edgespec.bench.fixed_lengths import best_fixed_arm, regret_against
 from edgespec.bench.result import ArmResult, BenchResult
-from edgespec.bench.summary import VANILLA, arm_in_category, arm_named, categories
+from edgespec.bench.summary import AUTO_ARM, VANILLA, arm_in_category, arm_named, copied_shares_of
 from edgespec.bench.verdict import speedup_text, verdict, with_error
 from edgespec.errors import EdgespecError
 
@@ -16,7 +18,8 @@ ALL: Final = "all"
 CSV_COLUMNS: Final = (
     "run_id", "target", "arm", "draft", "category", "prompts", "samples", "tok_per_s", "tok_per_s_sd", "speedup",
     "speedup_sd", "acceptance", "mean_accepted_len", "t_d_s", "ttft_s", "prompt_tok_per_s", "peak_memory_bytes",
-    "draft_time_share", "verify_time_share", "policy_time_share",
+    "draft_time_share", "verify_time_share", "policy_time_share", "draft_length", "speedup_low", "speedup_high",
+    "copied_share", "regret", "regret_sd",
 )  # fmt: skip
 """The head of the CSV; names and units are those of the JSON."""
 
@@ -36,7 +39,10 @@ _MARKDOWN_HEAD: Final = (
 
 
 def to_csv(result: BenchResult) -> str:
-    """One row per arm for all prompts and one per arm and category; an unknown number is an empty cell."""
+    """One row per arm for all prompts and one per arm and category; an unknown number is an empty cell.
+
+    The regret stands in the rows of `auto`, in those of a category against the length that is best over all prompts.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -53,6 +59,8 @@ def to_csv(result: BenchResult) -> str:
 
 
 def _csv_row(result: BenchResult, arm: ArmResult, category: str) -> list[str]:
+    best = best_fixed_arm(result)
+    regret = regret_against(best, arm.samples) if best and arm.name == AUTO_ARM else None
     own = {
         "run_id": result.run_id,
         "target": result.target,
@@ -61,6 +69,9 @@ def _csv_row(result: BenchResult, arm: ArmResult, category: str) -> list[str]:
         "category": category,
         "prompts": len({s.prompt_id for s in arm.samples}),
         "samples": len(arm.samples),
+        "copied_share": copied_shares_of(result).get(category),
+        "regret": regret and regret.regret,
+        "regret_sd": regret and regret.regret_sd,
     }
     values = [own[name] if name in own else getattr(arm, name) for name in CSV_COLUMNS]
     return [csv_cell(value) for value in values]
@@ -79,19 +90,12 @@ def to_markdown(result: BenchResult) -> str:
         f"**{escape(result.target)}**: {escape(verdict(result))}",
         markdown_table(_MARKDOWN_HEAD, _arm_rows(result)),
     ]
-    names = categories(result.arms)
-    if len(names) > 1:
-        others = [arm for arm in result.arms if arm.name != VANILLA]
-        head = (("speed-up by category", "---"), *((arm.name, "---:") for arm in others))
-        rows = [[name, *(category_speedup(arm, name) for arm in others)] for name in names]
-        parts.append(markdown_table(head, rows))
+    rows = category_rows(result)
+    if rows:
+        head = ((HEAD, "---"), (COPIED, "---:"), *((arm.name, "---:") for arm in compared_arms(result)))
+        cells = [[f"**{row.title}**" if row.is_sum else row.title, row.copied, *row.cells] for row in rows]
+        parts.append(markdown_table(head, cells))
     return "\n\n".join(parts) + "\n"
-
-
-def category_speedup(arm: ArmResult, category: str) -> str:
-    """`1.42x`, or `-` where this arm has no figure."""
-    figures = arm.by_category.get(category)
-    return with_error(figures.speedup, math.nan, digits=2, unit="x") if figures else "-"
 
 
 def _arm_rows(result: BenchResult) -> list[list[str]]:

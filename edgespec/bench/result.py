@@ -1,10 +1,15 @@
 """The values of a benchmark run: samples, arms, audit, measured costs. JSON is made of these and of nothing else."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
 SCHEMA: Final = "edgespec.bench/1"
 """Name and version of the JSON contract; a field that changes its meaning changes the number."""
+COPYING: Final = "copying"
+"""What categories are together whose plain answers repeat their prompts."""
+NOT_COPYING: Final = "not_copying"
+"""And all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +42,29 @@ class Sample:
     tokens: tuple[int, ...]
     stopped: str
     """`eog`, `length` or `interrupted`."""
+    copied_n: int | None = None
+    """Tokens of the answer that go on as its prompt does (`copying.count_copied`); None in older runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryFigures:
-    """An arm in one category."""
+    """An arm in one category, or in several together."""
 
     tok_per_s: float
     speedup: float
+    speedup_low: float = math.nan
+    """As of an arm."""
+    speedup_high: float = math.nan
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether all of the interval lies below plain decoding."""
+        return self.speedup_high < 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """An arm: `vanilla`, a draft, `ngram` or `auto`, with its figures over all samples.
+    """An arm: `vanilla`, a draft, `ngram`, `auto` or `fixed-K`, with its figures over all samples.
 
     Rates are geometric means over prompts of the median over repeats, so that one long prompt does not rule;
     `speedup` is the geometric mean of the per-prompt ratios to vanilla in the same run.
@@ -78,6 +93,13 @@ class ArmResult:
     samples: tuple[Sample, ...]
     note: str = ""
     """Why speculation was on or off, in words."""
+    draft_length: int | None = None
+    """Of every draft; None where it is as long as it pays."""
+    speedup_low: float = math.nan
+    """With `speedup_high` the 95 % interval of `speedup`; `nan` for a single answer and in older runs."""
+    speedup_high: float = math.nan
+    by_copying: dict[str, CategoryFigures] = field(default_factory=dict)
+    """Over the categories that copy (`COPYING`) and over those that do not (`NOT_COPYING`); empty in older runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from edgespec.bench.arm import Arm, ArmSpec
 from edgespec.bench.arm_loop import ArmLoop, tokenize_prompts
 from edgespec.bench.environment import describe_environment
 from edgespec.bench.prompts import Prompt
-from edgespec.bench.result import Audit, BenchResult, MeasuredCosts, Sample
+from edgespec.bench.result import Audit, BenchResult, MeasuredCosts
 from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.summary import arm_name
 from edgespec.decode.policy import Mode
+from edgespec.errors import UsageError
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
 from edgespec.session.engine import Engine
@@ -29,19 +30,22 @@ class BenchSettings:
     max_tokens: int = 96
     repeat: int = 3
     sampling: Sampling = field(default_factory=Sampling)
+    fixed: tuple[int, ...] = ()
+    """Lengths of drafts, 1 to `policy.MAX_DRAFT`, each of which is an arm besides."""
 
 
 class SpeculativeBench:
-    """One run: `vanilla`, every draft, `ngram` and `auto` over all prompts.
+    """One run: `vanilla`, every draft, `ngram`, `auto`, and what is asked for of fixed length, over all prompts.
 
     Args:
         engine: The loaded pair; its drafts become arms.
         prompts: What is answered.
-        settings: Length, repeats, sampling.
+        settings: Length, repeats, sampling, fixed lengths.
         store: Where the run is saved after every prompt.
-        progress: Told about every prompt, in answers.
+        progress: Told about every prompt, in tokens of its answers.
 
     Raises:
+        UsageError: fixed lengths are wanted and there is no draft.
         ContextOverflowError: a prompt does not fit the context; nothing has been measured then.
     """
 
@@ -53,6 +57,11 @@ class SpeculativeBench:
         store: ResultStore,
         progress: Progress = SILENT,
     ) -> None:
+        if settings.fixed and not engine.drafts:
+            raise UsageError(
+                f"`fixed` lengths need a draft model and {engine.target.file.name} has none here",
+                "name one with `draft`, or leave `fixed` out",
+            )
         self._engine, self._settings, self._store, self._progress = engine, settings, store, progress
         self._prompts = tokenize_prompts(engine, prompts)
         self._loop: ArmLoop | None = None
@@ -88,24 +97,37 @@ class SpeculativeBench:
         engine = self._engine
         for draft in (None, *engine.drafts):
             engine.measure_costs(draft, self._progress)
-        drafted: list[tuple[Mode, str | None]] = [(Mode.MODEL, draft) for draft in engine.drafts]
-        ways = [(Mode.OFF, None), *drafted, (Mode.NGRAM, None), (Mode.AUTO, engine.best_draft())]
+        best = engine.best_draft()
+        ways: list[tuple[Mode, str | None, int | None]] = [
+            (Mode.OFF, None, None),
+            *((Mode.MODEL, draft, None) for draft in engine.drafts),
+            (Mode.NGRAM, None, None),
+            (Mode.AUTO, best, None),
+            *((Mode.MODEL, best, length) for length in self._settings.fixed),
+        ]
         return [
-            ArmSpec(arm_name(mode, draft), engine, mode, draft, engine.states[draft]) for mode, draft in ways
+            ArmSpec(arm_name(mode, draft, length), engine, mode, draft, engine.states[draft], length)
+            for mode, draft, length in ways
         ]
 
     def _measure(self, loop: ArmLoop) -> None:
         for repeat in range(self._settings.repeat * MOST_REPEATS):
             for number, prompt in enumerate(self._prompts):
                 if repeat < self._repeats()[number]:
-                    total = sum(self._repeats()) * len(loop.arms)
-                    self._progress.stage(f"{prompt.category}: {prompt.id}", total, done=self._done)
+                    total = self._expected_tokens() * len(loop.arms)
+                    self._progress.stage(f"{prompt.category}: {prompt.id}, tokens", total, done=self._done)
                     loop.run(prompt, repeat, turn=number + repeat)
                     self._store.save(self._result(complete=False))
 
-    def _count(self, _arm: Arm) -> None:
-        self._done += 1
-        self._progress.advance()
+    def _count(self, arm: Arm) -> None:
+        self._done += arm.stats.predicted_n
+        self._progress.advance(arm.stats.predicted_n)
+
+    def _expected_tokens(self) -> int:
+        """Of all answers of one arm. Their number would be a bad measure of time: short ones are quick and come often."""
+        lengths, longest = self._lengths(), self._settings.max_tokens
+        places = zip(self._prompts, self._repeats(), strict=True)
+        return sum(repeats * lengths.get(prompt.id, longest) for prompt, repeats in places)
 
     def _repeats(self) -> list[int]:
         """Of each prompt as many as were asked for; of short answers as many as have the tokens of that many long ones.
@@ -113,16 +135,17 @@ class SpeculativeBench:
         Of three repeats of 96 tokens at most, a prompt that is answered with 96 tokens gets three, one that is answered
         with 40 gets ceil(3 * 96 / 40) = 8, and one that is answered with 3 gets 3 * `MOST_REPEATS` = 18.
         """
-        asked = self._settings.repeat
-        lengths = {sample.prompt_id: sample.predicted_n for sample in reversed(self._vanilla())}
+        asked, lengths = self._settings.repeat, self._lengths()
         enough = asked * self._settings.max_tokens
         return [
             min(max(asked, math.ceil(enough / lengths.get(prompt.id, math.inf))), asked * MOST_REPEATS)
             for prompt in self._prompts
         ]
 
-    def _vanilla(self) -> list[Sample]:
-        return self._loop.arms[0].samples if self._loop else []
+    def _lengths(self) -> dict[str, int]:
+        """Tokens of the first plain answer to each prompt that has one."""
+        plain = self._loop.arms[0].samples if self._loop else []
+        return {sample.prompt_id: sample.predicted_n for sample in reversed(plain)}
 
     def _result(self, *, complete: bool) -> BenchResult:
         engine, loop = self._engine, self._loop

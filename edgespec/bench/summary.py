@@ -5,8 +5,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from edgespec.bench.result import ArmResult, BenchResult, CategoryFigures, Sample
-from edgespec.bench.statistics import Estimate, geometric_mean, mean_ratio, median, outliers, spread_of_rates
+from edgespec.bench.copying import copied_shares, group_of
+from edgespec.bench.result import COPYING, NOT_COPYING, ArmResult, BenchResult, CategoryFigures, Sample
+from edgespec.bench.statistics import (
+    Estimate,
+    geometric_mean,
+    mean_ratio,
+    median,
+    outliers,
+    ratio_interval,
+    spread_of_rates,
+)
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
@@ -17,13 +26,20 @@ AUTO_ARM: Final = "auto"
 """The arm of the policy."""
 
 
-def arm_name(mode: Mode, draft: str | None) -> str:
-    """What an arm is called: `vanilla`, a draft's own name, `ngram` or `auto`."""
+def arm_name(mode: Mode, draft: str | None, draft_length: int | None = None) -> str:
+    """What an arm is called: `vanilla`, a draft's own name, `ngram`, `auto`, or `fixed-2` with a length for every draft."""
+    if draft_length is not None:
+        return f"fixed-{draft_length}"
     return {Mode.OFF: VANILLA, Mode.MODEL: draft or str(mode)}.get(mode, str(mode))
 
 
 def sample_of(
-    stats: GenerationStats, prompt_id: str, category: str, repeat: int, tokens: tuple[int, ...]
+    stats: GenerationStats,
+    prompt_id: str,
+    category: str,
+    repeat: int,
+    tokens: tuple[int, ...],
+    copied_n: int | None = None,
 ) -> Sample:
     """An answer's figures as a sample.
 
@@ -33,6 +49,7 @@ def sample_of(
         category: Its category.
         repeat: Number of the answer, from 0.
         tokens: Ids of the answer.
+        copied_n: How many of them are copied from the prompt, where that is known.
     """
     return Sample(
         prompt_id=prompt_id,
@@ -53,6 +70,7 @@ def sample_of(
         accepted_per_position=tuple(zip(stats.accepted_at, stats.tested_at, strict=True)),
         tokens=tokens,
         stopped=stats.stopped,
+        copied_n=copied_n,
     )
 
 
@@ -65,6 +83,7 @@ def summarize_arm(
     t_d_s: float | None = None,
     peak_memory_bytes: int = 0,
     note: str = "",
+    draft_length: int | None = None,
 ) -> ArmResult:
     """The figures of one arm.
 
@@ -72,13 +91,14 @@ def summarize_arm(
     interrupted or that have no decode rate (fewer than two tokens) are kept among the samples but count nowhere.
 
     Args:
-        name: `vanilla`, a draft's name, `ngram` or `auto`.
+        name: As `arm_name` has it.
         draft: The draft model's name, or None.
         samples: Every answer of this arm.
         vanilla_samples: Every plain answer of the same run; the arm named `vanilla` is 1.0 by definition.
         t_d_s: One draft step in seconds, as measured with the costs.
         peak_memory_bytes: Highest resident memory while the arm ran.
         note: Why speculation was on or off.
+        draft_length: Of every draft, where it is fixed.
 
     Raises:
         EdgespecError: no answer of this arm counts, so it has no figures.
@@ -92,6 +112,7 @@ def summarize_arm(
     rate = _rates(counted, lambda s: s.tok_per_s)
     speedup = Estimate(1.0, 0.0) if name == VANILLA else paired_ratio(counted, vanilla_samples)
     plain = samples if name == VANILLA else vanilla_samples
+    interval = ratio_interval(paired_ratios(counted, plain))
     return ArmResult(
         name=name,
         draft=draft,
@@ -114,6 +135,10 @@ def summarize_arm(
         by_category=_by_category(counted, plain),
         samples=tuple(samples),
         note=note,
+        draft_length=draft_length,
+        speedup_low=interval.low,
+        speedup_high=interval.high,
+        by_copying=_by_copying(counted, plain),
     )
 
 
@@ -136,6 +161,7 @@ def arm_in_category(arm: ArmResult, category: str, vanilla: ArmResult | None) ->
         t_d_s=arm.t_d_s,
         peak_memory_bytes=arm.peak_memory_bytes,
         note=arm.note,
+        draft_length=arm.draft_length,
     )
 
 
@@ -145,13 +171,24 @@ def paired_ratio(samples: Sequence[Sample], base: Sequence[Sample]) -> Estimate:
     Both parts are `nan` when nothing can be paired. Two runs can be compared too: their repeats are then paired by
     number, which leaves the error estimate unbiased because the two runs' noise is independent.
     """
+    return mean_ratio(paired_ratios(samples, base))
+
+
+def paired_ratios(samples: Sequence[Sample], base: Sequence[Sample]) -> dict[str, list[float]]:
+    """What `paired_ratio` is the mean of: rates of `samples` over those of `base`, of each prompt by repeat."""
     base_rates = {(s.prompt_id, s.repeat): s.tok_per_s for s in _counted(base)}
     by_prompt: defaultdict[str, list[float]] = defaultdict(list)
     for s in _counted(samples):
         plain = base_rates.get((s.prompt_id, s.repeat))
         if plain is not None:
             by_prompt[s.prompt_id].append(s.tok_per_s / plain)
-    return mean_ratio(by_prompt)
+    return by_prompt
+
+
+def copied_shares_of(result: BenchResult) -> dict[str, float]:
+    """Copied share of the plain answers by category; empty for older runs."""
+    vanilla = arm_named(result, VANILLA)
+    return copied_shares(_counted(vanilla.samples)) if vanilla else {}
 
 
 def arm_named(result: BenchResult, name: str) -> ArmResult | None:
@@ -196,11 +233,25 @@ def _rates(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> Esti
 def _by_category(samples: Sequence[Sample], vanilla: Sequence[Sample]) -> dict[str, CategoryFigures]:
     found: dict[str, CategoryFigures] = {}
     for name in dict.fromkeys(s.category for s in samples):
-        own = [s for s in samples if s.category == name]
-        plain = [s for s in vanilla if s.category == name]
-        medians = [median(v) for v in _by_prompt(own, lambda s: s.tok_per_s).values()]
-        found[name] = CategoryFigures(geometric_mean(medians), paired_ratio(own, plain).value)
+        found[name] = _figures([s for s in samples if s.category == name], vanilla)
     return found
+
+
+def _by_copying(samples: Sequence[Sample], vanilla: Sequence[Sample]) -> dict[str, CategoryFigures]:
+    groups = {category: group_of(share) for category, share in copied_shares(_counted(vanilla)).items()}
+    found: dict[str, CategoryFigures] = {}
+    for group in (COPYING, NOT_COPYING):
+        own = [s for s in samples if groups.get(s.category) == group]
+        if own:
+            found[group] = _figures(own, vanilla)
+    return found
+
+
+def _figures(samples: Sequence[Sample], vanilla: Sequence[Sample]) -> CategoryFigures:
+    medians = [median(values) for values in _by_prompt(samples, lambda s: s.tok_per_s).values()]
+    ratios = paired_ratios(samples, vanilla)
+    interval = ratio_interval(ratios)
+    return CategoryFigures(geometric_mean(medians), mean_ratio(ratios).value, interval.low, interval.high)
 
 
 def _time_share(samples: Sequence[Sample], part: Callable[[Sample], float]) -> float:

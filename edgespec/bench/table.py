@@ -9,10 +9,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from edgespec.bench.report import category_speedup, number
+from edgespec.bench.category_rows import COPIED, HEAD, CategoryRow, category_rows, compared_arms
+from edgespec.bench.report import number
 from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.statistics import Estimate
-from edgespec.bench.summary import VANILLA, categories
+from edgespec.bench.summary import VANILLA
 from edgespec.bench.verdict import speedup_text, with_error
 
 FASTER, SLOWER, SAME, PLAIN = "green", "red", "yellow", "cyan"
@@ -49,15 +50,12 @@ def render_table(result: BenchResult) -> RenderableType:
 
 
 def render_categories(result: BenchResult) -> RenderableType:
-    """Speed-up by category: a row per category, a column per arm; empty for a run with one category."""
-    names = categories(result.arms)
-    others = [arm for arm in result.arms if arm.name != VANILLA]
-    if len(names) < 2 or not others:
-        return Text("", end="")
-    table = plain_table(["speed-up by category", *(arm.name for arm in others)])
-    for name in names:
-        table.add_row(Text(printable(name)), *(Text(category_speedup(arm, name)) for arm in others))
-    return table
+    """Speed-up by category: a row per category, a column per arm; empty for a run with one category.
+
+    Arms that do not fit beside the others stand in a table below.
+    """
+    rows = category_rows(result)
+    return _CategoryTable(rows, compared_arms(result)) if rows else Text("", end="")
 
 
 def colour_of(arm: ArmResult) -> str:
@@ -89,11 +87,43 @@ class _ArmTable:
         notes = [
             Text(printable(f"{arm.name}: {arm.note}"), style="dim") for arm in self.result.arms if arm.note
         ]
-        if console.measure(whole, options=options.update(width=10_000)).maximum <= options.max_width:
+        if _fits(whole, console, options):
             yield Group(whole, *notes)
             return
         halves = [_arm_table(self.result.arms, (_NAME, *part), ascii_only) for part in (_SPEED, _COST)]
         yield Group(halves[0], Text(), halves[1], *notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _CategoryTable:
+    rows: Sequence[CategoryRow]
+    arms: Sequence[ArmResult]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        begin = 0
+        while begin < len(self.arms):
+            if begin:
+                yield Text()
+            end = len(self.arms)
+            while end > begin + 1 and not _fits(self._table(begin, end, options), console, options):
+                end -= 1
+            yield self._table(begin, end, options)
+            begin = end
+
+    def _table(self, begin: int, end: int, options: ConsoleOptions) -> Table:
+        """Of some of the arms."""
+        names = [arm.name for arm in self.arms[begin:end]]
+        copied = any(row.copied for row in self.rows)
+        table = plain_table([HEAD, *([COPIED] if copied else []), *names])
+        for row in self.rows:
+            title = printable("  " * row.depth + row.title)
+            cells = [*([row.copied] if copied else []), *row.cells[begin:end]]
+            table.add_row(Text(to_ascii(title) if options.ascii_only else title), *map(Text, cells))
+        return table
+
+
+def _fits(table: Table, console: Console, options: ConsoleOptions) -> bool:
+    return console.measure(table, options=options.update(width=10_000)).maximum <= options.max_width
 
 
 def _arm_table(arms: Iterable[ArmResult], columns: Sequence[_Column], ascii_only: bool) -> Table:

@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+from edgespec.bench.fixed_lengths import regret_of
 from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.statistics import Estimate
 from edgespec.bench.summary import AUTO_ARM, VANILLA, arm_named, unsteady_samples
@@ -14,7 +15,8 @@ _UNSTEADY_SPREAD: Final = 0.1
 def verdict(result: BenchResult) -> str:
     """One sentence on the arm that matters: `auto`, or the fastest other one when the run has no `auto`.
 
-    "Faster" and "slower" are said only of a difference above two standard errors.
+    "Faster" and "slower" are said only of a difference above two standard errors, and of a category where all of its 95 %
+    interval is below plain decoding. With arms of fixed length it says how `auto` stands to the best of them.
     """
     arm = deciding_arm(result)
     if result.audit.failed:
@@ -23,8 +25,9 @@ def verdict(result: BenchResult) -> str:
         return f"do not trust these figures: {outputs} from plain decoding, and not by a tie"
     if arm is None:
         return _without_comparison(result)
+    parts = [_sentence(arm), _slower_categories(arm), _regret_sentence(result)]
     unfinished = "" if result.complete else " (so far: the run is not finished)"
-    return _sentence(arm) + unfinished
+    return "; ".join(part for part in parts if part) + unfinished
 
 
 def deciding_arm(result: BenchResult) -> ArmResult | None:
@@ -98,7 +101,28 @@ def _sentence(arm: ArmResult) -> str:
         return f"{arm.name} makes no difference within the noise: {text}"
     if speedup.value > 1:
         return f"{arm.name} is {text} faster than vanilla"
-    return f"{arm.name} is {text}: slower; speculation stays off for this pair"
+    return f"{arm.name} is {text}: slower than vanilla"
+
+
+def _slower_categories(arm: ArmResult) -> str:
+    """Those that lose for sure in a run that does not lose as a whole, or nothing."""
+    whole = Estimate(arm.speedup, arm.speedup_sd)
+    slower = [
+        f"{name} ({with_error(one.speedup, math.nan, digits=2, unit='x')})"
+        for name, one in arm.by_category.items()
+        if one.is_slower
+    ]
+    if not slower or (whole.value < 1 and whole.differs_from(1.0)):
+        return ""
+    return f"slower on {', '.join(slower)}"
+
+
+def _regret_sentence(result: BenchResult) -> str:
+    regret = regret_of(result)
+    if regret is None:
+        return ""
+    ratio = with_error(regret.auto_ratio.value, regret.auto_ratio.sd, digits=2, unit="x")
+    return f"{AUTO_ARM} is {ratio} of {regret.best_fixed}, the best fixed length here"
 
 
 def _without_comparison(result: BenchResult) -> str:

@@ -61,6 +61,8 @@ def command(
 ) -> int:
     """Measure TARGET plain and with drafts: a pair's or model's name or a GGUF file [default: the embedded model].
 
+    The prompts are a mix of ten kinds; the kinds whose answers copy their prompt are shown apart from the others.
+
     With --throughput: one or more models, and pruned versions, answering many sequences at once.
     """
     if in_app:

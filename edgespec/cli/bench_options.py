@@ -34,10 +34,16 @@ _SPECULATIVE: Final = (
     ),
     click.option("--category", multiple=True, help="Only this category; may be repeated."),
     click.option(
-        "--limit", type=click.IntRange(1), help="Prompts of each category [default: 1, of a file all]."
+        "--limit",
+        type=click.IntRange(1),
+        help="Prompts of each category [default: 1 of each of the ten kinds built in, of a file all].",
     ),
     click.option(
         "-n", "--max-tokens", type=click.IntRange(2), help=f"Longest answer [default: {_MAX_TOKENS}]."
+    ),
+    click.option(
+        "--fixed",
+        help="Also drafts of these fixed lengths, such as 1,2,3,4, and what auto loses against the best one.",
     ),
 )
 _THROUGHPUT: Final = (
@@ -70,6 +76,7 @@ class SpeculativeOptions:
     category: tuple[str, ...]
     limit: int | None
     max_tokens: int | None
+    fixed: str | None
 
     def choose_prompts(self) -> "tuple[Prompt, ...]":
         """The prompts of the file, or the built-in ones, as far as they are wanted.
@@ -85,10 +92,16 @@ class SpeculativeOptions:
         return select(known, self.category, limit)
 
     def make_settings(self, repeat: int | None, sampling: "Sampling") -> "BenchSettings":
-        """What is run, with the defaults for what was not typed."""
+        """What is run, with the defaults for what was not typed.
+
+        Raises:
+            UsageError: a fixed length that makes no sense.
+        """
+        from edgespec.bench.fixed_lengths import parse_draft_lengths
         from edgespec.bench.speculative import BenchSettings
 
-        return BenchSettings(self.max_tokens or _MAX_TOKENS, repeat or _ANSWERS, sampling)
+        fixed = () if self.fixed is None else parse_draft_lengths(self.fixed)
+        return BenchSettings(self.max_tokens or _MAX_TOKENS, repeat or _ANSWERS, sampling, fixed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ FLAGS: Final = {
     "draft_gpu_layers": "--draft-gpu-layers",
     "drop_attention": "--drop-attention",
     "embedding_type": "--embedding-type",
+    "fixed": "--fixed",
     "flash_attn": "--flash-attn",
     "force": "--force",
     "frequency_penalty": "--frequency-penalty",

@@ -93,7 +93,8 @@ def command(settings: Settings, /, target: str, search: SearchOptions, explain: 
     """Find the fastest draft for TARGET here, prove it with a benchmark, and remember it as a pair.
 
     TARGET writes answers once; every candidate reads them, and what it would bring is reckoned from measured costs. The
-    best few are benchmarked side by side. The winner becomes a pair in your models.toml that chat, run and bench know.
+    best few are benchmarked side by side, on prompts that the search never saw. The winner becomes a pair in your
+    models.toml that chat, run and bench know.
     """
     from edgespec.cli.tune_view import outcome_document, outcome_lines
     from edgespec.tune.outcome import load_outcome

@@ -18,6 +18,8 @@ def outcome_lines(outcome: TuneOutcome) -> Iterator[str]:
     yield columns(_HEADS, rows, right=frozenset(range(2, len(_HEADS))))
     yield ""
     yield "Speeds are multiples of plain decoding of the published file; LOWEST is the category that gains least."
+    if outcome.proof_note:
+        yield f"The measured ones were {outcome.proof_note}, one of each kind."
     yield f"{outcome.verdict}."
     if outcome.pair:
         yield f"kept as {outcome.pair}: edgespec run {outcome.pair} -p ..."

@@ -6,6 +6,7 @@ from typing import Literal
 
 from edgespec.errors import ContextOverflowError, ModelFileError, UsageError
 from edgespec.llama.context import Context
+from edgespec.llama.model import Model
 
 Role = Literal["system", "user", "assistant"]
 _FAILURES = (
@@ -62,12 +63,7 @@ def render_chat(
 
 
 def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: bool = False) -> list[int]:
-    """Tokens of a conversation in the model's own template.
-
-    Args:
-        context: That of the target, whose vocabulary and template it is.
-        messages: The conversation, the oldest first.
-        raw: Leave the template out.
+    """Tokens of a conversation that a context is to answer; `tokenize_messages` says more.
 
     Returns:
         One at least, and fewer than the context has places.
@@ -77,7 +73,27 @@ def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: boo
         UsageError: nothing is left to answer.
         ContextOverflowError: it does not fit the context.
     """
-    model = context.model
+    tokens = tokenize_messages(context.model, messages, raw=raw)
+    if len(tokens) >= context.n_ctx:
+        raise ContextOverflowError(
+            f"the prompt has {len(tokens)} tokens and the context {context.n_ctx}",
+            "use a larger `ctx_size` or a shorter prompt",
+        )
+    return tokens
+
+
+def tokenize_messages(model: Model, messages: Sequence[ChatMessage], *, raw: bool = False) -> list[int]:
+    """Tokens of a conversation in the model's own template, one at least.
+
+    Args:
+        model: The target, whose vocabulary and template it is; its weights are not needed.
+        messages: The conversation, the oldest first.
+        raw: Leave the template out.
+
+    Raises:
+        ModelFileError: the template fails.
+        UsageError: nothing is left to answer.
+    """
     template = None if raw else model.chat_template
     text = render_chat(template, messages, bos_text=model.bos_text, eos_text=model.eos_text)
     # A template that writes the begin token itself must not get a second one.
@@ -85,11 +101,6 @@ def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: boo
     tokens = model.tokenize(text, add_special=not has_bos)
     if not tokens:
         raise UsageError("the prompt is empty", "give one with `prompt`, or pipe one in")
-    if len(tokens) >= context.n_ctx:
-        raise ContextOverflowError(
-            f"the prompt has {len(tokens)} tokens and the context {context.n_ctx}",
-            "use a larger `ctx_size` or a shorter prompt",
-        )
     return tokens
 
 

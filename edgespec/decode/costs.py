@@ -1,8 +1,6 @@
 """What things cost here: a decode of n rows, a draft step, a catch-up. Measured, then followed while running.
 
-Three things move on a machine that does something else as well: its speed, what each further row adds (memory and
-arithmetic change their speeds apart), and what the draft costs beside the target. Each is a number with an uncertainty;
-every timed decode moves each by its share of the uncertainty of what was expected (a Kalman filter on logarithms).
+What moves on a machine that does something else as well is followed by `speed_filter.SpeedFilter`.
 """
 
 import math
@@ -10,21 +8,8 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-NOISE = 0.05**2
-"""Least variance of the logarithm of one decode's time: 3 to 6 % on a quiet machine of two cores. Where other programs run it is
-many times that, and learnt."""
-NOISE_SHARE = 1.0 / 32
-"""How fast it is: a memory of 32 decodes."""
-UNKNOWN = 0.1**2
-"""Variance of the speed when nothing has been seen yet; it never gets larger."""
-WALK = 0.02**2
-"""What a decode adds to it: with 0.02 a machine at half its speed is known for what it is after 12 decodes, and a steady
-one is followed with an error of 2 %."""
-APART = 0.03
-"""Variances of the other two, as a share of those of the speed: what slows the draft and the rows alike is the machine."""
-SURPRISE = 3.0
-"""Standard deviations beyond which a first observation is clipped, and a second one on the same side believed: a page fault
-is not a trend."""
+from edgespec.decode.speed_filter import SpeedFilter
+
 RETURN = 1.0 / 64
 """Share by which, with every plain step, a change of what rows or the draft cost is forgotten: where it keeps drafts away,
 nothing would show that it is over."""
@@ -32,8 +17,6 @@ PADDING_PAYS = 0.97
 """What two rows must cost at most, of one, for single rows to be padded: a smaller gain may be chance."""
 _MOST_PADDING = 3
 """Rows that a batch may be padded with: bounds what is computed and taken back at once."""
-
-
 POINT_SHARE = 0.02
 """Of what is left unexplained, how much is taken for the number of rows itself: bounds what one decode can say of it."""
 
@@ -103,23 +86,6 @@ def row_share(rows: int) -> float:
 
 
 @dataclass(slots=True)
-class _Factor:
-    """The logarithm of something that moves: what it has moved by, and the variance of that."""
-
-    size: float = 1.0
-    """How much it moves, as a share of what the speed does."""
-    moved: float = 0.0
-    variance: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.variance = self.size * UNKNOWN
-
-    def wait(self) -> None:
-        """Becomes less sure with time."""
-        self.variance = min(self.variance + self.size * WALK, self.size * UNKNOWN)
-
-
-@dataclass(slots=True)
 class PairCosts:
     """The cost model of a target and, if there is one, its draft.
 
@@ -134,13 +100,7 @@ class PairCosts:
     draft_pads: bool = False
     batch_for: dict[int, int] = field(init=False)
     """Rows -> the batch size, no smaller, that they are evaluated as; see `refresh_batches`."""
-    _speed: _Factor = field(default_factory=_Factor)
-    _rows: _Factor = field(default_factory=lambda: _Factor(APART))
-    _draft_share: _Factor = field(default_factory=lambda: _Factor(APART))
-    _surprise: float = 0.0
-    _noise: float = NOISE
-    _left: float = 0.0
-    """Of the last decode, what is left unexplained."""
+    _filter: SpeedFilter = field(default_factory=SpeedFilter)
 
     def __post_init__(self) -> None:
         self.refresh_batches()
@@ -183,7 +143,9 @@ class PairCosts:
 
     def observe_verify(self, rows: int, seconds: float) -> None:
         """Corrects the model by one target decode of `rows` rows that took `seconds`."""
-        left = self._observe(math.log(seconds / self.verify.cost(rows)), row_share(rows), self._rows)
+        surprise = math.log(seconds / self.verify.cost(rows))
+        moved, left = self._filter.observe((1.0, row_share(rows), 0.0), surprise)
+        self._move(*moved)
         if rows == 1:
             self._forget()
         else:
@@ -192,51 +154,23 @@ class PairCosts:
     def observe_draft(self, rows: int, seconds: float) -> None:
         """Corrects the model by one draft decode of `rows` rows that took `seconds`; nothing without a draft."""
         if self.draft:
-            left = self._observe(math.log(seconds / self.draft.cost(rows)), 1.0, self._draft_share)
+            surprise = math.log(seconds / self.draft.cost(rows))
+            moved, left = self._filter.observe((1.0, 0.0, 1.0), surprise)
+            self._move(*moved)
             self.draft.nudge(rows, math.exp(POINT_SHARE * left))
 
-    def _observe(self, moved: float, share: float, other: _Factor) -> float:
-        """Moves the speed and one other factor by what was observed; returns what is left unexplained.
-
-        Args:
-            moved: Logarithm of the seconds over what was expected.
-            share: How much of the other factor is in it, 0 to 1.
-            other: Of the rows or of the draft.
-        """
-        own, others = self._speed.variance, share * other.variance
-        variance = own + share * others + self._noise
-        moved = self._clip(moved, SURPRISE * math.sqrt(variance))
-        self._move(moved * own / variance, other, moved * others / variance)
-        self._speed.variance -= own * own / variance
-        other.variance -= others * others / variance
-        for factor in (self._speed, self._rows, self._draft_share):
-            factor.wait()
-        before, self._left = self._left, moved * self._noise / variance
-        # From one decode to the next: what all of them have in common is a change, and no noise (von Neumann 1941).
-        seen = (self._left - before) ** 2 / 2.0
-        self._noise = max(self._noise + NOISE_SHARE * (seen - self._noise), NOISE)
-        return self._left
-
-    def _clip(self, moved: float, most: float) -> float:
-        surprised = math.copysign(1.0, moved) if abs(moved) > most else 0.0
-        expected = surprised == 0.0 or surprised == self._surprise
-        self._surprise = surprised
-        return moved if expected else surprised * most
-
-    def _move(self, speed: float, other: _Factor, moved: float) -> None:
-        other.moved += moved
-        factor = math.exp(speed)
-        self.verify.scale(factor)
-        if other is self._rows and moved:
-            self.verify.tilt(math.exp(moved))
+    def _move(self, speed: float, rows: float, draft: float) -> None:
+        self.verify.scale(math.exp(speed))
+        if rows:
+            self.verify.tilt(math.exp(rows))
         if self.draft:
-            self.draft.scale(factor * math.exp(moved) if other is self._draft_share else factor)
+            self.draft.scale(math.exp(speed + draft))
 
     def _forget(self) -> None:
-        for factor in (self._rows, self._draft_share):
-            back = -RETURN * factor.moved
-            if back:
-                self._move(0.0, factor, back)
+        _, rows, draft = (RETURN * moved for moved in self._filter.moved)
+        self._filter.moved[1] -= rows
+        self._filter.moved[2] -= draft
+        self._move(0.0, -rows, -draft)
 
 
 def pays_to_pad(points: Mapping[int, float]) -> bool:

@@ -242,6 +242,8 @@ class Policy:
         self._rounds += 1
         if self._rounds % _REFRESH_ROUNDS == 0:
             self._refresh()
+        # What is worked out is in plain steps and keeps while all passes change alike; what drafters quote is in seconds.
+        self._step_s = self.costs.step_s
 
 
 def _tokens_until_known(stretch: Stretch) -> float:

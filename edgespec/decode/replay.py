@@ -15,7 +15,7 @@ from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.drafters.draft_model import ModelDrafter
 from edgespec.decode.drafters.ngrams import NgramDrafter
-from edgespec.decode.engines import shared_prefix
+from edgespec.decode.engines import Target, shared_prefix
 from edgespec.decode.fixed_policy import FixedPolicy
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import DraftingPolicy, Mode, Policy
@@ -47,6 +47,11 @@ class GuessView:
     """In the target's ids."""
     leads: tuple[float, ...]
     """Of each, in logits over its second best."""
+
+    def at(self, place: int) -> tuple[int, float]:
+        """Its guess at a place of the answer and that guess's lead; before `first`, those of `first`."""
+        index = min(max(place - self.first, 0), len(self.tokens) - 1)
+        return self.tokens[index], self.leads[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +120,44 @@ class Replay:
             for number, one in enumerate(recordings)
         ]
 
-    def _play(
-        self, recording: Recording, guesses: Guesses | None, learnt: PairCosts, acceptance: Acceptance
-    ) -> Replayed:
-        clock = ReplayClock()
-        target = _RecordedTarget(recording, clock, self.costs.verify)
+    def open_target(self, recording: Recording, clock: "ReplayClock") -> Target:
+        """A target that says its recorded answer."""
+        return _RecordedTarget(recording, clock, self.costs.verify)
+
+    def open_drafters(
+        self,
+        recording: Recording,
+        guesses: Guesses | None,
+        learnt: PairCosts,
+        acceptance: Acceptance,
+        clock: "ReplayClock",
+    ) -> list[Drafter]:
+        """What may draft, for one answer.
+
+        Args:
+            recording: What the target answered.
+            guesses: Of the draft; None without one.
+            learnt: What is believed of the costs, corrected on the way.
+            acceptance: What is believed of the guesses, corrected on the way.
+            clock: Of the target.
+        """
         drafters: list[Drafter] = []
         if self.mode in (Mode.NGRAM, Mode.AUTO) and self.draft_length is None:
             drafters.append(NgramDrafter(acceptance))
         if self.mode in (Mode.MODEL, Mode.AUTO) and guesses and self.costs.draft:
             model = _RecordedDraft(recording, guesses, clock, self.costs.draft)
             drafters.append(ModelDrafter(model, learnt, acceptance, clock))
+        return drafters
+
+    def _play(
+        self, recording: Recording, guesses: Guesses | None, learnt: PairCosts, acceptance: Acceptance
+    ) -> Replayed:
+        clock = ReplayClock()
+        drafters = self.open_drafters(recording, guesses, learnt, acceptance, clock)
         policy: DraftingPolicy = (
             Policy(learnt) if self.draft_length is None else FixedPolicy(learnt, self.draft_length)
         )
-        generator = Generator(target, drafters, policy, clock)
+        generator = Generator(self.open_target(recording, clock), drafters, policy, clock)
         for _ in generator.generate(recording.prompt, len(recording.tokens)):
             pass
         stats = generator.stats
@@ -147,10 +175,16 @@ class ReplayClock:
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.slowdown = 1.0
+        """How many times as long as before everything takes."""
 
     def __call__(self) -> float:
-        """The time now."""
+        """Seconds that have passed."""
         return self.now_s
+
+    def spend(self, seconds: float) -> None:
+        """Lets what should take that long happen."""
+        self.now_s += self.slowdown * seconds
 
 
 class _RecordedTarget:
@@ -175,7 +209,7 @@ class _RecordedTarget:
         self._cache.extend(tokens)
         self._valid = shared_prefix(self._cache, self._said, min(self._valid, len(self._cache)))
         self._rows = len(tokens)
-        self._clock.now_s += self._costs.cost(max(len(tokens), batch))
+        self._clock.spend(self._costs.cost(max(len(tokens), batch)))
 
     def pick(self, row: int) -> int:
         end = self._end(row)
@@ -240,10 +274,9 @@ class _RecordedDraft:
         true_n = shared_prefix(chain, self._said[len(history) : text])
         self._place, self._on_text = text, true_n == len(chain)
         self._end = len(history) + true_n
-        self._clock.now_s += self._costs.cost(rows)
+        self._clock.spend(self._costs.cost(rows))
         return rows
 
     def guess(self) -> tuple[int, float]:
-        view = self._view
-        place = min(max(self._place - self._first - view.first, 0), len(view.tokens) - 1)
-        return (view.tokens[place] if self._on_text else _NO_TOKEN - 1), view.leads[place]
+        token, lead = self._view.at(self._place - self._first)
+        return (token if self._on_text else _NO_TOKEN - 1), lead

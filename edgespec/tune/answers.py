@@ -6,20 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgespec.bench.prompts import Prompt, builtin_prompts, select
-from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.replay import Recording
 from edgespec.llama.model import Model
 from edgespec.paths import derived_file
 from edgespec.progress import SILENT, Progress
-from edgespec.tune.recordings import Conversation, load_recordings, record_answers, save_recordings
+from edgespec.tune.questions import fit_questions, held_out_prompts
+from edgespec.tune.recordings import load_recordings, record_answers, save_recordings
 from edgespec.tune.variants import TargetVariant
-from quant.text.calibration import calibration_prompts
+from quant.text.answers import Question
 
 log = logging.getLogger(__name__)
 
-_FIT_QUESTIONS: Final = 24
-_HELD_OUT_PER_CATEGORY: Final = 2
 _LEAST_TOKENS: Final = 4
 """Shorter answers say nothing about drafting."""
 
@@ -43,40 +40,35 @@ class Answers:
         return "\n".join(text.decode("utf-8", "replace") for text in texts)
 
 
-def held_out_prompts() -> list[Prompt]:
-    """What candidates are judged by: two questions of each category of the benchmark's."""
-    return list(select(builtin_prompts(), limit=_HELD_OUT_PER_CATEGORY))
-
-
 def find_or_record_answers(variant: TargetVariant, n_threads: int, progress: Progress = SILENT) -> Answers:
-    """The variant's answers to all questions; recorded once, in a stage of its own.
+    """The variant's answers to all questions but those of the proof; recorded once, in a stage of its own.
 
     Raises:
         NotEnoughMemoryError: no room for a context.
     """
-    fit = [(ChatMessage("user", question),) for question in calibration_prompts()[:_FIT_QUESTIONS]]
+    fit = fit_questions()
     questions = [*fit, *(prompt.messages for prompt in held_out_prompts())]
     file = derived_file(variant.path, "tune-answers.npz")
-    known = load_recordings(file)
-    if len(known) != len(questions):
+    known = load_recordings(file, questions)
+    if not known:
         known = _record(variant, questions, n_threads, progress)
-        _save(file, known)
+        _save(file, questions, known)
     return Answers(variant, _telling(known[: len(fit)]), _telling(known[len(fit) :]))
 
 
 def _record(
-    variant: TargetVariant, questions: Sequence[Conversation], n_threads: int, progress: Progress
+    variant: TargetVariant, questions: Sequence[Question], n_threads: int, progress: Progress
 ) -> list[Recording]:
     progress.stage(f"recording answers, target {variant.label}", len(questions))
     with Model(variant.path) as model:
         return record_answers(model, questions, n_threads, progress)
 
 
-def _save(file: Path, recordings: Sequence[Recording]) -> None:
+def _save(file: Path, questions: Sequence[Question], recordings: Sequence[Recording]) -> None:
     """For the next search; this one goes on without a file."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_recordings(file, recordings)
+        save_recordings(file, questions, recordings)
     except OSError as err:
         log.info("the recorded answers are not saved: %s", err)
 

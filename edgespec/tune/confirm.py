@@ -2,13 +2,11 @@
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgespec.bench.arm import Arm, ArmSpec
-from edgespec.bench.arm_loop import ArmLoop, tokenize_prompts
-from edgespec.bench.prompts import Prompt
+from edgespec.bench.arm_loop import ArmLoop, TokenizedPrompt
 from edgespec.bench.summary import has_figures
 from edgespec.progress import SILENT, Progress
 
@@ -34,7 +32,7 @@ class FinalistFigures:
 
 def measure_finalists(
     finalists: Sequence[ArmSpec],
-    prompts: Sequence[Prompt],
+    prompts: Sequence[TokenizedPrompt],
     max_tokens: int,
     *,
     has_time: Callable[[], bool],
@@ -45,38 +43,26 @@ def measure_finalists(
 
     Args:
         finalists: Loaded, their costs measured.
-        prompts: The first of every category is answered in any case, and first.
+        prompts: Each is answered once in any case, so that every category has a figure.
         max_tokens: Of each answer.
-        has_time: Whether another prompt may begin, once every category had its first.
+        has_time: Whether another prompt may begin, once all were answered.
         progress: Told about prompts.
         repeats: Rounds at most.
 
     Raises:
         NotEnoughMemoryError: no room for a cache of each.
     """
-    asked = tokenize_prompts(finalists[0].engine, by_turns(prompts))
-    least = len({prompt.category for prompt in prompts})
-    total = repeats * len(asked)
-    with ArmLoop(finalists, asked, max_tokens) as loop:
+    total = repeats * len(prompts)
+    with ArmLoop(finalists, prompts, max_tokens) as loop:
         loop.warm_up()
         progress.stage(f"measuring {len(finalists)} candidates", total)
         for number in range(total):
-            if number >= least and not has_time():
+            if number >= len(prompts) and not has_time():
                 break
-            repeat, place = divmod(number, len(asked))
-            loop.run(asked[place], repeat, turn=number)
+            repeat, place = divmod(number, len(prompts))
+            loop.run(prompts[place], repeat, turn=number)
             progress.advance()
     return [_figures(arm, loop) for arm in loop.arms]
-
-
-def by_turns(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The first of every category, then the second of every one, and so on."""
-    seen: Counter[str] = Counter()
-    places = []
-    for prompt in prompts:
-        places.append(seen[prompt.category])
-        seen[prompt.category] += 1
-    return [prompt for _, prompt in sorted(zip(places, prompts, strict=True), key=lambda pair: pair[0])]
 
 
 def _figures(arm: Arm, loop: ArmLoop) -> FinalistFigures:

@@ -11,10 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.decode.chat_template import ChatMessage, tokenize_messages
 from edgespec.decode.engines import shared_prefix
-from edgespec.llama.context import Context
-from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress, advance_to
@@ -26,7 +24,6 @@ _FEWEST_TOKENS: Final = 4
 """A shorter question is not one; a shorter answer has nothing to learn from."""
 _LIKELIEST: Final = 16
 """Tokens of each place that are kept with their probabilities."""
-_HEAD_TOKENS: Final = 1024
 _ASKING: Final = Sampling(temperature=1.0, top_k=100, top_p=0.95, min_p=0.0)
 
 Tokens = NDArray[np.int32]
@@ -73,7 +70,7 @@ def write_distillation_data(
     """
     progress.stage("writing distillation data", n_tokens)
     report = advance_to(progress)
-    head, tail = _around_a_question(model, n_threads)
+    head, tail = _around_a_question(model)
     samples: list[DistillationSample] = []
     done = n_asked = 0
     while done < n_tokens and (has_time() or not samples):
@@ -91,10 +88,9 @@ def write_distillation_data(
     return samples
 
 
-def _around_a_question(model: Model, n_threads: int) -> tuple[list[int], list[int]]:
+def _around_a_question(model: Model) -> tuple[list[int], list[int]]:
     """What the model's template puts before and after a question."""
-    with Context(model, ContextSettings(_HEAD_TOKENS, n_threads)) as context:
-        one, other = (tokenize_chat(context, [ChatMessage("user", word)]) for word in ("Why", "Compare"))
+    one, other = (tokenize_messages(model, [ChatMessage("user", word)]) for word in ("Why", "Compare"))
     if model.chat_template is None:
         return one[: shared_prefix(one, other)] or one[:1], []
     tail = shared_prefix(one[::-1], other[::-1])

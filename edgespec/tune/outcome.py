@@ -69,14 +69,24 @@ class TuneOutcome:
     verdict: str
     seconds: float
     budget_s: float
+    proof: tuple[str, ...] = ()
+    """Ids of the built-in prompts that were measured on, none of which the search had seen; empty where an earlier version
+    measured on those that it had searched with."""
 
     @property
     def best(self) -> Candidate:
         """The fastest."""
         return self.candidates[self.winner]
 
+    @property
+    def proof_note(self) -> str:
+        """What it was measured on, in words; empty where the search had seen that."""
+        return f"proved on {len(self.proof)} prompts that the search never saw" if self.proof else ""
 
-def conclude(target: str, candidates: Sequence[Candidate], seconds: float, budget_s: float) -> TuneOutcome:
+
+def conclude(
+    target: str, candidates: Sequence[Candidate], seconds: float, budget_s: float, proof: Sequence[str]
+) -> TuneOutcome:
     """What these candidates come to; nothing is saved yet.
 
     Args:
@@ -84,11 +94,13 @@ def conclude(target: str, candidates: Sequence[Candidate], seconds: float, budge
         candidates: In any order; plain decoding of the published target is among them.
         seconds: Used.
         budget_s: Given, in seconds.
+        proof: Ids of the prompts that were measured on.
     """
     in_order = ranked(candidates)
     best = find_winner(in_order)
     verdict = verdict_of(best, in_order)
-    return TuneOutcome(target, "", tuple(in_order), in_order.index(best), verdict, seconds, budget_s)
+    winner = in_order.index(best)
+    return TuneOutcome(target, "", tuple(in_order), winner, verdict, seconds, budget_s, tuple(proof))
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -10,56 +10,81 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.decode.batched import Chooser
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.decode.chat_template import tokenize_messages
 from edgespec.decode.replay import Recording
 from edgespec.files import written_whole
-from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext, cache_tokens
 from edgespec.progress import SILENT, Progress
+from quant.text.answers import Question, digest_of
 
 ANSWER_TOKENS: Final = 96
-_MOST_PROMPT_TOKENS: Final = 2048
 _BATCH: Final = 8
 """Answers written together: eight rows cost little more than one and a half."""
+_CACHE_TOKENS: Final = 4096
+"""Of all answers of a batch: eight to usual prompts, three to the longest built-in ones. Bounds the memory."""
 _GREEDY: Final = Sampling()
 
+_QUESTIONS: Final = "questions"
+"""Name of what a file says of its questions."""
+
 Logits = NDArray[np.float32]
-Conversation = Sequence[ChatMessage]
 
 
 def record_answers(
-    model: Model, conversations: Sequence[Conversation], n_threads: int, progress: Progress = SILENT
+    model: Model,
+    questions: Sequence[Question],
+    n_threads: int,
+    progress: Progress = SILENT,
+    n_tokens: int | None = None,
 ) -> list[Recording]:
-    """The target's greedy answers, up to `ANSWER_TOKENS` tokens or the end of the text.
+    """The target's greedy answers, up to a number of tokens or the end of the text.
 
     Args:
         model: The target.
-        conversations: What each answer is to.
+        questions: What each answer is to, however long.
         n_threads: Of the CPU.
         progress: Advanced once per answer.
+        n_tokens: The longest answer, at least 1; None for `ANSWER_TOKENS`.
 
     Raises:
         NotEnoughMemoryError: no room for the context.
     """
-    recordings: list[Recording] = []
-    for start in range(0, len(conversations), _BATCH):
-        batch = conversations[start : start + _BATCH]
-        recordings += _record_batch(model, batch, n_threads)
+    longest = n_tokens or ANSWER_TOKENS
+    prompts = [tokenize_messages(model, question) for question in questions]
+    answers: dict[int, list[int]] = {}
+    for batch in batches_of([len(prompt) for prompt in prompts], longest):
+        written = write_batch(model, [prompts[place] for place in batch], longest, n_threads)
+        answers.update(zip(batch, written, strict=True))
         progress.advance(len(batch))
-    return recordings
-
-
-def _record_batch(model: Model, conversations: Sequence[Conversation], n_threads: int) -> list[Recording]:
-    with Context(model, ContextSettings(_MOST_PROMPT_TOKENS, n_threads)) as context:
-        prompts = [tokenize_chat(context, list(messages)) for messages in conversations]
-    answers = write_batch(model, prompts, ANSWER_TOKENS, n_threads)
     return [
-        Recording(tuple(prompt), tuple(answer[: count_until_end(model, answer)]))
-        for prompt, answer in zip(prompts, answers, strict=True)
+        Recording(tuple(prompt), tuple(answers[place][: count_until_end(model, answers[place])]))
+        for place, prompt in enumerate(prompts)
     ]
+
+
+def batches_of(lengths: Sequence[int], n_tokens: int = ANSWER_TOKENS) -> list[list[int]]:
+    """Which prompts are answered together: those of like length, as many as share a cache of bounded size.
+
+    Prompts of 30, 5000, 20 and 5100 tokens: places 2 and 0, then 1, then 3.
+
+    Args:
+        lengths: Tokens of each prompt, one prompt at least.
+        n_tokens: Of the longest answer.
+
+    Returns:
+        Their places, the shortest prompts first.
+    """
+    batches: list[list[int]] = [[]]
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        count = len(batches[-1]) + 1
+        cache = cache_tokens(count, lengths[place], n_tokens, unified=False, shared=False)
+        if count > 1 and (count > _BATCH or cache > _CACHE_TOKENS):
+            batches.append([])
+        batches[-1].append(place)
+    return batches
 
 
 def write_batch(
@@ -121,13 +146,13 @@ def leads_of(logits: Logits) -> Logits:
     return leads
 
 
-def save_recordings(path: Path, recordings: Sequence[Recording]) -> None:
-    """Writes them as one file.
+def save_recordings(path: Path, questions: Sequence[Question], recordings: Sequence[Recording]) -> None:
+    """Writes the recorded answers to questions as one file.
 
     Raises:
         OSError: it cannot be written; what was there is whole.
     """
-    arrays: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, NDArray[np.generic]] = {_QUESTIONS: np.array(digest_of(questions))}
     for number, one in enumerate(recordings):
         arrays[f"{number}.prompt"] = np.array(one.prompt, np.int32)
         arrays[f"{number}.tokens"] = np.array(one.tokens, np.int32)
@@ -135,17 +160,18 @@ def save_recordings(path: Path, recordings: Sequence[Recording]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def load_recordings(path: Path) -> list[Recording]:
-    """What `save_recordings` wrote; nothing where there is no such file or it is damaged."""
+def load_recordings(path: Path, questions: Sequence[Question]) -> list[Recording]:
+    """What `save_recordings` wrote for these questions; nothing where the file is missing, damaged, or of others."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            count = len(stored.files) // 2
+            if str(stored[_QUESTIONS]) != digest_of(questions):
+                return []
             return [
                 Recording(
                     tuple(stored[f"{number}.prompt"].tolist()),
                     tuple(stored[f"{number}.tokens"].tolist()),
                 )
-                for number in range(count)
+                for number in range(len(questions))
             ]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return []

@@ -29,7 +29,8 @@ def save_result(target: ModelFile, outcome: TuneOutcome, winner: PairVariant) ->
         DiskSpaceError: a file cannot be written.
     """
     if is_worth_saving(outcome):
-        outcome = replace(outcome, pair=save_pair(target, winner, outcome.best.label))
+        description = "; ".join(filter(None, (outcome.best.label, outcome.proof_note)))
+        outcome = replace(outcome, pair=save_pair(target, winner, description))
     else:
         remove_pair(target.name)
     save_outcome(outcome)

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
-from statistics import mean
 
+from edgespec.bench.arm_loop import TokenizedPrompt
 from edgespec.progress import SILENT, Progress
-from edgespec.tune.answers import held_out_prompts
 from edgespec.tune.budget import TimeBudget
 from edgespec.tune.confirm import measure_finalists
 from edgespec.tune.draft_variants import (
@@ -14,9 +13,10 @@ from edgespec.tune.draft_variants import (
     published_variants,
     removable_counts,
 )
-from edgespec.tune.finalists import choose_finalists, loaded_finalists
+from edgespec.tune.finalists import choose_finalists, choose_prompts, loaded_finalists
 from edgespec.tune.outcome import TuneOutcome, conclude
 from edgespec.tune.predictions import CandidatePrediction, PredictionTable
+from edgespec.tune.questions import read_proof_prompts
 from edgespec.tune.recordings import ANSWER_TOKENS
 from edgespec.tune.request import TuneRequest
 from edgespec.tune.target_variants import TARGET_TYPES, requantized_target
@@ -69,12 +69,7 @@ class Search:
             if self._request.distills:
                 self._add_distilled_draft(table, predictions)
                 predictions = table.predict()
-            prompt_tokens = mean(len(one.prompt) for one in table.answers.held_out)
-        finalists = choose_finalists(
-            predictions, self._request.n_confirmed, self._budget.left_s, prompt_tokens
-        )
-        confirmed = dict(zip(finalists, self._confirm(finalists), strict=True))
-        return self._conclude([confirmed.get(one, one) for one in predictions])
+        return self._prove(predictions)
 
     # Variants
 
@@ -134,17 +129,28 @@ class Search:
         if variant is not None:
             table.add_draft(variant)
 
-    # Confirmation
+    # Proof
 
-    def _confirm(self, finalists: Sequence[CandidatePrediction]) -> list[CandidatePrediction]:
+    def _prove(self, predictions: Sequence[CandidatePrediction]) -> tuple[TuneOutcome, PairVariant]:
+        """Lets the best predictions answer prompts that none of them was made from."""
+        left_s = self._budget.left_s
+        prompts = read_proof_prompts(self._request.target.path)
+        finalists = choose_finalists(predictions, self._request.n_confirmed, left_s, prompts)
+        prompts = choose_prompts(finalists, left_s, prompts)
+        confirmed = dict(zip(finalists, self._confirm(finalists, prompts), strict=True))
+        return self._conclude([confirmed.get(one, one) for one in predictions], prompts)
+
+    def _confirm(
+        self, finalists: Sequence[CandidatePrediction], prompts: Sequence[TokenizedPrompt]
+    ) -> list[CandidatePrediction]:
         """Measures the finalists beside the first of them, which is plain decoding.
 
         One that wrote what its target would not have written gets no measurement, however fast it was.
         """
-        with loaded_finalists(finalists, self._request.n_threads) as loaded:
+        with loaded_finalists(finalists, prompts, self._request.n_threads) as loaded:
             measured = measure_finalists(
                 loaded,
-                held_out_prompts(),
+                prompts,
                 ANSWER_TOKENS,
                 has_time=lambda: self._budget.left_s > 0,
                 progress=self._progress,
@@ -154,12 +160,15 @@ class Search:
             for one, figures in zip(finalists, measured, strict=True)
         ]
 
-    def _conclude(self, predictions: Sequence[CandidatePrediction]) -> tuple[TuneOutcome, PairVariant]:
+    def _conclude(
+        self, predictions: Sequence[CandidatePrediction], prompts: Sequence[TokenizedPrompt]
+    ) -> tuple[TuneOutcome, PairVariant]:
         outcome = conclude(
             self._request.target.name,
             [one.candidate for one in predictions],
             round(self._budget.used_s, 1),
             self._request.budget_s,
+            [prompt.id for prompt in prompts],
         )
         winner = next(one for one in predictions if one.candidate is outcome.best)
         return outcome, winner.pair

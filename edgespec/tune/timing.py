@@ -12,8 +12,8 @@ from edgespec.session.loading import TARGET_ROWS
 from edgespec.tune.drift import DriftCorrection
 from edgespec.tune.variants import DraftVariant, TargetVariant
 
-TIMING_N_CTX: Final = 1024
-"""Tokens; enough for the longest built-in question and its answer."""
+_N_CTX: Final = 256
+"""Tokens; more than the rows that are timed, each time from a cache that is all but empty."""
 _TARGET_S: Final = 6.0
 _DRAFT_S: Final = 1.2
 
@@ -46,7 +46,7 @@ def time_target(variant: TargetVariant, correction: DriftCorrection) -> TimedTar
     Raises:
         NotEnoughMemoryError: no room for a context.
     """
-    settings = ContextSettings(TIMING_N_CTX, correction.n_threads, n_outputs_max=TARGET_ROWS)
+    settings = ContextSettings(_N_CTX, correction.n_threads, n_outputs_max=TARGET_ROWS)
     with Model(variant.path) as model, Context(model, settings) as context:
         # Without a way to take rows back there is no speculation, and only the plain step matters.
         rows = TIMED_TARGET_ROWS if model.can_roll_back else (1,)
@@ -60,7 +60,7 @@ def time_draft(variant: DraftVariant, correction: DriftCorrection) -> TimedDraft
     Raises:
         NotEnoughMemoryError: no room for a context.
     """
-    settings = ContextSettings(TIMING_N_CTX, correction.n_threads)
+    settings = ContextSettings(_N_CTX, correction.n_threads)
     with Model(variant.path) as model:
         shortlist = variant.shortlist.make(model.n_vocab) if variant.shortlist else None
         with Context(model, settings, shortlist=shortlist) as context:

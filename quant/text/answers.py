@@ -1,5 +1,7 @@
 """What a model answers to questions, as tokens: the text that it writes in use."""
 
+import hashlib
+import json
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import count
@@ -9,7 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.decode.chat_template import ChatMessage, tokenize_messages
 from edgespec.files import written_whole
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
@@ -22,13 +24,13 @@ from quant.text.windows import N_CTX, Tokens, whole_windows
 
 Question = Sequence[ChatMessage]
 
-_CONTEXT_TOKENS: Final = 2048
-"""Enough for the benchmark's longest prompt, some 1,100 tokens, and the longest answer."""
 _ANSWER_TOKENS: Final = 384
 """In the longest answer: a window of N_CTX tokens holds more than one."""
 _TEMPERATURE: Final = 0.8
 """llama.cpp's own default (common/common.h): a question gets another answer at every reading, as it does in use."""
 _FIRST_SEED: Final = 1
+_QUESTIONS: Final = "questions"
+"""Name of what a store says of its questions, beside the answers, whose names are numbers."""
 
 
 def answer_tokens(
@@ -45,14 +47,14 @@ def answer_tokens(
         model: Answers.
         questions: What it is asked, in its own chat template where it has one.
         n_tokens: How many are wanted. Fewer are always the beginning of more.
-        store: Keeps them for the next time, and what is there after an interruption too.
+        store: Keeps them for the next time, and what is there after an interruption too. What it has of other
+            questions is written over.
         progress: Gets the stage "writing answers", in tokens, where the store has too few.
 
     Raises:
-        NotEnoughMemoryError: the context does not fit.
-        ContextOverflowError: a question is longer than the context, 2,048 tokens.
+        NotEnoughMemoryError: the context for the longest question does not fit.
     """
-    answers = _load(store)
+    answers = _load(store, questions)
     n_known, n_done = len(answers), sum(map(len, answers))
     if n_done < n_tokens:
         progress.stage("writing answers", n_tokens, done=n_done)
@@ -64,7 +66,7 @@ def answer_tokens(
                 n_done += len(answers[-1])
     finally:
         if len(answers) > n_known:
-            _save(store, answers)
+            _save(store, questions, answers)
     return np.concatenate(answers)[:n_tokens]
 
 
@@ -87,7 +89,6 @@ def answered_windows(
 
     Raises:
         NotEnoughMemoryError: the context does not fit.
-        ContextOverflowError: a question is too long.
     """
     store = derived_file(model.path, "eval-answers.npz")
     tokens = answer_tokens(model, questions, n_chunks * n_ctx, store, progress=progress)
@@ -96,19 +97,20 @@ def answered_windows(
 
 def _write_answers(model: Model, questions: Sequence[Question], first: int) -> Generator[Tokens, None, None]:
     """Questions with answers, as tokens, without end, from the one with that number on."""
-    with Context(model, ContextSettings(_CONTEXT_TOKENS, default_threads())) as context:
+    prompts = [tokenize_messages(model, question) for question in questions]
+    n_ctx = max(map(len, prompts)) + _ANSWER_TOKENS
+    with Context(model, ContextSettings(n_ctx, default_threads())) as context:
         for number in count(first):
             sampling = Sampling(temperature=_TEMPERATURE, seed=_FIRST_SEED + number)
             with Sampler(sampling, model.n_vocab) as sampler:
-                yield _answer(context, sampler, questions[number % len(questions)])
+                yield _answer(context, sampler, prompts[number % len(prompts)])
 
 
-def _answer(context: Context, sampler: Sampler, question: Question) -> Tokens:
+def _answer(context: Context, sampler: Sampler, prompt: Sequence[int]) -> Tokens:
     context.clear()
-    prompt = tokenize_chat(context, question)
     sampler.start(prompt)
     context.prefill(prompt)
-    while len(context.tokens) < min(len(prompt) + _ANSWER_TOKENS, _CONTEXT_TOKENS):
+    while len(context.tokens) < len(prompt) + _ANSWER_TOKENS:
         token = sampler.sample(context, 0)
         if context.model.is_end(token):
             break
@@ -116,15 +118,25 @@ def _answer(context: Context, sampler: Sampler, question: Question) -> Tokens:
     return np.array(context.tokens, dtype=np.int32)
 
 
-def _load(store: Path) -> list[Tokens]:
-    """What `_save` wrote; nothing where the file is missing or damaged."""
+def digest_of(questions: Sequence[Question]) -> str:
+    """What tells questions from others, in 64 hexadecimal digits: their words, who says them, and their order."""
+    said = [[(message.role, message.content) for message in question] for question in questions]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _load(store: Path, questions: Sequence[Question]) -> list[Tokens]:
+    """What `_save` wrote; nothing where the file is missing, damaged, or of other questions."""
     try:
         with np.load(store, allow_pickle=False) as stored:
-            return [stored[str(number)] for number in range(len(stored.files))]
+            if str(stored[_QUESTIONS]) != digest_of(questions):
+                return []
+            return [stored[str(number)] for number in range(len(stored.files) - 1)]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return []
 
 
-def _save(store: Path, answers: Sequence[Tokens]) -> None:
+def _save(store: Path, questions: Sequence[Question], answers: Sequence[Tokens]) -> None:
+    arrays = {str(number): tokens for number, tokens in enumerate(answers)}
+    arrays[_QUESTIONS] = np.array(digest_of(questions))
     with written_whole(store) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{str(number): tokens for number, tokens in enumerate(answers)})
+        np.savez(file, allow_pickle=False, **arrays)

@@ -14,6 +14,8 @@ from edgespec.bench.result import (
 from edgespec.bench.summary import summarize_arm
 
 TOKENS = 101
+COPIED_N = {"edit": 80}
+"""Copied tokens of the answers of a category."""
 
 
 def sample(
@@ -45,11 +47,15 @@ def sample(
 
 def answers(rates: Mapping[str, Sequence[float]], **changes: object) -> list[Sample]:
     """Answers by prompt id (`code-2` is of the category code), one for each repeat."""
-    return [
-        sample(rate, prompt_id=prompt, category=prompt.partition("-")[0], repeat=repeat, **changes)
-        for prompt, repeated in rates.items()
-        for repeat, rate in enumerate(repeated)
-    ]
+    found = []
+    for prompt, repeated in rates.items():
+        category = prompt.partition("-")[0]
+        own = {"copied_n": COPIED_N.get(category, 0), **changes}
+        found += [
+            sample(rate, prompt_id=prompt, category=category, repeat=repeat, **own)
+            for repeat, rate in enumerate(repeated)
+        ]
+    return found
 
 
 DRAFTED: dict[str, object] = {
@@ -64,7 +70,9 @@ DRAFTED: dict[str, object] = {
 PLAIN_RATES = {"chat-1": (10.0, 10.1, 9.9), "edit-1": (9.8, 10.0, 10.2)}
 
 
-def arm(name: str, factors: Mapping[str, float], *, draft: str | None = None) -> ArmResult:
+def arm(
+    name: str, factors: Mapping[str, float], *, draft: str | None = None, draft_length: int | None = None
+) -> ArmResult:
     """An arm that is `factors[prompt]` times as fast as `PLAIN_RATES`, all but the first repeat 1 % off."""
     rates = {
         prompt: tuple(rate * factors[prompt] * (1 + 0.01 * (i % 2)) for i, rate in enumerate(repeated))
@@ -72,7 +80,13 @@ def arm(name: str, factors: Mapping[str, float], *, draft: str | None = None) ->
     }
     t_d_s = 0.02 if draft else None
     return summarize_arm(
-        name, draft, answers(rates, **DRAFTED), answers(PLAIN_RATES), t_d_s=t_d_s, peak_memory_bytes=3 * 2**20
+        name,
+        draft,
+        answers(rates, **DRAFTED),
+        answers(PLAIN_RATES),
+        t_d_s=t_d_s,
+        peak_memory_bytes=3 * 2**20,
+        draft_length=draft_length,
     )
 
 
@@ -101,3 +115,17 @@ def run(*arms: ArmResult, **changes: object) -> BenchResult:
         calibration=MeasuredCosts({"small-0.5b": 0.02}, {1: 0.1, 2: 0.18, 4: 0.21}),
     )
     return dataclasses.replace(result, **changes)  # type: ignore[arg-type]
+
+
+def fixed_run(auto_factor: float = 1.1) -> BenchResult:
+    """With arms of fixed length besides: fixed-2 is the best, and `auto` is `auto_factor` times as fast everywhere."""
+    fixed = {length: {"chat-1": 1.1, "edit-1": edit} for length, edit in ((1, 1.2), (2, 1.5), (3, 1.3))}
+    return run(
+        vanilla(),
+        arm("small-0.5b", {"chat-1": 1.2, "edit-1": 1.7}, draft="small-0.5b"),
+        arm("auto", {prompt: auto_factor * one for prompt, one in fixed[2].items()}, draft="small-0.5b"),
+        *(
+            arm(f"fixed-{length}", factors, draft="small-0.5b", draft_length=length)
+            for length, factors in fixed.items()
+        ),
+    )

@@ -8,11 +8,21 @@ import pytest
 from edgespec.bench.document import from_json, to_document, to_json
 from edgespec.bench.result import Audit, BenchResult, Difference
 from edgespec.bench.summary import summarize_arm
+from edgespec.bench.verdict import verdict
 from edgespec.errors import ConfigError
-from tests.bench.runs import run, sample
+from tests.bench.runs import fixed_run, run, sample
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "bench-json.md"
-FREE_FORM = {"env", "settings", "geomean_speedup", "by_category", "t_d_s", "t_v_s"}
+FREE_FORM = {
+    "env",
+    "settings",
+    "geomean_speedup",
+    "categories",
+    "by_category",
+    "by_copying",
+    "t_d_s",
+    "t_v_s",
+}
 """Objects whose keys are names of arms, drafts, categories or numbers, not fields."""
 
 
@@ -39,6 +49,7 @@ def single_answer_run() -> BenchResult:
 def test_a_run_survives_the_way_to_json_and_back() -> None:
     assert from_json(to_json(run())) == run()
     assert to_json(from_json(to_json(run()))) == to_json(run())
+    assert from_json(to_json(fixed_run())) == fixed_run()
 
 
 def test_the_contract_holds_the_fields_that_other_programs_read() -> None:
@@ -61,12 +72,27 @@ def test_the_contract_holds_the_fields_that_other_programs_read() -> None:
     }  # fmt: skip
     for arm in document["arms"]:
         assert wanted <= set(arm)
-        assert set(arm["by_category"]["edit"]) == {"tok_per_s", "speedup"}
+        figures = {"tok_per_s", "speedup", "speedup_low", "speedup_high"}
+        assert set(arm["by_category"]["edit"]) == set(arm["by_copying"]["copying"]) == figures
+    assert document["categories"] == {
+        "chat": {"copied_share": 0.0, "copies": False},
+        "edit": {"copied_share": pytest.approx(80 / 101), "copies": True},
+    }
+    assert document["regret"] is None
+
+
+def test_the_regret_stands_in_the_document_of_a_run_with_fixed_lengths() -> None:
+    regret = to_document(fixed_run(auto_factor=1.25))["regret"]
+    assert (regret["best_fixed"], regret["draft_length"]) == ("fixed-2", 2)
+    assert regret["regret"] == pytest.approx(-0.2)
+    assert set(regret) == {
+        "best_fixed", "draft_length", "regret", "regret_sd", "regret_low", "regret_high"
+    }  # fmt: skip
 
 
 def test_every_field_of_a_real_document_stands_in_the_documentation() -> None:
     text = DOC.read_text(encoding="utf-8")
-    fields = fields_of(to_document(run()))
+    fields = fields_of(to_document(fixed_run()))
     assert {"schema", "tok_per_s", "accepted_per_position", "logit_gap", "t_v_s"} <= fields
     assert {name for name in fields if f"`{name}`" not in text and f'"{name}"' not in text} == set()
 
@@ -76,7 +102,7 @@ def test_every_field_in_the_tables_of_the_documentation_exists() -> None:
         line.split("|") for line in DOC.read_text(encoding="utf-8").splitlines() if line.startswith("| `")
     ]
     documented = {row[1].strip().strip("`") for row in rows}
-    assert documented - fields_of(to_document(run())) == set()
+    assert documented - fields_of(to_document(fixed_run())) == set()
 
 
 def test_an_unknown_number_is_null_and_comes_back_unknown() -> None:
@@ -110,9 +136,21 @@ def test_a_field_of_a_later_version_is_skipped() -> None:
 def test_a_run_of_an_earlier_version_lacks_what_was_added_since_and_is_read() -> None:
     document = to_document(run())
     del document["complete"], document["verdict"]
+    del document["categories"], document["regret"]
+    added = ("note", "draft_length", "by_copying", "speedup_low", "speedup_high")
     for arm in document["arms"]:
-        del arm["note"]
-    assert from_json(json.dumps(document)) == run()
+        for name in added:
+            del arm[name]
+        for figures in arm["by_category"].values():
+            del figures["speedup_low"], figures["speedup_high"]
+        for one in arm["samples"]:
+            del one["copied_n"]
+    old = from_json(json.dumps(document))
+    assert isinstance(old, BenchResult)
+    assert [arm.speedup for arm in old.arms] == [arm.speedup for arm in run().arms]
+    assert {one.copied_n for arm in old.arms for one in arm.samples} == {None}
+    assert to_document(old)["categories"]["edit"] == {"copied_share": None, "copies": None}
+    assert verdict(old) == verdict(run())
 
 
 def damaged(change: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from edgespec.bench.plot import save_plot
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.figure import check_plot_path
-from tests.bench.runs import run, vanilla
+from tests.bench.runs import fixed_run, run, vanilla
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -53,6 +53,17 @@ def test_every_label_of_the_figure_is_drawn(tmp_path: Path) -> None:
     text = (tmp_path / "a.svg").read_text(encoding="utf-8")
     for label in ("big-1.5b", "1.00x", "small-0.5b", "ngram", "auto", "Speed-up by category", "1.80", "chat"):
         assert f"<!-- {label} -->" in text, label
+
+
+def test_the_figures_of_many_arms_stand_upright(tmp_path: Path) -> None:
+    upright = "rotate(-90)"
+    drawn = {}
+    for name, result in (("few", run()), ("many", fixed_run())):
+        save_plot([result], tmp_path / f"{name}.svg")
+        drawn[name] = (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
+    assert "<!-- fixed-3 -->" in drawn["many"]
+    # Five arms in two categories, and the axes' own titles.
+    assert drawn["many"].count(upright) == drawn["few"].count(upright) + 10
 
 
 def test_two_targets_stand_side_by_side(tmp_path: Path) -> None:

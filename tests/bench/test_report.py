@@ -9,7 +9,7 @@ from edgespec.bench.report import CSV_COLUMNS, to_csv, to_markdown
 from edgespec.bench.result import ArmResult, Audit, Difference
 from edgespec.bench.summary import summarize_arm
 from edgespec.bench.verdict import deciding_arm, doubts, rate_text, verdict, with_error
-from tests.bench.runs import answers, arm, run, sample, vanilla
+from tests.bench.runs import answers, arm, fixed_run, run, sample, vanilla
 
 
 def auto(speedup: float, sd: float, name: str = "auto") -> ArmResult:
@@ -20,9 +20,24 @@ def test_a_clear_gain_is_called_faster() -> None:
     assert verdict(run(vanilla(), auto(1.42, 0.05))) == "auto is 1.42x ± 0.05 faster than vanilla"
 
 
-def test_a_clear_loss_is_called_slower_and_stays_off() -> None:
+def test_a_clear_loss_is_called_slower() -> None:
     text = verdict(run(vanilla(), auto(0.77, 0.02)))
-    assert text == "auto is 0.77x ± 0.02: slower; speculation stays off for this pair"
+    assert text == "auto is 0.77x ± 0.02: slower than vanilla"
+
+
+def test_a_gain_with_categories_that_lose_for_sure_names_them() -> None:
+    found = arm("auto", {"chat-1": 0.9, "edit-1": 1.8})
+    assert (
+        verdict(run(vanilla(), found)) == "auto is 1.273x ± 0.004 faster than vanilla; slower on chat (0.90x)"
+    )
+    # Another arm's losses are not those of the arm that the sentence is about.
+    text = verdict(run(vanilla(), arm("ngram", {"chat-1": 0.5, "edit-1": 1.0}), auto(1.42, 0.05)))
+    assert text == "auto is 1.42x ± 0.05 faster than vanilla"
+
+
+def test_a_loss_as_a_whole_is_not_told_category_by_category() -> None:
+    text = verdict(run(vanilla(), arm("auto", {"chat-1": 0.8, "edit-1": 0.9})))
+    assert text == "auto is 0.849x ± 0.002: slower than vanilla"
 
 
 def test_a_difference_within_two_errors_is_called_none() -> None:
@@ -112,6 +127,20 @@ def test_csv_cells_are_numbers_or_empty() -> None:
     assert (edit["prompts"], edit["samples"], edit["t_d_s"]) == ("1", "3", "0.02")
     assert float(edit["speedup"]) == pytest.approx(2.0, rel=0.02)
     assert float(edit["acceptance"]) == 0.75
+    assert float(edit["speedup_low"]) < float(edit["speedup"]) < float(edit["speedup_high"])
+    assert [r["copied_share"] for r in rows[:3]] == ["", "0", "0.792079"]
+    assert {r["regret"] + r["draft_length"] for r in rows} == {""}
+
+
+def test_the_csv_has_the_regret_in_the_rows_of_auto() -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(fixed_run(auto_factor=1.25)))))
+    assert {r["arm"] for r in rows if r["regret"]} == {"auto"}
+    assert [(r["category"], r["regret"]) for r in rows if r["regret"]] == [
+        ("all", "-0.2"),
+        ("chat", "-0.2"),
+        ("edit", "-0.2"),
+    ]
+    assert {r["draft_length"] for r in rows if r["arm"] == "fixed-3"} == {"3"}
 
 
 def test_the_markdown_is_two_tables_under_the_verdict() -> None:
@@ -125,10 +154,13 @@ def test_the_markdown_is_two_tables_under_the_verdict() -> None:
         "| vanilla | 10.00 ± 0.16 | 1.00x | - | 1.00 | - | 0.50 | 80.0 | 2 | 0 | 100 |\n"
         "| ngram | 15.07 ± 0.28 | 1.50x ± 0.02 | 75 % | 2.00 | - | 0.50 | 80.0 | 3 | 14 | 56 |\n"
         "\n"
-        "| speed-up by category | ngram |\n"
-        "| --- | ---: |\n"
-        "| chat | 1.00x |\n"
-        "| edit | 2.25x |\n"
+        "| speed-up by category | copied | ngram |\n"
+        "| --- | ---: | ---: |\n"
+        "| **all prompts** |  | 1.50x |\n"
+        "| **kinds that copy** |  | 2.25x |\n"
+        "| edit | 79 % | 2.25x |\n"
+        "| **kinds that do not** |  | 1.00x |\n"
+        "| chat | 0 % | 1.00x |\n"
     )
 
 

@@ -1,84 +1,32 @@
-"""A whole benchmark on tiny models: arms, order, audit, what is saved and when, and interruptions."""
+"""A whole benchmark on tiny models: arms, order, audit, progress, and what is recorded."""
 
 import json
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 
-from edgespec.bench import arm_loop
-from edgespec.bench.arm_loop import ARM_WARM_UP_TOKENS
+from edgespec.bench.arm_loop import ARM_WARM_UP_TOKENS, tokenize_prompts
 from edgespec.bench.document import to_json
 from edgespec.bench.prompts import Prompt
-from edgespec.bench.result import BenchResult
-from edgespec.bench.speculative import BenchSettings, SpeculativeBench
-from edgespec.bench.store import ResultStore
+from edgespec.bench.summary import arm_name
 from edgespec.catalog.model_file import open_file
+from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.generate import Generator
+from edgespec.decode.policy import Mode
 from edgespec.errors import ContextOverflowError
 from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampling
-from edgespec.progress import SILENT, Progress
 from edgespec.session import EngineSettings
 from edgespec.session.context_pair import ContextPair
 from edgespec.session.engine import Engine
+from tests.bench.conftest import ARMS, PROMPTS, Spy, bench, interrupt_at
 from tests.bench.wrong_tokens import FIRST_WRONG, accept_wrong_tokens
 from tests.recorded_progress import RecordedProgress
-from tests.session.eager import draft_eagerly
-
-PROMPTS = tuple(
-    Prompt(f"p{number}", category, (ChatMessage("user", text),))
-    for number, (category, text) in enumerate(
-        [
-            ("chat", "the cat and the hat"),
-            ("chat", "the sea"),
-            ("edit", "1 2 3 4 1 2 3 4 1 2 3 4 1 2 3 4 1 2"),
-        ]
-    )
-)
-ARMS = ["vanilla", "tiny-draft", "tiny-bpe", "ngram", "auto"]
-
-
-@pytest.fixture
-def engine(
-    tiny_model: Path, tiny_draft: Path, tiny_bpe: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    """A target with two drafts, of which one has another tokenizer; all of them draft whenever they can."""
-    draft_eagerly(monkeypatch)
-    drafts = [open_file("tiny-draft", tiny_draft), open_file("tiny-bpe", tiny_bpe)]
-    with Engine(open_file("tiny", tiny_model), drafts, EngineSettings(n_threads=1)) as made:
-        yield made
-
-
-class Spy(ResultStore):
-    """Remembers every state that was saved."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.saved: list[BenchResult] = []
-
-    def save(self, result: BenchResult) -> Path:
-        self.saved.append(result)
-        return super().save(result)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Spy:
-    return Spy(tmp_path / "results")
-
-
-def bench(
-    engine: Engine,
-    store: ResultStore,
-    progress: Progress = SILENT,
-    prompts: tuple[Prompt, ...] = PROMPTS,
-    **settings: Any,
-) -> BenchResult:
-    chosen = BenchSettings(**{"max_tokens": 24, "repeat": 2, **settings})
-    return SpeculativeBench(engine, prompts, chosen, store, progress).run()
+from tests.tiny import CHAT_TEMPLATE, make_tiny_model
 
 
 def test_every_arm_answers_every_prompt_in_every_repeat(engine: Engine, store: Spy):
@@ -142,14 +90,16 @@ def spy_on_tokens(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[int]
     rows: list[int] = []
     make = Engine.generator
 
-    def spied(engine: Engine, mode: Any, draft: Any, *rest: Any) -> Generator:
-        generator = make(engine, mode, draft, *rest)
-        name = {"none": "vanilla", "model": draft}.get(mode.value, mode.value)
+    def spied(
+        engine: Engine, mode: Mode, draft: Any, sampling: Any, state: Any, contexts: ContextPair, length: Any
+    ) -> Generator:
+        generator = make(engine, mode, draft, sampling, state, contexts, length)
+        name = arm_name(mode, draft, length)
         generate = generator.generate
 
         def noted(*arguments: Any) -> Any:
-            if generator._draft:
-                rows.append(generator._draft.context.n_past)
+            if contexts.draft:
+                rows.append(contexts.draft.n_past)
             for token in generate(*arguments):
                 names.append(name)
                 yield token
@@ -177,14 +127,50 @@ def test_the_arms_answer_side_by_side_and_another_one_goes_first_each_time(
             assert max(counts) - min(counts) <= 1
 
 
-def test_progress_counts_the_answers(engine: Engine, store: Spy):
+def test_progress_counts_the_tokens_of_the_answers(engine: Engine, store: Spy):
     told = RecordedProgress()
     bench(engine, store, told, repeat=1)
     reports = [report for report in told.steps if not report[2].startswith("measuring")]
     # Once at the begin of a prompt, and at the end of each answer.
-    assert [done for done, _, _ in reports] == [*range(6), *range(5, 11), *range(10, 16)]
-    assert {total for _, total, _ in reports} == {15}
-    assert list(dict.fromkeys(label for _, _, label in reports)) == ["chat: p0", "chat: p1", "edit: p2"]
+    answers = [*range(6), *range(5, 11), *range(10, 16)]
+    assert [done for done, _, _ in reports] == [24 * number for number in answers]
+    assert {total for _, total, _ in reports} == {15 * 24}
+    labels = dict.fromkeys(label for _, _, label in reports)
+    assert list(labels) == ["chat: p0, tokens", "chat: p1, tokens", "edit: p2, tokens"]
+
+
+def ending_after(path: Path, length: int) -> Path:
+    """A model that ends its answer to the first prompt with token `length`, and the others as late as ever."""
+    make_tiny_model(path, chat_template=CHAT_TEMPLATE)
+    with Engine(open_file("endless", path), [], EngineSettings(n_threads=1)) as engine:
+        state = engine.measure_costs(None)
+        texts = [
+            [
+                token.id
+                for token in engine.generator(Mode.OFF, None, Sampling(), state).generate(prompt.tokens, 24)
+            ]
+            for prompt in tokenize_prompts(engine, PROMPTS)
+        ]
+    last = texts[0][length - 1]
+    assert last not in [*texts[0][: length - 1], *texts[1], *texts[2]]
+    field = gguf.GGUFReader(path, "r+").fields["tokenizer.ggml.eos_token_id"]
+    field.parts[field.data[0]][0] = last
+    return path
+
+
+def test_a_short_answer_is_timed_more_often_and_progress_knows_by_how_much(store: Spy, tmp_path: Path):
+    told = RecordedProgress()
+    model = open_file("short", ending_after(tmp_path / "short.gguf", 7))
+    with Engine(model, [], EngineSettings(n_threads=1)) as engine:
+        vanilla = bench(engine, store, told, repeat=2).arms[0]
+    counts = {prompt.id: sum(one.prompt_id == prompt.id for one in vanilla.samples) for prompt in PROMPTS}
+    # ceil(2 * 24 / 7)
+    assert counts == {"p0": 7, "p1": 2, "p2": 2}
+    reports = [report for report in told.steps if not report[2].startswith("measuring")]
+    whole = 3 * (7 * 7 + 2 * 24 + 2 * 24)
+    assert reports[0][:2] == (0, 3 * 3 * 2 * 24)
+    assert {total for done, total, _ in reports if done > 3 * 7} == {whole}
+    assert reports[-1][0] == whole
 
 
 def test_a_draft_starts_empty_for_every_answer(engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch):
@@ -210,72 +196,7 @@ def test_the_arms_own_contexts_are_freed(engine: Engine, store: Spy, monkeypatch
 def test_what_one_arm_learns_is_not_known_to_another(engine: Engine, store: Spy):
     bench(engine, store, repeat=1)
     for state in engine.states.values():
-        assert sum(state.acceptance.by_lead.tested) == 0
-        assert sum(state.acceptance.split_match.tested) == 0
-
-
-def test_every_finished_prompt_is_saved_at_once(engine: Engine, store: Spy):
-    result = bench(engine, store)
-    assert len(store.saved) == 7
-    assert [len(saved.arms[0].samples) for saved in store.saved] == [1, 2, 3, 4, 5, 6, 6]
-    assert [saved.complete for saved in store.saved] == [False] * 6 + [True]
-    assert {saved.run_id for saved in store.saved} == {result.run_id}
-    assert [path.name for path in store.folder.iterdir()] == [f"{result.run_id}.json"]
-    assert to_json(store.load("latest")) == to_json(result)
-
-
-def interrupt_at(count: int) -> RecordedProgress:
-    """Ctrl-C when `count` answers are out."""
-
-    def watch(done: float, label: str) -> None:
-        if done == count and not label.startswith("measuring"):
-            raise KeyboardInterrupt
-
-    return RecordedProgress(watch=watch)
-
-
-@pytest.mark.parametrize(("answer", "finished"), [(6, 1), (7, 1), (9, 1), (11, 2), (29, 5)])
-def test_ctrl_c_keeps_the_prompts_that_all_arms_have_answered(
-    engine: Engine, store: Spy, answer: int, finished: int
-):
-    result = bench(engine, store, interrupt_at(answer))
-    assert not result.complete
-    assert [len(arm.samples) for arm in result.arms] == [finished] * 5
-    assert result.audit.compared == 4 * finished
-    assert to_json(store.load("latest")) == to_json(result)
-
-
-def test_ctrl_c_in_the_audit_leaves_no_prompt_that_was_not_audited(
-    engine: Engine, store: Spy, monkeypatch: pytest.MonkeyPatch
-):
-    compare, calls = arm_loop.compare_answers, list[int]()
-
-    def interrupted(*arguments: Any, **options: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return compare(*arguments, **options)
-
-    monkeypatch.setattr(arm_loop, "compare_answers", interrupted)
-    result = bench(engine, store)
-    assert [len(arm.samples) for arm in result.arms] == [1] * 5
-    assert result.audit.compared == 4
-
-
-def test_ctrl_c_before_the_first_prompt_saves_nothing(engine: Engine, store: Spy):
-    result = bench(engine, store, interrupt_at(0))
-    assert (result.arms, result.complete) == ((), False)
-    assert store.saved == []
-    assert not store.folder.exists()
-
-
-def test_ctrl_c_while_measuring_saves_nothing(engine: Engine, store: Spy):
-    def interrupt(_done: float, label: str) -> None:
-        if label == "measuring tiny-bpe":
-            raise KeyboardInterrupt
-
-    result = bench(engine, store, RecordedProgress(watch=interrupt))
-    assert (result.arms, result.complete, store.saved) == ((), False, [])
+        assert state.acceptance == Acceptance()
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_measured(engine: Engine, store: Spy):
@@ -349,4 +270,5 @@ def test_a_target_alone_has_three_arms(tiny_model: Path, store: Spy):
         result = bench(engine, store, repeat=1)
     assert [arm.name for arm in result.arms] == ["vanilla", "ngram", "auto"]
     assert result.arms[2].draft is None
+    assert "both" not in result.arms[2].note
     assert result.calibration.t_d_s == {}

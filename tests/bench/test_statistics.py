@@ -14,8 +14,10 @@ from edgespec.bench.statistics import (
     outliers,
     pooled_log_sd,
     ratio,
+    ratio_interval,
     sample_sd,
     spread_of_rates,
+    student_t,
 )
 
 rates = st.floats(0.01, 1e4)
@@ -140,6 +142,46 @@ def test_the_stated_error_of_a_speedup_is_the_scatter_of_repeated_runs() -> None
     scatter = statistics.stdev(math.log(r.value) for r in runs)
     stated = statistics.fmean(r.sd / r.value for r in runs)
     assert stated == pytest.approx(scatter, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"),
+    [(1, 12.706), (2, 4.303), (10, 2.228), (11, 2.201), (20, 2.086), (60, 2.000), (10_000, 1.960)],
+)
+def test_students_t_is_that_of_the_tables(freedom: int, quantile: float) -> None:
+    assert student_t(freedom) == pytest.approx(quantile, abs=0.003)
+
+
+def test_the_interval_of_few_repeats_is_wider_than_two_errors() -> None:
+    triple = [math.exp(-0.1), 1.0, math.exp(0.1)]
+    error = 0.1 * math.sqrt(math.pi / 2) / math.sqrt(3)
+    found = ratio_interval({"a": triple})
+    assert math.log(found.high) == pytest.approx(4.303 * error)
+    assert math.log(found.low) == pytest.approx(-4.303 * error)
+    of_four = ratio_interval(dict.fromkeys("abcd", triple))
+    # Eight degrees of freedom. Pooled, the error of each is the same as before; of the mean it is half.
+    assert math.log(of_four.high) == pytest.approx(2.306 * error / 2)
+
+
+def test_the_interval_without_repeats_is_that_over_prompts_and_a_single_ratio_has_none() -> None:
+    found = ratio_interval({"a": [math.exp(0.1)], "b": [math.exp(0.3)]})
+    assert math.log(found.low) == pytest.approx(0.2 - 12.706 * 0.1)
+    assert math.log(found.high) == pytest.approx(0.2 + 12.706 * 0.1)
+    for lone in (ratio_interval({"a": [5.0]}), ratio_interval({})):
+        assert math.isnan(lone.low)
+        assert math.isnan(lone.high)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    import random
+
+    noise = random.Random(11)
+    held = 0
+    for _ in range(2000):
+        found = ratio_interval({"a": [math.exp(noise.gauss(0.1, 0.05)) for _ in range(3)]})
+        held += found.low <= math.exp(0.1) <= found.high
+    # A little more than 95 %: the factor of the median is that of many values.
+    assert 0.94 <= held / 2000 <= 0.985
 
 
 @given(rate_lists)

@@ -80,11 +80,32 @@ def test_categories_hold_their_own_prompts_alone() -> None:
     assert found.by_category["chat"].tok_per_s == pytest.approx(10.0, rel=0.02)
 
 
+def test_a_category_has_the_interval_of_its_own_prompts() -> None:
+    plain = answers({"chat-1": (10.0, 10.0, 10.0), "edit-1": (10.0, 10.0, 10.0)})
+    slow = answers({"chat-1": (9.3, 9.4, 9.5), "edit-1": (8.0, 9.5, 12.0)})
+    found = summarize_arm("auto", None, slow, plain)
+    chat, edit = found.by_category["chat"], found.by_category["edit"]
+    assert (chat.speedup, edit.speedup) == (pytest.approx(0.94), pytest.approx(0.95))
+    assert chat.speedup_low < chat.speedup < chat.speedup_high < 1.0 < edit.speedup_high
+    assert (chat.is_slower, edit.is_slower) == (True, False)
+    assert found.speedup_low < found.speedup < found.speedup_high
+
+
+def test_a_single_answer_has_no_interval_and_is_never_slower_for_sure() -> None:
+    found = summarize_arm("auto", None, [sample(5.0)], [sample(10.0)])
+    assert math.isnan(found.by_category["chat"].speedup_high)
+    assert not found.by_category["chat"].is_slower
+
+
 def test_an_arm_within_a_category_agrees_with_the_figures_by_category() -> None:
     whole = arm("ngram", {"chat-1": 1.1, "edit-1": 1.9})
     part = arm_in_category(whole, "edit", vanilla())
     assert part.speedup == pytest.approx(whole.by_category["edit"].speedup)
     assert part.tok_per_s == pytest.approx(whole.by_category["edit"].tok_per_s)
+    assert (part.speedup_low, part.speedup_high) == (
+        whole.by_category["edit"].speedup_low,
+        whole.by_category["edit"].speedup_high,
+    )
     assert {s.category for s in part.samples} == {"edit"}
 
 

@@ -78,6 +78,15 @@ def test_nothing_is_wider_than_the_terminal(width: int, encoding: str) -> None:
         assert (
             max(map(len, drawn(render_table(result), width=width, encoding=encoding).splitlines())) <= width
         )
+        assert max(map(len, drawn(render_categories(result), width=width).splitlines())) <= width
+
+
+def test_arms_that_do_not_fit_beside_the_others_stand_in_a_table_below() -> None:
+    many = run(vanilla(), *(arm(f"draft-number-{i}", {"chat-1": 1.1, "edit-1": 0.9}) for i in range(9)))
+    text = drawn(render_categories(many))
+    assert text.count("speed-up by category") == text.count("all prompts") == 3
+    assert all(text.count(f"draft-number-{i}") == 1 for i in range(9))
+    assert drawn(render_categories(many), width=200).count("all prompts") == 1
 
 
 def test_many_arms_are_drawn_in_several_rows_and_none_is_lost() -> None:
@@ -125,8 +134,15 @@ def test_the_reason_of_an_arm_stands_below_the_table() -> None:
 
 def test_categories_have_a_row_each_and_vanish_when_there_is_one() -> None:
     lines = [line.rstrip() for line in drawn(render_categories(run())).splitlines()]
-    assert lines[0] == "speed-up by category  small-0.5b  ngram   auto"
-    assert lines[3] == "edit                       0.90x  1.80x  2.00x"
+    assert lines == [
+        "speed-up by category  copied  small-0.5b  ngram   auto",
+        "──────────────────────────────────────────────────────",
+        "all prompts                        0.85x  1.34x  1.41x",
+        "kinds that copy                    0.90x  1.80x  2.00x",
+        "  edit                  79 %       0.90x  1.80x  2.00x",
+        "kinds that do not                  0.80x  1.00x  1.00x",
+        "  chat                   0 %       0.80x  1.00x  1.00x",
+    ]
     lone = run(*(dataclasses.replace(a, by_category={"chat": a.by_category["chat"]}) for a in run().arms))
     assert drawn(render_categories(lone)).strip() == ""
 

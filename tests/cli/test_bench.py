@@ -3,58 +3,22 @@
 import csv
 import io
 import json
-import os
 import re
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgespec.bench.document import from_json
-from edgespec.bench.result import Audit, Difference
 from edgespec.bench.store import ResultStore
-from edgespec.cli.bench import _show
-from edgespec.cli.context import Settings
-from edgespec.cli.result_view import OutputOptions
 from edgespec.paths import results_dir
-from edgespec.session.engine import Engine
-from tests.bench.runs import run as finished_run
 from tests.bench.wrong_tokens import accept_wrong_tokens
-from tests.cli.processes import interrupt, needs_signals, start
+from tests.cli.conftest import SHORT
 from tests.session.single_thread import one_thread
 
 RunCli = Callable[..., Any]
 __all__ = ["one_thread"]
 ARMS = ["vanilla", "tiny-draft", "ngram", "auto"]
-SHORT = ("-r", "2", "-n", "16")
-
-SPEC_BENCH = """\
-{"question_id": 81, "category": "writing", "turns": ["the cat and the hat", "a second turn"]}
-{"question_id": 82, "category": "writing", "turns": ["the sea and the sand"]}
-
-{"question_id": 401, "category": "math", "turns": ["1 2 3 4 1 2 3 4 1 2 3"]}
-"""
-
-
-@pytest.fixture
-def prompts(tmp_path: Path) -> Path:
-    """Three prompts of two categories in Spec-Bench's form."""
-    path = tmp_path / "prompts.jsonl"
-    path.write_text(SPEC_BENCH, encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def bench(run_cli: RunCli, tiny_model: Path, tiny_draft: Path, prompts: Path) -> RunCli:
-    """Runs `edgespec bench` on the tiny pair and the three prompts."""
-
-    def run(*arguments: str | Path) -> Any:
-        return run_cli("bench", tiny_model, "--draft", tiny_draft, "--prompts", prompts, *SHORT, *arguments)
-
-    return run
 
 
 def test_json_keeps_the_contract(bench: RunCli):
@@ -92,12 +56,14 @@ def test_json_keeps_the_contract(bench: RunCli):
             "samples",
         } <= set(arm)
         assert set(arm["by_category"]) == {"writing", "math"}
-        assert all(set(figures) == {"tok_per_s", "speedup"} for figures in arm["by_category"].values())
+        for figures in arm["by_category"].values():
+            assert set(figures) == {"tok_per_s", "speedup", "speedup_low", "speedup_high"}
         assert [sample["prompt_id"] for sample in arm["samples"]] == ["81", "82", "401"] * 2
         assert all(sample["predicted_n"] == 16 for sample in arm["samples"])
         assert arm["tok_per_s"] > 0
     assert list(document["geomean_speedup"]) == ARMS
     assert document["geomean_speedup"]["vanilla"] == 1.0
+    assert document["regret"] is None
     assert document["audit"]["compared"] == document["audit"]["identical"] == 3 * 3 * 2
     assert document["audit"]["first_differences"] == []
     assert set(document["calibration"]) == {"t_d_s", "t_v_s"}
@@ -216,12 +182,18 @@ def test_settings_are_recorded(bench: RunCli):
 def test_the_embedded_model_is_measured_on_the_prompts_of_the_package(
     run_cli: RunCli, home_with_smollm2: Path
 ):
-    result = run_cli("bench", "--category", "chat", "-r", "1", "-n", "16", "--json", "--offline")
+    categories = ("--category", "chat", "--category", "edit")
+    result = run_cli("bench", *categories, "-r", "1", "-n", "16", "--json", "--offline")
     assert result.code == 0
     document = json.loads(result.out)
     assert document["target"] == "smollm2-135m"
     assert [arm["name"] for arm in document["arms"]] == ["vanilla", "ngram", "auto"]
-    assert document["audit"]["compared"] == 2
+    assert document["audit"]["compared"] == 4
+    # The edited text is given back word by word, and nobody asked for that of the other answer.
+    assert {name: one["copies"] for name, one in document["categories"].items()} == {
+        "chat": False,
+        "edit": True,
+    }
     assert document["audit"]["failed"] is False
     vanilla = document["arms"][0]
     assert vanilla["samples"][0]["category"] == "chat"
@@ -280,101 +252,3 @@ def test_an_arm_that_accepts_wrong_tokens_fails_the_run_loudly(
         f"report this run: edgespec results show {document['run_id']} --json\n"
     )
     assert json.loads(run_cli("results", "show", "latest", "--json").out)["audit"]["failed"] is True
-
-
-# Interruptions and progress
-
-
-@pytest.fixture
-def many_prompts(tmp_path: Path) -> Path:
-    path = tmp_path / "many.jsonl"
-    lines = [json.dumps({"prompt": f"the cat number {number}"}) for number in range(400)]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
-
-
-def test_an_interrupted_run_with_a_failed_audit_says_both(capsys: pytest.CaptureFixture[str]):
-    large = Difference("auto", "chat-1", 0, 7, 11, 12, 2.5, True)
-    result = finished_run(complete=False, audit=Audit(18, 17, (large,)))
-    assert _show(result, OutputOptions("json", None), Settings()) == 130
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("edgespec: the equality audit failed: arm auto left the plain text of prompt")
-    assert lines[1:] == [f"edgespec: interrupted; the finished prompts are kept as {result.run_id}"]
-
-
-@needs_signals
-def test_ctrl_c_keeps_what_was_finished(
-    run_cli: RunCli, tiny_model: Path, tiny_draft: Path, many_prompts: Path
-):
-    arguments = [
-        "-r",
-        "100",
-        "-n",
-        "64",
-        "-t",
-        "1",
-        "--draft",
-        tiny_draft,
-        "--prompts",
-        many_prompts,
-        "--json",
-    ]
-    process = start("bench", tiny_model, *arguments)
-    while not list(results_dir().glob("*.json")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    code, out, err = interrupt(process)
-    document = json.loads(out)
-    assert code == 130
-    assert err == f"edgespec: interrupted; the finished prompts are kept as {document['run_id']}\n"
-    assert document["complete"] is False
-    counts = {len(arm["samples"]) for arm in document["arms"]}
-    assert len(counts) == 1
-    assert 0 < counts.pop() < 40_000
-    assert run_cli("results", "show", "latest", "--json").out == out
-    assert ", not finished)" in run_cli("results", "show", "latest").out
-    assert from_json(out).audit.compared == 3 * len(document["arms"][0]["samples"])
-
-
-def test_ctrl_c_before_the_first_prompt_keeps_nothing(bench: RunCli, monkeypatch: pytest.MonkeyPatch):
-    def interrupted(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Engine, "measure_costs", interrupted)
-    result = bench("--json")
-    assert (result.code, result.out) == (130, "")
-    assert result.err == "edgespec: interrupted before the first prompt was finished; nothing was kept\n"
-    assert not results_dir().exists()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal made by the system")
-def test_progress_is_on_the_terminal_and_never_on_stdout(
-    tiny_model: Path, tiny_draft: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
-):
-    import pty
-
-    monkeypatch.setenv("TERM", "xterm")
-    terminal, child_side = pty.openpty()
-    arguments = ["--draft", tiny_draft, "--prompts", prompts, *SHORT, "-t", "1", "--json"]
-    process = start("bench", tiny_model, *arguments, stderr=child_side)
-    os.close(child_side)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(terminal, 4096)
-        except OSError:  # the other side is closed (Linux says so with an error)
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(terminal)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert json.loads(out)["complete"] is True
-    assert b"\x1b" not in out
-    for stage in (b"looking for the models", b"loading", b"24/24"):
-        assert stage in shown
-
-
-def test_without_a_terminal_there_is_no_progress(bench: RunCli):
-    assert bench("--json").err == ""

@@ -33,7 +33,9 @@ def test_without_options_the_app_measures_what_the_command_would(
     run_cli: RunCli, launches: list[Launch]
 ) -> None:
     assert run_cli("bench", "--tui").code == 0
-    job = BenchJob(None, ("auto",), select(builtin_prompts(), (), 1), BenchSettings(), EngineSettings())
+    prompts = select(builtin_prompts(), (), 1)
+    assert len(prompts) == len({prompt.category for prompt in builtin_prompts()}) == 10
+    job = BenchJob(None, ("auto",), prompts, BenchSettings(), EngineSettings())
     assert launches == [Launch(screen="bench", bench_job=job)]
 
 
@@ -43,10 +45,11 @@ def test_every_option_reaches_the_job_and_holds_for_the_app(
     file = tmp_path / "prompts.jsonl"
     file.write_text('{"category": "a", "prompt": "x"}\n{"category": "b", "prompt": "y"}\n', encoding="utf-8")
     options = ["--draft", "small", "--prompts", file, "--category", "b", "-n", "8", "-r", "2", "--seed", "7"]
-    assert run_cli("--offline", "bench", "big", "--tui", *options, "-t", "1", "-c", "512").code == 0
+    more = ["--fixed", "2,1", "-t", "1", "-c", "512"]
+    assert run_cli("--offline", "bench", "big", "--tui", *options, *more).code == 0
     sampling, engine = Sampling(seed=7), EngineSettings(n_ctx=512, n_threads=1)
     prompts = select(load_prompts(file), ("b",), None)
-    job = BenchJob("big", ("small",), prompts, BenchSettings(8, 2, sampling), engine, offline=True)
+    job = BenchJob("big", ("small",), prompts, BenchSettings(8, 2, sampling, (1, 2)), engine, offline=True)
     expected = Launch("big", "small", None, None, sampling, engine, True, "bench", job)
     assert launches == [expected]
 
@@ -60,6 +63,7 @@ def test_every_option_reaches_the_job_and_holds_for_the_app(
         (["--markdown"], "--json, --csv or --markdown says nothing to --tui"),
         (["--plot", "figure.png"], "--plot says nothing to --tui"),
         (["--batch", "2"], "--batch goes with --throughput"),
+        (["--fixed", "1,17"], "--fixed '17' is not a draft length. Use whole numbers from 1 to 15"),
         (["--category", "nonsense"], "no prompt has the category 'nonsense'"),
         (["one", "two"], "2 targets are too many"),
     ],

@@ -42,6 +42,8 @@ def test_a_search_ends_with_a_table_a_verdict_and_what_it_kept(run_cli, tiny_mod
     shown = run_cli("tune", "tiny", "--explain")
     assert shown.code == 0
     assert found["verdict"] in shown.out
+    assert len(found["proof"]) == 10
+    assert "proved on 10 prompts that the search never saw" in shown.out
     assert "PREDICTED" in shown.out
     if found["pair"]:
         answer = run_cli("run", found["pair"], "-p", "Hello", "-n", "8", "-t", "1")
@@ -110,6 +112,7 @@ as published  none                                      1.00x  1.00x ± 0.00   1
 as published  ngram (auto)                              1.30x
 
 Speeds are multiples of plain decoding of the published file; LOWEST is the category that gains least.
+The measured ones were proved on 2 prompts that the search never saw, one of each kind.
 so it is.
 """
 
@@ -130,12 +133,13 @@ def test_the_table_of_the_last_search_is_shown_again(
         Candidate("as published", "none", None, None, 20.0, 1.0, 20.0, 1.0, 0.0, 1.0),
         Candidate("as published", "ngram", None, None, 26.0, 1.3, is_untuned=True),
     )
-    save_outcome(TuneOutcome("big", pair, candidates, 0, "so it is", 1260.0, 1200.0))
+    save_outcome(TuneOutcome("big", pair, candidates, 0, "so it is", 1260.0, 1200.0, ("chat-3", "code-3")))
     shown = run_cli("tune", "big", "--explain")
     assert (shown.code, shown.err) == (0, "")
     assert shown.out == f"{EXPLAINED}{last}\n"
     as_json = json.loads(run_cli("tune", "big", "--explain", "--json").out)
     assert (as_json["schema"], as_json["pair"], as_json["winner"]) == ("edgespec.tune/1", pair, 0)
+    assert as_json["proof"] == ["chat-3", "code-3"]
     assert as_json["candidates"][0]["measured_speedup"] == 1.6
     assert as_json["candidates"][2]["measured_speedup"] is None
 

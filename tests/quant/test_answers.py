@@ -50,7 +50,7 @@ def test_an_interruption_keeps_what_is_there(tiny_model: Path, store: Path):
             answer_tokens(model, QUESTIONS, 2000, store, progress=StoppedAfterOne())
         with np.load(store) as kept:
             first = kept["0"]
-            assert kept.files == ["0"]
+            assert sorted(kept.files) == ["0", "questions"]
         whole = answer_tokens(model, QUESTIONS, 2000, store)
     np.testing.assert_array_equal(whole[: len(first)], first)
 
@@ -61,6 +61,29 @@ def test_a_damaged_store_is_written_anew(tiny_model: Path, store: Path):
         store.write_bytes(store.read_bytes()[:-40])
         again = answer_tokens(model, QUESTIONS, 600, store)
     np.testing.assert_array_equal(whole, again)
+
+
+def test_answers_to_other_questions_are_not_taken_for_these(tiny_model: Path, store: Path, tmp_path: Path):
+    other = [*QUESTIONS[:2], [ChatMessage("user", "the sea")]]
+    with Model(tiny_model) as model:
+        answer_tokens(model, other, 2000, store)
+        found = answer_tokens(model, QUESTIONS, 900, store)
+        np.testing.assert_array_equal(found, answer_tokens(model, QUESTIONS, 900, tmp_path / "own.npz"))
+
+
+def test_a_store_that_does_not_say_what_was_asked_is_written_anew(
+    tiny_model: Path, store: Path, tmp_path: Path
+):
+    np.savez(store, **{str(number): np.full(900, 40, np.int32) for number in range(3)})
+    with Model(tiny_model) as model:
+        found = answer_tokens(model, QUESTIONS, 900, store)
+        np.testing.assert_array_equal(found, answer_tokens(model, QUESTIONS, 900, tmp_path / "own.npz"))
+
+
+def test_the_longest_question_fits(tiny_model: Path, store: Path):
+    questions = [[ChatMessage("user", "a hen " * 500)]]
+    with Model(tiny_model) as model:
+        assert len(answer_tokens(model, questions, 3000, store)) == 3000
 
 
 def test_windows_are_the_answers_in_order(tiny_model: Path, store: Path):

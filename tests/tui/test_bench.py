@@ -430,6 +430,12 @@ async def test_the_form_makes_the_job(bench: AppBench) -> None:
         app.screen.query_one("#bench-limit", Input).value = ""
         app.screen.query_one("#bench-drafts", Input).value = "a, b"
         app.screen.query_one("#bench-categories", Input).value = "code"
+        app.screen.query_one("#bench-fixed", Input).value = "1,99"
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        said = str(app.screen.query_one("#bench-form-note", Static).content)
+        assert said.startswith("Fixed lengths '99' is not a draft length")
+        app.screen.query_one("#bench-fixed", Input).value = "1, 2"
         await pilot.press("ctrl+s")
         await ready(pilot)
         request = bench.workers[-1].requests[0]
@@ -437,6 +443,7 @@ async def test_the_form_makes_the_job(bench: AppBench) -> None:
         assert isinstance(request.job, BenchJob)
         assert request.job.drafts == ("a", "b")
         assert request.job.settings.repeat == 2
+        assert request.job.settings.fixed == (1, 2)
         assert request.job.prompts == select(builtin_prompts(), ("code",), None)
         assert len(request.job.prompts) > 1
 

@@ -1,16 +1,16 @@
 """A target's answers: recorded once, for fitting and for judging."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from edgespec.decode.replay import Recording
 from edgespec.paths import derived_file, derived_models_dir
-from edgespec.tune.answers import Answers, find_or_record_answers, held_out_prompts
+from edgespec.tune.answers import Answers, find_or_record_answers
+from edgespec.tune.questions import fit_questions, held_out_prompts
 from edgespec.tune.recordings import load_recordings, save_recordings
 from edgespec.tune.variants import PUBLISHED, TargetVariant
-from quant.text.calibration import calibration_prompts
+from quant.text.answers import Question
 from tests.recorded_progress import RecordedProgress
 from tests.tune.made_up import recording
 
@@ -22,26 +22,22 @@ def variant(tiny_model: Path) -> TargetVariant:
     return TargetVariant(PUBLISHED, tiny_model)
 
 
-def _store(variant: TargetVariant, recordings: list[Recording]) -> Path:
+def _questions() -> list[Question]:
+    return [*fit_questions(), *(prompt.messages for prompt in held_out_prompts())]
+
+
+def _store(variant: TargetVariant, questions: list[Question], recordings: list[Recording]) -> Path:
     file = derived_file(variant.path, "tune-answers.npz")
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_recordings(file, recordings)
+    save_recordings(file, questions, recordings)
     return file
-
-
-def test_candidates_are_judged_by_two_questions_of_each_category_that_nothing_is_fitted_on():
-    prompts = held_out_prompts()
-    assert set(Counter(one.category for one in prompts).values()) == {2}
-    assert len({one.category for one in prompts}) == 7
-    fitted = set(calibration_prompts())
-    assert not [one for one in prompts if one.messages[-1].content in fitted]
 
 
 def test_answers_are_recorded_once_and_found_again(variant: TargetVariant):
     first, second = RecordedProgress(), RecordedProgress()
     recorded = find_or_record_answers(variant, 1, first)
-    assert first.find(RECORDING) == [(38, 38)]
-    assert (len(recorded.fit), len(recorded.held_out)) == (24, 14)
+    assert first.find(RECORDING) == [(44, 44)]
+    assert (len(recorded.fit), len(recorded.held_out)) == (24, 20)
     found = find_or_record_answers(variant, 1, second)
     assert second.labels == []
     assert [one.tokens for one in found.fit] == [one.tokens for one in recorded.fit]
@@ -50,17 +46,21 @@ def test_answers_are_recorded_once_and_found_again(variant: TargetVariant):
 
 def test_answers_too_short_to_say_anything_are_left_out(variant: TargetVariant):
     whole, short = recording(range(40, 60)), recording([40, 41, 42])
-    _store(variant, [short, *[whole] * 23, *[whole] * 12, short, short])
+    _store(variant, _questions(), [short, *[whole] * 23, *[whole] * 18, short, short])
     found = find_or_record_answers(variant, 1)
-    assert (len(found.fit), len(found.held_out)) == (23, 12)
+    assert (len(found.fit), len(found.held_out)) == (23, 18)
 
 
 def test_a_file_of_other_questions_is_recorded_anew(variant: TargetVariant):
-    file = _store(variant, [recording(range(40, 60))] * 5)
+    # As many, but one of them is another one.
+    others = [*_questions()[:-1], fit_questions()[0]]
+    made_up = [recording(range(40, 60))] * len(others)
+    file = _store(variant, others, made_up)
     progress = RecordedProgress()
-    find_or_record_answers(variant, 1, progress)
+    found = find_or_record_answers(variant, 1, progress)
     assert progress.labels == [RECORDING]
-    assert len(load_recordings(file)) == 38
+    assert made_up[0] not in (*found.fit, *found.held_out)
+    assert load_recordings(file, _questions()) == [*found.fit, *found.held_out]
 
 
 def test_where_nothing_can_be_kept_the_answers_are_there_all_the_same(variant: TargetVariant):

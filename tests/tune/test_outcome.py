@@ -1,5 +1,6 @@
 """What a search comes to: the order, the winner, the verdict, and the file."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -50,11 +51,13 @@ def test_what_was_not_measured_does_not_win():
 
 def test_the_outcome_has_all_candidates_in_order_and_the_place_of_the_winner():
     losing = replace(TUNED, lowest_category=0.9)
-    outcome = conclude("big", [GUESSED, PLAIN, losing, UNTUNED], 100.0, 1200.0)
+    outcome = conclude("big", [GUESSED, PLAIN, losing, UNTUNED], 100.0, 1200.0, ["chat-3", "code-3"])
     assert outcome.candidates == (losing, UNTUNED, PLAIN, GUESSED)
     assert (outcome.winner, outcome.best) == (1, UNTUNED)
     assert (outcome.target, outcome.pair, outcome.seconds, outcome.budget_s) == ("big", "", 100.0, 1200.0)
     assert outcome.verdict == verdict_of(UNTUNED, outcome.candidates)
+    assert outcome.proof == ("chat-3", "code-3")
+    assert outcome.proof_note == "proved on 2 prompts that the search never saw"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_an_untuned_pair_that_is_slower_than_plain_decoding_makes_nothing_worth_
 
 
 def test_an_outcome_comes_back_by_the_name_of_target_and_pair():
-    outcome = replace(_outcome(TUNED, UNTUNED), pair="big-tuned")
+    outcome = replace(_outcome(TUNED, UNTUNED), pair="big-tuned", proof=("chat-3", "code-3"))
     save_outcome(outcome)
     assert load_outcome("big") == outcome
     assert load_outcome("big-tuned") == outcome
@@ -107,3 +110,12 @@ def test_an_outcome_comes_back_by_the_name_of_target_and_pair():
     (tunes_dir() / "big.json").write_text("{}")
     with pytest.raises(ConfigError):
         load_outcome("big")
+
+
+def test_an_outcome_of_before_proofs_were_recorded_says_nothing_of_one():
+    save_outcome(_outcome(TUNED, UNTUNED))
+    file = tunes_dir() / "big.json"
+    document = json.loads(file.read_text())
+    del document["proof"]
+    file.write_text(json.dumps(document))
+    assert load_outcome("big").proof_note == ""

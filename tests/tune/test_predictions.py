@@ -45,9 +45,9 @@ def test_a_target_of_twice_the_speed_is_worth_twice_the_published_one():
 
 
 def test_a_draft_that_is_always_right_brings_what_the_costs_say():
-    # The first token comes with the prompt and eleven more by plain steps of 1 s, before the policy trusts a draft. Then
-    # seven tokens are drafted in seven passes of 0.01 s, and one pass of 1 s verifies them and brings the twentieth.
-    seconds = 11 * 1.0 + 7 * 0.01 + 1.0
+    # The first token comes with the prompt. Fifteen are drafted in as many passes of 0.01 s, and a pass of 1 s verifies them
+    # and brings the next one; then there are three to come: two drafted ones, and one of the pass that verifies these.
+    seconds = (15 + 2) * 0.01 + 2 * 1.0
     found = predict(timed_target(FLAT), timed_draft(QUICK), [ANSWER], [guesses(ANSWER)], Mode.AUTO, 1.0)
     assert found.predicted_tok_per_s == pytest.approx(19 / seconds)
     assert found.acceptance == 1.0
@@ -56,15 +56,16 @@ def test_a_draft_that_is_always_right_brings_what_the_costs_say():
 
 
 def test_the_costs_of_verifying_and_drafting_are_those_of_the_variants():
-    # Eight rows cost 1.07 s, a pass of the draft 0.03 s.
-    target, draft = timed_target({1: 1.0, 8: 1.07, 16: 1.15}), timed_draft({1: 0.03, 400: 0.03})
+    # Sixteen rows cost 1.15 s, three 1.02 s, and a pass of the draft 0.03 s.
+    target, draft = timed_target({1: 1.0, 3: 1.02, 16: 1.15}), timed_draft({1: 0.03, 400: 0.03})
     found = predict(target, draft, [ANSWER], [guesses(ANSWER)], Mode.AUTO, plain_step_s=3.0)
-    assert found.predicted_speedup == pytest.approx(3.0 * 19 / (11 * 1.0 + 7 * 0.03 + 1.07))
+    assert found.predicted_speedup == pytest.approx(3.0 * 19 / (1.15 + 1.02 + 17 * 0.03))
 
 
 def test_a_draft_that_is_never_right_costs_next_to_nothing():
-    wrong = guesses(ANSWER, lambda _place: False)
-    found = predict(timed_target(FLAT), timed_draft(QUICK), [ANSWER] * 3, [wrong] * 3, Mode.AUTO, 1.0)
+    answer = recording(range(100, 300))
+    wrong = guesses(answer, lambda _place: False)
+    found = predict(timed_target(FLAT), timed_draft(QUICK), [answer] * 3, [wrong] * 3, Mode.AUTO, 1.0)
     assert found.acceptance == 0.0
     assert 0.95 < found.predicted_speedup <= 1.0
 

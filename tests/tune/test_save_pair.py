@@ -107,9 +107,12 @@ def test_a_search_that_is_worth_nothing_more_takes_the_pair_of_the_one_before_aw
 ):
     plain = Candidate("as published", "none", None, None, 20.0, 1.0, 20.0, 1.0, 0.0, 1.0)
     fast = Candidate("as published", "draft, 64 words", 0.7, 0.2, 30.0, 1.5, 30.0, 1.5, 0.0, 1.2)
-    won, lost = (conclude("tiny", found, 60.0, 600.0) for found in ([fast, plain], [plain]))
+    proof = ["chat-3", "code-3"]
+    won, lost = (conclude("tiny", found, 60.0, 600.0, proof) for found in ([fast, plain], [plain]))
     assert save_result(target, won, _published(target, tiny_draft)).pair == "tiny-tuned"
-    assert load_catalog().pairs["tiny-tuned"].description == fast.label
+    proved = f"{fast.label}; proved on 2 prompts that the search never saw"
+    assert load_catalog().pairs["tiny-tuned"].description == proved
+    assert load_catalog().models["tiny-draft"].description == f"made by edgespec tune: {proved}"
     assert save_result(target, lost, _published(target)).pair == ""
     assert "tiny-tuned" not in load_catalog().pairs
     assert load_outcome("tiny") == lost

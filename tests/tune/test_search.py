@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 
 from edgespec.bench.arm import ArmSpec
+from edgespec.bench.arm_loop import ArmLoop, TokenizedPrompt
+from edgespec.bench.prompts import builtin_prompts
 from edgespec.catalog.metadata import is_whole
 from edgespec.catalog.toml_file import load_catalog
-from edgespec.decode.costs import curve_from
+from edgespec.decode.costs import CostCurve
 from edgespec.errors import UsageError
 from edgespec.paths import derived_models_dir, tuned_dir, tunes_dir, user_catalog_file
 from edgespec.session.choice import choose_files
+from edgespec.tune.answers import find_or_record_answers
 from edgespec.tune.confirm import FinalistFigures
 from edgespec.tune.drift import DriftCorrection
 from edgespec.tune.outcome import Candidate, TuneOutcome, load_outcome
+from edgespec.tune.questions import SPARED_CATEGORIES
 from edgespec.tune.request import TuneRequest
 from edgespec.tune.save_pair import save_result
 from edgespec.tune.search import Search
@@ -46,7 +50,7 @@ class Searched:
 
 
 def _search(request: TuneRequest, spend: Callable[[str], float] = lambda _label: 0.0) -> Searched:
-    """Runs a search whose stages take the seconds that `spend` says; every category is measured once."""
+    """Runs a search whose stages take the seconds that `spend` says; every prompt of the proof is answered once."""
     clock = FakeClock(50.0)
 
     def entered(label: str) -> None:
@@ -110,6 +114,26 @@ def test_the_outcome_says_how_long_it_took_and_whose_files_won(whole: Searched):
     assert (whole.winner.draft.label if whole.winner.draft else None) == (
         None if best.draft in {"none", "ngram"} else best.draft
     )
+
+
+def test_the_proof_is_answered_by_prompts_of_each_kind_that_the_search_never_saw(
+    tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    answered: list[TokenizedPrompt] = []
+    run = ArmLoop.run
+
+    def watched(loop: ArmLoop, prompt: TokenizedPrompt, repeat: int, turn: int) -> None:
+        answered.append(prompt)
+        run(loop, prompt, repeat, turn)
+
+    monkeypatch.setattr(ArmLoop, "run", watched)
+    found = _search(tune_request(tiny_model, tiny_draft))
+    assert found.outcome.proof == tuple(one.id for one in answered)
+    assert {one.category for one in answered} == {one.category for one in builtin_prompts()}
+    assert len(answered) == 10
+    recorded = find_or_record_answers(found.winner.target, 1)
+    seen = {one.prompt for one in (*recorded.fit, *recorded.held_out)}
+    assert not seen & {one.tokens for one in answered}
 
 
 def test_a_search_leaves_no_files_of_finalists_and_nothing_half_written(whole: Searched, home: Path):
@@ -199,10 +223,10 @@ class Costs:
 
     def _time_target(self, variant: TargetVariant, _correction: DriftCorrection) -> TimedTarget:
         seconds = self.targets[variant.label]
-        return TimedTarget(variant, curve_from({1: seconds, 16: seconds}), pads=False)
+        return TimedTarget(variant, CostCurve({1: seconds, 16: seconds}), pads=False)
 
     def _time_draft(self, variant: DraftVariant, _correction: DriftCorrection) -> TimedDraft:
-        return TimedDraft(variant, curve_from({1: self.draft_s, 400: self.draft_s}), pads=False)
+        return TimedDraft(variant, CostCurve({1: self.draft_s, 400: self.draft_s}), pads=False)
 
 
 def test_only_the_target_variant_that_promises_most_records_answers_of_its_own(
@@ -229,6 +253,17 @@ def test_fewer_blocks_are_tried_where_they_could_win_and_only_there(
     found = _search(tune_request(target, draft))
     assert any(one.startswith("small without blocks ") for one in found.candidates()) == is_tried
     assert any(label.startswith("looking for ") for label in found.progress.labels) == is_tried
+
+
+def test_where_answers_take_long_the_proof_has_fewer_kinds(
+    tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Ten answers of 24 tokens by three finalists would take longer than the search has.
+    Costs({PUBLISHED: 1.0}, draft_s=1.0).use(monkeypatch)
+    found = _search(tune_request(tiny_model, tiny_draft))
+    kinds = [name.rsplit("-", 1)[0] for name in found.outcome.proof]
+    assert sorted([*kinds, *SPARED_CATEGORIES]) == sorted({one.category for one in builtin_prompts()})
+    assert sum(one.measured_speedup is not None for one in found.outcome.candidates) == 3
 
 
 # Ctrl-C
@@ -343,6 +378,7 @@ def test_the_winner_is_saved_and_found_by_the_catalogue_and_by_explain(
     assert saved == replace(won.outcome, pair="tiny-tuned")
     pair = load_catalog().pairs["tiny-tuned"]
     assert (pair.target, pair.drafts, pair.tuned) == ("tiny", ("tiny-draft",), True)
+    assert pair.description.endswith("proved on 10 prompts that the search never saw")
     files = choose_files("tiny-tuned", offline=True)
     assert files.target.path == tiny_model.resolve()
     assert [draft.path for draft in files.drafts] == [tuned_dir() / "tiny-tuned" / "tiny-draft.gguf"]

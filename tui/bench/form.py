@@ -11,6 +11,7 @@ from textual.containers import Grid, Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
+from edgespec.bench.fixed_lengths import parse_draft_lengths
 from edgespec.bench.prompts import builtin_prompts, load_prompts, select
 from edgespec.bench.speculative import BenchSettings
 from edgespec.errors import EdgespecError, UsageError
@@ -29,6 +30,7 @@ _FIELDS = (
     ("limit", "Per category", "1", "all, or a number of prompts"),
     ("max_tokens", "Longest answer", "96", "tokens, 2 or more"),
     ("repeat", "Repeats", "3", "answers per prompt and arm"),
+    ("fixed", "Fixed lengths", "", "none, or draft lengths such as 1,2,3,4"),
 )
 
 
@@ -90,8 +92,12 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
         file, limit = self._value("prompts"), self._value("limit")
         known = await asyncio.to_thread(load_prompts, Path(file).expanduser()) if file else builtin_prompts()
         chosen = select(known, self._names("categories"), self._number("limit", 1) if limit else None)
+        fixed = self._value("fixed")
         settings = BenchSettings(
-            self._number("max_tokens", 2), self._number("repeat", 1), self._launch.sampling
+            self._number("max_tokens", 2),
+            self._number("repeat", 1),
+            self._launch.sampling,
+            parse_draft_lengths(fixed) if fixed else (),
         )
         drafts = self._names("drafts") or (AUTO_DRAFT,)
         return BenchJob(

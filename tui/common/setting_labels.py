@@ -19,6 +19,7 @@ LABELS: Final = {
     "draft_gpu_layers": "the draft's GPU layers",
     "drop_attention": "dropped attention",
     "embedding_type": "type of the embeddings",
+    "fixed": "Fixed lengths",
     "flash_attn": "flash attention",
     "force": "your consent",
     "frequency_penalty": "frequency penalty",

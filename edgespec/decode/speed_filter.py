@@ -39,6 +39,8 @@ class SpeedFilter:
         ]
     )
     _noise: float = NOISE
+    _left: float = 0.0
+    """Of the last decode, what was left unexplained."""
     _surprised: float = 0.0
 
     def observe(self, loads: Three, surprise: float) -> tuple[Three, float]:
@@ -64,9 +66,11 @@ class SpeedFilter:
         steps = (surprise * gains[0], surprise * gains[1], surprise * gains[2])
         for place, step in enumerate(steps):
             self.moved[place] += step
-        left = surprise * self._noise / variance
-        self._noise = max(self._noise + NOISE_SHARE * (left * left - self._noise), NOISE)
-        return steps, left
+        before, self._left = self._left, surprise * self._noise / variance
+        # From one decode to the next: what all of them have in common is a change, and no noise (von Neumann 1941).
+        seen = (self._left - before) ** 2 / 2.0
+        self._noise = max(self._noise + NOISE_SHARE * (seen - self._noise), NOISE)
+        return steps, self._left
 
     def _clip(self, surprise: float, most: float) -> float:
         side = math.copysign(1.0, surprise) if abs(surprise) > most else 0.0

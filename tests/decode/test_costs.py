@@ -71,20 +71,20 @@ def test_a_cost_lies_between_those_of_its_neighbours(points: dict[int, float], r
     assert min(low, high) * (1 - 1e-9) <= CostCurve(points).cost(rows) <= max(low, high) * (1 + 1e-9)
 
 
-@given(curves, st.floats(-1.5, 1.5), st.floats(-1.5, 1.5), st.integers(1, 16))
+@given(curves, st.floats(0.2, 5.0), st.floats(0.2, 5.0), st.integers(1, 16))
 def test_a_curve_that_moved_is_the_curve_of_its_moved_points(
     points: dict[int, float], scaled: float, tilted: float, rows: int
 ):
     curve = CostCurve(points)
     curve.scale(scaled)
     curve.tilt(tilted)
-    curve.nudge(max(points), 0.1)
+    curve.nudge(max(points), 1.1)
     assert curve.cost(rows) == pytest.approx(CostCurve(curve.points).cost(rows))
 
 
 def test_a_tilt_leaves_a_single_row_and_moves_many_rows_most():
     curve = CostCurve(VERIFY)
-    curve.tilt(math.log(2.0))
+    curve.tilt(2.0)
     grown = [curve.cost(rows) / VERIFY[rows] for rows in VERIFY]
     assert grown[0] == 1.0
     assert grown == sorted(grown)
@@ -130,7 +130,7 @@ def test_padding_is_chosen_anew_when_the_curve_has_moved():
     assert costs.batch_for[3] == 3
     for _ in range(60):
         costs.observe_verify(3, 3.0)
-        costs.observe_verify(1, 1.0)
+        costs.observe_verify(4, 2.1)
     costs.refresh_batches()
     assert costs.batch_for[3] == 4
 
@@ -150,11 +150,14 @@ def test_a_machine_at_another_speed_is_known_within_16_plain_steps(
     make: Callable[[], PairCosts], factor: float
 ):
     costs = make()
-    for _ in range(16):
+    for _ in range(8):
         costs.observe_verify(1, factor)
-    assert costs.step_s == pytest.approx(factor, rel=0.01)
-    assert costs.draft_step_s / DRAFT[1] == pytest.approx(factor, rel=0.06)
-    assert costs.verify_s(4) / VERIFY[4] == pytest.approx(factor, rel=0.06)
+    assert costs.step_s == pytest.approx(factor, rel=0.025)
+    for _ in range(8):
+        costs.observe_verify(1, factor)
+    assert costs.step_s == pytest.approx(factor, rel=0.005)
+    assert costs.draft_step_s / DRAFT[1] == pytest.approx(factor, rel=0.04)
+    assert costs.verify_s(4) / VERIFY[4] == pytest.approx(factor, rel=0.04)
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -191,7 +194,7 @@ def test_a_steady_machine_is_followed_with_an_error_smaller_than_its_noise():
             costs.observe_verify(1, noise[0])
         errors.append(math.log(costs.step_s))
         apart.append(math.log(costs.verify_s(4) / costs.step_s))
-    assert pstdev(errors) < 0.03
+    assert pstdev(errors) < 0.035
     assert pstdev(apart) < 0.018, "what is compared is ratios"
 
 
@@ -207,20 +210,17 @@ def test_on_an_uneasy_machine_the_noise_is_learnt_and_every_decode_says_less():
     assert moved[1] < 0.6 * moved[0]
 
 
-@pytest.mark.parametrize("rows", [1, 4])
-def test_one_outlier_hardly_moves_anything(rows: int):
+@pytest.mark.parametrize("observe", ["a step", "four rows", "the draft"])
+def test_one_outlier_hardly_moves_anything(observe: str):
+    """All by an eighth at most, and what is compared, the ratios, by three hundredths."""
     costs = settled_pair()
-    costs.observe_verify(rows, 1000.0)
-    assert costs.step_s < 1.08
-    assert costs.verify_s(rows) < 1.09 * VERIFY[rows]
-    assert costs.draft_step_s < 1.08 * DRAFT[1]
-
-
-def test_an_outlier_of_the_draft_hardly_moves_anything():
-    costs = settled_pair()
-    costs.observe_draft(1, 1000.0)
-    assert costs.step_s < 1.08
-    assert costs.draft_step_s < 1.1 * DRAFT[1]
+    if observe == "the draft":
+        costs.observe_draft(1, 1000.0)
+    else:
+        costs.observe_verify(1 if observe == "a step" else 4, 1000.0)
+    moved = [costs.step_s, costs.verify_s(4) / VERIFY[4], costs.draft_step_s / DRAFT[1]]
+    assert max(moved) < 1.12
+    assert max(moved) < 1.03 * min(moved)
 
 
 def test_how_far_out_an_outlier_lies_makes_no_difference():
@@ -230,16 +230,13 @@ def test_how_far_out_an_outlier_lies_makes_no_difference():
     assert page_fault.verify.points == slow.verify.points
 
 
-def test_an_outlier_at_the_very_first_decode_moves_less_than_half():
+def test_an_outlier_at_the_very_first_decode_changes_no_ratio_and_is_forgotten_within_16():
+    """Nothing is known of the machine yet, and the first pass may have had to load the weights."""
     costs = pair()
     costs.observe_verify(1, 1000.0)
-    assert costs.step_s < 1.35
-
-
-def test_an_outlier_is_forgotten():
-    costs = pair()
-    costs.observe_verify(1, 50.0)
-    for _ in range(15):
+    assert costs.draft_step_s / costs.step_s == pytest.approx(DRAFT[1])
+    assert costs.verify_s(4) / costs.step_s == pytest.approx(VERIFY[4])
+    for _ in range(16):
         costs.observe_verify(1, 1.0)
     assert costs.step_s == pytest.approx(1.0, rel=0.02)
 

@@ -1,18 +1,22 @@
 """Tiny models in llama.cpp whose reads take made-up time, so that what is drafted is the same on every machine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgespec.catalog.compatibility import token_map
 from edgespec.catalog.metadata import read_metadata
 from edgespec.decode.acceptance import Acceptance
-from edgespec.decode.costs import PairCosts, curve_from
-from edgespec.decode.draft import LlamaDraft
+from edgespec.decode.costs import CostCurve, PairCosts
+from edgespec.decode.drafters.contract import Drafter
+from edgespec.decode.drafters.draft_model import ModelDrafter
+from edgespec.decode.drafters.llama_draft import LlamaDraft
+from edgespec.decode.drafters.ngrams import NgramDrafter
 from edgespec.decode.engines import LlamaTarget
+from edgespec.decode.fixed_policy import FixedPolicy
 from edgespec.decode.generate import Generator
-from edgespec.decode.ngram import NgramMatch
-from edgespec.decode.policy import Kind, Mode, Policy, RoundChoice
+from edgespec.decode.policy import DraftingPolicy, Mode
 from edgespec.decode.token import GenerationStats
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
 from edgespec.llama.context import Context
@@ -56,7 +60,7 @@ class TimedTarget(LlamaTarget):
         self, context: Context, sampling: Sampling, clock: FakeClock, points: Mapping[int, float]
     ) -> None:
         super().__init__(context, sampling)
-        self.clock, self.curve = clock, curve_from(points)
+        self.clock, self.curve = clock, CostCurve(points)
         self.batches: list[tuple[int, int]] = []
 
     def evaluate(self, tokens: Sequence[int], batch: int) -> None:
@@ -68,43 +72,30 @@ class TimedTarget(LlamaTarget):
 class TimedDraft(LlamaDraft):
     """A draft whose reads cost what a curve says."""
 
-    def __init__(self, context: Context, translator: Translator, window: int = 384) -> None:
-        super().__init__(context, translator, window)
-        self.clock, self.curve = FakeClock(), curve_from(CHEAP_DRAFT)
-        self.reads: list[int] = []
+    def __init__(self, context: Context, translator: Translator) -> None:
+        super().__init__(context, translator)
+        self.clock, self.curve = FakeClock(), CostCurve(CHEAP_DRAFT)
 
-    def catch_up(self, history: Sequence[int]) -> int:
-        rows = super().catch_up(history)
-        self._spend(rows)
+    def read(self, history: Sequence[int], chain: Sequence[int], window: int | None = None) -> int:
+        rows = super().read(history, chain, window)
+        self.clock.spend(self.curve.cost(rows))
         return rows
 
-    def advance(self) -> None:
-        super().advance()
-        self._spend(1)
 
-    def _spend(self, rows: int) -> None:
-        self.reads.append(rows)
-        self.clock.spend(self.curve.cost(rows))
+class EagerPolicy(FixedPolicy):
+    """Drafts whenever there can be any, 1 to 8 tokens in turn, of everybody in turn."""
+
+    def __init__(self, costs: PairCosts) -> None:
+        super().__init__(costs, length=8)
+
+    def most(self, remaining: int) -> int:
+        self.length = 1 + self.length % 8
+        return super().most(remaining)
 
 
-class EagerPolicy(Policy):
-    """Drafts whenever it may, 1 to 8 tokens in turn, whatever was accepted before."""
-
-    turn: int = 0
-
-    def choose(self, match: NgramMatch | None, missing: int | None, done: int, remaining: int) -> RoundChoice:
-        self.turn = done
-        if remaining > 1 and match and self.mode in (Mode.NGRAM, Mode.AUTO):
-            return RoundChoice(Kind.NGRAM, min(1 + done % 8, remaining - 1), 1.0)
-        if remaining > 1 and missing is not None and self.mode in (Mode.MODEL, Mode.AUTO):
-            return RoundChoice(Kind.MODEL, 0, 1.0)
-        return RoundChoice(Kind.PLAIN, 0, 1.0)
-
-    def keeps_drafting(self, leads: list[float], rate: float, remaining: int) -> bool:
-        return len(leads) < min(1 + self.turn % 8, remaining - 1)
-
-    def n_worth_verifying(self, leads: list[float], rate: float) -> int:
-        return len(leads)
+def always(length: int) -> Callable[[PairCosts], FixedPolicy]:
+    """Drafts of that length."""
+    return partial(FixedPolicy, length=length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +117,20 @@ def answer(
     *,
     mode: Mode = Mode.AUTO,
     sampling: Sampling = GREEDY,
-    policy: type[Policy] = EagerPolicy,
+    policy: Callable[[PairCosts], DraftingPolicy] = EagerPolicy,
     verify: Mapping[int, float] = FLAT,
 ) -> Answer:
     """Generates `count` tokens, by default with as many drafts as can be."""
     clock = draft.clock if draft else FakeClock()
-    costs = PairCosts(curve_from(verify), curve_from(CHEAP_DRAFT) if draft else None)
+    costs = PairCosts(CostCurve(verify), CostCurve(CHEAP_DRAFT) if draft else None)
+    acceptance = Acceptance()
+    drafters: list[Drafter] = []
+    if mode in (Mode.NGRAM, Mode.AUTO):
+        drafters.append(NgramDrafter(acceptance))
+    if draft and mode in (Mode.MODEL, Mode.AUTO):
+        drafters.append(ModelDrafter(draft, costs, acceptance, clock))
     timed = TimedTarget(target, sampling, clock, verify)
-    generator = Generator(timed, draft, policy(costs, Acceptance(), mode), clock)
+    generator = Generator(timed, drafters, policy(costs), clock)
     try:
         tokens = list(generator.generate(prompt, count))
     finally:

@@ -1,183 +1,142 @@
-"""Learnt acceptance: priors that a few dozen observations outweigh, and a memory of a few hundred."""
+"""What is kept of a pair: measured priors that tokens of its own outweigh, each in its bucket."""
 
-from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgespec.decode.acceptance import (
-    CERTAIN_LEAD,
-    PRIOR_WEIGHT,
+    ANSWER_VARIANCE,
+    ENOUGH_READ,
+    MATCH_ANSWER_VARIANCE,
+    USUAL_ACCEPTANCE,
     Acceptance,
-    AnswerRecord,
-    Certainty,
-    RateTable,
-    certainty_bucket,
-    lead_bucket,
-    match_bucket,
 )
-from edgespec.decode.ngram import MAX_MATCH, MIN_MATCH
+from edgespec.decode.beliefs import LEAST_VARIANCE, Term, Terms, expected_chance, learn
+from edgespec.decode.drafters.ngram_index import MAX_MATCH, MIN_MATCH
+from edgespec.decode.policy import MAX_DRAFT
 
 
-def test_without_observations_a_rate_is_its_prior():
-    table = RateTable((0.25, 0.75))
-    assert (table.rate(0), table.rate(1)) == (0.25, 0.75)
+def chance(*terms: Term) -> float:
+    return expected_chance(terms)
 
 
-def test_a_rate_is_the_mean_of_prior_and_observations():
-    table = RateTable((0.5,))
-    table.count(0, True)
-    assert table.rate(0) == pytest.approx((0.5 * PRIOR_WEIGHT + 1) / (PRIOR_WEIGHT + 1))
+def learn_often(terms: Terms, held: bool, times: int) -> None:
+    for _ in range(times):
+        learn(terms, held)
 
 
-@given(st.lists(st.booleans(), max_size=400))
-def test_a_rate_stays_a_probability_whatever_is_observed(observed: list[bool]):
-    table = RateTable((0.9,))
-    for accepted in observed:
-        table.count(0, accepted)
-    assert 0.0 < table.rate(0) < 1.0
+def test_without_outcomes_a_draft_is_worth_the_usual():
+    (model,) = Acceptance().model
+    assert chance(model) == pytest.approx(USUAL_ACCEPTANCE, abs=0.02)
 
 
-def test_a_few_dozen_observations_outweigh_the_prior():
-    table = RateTable((0.95,))
-    for _ in range(48):
-        table.count(0, False)
-    assert table.rate(0) < 0.25
-
-
-def test_the_text_of_now_counts_more_than_the_text_of_long_ago():
-    table = RateTable((0.5,))
-    for _ in range(1000):
-        table.count(0, True)
-    for _ in range(300):
-        table.count(0, False)
-    assert table.rate(0) < 0.25
-
-
-def test_fading_brings_a_rate_back_to_its_prior_little_by_little():
-    table = RateTable((0.9,))
-    for _ in range(200):
-        table.count(0, False)
-    rates = [table.rate(0)]
-    for _ in range(20):
-        table.fade(0.8)
-        rates.append(table.rate(0))
-    assert rates == sorted(rates)
-    assert rates[0] < 0.15
-    assert rates[1] < 0.2
-    assert 0.8 < rates[-1] < 0.9
-
-
-def test_what_was_learnt_of_matches_does_not_fade_with_the_guesses():
-    """Matches are learnt from at every step, used or not; guesses fade after an answer that had none."""
-    acceptance = Acceptance()
-    for _ in range(50):
-        acceptance.count_guess(9.0, 0.9, False)
-        acceptance.count_match(3, True, False)
-    before = acceptance.of_lead(9.0), acceptance.of_certainty(0.9), acceptance.of_match(3, True)
-    acceptance.begin_answer(0.5)
-    assert (acceptance.of_lead(9.0), acceptance.of_certainty(0.9)) == before[:2]
-    acceptance.begin_answer(0.5)
-    assert acceptance.of_lead(9.0) > before[0]
-    assert acceptance.of_certainty(0.9) > before[1]
-    assert acceptance.of_match(3, True) == before[2]
-
-
-def test_observations_stay_in_their_bucket():
-    table = RateTable((0.5, 0.5))
-    table.count(1, True)
-    assert table.rate(0) == 0.5
-    assert table.rate(1) > 0.5
-
-
-def test_tables_do_not_share_their_counts():
-    first, second = Acceptance(), Acceptance()
-    first.count_guess(9.0, 0.9, False)
-    first.count_match(3, True, False)
-    assert second.of_lead(9.0) > first.of_lead(9.0)
-    assert second.of_match(3, True) > first.of_match(3, True)
+@pytest.mark.parametrize("measured", [0.2, 0.6, 0.95])
+def test_an_acceptance_that_was_measured_elsewhere_is_what_a_draft_begins_with(measured: float):
+    acceptance, unknown = Acceptance.measured(measured), Acceptance()
+    assert chance(*acceptance.model) == pytest.approx(measured, abs=0.01)
+    assert acceptance.model[0].variance < unknown.model[0].variance, "and it is surer of it"
+    assert acceptance.by_lead == unknown.by_lead
 
 
 @given(st.floats(0.0, 40.0), st.floats(0.0, 40.0))
 def test_a_larger_lead_never_promises_less_to_begin_with(one: float, other: float):
     acceptance = Acceptance()
     low, high = sorted((one, other))
-    assert acceptance.of_lead(low) <= acceptance.of_lead(high)
+    assert acceptance.of_lead(low).mean <= acceptance.of_lead(high).mean
 
 
 @given(st.integers(2, 24), st.integers(2, 24), st.booleans())
 def test_a_longer_match_never_promises_less_to_begin_with(one: int, other: int, agreed: bool):
     acceptance = Acceptance()
     low, high = sorted((one, other))
-    assert acceptance.of_match(low, agreed) <= acceptance.of_match(high, agreed)
+    assert acceptance.of_match(low, agreed).mean <= acceptance.of_match(high, agreed).mean
 
 
-def test_matches_that_agree_and_matches_that_do_not_are_counted_apart():
+@given(st.integers(2, MAX_MATCH + MAX_DRAFT))
+def test_matches_that_agree_promise_more_than_matches_that_do_not(length: int):
     acceptance = Acceptance()
-    split = acceptance.of_match(4, False)
-    for _ in range(50):
-        acceptance.count_match(4, True, False)
-    assert acceptance.of_match(4, True) < 0.2
-    assert acceptance.of_match(4, False) == split
+    assert acceptance.of_match(length, True).mean > acceptance.of_match(length, False).mean
 
 
-@given(st.lists(st.one_of(st.floats(-50.0, 50.0), st.just(float("inf")), st.just(float("-inf")))))
-def test_certainty_stays_between_0_and_1_whatever_the_target_picks(leads: list[float]):
-    """A sampled token may lie far below the best logit: its lead is negative."""
-    certainty = Certainty()
-    for lead in leads:
-        certainty.add(lead)
-    assert 0.0 <= certainty.recent <= 1.0
-    assert 0.0 <= certainty.lasting <= 1.0
+@given(st.integers(0, ENOUGH_READ - 1), st.integers(0, ENOUGH_READ - 1))
+def test_having_read_less_never_promises_more_and_always_costs_something(one: int, other: int):
+    acceptance = Acceptance()
+    low, high = sorted((one, other))
+    assert acceptance.of_context(low).mean <= acceptance.of_context(high).mean < 0.0
 
 
-def test_recent_certainty_follows_faster_than_lasting_certainty():
-    certainty = Certainty()
-    for _ in range(5):
-        certainty.add(CERTAIN_LEAD * 2)
-    assert 0.5 < certainty.lasting < certainty.recent < 1.0
+def test_buckets_cover_their_tables_to_both_ends():
+    acceptance = Acceptance()
+    for of, least, most, table in (
+        (acceptance.of_lead, 0.0, 1e9, acceptance.by_lead),
+        (acceptance.of_context, 0, ENOUGH_READ - 1, acceptance.by_context),
+        (lambda n: acceptance.of_match(n, True), MIN_MATCH, MAX_MATCH + MAX_DRAFT, acceptance.agreed_match),
+        (lambda n: acceptance.of_match(n, False), MIN_MATCH, MAX_MATCH + MAX_DRAFT, acceptance.split_match),
+    ):
+        assert of(least) is table[0]
+        assert of(most) is table[-1]
 
 
-@pytest.mark.parametrize(
-    ("bucket", "least", "most", "table"),
-    [
-        (lead_bucket, 0.0, 1e9, Acceptance().by_lead),
-        (certainty_bucket, 0.0, 1.0, Acceptance().by_certainty),
-        (match_bucket, MIN_MATCH, MAX_MATCH + 15, Acceptance().agreed_match),
-        (match_bucket, MIN_MATCH, MAX_MATCH + 15, Acceptance().split_match),
-    ],
-    ids=["lead", "certainty", "agreed match", "split match"],
-)
-def test_buckets_cover_their_tables_to_both_ends(
-    bucket: Callable[[float], int], least: float, most: float, table: RateTable
-):
-    assert (bucket(least), bucket(most)) == (0, len(table.priors) - 1)
+def test_every_bucket_can_be_reached():
+    acceptance = Acceptance()
+    reached = [
+        ({id(acceptance.of_lead(tenth / 10)) for tenth in range(200)}, acceptance.by_lead),
+        ({id(acceptance.of_context(n_read)) for n_read in range(ENOUGH_READ)}, acceptance.by_context),
+        ({id(acceptance.of_match(length, True)) for length in range(2, 60)}, acceptance.agreed_match),
+        ({id(acceptance.of_match(length, False)) for length in range(2, 60)}, acceptance.split_match),
+    ]
+    assert all(found == {id(term) for term in table} for found, table in reached)
 
 
-def test_an_answers_record_begins_with_the_tables_word():
-    assert AnswerRecord(2.0).adjust(0.8) == pytest.approx(0.8)
+def test_outcomes_stay_in_their_bucket():
+    acceptance = Acceptance()
+    before = deepcopy(acceptance)
+    learn([acceptance.of_lead(0.3)], False)
+    changed = [
+        (one.name, place)
+        for one in fields(Acceptance)
+        for place, term in enumerate(getattr(acceptance, one.name))
+        if term != getattr(before, one.name)[place]
+    ]
+    assert changed == [("by_lead", 1)]
 
 
-def test_an_answer_that_misses_more_than_expected_lowers_every_rate():
-    record = AnswerRecord(2.0)
-    for _ in range(10):
-        record.count(0.9, False)
-    assert record.adjust(0.9) < 0.7
-    assert record.adjust(0.5) < record.adjust(0.9)
+def test_pairs_do_not_share_what_they_learn():
+    first, second = Acceptance(), Acceptance()
+    for one in fields(Acceptance):
+        learn(getattr(first, one.name)[:1], False)
+    assert second == Acceptance() != first
 
 
-def test_an_answer_without_misses_raises_even_low_rates():
-    record = AnswerRecord(2.0)
-    for _ in range(40):
-        record.count(0.7, True)
-    assert record.adjust(0.7) > 0.95
-    assert record.adjust(0.3) > 0.85
+def test_a_few_hundred_outcomes_outweigh_a_prior():
+    acceptance = Acceptance()
+    sure = acceptance.of_lead(9.0)
+    assert chance(sure) > 0.98
+    learn_often([sure], False, 100)
+    assert chance(sure) < 0.75
+    learn_often([sure], False, 200)
+    assert chance(sure) < 0.3
 
 
-@given(st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans())), st.floats(0.0, 1.0))
-def test_an_adjusted_rate_stays_a_probability(outcomes: list[tuple[float, bool]], rate: float):
-    record = AnswerRecord(2.0)
-    for expected, accepted in outcomes:
-        record.count(expected, accepted)
-    assert 0.0 < record.adjust(rate) < 1.0
+def test_an_answer_moves_its_own_term_first_and_what_is_kept_a_little():
+    """An answer may differ by more than a pair does: what it shows is taken for its own."""
+    for kept, variance in (
+        (Acceptance().of_lead(2.0), ANSWER_VARIANCE),
+        (Acceptance().of_match(8, True), MATCH_ANSWER_VARIANCE),
+    ):
+        before, answer = kept.mean, Term(0.0, variance)
+        learn_often([kept, answer], False, 10)
+        assert -answer.mean > 5 * (before - kept.mean) > 0.0
+        assert chance(kept, answer) < 0.55
+        assert chance(kept, Term(0.0, variance)) > 0.6
+
+
+def test_every_prior_leaves_room_to_learn():
+    """What is kept of what was not read is a shape that is the same for all pairs: it begins surer than the rest."""
+    acceptance = Acceptance()
+    surest = {one.name: min(t.variance for t in getattr(acceptance, one.name)) for one in fields(Acceptance)}
+    assert surest.pop("by_context") > 0.0
+    assert min(surest.values()) > LEAST_VARIANCE

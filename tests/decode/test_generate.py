@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgespec.decode.costs import PairCosts, curve_from
-from edgespec.decode.policy import MAX_MODEL_DRAFT, Mode
+from edgespec.decode.costs import CostCurve, PairCosts
+from edgespec.decode.policy import MAX_DRAFT, Mode
 from edgespec.decode.token import DraftSource, Token
 from tests.decode.scripted import (
     CHEAP_DRAFT,
@@ -27,12 +27,11 @@ from tests.decode.scripted import (
     script_of,
 )
 
-EAGER = Machine(FLAT, CHEAP_DRAFT, Mode.MODEL)
-"""Rows and draft steps are nearly free: it drafts whenever it may."""
 WORDS = "un café à 日本 😀!"
 
 
 def eager(**changes: object) -> Machine:
+    """Rows and draft steps are nearly free: it drafts whenever it may."""
     return Machine(FLAT, CHEAP_DRAFT, **{"mode": Mode.MODEL, **changes})  # type: ignore[arg-type]
 
 
@@ -62,6 +61,7 @@ machines = st.builds(
     verify=st.sampled_from([LINEAR, FLAT, STAIRCASE]),
     draft=st.sampled_from([None, CHEAP_DRAFT, USUAL_DRAFT]),
     mode=st.sampled_from(list(Mode)),
+    draft_length=st.sampled_from([None, None, 1, 4, 15]),
 )
 
 
@@ -147,7 +147,7 @@ def test_a_draft_that_is_always_right_brings_whole_batches():
     assert done.stats.acceptance == 1.0
     assert done.stats.target_passes < 20
     assert {token.source for token in done.tokens[1:]} == {DraftSource.MODEL, DraftSource.TARGET}
-    assert max(token.round_tokens for token in done.tokens) == MAX_MODEL_DRAFT + 1
+    assert max(token.round_tokens for token in done.tokens) == MAX_DRAFT + 1
 
 
 def test_only_tokens_up_to_the_first_rejected_one_count_as_tested():
@@ -159,7 +159,7 @@ def test_only_tokens_up_to_the_first_rejected_one_count_as_tested():
     assert brought == [1, 2, 3, 4]
     assert len(target.passes) == 1
     drafted = target.passes[0][0][1:]
-    assert (len(drafted), drafted[:3]) == (MAX_MODEL_DRAFT, [2, 3, 4 + WRONG])
+    assert (len(drafted), drafted[:3]) == (MAX_DRAFT, [2, 3, 4 + WRONG])
     stats = generator.stats
     assert (stats.draft_n, stats.draft_n_accepted) == (3, 2)
     assert (stats.tested_at, stats.accepted_at) == ([1, 1, 1], [1, 1, 0])
@@ -194,6 +194,22 @@ def test_one_answer_can_draft_from_the_text_and_from_the_model():
     script = random_script(random, 200, acceptance=0.95, repeats=0.3)
     done = Machine(FLAT, USUAL_DRAFT).play(script)
     assert set(done.stats.by_source) == {DraftSource.MODEL, DraftSource.NGRAM}
+
+
+def test_one_round_can_be_drafted_by_text_and_model_in_turn():
+    """Each of its tokens is booked to whoever thought of it."""
+    done = eager(mode=Mode.AUTO, draft_length=4).play(copying_script(80))
+    later = [token.source for token in done.tokens[-20:]]
+    assert later[:5].count(DraftSource.TARGET) == 1
+    start = later.index(DraftSource.TARGET)
+    assert later[start + 1 : start + 5] == [DraftSource.NGRAM, DraftSource.MODEL] * 2
+
+
+@pytest.mark.parametrize("length", [1, 4, 15])
+def test_a_fixed_length_is_drafted_in_every_round_that_has_room_for_it(length: int):
+    done = Machine(LINEAR, USUAL_DRAFT, Mode.MODEL, length).play(script_of(fresh_tokens(60), held=False))
+    rows = [len(tokens) for tokens, _ in done.target.passes]
+    assert rows == [min(length + 1, 59 - place) for place in range(59)]
 
 
 def test_what_the_draft_cannot_say_ends_a_draft_and_not_the_answer():
@@ -305,7 +321,7 @@ def test_the_derived_figures_of_an_answer():
 def test_plain_steps_are_padded_where_that_is_faster():
     script = script_of(fresh_tokens(12))
     machine = Machine(verify={1: 1.0, 2: 1.0, 4: 1.5}, mode=Mode.OFF)
-    generator, target, _ = machine.generator(script, PairCosts(curve_from(machine.verify), target_pads=True))
+    generator, target, _ = machine.generator(script, PairCosts(CostCurve(machine.verify), target_pads=True))
     ids = [token.id for token in generator.generate(script.prompt, 12)]
     assert ids == list(script.tokens)
     assert {batch for _, batch in target.passes} == {2}

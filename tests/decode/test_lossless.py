@@ -8,11 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from edgespec.decode.acceptance import Acceptance
-from edgespec.decode.costs import PairCosts, curve_from
+from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.generate import Generator
-from edgespec.decode.policy import Mode, Policy
+from edgespec.decode.policy import DraftingPolicy, Mode, Policy
 from edgespec.decode.token import DraftSource
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
@@ -20,6 +19,7 @@ from edgespec.llama.sampler import Sampling
 from tests.decode.real import (
     EagerPolicy,
     TimedDraft,
+    always,
     answer,
     open_context,
     plain_answer,
@@ -65,11 +65,24 @@ def random_prompt(model: Model, seed: int) -> list[int]:
 # Greedy
 
 
-@pytest.mark.parametrize("policy", [EagerPolicy, Policy])
+POLICIES = [
+    pytest.param(EagerPolicy, id="1 to 8 in turn"),
+    pytest.param(Policy, id="as it pays"),
+    pytest.param(always(1), id="1"),
+    pytest.param(always(4), id="4"),
+    pytest.param(always(15), id="15"),
+]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("mode", [Mode.NGRAM, Mode.MODEL, Mode.AUTO])
 @pytest.mark.parametrize("text", TEXTS)
 def test_greedy_text_is_that_of_plain_decoding(
-    target: Context, draft: TimedDraft, text: str, mode: Mode, policy: type[Policy]
+    target: Context,
+    draft: TimedDraft,
+    text: str,
+    mode: Mode,
+    policy: Callable[[PairCosts], DraftingPolicy],
 ):
     prompt = target.model.tokenize(text)
     plain = plain_answer(target, prompt, LENGTH)
@@ -85,10 +98,12 @@ def test_greedy_text_is_that_of_plain_decoding(
 def test_greedy_text_is_that_of_plain_decoding_after_any_prompt(
     target: Context, draft: TimedDraft, seed: int
 ):
+    """With drafts of the text and of the model in one round, as far as the text has any."""
     prompt = random_prompt(target.model, seed)
     plain = plain_answer(target, prompt, LENGTH)
-    target.clear()
-    assert answer(target, draft, prompt, LENGTH).ids == plain.ids
+    for policy in (EagerPolicy, always(6)):
+        target.clear()
+        assert answer(target, draft, prompt, LENGTH, policy=policy).ids == plain.ids
 
 
 def test_these_drafts_are_sometimes_right_and_sometimes_wrong(target: Context, draft: TimedDraft):
@@ -103,30 +118,42 @@ def test_these_drafts_are_sometimes_right_and_sometimes_wrong(target: Context, d
     }
 
 
+def test_these_drafts_are_made_of_both_in_one_round(target: Context, draft: TimedDraft):
+    """Likewise."""
+    prompt = target.model.tokenize(TEXTS[1])
+    given = answer(target, draft, prompt, LENGTH, policy=always(6))
+    both = {DraftSource.MODEL, DraftSource.NGRAM}
+    assert set(given.stats.by_source) == both
+    assert all(accepted for _, accepted in given.stats.by_source.values())
+    assert {rows for rows, _ in given.batches} >= {7}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_target_accepts_everything_from_itself(target: Context, twin: TimedDraft, seed: int):
-    prompt = random_prompt(target.model, seed)
+    """After a prompt so short that it reads all of it."""
+    prompt = random_prompt(target.model, seed)[:20]
     given = answer(target, twin, prompt, LENGTH, mode=Mode.MODEL)
     assert given.stats.draft_n > LENGTH // 2
     assert given.stats.acceptance == 1.0
 
 
 def test_the_policy_drafts_as_far_as_it_may_when_everything_is_accepted(target: Context, twin: TimedDraft):
-    prompt = random_prompt(target.model, 0)
+    prompt = random_prompt(target.model, 0)[:20]
     given = answer(target, twin, prompt, 120, mode=Mode.MODEL, policy=Policy)
     assert given.stats.acceptance == 1.0
     assert given.stats.mean_accepted_len is not None
     assert given.stats.mean_accepted_len > 3
 
 
+@pytest.mark.parametrize("mode", [Mode.MODEL, Mode.AUTO])
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_draft_with_another_tokenizer_changes_nothing(
-    target: Context, foreign_draft: TimedDraft, text: str
+    target: Context, foreign_draft: TimedDraft, text: str, mode: Mode
 ):
     prompt = target.model.tokenize(text)
     plain = plain_answer(target, prompt, LENGTH)
     target.clear()
-    drafted = answer(target, foreign_draft, prompt, LENGTH, mode=Mode.MODEL)
+    drafted = answer(target, foreign_draft, prompt, LENGTH, mode=mode)
     assert drafted.ids == plain.ids
     assert drafted.text == plain.text
     assert drafted.stats.draft_n > 0
@@ -226,11 +253,11 @@ def test_sampled_text_is_that_of_plain_decoding_with_the_same_seed(
     assert drafted.stats.draft_n > 0
 
 
-@pytest.mark.parametrize("policy", [EagerPolicy, Policy])
-def test_the_policy_bears_tokens_that_are_not_the_most_likely(
-    target: Context, draft: TimedDraft, policy: type[Policy]
+@pytest.mark.parametrize("policy", POLICIES)
+def test_tokens_that_are_not_the_most_likely_are_borne(
+    target: Context, draft: TimedDraft, policy: Callable[[PairCosts], DraftingPolicy]
 ):
-    """A sampled token may lie far below the best: the target's lead is negative then."""
+    """A sampled token may lie far below the best."""
     sampling = Sampling(temperature=10.0, top_k=0, top_p=1.0, min_p=0.0, seed=3)
     prompt = target.model.tokenize(TEXTS[0])
     plain = plain_answer(target, prompt, 150, sampling=sampling)
@@ -262,8 +289,7 @@ def test_penalties_count_the_prompt(target: Context):
 def test_every_answer_of_a_generator_starts_from_its_seed(target: Context):
     prompt = target.model.tokenize(TEXTS[0])
     sampling = Sampling(temperature=1.5, repeat_penalty=1.2, seed=5)
-    policy = Policy(PairCosts(curve_from(FLAT)), Acceptance(), Mode.OFF)
-    generator = Generator(LlamaTarget(target, sampling), None, policy)
+    generator = Generator(LlamaTarget(target, sampling), [], Policy(PairCosts(CostCurve(FLAT))))
     answers = [[token.id for token in generator.generate(prompt, 20)] for _ in range(2)]
     generator.close()
     assert answers[0] == answers[1]

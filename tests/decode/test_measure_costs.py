@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from edgespec.decode.costs import curve_from
+from edgespec.decode.costs import CostCurve
 from edgespec.decode.measure_costs import BUDGET_S, TIMED_DRAFT_ROWS, TIMED_TARGET_ROWS, measure_pair_costs
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
@@ -28,7 +28,7 @@ class TimedContext(Context):
         super().decode(tokens, outputs=outputs, pad_to=pad_to)
         self.decodes.append(len(tokens))
         factor = self.hiccups.get(len(self.decodes), 1.0)
-        self.clock.spend(curve_from(self.seconds).cost(len(tokens)) * factor)
+        self.clock.spend(CostCurve(self.seconds).cost(len(tokens)) * factor)
 
 
 def timed(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgespec.decode.costs import PairCosts, curve_from
+from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.decode.policy import MAX_DRAFT
 from edgespec.plan.speedup import (
     best_length,
@@ -16,7 +16,7 @@ _FLAT = dict.fromkeys(range(1, 17), 1.0)
 
 
 def _costs(draft_step_s: float, verify: dict[int, float] = _FLAT) -> PairCosts:
-    return PairCosts(curve_from(dict(verify)), curve_from({1: draft_step_s}))
+    return PairCosts(CostCurve(verify), CostCurve({1: draft_step_s}))
 
 
 def test_expected_tokens_are_the_sum_of_the_chain():

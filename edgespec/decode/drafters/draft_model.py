@@ -41,7 +41,7 @@ class DraftModel(Protocol):
         ...
 
     def read(self, history: Sequence[int], chain: Sequence[int], window: int | None = None) -> int:
-        """Reads what it lacks of a history and a chain behind it; returns how many rows that took.
+        """Reads what it lacks of a history and a chain behind it; returns how many rows that took, if any.
 
         Args:
             history: All of the text.
@@ -128,7 +128,8 @@ class ModelDrafter:
         before = self._clock()
         rows = self._model.read(self._history, chain, window)
         said = self._model.guess()
-        self._costs.observe_draft(rows, self._clock() - before)
+        if rows:
+            self._costs.observe_draft(rows, self._clock() - before)
         if reading:
             self._chance = None
         self._is_read, self._chain_read = True, len(chain)

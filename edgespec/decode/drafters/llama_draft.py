@@ -70,9 +70,12 @@ class LlamaDraft:
     def read(self, history: Sequence[int], chain: Sequence[int], window: int | None = None) -> int:
         """Reads what the cache lacks of the history and a chain behind it. Returns the rows evaluated.
 
+        None are where nothing has a word here, and where a chain in another tokenizer's pieces does not fit the context;
+        then there is no guess.
+
         Args:
             history: All of the text.
-            chain: Guesses behind it, fewer than `HEADROOM`.
+            chain: Guesses behind it.
             window: Forgets what it holds and begins with so many tokens of the history's end.
 
         Raises:
@@ -86,6 +89,9 @@ class LlamaDraft:
             self._offset, self._held = max(len(self._wanted) - window, 0), 0
         behind = self._translate_chain(chain)
         text = [*self._wanted[self._offset :], *behind]
+        if len(text) > self.context.n_ctx:
+            self._text_n = 0
+            return 0
         # The logits wanted are those after the last token: it is read again if it was there already.
         valid = max(min(self._count_held(behind), len(text) - 1), 0)
         self.context.rollback(valid)
@@ -100,10 +106,10 @@ class LlamaDraft:
         """Its next token in the target's ids, and that token's lead in logits over the second best.
 
         Returns:
-            None where the target has no token of that text, or nothing of the history has one here.
+            None where the target has no token of that text, or nothing was read.
         """
         if not self._text_n:
-            return None  # nothing in the history has a word here
+            return None
         own, lead = self.context.best_guess()
         token = self._translator.to_target(own)
         if token is None:

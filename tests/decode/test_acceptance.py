@@ -1,7 +1,6 @@
 """What is kept of a pair: measured priors that tokens of its own outweigh, each in its bucket."""
 
 from copy import deepcopy
-from dataclasses import fields
 
 import pytest
 from hypothesis import given
@@ -17,6 +16,8 @@ from edgespec.decode.acceptance import (
 from edgespec.decode.beliefs import LEAST_VARIANCE, Term, Terms, expected_chance, learn
 from edgespec.decode.drafters.ngram_index import MAX_MATCH, MIN_MATCH
 from edgespec.decode.policy import MAX_DRAFT
+
+TABLES = ("model", "by_context", "by_lead", "agreed_match", "split_match")
 
 
 def chance(*terms: Term) -> float:
@@ -96,18 +97,18 @@ def test_outcomes_stay_in_their_bucket():
     before = deepcopy(acceptance)
     learn([acceptance.of_lead(0.3)], False)
     changed = [
-        (one.name, place)
-        for one in fields(Acceptance)
-        for place, term in enumerate(getattr(acceptance, one.name))
-        if term != getattr(before, one.name)[place]
+        (table, place)
+        for table in TABLES
+        for place, term in enumerate(getattr(acceptance, table))
+        if term != getattr(before, table)[place]
     ]
     assert changed == [("by_lead", 1)]
 
 
 def test_pairs_do_not_share_what_they_learn():
     first, second = Acceptance(), Acceptance()
-    for one in fields(Acceptance):
-        learn(getattr(first, one.name)[:1], False)
+    for table in TABLES:
+        learn(getattr(first, table)[:1], False)
     assert second == Acceptance() != first
 
 
@@ -134,9 +135,37 @@ def test_an_answer_moves_its_own_term_first_and_what_is_kept_a_little():
         assert chance(kept, Term(0.0, variance)) > 0.6
 
 
+@pytest.mark.parametrize("acceptance", [Acceptance(), Acceptance.measured(0.6)], ids=["usual", "measured"])
+def test_what_is_known_of_a_model_that_nobody_asks_is_forgotten_little_by_little(acceptance: Acceptance):
+    """Else one that was bad at texts of one kind would never be tried on another."""
+    first, lead = deepcopy(acceptance.model[0]), acceptance.of_lead(9.0)
+    learn_often([acceptance.model[0]], False, 100)
+    learn_often([lead], False, 10)
+    kept = deepcopy(lead)
+    seen = []
+    for _ in range(30):
+        acceptance.begin_answer()
+        seen.append(deepcopy(acceptance.model[0]))
+    for known in ([term.mean for term in seen], [term.variance for term in seen]):
+        assert known == sorted(set(known))
+    assert chance(seen[-1]) == pytest.approx(chance(first), abs=0.03)
+    assert seen[-1].variance == pytest.approx(first.variance, rel=0.01)
+    assert lead == kept, "what its leads mean is no matter of the text"
+
+
+def test_what_is_known_of_a_model_that_guesses_stays():
+    acceptance = Acceptance()
+    learn_often(acceptance.model, False, 100)
+    kept = deepcopy(acceptance.model)
+    for _ in range(30):
+        acceptance.begin_answer()
+        acceptance.model_guessed = True
+    assert acceptance.model == kept
+
+
 def test_every_prior_leaves_room_to_learn():
     """What is kept of what was not read is a shape that is the same for all pairs: it begins surer than the rest."""
     acceptance = Acceptance()
-    surest = {one.name: min(t.variance for t in getattr(acceptance, one.name)) for one in fields(Acceptance)}
+    surest = {table: min(term.variance for term in getattr(acceptance, table)) for table in TABLES}
     assert surest.pop("by_context") > 0.0
     assert min(surest.values()) > LEAST_VARIANCE

@@ -150,10 +150,10 @@ def test_a_machine_at_another_speed_is_known_within_16_plain_steps(
     make: Callable[[], PairCosts], factor: float
 ):
     costs = make()
-    for _ in range(8):
+    for _ in range(3):
         costs.observe_verify(1, factor)
-    assert costs.step_s == pytest.approx(factor, rel=0.025)
-    for _ in range(8):
+    assert costs.step_s == pytest.approx(factor, rel=0.05)
+    for _ in range(13):
         costs.observe_verify(1, factor)
     assert costs.step_s == pytest.approx(factor, rel=0.005)
     assert costs.draft_step_s / DRAFT[1] == pytest.approx(factor, rel=0.04)
@@ -210,24 +210,23 @@ def test_on_an_uneasy_machine_the_noise_is_learnt_and_every_decode_says_less():
     assert moved[1] < 0.6 * moved[0]
 
 
-@pytest.mark.parametrize("observe", ["a step", "four rows", "the draft"])
-def test_one_outlier_hardly_moves_anything(observe: str):
-    """All by an eighth at most, and what is compared, the ratios, by three hundredths."""
-    costs = settled_pair()
-    if observe == "the draft":
-        costs.observe_draft(1, 1000.0)
-    else:
-        costs.observe_verify(1 if observe == "a step" else 4, 1000.0)
-    moved = [costs.step_s, costs.verify_s(4) / VERIFY[4], costs.draft_step_s / DRAFT[1]]
-    assert max(moved) < 1.12
-    assert max(moved) < 1.03 * min(moved)
-
-
-def test_how_far_out_an_outlier_lies_makes_no_difference():
-    page_fault, slow = settled_pair(), settled_pair()
-    page_fault.observe_verify(2, 1000.0)
-    slow.observe_verify(2, 3.0)
-    assert page_fault.verify.points == slow.verify.points
+@pytest.mark.parametrize("observed", ["a step", "four rows", "the draft"])
+def test_one_outlier_hardly_moves_anything_and_less_the_farther_out_it_lies(observed: str):
+    """All by a tenth at most, and what is compared, the ratios, by three hundredths."""
+    moved = []
+    for factor in (1.2, 1.5, 3.0, 1000.0):
+        costs = settled_pair()
+        if observed == "the draft":
+            costs.observe_draft(1, factor * DRAFT[1])
+        else:
+            rows = 1 if observed == "a step" else 4
+            costs.observe_verify(rows, factor * VERIFY[rows])
+        ratios = [costs.step_s, costs.verify_s(4) / VERIFY[4], costs.draft_step_s / DRAFT[1]]
+        assert max(ratios) < 1.03 * min(ratios)
+        moved.append(max(ratios))
+    assert moved == sorted(moved, reverse=True)
+    assert 1.01 > moved[-1]
+    assert moved[0] < 1.1
 
 
 def test_an_outlier_at_the_very_first_decode_changes_no_ratio_and_is_forgotten_within_16():
@@ -293,6 +292,21 @@ def test_a_draft_that_became_dear_beside_the_target_is_learnt_and_forgotten_agai
         costs.observe_verify(1, 1.0)
     assert costs.draft.cost(8) == pytest.approx(DRAFT[8], rel=0.02)
     assert costs.draft_step_s < 1.25 * DRAFT[1]
+
+
+def test_what_a_plain_step_takes_has_to_be_seen_once_and_again_after_long():
+    costs = pair()
+    assert not costs.knows_step
+    for _ in range(50):
+        observe_round(costs)
+    assert not costs.knows_step, "passes of several rows do not tell"
+    costs.observe_verify(1, 1.0)
+    assert costs.knows_step
+    rounds = 0
+    while costs.knows_step:
+        observe_round(costs)
+        rounds += 1
+    assert 100 < rounds < 1000
 
 
 def test_without_a_draft_a_draft_step_is_out_of_reach():

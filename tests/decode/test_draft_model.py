@@ -251,3 +251,17 @@ def test_an_outcome_teaches_too_what_a_draft_loses_that_has_not_read_all():
     for beliefs in guess.beliefs:
         learn(beliefs, True)
     assert made.acceptance.of_context(24).mean > before
+
+
+def test_an_answer_without_a_guess_makes_it_forget_and_one_with_a_guess_does_not():
+    made = bench()
+    model = made.acceptance.model[0]
+    for _ in range(20):
+        learn([model], False)
+    before = model.mean
+    made.drafter.begin(made.history)
+    assert model.mean > before, "nothing was guessed at the first answer"
+    made.guess(made.drafter.readings()[0])
+    before = model.mean
+    made.drafter.begin(made.history)
+    assert model.mean == before

@@ -23,6 +23,7 @@ from tests.decode.scripted import (
     Performance,
     Script,
     fresh_tokens,
+    known_costs,
     random_script,
     script_of,
 )
@@ -153,7 +154,8 @@ def test_a_draft_that_is_always_right_brings_whole_batches():
 def test_only_tokens_up_to_the_first_rejected_one_count_as_tested():
     """The third of eight is wrong: the other five were never put to the test."""
     held = [True, True, True, False, *[True] * 16]
-    generator, target, _ = eager().generator(script_of(fresh_tokens(20), held=held))
+    costs = known_costs(FLAT, CHEAP_DRAFT)
+    generator, target, _ = eager().generator(script_of(fresh_tokens(20), held=held), costs)
     stream = generator.generate(PROMPT, 20)
     brought = [next(stream).id for _ in range(4)]
     assert brought == [1, 2, 3, 4]
@@ -174,7 +176,8 @@ def test_a_rejected_token_is_replaced_in_the_same_pass():
 
 
 def test_an_end_token_inside_an_accepted_draft_stops_there():
-    done = eager().play(replace(script_of(fresh_tokens(40)), ends=frozenset({5})))
+    script = replace(script_of(fresh_tokens(40)), ends=frozenset({5}))
+    done = eager().play(script, costs=known_costs(FLAT, CHEAP_DRAFT))
     drafted = done.target.passes[0][0][1:]
     assert 5 in drafted[:-1]
     assert done.ids == [1, 2, 3, 4, 5]

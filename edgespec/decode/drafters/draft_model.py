@@ -92,6 +92,7 @@ class ModelDrafter:
         """A new answer."""
         self._history = list(history)
         self._model.begin(self._history)
+        self._acceptance.begin_answer()
         self._begin_answer()
 
     def extend(self, tokens: Sequence[int]) -> None:
@@ -135,6 +136,7 @@ class ModelDrafter:
         self._is_read, self._chain_read = True, len(chain)
         if said is None:
             return []
+        self._acceptance.model_guessed = True
         token, lead = said
         terms = (self._acceptance.of_lead(lead), self._answer_by_lead)
         return [Guess(token, self.source, expected_chance(terms), (terms, self._expected()))]

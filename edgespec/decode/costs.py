@@ -14,8 +14,8 @@ RETURN = 1.0 / 64
 """Share by which, with every plain step, a change of what rows or the draft cost is forgotten: where it keeps drafts away,
 nothing would show that it is over."""
 SURE = 0.1
-"""Standard deviation of what a plain step takes above which one is taken to learn it: one at first, and one in some 900 decodes that
-are all of several rows. Else a plain step that was timed beside another program would look dear for ever."""
+"""Standard deviation of what a plain step takes above which one is taken to learn it: one when a program starts, and one in some
+900 decodes that are all of several rows. Else a plain step that was timed beside another program would look dear for ever."""
 PADDING_PAYS = 0.97
 """What two rows must cost at most, of one, for single rows to be padded: a smaller gain may be chance."""
 _MOST_PADDING = 3
@@ -161,6 +161,10 @@ class PairCosts:
             moved, left = self._filter.observe((1.0, 0.0, 1.0), surprise)
             self._move(*moved)
             self.draft.nudge(rows, math.exp(POINT_SHARE * left))
+
+    def doubt(self) -> None:
+        """Takes all of it for what was true at another time; a plain step will tell."""
+        self._filter.doubt()
 
     @property
     def knows_step(self) -> bool:

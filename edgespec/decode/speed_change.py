@@ -72,9 +72,8 @@ class _WatchedPolicy:
         self.drafters: list[Drafter] = []
         self.was_right: list[bool] = []
         self.seconds = 0.0
-        self._true_costs, self._n_tokens, self._slowdown = copy.deepcopy(costs), n_tokens, slowdown
-        self._true_costs.observe_verify(1, costs.step_s)  # nor has it to find out what a plain step takes
-        self._policy, self._knowing = Policy(self.costs), Policy(copy.deepcopy(self._true_costs))
+        self._true_costs, self._n_tokens, self._slowdown = costs, n_tokens, slowdown
+        self._policy, self._knowing = Policy(self.costs), Policy(copy.deepcopy(costs))
         self._began_s = 0.0
         self._chosen: _Choice = (), 0.0
         self._known: _Choice | None = None

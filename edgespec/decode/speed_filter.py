@@ -16,9 +16,10 @@ NOISE_SHARE: Final = 1.0 / 32
 """How fast it is: a memory of 32 decodes."""
 MOST_NOISE: Final = 1.0
 """What one decode can say of it at most: one that takes many times as long may be a page fault."""
+MEASURED: Final = (0.05**2, 0.2**2, 0.2**2)
+"""Variances of what has just been measured: beside another program it is off by a fifth in what costs what."""
 UNKNOWN: Final = (0.5**2, 0.2**2, 0.2**2)
-"""Variances at first: a machine may be twice as fast or slow as when its costs were measured, and a measurement beside another
-program is off by a fifth in what costs what."""
+"""What is added where all is in doubt: a machine may be twice as fast or slow as when its costs were measured."""
 WALK: Final = (0.03**2, 0.005**2, 0.005**2)
 """What a decode adds to them: a machine at half its speed is known for what it is after 8 decodes, and a steady one followed
 with an error of 3 %. The other two move seldom."""
@@ -37,7 +38,7 @@ class SpeedFilter:
     """Logarithms: of the speed, of many rows beside one, of the draft beside the target."""
     _covariance: list[list[float]] = field(
         default_factory=lambda: [
-            [UNKNOWN[row] if row == column else 0.0 for column in range(3)] for row in range(3)
+            [MEASURED[row] if row == column else 0.0 for column in range(3)] for row in range(3)
         ]
     )
     _noise: float = NOISE
@@ -59,7 +60,7 @@ class SpeedFilter:
         spread, variance = self._expect(loads)
         side = math.copysign(1.0, surprise) if abs(surprise) > SURPRISE * math.sqrt(variance) else 0.0
         if side and side == self._surprised.get(loads):
-            self._doubt()
+            self.doubt()
             spread, variance = self._expect(loads)
         elif side:
             # As if the decode had been so noisy that it is no surprise.
@@ -95,7 +96,7 @@ class SpeedFilter:
         self._last[loads] = surprise
         self._noise = max(self._noise + NOISE_SHARE * (seen - self._noise), NOISE)
 
-    def _doubt(self) -> None:
-        """Two surprises on one side: as little is known as at first."""
+    def doubt(self) -> None:
+        """Takes all of it for what was true at another time."""
         for place, unknown in enumerate(UNKNOWN):
             self._covariance[place][place] += unknown

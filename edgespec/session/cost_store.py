@@ -77,6 +77,7 @@ class CostStore:
                 target_pads=saved.target_pads,
                 draft_pads=saved.draft_pads,
             )
+            costs.doubt()
             return costs, _acceptance(saved.acceptance)
         except (ConfigError, ValueError) as err:
             log.info("measuring again: %s", err)

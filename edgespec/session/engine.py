@@ -114,6 +114,7 @@ class Engine(Closes):
         progress.stage(f"measuring {name or self.target.file.name}", BUDGET_S, unit="seconds")
         costs = measure_pair_costs(self.target.context, draft.context if draft else None, progress=progress)
         known = self._acceptance.get(name or "")
+        costs.doubt()
         state = PairState(costs, Acceptance() if known is None else Acceptance.measured(known))
         self.states[name] = state
         return state

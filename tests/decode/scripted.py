@@ -230,13 +230,6 @@ class ScriptedDraft:
         return script.tokens[place] + (0 if right else WRONG), script.leads[place]
 
 
-def known_costs(verify: Mapping[int, float], draft: Mapping[int, float] | None = None) -> PairCosts:
-    """Costs on a machine that has just taken a plain step: nothing has to be found out first."""
-    costs = PairCosts(CostCurve(verify), CostCurve(draft) if draft else None)
-    costs.observe_verify(1, verify[1])
-    return costs
-
-
 @dataclass(slots=True)
 class Machine:
     """A pair on a machine: what reads truly cost, and what the policy believes (the same, unless said)."""

@@ -294,8 +294,10 @@ def test_a_draft_that_became_dear_beside_the_target_is_learnt_and_forgotten_agai
     assert costs.draft_step_s < 1.25 * DRAFT[1]
 
 
-def test_what_a_plain_step_takes_has_to_be_seen_once_and_again_after_long():
+def test_what_a_plain_step_takes_is_in_doubt_at_another_time_and_after_long_without_one():
     costs = pair()
+    assert costs.knows_step
+    costs.doubt()
     assert not costs.knows_step
     for _ in range(50):
         observe_round(costs)

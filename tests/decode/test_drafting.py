@@ -20,7 +20,6 @@ from tests.decode.scripted import (
     FakeClock,
     ScriptedDraft,
     fresh_tokens,
-    known_costs,
     script_of,
 )
 from tests.decode.scripted_drafter import ScriptedDrafter, reading_of, term
@@ -30,7 +29,7 @@ SAID = tuple(range(100, 140))
 
 
 def policy_of(verify: dict[int, float] = FLAT, draft: dict[int, float] | None = None) -> Policy:
-    return Policy(known_costs(verify, draft))
+    return Policy(PairCosts(CostCurve(verify), CostCurve(draft) if draft else None))
 
 
 def drafting_of(*drafters: Drafter, policy: DraftingPolicy | None = None) -> Drafting:
@@ -124,7 +123,7 @@ def test_a_model_that_runs_into_a_sure_match_leaves_the_rest_to_the_text():
     passage = list(range(10, 60))
     script = script_of([*passage, 7, *passage[:30]], lead=4.0)
     history = [*script.prompt, *passage, 7, *passage[:1]]
-    costs, acceptance, clock = known_costs(FLAT, USUAL_DRAFT), Acceptance(), FakeClock()
+    costs, acceptance, clock = PairCosts(CostCurve(FLAT), CostCurve(USUAL_DRAFT)), Acceptance(), FakeClock()
     model = ScriptedDraft(script, clock, CostCurve(USUAL_DRAFT).cost)
     drafters = [NgramDrafter(acceptance), ModelDrafter(model, costs, acceptance, clock)]
     drafting = Drafting(drafters, Policy(costs), clock)

@@ -23,7 +23,6 @@ from tests.decode.scripted import (
     Performance,
     Script,
     fresh_tokens,
-    known_costs,
     random_script,
     script_of,
 )
@@ -154,8 +153,7 @@ def test_a_draft_that_is_always_right_brings_whole_batches():
 def test_only_tokens_up_to_the_first_rejected_one_count_as_tested():
     """The third of eight is wrong: the other five were never put to the test."""
     held = [True, True, True, False, *[True] * 16]
-    costs = known_costs(FLAT, CHEAP_DRAFT)
-    generator, target, _ = eager().generator(script_of(fresh_tokens(20), held=held), costs)
+    generator, target, _ = eager().generator(script_of(fresh_tokens(20), held=held))
     stream = generator.generate(PROMPT, 20)
     brought = [next(stream).id for _ in range(4)]
     assert brought == [1, 2, 3, 4]
@@ -176,8 +174,7 @@ def test_a_rejected_token_is_replaced_in_the_same_pass():
 
 
 def test_an_end_token_inside_an_accepted_draft_stops_there():
-    script = replace(script_of(fresh_tokens(40)), ends=frozenset({5}))
-    done = eager().play(script, costs=known_costs(FLAT, CHEAP_DRAFT))
+    done = eager().play(replace(script_of(fresh_tokens(40)), ends=frozenset({5})))
     drafted = done.target.passes[0][0][1:]
     assert 5 in drafted[:-1]
     assert done.ids == [1, 2, 3, 4, 5]

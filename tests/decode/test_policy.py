@@ -28,7 +28,6 @@ from tests.decode.scripted import (
     USUAL_DRAFT,
     Machine,
     fresh_tokens,
-    known_costs,
     script_of,
 )
 from tests.decode.scripted_drafter import ScriptedDrafter, reading_of
@@ -39,7 +38,7 @@ chances = st.lists(st.floats(0.01, 0.99), min_size=1, max_size=MAX_DRAFT)
 
 
 def policy_of(verify: dict[int, float] = FLAT, draft: dict[int, float] | None = USUAL_DRAFT) -> Policy:
-    return Policy(known_costs(verify, draft))
+    return Policy(PairCosts(CostCurve(verify), CostCurve(draft) if draft else None))
 
 
 def chain_of(*guessed: float) -> Chain:
@@ -285,7 +284,8 @@ def test_the_first_token_of_an_answer_may_draft():
 
 def test_where_a_plain_step_is_not_known_one_is_taken_first():
     """What drafts bring is counted in plain steps: a measurement in a bad moment would look like a gain for ever."""
-    policy = Policy(PairCosts(CostCurve(FLAT), CostCurve(USUAL_DRAFT)))
+    policy = policy_of()
+    policy.costs.doubt()
     assert policy.most(100) == 0
     policy.costs.observe_verify(1, 1.0)
     assert policy.most(100) == MAX_DRAFT
@@ -390,8 +390,7 @@ def test_a_staircase_makes_it_verify_in_batches_of_four():
 
 def test_a_draft_shorter_than_the_stair_is_padded_to_it():
     """The text ends before a whole draft would."""
-    machine = Machine(STAIRCASE, CHEAP_DRAFT, Mode.MODEL)
-    done = machine.play(script_of(fresh_tokens(4)), costs=known_costs(STAIRCASE, CHEAP_DRAFT))
+    done = Machine(STAIRCASE, CHEAP_DRAFT, Mode.MODEL).play(script_of(fresh_tokens(4)))
     rows, batch = len(done.target.passes[0][0]), done.target.passes[0][1]
     assert (rows, batch) == (3, 4)
 

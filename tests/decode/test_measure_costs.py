@@ -5,7 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 
 from edgespec.decode.costs import CostCurve
-from edgespec.decode.measure_costs import BUDGET_S, TIMED_DRAFT_ROWS, TIMED_TARGET_ROWS, measure_pair_costs
+from edgespec.decode.measure_costs import (
+    BUDGET_S,
+    TIMED_DRAFT_ROWS,
+    TIMED_TARGET_ROWS,
+    measure_pair_costs,
+    plausible,
+)
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
 from tests.decode.real import open_context

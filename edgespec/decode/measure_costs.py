@@ -1,7 +1,7 @@
 """Measures what a pair costs here: t_v(n) of the target, t_d and catch-ups of the draft. A few seconds, then cached."""
 
-from collections.abc import Callable, Sequence
-from statistics import median
+import math
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
 from edgespec.decode.costs import CostCurve, PairCosts, pays_to_pad
@@ -16,10 +16,15 @@ TIMED_DRAFT_ROWS = (1, 2, 8, 32)
 """Of a draft: a step, and what it reads to catch up."""
 ALWAYS_MEASURED = 2
 """Of each list, the first rows are measured whatever they cost: a plain step, and what a draft would cost."""
+LEAST_PASSES = 2
+"""Over those: weights that have yet to come from the disk, or another program, make a first decode up to 100 times as slow."""
+STEEPEST = 3.0
+"""A decode never costs that many times what one of more rows does: on the steepest staircase known two rows take 1.5 times as long
+as four."""
 _DRAFT_SHARE = 0.25
 """Of the budget; a draft has fewer points, and cheaper ones."""
 _MOST_PASSES = 8
-"""Over all rows: bounds the measuring of fast models, whose medians settle sooner."""
+"""Over all rows: bounds the measuring of fast models, whose times settle sooner."""
 _LAST_PASS_SHARE = 0.85
 """No pass begins with more than that of the budget spent: it would end beyond it."""
 _ROW_SHARE = 0.6
@@ -86,7 +91,10 @@ def time_decodes(
     clock: Callable[[], float] = perf_counter,
     progress: Progress = SILENT,
 ) -> dict[int, float]:
-    """Median seconds of a decode by its rows; passes over all rows in turn, so that drift hits them alike.
+    """Seconds of a decode by its rows; passes over all rows in turn, so that drift hits them alike.
+
+    Whatever else the machine does makes a decode slower and never faster: the least of its times counts, and one that is
+    far above that of more rows is none.
 
     Args:
         context: Empty afterwards.
@@ -116,8 +124,8 @@ def time_decodes(
     while passes < _MOST_PASSES:
         for rows in rows_in_order:
             spent = clock() - started
-            typical = median(times[1]) if 1 in times else 0.0
-            wanted = passes == 0 and rows in rows_in_order[:ALWAYS_MEASURED]
+            typical = min(times[1]) if 1 in times else 0.0
+            wanted = passes < LEAST_PASSES and rows in rows_in_order[:ALWAYS_MEASURED]
             if not wanted and spent + typical * rows * _ROW_SHARE > budget_s:
                 continue
             before = clock()
@@ -128,7 +136,16 @@ def time_decodes(
             if restore:
                 context.rollback(_PRIMER_TOKENS)
         passes += 1
-        if clock() - started > budget_s * _LAST_PASS_SHARE:
+        if passes >= LEAST_PASSES and clock() - started > budget_s * _LAST_PASS_SHARE:
             break
     context.clear()
-    return {rows: median(values) for rows, values in times.items()}
+    return plausible({rows: min(values) for rows, values in times.items()})
+
+
+def plausible(times: Mapping[int, float]) -> dict[int, float]:
+    """Times by rows, none more than `STEEPEST` times that of more rows: with 3, 1: 9, 2: 4, 4: 2 become 1: 2, 2: 4, 4: 2."""
+    least, found = math.inf, {}
+    for rows in sorted(times, reverse=True):
+        found[rows] = times[rows] if times[rows] <= STEEPEST * least else least
+        least = min(least, found[rows])
+    return dict(sorted(found.items()))

@@ -5,7 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 
 from edgespec.decode.costs import CostCurve
-from edgespec.decode.measure_costs import BUDGET_S, TIMED_DRAFT_ROWS, TIMED_TARGET_ROWS, measure_pair_costs
+from edgespec.decode.measure_costs import (
+    BUDGET_S,
+    TIMED_DRAFT_ROWS,
+    TIMED_TARGET_ROWS,
+    measure_pair_costs,
+    plausible,
+)
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
 from tests.decode.real import open_context
@@ -96,7 +102,7 @@ def test_it_keeps_to_its_budget(target: TimedContext, draft: TimedContext, clock
 def test_the_slowest_target_is_measured_at_a_verification_too(
     target: TimedContext, draft: TimedContext, clock: FakeClock, slowness: int
 ):
-    """Models of 70B on a processor are those that gain most; each point is measured once."""
+    """Models of 70B on a processor are those that gain most; they are measured at two points."""
     target.seconds = {rows: seconds * slowness for rows, seconds in TARGET_S.items()}
     costs = measure_pair_costs(target, draft, clock=clock)
     assert set(costs.verify.points) == {1, 4}
@@ -126,6 +132,21 @@ def test_one_decode_that_hangs_does_not_count(target_model: Model, clock: FakeCl
         costs = measure_pair_costs(context, None, clock=clock, budget_s=30.0)
     for rows, seconds in TARGET_S.items():
         assert costs.verify.cost(rows) == pytest.approx(seconds)
+
+
+def test_a_step_that_hangs_once_is_timed_again_whatever_is_left_of_the_budget(
+    target_model: Model, clock: FakeClock
+):
+    with timed(target_model, clock, TARGET_S, hiccups={3: 100.0}) as context:
+        costs = measure_pair_costs(context, None, clock=clock)
+    assert costs.step_s == pytest.approx(TARGET_S[1])
+    assert costs.verify.cost(4) == pytest.approx(TARGET_S[4])
+
+
+def test_what_costs_many_times_what_more_rows_do_was_something_else():
+    assert plausible({1: 9.0, 2: 4.0, 4: 2.0}) == {1: 2.0, 2: 4.0, 4: 2.0}
+    staircase = {1: 1.0, 2: 1.7, 3: 2.2, 4: 1.5}
+    assert plausible(staircase) == staircase
 
 
 def test_the_first_decode_is_not_counted(target_model: Model, clock: FakeClock):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import Random
 
 from edgespec.catalog.compatibility import token_map
 from edgespec.catalog.metadata import read_metadata
@@ -164,3 +165,27 @@ def text_map(target: Model, draft: Model) -> TextMap:
         return draft.tokenize(text, add_special=False, parse_special=False)
 
     return TextMap([int(token) for token in to_target], [int(token) for token in to_draft], pieces)
+
+
+def random_tokens(seed: int, count: int) -> list[int]:
+    random = Random(seed)
+    return [random.randrange(3, 250) for _ in range(count)]
+
+
+def begin(draft: LlamaDraft, history: Sequence[int], window: int | None = None) -> int:
+    """A new answer, with all of its history read, or its end."""
+    draft.begin(history)
+    return draft.read(history, (), window)
+
+
+def say(draft: LlamaDraft, history: Sequence[int], count: int) -> list[int]:
+    """The next tokens that it drafts; the last one it has not read itself."""
+    said: list[int] = []
+    while len(said) < count:
+        if said:
+            draft.read(history, said)
+        guess = draft.guess()
+        if guess is None:
+            break
+        said.append(guess[0])
+    return said

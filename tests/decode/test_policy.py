@@ -15,6 +15,7 @@ from edgespec.decode.policy import (
     MAX_DRAFT,
     REST_SHARE,
     REST_TOKENS,
+    TOKEN_TRUST,
     Mode,
     Policy,
     best_token_s,
@@ -62,15 +63,16 @@ def step_plainly(policy: Policy, count: int) -> None:
 
 
 def best_by_hand(verify: dict[int, float], quote: Quote, done: Chain) -> tuple[int, float]:
-    """The count and the gain over the best stop so far, at a token's worth of one step, by trying all of them."""
+    """The count and the gain over the best stop so far by trying all of them, in an answer of plain steps so far."""
     costs = PairCosts(CostCurve(verify))
-    stop = max(gained - costs.verify_s(kept + 1) for kept, gained in enumerate(done.gained))
+    worth = TOKEN_TRUST
+    stop = max(worth * gained - costs.verify_s(kept + 1) for kept, gained in enumerate(done.gained))
     reach, gained, values = done.reach, done.gained[-1], []
     for count, chance in enumerate(quote.chances, 1):
         reach *= chance
         gained += reach
         cost = costs.verify_s(len(done.guesses) + count + 1) + quote.first_s + (count - 1) * quote.next_s
-        values.append((gained - cost - stop, count))
+        values.append((worth * gained - cost - stop, count))
     best, count = max(values, key=lambda pair: (pair[0], -pair[1]))
     return count, best
 
@@ -148,15 +150,17 @@ def test_what_goes_to_the_target_is_a_beginning_worth_at_least_a_plain_step(
     policy, chain = policy_of(verify), chain_of(*guessed)
     count = policy.count_worth_verifying(chain)
     assert 0 <= count <= len(guessed)
-    worth = [gained - policy.costs.verify_s(kept + 1) for kept, gained in enumerate(chain.gained)]
+    worth = [
+        TOKEN_TRUST * gained - policy.costs.verify_s(kept + 1) for kept, gained in enumerate(chain.gained)
+    ]
     assert worth[count] == pytest.approx(max(worth))
-    assert worth[count] >= -1e-9
+    assert worth[count] >= worth[0]
 
 
 def test_where_tokens_have_become_cheap_less_is_worth_a_guess():
     """Once drafts bring four tokens a step, a token is worth a quarter of one."""
     policy = policy_of({1: 1.0, 16: 2.0}, CHEAP_DRAFT)
-    quotes = [Quote((chance,) * MAX_DRAFT, 0.1, 0.1) for chance in (0.5, 0.9)]
+    quotes = [Quote((chance,) * MAX_DRAFT, 0.05, 0.05) for chance in (0.5, 0.97)]
     doubtful, sure = (policy.weigh(Chain(), quote) for quote in quotes)
     for _ in range(50):
         policy.observe_round(8, 4, 0.2, was_read=False)

@@ -12,6 +12,7 @@ from typing import Final
 from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.decode.drafters.draft_model import WINDOWS
 from edgespec.decode.drafters.ngram_index import NgramIndex
+from edgespec.decode.engines import shared_prefix
 from edgespec.decode.policy import MAX_DRAFT
 from edgespec.decode.replay import Guesses, Recording
 
@@ -81,18 +82,11 @@ def _copied(recording: Recording) -> list[list[int]]:
             match = index.find(chain)
             if match:
                 rest = tokens[place + length : place + most]
-                same = _count_same(index.propose(match, len(rest), chain), rest)
+                same = shared_prefix(index.propose(match, len(rest), chain), rest)
                 lengths[length] = max(lengths[length : length + same + 1])
         found.append(lengths)
         index.extend(tokens[place : place + 1])
     return found
-
-
-def _count_same(guesses: Sequence[int], tokens: Sequence[int]) -> int:
-    return next(
-        (n for n, (guess, token) in enumerate(zip(guesses, tokens, strict=True)) if guess != token),
-        len(tokens),
-    )
 
 
 def _beginnings(guesses: Guesses, n_text: int) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from edgespec.decode.chain import Chain
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.drafters.contract import Drafter, Quote, Reading
-from edgespec.decode.policy import Extension
+from edgespec.decode.policy import DraftingPolicy, Extension, Policy
 
 
 @dataclass(slots=True)
@@ -42,3 +42,8 @@ class FixedPolicy:
 
     def observe_round(self, tokens: int, rows: int, drafts_s: float, *, was_read: bool) -> None:
         """Nothing is learnt from it."""
+
+
+def policy_for(costs: PairCosts, draft_length: int | None) -> DraftingPolicy:
+    """The policy of drafts of one length, or of drafts that are as long as it pays where there is none."""
+    return Policy(costs) if draft_length is None else FixedPolicy(costs, draft_length)

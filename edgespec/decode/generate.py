@@ -95,11 +95,14 @@ class Generator:
         before = self._clock()
         self._drafting.observe(drafted, tokens)
         stats.policy_s += self._clock() - before
-        guesses = drafted.chain.guesses
-        sources = [
-            guess.source for guess, token in zip(guesses, tokens, strict=False) if guess.token == token
-        ]
-        return tokens, sources + [DraftSource.TARGET] * (len(tokens) - len(sources))
+        tested = list(zip(drafted.chain.guesses, tokens, strict=False))
+        sources, held = (
+            [guess.source for guess, _ in tested],
+            [guess.token == token for guess, token in tested],
+        )
+        stats.count_round(sources, held)
+        n_held = sum(held)
+        return tokens, sources[:n_held] + [DraftSource.TARGET] * (len(tokens) - n_held)
 
     def _verify(self, chain: Chain) -> list[int]:
         """One target decode; keeps the drafted tokens that the target itself picks, and its own next one."""
@@ -121,8 +124,4 @@ class Generator:
         costs.observe_verify(max(rows, batch) if rows > 1 else 1, seconds)
         self.stats.verify_s += seconds
         self.stats.target_passes += 1
-        tested = list(zip(chain.guesses, tokens, strict=False))
-        self.stats.count_round(
-            [guess.source for guess, _ in tested], [guess.token == token for guess, token in tested]
-        )
         return tokens

@@ -16,9 +16,9 @@ from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.drafters.draft_model import ModelDrafter
 from edgespec.decode.drafters.ngrams import NgramDrafter
 from edgespec.decode.engines import Target, shared_prefix
-from edgespec.decode.fixed_policy import FixedPolicy
+from edgespec.decode.fixed_policy import policy_for
 from edgespec.decode.generate import Generator
-from edgespec.decode.policy import DraftingPolicy, Mode, Policy
+from edgespec.decode.policy import Mode
 
 _NO_TOKEN: Final = -1
 """What a target says after a text that was not recorded; a draft says another, which is thus never accepted."""
@@ -154,9 +154,7 @@ class Replay:
     ) -> Replayed:
         clock = ReplayClock()
         drafters = self.open_drafters(recording, guesses, learnt, acceptance, clock)
-        policy: DraftingPolicy = (
-            Policy(learnt) if self.draft_length is None else FixedPolicy(learnt, self.draft_length)
-        )
+        policy = policy_for(learnt, self.draft_length)
         generator = Generator(self.open_target(recording, clock), drafters, policy, clock)
         for _ in generator.generate(recording.prompt, len(recording.tokens)):
             pass

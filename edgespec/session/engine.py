@@ -13,10 +13,10 @@ from edgespec.decode.drafters.draft_model import ModelDrafter
 from edgespec.decode.drafters.llama_draft import LlamaDraft
 from edgespec.decode.drafters.ngrams import NgramDrafter
 from edgespec.decode.engines import LlamaTarget
-from edgespec.decode.fixed_policy import FixedPolicy
+from edgespec.decode.fixed_policy import policy_for
 from edgespec.decode.generate import Generator
 from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
-from edgespec.decode.policy import Mode, Policy, best_token_s
+from edgespec.decode.policy import Mode, best_token_s
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
@@ -159,7 +159,7 @@ class Engine(Closes):
             if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
                 model = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
                 drafters.append(ModelDrafter(model, state.costs, state.acceptance, perf_counter))
-        policy = FixedPolicy(state.costs, draft_length) if draft_length else Policy(state.costs)
+        policy = policy_for(state.costs, draft_length)
         return Generator(LlamaTarget(contexts.target, sampling), drafters, policy)
 
     def open_context_pair(self, draft_name: str | None, n_ctx: int) -> ContextPair:

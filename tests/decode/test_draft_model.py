@@ -6,7 +6,7 @@ from edgespec.decode.acceptance import ENOUGH_READ, Acceptance
 from edgespec.decode.beliefs import expected_chance, learn
 from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.decode.drafters.contract import Guess, Quote, Reading
-from edgespec.decode.drafters.draft_model import SMALL_GAP, WINDOWS, ModelDrafter
+from edgespec.decode.drafters.draft_model import WINDOWS, ModelDrafter
 from edgespec.decode.token import DraftSource
 from tests.decode.scripted import PROMPT, FakeClock, Script, ScriptedDraft, fresh_tokens, script_of
 
@@ -67,9 +67,9 @@ def test_no_more_is_read_than_the_draft_may_begin_with():
 def test_a_small_gap_is_read_and_nothing_else():
     made = bench(prompt=LONG_PROMPT)
     made.guess(made.drafter.readings()[0])
-    made.drafter.extend(range(500, 500 + SMALL_GAP))
+    made.drafter.extend(range(500, 516))
     (reading,) = made.drafter.readings()
-    assert (reading.n_rows, reading.is_fresh) == (SMALL_GAP, False)
+    assert (reading.n_rows, reading.is_fresh) == (16, False)
 
 
 def test_beside_a_large_gap_stands_a_new_beginning_that_reads_less():

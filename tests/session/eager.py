@@ -4,12 +4,11 @@ from functools import partial
 
 import pytest
 
-from edgespec.decode.fixed_policy import FixedPolicy
-from edgespec.session import engine
+from edgespec.decode import fixed_policy
 
 LENGTH = 4
 
 
 def draft_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every session and benchmark of this test drafts four tokens at a time; costs play no part."""
-    monkeypatch.setattr(engine, "Policy", partial(FixedPolicy, length=LENGTH))
+    monkeypatch.setattr(fixed_policy, "Policy", partial(fixed_policy.FixedPolicy, length=LENGTH))

@@ -13,8 +13,6 @@ from edgespec.decode.token import DraftSource
 WINDOWS: Final = (24, 64, 256)
 """Tokens of the text's end that a draft may read alone to come in, besides all of it. Replays with 16, 24, 32, 48, 64, 128 and
 256 are the same to half a percent."""
-SMALL_GAP: Final = 16
-"""Missing tokens up to which reading on is the only way: a new beginning would read more."""
 _STRETCHES: Final = (12, 28)
 """Tokens of the answer in which what was not read counts most; behind them it hardly does (`acceptance._CONTEXT_PRIORS`)."""
 
@@ -107,8 +105,6 @@ class ModelDrafter:
         found = []
         if gap is not None:
             found.append(self._reading(gap, min(self._model.n_read + gap, total), is_fresh=False))
-            if gap <= SMALL_GAP:
-                return found
         most = min(total, self._model.most_read)
         windows = [window for window in WINDOWS if window < most and (gap is None or window < gap)]
         if gap is None or most < gap:
@@ -143,15 +139,18 @@ class ModelDrafter:
 
     def _expected(self) -> Terms:
         """Of a guess before it is made."""
-        n_read, total = self._model.n_read, len(self._history)
-        own = (self._acceptance.model[0], self._answer)
-        return own if n_read >= min(total, ENOUGH_READ) else (*own, self._acceptance.of_context(n_read))
+        n_read, own = self._model.n_read, (self._acceptance.model[0], self._answer)
+        return own if self._is_enough(n_read) else (*own, self._acceptance.of_context(n_read))
+
+    def _is_enough(self, n_read: int) -> bool:
+        """Whether who has read so many tokens of the history guesses as if it had read all."""
+        return n_read >= min(len(self._history), ENOUGH_READ)
 
     def _reading(self, n_rows: int, n_read: int, *, is_fresh: bool) -> Reading:
         base = self._acceptance.model[0]
         mean, variance = base.mean + self._answer.mean, base.variance + self._answer.variance
         seconds = self._draft_s(n_rows) - self.step_s
-        if n_read >= min(len(self._history), ENOUGH_READ):
+        if self._is_enough(n_read):
             return Reading(n_rows, is_fresh, seconds, (Stretch(0.0, mean, variance),))
         stretches, begin = [], 0
         for length in (*_STRETCHES, 0):

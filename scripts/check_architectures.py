@@ -71,11 +71,11 @@ def main() -> int:
         result = try_model(file)
         results.append(result)
         print(f"{result.name:24} {'; '.join(wrongs(result)) or 'fine'}", flush=True)
-    documents = [asdict(result) for result in results]
-    if arguments.keep:
-        arguments.keep.write_text(json.dumps(documents, indent=1) + "\n", encoding="utf-8")
-    if arguments.output:
-        arguments.output.write_text(table(documents), encoding="utf-8")
+        documents = [asdict(result) for result in results]
+        if arguments.keep:
+            arguments.keep.write_text(json.dumps(documents, indent=1) + "\n", encoding="utf-8")
+        if arguments.output:
+            arguments.output.write_text(table(documents), encoding="utf-8")
     bad = [result for result in results if wrongs(result)]
     print(f"{len(results) - len(bad)} of {len(results)} without a fault")
     return 1 if bad else 0
@@ -94,7 +94,7 @@ def try_model(model: Path) -> Result:
         text.write_text(sample_text(), encoding="utf-8")
         environment = {**os.environ, "EDGESPEC_HOME": str(folder / "home"), "GGML_NO_BACKTRACE": "1"}
         for command, arguments in commands_for(file, copy, text, folder).items():
-            if command.startswith("run of") and not arguments[1].endswith(".gguf"):
+            if command in _NEEDS and result.commands[_NEEDS[command]].kind != "ok":
                 continue
             ran, _ = run_limited(
                 [sys.executable, "-m", "edgespec", "--offline", *arguments], folder, environment
@@ -213,6 +213,8 @@ def is_tie(sampling: str, outcome: Mapping[str, Any]) -> bool:
 
 SEEN_NOISE = 1e-4
 """In logits: with less, no draw in a hundred thousand tells the two apart."""
+_NEEDS = {"run quantized": "quantize", "run pruned": "prune"}
+"""Commands that need another's file."""
 _WRONG = ("crash", "bug", "time")
 
 

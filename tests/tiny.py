@@ -86,6 +86,7 @@ def make_tiny_model(
     chat_template: str | None = None,
     noise: float = 0.0,
     noise_seed: int = 1,
+    causal: bool = True,
 ) -> Path:
     """Writes a model and returns its path.
 
@@ -102,6 +103,7 @@ def make_tiny_model(
         noise: Standard deviation, relative to each weight's own, of what is added to the weights: with the same seed,
             a little noise makes a draft that often but not always agrees with its target.
         noise_seed: Of that noise.
+        causal: False says that it reads in both directions, as encoders do.
     """
     shape = shape or TinyShape(blocks=blocks, embedding=embedding)
     vocabulary = _spm_vocabulary() if tokenizer == "spm" else _bpe_vocabulary()
@@ -110,6 +112,8 @@ def make_tiny_model(
     writer = gguf.GGUFWriter(path, architecture)
     _write_shape(writer, shape, len(vocabulary.tokens))
     _write_vocabulary(writer, vocabulary)
+    if not causal:
+        writer.add_causal_attention(False)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
     disturbance = np.random.default_rng(noise_seed)

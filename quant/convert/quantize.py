@@ -12,7 +12,7 @@ from typing import Final
 from edgespec.catalog.gguf_types import BLOCKS
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.catalog.model_file import ModelFile
-from edgespec.errors import UsageError
+from edgespec.errors import ModelFileError, UsageError
 from edgespec.llama.library import default_threads
 from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
 from edgespec.llama.tensor_types import TYPE_NUMBERS
@@ -100,9 +100,15 @@ def plan_types(
         importance_follows: The importance matrix is still to be measured.
 
     Raises:
+        ModelFileError: the file has no weights.
         UsageError: a tensor's type needs an importance matrix (`tensor_requires_imatrix` in llama-quant.cpp).
         EngineError: llama.cpp refused.
     """
+    if not meta.tensors:
+        raise ModelFileError(
+            f"{meta.path.name} is a file without weights, of which nothing can be quantized",
+            "name the model itself; `edgespec show` lists what a file holds",
+        )
     changed = planned_types(meta.path, settings)
     if not (settings.importance or importance_follows):
         _check_importance(changed)

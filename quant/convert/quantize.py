@@ -14,7 +14,13 @@ from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.catalog.model_file import ModelFile
 from edgespec.errors import ModelFileError, UsageError
 from edgespec.llama.library import default_threads
-from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
+from edgespec.llama.quantizer import (
+    ALIGNMENT_KEY,
+    QuantizeSettings,
+    file_types,
+    planned_types,
+    quantize_file,
+)
 from edgespec.llama.tensor_types import TYPE_NUMBERS
 from edgespec.progress import SILENT, Progress
 from edgespec.text import human_bytes
@@ -201,7 +207,9 @@ def quantize_model(
         quantize_file(meta.path, raw, settings, n_threads=default_threads(), progress=progress)
         recipe = stamp(copy_of(meta), step).edits[RECIPE_KEY]
         plan = copy_of(read_metadata(raw))
-        plan = replace(plan, edits={**plan.edits, RECIPE_KEY: recipe})
+        # What the quantizer adds says nothing new where the source left it out.
+        unsaid = {} if ALIGNMENT_KEY in meta.fields else {ALIGNMENT_KEY: None}
+        plan = replace(plan, edits={**plan.edits, **unsaid, RECIPE_KEY: recipe})
         write_gguf(plan, destination, force=force, progress=progress)
     return read_metadata(destination)
 

@@ -23,13 +23,13 @@ from tests.quant.split import split_in_two
 from tests.tiny import TinyShape, make_tiny_model
 
 RunCli = Callable[..., Outcome]
+WIDE = TinyShape(blocks=3, embedding=256, heads=4, kv_heads=2, feed_forward=512)
 
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its rows hold whole blocks of 256, so that K-quants apply."""
-    shape = TinyShape(blocks=3, embedding=256, heads=4, kv_heads=2, feed_forward=512)
-    return make_tiny_model(tmp_path_factory.mktemp("wide") / "wide.gguf", shape=shape)
+    return make_tiny_model(tmp_path_factory.mktemp("wide") / "wide.gguf", shape=WIDE)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +187,27 @@ def test_the_speed_is_predicted_from_the_bytes_that_decoding_reads(
     )
     assert "output.weight" in types_of(read_metadata(wide))
     assert document["predicted_speedup"] == pytest.approx(before / after)
+
+
+@pytest.mark.parametrize("alignment", [8, 64])
+def test_a_source_of_another_alignment_gives_the_same_weights(
+    run_cli: RunCli, wide: Path, tmp_path: Path, alignment: int
+):
+    odd = make_tiny_model(tmp_path / "odd.gguf", shape=WIDE, alignment=alignment)
+    for source, name in ((wide, "plain.gguf"), (odd, "copy.gguf")):
+        result = run_cli("quantize", source, "--type", "Q4_K_M", "-o", tmp_path / name)
+        assert (result.code, result.err) == (0, "")
+    plain, copy = read_metadata(tmp_path / "plain.gguf"), read_metadata(tmp_path / "copy.gguf")
+    assert "general.alignment" not in plain.fields
+    assert copy.alignment == 32
+    assert types_of(copy) == types_of(plain)
+    for name in types_of(copy):
+        assert bytes(planned_bytes(copy_of(copy), name)) == bytes(planned_bytes(copy_of(plain), name))
+    cut = run_cli(
+        "prune", odd, "--remove", "1", "--no-repair", "--quantize", "Q8_0", "-o", tmp_path / "cut.gguf"
+    )
+    assert (cut.code, cut.err) == (0, "")
+    assert run_cli("run", tmp_path / "cut.gguf", "-p", "the", "-n", "2").code == 0
 
 
 def test_a_split_source_becomes_one_file(run_cli: RunCli, wide: Path, tmp_path: Path):

@@ -69,7 +69,7 @@ def file_types() -> dict[str, int]:
 def requantize_file(
     source: Path, destination: Path, type_name: str, *, n_threads: int, progress: Progress = SILENT
 ) -> None:
-    """Writes `source` with every matrix, embeddings and output too, as `type_name`.
+    """Writes `source` with every matrix, embeddings and output too, as `type_name`, or as F16 where its rows do not fit that.
 
     Args:
         source: A GGUF in whatever types.
@@ -82,7 +82,7 @@ def requantize_file(
         EngineError: llama.cpp refused; nothing is left behind.
         KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
-    settings = QuantizeSettings(type_name, type_name, type_name, pure=True)
+    settings = QuantizeSettings(type_name, pure=True)
     quantize_file(source, destination, settings, n_threads=n_threads, progress=progress)
 
 

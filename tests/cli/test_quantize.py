@@ -121,6 +121,22 @@ def test_calibrating_on_a_text_needs_no_file_in_between(
     assert recipe["steps"][-1]["importance"] == str(text)
 
 
+def test_a_short_text_is_taken_as_far_as_it_goes_with_a_note(run_cli: RunCli, wide: Path, tmp_path: Path):
+    short = tmp_path / "short.txt"
+    short.write_text("The heron stood in the reeds. " * 60)
+    out = tmp_path / "out.gguf"
+    result = run_cli("quantize", wide, "--type", "Q4_0", "--calibrate", short, "-o", out)
+    assert result.code == 0
+    assert re.search(
+        r"calibration text has \d+ tokens: \d windows of 512 are read in place of 32", result.err
+    )
+    short.write_text("The heron.")
+    refused = run_cli("quantize", wide, "--type", "Q4_0", "--calibrate", short, "-o", tmp_path / "no.gguf")
+    assert refused.code == 2
+    assert "Give a longer text" in refused.err
+    assert "--calibration-tokens" not in refused.err
+
+
 def test_a_file_that_is_not_an_importance_matrix_is_refused(wide: Path):
     with pytest.raises(ModelFileError, match="is not an importance matrix"):
         read_imatrix(wide)

@@ -120,7 +120,7 @@ def text_obstacle(model: GgufMetadata) -> str | None:
     noun = _WITHOUT_TEXT.get(model.architecture)
     if noun is not None:
         return f"{noun} ({model.architecture!r})"
-    if not model.tensors:
+    if not model.weights_bytes:
         return "a file without weights"
     pooling = model.fields.get(f"{model.architecture}.pooling_type")
     if isinstance(pooling, int) and pooling in _POOLING:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from edgespec.catalog import gguf_types as types
 from edgespec.catalog.gguf_fields import Fields
@@ -192,13 +193,13 @@ class GgufMetadata:
 
     def _integer(self, suffix: str) -> int | None:
         value = self._architecture_field(suffix)
-        return value if isinstance(value, int) else None
+        return value if _is_integer(value) else None
 
     def _integer_or_list(self, suffix: str) -> int | list[int] | None:
         value = self._architecture_field(suffix)
         if isinstance(value, list):
-            return [int(item) for item in value]
-        return value if isinstance(value, int) else None
+            return value if all(map(_is_integer, value)) else None
+        return value if _is_integer(value) else None
 
     def _head_length(self, suffix: str) -> int | None:
         stored = self._integer(suffix)
@@ -214,6 +215,10 @@ class GgufMetadata:
             return stored
         default = defaults.get(self.tokenizer_model or "")
         return default if default is not None and default < self.vocab_size else None
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_whole(path: Path) -> bool:

@@ -121,7 +121,7 @@ def plan_types(
             of another model, or a wish for some tensors has no effect.
         EngineError: llama.cpp refused.
     """
-    if not meta.tensors:
+    if not meta.weights_bytes:
         raise ModelFileError(
             f"{meta.path.name} is a file without weights, of which nothing can be quantized",
             "name the model itself; `edgespec show` lists what a file holds",

@@ -60,7 +60,7 @@ def isolated_machine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
 @pytest.fixture(autouse=True)
 def quiet_loggers() -> Iterator[None]:
     """What a command run in this process set up for its log ends with the test."""
-    loggers = [logging.getLogger(name) for name in ("edgespec", "edgespec.llama.native")]
+    loggers = [logging.getLogger(name) for name in ("edgespec", "edgespec.llama.native", "quant")]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
     yield
     for logger, level, handlers in before:

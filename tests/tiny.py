@@ -86,6 +86,8 @@ def make_tiny_model(
     chat_template: str | None = None,
     noise: float = 0.0,
     noise_seed: int = 1,
+    causal: bool = True,
+    alignment: int | None = None,
 ) -> Path:
     """Writes a model and returns its path.
 
@@ -102,6 +104,8 @@ def make_tiny_model(
         noise: Standard deviation, relative to each weight's own, of what is added to the weights: with the same seed,
             a little noise makes a draft that often but not always agrees with its target.
         noise_seed: Of that noise.
+        causal: False says that it reads in both directions, as encoders do.
+        alignment: Bytes, a power of two, that tensors begin at a multiple of; None is 32 and leaves the key out.
     """
     shape = shape or TinyShape(blocks=blocks, embedding=embedding)
     vocabulary = _spm_vocabulary() if tokenizer == "spm" else _bpe_vocabulary()
@@ -110,6 +114,10 @@ def make_tiny_model(
     writer = gguf.GGUFWriter(path, architecture)
     _write_shape(writer, shape, len(vocabulary.tokens))
     _write_vocabulary(writer, vocabulary)
+    if alignment is not None:
+        writer.add_custom_alignment(alignment)
+    if not causal:
+        writer.add_causal_attention(False)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
     disturbance = np.random.default_rng(noise_seed)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from edgespec.catalog import gguf_types as types
 from edgespec.catalog.gguf_fields import Fields
@@ -192,13 +193,13 @@ class GgufMetadata:
 
     def _integer(self, suffix: str) -> int | None:
         value = self._architecture_field(suffix)
-        return value if isinstance(value, int) else None
+        return value if _is_integer(value) else None
 
     def _integer_or_list(self, suffix: str) -> int | list[int] | None:
         value = self._architecture_field(suffix)
         if isinstance(value, list):
-            return [int(item) for item in value]
-        return value if isinstance(value, int) else None
+            return value if all(map(_is_integer, value)) else None
+        return value if _is_integer(value) else None
 
     def _head_length(self, suffix: str) -> int | None:
         stored = self._integer(suffix)
@@ -214,6 +215,10 @@ class GgufMetadata:
             return stored
         default = defaults.get(self.tokenizer_model or "")
         return default if default is not None and default < self.vocab_size else None
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_whole(path: Path) -> bool:
@@ -279,8 +284,23 @@ def split_parts(path: Path) -> list[Path]:
 
 def _check_split(header: GgufHeader, n_files: int) -> None:
     claimed = header.fields.get("split.count")
-    if isinstance(claimed, int) and claimed > 1 and claimed != n_files:
+    if not isinstance(claimed, int) or claimed < 2 or claimed == n_files:
+        return
+    if _is_followed_by_another(header):
         raise ModelFileError(
-            f"{header.path} says that it is one of {claimed} parts, but its name does not say which.",
-            f"Give the parts their own names back: NAME-00001-of-{claimed:05d}.gguf and so on.",
+            f"{header.path} is made of parts of a split model, put one behind the other, which no program reads.",
+            f"Put the parts themselves into one folder and name the first, NAME-00001-of-{claimed:05d}.gguf; "
+            "to merge them into one file takes llama-gguf-split.",
         )
+    raise ModelFileError(
+        f"{header.path} says that it is one of {claimed} parts, but its name does not say which.",
+        f"Give the parts their own names back: NAME-00001-of-{claimed:05d}.gguf and so on.",
+    )
+
+
+def _is_followed_by_another(header: GgufHeader) -> bool:
+    """Whether a second GGUF file begins where the weights of the first one end, padded or not."""
+    end = header.data_offset + max((t.offset + t.n_bytes for t in header.tensors), default=0)
+    with header.path.open("rb") as file:
+        file.seek(end)
+        return types.MAGIC in file.read(header.alignment + len(types.MAGIC))

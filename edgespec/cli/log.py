@@ -7,6 +7,7 @@ from edgespec.cli.context import Settings
 from edgespec.text import one_line
 
 _HANDLER_NAME = "edgespec-stderr"
+_PACKAGES = ("edgespec", "quant")
 _NATIVE = "edgespec.llama.native"
 
 
@@ -29,15 +30,16 @@ class _HarmlessFormatter(logging.Formatter):
 
 def configure_logging(settings: Settings) -> None:
     """Sets the levels of edgespec's loggers; calling it again replaces what was set."""
-    logger = logging.getLogger("edgespec")
-    for handler in list(logger.handlers):
-        if handler.name == _HANDLER_NAME:
-            logger.removeHandler(handler)
-    handler = _StderrHandler()
-    handler.name = _HANDLER_NAME
-    handler.setFormatter(_HarmlessFormatter())
-    logger.addHandler(handler)
-    logger.setLevel(_level(settings))
+    for package in _PACKAGES:
+        logger = logging.getLogger(package)
+        for handler in list(logger.handlers):
+            if handler.name == _HANDLER_NAME:
+                logger.removeHandler(handler)
+        handler = _StderrHandler()
+        handler.name = _HANDLER_NAME
+        handler.setFormatter(_HarmlessFormatter())
+        logger.addHandler(handler)
+        logger.setLevel(_level(settings))
     logging.getLogger(_NATIVE).setLevel(_native_level(settings))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
 
+from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import USUAL_ACCEPTANCE, Acceptance
 from edgespec.decode.costs import PairCosts
@@ -53,7 +54,7 @@ class Engine(Closes):
     Raises:
         IncompatibleDraftError: a draft that cannot serve the target.
         NotEnoughMemoryError: they do not fit, said before anything is loaded.
-        ModelFileError: llama.cpp cannot load one.
+        ModelFileError: the target writes no text, or llama.cpp cannot load one.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Engine(Closes):
         progress: Progress = SILENT,
         acceptance: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
+        check_writes_text(target.name, target.meta)
         verdicts = [check_pair(target, draft) for draft in drafts]
         check_memory(target, drafts, settings)
         self.settings, self._acceptance = settings, acceptance

@@ -104,6 +104,7 @@ def _estimate_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> M
         estimate,
         weights_bytes=round(kept * estimate.weights_bytes),
         kv_bytes=round(kept * estimate.kv_bytes),
+        state_bytes=round(kept * estimate.state_bytes),
     )
 
 
@@ -272,7 +273,7 @@ def place_file(
         list_devices(),
         block_count=file.meta.block_count or 0,
         weights_bytes=file.meta.weights_bytes,
-        kv_bytes=estimate.kv_bytes,
+        kv_bytes=estimate.kv_bytes + estimate.state_bytes,
         takes_remote=takes_remote,
     )
     if request.gpu_layers not in ("auto", 0) and not placement.gpu_layers:

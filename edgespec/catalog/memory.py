@@ -2,8 +2,7 @@
 
 Caches and states are counted block by block, as llama.cpp makes them (`cache_layout`). Weights count in full although
 they are mapped, because a decode reads all of them, of experts too within a few tokens: what is not resident is read
-again for every token. Buffers are counted for flash attention, llama.cpp's default where the backend has it; measured
-against llama.cpp's own figures for two small models, the estimate of the compute buffer is 10 to 40 % high.
+again for every token. Buffers are counted for flash attention, llama.cpp's default where the backend has it.
 """
 
 from collections.abc import Sequence
@@ -11,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgespec.catalog.block_kinds import kinds_of_blocks
 from edgespec.catalog.cache_layout import CacheNeeds, cache_layout
+from edgespec.catalog.compute_buffers import compute_bytes, mask_bytes
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import NotEnoughMemoryError
 
 _FLOAT_BYTES: Final = 4
-_MASK_BYTES: Final = 2
-"""Of one element of the attention mask, F16."""
 _COMPUTE_FLOOR_BYTES: Final = 8 * 2**20
-"""Of a compute buffer besides rows and logits: what small models take more than these."""
+"""Of a compute buffer, which is not counted finer."""
 _UNLIMITED: Final = 1 << 60
 """Control groups without a limit give a number near 2**63."""
 
@@ -78,7 +77,6 @@ def estimate_memory(
         Bytes by purpose. For Qwen2.5-Coder 1.5B at 4096 tokens in F16 and 16 rows of logits: 112 MiB of KV cache, 9 MiB of
         logits, 4 MiB of mask.
     """
-    width = meta.embedding_length or 0
     needs = CacheNeeds(
         n_ctx,
         kv_bytes_per_element_k,
@@ -88,22 +86,15 @@ def estimate_memory(
         n_snapshots,
         full_windows,
     )
-    layout, context = cache_layout(meta), needs.cells
-    feed_forward = meta.fields.get(f"{meta.architecture}.feed_forward_length")
-    widest = max(feed_forward) if isinstance(feed_forward, list) and feed_forward else feed_forward
-    hidden = widest if isinstance(widest, int) else 4 * width
-    n_rows = min(n_ubatch, context)
-    # Live at once in a block: residual, normed input and gate, up and their product.
-    block = n_rows * (2 * width + 3 * hidden) * _FLOAT_BYTES
+    layout, n_rows = cache_layout(meta), min(n_ubatch, needs.cells)
     logits = n_outputs * meta.vocab_size * _FLOAT_BYTES
-    # llama.cpp computes logits in the compute buffer and copies them out, hence twice.
-    compute = block + logits + _COMPUTE_FLOOR_BYTES
+    compute = max(_COMPUTE_FLOOR_BYTES, compute_bytes(meta, kinds_of_blocks(meta), n_rows, n_outputs))
     return MemoryEstimate(
         meta.weights_bytes,
         layout.kv_bytes(needs),
         logits,
         compute,
-        n_rows * context * _MASK_BYTES,
+        mask_bytes(meta, layout, needs, n_rows),
         layout.all_states_bytes(needs),
     )
 

@@ -24,7 +24,7 @@ def allocated(model: Path, settings: ContextSettings) -> dict[str, float]:
         pass
     buffers: dict[str, float] = {}
     for line in lines:
-        if found := re.search(r"(KV|RS) buffer size = +([\d.]+) MiB", line):
+        if found := re.search(r"(KV|RS|compute) buffer size = +([\d.]+) MiB", line):
             buffers[found[1]] = buffers.get(found[1], 0.0) + float(found[2]) * MIB
     return buffers
 
@@ -41,3 +41,11 @@ def test_caches_and_states_are_as_large_as_they_are_estimated(kind: MemoryKind, 
     assert estimate.kv_bytes == pytest.approx(found.get("KV", 0.0), rel=0.02)
     assert estimate.state_bytes == pytest.approx(found.get("RS", 0.0), rel=0.02)
     assert (estimate.state_bytes > 0) == (kind in ("snapshots", "convolution", "recurrent", "hybrid"))
+
+
+@pytest.mark.model
+def test_the_compute_buffer_of_the_default_model_is_as_large_as_it_is_estimated(smollm2: Path) -> None:
+    found = allocated(smollm2, ContextSettings(4096, n_threads=1, n_outputs_max=16))
+    estimate = estimate_memory(read_metadata(smollm2), n_ctx=4096, n_outputs=16)
+    assert estimate.compute_bytes + estimate.mask_bytes == pytest.approx(found["compute"], rel=0.05)
+    assert estimate.kv_bytes == pytest.approx(found["KV"], rel=0.01)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tui.services.launch import Launch
     from tui.services.settings import AppSettings
 
-_KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type")
+_KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type_k", "kv_type_v")
 """Options that are also fields of the app's own settings, which hold where nothing is typed."""
 
 
@@ -123,6 +123,8 @@ def typed_engine_settings(ctx: click.Context, engine: EngineOptions) -> "EngineS
     typed = {name for name in names if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     if not typed:
         return None
+    if "kv_type" in typed:
+        typed |= {"kv_type_k", "kv_type_v"}
     kept = load_app_settings()
     untyped = {name: getattr(kept, name) for name in _KEPT_IN_APP if name not in typed}
     return replace(engine, **untyped).make_settings()

@@ -29,6 +29,8 @@ FLAGS: Final = {
     "importance": "--importance",
     "kv_groups": "--kv-groups",
     "kv_type": "--kv-type",
+    "kv_type_k": "--kv-type-k",
+    "kv_type_v": "--kv-type-v",
     "limit": "--limit",
     "max_tokens": "--max-tokens",
     "method": "--method",

@@ -1,9 +1,10 @@
-"""Where log records go: to stderr, as harmless lines, as many as -v and -q ask for."""
+"""Where log records go: to stderr, as harmless lines with the flags of the settings they name, as many as -v and -q ask for."""
 
 import logging
 import sys
 
 from edgespec.cli.context import Settings
+from edgespec.cli.flags import with_flags
 from edgespec.text import one_line
 
 _HANDLER_NAME = "edgespec-stderr"
@@ -25,7 +26,7 @@ class _HarmlessFormatter(logging.Formatter):
     """One harmless line a record: llama.cpp's log quotes the metadata of models, which may hold anything."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return one_line(f"edgespec: {record.levelname.lower()}: {super().format(record)}")
+        return one_line(f"edgespec: {record.levelname.lower()}: {with_flags(super().format(record))}")
 
 
 def configure_logging(settings: Settings) -> None:

@@ -57,6 +57,8 @@ def command(
     with open_with_progress(target, draft, engine_settings, settings) as session:
         tokens = session.stream(messages, max_tokens=max_tokens, sampling=picked, raw=raw)
         answer = _print_answer(tokens, silent=as_json)
+        if session.stats.stopped == "context" and not settings.quiet:
+            _tell_full(session.engine.target.context.n_ctx)
         if as_json:
             _print_json(session, answer)
         elif stats:
@@ -100,6 +102,13 @@ def _print_answer(tokens: "Generator[Token, None, None]", *, silent: bool) -> st
         if not silent and parts:
             click.echo()
     return "".join(parts)
+
+
+def _tell_full(n_ctx: int) -> None:
+    click.echo(
+        f"edgespec: warning: the context of {n_ctx} tokens is full, and the answer cut short; use a larger --ctx-size",
+        err=True,
+    )
 
 
 def _print_json(session: "Session", answer: str) -> None:

@@ -41,7 +41,7 @@ class Generator:
 
         Args:
             prompt: Token ids, at least one.
-            max_tokens: Length limit; what fits the context is another.
+            max_tokens: Length limit; what fits the context is another, and another reason to stop.
             ignore_end: Goes on after an end token, for timings of equal length.
 
         Raises:
@@ -66,7 +66,8 @@ class Generator:
                 last = ends or stats.predicted_n >= limit
                 text = pieces.decode(b"" if ends else self._target.token_bytes(token), last)
                 if last:
-                    stats.stopped = "eog" if ends else "length"
+                    whole = stats.predicted_n >= max_tokens
+                    stats.stopped = "eog" if ends else "length" if whole else "context"
                 yield Token(token, text, source, round_s, len(batch))
                 if last:
                     return

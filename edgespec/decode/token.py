@@ -62,7 +62,9 @@ class GenerationStats:
     by_source: dict[DraftSource, tuple[int, int]] = field(default_factory=dict)
     """Draft tokens by who thought of them: (tested, accepted)."""
     stopped: str = ""
-    """`eog`, `length` or `interrupted`."""
+    """`eog`, `length` (the limit), `context` (which is full) or `interrupted`."""
+    dropped_n: int = 0
+    """Messages that were left out of the conversation, the oldest, to make room."""
     why: str = ""
     """Whether speculation was on, and the reason, in a sentence."""
 

@@ -21,6 +21,7 @@ from edgespec.decode.policy import Mode, best_token_s
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
+from edgespec.session.context_choice import cautions
 from edgespec.session.context_pair import ContextPair, open_context_pair
 from edgespec.session.loading import (
     Loaded,
@@ -29,6 +30,7 @@ from edgespec.session.loading import (
     check_pair,
     load_draft,
     load_target,
+    settle_context,
 )
 from edgespec.session.settings import EngineSettings
 
@@ -67,6 +69,7 @@ class Engine(Closes):
     ) -> None:
         check_writes_text(target.name, target.meta)
         verdicts = [check_pair(target, draft) for draft in drafts]
+        settings = settle_context(target, drafts, settings)
         check_memory(target, drafts, settings)
         self.settings, self._acceptance = settings, acceptance
         self.target = load_target(target, settings, progress)
@@ -183,6 +186,15 @@ class Engine(Closes):
             f"{one.file.name}: {one.model.placement.reason}"
             for one in loaded
             if one.model.placement.gpu_layers
+        ]
+
+    def cautions(self) -> list[str]:
+        """What the models do badly with the settings that were asked for, a clause each."""
+        named = [(self.target, True), *((draft, False) for draft in self.drafts.values())]
+        return [
+            clause
+            for loaded, is_target in named
+            for clause in cautions(loaded.file, self.settings, is_target=is_target)
         ]
 
     def close(self) -> None:

@@ -19,8 +19,9 @@ from edgespec.llama.placement import Placement, PlacementRequest, place_model
 from edgespec.llama.rpc import connect_servers, notice_silence
 from edgespec.llama.shortlist import Shortlist
 from edgespec.progress import SILENT, Progress
+from edgespec.session.context_choice import cautions, choose_n_ctx
 from edgespec.session.fast_draft import SHORTLIST_KEY, choose_draft_file, shortlist_of
-from edgespec.session.settings import DEFAULT_N_CTX, EngineSettings
+from edgespec.session.settings import EngineSettings
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +63,18 @@ def check_pair(target: ModelFile, draft: ModelFile) -> Compatibility:
     return verdict
 
 
-def choose_n_ctx(target: ModelFile, settings: EngineSettings) -> int:
-    """The context length: what was asked, or a default within what the model was trained for."""
-    trained = target.meta.context_length or DEFAULT_N_CTX
-    return settings.n_ctx or min(DEFAULT_N_CTX, trained)
+def settle_context(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> EngineSettings:
+    """The settings with a context length; what is doubtful of what was asked is said in the log.
+
+    Raises:
+        EngineError: an RPC server cannot be reached.
+        UsageError: there is no such device.
+    """
+    connect_servers(settings.rpc)
+    for file in (target, *drafts):
+        for caution in cautions(file, settings, is_target=file is target):
+            log.warning("%s", caution)
+    return replace(settings, n_ctx=choose_n_ctx(target, settings, drafts, list_devices()))
 
 
 def estimate_target(target: ModelFile, settings: EngineSettings) -> MemoryEstimate:
@@ -104,6 +113,7 @@ def _estimate_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> M
         estimate,
         weights_bytes=round(kept * estimate.weights_bytes),
         kv_bytes=round(kept * estimate.kv_bytes),
+        state_bytes=round(kept * estimate.state_bytes),
     )
 
 
@@ -234,12 +244,11 @@ def resident_bytes() -> int:
 
 
 def _estimate(file: ModelFile, n_ctx: int, settings: EngineSettings, n_outputs: int) -> MemoryEstimate:
-    element = settings.kv_type.bytes_per_element
     return estimate_memory(
         file.meta,
         n_ctx=n_ctx,
-        kv_bytes_per_element_k=element,
-        kv_bytes_per_element_v=element,
+        kv_bytes_per_element_k=settings.kv_type_k.bytes_per_element,
+        kv_bytes_per_element_v=settings.kv_type_v.bytes_per_element,
         n_outputs=n_outputs,
     )
 
@@ -272,7 +281,7 @@ def place_file(
         list_devices(),
         block_count=file.meta.block_count or 0,
         weights_bytes=file.meta.weights_bytes,
-        kv_bytes=estimate.kv_bytes,
+        kv_bytes=estimate.kv_bytes + estimate.state_bytes,
         takes_remote=takes_remote,
     )
     if request.gpu_layers not in ("auto", 0) and not placement.gpu_layers:

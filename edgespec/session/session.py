@@ -3,10 +3,11 @@
 from collections.abc import Generator as PyGenerator
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.decode.chat_template import ChatMessage, tokenize_chat, tokenize_messages
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
@@ -18,8 +19,11 @@ from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
 from edgespec.session.settings import EngineSettings
+from edgespec.session.shorten import drop_oldest_turns
 
 Prompt = str | Sequence[ChatMessage]
+_ROOM: Final = 4
+"""A quarter of the context is room enough for an answer."""
 
 
 class Session(Closes):
@@ -79,6 +83,7 @@ class Session(Closes):
         max_tokens: int = 1024,
         sampling: Sampling | None = None,
         raw: bool = False,
+        drop_oldest: bool = False,
     ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens as they come; `stats` is complete at the end.
 
@@ -87,6 +92,7 @@ class Session(Closes):
             max_tokens: Length limit.
             sampling: Greedy unless given.
             raw: Send the text without the chat template.
+            drop_oldest: Leave out the oldest turns where the conversation is too long (`shorten`); `stats` says how many messages.
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
@@ -94,6 +100,10 @@ class Session(Closes):
             ModelFileError: the chat template fails.
             UsageError: the prompt is empty.
         """
+        dropped_n = 0
+        if drop_oldest and not isinstance(prompt, str):
+            prompt, whole = self.shorten(prompt, max_tokens, raw=raw), prompt
+            dropped_n = len(whole) - len(prompt)
         tokens = self.tokenize(prompt, raw=raw)
         generator = self.engine.generator(self.mode, self._draft_name, sampling or Sampling(), self.state)
         self._generator = generator
@@ -101,6 +111,7 @@ class Session(Closes):
             yield from generator.generate(tokens, max_tokens)
         finally:
             self.stats = generator.stats
+            self.stats.dropped_n = dropped_n
             # The machine may run at another speed than when the answer began.
             self.stats.vanilla_step_s = self.state.costs.step_s
             self.stats.stopped = self.stats.stopped or "interrupted"
@@ -128,6 +139,31 @@ class Session(Closes):
         """
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
         return tokenize_chat(self.engine.target.context, messages, raw=raw)
+
+    def shorten(
+        self, messages: Sequence[ChatMessage], max_tokens: int = 1024, *, raw: bool = False
+    ) -> tuple[ChatMessage, ...]:
+        """The conversation without its oldest turns where it leaves too little room for an answer.
+
+        Then it takes half of the context at most, so that the next questions find room too, and what is left of it in the
+        cache is read again. System prompts and the last question stay.
+
+        Args:
+            messages: The oldest first.
+            max_tokens: Of the answer; a quarter of the context is room enough.
+            raw: As of `stream`.
+
+        Raises:
+            ModelFileError: the chat template fails.
+        """
+        model, n_ctx = self.engine.target.model, self.engine.target.context.n_ctx
+
+        def count_tokens(some: Sequence[ChatMessage]) -> int:
+            return len(tokenize_messages(model, some, raw=raw))
+
+        if count_tokens(messages) + min(max_tokens, n_ctx // _ROOM) <= n_ctx:
+            return tuple(messages)
+        return drop_oldest_turns(messages, count_tokens, n_ctx // 2)
 
     def close(self) -> None:
         """Keeps what was learnt and frees the models."""

@@ -103,7 +103,12 @@ class PairServer:
 
     def _answer(self, request: Answer) -> None:
         session = self._opened()
-        tokens = session.stream(request.messages, max_tokens=request.max_tokens, sampling=request.sampling)
+        tokens = session.stream(
+            request.messages,
+            max_tokens=request.max_tokens,
+            sampling=request.sampling,
+            drop_oldest=request.drop_oldest,
+        )
         stream: TokenStream | None = None
         try:
             for token in stoppable(tokens):
@@ -128,6 +133,6 @@ class PairServer:
                 session.engine.target.context.n_ctx,
                 rate_of(session.state.costs.step_s),
                 resident_bytes(),
-                "; ".join(session.engine.placements()),
+                "; ".join([*session.engine.placements(), *session.engine.cautions()]),
             )
         )

@@ -32,6 +32,8 @@ class Answer:
     messages: tuple[ChatMessage, ...]
     max_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
+    drop_oldest: bool = False
+    """The oldest turns may be left out where the conversation is too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,8 @@ class RequestFailed:
     hint: str = ""
     interrupted: bool = False
     """It was stopped, which is not a fault."""
+    context_full: bool = False
+    """The conversation does not fit the context: without its oldest turns it might (`Answer.drop_oldest`)."""
 
 
 @dataclass(frozen=True, slots=True)

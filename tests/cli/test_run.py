@@ -319,6 +319,40 @@ def test_layers_that_cannot_be_offloaded_are_a_warning(
     assert run_cli("run", tiny_model, "-p", "x", "-n", "3").err == ""
 
 
+def test_a_full_context_is_said_in_one_line(run_cli: RunCli, tiny_model: Path):
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "4000", "-c", "256", "--json")
+    assert json.loads(result.out)["stopped"] == "context"
+    assert result.err == (
+        "edgespec: warning: the context of 256 tokens is full, and the answer cut short; use a larger --ctx-size\n"
+    )
+    assert run_cli("run", tiny_model, "-p", "the cat", "-n", "4000", "-c", "256", "-q").err == ""
+    assert run_cli("run", tiny_model, "-p", "the cat", "-n", "20").err == ""
+
+
+def test_a_context_beyond_the_training_is_a_warning_with_the_flag(run_cli: RunCli, tiny_model: Path):
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "3", "-c", "1024")
+    assert result.code == 0
+    assert result.err == (
+        "edgespec: warning: tiny was trained with 512 tokens: in the 1024 of --ctx-size its text may fall apart\n"
+    )
+
+
+def test_keys_and_values_can_have_types_of_their_own(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[ContextSettings] = []
+    real = context_module.Context.__init__
+
+    def note(self: Any, model: Any, settings: ContextSettings, **options: Any) -> None:
+        made.append(settings)
+        real(self, model, settings, **options)
+
+    monkeypatch.setattr(context_module.Context, "__init__", note)
+    for flags in (["--kv-type-v", "bf16"], ["--kv-type", "bf16", "--kv-type-k", "f32"]):
+        assert run_cli("run", tiny_model, "-p", "x", "-n", "3", *flags).code == 0
+    assert [(one.type_k.name, one.type_v.name) for one in made] == [("F16", "BF16"), ("F32", "BF16")]
+
+
 # Errors
 
 
@@ -413,6 +447,13 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             2,
             "tiny.gguf cannot run with --kv-type q8_0 --flash-attn auto: llama_init_from_model: K cache type "
             "q8_0 with block size 32 does not divide n_embd_head_k=16. Use --kv-type f16",
+        ),
+        (
+            "tiny",
+            ["-p", "x", "--kv-type-k", "q8_0"],
+            2,
+            "tiny.gguf cannot run with --kv-type-k q8_0 --kv-type-v f16 --flash-attn auto: llama_init_from_model: "
+            "K cache type q8_0 with block size 32 does not divide n_embd_head_k=16. Use --kv-type f16",
         ),
         (
             "tiny",

@@ -20,10 +20,10 @@ from edgespec.llama.library import load_library
 from edgespec.paths import derived_models_dir, user_catalog_file
 from edgespec.session import DraftType, EngineSettings, loading, open_pair
 from edgespec.session import fast_draft as fast_draft_module
-from edgespec.session.loading import check_pair, choose_n_ctx
+from edgespec.session.loading import check_pair
 from tests.catalog.gguf_files import write_gguf
 from tests.recorded_progress import RecordedProgress
-from tests.tiny import TinyShape, make_tiny_model
+from tests.tiny import make_tiny_model
 
 GIB = 1 << 30
 
@@ -284,19 +284,6 @@ def test_a_draft_on_a_gpu_is_not_copied(tiny_model: Path, tiny_draft: Path, monk
         placement = session.engine.drafts["tiny-draft"].model.placement
     assert (placement.gpu_layers, placement.reason) == (3, "3 of 3 layers fit on GPU0")
     assert copies() == []
-
-
-# Settings
-
-
-@pytest.mark.parametrize(
-    ("trained", "asked", "n_ctx"), [(512, 0, 512), (65536, 0, 4096), (512, 1024, 1024), (65536, 100, 100)]
-)
-def test_the_context_is_what_was_asked_or_a_default_within_the_training(
-    tmp_path: Path, trained: int, asked: int, n_ctx: int
-):
-    path = make_tiny_model(tmp_path / "model.gguf", shape=TinyShape(context=trained))
-    assert choose_n_ctx(open_file("model", path), EngineSettings(n_ctx=asked)) == n_ctx
 
 
 def test_target_and_draft_get_the_same_context_and_cache(tiny_model: Path, tiny_draft: Path):

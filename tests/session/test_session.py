@@ -185,7 +185,7 @@ def test_a_full_context_ends_the_answer(tiny_model: Path):
         n_ctx = session.engine.target.context.n_ctx
         prompt_n = len(session.tokenize("the cat"))
         assert len(ids(session, "the cat", 100_000)) == n_ctx - prompt_n
-        assert session.stats.stopped == "length"
+        assert session.stats.stopped == "context"
 
 
 def test_a_prompt_longer_than_the_context_is_refused(tiny_model: Path):

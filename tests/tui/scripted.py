@@ -84,6 +84,8 @@ class ScriptedWorker:
     ) -> None:
         self.requests: list[Request] = []
         self.hold = hold
+        self.refuse: RequestFailed | None = None
+        """What is said to questions instead of an answer."""
         self.closed = False
         self._pair = pair
         self._job = job
@@ -118,6 +120,8 @@ class ScriptedWorker:
                 yield self._pair or RequestFailed(
                     "there is no model 'nonsense'", "`edgespec models` lists them"
                 )
+            case Answer() if self.refuse is not None:
+                yield self.refuse
             case Answer():
                 yield tokens(ANSWER[:2])
                 if not self.hold:

@@ -62,11 +62,15 @@ class Conversation:
         """With one more message."""
         return replace(self, messages=(*self.messages, message))
 
-    def prompt(self) -> tuple[ChatMessage, ...]:
-        """What the model is asked: the system prompt, and all messages that say something."""
+    def prompt(self, left_out: int = 0) -> tuple[ChatMessage, ...]:
+        """What the model is asked: the system prompt, and all messages that say something.
+
+        Args:
+            left_out: So many of the oldest messages are not asked, the newest always.
+        """
         system = [ChatMessage("system", self.system)] if self.system else []
         turns = [ChatMessage(message.role, message.content) for message in self.messages if message.content]
-        return (*system, *turns)
+        return (*system, *(turns[left_out:] or turns[-1:]))
 
     def without_last_answer(self) -> "Conversation":
         """Up to and with the last question; the same when it is not answered yet."""

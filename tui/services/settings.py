@@ -26,9 +26,10 @@ class AppSettings:
     threads: int = 0
     """0 takes the physical cores."""
     ctx_size: int = 0
-    """0 takes 4096 or what the model was trained with, whichever is less."""
+    """0 takes what the model was trained with, as far as that takes little memory."""
     gpu_layers: str = "auto"
-    kv_type: str = "f16"
+    kv_type_k: str = "f16"
+    kv_type_v: str = "f16"
     keys: Mapping[str, str] = field(default_factory=dict)
     """Id of a binding -> keys, as F1 lists them."""
 
@@ -44,7 +45,8 @@ class AppSettings:
             n_threads=self.threads,
             placement=layers,
             draft_placement=layers,
-            kv_type=KvType.parse(self.kv_type),
+            kv_type_k=KvType.parse(self.kv_type_k),
+            kv_type_v=KvType.parse(self.kv_type_v),
         )
 
 

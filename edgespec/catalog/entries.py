@@ -1,18 +1,16 @@
 """models.toml: the models and pairs that have a name, the shipped ones and the user's own on top."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgespec.catalog.gguf_names import part_names
 from edgespec.documents import FromKey
 from edgespec.errors import ModelMissingError
 from edgespec.text import nearest
 
 NGRAM = "ngram"
 """Stands for a draft from the text itself, which needs no model."""
-
-_SPLIT_FILE = re.compile(r"^(?P<stem>.*)-00001-of-(?P<count>\d{5})\.gguf$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +83,7 @@ class ModelEntry:
     @property
     def repo_files(self) -> tuple[str, ...]:
         """Every file to fetch from the repository, in order."""
-        if self.file is None:
-            return ()
-        match = _SPLIT_FILE.match(self.file)
-        if match is None:
-            return (self.file,)
-        count = int(match["count"])
-        return tuple(f"{match['stem']}-{number:05d}-of-{count:05d}.gguf" for number in range(1, count + 1))
+        return () if self.file is None else part_names(self.file)
 
     def hash_of(self, file: str) -> str | None:
         """Published sha256 of one of `repo_files`, if known."""
@@ -142,7 +134,7 @@ class Catalog:
         raise ModelMissingError(
             f"There is no model {name!r} in the catalogue and no file of that name.",
             (f"Did you mean {' or '.join(near)}? " if near else "")
-            + "`edgespec models` lists all names; a path or owner/repo:file.gguf works too.",
+            + "`edgespec models` lists all names; a path or owner/repo:Q4_K_M works too.",
         )
 
     def find_pair(self, name: str) -> PairEntry | None:

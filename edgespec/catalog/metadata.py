@@ -1,6 +1,5 @@
 """What a GGUF file says about its model, read from the header alone (split files included)."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,11 +9,10 @@ from typing import TypeGuard
 from edgespec.catalog import gguf_types as types
 from edgespec.catalog.gguf_fields import Fields
 from edgespec.catalog.gguf_header import GgufHeader, TensorInfo, read_header
+from edgespec.catalog.gguf_names import part_names
 from edgespec.errors import EdgespecError, ModelFileError
 
 __all__ = ["GgufMetadata", "TensorInfo", "read_metadata", "split_parts"]
-
-_SPLIT_NAME = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
 # llama.cpp's own defaults where a file does not say (`llama_vocab::impl::load` in src/llama-vocab.cpp).
 _ADD_BOS_MODELS = frozenset({"llama", "bert"})
@@ -265,13 +263,10 @@ def split_parts(path: Path) -> list[Path]:
     Raises:
         ModelFileError: A part is not there.
     """
-    match = _SPLIT_NAME.match(path.name)
-    count = int(match["count"]) if match else 1
-    if match is None or count < 2:
+    files = [path.with_name(name) for name in part_names(path.name)]
+    count = len(files)
+    if count < 2:
         return [path]
-    files = [
-        path.with_name(f"{match['stem']}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1)
-    ]
     missing = [file.name for file in files if not file.is_file()]
     if missing and len(missing) < count:
         raise ModelFileError(

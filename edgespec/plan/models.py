@@ -105,8 +105,4 @@ def _drafts_on_disk(name: str, catalog: Catalog, n_ctx: int) -> list[str]:
     """Smaller models with a vocabulary that the target can use, the most promising first."""
     target = PairTarget.of(name, catalog)
     rows = find_candidates(target, catalog, n_ctx, available_memory_bytes())
-    return [
-        row.spec_in(catalog)
-        for row in rows
-        if row.verdict in ("ok", "mapped") and (row.size_ratio or 1.0) < 1
-    ]
+    return [row.spec for row in rows if row.verdict in ("ok", "mapped") and (row.size_ratio or 1.0) < 1]

@@ -40,8 +40,8 @@ def choose_files(
     """Finds the files of a pair.
 
     Args:
-        spec: A pair's or a model's name in the catalogue, `owner/repo:file.gguf`, or a path; None for the catalogue's
-            default.
+        spec: A pair's or a model's name in the catalogue, a model of the hub such as
+            `owner/repo:Q4_K_M`, or a path; None for the catalogue's default.
         drafts: Names like `spec`, or `auto` (the pair's own draft; for a single model what is on disk already),
             `ngram` and `none` (no model draft).
         offline: Use only what is on disk.

@@ -184,7 +184,7 @@ def open_pair(
     """Opens a target with a draft.
 
     Args:
-        target: A pair's or model's name, `owner/repo:file.gguf`, or a path; None for the default model.
+        target: A pair's or model's name, `owner/repo:Q4_K_M`, or a path; None for the default model.
         draft: `auto`, `ngram`, `none`, or a model like `target`.
         settings: Placement, context, threads.
         offline: Fetch nothing.

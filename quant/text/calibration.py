@@ -120,7 +120,7 @@ def read_text(path: Path) -> str:
         UsageError: it cannot be read, or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"the calibration text {path} cannot be read: {error}", "give a UTF-8 text file"

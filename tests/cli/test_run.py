@@ -380,7 +380,7 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             ["-p", "x"],
             3,
             "There is no model 'smolm2-135m' in the catalogue and no file of that name. Did you mean "
-            "smollm2-135m? `edgespec models` lists all names; a path or owner/repo:file.gguf works too.",
+            "smollm2-135m or smollm3-3b? `edgespec models` lists all names; a path or owner/repo:Q4_K_M works too.",
         ),
         (
             "picture",

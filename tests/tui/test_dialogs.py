@@ -116,6 +116,16 @@ def test_comments_and_unknown_keys_of_the_file_survive() -> None:
     assert load_settings() == settings
 
 
+def test_a_file_that_begins_with_a_byte_order_mark_is_read_and_written() -> None:
+    path = app_settings_file()
+    path.parent.mkdir(parents=True)
+    path.write_text("threads = 2\n", encoding="utf-8-sig")
+    settings = load_settings()
+    assert settings.threads == 2
+    save_settings(settings)
+    assert load_settings() == settings
+
+
 @pytest.mark.parametrize("text", ["threads = 'two'", "threads =", "kv_type_k = 'q9_9'"])
 def test_a_damaged_file_is_one_line(text: str) -> None:
     path = app_settings_file()

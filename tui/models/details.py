@@ -18,6 +18,9 @@ _PLACES: Final = {
     Origin.WHEELS: "in edgespec's models folder",
     Origin.OWN: "a file that your catalogue names",
     Origin.FOLDER: "in the current folder",
+    Origin.LM_STUDIO: "in LM Studio's models folder",
+    Origin.OLLAMA: "in ollama's models folder",
+    Origin.LLAMA_CPP: "in llama.cpp's cache",
 }
 _REVISION_CHARACTERS: Final = 12
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 import tomlkit
 
-from edgespec.documents import build, read_toml
+from edgespec.documents import build, read_text, read_toml
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
 from edgespec.llama.kv_types import KvType
@@ -73,7 +73,7 @@ def save_settings(settings: AppSettings) -> None:
     """
     path = app_settings_file()
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = read_text(path) if path.exists() else ""
         document = tomlkit.parse(text)
         defaults = AppSettings()
         for one in fields(AppSettings):

@@ -98,6 +98,11 @@ class GgufMetadata:
         return self._integer("expert_count") or 0
 
     @property
+    def expert_used_count(self) -> int:
+        """Experts that one token wakes in a block; 0 for a dense model."""
+        return self._integer("expert_used_count") or 0
+
+    @property
     def vocab_size(self) -> int:
         """Tokens in the vocabulary; 0 for a file without one."""
         if isinstance(self.fields, Fields):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgespec.decode.batched import BatchAnswer, Chooser
 from edgespec.decode.costs import CostCurve
+from edgespec.decode.timed_text import timed_tokens
 from edgespec.llama.row_batch import Ints
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext
@@ -57,6 +58,9 @@ def measure_batch_costs(target: SequencesContext, draft: SequencesContext) -> Ba
 
 def _time_decodes(context: SequencesContext, rows_each: range) -> dict[int, float]:
     n_sequences = len(context.lengths)
+    # Every sequence reads a text from a place of its own: one token in all rows would wake the same few experts.
+    text = np.array(timed_tokens(context.model), np.int32)
+    places = np.arange(n_sequences) * len(text) // n_sequences
     times: dict[int, float] = {}
     for each in rows_each:
         sequences = np.repeat(np.arange(n_sequences, dtype=np.int32), each)
@@ -64,10 +68,11 @@ def _time_decodes(context: SequencesContext, rows_each: range) -> dict[int, floa
         if len(outputs) > context.settings.n_outputs_max:
             outputs = np.arange(len(sequences)) % each == each - 1
         taken = []
-        for _ in range(_TIMED + 1):
+        for repeat in range(_TIMED + 1):
+            tokens = text[(places[:, None] + np.arange(repeat * each, (repeat + 1) * each)) % len(text)]
             context.clear()
             before = perf_counter()
-            context.decode(np.full(len(sequences), 1, np.int32), sequences, outputs)
+            context.decode(tokens.ravel(), sequences, outputs)
             context.logits(1)
             taken.append(perf_counter() - before)
         times[len(sequences)] = float(np.median(taken[1:]))

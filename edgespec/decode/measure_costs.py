@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
 from edgespec.decode.costs import CostCurve, PairCosts, pays_to_pad
+from edgespec.decode.timed_text import TimedText
 from edgespec.llama.context import Context
 from edgespec.progress import SILENT, Progress
 
@@ -30,8 +31,6 @@ _LAST_PASS_SHARE = 0.85
 _ROW_SHARE = 0.6
 """What a row of a larger batch is expected to cost of a plain step, before it is known; ggml's own kernels take 0.5 to 0.9
 (docs/how-it-decides.md)."""
-_PRIMER_TOKENS = 1
-"""In the cache before the timed rows, which are taken back to there."""
 
 
 def measure_pair_costs(
@@ -42,7 +41,7 @@ def measure_pair_costs(
     clock: Callable[[], float] = perf_counter,
     progress: Progress = SILENT,
 ) -> PairCosts:
-    """The cost model of a pair, from timed decodes of arbitrary tokens. Both contexts are empty afterwards.
+    """The cost model of a pair, from timed decodes of a text. Both contexts are empty afterwards.
 
     Args:
         target: Keeps logits for a verification; as many rows are timed.
@@ -93,6 +92,8 @@ def time_decodes(
 ) -> dict[int, float]:
     """Seconds of a decode by its rows; passes over all rows in turn, so that drift hits them alike.
 
+    Every decode reads on in a text: rows of a model with experts cost what those experts are large that they wake, one
+    token wakes the same ones again and again, and neighbours in a text share more of them than arbitrary tokens do.
     Whatever else the machine does makes a decode slower and never faster: the least of its times counts, and one that is
     far above that of more rows is none.
 
@@ -111,15 +112,9 @@ def time_decodes(
         EngineError: llama.cpp failed.
     """
     started = clock()
-    context.clear()
-    vocab = context.model.n_vocab
-    tokens = [(7919 * place + 13) % vocab for place in range(max(_PRIMER_TOKENS, *rows_in_order))]
-    context.prefill(tokens[:_PRIMER_TOKENS])
+    text = TimedText(context, max(rows_in_order))
     times: dict[int, list[float]] = {}
-    restore = context.model.can_roll_back
-    context.decode(tokens[:1])  # warms caches and builds the first graph
-    if restore:
-        context.rollback(_PRIMER_TOKENS)
+    context.decode(text.next(1))  # warms caches and builds the first graph
     passes = 0
     while passes < _MOST_PASSES:
         for rows in rows_in_order:
@@ -128,13 +123,12 @@ def time_decodes(
             wanted = passes < LEAST_PASSES and rows in rows_in_order[:ALWAYS_MEASURED]
             if not wanted and spent + typical * rows * _ROW_SHARE > budget_s:
                 continue
+            tokens = text.next(rows)
             before = clock()
-            context.decode(tokens[:rows], outputs=rows if all_outputs else 1)
+            context.decode(tokens, outputs=rows if all_outputs else 1)
             context.logits(1)
             times.setdefault(rows, []).append(clock() - before)
             progress.advance(times[rows][-1])
-            if restore:
-                context.rollback(_PRIMER_TOKENS)
         passes += 1
         if passes >= LEAST_PASSES and clock() - started > budget_s * _LAST_PASS_SHARE:
             break

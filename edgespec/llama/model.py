@@ -125,6 +125,11 @@ class Model(Closes):
         raw = self._lib.llama_model_chat_template(self.handle, None)
         return raw.decode("utf-8", "replace") if raw else None
 
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether it knows the text of its tokens."""
+        return bool(self._lib.llama_vocab_type(self.vocab) != self._lib.LLAMA_VOCAB_TYPE_NONE)
+
     def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
         """Token ids of `text`.
 
@@ -135,7 +140,13 @@ class Model(Closes):
 
         Raises:
             EngineError: the vocabulary cannot encode the text.
+            ModelFileError: there is no vocabulary.
         """
+        if not self.has_vocabulary:
+            # llama.cpp would end the whole process.
+            raise ModelFileError(
+                f"{self.path.name} carries no vocabulary", "use a file that holds its tokens"
+            )
         # A lone surrogate stands for a byte of the command line that is not UTF-8.
         raw = text.encode("utf-8", "replace")
         size = len(raw) + 16

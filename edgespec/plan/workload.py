@@ -85,7 +85,6 @@ def _output_name(tensors: list[TensorInfo]) -> str:
 
 
 def _used_share(meta: GgufMetadata, tensor: TensorInfo) -> float:
-    used = meta.fields.get(f"{meta.architecture}.expert_used_count")
-    if "_exps." in tensor.name and isinstance(used, int) and meta.expert_count:
-        return used / meta.expert_count
+    if "_exps." in tensor.name and meta.expert_used_count and meta.expert_count:
+        return meta.expert_used_count / meta.expert_count
     return 1.0

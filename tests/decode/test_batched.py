@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgespec.decode.batched import generate_batch
 from edgespec.decode.batched_speculative import (
@@ -15,9 +16,11 @@ from edgespec.decode.batched_speculative import (
     measure_batch_costs,
 )
 from edgespec.decode.costs import CostCurve
+from edgespec.decode.timed_text import timed_tokens
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
+from edgespec.llama.row_batch import Ints
 from edgespec.llama.sampler import Sampler, Sampling
 from edgespec.llama.sequences import SequencesContext
 
@@ -41,17 +44,18 @@ def noisy(tiny_draft: Path) -> Iterator[Model]:
 
 
 def context_of(model: Model, rows_each: int = 1, *, unified: bool = True) -> SequencesContext:
+    return SequencesContext(model, settings_of(rows_each, unified=unified))
+
+
+def settings_of(rows_each: int, *, unified: bool = True) -> ContextSettings:
     count = len(PROMPTS)
-    return SequencesContext(
-        model,
-        ContextSettings(
-            n_ctx=256 * count,
-            n_threads=1,
-            n_outputs_max=count * rows_each,
-            n_batch=64,
-            n_sequences=count,
-            kv_unified=unified,
-        ),
+    return ContextSettings(
+        n_ctx=256 * count,
+        n_threads=1,
+        n_outputs_max=count * rows_each,
+        n_batch=64,
+        n_sequences=count,
+        kv_unified=unified,
     )
 
 
@@ -121,6 +125,26 @@ def test_a_draft_that_keeps_missing_is_left(target: Model, noisy: Model):
         assert pair.draft_length() > 0
         pair.tested += 400
         assert pair.draft_length() == 0
+
+
+class ReadingContext(SequencesContext):
+    """Keeps what it reads."""
+
+    def decode(self, tokens: Ints, sequences: Ints, outputs: NDArray[np.bool_]) -> None:
+        super().decode(tokens, sequences, outputs)
+        self.read = [*getattr(self, "read", []), tokens.reshape(len(PROMPTS), -1)]
+
+
+def test_costs_are_measured_on_a_text_of_which_every_sequence_reads_another_part(target: Model):
+    rows = MOST_DRAFTED + 1
+    context = ReadingContext(target, settings_of(rows))
+    with context, context_of(target) as draft:
+        measure_batch_costs(context, draft)
+    text = "".join(chr(0x100 + token) for token in timed_tokens(target)) * 2
+    longest = [tokens for tokens in context.read if tokens.shape[1] == rows]
+    parts = ["".join(chr(0x100 + token) for token in row) for tokens in longest for row in tokens]
+    assert len(set(parts)) == len(parts) > len(PROMPTS)
+    assert all(part in text for part in parts)
 
 
 def test_costs_are_measured_for_every_draft_length_and_leave_nothing_behind(target: Model, noisy: Model):

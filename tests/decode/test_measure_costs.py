@@ -12,6 +12,7 @@ from edgespec.decode.measure_costs import (
     measure_pair_costs,
     plausible,
 )
+from edgespec.decode.timed_text import timed_tokens
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
 from tests.decode.real import open_context
@@ -29,10 +30,12 @@ class TimedContext(Context):
     seconds: Mapping[int, float]
     hiccups: dict[int, float]
     decodes: list[int]
+    read: list[list[int]]
 
     def decode(self, tokens: Sequence[int], *, outputs: int = 1, pad_to: int = 0) -> None:
         super().decode(tokens, outputs=outputs, pad_to=pad_to)
         self.decodes.append(len(tokens))
+        self.read.append(list(tokens))
         factor = self.hiccups.get(len(self.decodes), 1.0)
         self.clock.spend(CostCurve(self.seconds).cost(len(tokens)) * factor)
 
@@ -51,6 +54,7 @@ def timed(
         model, type(settings)(n_ctx=256, n_threads=1, n_outputs_max=n_outputs_max, type_k=settings.type_k)
     )
     context.clock, context.seconds, context.hiccups, context.decodes = clock, seconds, hiccups or {}, []
+    context.read = []
     return context
 
 
@@ -81,6 +85,15 @@ def test_it_measures_what_decodes_cost(target: TimedContext, draft: TimedContext
     for rows, seconds in DRAFT_S.items():
         assert costs.draft.cost(rows) == pytest.approx(seconds)
     assert costs.batch_for[2] == 4
+
+
+def test_every_decode_reads_another_part_of_a_text(target: TimedContext, clock: FakeClock):
+    """One token would wake the same experts of a mixture each time, and arbitrary ones more than neighbours in a text."""
+    measure_pair_costs(target, None, clock=clock)
+    text = timed_tokens(target.model)
+    read = [token for part in target.read for token in part]
+    assert len(target.read) > 2 * len(TIMED_TARGET_ROWS)
+    assert read == (text * (1 + len(read) // len(text)))[: len(read)]
 
 
 def test_both_contexts_are_empty_afterwards(target: TimedContext, draft: TimedContext, clock: FakeClock):

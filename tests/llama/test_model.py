@@ -19,6 +19,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.library import load_library, native_log
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
+from edgespec.plan.zero_model import ZeroModel
 from tests.llama.engines import settings
 from tests.recorded_progress import RecordedProgress
 from tests.tiny import CHAT_TEMPLATE, make_tiny_model
@@ -262,6 +263,15 @@ def test_bytes_of_a_command_line_that_are_not_text_become_question_marks(model: 
     broken = os.fsdecode(b"a\xffb") if sys.platform != "win32" else "a\udcffb"
     tokens = model.tokenize(broken, add_special=False)
     assert b"".join(map(model.token_bytes, tokens)) == b"a?b"
+
+
+def test_a_model_without_a_vocabulary_is_refused_a_text(tmp_path: Path):
+    path = tmp_path / "zero.gguf"
+    ZeroModel("F16", blocks=1, width=256, hidden=256).write(path)
+    with Model(path) as model:
+        assert not model.has_vocabulary
+        with pytest.raises(ModelFileError, match=r"zero\.gguf carries no vocabulary"):
+            model.tokenize("abc")
 
 
 def test_a_text_that_cannot_be_tokenized_is_an_error(model: Model, monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from edgespec.decode.measure_costs import BUDGET_S
 from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
 from edgespec.llama import shortlist as shortlist_module
 from edgespec.llama.build import native_kernels
+from edgespec.llama.context import Context
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.devices import Device
 from edgespec.llama.library import load_library
+from edgespec.llama.model import Model
 from edgespec.paths import derived_models_dir, user_catalog_file
 from edgespec.session import DraftType, EngineSettings, loading, open_pair
 from edgespec.session import fast_draft as fast_draft_module
@@ -295,3 +299,27 @@ def test_target_and_draft_get_the_same_context_and_cache(tiny_model: Path, tiny_
         assert draft.settings.n_outputs_max == 1
         for made in (target.settings, draft.settings):
             assert (made.n_threads, made.flash_attention) == (1, "on")
+
+
+@pytest.mark.parametrize(("experts", "used", "rows"), [(0, 0, 1), (8, 2, 20), (64, 4, 80), (1024, 10, 256)])
+def test_as_many_tokens_are_read_as_wake_the_experts_of_a_mixture(
+    tiny_model: Path, experts: int, used: int, rows: int
+):
+    meta = open_file("tiny", tiny_model).meta
+    fields = {**meta.fields, "llama.expert_count": experts, "llama.expert_used_count": used}
+    read: list[int] = []
+    with Model(tiny_model) as model, ReadingContext(model, ContextSettings(256, 1)) as context:
+        context.read = read
+        loading.warm_up(context, replace(meta, fields=fields))
+        assert context.tokens == []
+    assert len(read) == len(set(read)) == rows
+
+
+class ReadingContext(Context):
+    """Keeps what it reads."""
+
+    read: list[int]
+
+    def decode(self, tokens: Sequence[int], *, outputs: int = 1, pad_to: int = 0) -> None:
+        super().decode(tokens, outputs=outputs, pad_to=pad_to)
+        self.read += tokens

@@ -71,7 +71,7 @@ class LoadedModels(Closes):
             self._loaded[file.path] = (model, 0)
             n_threads = self.engine.n_threads or default_threads()
             with Context(model, self.engine.context(_WARM_UP_CONTEXT, n_threads, 1)) as context:
-                warm_up(context)
+                warm_up(context, file.meta)
             self._loaded[file.path] = (model, max(0, resident_bytes() - before))
         return self._loaded[file.path]
 

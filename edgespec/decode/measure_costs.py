@@ -55,9 +55,7 @@ def measure_pair_costs(
         EngineError: llama.cpp failed.
     """
     share = _DRAFT_SHARE if draft else 0.0
-    most = target.settings.n_outputs_max
-    # Without a way to take rows back there is no speculation, and only the plain step matters.
-    rows = [count for count in TIMED_TARGET_ROWS if count <= most] if target.model.can_roll_back else [1]
+    rows = [count for count in TIMED_TARGET_ROWS if count <= target.settings.n_outputs_max]
     times = time_decodes(
         target, rows, budget_s * (1 - share), all_outputs=True, clock=clock, progress=progress
     )
@@ -78,7 +76,7 @@ def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve,
         times: Seconds of a decode by its rows, 1 row among them.
         context: Where they were taken.
     """
-    pads = context.model.can_roll_back and pays_to_pad(times)
+    pads = context.abilities.pads and pays_to_pad(times)
     return CostCurve(times | {1: times[2]} if pads else times), pads
 
 
@@ -116,10 +114,9 @@ def time_decodes(
     tokens = [(7919 * place + 13) % vocab for place in range(max(_PRIMER_TOKENS, *rows_in_order))]
     context.prefill(tokens[:_PRIMER_TOKENS])
     times: dict[int, list[float]] = {}
-    restore = context.model.can_roll_back
+    context.keep()
     context.decode(tokens[:1])  # warms caches and builds the first graph
-    if restore:
-        context.rollback(_PRIMER_TOKENS)
+    context.rollback(_PRIMER_TOKENS)
     passes = 0
     while passes < _MOST_PASSES:
         for rows in rows_in_order:
@@ -133,8 +130,7 @@ def time_decodes(
             context.logits(1)
             times.setdefault(rows, []).append(clock() - before)
             progress.advance(times[rows][-1])
-            if restore:
-                context.rollback(_PRIMER_TOKENS)
+            context.rollback(_PRIMER_TOKENS)
         passes += 1
         if passes >= LEAST_PASSES and clock() - started > budget_s * _LAST_PASS_SHARE:
             break

@@ -16,13 +16,12 @@ from edgespec.llama.eval_callback import EvalCallback
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits, NativeContext
+from edgespec.llama.rollback import LONGEST_REPLAY
 from edgespec.llama.sequence_state import read_sequence, write_sequence
 from edgespec.llama.shortlist import Shortlist
 
 _SEQUENCE = 0
 """The only one of such a context."""
-LONGEST_REPLAY = 16
-"""Rows that a round may read again besides its own; more are read in a pass of their own, once: as many as the longest draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +159,11 @@ class Context(NativeContext):
             self._run(rows, 0, len(rows))
             self._unsettled = False
 
-    def mark(self, rows: int) -> None:
+    def mark(self, rows: int | None) -> None:
         """Before a decode of which all rows but the first may be taken back: makes sure that they can be, without reading all again.
 
         Args:
-            rows: Of that decode, or of those to come.
+            rows: Of that decode; None for decodes of a row each, of which all may be taken back.
 
         Raises:
             EngineError: llama.cpp failed.
@@ -210,7 +209,7 @@ class Context(NativeContext):
         with HeldInterrupts() as held, self._abortable(held):
             while len(self.tokens) < len(wanted) and not held.pending:
                 if self.tokens:
-                    self.mark(self.settings.n_batch)  # a batch that is stopped can be taken back
+                    self.mark(None)  # a batch that is stopped can be taken back
                 start = len(self.tokens)
                 self.decode(wanted[start : start + self.settings.n_batch], outputs=1)
 

@@ -62,9 +62,7 @@ class NativeContext(Closes):
         self.n_ctx: int = self._lib.llama_n_ctx(self.handle)
         self._memory: Any = self._lib.llama_get_memory(self.handle)
         self._batch = RowBatch(self._lib, settings.n_batch)
-        # In a shared cache another sequence takes over cells outside the first one's window.
-        is_short = not settings.full_window or (settings.kv_unified and settings.n_sequences > 1)
-        self.abilities = find_abilities(self._lib, model.handle, self.handle, is_short=is_short)
+        self.abilities = find_abilities(self._lib, model.handle, self.handle, settings)
 
     def _params(self) -> Any:
         wanted = self.settings

@@ -10,10 +10,13 @@ from enum import StrEnum
 from typing import Any
 
 from edgespec.errors import EngineError
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.sequence_state import Bytes, read_sequence, write_sequence
 
 MOST_CHECKPOINTS, MOST_CHECKPOINT_BYTES = 4, 2**28
 """Kept of a sequence beside that of the round, one for each of the last turns of a conversation: chosen, not measured."""
+LONGEST_REPLAY = 16
+"""Rows that a pass may read again besides its own; more are read in a pass of their own, once: as many as the longest draft."""
 WINDOW_PAD = 256
 """A short cache of a window is a multiple of that many cells (llama-kv-cache-iswa.cpp)."""
 
@@ -68,22 +71,30 @@ class Abilities:
         return self.n_snapshots if self.way is Way.SNAPSHOTS else None
 
 
-def find_abilities(lib: Any, model_handle: Any, context_handle: Any, *, is_short: bool) -> Abilities:
+def find_abilities(lib: Any, model_handle: Any, context_handle: Any, settings: ContextSettings) -> Abilities:
     """What a context's memory can do, as llama.cpp says it itself.
 
     Args:
         lib: llama_cpp's declarations.
         model_handle: Of the model.
         context_handle: Of the context.
-        is_short: Whether it was made with a cache for window blocks that does not keep all tokens.
+        settings: That it was made with.
     """
     window = max(int(lib.llama_model_n_swa(model_handle)), 0)
-    is_short = is_short and window > 0
+    is_short = window > 0 and _loses_tokens(settings, window)
     if lib.llama_model_is_recurrent(model_handle) or lib.llama_model_is_hybrid(model_handle):
         # Nobody says how far back what windows see is still there beside a recurrent state: a copy has it.
         n_snapshots = 0 if is_short else int(lib.llama_n_rs_seq(context_handle))
         return Abilities(Way.SNAPSHOTS if n_snapshots else Way.CHECKPOINTS, window, n_snapshots, is_short)
     return Abilities(Way.WINDOW if window else Way.CELLS, window, is_short=is_short)
+
+
+def _loses_tokens(settings: ContextSettings, window: int) -> bool:
+    """Whether tokens outside a window make place for others: in a shared cache they do for those of another sequence."""
+    if settings.kv_unified and settings.n_sequences > 1:
+        return True
+    cells = window_cells(settings.n_ctx, window, settings.n_batch)
+    return not settings.full_window and cells < settings.n_ctx
 
 
 def window_cells(n_ctx: int, window: int, n_batch: int, n_sequences: int = 1) -> int:
@@ -152,10 +163,10 @@ class SequenceMemory:
         self._round = None
         self._turns.clear()
 
-    def wants_mark(self, rows: int, *, has_snapshots: bool = True) -> bool:
-        """Whether only a mark lets rows behind the first one of such a decode be taken back."""
+    def wants_mark(self, rows: int | None) -> bool:
+        """Whether only a mark lets all rows but the first of such a decode be taken back; None for rows without snapshots."""
         if self.abilities.way is Way.SNAPSHOTS:
-            return not has_snapshots or rows - 1 > self.abilities.n_snapshots
+            return rows is None or rows - 1 > self.abilities.n_snapshots
         return self.abilities.replays
 
     def mark(self) -> None:

@@ -153,17 +153,18 @@ class SequencesContext(NativeContext):
             rows = np.array(tokens[start : start + step], np.int32)
             self._run(rows, np.array(whose[start : start + step], np.int32), np.zeros(len(rows), np.bool_))
 
-    def mark(self, sequences: Ints, counts: Ints) -> None:
+    def mark(self, sequences: Ints, counts: Ints | None) -> None:
         """Before a decode of some sequences of which all rows but the first of each may be taken back.
 
         Args:
             sequences: Which, `[n]`.
-            counts: Rows of each, `[n]`.
+            counts: Rows of each, `[n]`; None for decodes of a row each, of which all may be taken back.
 
         Raises:
             EngineError: llama.cpp failed.
         """
-        if self._held[0].wants_mark(int(counts.max()), has_snapshots=_has_snapshots(counts)):
+        rows = None if counts is None or not _has_snapshots(counts) else int(counts.max())
+        if self._held[0].wants_mark(rows):
             self._read_again(sequences)
             for sequence in sequences.tolist():
                 self._held[sequence].mark()

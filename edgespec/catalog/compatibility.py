@@ -21,13 +21,6 @@ MIN_SHARED: Final = 0.5
 """Least share of the draft's vocabulary that must have a twin in the target: a draft ends at the first token without one.
 Chosen, not measured."""
 
-RECURRENT_ARCHITECTURES: Final = frozenset(
-    {"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}
-    | {"jamba", "falcon-h1", "plamo2", "granitehybrid", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe"}
-    | {"qwen3next", "kimi-linear", "bailingmoe3", "kimi-k3", "glm5-next", "qwen35", "qwen35moe", "qwen4exp"}
-    | {"deepseek4", "minimax-01"}
-)
-"""llm_arch_is_recurrent and llm_arch_is_hybrid of llama.cpp (src/llama-arch.cpp)."""
 _DIFFUSION: Final = ("dream", "llada", "llada-moe", "rnd1")
 """llm_arch_is_diffusion of llama.cpp (src/llama-arch.cpp)."""
 _ENCODERS: Final = (
@@ -173,10 +166,6 @@ def _obstacle(role: str, model: GgufMetadata) -> str | None:
     architecture = model.architecture
     if not architecture:
         return f"the {role} does not name its architecture"
-    if architecture in RECURRENT_ARCHITECTURES:
-        return (
-            f"the {role} is {architecture!r}, whose recurrent state cannot be rolled back after a wrong draft"
-        )
     obstacle = text_obstacle(model)
     return f"the {role} is {obstacle}, which writes no text token by token" if obstacle else None
 

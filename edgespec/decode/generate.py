@@ -111,7 +111,7 @@ class Generator:
         rows = len(chain.tokens) + 1
         before = self._clock()
         batch = costs.batch_for.get(rows, rows) if rows > 1 else costs.step_batch
-        self._target.evaluate([self._last, *chain.tokens], batch)
+        evaluated = self._target.evaluate([self._last, *chain.tokens], batch)
         tokens: list[int] = []
         for row in range(rows):
             token = self._target.pick(row)
@@ -122,7 +122,8 @@ class Generator:
         self._target.rollback(self._n_past)
         self._last = tokens[-1]
         seconds = self._clock() - before
-        costs.observe_verify(max(rows, batch) if rows > 1 else 1, seconds)
+        # A plain step costs what its batch does.
+        costs.observe_verify(1 if rows == 1 and evaluated <= batch else evaluated, seconds)
         self.stats.verify_s += seconds
         self.stats.target_passes += 1
         return tokens

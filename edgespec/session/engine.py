@@ -17,7 +17,7 @@ from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.fixed_policy import policy_for
 from edgespec.decode.generate import Generator
 from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
-from edgespec.decode.policy import Mode, best_token_s
+from edgespec.decode.policy import MAX_DRAFT, Mode, best_token_s
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
@@ -148,7 +148,7 @@ class Engine(Closes):
         """A generator with its own n-gram table.
 
         Args:
-            mode: What may draft; a target that cannot take tokens back runs plain whatever it is.
+            mode: What may draft.
             draft_name: Of a loaded draft; None without one.
             sampling: How the target picks.
             state: Its costs and its acceptance are corrected as the generator runs.
@@ -158,13 +158,14 @@ class Engine(Closes):
         loaded = self.drafts[draft_name] if draft_name else None
         contexts = contexts or ContextPair(self.target.context, loaded.context if loaded else None)
         drafters: list[Drafter] = []
-        if self.target.model.can_roll_back:
-            if mode in (Mode.NGRAM, Mode.AUTO):
-                drafters.append(NgramDrafter(state.acceptance))
-            if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
-                model = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
-                drafters.append(ModelDrafter(model, state.costs, state.acceptance, perf_counter))
-        policy = policy_for(state.costs, draft_length)
+        if mode in (Mode.NGRAM, Mode.AUTO):
+            drafters.append(NgramDrafter(state.acceptance))
+        if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
+            model = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
+            drafters.append(ModelDrafter(model, state.costs, state.acceptance, perf_counter))
+        abilities = contexts.target.abilities
+        longest = min(abilities.most_drafted or MAX_DRAFT, MAX_DRAFT)
+        policy = policy_for(state.costs, draft_length, longest=longest, replays=abilities.replays)
         return Generator(LlamaTarget(contexts.target, sampling), drafters, policy)
 
     def open_context_pair(self, draft_name: str | None, n_ctx: int) -> ContextPair:

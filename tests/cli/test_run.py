@@ -363,7 +363,7 @@ def files(tiny_model: Path, tmp_path: Path) -> dict[str, Path]:
     made["picture"].write_bytes(b"GIF89a" * 10)
     made["empty"].write_bytes(b"")
     made["cut"].write_bytes(tiny_model.read_bytes()[:-1000])
-    made["mamba"] = write_gguf(tmp_path / "mamba.gguf", architecture="mamba")
+    made["bert"] = write_gguf(tmp_path / "bert.gguf", architecture="bert")
     made["zebra"] = write_gguf(tmp_path / "zebra.gguf", architecture="zebra")
     return made
 
@@ -405,10 +405,10 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
         ),
         (
             "tiny",
-            ["-p", "x", "--draft", "{mamba}"],
+            ["-p", "x", "--draft", "{bert}"],
             3,
-            "mamba cannot draft for tiny: the draft is 'mamba', whose recurrent state cannot be rolled back "
-            "after a wrong draft. `edgespec pair {tiny}` lists drafts that can",
+            "bert cannot draft for tiny: the draft is 'bert', which does not write text token by token. "
+            "`edgespec pair {tiny}` lists drafts that can",
         ),
         (
             "tiny",

@@ -90,12 +90,11 @@ def test_a_larger_context_counts_in_the_memory(tiny_model: Path, monkeypatch: py
 def test_a_draft_that_cannot_serve_is_refused_before_anything_is_loaded(
     tiny_model: Path, tmp_path: Path, loads: dict[str, int]
 ):
-    draft = write_gguf(tmp_path / "other.gguf", architecture="mamba")
+    draft = write_gguf(tmp_path / "other.gguf", architecture="bert")
     with pytest.raises(IncompatibleDraftError) as caught:
         open_pair(tiny_model, draft)
     assert caught.value.message == (
-        "other cannot draft for tiny: the draft is 'mamba', whose recurrent state cannot be rolled back "
-        "after a wrong draft"
+        "other cannot draft for tiny: the draft is 'bert', which does not write text token by token"
     )
     assert caught.value.hint == f"`edgespec pair {tiny_model}` lists drafts that can"
     assert loads == {}
@@ -108,7 +107,7 @@ def test_the_hint_names_what_the_pair_command_finds(
     home_file = user_catalog_file()
     home_file.parent.mkdir(parents=True)
     home_file.write_text(f"[models.my-model]\npath = {json.dumps(str(tiny_model))}\n", encoding="utf-8")
-    draft = open_file("other", write_gguf(tmp_path / "other.gguf", architecture="mamba"))
+    draft = open_file("other", write_gguf(tmp_path / "other.gguf", architecture="bert"))
     with pytest.raises(IncompatibleDraftError) as caught:
         check_pair(open_file(name, tiny_model), draft)
     typed = caught.value.hint.removeprefix("`edgespec pair ").removesuffix("` lists drafts that can")

@@ -72,6 +72,7 @@ def context_settings(
         flash_attention=engine.flash_attention,
         n_sequences=batch.size,
         kv_unified=unified,
+        n_snapshots=spare,
     )
 
 

@@ -103,7 +103,12 @@ class PairServer:
 
     def _answer(self, request: Answer) -> None:
         session = self._opened()
-        tokens = session.stream(request.messages, max_tokens=request.max_tokens, sampling=request.sampling)
+        tokens = session.stream(
+            request.messages,
+            max_tokens=request.max_tokens,
+            sampling=request.sampling,
+            thinking=request.thinking,
+        )
         stream: TokenStream | None = None
         try:
             for token in stoppable(tokens):

@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.template import tokenize_chat
 from edgespec.errors import UsageError
 from edgespec.llama.build import ggml_kernels
 from edgespec.llama.context import Context

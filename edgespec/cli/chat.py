@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
+from edgespec.cli.thinking_options import ThinkingOptions, thinking_options
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type_k", "kv_type_v")
 )
 @click.option("--host", help="With --web: the address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=click.IntRange(1, 65535), help="With --web: the port [default: 8000].")
+@thinking_options
 @sampling_options
 @engine_options
 @click.pass_context
@@ -48,6 +50,7 @@ def command(
     web: bool,
     host: str | None,
     port: int | None,
+    thinking: ThinkingOptions,
     sampling: SamplingOptions,
     engine: EngineOptions,
 ) -> int:
@@ -67,6 +70,7 @@ def command(
         resume_last=resume_last,
         offline=settings.offline,
         sampling=sampling.make_sampling(),
+        thinking=thinking.make_thinking(),
         engine=typed_engine_settings(ctx, engine),
     )
     if web:

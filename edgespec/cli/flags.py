@@ -58,6 +58,7 @@ FLAGS: Final = {
     "temperature": "--temperature",
     "tensor": "--tensor",
     "tensor_split": "--tensor-split",
+    "think_budget": "--think-budget",
     "top_k": "--top-k",
     "top_p": "--top-p",
     "type": "--type",

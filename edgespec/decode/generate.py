@@ -1,7 +1,8 @@
 """The generation loop: prompt in, tokens out, whatever drafts them. The target decides every token."""
 
 import codecs
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Generator as PyGenerator
 from time import perf_counter
 
 from edgespec.decode.chain import Chain
@@ -32,11 +33,19 @@ class Generator:
         self._target, self._policy, self._clock = target, policy, clock
         self._drafting = Drafting(drafters, policy, clock)
         self._last = self._n_past = 0
+        self._inserted: list[int] = []
         self.stats = GenerationStats()
+
+    def insert(self, tokens: Sequence[int]) -> None:
+        """Puts tokens into the answer that is under way: it goes on as if the target had picked them after the last one.
+
+        They are neither yielded nor counted. What does not fit the context is left out.
+        """
+        self._inserted = list(tokens)
 
     def generate(
         self, prompt: Sequence[int], max_tokens: int, *, ignore_end: bool = False
-    ) -> Iterator[Token]:
+    ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens; `stats` is complete when the iterator ends.
 
         Args:
@@ -48,7 +57,8 @@ class Generator:
             ContextOverflowError: the prompt does not fit.
             EngineError: llama.cpp failed.
         """
-        stats = self.stats = GenerationStats(prompt_n=len(prompt))
+        stats, history = GenerationStats(prompt_n=len(prompt)), list(prompt)
+        self.stats, self._inserted = stats, []
         stats.vanilla_step_s = self._policy.costs.step_s
         pieces = codecs.getincrementaldecoder("utf-8")("replace")
         began = self._clock()
@@ -71,14 +81,32 @@ class Generator:
                 yield Token(token, text, source, round_s, len(batch))
                 if last:
                     return
+                history.append(token)
+                if self._inserted:
+                    break
             before = self._clock()
-            batch, source_of = self._round(limit - stats.predicted_n)
+            if self._inserted:
+                batch, source_of = self._go_on(history), [DraftSource.TARGET]
+                limit = min(limit, stats.predicted_n + self._target.free_tokens)
+            else:
+                batch, source_of = self._round(limit - stats.predicted_n)
             round_s = self._clock() - before
             stats.decode_s += round_s
 
     def close(self) -> None:
         """Frees the target's sampler; contexts belong to whoever opened them."""
         self._target.close()
+
+    def _go_on(self, history: list[int]) -> list[int]:
+        """The target's next token after what was inserted, which joins the history."""
+        inserted, self._inserted = self._inserted, []
+        if len(inserted) < self._target.free_tokens:
+            history += inserted
+        self._target.start(history)
+        self.stats.target_passes += 1
+        first = self._target.pick(0)
+        self._begin([*history, first])
+        return [first]
 
     def _begin(self, history: Sequence[int]) -> None:
         self._last = history[-1]

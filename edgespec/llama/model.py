@@ -171,6 +171,10 @@ class Model(Closes):
             self._pieces[token] = piece
         return piece
 
+    def control_text(self, token: int) -> str:
+        """What a control token is called, such as `<|im_start|>`; empty for tokens that stand for text."""
+        return self._token_text(token) if self._lib.llama_vocab_is_control(self.vocab, token) else ""
+
     def is_end(self, token: int) -> bool:
         """Whether the token ends a generation."""
         return bool(self._lib.llama_vocab_is_eog(self.vocab, token))

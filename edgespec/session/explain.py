@@ -33,7 +33,8 @@ def explain(mode: Mode, draft_name: str | None, stats: GenerationStats) -> str:
 
 def receipt(stats: GenerationStats) -> str:
     """The figures of an answer in one line."""
-    parts = [f"{stats.predicted_n} tokens", f"{stats.tok_per_s:.1f} tok/s"]
+    thought = f" ({stats.thought_n} of thought)" if stats.thought_n else ""
+    parts = [f"{stats.predicted_n} tokens{thought}", f"{stats.tok_per_s:.1f} tok/s"]
     if stats.estimated_speedup and stats.draft_n:
         parts.append(f"{stats.estimated_speedup:.2f}x vanilla (estimated)")
     if stats.acceptance is not None:

@@ -7,7 +7,9 @@ from typing import Final
 
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat, tokenize_messages
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.template import tokenize_messages
+from edgespec.chat.thinking import AS_IT_LIKES, ChatPrompt, Thinking, read_prompt, stream_answer
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
@@ -84,15 +86,19 @@ class Session(Closes):
         sampling: Sampling | None = None,
         raw: bool = False,
         drop_oldest: bool = False,
+        thinking: Thinking = AS_IT_LIKES,
     ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens as they come; `stats` is complete at the end.
+
+        What a model thinks before it answers is in `Token.thought`, the answer in `Token.text`.
 
         Args:
             prompt: A text, taken as one user message, or a conversation.
             max_tokens: Length limit.
             sampling: Greedy unless given.
-            raw: Send the text without the chat template.
+            raw: Send the text without the chat template; the answer then comes as it is written, thoughts and all.
             drop_oldest: Leave out the oldest turns where the conversation is too long (`shorten`); `stats` says how many messages.
+            thinking: Whether it is to think, and how long.
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
@@ -104,11 +110,11 @@ class Session(Closes):
         if drop_oldest and not isinstance(prompt, str):
             prompt, whole = self.shorten(prompt, max_tokens, raw=raw), prompt
             dropped_n = len(whole) - len(prompt)
-        tokens = self.tokenize(prompt, raw=raw)
+        read = self._read(prompt, raw=raw, thinking=thinking)
         generator = self.engine.generator(self.mode, self._draft_name, sampling or Sampling(), self.state)
         self._generator = generator
         try:
-            yield from generator.generate(tokens, max_tokens)
+            yield from stream_answer(generator, self.engine.target.model, read, max_tokens, thinking.budget)
         finally:
             self.stats = generator.stats
             self.stats.dropped_n = dropped_n
@@ -137,8 +143,11 @@ class Session(Closes):
             ModelFileError: the chat template fails.
             UsageError: the prompt is empty.
         """
+        return self._read(prompt, raw=raw, thinking=AS_IT_LIKES).tokens
+
+    def _read(self, prompt: Prompt, *, raw: bool, thinking: Thinking) -> ChatPrompt:
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
-        return tokenize_chat(self.engine.target.context, messages, raw=raw)
+        return read_prompt(self.engine.target.context, messages, raw=raw, think=thinking.think)
 
     def shorten(
         self, messages: Sequence[ChatMessage], max_tokens: int = 1024, *, raw: bool = False

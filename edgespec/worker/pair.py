@@ -108,6 +108,7 @@ class PairServer:
             max_tokens=request.max_tokens,
             sampling=request.sampling,
             drop_oldest=request.drop_oldest,
+            thinking=request.thinking,
         )
         stream: TokenStream | None = None
         try:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.metadata import read_metadata
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.template import tokenize_chat
 from edgespec.errors import UsageError
 from edgespec.llama.build import ggml_kernels
 from edgespec.llama.context import Context

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.errors import UsageError
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement

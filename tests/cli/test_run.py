@@ -29,8 +29,10 @@ __all__ = ["one_thread"]
 JSON_KEYS = [
     "schema",
     "text",
+    "thought",
     "prompt_n",
     "predicted_n",
+    "thought_n",
     "tok_per_s",
     "estimated_speedup",
     "draft_n",
@@ -144,7 +146,7 @@ def run_cli_with_bytes(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, data: b
 
 
 def test_a_system_prompt_is_a_turn_of_its_own(run_cli: RunCli, readable: None, tiny_model: Path):
-    from edgespec.decode.chat_template import ChatMessage
+    from edgespec.chat.messages import ChatMessage
 
     result = run_cli("run", tiny_model, "--system", "be brief", "-p", "hi", "-n", "9")
     turns = [ChatMessage("system", "be brief"), ChatMessage("user", "hi")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.decode.token import DraftSource
 from edgespec.errors import ContextOverflowError, EngineError, ModelFileError, UsageError
 from edgespec.llama.context import Context

@@ -51,6 +51,8 @@ class ChatPane(Vertical):
         self._services = services
         self._engine = services.engine
         self.store = ChatStore(chats_dir())
+        self.thinking = services.launch.thinking
+        """How the model is to think, from the next answer on."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
         self._shortened = ""
@@ -119,7 +121,9 @@ class ChatPane(Vertical):
         conversation = self.transcript.conversation
         may_drop = conversation.id == self._shortened
         messages = conversation.prompt(self._left_out if may_drop else 0)
-        self._engine.ask(Answer(messages, limit, launch.sampling, drop_oldest=may_drop))
+        self._engine.ask(
+            Answer(messages, limit, launch.sampling, drop_oldest=may_drop, thinking=self.thinking)
+        )
 
     def stop(self) -> None:
         """Ends the answer, or what is being loaded for it; what came is kept."""
@@ -166,7 +170,9 @@ class ChatPane(Vertical):
     async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> None:
         pair = self._engine.pair
         receipt = answer_receipt(answered, race_gain(pair, self._engine.races)) if answered else None
-        if await self.transcript.end_answer(pair.target if pair else "", stopped=stopped, receipt=receipt):
+        stats = answered.stats if answered else None
+        target = pair.target if pair else ""
+        if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
             self._save()
 
     def _restore_unanswered(self) -> None:

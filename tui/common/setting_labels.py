@@ -58,6 +58,7 @@ LABELS: Final = {
     "temperature": "temperature",
     "tensor": "type of a tensor",
     "tensor_split": "tensor split",
+    "think_budget": "budget of thought",
     "top_k": "top-k",
     "top_p": "top-p",
     "type": "Types",

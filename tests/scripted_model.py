@@ -7,7 +7,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from tests.tiny import TinyShape, _spm_vocabulary, _weights, _write_shape, _write_vocabulary
+from tests.tiny import TinyShape, _weights, _write_shape, write_tensors
+from tests.tiny_vocabulary import tokens_of, write_vocabulary
 
 ASSISTANT = "<assistant>"
 """Where answers begin."""
@@ -34,7 +35,7 @@ def make_scripted_model(
         after: Token -> the one that follows it, of tokens outside the script, such as `"\\n"`.
         chat_template: Ends with `ASSISTANT`, or with a token of `after`.
     """
-    vocabulary = _spm_vocabulary()
+    vocabulary = tokens_of("spm")
     ids = {"\n": 3 + ord("\n"), "": vocabulary.specials["eos"]}
     for piece in (ASSISTANT, *script):
         kind = gguf.TokenType.CONTROL if piece in control else gguf.TokenType.USER_DEFINED
@@ -47,12 +48,7 @@ def make_scripted_model(
         weights["output.weight"][ids[other]] += weights["token_embd.weight"][ids[one]]
     writer = gguf.GGUFWriter(path, "llama")
     _write_shape(writer, shape, len(vocabulary.tokens))
-    _write_vocabulary(writer, vocabulary)
+    write_vocabulary(writer, vocabulary)
     writer.add_chat_template(chat_template)
-    for name, weight in weights.items():
-        writer.add_tensor(name, np.ascontiguousarray(weight, dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    write_tensors(writer, weights.items())
     return path

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgespec.chat.messages import ChatMessage
 
 from edgespec.catalog.compatibility import check_draft
 from edgespec.catalog.metadata import read_metadata
+from edgespec.chat.messages import ChatMessage
 from edgespec.errors import EngineError
 from edgespec.llama.library import load_library
 from edgespec.session import EngineSettings, Session, open_pair

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from edgespec.chat.messages import ChatMessage, Role
 
+from edgespec.chat.messages import ChatMessage, Role
 from edgespec.errors import ContextOverflowError
 from edgespec.session import EngineSettings, Session, open_pair
 from edgespec.session.shorten import drop_oldest_turns

@@ -213,6 +213,15 @@ def test_what_another_program_has_is_not_fetched_again_nor_deleted(
         find_removable("m", catalog)
 
 
+def test_a_folder_that_cannot_be_looked_into_counts_as_empty(
+    gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_MODELS", f"/{'x' * 300}")  # no system has such a name
+    path = put(gguf, programs.lm_studio_dir() / "owner" / "name" / "m.gguf")
+    entry = ModelEntry("m", "owner/name", "m.gguf", COMMIT, gguf.stat().st_size, "0" * 64)
+    assert [model.path for model in local_models(Catalog({"m": entry}, {}, "m"))] == [path]
+
+
 def test_a_file_of_another_size_is_another_model(gguf: Path) -> None:
     entry = ModelEntry("m", "owner/name", "m.gguf", COMMIT, gguf.stat().st_size + 1)
     put(gguf, programs.lm_studio_dir() / "owner" / "name" / "m.gguf")

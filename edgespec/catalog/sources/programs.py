@@ -54,10 +54,11 @@ def list_models() -> list[ProgramModel]:
 def find_model(entry: ModelEntry) -> ProgramModel | None:
     """The entry's file at one of them, whole and with the published size; None where nobody has it."""
     for program, files in _places(entry):
-        if files and all(file.is_file() for file in files):
-            size = sum(file.stat().st_size for file in files)
-            if entry.size_bytes is None or size == entry.size_bytes:
-                return ProgramModel(entry.name, files[0], program)
+        with suppress(OSError):  # a folder of another user, or a name that no folder can have
+            if files and all(file.is_file() for file in files):
+                size = sum(file.stat().st_size for file in files)
+                if entry.size_bytes is None or size == entry.size_bytes:
+                    return ProgramModel(entry.name, files[0], program)
     return None
 
 
@@ -84,7 +85,8 @@ def _places(entry: ModelEntry) -> Iterator[tuple[Program, list[Path]]]:
         yield "LM Studio", [lm_studio_dir() / entry.repo / file for file in entry.repo_files]
         flat = [f"{entry.repo}_{file}".replace("/", "_") for file in entry.repo_files]
         yield "llama.cpp", [llama_cpp_dir() / name for name in flat]
-    yield "llama.cpp", hub_cache.find_cached(entry, llama_cpp_dir())
+    with suppress(OSError):
+        yield "llama.cpp", hub_cache.find_cached(entry, llama_cpp_dir())
 
 
 def lm_studio_dir() -> Path:

@@ -121,7 +121,8 @@ class Session(Closes):
             # The machine may run at another speed than when the answer began.
             self.stats.vanilla_step_s = self.state.costs.step_s
             self.stats.stopped = self.stats.stopped or "interrupted"
-            self.stats.why = explain(self.mode, self._draft_name, self.stats)
+            replays = self.engine.target.context.abilities.replays
+            self.stats.why = explain(self.mode, self._draft_name, self.stats, replays=replays)
             generator.close()
 
     @property

@@ -18,11 +18,11 @@ from edgespec.llama.rollback import Way, window_cells
 from tests.decode.real import random_tokens
 from tests.tiny_memories import ARCHITECTURES, WINDOW, MemoryKind, make_tiny_memory
 
-ROUNDS = int(os.environ.get("EDGESPEC_TEST_ROUNDS", "60"))
+ROUNDS = int(os.environ.get("ROLLBACK_ROUNDS", "60"))
 """Of each kind of memory and way to make a context."""
 K = 7
-NOISE = 2e-3
-"""Logits have a standard deviation of 3."""
+NOISE = 0.02
+"""Logits have a standard deviation of 3; 10,500 rounds came to 0.003 at most (gemma3), the others to 0.0005, and a wrong state moves them by 0.3 and more."""
 WAYS: dict[MemoryKind, Way] = {
     "plain": Way.CELLS,
     "experts": Way.CELLS,

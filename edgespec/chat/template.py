@@ -29,7 +29,8 @@ class ChatTemplate:
 
     def __init__(self, source: str, bos_text: str = "", eos_text: str = "") -> None:
         self.source, self._bos_text, self._eos_text = source, bos_text, eos_text
-        self._said: set[str] = set()
+        self.notes: list[str] = []
+        """What had to be done otherwise than asked, each in a sentence; all of it went to the log, too."""
 
     @cached_property
     def abilities(self) -> TemplateAbilities:
@@ -73,8 +74,8 @@ class ChatTemplate:
         return result["text"]
 
     def _say(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self.notes:
+            self.notes.append(text)
             log.warning(text)
 
 

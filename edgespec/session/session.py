@@ -8,7 +8,7 @@ from typing import Final
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import tokenize_messages
+from edgespec.chat.template import template_of, tokenize_messages
 from edgespec.chat.thinking import AS_IT_LIKES, ChatPrompt, Thinking, read_prompt, stream_answer
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
@@ -129,6 +129,12 @@ class Session(Closes):
     def live_stats(self) -> GenerationStats:
         """The figures of the answer that is under way, or of the last one."""
         return self._generator.stats if self._generator else self.stats
+
+    @property
+    def notes(self) -> list[str]:
+        """What the chat template could not do as it was asked, each in a sentence."""
+        template = template_of(self.engine.target.model)
+        return template.notes if template else []
 
     def forget(self) -> None:
         """Empties the caches: the next answer reads all of its prompt, as a first one does."""

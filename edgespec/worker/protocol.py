@@ -174,6 +174,8 @@ class Answered:
 
     stats: GenerationStats
     memory_bytes: int
+    notes: tuple[str, ...] = ()
+    """What the chat template could not do as it was asked; each is told once."""
 
 
 @dataclass(frozen=True, slots=True)

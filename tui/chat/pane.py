@@ -141,6 +141,8 @@ class ChatPane(Vertical):
                 await self._end_answer(stopped=answered.stats.stopped == "interrupted", answered=answered)
                 self._restore_unanswered()
                 self._tell_end(answered.stats)
+                for note in answered.notes:
+                    self.notify(plain_text(note), markup=False)
             case PairOpened() if self._waiting:
                 self.answer()
             case PairOpened():

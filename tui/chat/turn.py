@@ -1,5 +1,6 @@
 """One turn of a conversation: what the user wrote, or an answer with its receipt."""
 
+import asyncio
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
@@ -37,6 +38,8 @@ class AnswerTurn(Vertical):
         self._message = message
         self._tinted = tinted
         self._splitter = MarkdownSplitter()
+        self._is_ready = asyncio.Event()
+        """Markdown renders its first, empty text when it is mounted, and that takes away what came before."""
         self._pieces: list[Piece] = list(message.pieces) if message else []
         self._is_markdown = message is None or shows_all(plain_text(message.content))
 
@@ -55,6 +58,7 @@ class AnswerTurn(Vertical):
     def on_mount(self) -> None:
         """Shows what is filled."""
         self._show_parts()
+        self._is_ready.set()
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -85,6 +89,7 @@ class AnswerTurn(Vertical):
 
     async def add(self, arrived: Sequence[TokensArrived]) -> None:
         """More of it came."""
+        await self._is_ready.wait()
         if thought := "".join(tokens.thought for tokens in arrived):
             self._fold.add(thought, arrived[-1].thought_n, arrived[-1].thought_s)
         pieces = [piece for tokens in arrived for piece in tokens.pieces]

@@ -30,6 +30,7 @@ from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.errors import EdgespecError
 from edgespec.llama.context import Context
+from edgespec.llama.kv_types import KvType
 from edgespec.llama.library import load_library, native_lines
 from edgespec.llama.sampler import Sampling
 from edgespec.session.engine import Engine
@@ -88,7 +89,11 @@ class Trial:
 
     def __init__(self, model: Path, copy: Path) -> None:
         self.model, self.copy = open_file("model", model), open_file("copy", copy)
-        self.settings = EngineSettings(n_ctx=N_CTX, n_threads=1)
+        # In full precision decodes of different sizes agree to the last bits, and a tie is rare.
+        cache: dict[str, Any] = {
+            name: KvType.F32 for name in EngineSettings.__slots__ if name.startswith("kv_type")
+        }
+        self.settings = EngineSettings(n_ctx=N_CTX, n_threads=1, **cache)
         self.plain: dict[str, list[int]] = {}
 
     def run(self) -> None:
@@ -184,10 +189,19 @@ class Trial:
                     "equal": tokens == self.plain[name],
                     "drafted": stats.draft_n,
                     "accepted": stats.draft_n_accepted,
+                    "drift": self.measure_drift(tokens),
                 }
                 if tokens != self.plain[name]:
                     found[name + again] |= self.describe_difference(self.plain[name], tokens)
         return found
+
+    def measure_drift(self, answer: Sequence[int]) -> float:
+        """How far the logits behind an answer lie from those of a context that has read the same tokens at once."""
+        self.context.decode(answer[-1:])
+        logits = np.array(self.context.logits(1)[0], np.float64)
+        self.context.clear()
+        self.context.prefill([*self.prompt(), *answer])
+        return float(np.abs(logits - self.context.logits(1)[0]).max())
 
     def describe_difference(self, plain: Sequence[int], drafted: Sequence[int]) -> dict[str, Any]:
         """Where two texts part, and how far the two tokens are apart there.
@@ -196,23 +210,23 @@ class Trial:
         two tokens are nearer to each other than that, either text is right.
         """
         place = next(i for i, (left, right) in enumerate(zip(plain, drafted, strict=True)) if left != right)
-        single, several = (self.logits_behind(plain[:place], rows) for rows in (1, DRAFT_LENGTH + 1))
-        order = np.argsort(-single)
-        ranks = [int(np.flatnonzero(order == token)[0]) for token in (plain[place], drafted[place])]
+        single, several = (self.logits_of(plain, rows) for rows in (1, DRAFT_LENGTH + 1))
         return {
             "at": place,
-            "ranks": ranks,
-            "apart": float(single[plain[place]] - single[drafted[place]]),
+            "apart": float(single[place][plain[place]] - single[place][drafted[place]]),
             "noise": float(np.abs(single - several).max()),
         }
 
-    def logits_behind(self, answer: Sequence[int], rows: int) -> NDArray[np.float64]:
-        """Of an empty context that has read the prompt and then the answer in decodes of so many rows."""
+    def logits_of(self, answer: Sequence[int], rows: int) -> NDArray[np.float64]:
+        """Before each token of an answer, `[n_tokens, n_vocab]`: of a context that reads it in decodes of so many rows."""
         self.context.clear()
         self.context.prefill(self.prompt())
-        for start in range(0, len(answer), rows):
-            self.context.decode(answer[start : start + rows])
-        return np.array(self.context.logits(1)[0], np.float64)
+        logits = [np.array(self.context.logits(1), np.float64)]
+        for start in range(0, len(answer) - 1, rows):
+            part = answer[start : min(start + rows, len(answer) - 1)]
+            self.context.decode(part, outputs=len(part))
+            logits.append(np.array(self.context.logits(len(part)), np.float64))
+        return np.concatenate(logits)
 
     def stop_and_go_on(self) -> dict[str, Any]:
         """Ctrl-C while a long prompt is read; then another prompt, and the same one again."""
@@ -300,6 +314,8 @@ def tell(**fields: Any) -> None:
 
 def main() -> None:
     """Runs all steps of the model that is named."""
+    # A shell that starts a program in the background has it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     Trial(Path(sys.argv[1]), Path(sys.argv[2])).run()
 
 

@@ -94,7 +94,7 @@ def test_a_draft_that_cannot_serve_is_refused_before_anything_is_loaded(
     with pytest.raises(IncompatibleDraftError) as caught:
         open_pair(tiny_model, draft)
     assert caught.value.message == (
-        "other cannot draft for tiny: the draft is 'bert', which does not write text token by token"
+        "other cannot draft for tiny: the draft is an encoder ('bert'), which writes no text token by token"
     )
     assert caught.value.hint == f"`edgespec pair {tiny_model}` lists drafts that can"
     assert loads == {}

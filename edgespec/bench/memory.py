@@ -21,5 +21,7 @@ def context_bytes(meta: GgufMetadata, settings: ContextSettings, n_ctx: int | No
         n_outputs=settings.n_outputs_max,
         n_ubatch=settings.n_batch,
         n_sequences=settings.n_sequences,
+        n_snapshots=settings.n_snapshots,
+        full_windows=settings.full_window,
     )
     return estimate.total_bytes - estimate.weights_bytes

@@ -48,7 +48,7 @@ class CacheNeeds:
     n_snapshots: int = 0
     """Older states that are kept beside each state (`n_rs_seq`), where the architecture can."""
     full_windows: bool = True
-    """Blocks with a sliding window have cells for the whole context (`swa_full`), as edgespec's contexts do."""
+    """Blocks with a sliding window have cells for the whole context (`swa_full`)."""
 
     @property
     def cells(self) -> int:

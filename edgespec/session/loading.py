@@ -88,7 +88,7 @@ def settle_context(target: ModelFile, drafts: list[ModelFile], settings: EngineS
 
 def estimate_target(target: ModelFile, settings: EngineSettings) -> MemoryEstimate:
     """What a target takes once loaded, its context and the logits of a whole verification included."""
-    return _estimate(target, choose_n_ctx(target, settings), settings, TARGET_ROWS)
+    return _estimate(target, choose_n_ctx(target, settings), settings, TARGET_ROWS, TARGET_SNAPSHOTS)
 
 
 def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> None:
@@ -264,13 +264,16 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _estimate(file: ModelFile, n_ctx: int, settings: EngineSettings, n_outputs: int) -> MemoryEstimate:
+def _estimate(
+    file: ModelFile, n_ctx: int, settings: EngineSettings, n_outputs: int, n_snapshots: int = 0
+) -> MemoryEstimate:
     return estimate_memory(
         file.meta,
         n_ctx=n_ctx,
         kv_bytes_per_element_k=settings.kv_type_k.bytes_per_element,
         kv_bytes_per_element_v=settings.kv_type_v.bytes_per_element,
         n_outputs=n_outputs,
+        n_snapshots=n_snapshots,
     )
 
 

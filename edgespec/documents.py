@@ -45,7 +45,7 @@ def read_toml(source: Path | Traversable) -> dict[str, Any]:
         ConfigError: It cannot be read, or is not TOML (the line is named).
     """
     try:
-        return tomllib.loads(_read_text(source))
+        return tomllib.loads(read_text(source))
     except tomllib.TOMLDecodeError as err:
         raise ConfigError(f"{source} is not valid TOML: {err}", "Correct that line.") from None
 
@@ -60,7 +60,7 @@ def read_json(path: Path, **stamp: object) -> Any:
     Raises:
         ConfigError: It cannot be read, is not JSON, or has another stamp.
     """
-    document = parse_json(_read_text(path), str(path))
+    document = parse_json(read_text(path), str(path))
     for key, wanted in stamp.items():
         found = document.get(key) if isinstance(document, dict) else None
         if found != wanted:
@@ -80,9 +80,14 @@ def parse_json(text: str, label: str, *, hint: str = "") -> Any:
         raise ConfigError(f"{label}: not JSON ({err})", hint) from None
 
 
-def _read_text(source: Path | Traversable) -> str:
+def read_text(source: Path | Traversable) -> str:
+    """The text of a UTF-8 file, without the byte order mark that some editors on Windows begin it with.
+
+    Raises:
+        ConfigError: It cannot be read, or is not UTF-8.
+    """
     try:
-        return source.read_text(encoding="utf-8")
+        return source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as err:
         raise ConfigError(f"{source} is not UTF-8 text (byte {err.start})") from None
     except OSError as err:

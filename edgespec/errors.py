@@ -73,7 +73,7 @@ class ModelMissingError(EdgespecError):
 
 
 class ModelFileError(EdgespecError):
-    """A file that is not a GGUF, is truncated, or carries something this build cannot load."""
+    """A file that is not a GGUF, is truncated, or carries something that this build cannot load or that is not asked for."""
 
     exit_code = ExitCode.MODEL
 

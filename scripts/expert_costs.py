@@ -114,10 +114,10 @@ class Recitation(LlamaTarget):
         self._prompt_n, self._before = len(prompt), len(prompt) - 1
         return super().start(prompt)
 
-    def evaluate(self, tokens: Sequence[int], batch: int) -> None:
+    def evaluate(self, tokens: Sequence[int], batch: int) -> int:
         """Computes the rows."""
         self._before = self.context.n_past
-        super().evaluate(tokens, batch)
+        return super().evaluate(tokens, batch)
 
     def pick(self, row: int) -> int:
         """What stands in the text."""

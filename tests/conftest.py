@@ -50,6 +50,12 @@ def isolated_machine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("EDGESPEC_HOME", str(home / "edgespec"))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    # Where other programs keep models.
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    for name in ("LLAMA_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OLLAMA_MODELS", str(home / "ollama"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -60,7 +66,7 @@ def isolated_machine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
 @pytest.fixture(autouse=True)
 def quiet_loggers() -> Iterator[None]:
     """What a command run in this process set up for its log ends with the test."""
-    loggers = [logging.getLogger(name) for name in ("edgespec", "edgespec.llama.native")]
+    loggers = [logging.getLogger(name) for name in ("edgespec", "edgespec.llama.native", "quant")]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
     yield
     for logger, level, handlers in before:

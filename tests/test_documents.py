@@ -210,6 +210,13 @@ def test_files_are_read_as_utf_8(tmp_path: Path) -> None:
     assert read_toml(toml) == read_json(json) == {"name": "Zoë"}
 
 
+def test_the_mark_that_editors_on_windows_begin_a_file_with_is_no_part_of_it(tmp_path: Path) -> None:
+    toml, json = tmp_path / "a.toml", tmp_path / "a.json"
+    toml.write_text('name = "Zoë"\n', encoding="utf-8-sig")
+    json.write_text('{"name": "Zoë"}', encoding="utf-8-sig")
+    assert read_toml(toml) == read_json(json) == {"name": "Zoë"}
+
+
 @pytest.mark.parametrize("read", [read_toml, read_json])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, read) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError, match=r"none cannot be read: No such file"):

@@ -22,7 +22,7 @@ from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import ArmResult, Audit, Sample
 from edgespec.bench.summary import has_figures, sample_of
 from edgespec.catalog.memory import available_memory_bytes
-from edgespec.decode.chat_template import tokenize_chat
+from edgespec.chat.template import tokenize_chat
 from edgespec.decode.generate import Generator
 from edgespec.decode.token import Token
 from edgespec.errors import NotEnoughMemoryError

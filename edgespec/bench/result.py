@@ -41,7 +41,7 @@ class Sample:
     """(accepted, tested) for draft position 1, 2, ..."""
     tokens: tuple[int, ...]
     stopped: str
-    """`eog`, `length` or `interrupted`."""
+    """`eog`, `length`, `context` or `interrupted`."""
     copied_n: int | None = None
     """Tokens of the answer that go on as its prompt does (`copying.count_copied`); None in older runs."""
 

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from edgespec import paths
 from edgespec.catalog.compatibility import check_draft
 from edgespec.catalog.entries import Catalog, ModelEntry
+from edgespec.catalog.gguf_names import is_model
 from edgespec.catalog.memory import estimate_memory
-from edgespec.catalog.metadata import GgufMetadata, read_metadata, split_parts
+from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.catalog.resolve import find_on_disk, local_models, resolve_model
-from edgespec.catalog.sources import hub_cache
 from edgespec.errors import EdgespecError
 
 Verdict = Literal["ok", "mapped", "unchecked", "refused", "unreadable"]
@@ -40,10 +39,8 @@ class DraftCandidate:
     memory_bytes: int | None
     """Both models loaded."""
     fits: bool | None
-
-    def spec_in(self, catalog: Catalog) -> str:
-        """What to call it by: its name in the catalogue, else its path."""
-        return self.name if self.name in catalog.models or self.path is None else str(self.path)
+    spec: str
+    """What opens it: its name, or its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +89,14 @@ def find_candidates(
 
 def _rows(target: PairTarget, catalog: Catalog, ctx_size: int, free: int) -> Iterator[DraftCandidate]:
     paired = set(catalog.drafts_for(target.name))
-    for model in local_models(catalog):
+    here = local_models(catalog)
+    for model in here:
         if model.path != target.path:
-            yield _checked(target, model.name, model.path, ctx_size, free)
+            yield _checked(target, model.name, model.path, model.spec, ctx_size, free)
+    seen = {model.path.resolve() for model in here}
     for path in _files_beside(target):
-        yield _checked(target, path.name, path, ctx_size, free)
+        if path.resolve() not in seen:
+            yield _checked(target, path.name, path, str(path), ctx_size, free)
     for entry in catalog.models.values():
         if entry.name == target.name or find_on_disk(entry) is not None:
             continue
@@ -107,47 +107,42 @@ def _rows(target: PairTarget, catalog: Catalog, ctx_size: int, free: int) -> Ite
 
 
 def _files_beside(target: PairTarget) -> list[Path]:
-    """Other models in the target's own folder, unless that is one of the folders that edgespec keeps."""
+    """Other models in the target's own folder."""
     if target.path is None:
         return []
-    folder = target.path.resolve().parent
-    kept = (paths.models_dir().resolve(), hub_cache.cache_dir().resolve())
-    if any(folder.is_relative_to(root) for root in kept):
-        return []
-    beside: list[Path] = []
-    for path in sorted(target.path.parent.glob("*.gguf")):
-        try:
-            first = split_parts(path)[0]
-        except EdgespecError:
-            first = path
-        if first == path and path != target.path:
-            beside.append(path)
-    return beside
+    found = sorted(target.path.parent.glob("*.gguf"))
+    return [path for path in found if is_model(path.name) and path != target.path]
 
 
-def _checked(target: PairTarget, name: str, path: Path, ctx_size: int, free: int) -> DraftCandidate:
+def _checked(
+    target: PairTarget, name: str, path: Path, spec: str, ctx_size: int, free: int
+) -> DraftCandidate:
     try:
         draft = read_metadata(path)
-    except EdgespecError as error:
-        return DraftCandidate(name, path, "unreadable", error.message, None, None, None, None)
+    except (EdgespecError, OSError) as error:
+        why = getattr(error, "message", str(error))
+        return DraftCandidate(name, path, "unreadable", why, None, None, None, None, spec)
     ratio = _ratio(draft.file_bytes, target.size_bytes)
     if target.meta is None:
         reason = "the target is not on disk, so its vocabulary is not known"
-        return DraftCandidate(name, path, "unchecked", reason, draft.file_bytes, ratio, None, None)
+        return DraftCandidate(name, path, "unchecked", reason, draft.file_bytes, ratio, None, None, spec)
     verdict = check_draft(target.meta, draft)
     memory = (
         estimate_memory(target.meta, n_ctx=ctx_size, n_outputs=_TARGET_OUTPUTS).total_bytes
         + estimate_memory(draft, n_ctx=ctx_size, n_outputs=_DRAFT_OUTPUTS).total_bytes
     )
+    kind = _VERDICTS[verdict.kind]
     return DraftCandidate(
-        name, path, _VERDICTS[verdict.kind], verdict.reason, draft.file_bytes, ratio, memory, memory <= free
+        name, path, kind, verdict.reason, draft.file_bytes, ratio, memory, memory <= free, spec
     )
 
 
 def _unchecked(target: PairTarget, entry: ModelEntry, *, is_paired: bool) -> DraftCandidate:
     reason = _PAIRED if is_paired else "not on disk"
     ratio = _ratio(entry.size_bytes, target.size_bytes)
-    return DraftCandidate(entry.name, None, "unchecked", reason, entry.size_bytes, ratio, None, None)
+    return DraftCandidate(
+        entry.name, None, "unchecked", reason, entry.size_bytes, ratio, None, None, entry.name
+    )
 
 
 def _ratio(draft_bytes: int | None, target_bytes: int | None) -> float | None:

@@ -5,11 +5,13 @@ Where they fail, drafts can still be mapped token by token through identical tex
 every token, so the output stays the target's own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.catalog.token_text import TEXT_MODELS, token_keys
+from edgespec.errors import ModelFileError
 
 MAX_SIZE_DIFFERENCE: Final = 128
 """llama.cpp's SPEC_VOCAB_MAX_SIZE_DIFFERENCE."""
@@ -19,19 +21,31 @@ MIN_SHARED: Final = 0.5
 """Least share of the draft's vocabulary that must have a twin in the target: a draft ends at the first token without one.
 Chosen, not measured."""
 
-RECURRENT_ARCHITECTURES: Final = frozenset(
-    {"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}
-    | {"jamba", "falcon-h1", "plamo2", "granitehybrid", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe"}
-    | {"qwen3next", "kimi-linear", "bailingmoe3", "kimi-k3", "glm5-next", "qwen35", "qwen35moe", "qwen4exp"}
-    | {"deepseek4", "minimax-01"}
+_DIFFUSION: Final = ("dream", "llada", "llada-moe", "rnd1")
+"""llm_arch_is_diffusion of llama.cpp (src/llama-arch.cpp)."""
+_ENCODERS: Final = (
+    *("bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3"),
+    *("eurobert", "gemma-embedding", "llama-embed", "t5encoder"),
 )
-"""llm_arch_is_recurrent and llm_arch_is_hybrid of llama.cpp (src/llama-arch.cpp)."""
-NO_DECODER_ARCHITECTURES: Final = frozenset(
-    {"bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3"}
-    | {"eurobert", "gemma-embedding", "t5", "t5encoder", "clip", "wavtokenizer-dec", "llama-embed"}
-    | {"dream", "llada", "llada-moe", "rnd1", "eagle3", "dflash", "gemma4-assistant"}
-)
-"""Encoders, diffusion models and helper heads: they do not write text one token after another."""
+_WITHOUT_TEXT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(_DIFFUSION, "a diffusion model"),
+    **dict.fromkeys(_ENCODERS, "an encoder"),
+    **dict.fromkeys(("eagle3", "dflash", "gemma4-assistant"), "the draft head of another model"),
+    **dict.fromkeys(("wavtokenizer-dec", "pockettts", "qwen3tts"), "a model of speech"),
+    "t5": "an encoder with a decoder",
+    "clip": "the eyes or ears of another model",
+    "controlvector": "a control vector for another model",
+}
+"""What an architecture is that gives no text token by token: its name in llama.cpp (src/llama-arch.cpp) to a noun."""
+_NO_VOCABULARY: Final = (None, "no_vocab", "none")
+"""`tokenizer.ggml.model` of a file that llama.cpp loads without tokens (`llama_vocab::impl::load`)."""
+_POOLING: Final[Mapping[int, str]] = {
+    1: "an embedding model (mean pooling)",
+    2: "an embedding model (CLS pooling)",
+    3: "an embedding model (last-token pooling)",
+    4: "a reranker",
+}
+"""llama_pooling_type of llama.h; 0 pools nothing, and other numbers are an unset one."""
 
 CompatibilityKind = Literal["same-vocabulary", "token-map", "refused"]
 
@@ -85,6 +99,48 @@ def check_draft(target: GgufMetadata, draft: GgufMetadata) -> Compatibility:
     return Compatibility("token-map", f"{difference}; {share}, so drafts are mapped by text{warning}", shared)
 
 
+def text_obstacle(model: GgufMetadata) -> str | None:
+    """What a model is that writes no text token by token, such as `a diffusion model ('dream')`; None for one that does.
+
+    Args:
+        model: Its header; of a sketch nothing can be said.
+    """
+    kind = model.fields.get("general.type")
+    if kind == "adapter":
+        return "an adapter (LoRA) for another model"
+    if kind == "imatrix":
+        return "an importance matrix"
+    noun = _WITHOUT_TEXT.get(model.architecture)
+    if noun is not None:
+        return f"{noun} ({model.architecture!r})"
+    if not model.weights_bytes:
+        return "a file without weights"
+    pooling = model.fields.get(f"{model.architecture}.pooling_type")
+    if isinstance(pooling, int) and pooling in _POOLING:
+        return _POOLING[pooling]
+    if model.fields.get(f"{model.architecture}.attention.causal") is False:
+        return "an encoder (its attention is not causal)"
+    return "a model without a vocabulary" if model.tokenizer_model in _NO_VOCABULARY else None
+
+
+def check_writes_text(name: str, model: GgufMetadata) -> None:
+    """Refuses a model where one is wanted that writes or reads text.
+
+    Args:
+        name: What it is called.
+        model: Its header.
+
+    Raises:
+        ModelFileError: it writes none; the message says what it is.
+    """
+    obstacle = text_obstacle(model)
+    if obstacle:
+        raise ModelFileError(
+            f"{name} is {obstacle}, which writes no text token by token",
+            "name a model that writes text: `edgespec models` lists some",
+        )
+
+
 def token_map(target: GgufMetadata, draft: GgufMetadata) -> tuple[list[int], list[int]]:
     """Text-identical tokens of two vocabularies.
 
@@ -110,15 +166,8 @@ def _obstacle(role: str, model: GgufMetadata) -> str | None:
     architecture = model.architecture
     if not architecture:
         return f"the {role} does not name its architecture"
-    if architecture in RECURRENT_ARCHITECTURES:
-        return (
-            f"the {role} is {architecture!r}, whose recurrent state cannot be rolled back after a wrong draft"
-        )
-    if architecture in NO_DECODER_ARCHITECTURES:
-        return f"the {role} is {architecture!r}, which does not write text token by token"
-    if not model.tokens:
-        return f"the {role} file carries no vocabulary"
-    return None
+    obstacle = text_obstacle(model)
+    return f"the {role} is {obstacle}, which writes no text token by token" if obstacle else None
 
 
 def _difference(target: GgufMetadata, draft: GgufMetadata) -> str | None:

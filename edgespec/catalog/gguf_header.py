@@ -4,6 +4,7 @@ The format is that of docs/gguf.md in ggml's repository, and of gguf.cpp where t
 """
 
 import mmap
+import re
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -16,6 +17,17 @@ from edgespec.errors import ModelFileError, ModelMissingError
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _REDOWNLOAD = "Download the file again; `edgespec models pull NAME` checks size and hash."
+_JOIN_PIECES = (
+    "By its name it is a piece of a larger file that was cut by size: join all pieces in order into one file "
+    "and name that."
+)
+_CUT_BY_SIZE = re.compile(
+    r"\.gguf[._-](?:(?:part|split|chunk|piece)[._-]?)?(?:\d+(?:[._-]?of[._-]?\d+)?|[a-z]{1,2})$",
+    re.IGNORECASE | re.ASCII,
+)
+"""What pieces of a file are called: `model.gguf.part1of3`, `model.gguf-split-a`, `model.gguf.001`."""
+_PART_NAME = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.ASCII)
+"""A part of a split model, which has a header of its own that says so; or a piece that somebody called like one."""
 _MIN_FIELD_BYTES = 8 + 4 + 1
 """Of an empty key's length, a type and a byte: a count of more than fit is damage, and is not believed."""
 _MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
@@ -91,6 +103,7 @@ class _Reader:
         self._size = size
         self._position = 0
         self._what = "the first bytes"
+        self._again = _JOIN_PIECES if _CUT_BY_SIZE.search(path.name) else _REDOWNLOAD
 
     def read(self) -> GgufHeader:
         try:
@@ -105,6 +118,8 @@ class _Reader:
         self._check_count(n_fields, _MIN_FIELD_BYTES, "fields")
         self._check_count(n_tensors, _MIN_TENSOR_BYTES, "tensors")
         values, spans = self._fields(n_fields)
+        if _PART_NAME.search(self._path.name) and "split.count" not in values:
+            self._again = _JOIN_PIECES
         alignment = values.get("general.alignment", types.DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise self._damaged(f"general.alignment is {alignment!r}, which is not a power of two")
@@ -119,7 +134,7 @@ class _Reader:
         if magic != types.MAGIC:
             raise ModelFileError(
                 f"{self._path} is not a GGUF file: it starts with {magic!r} instead of {types.MAGIC!r}.",
-                _magic_hint(bytes(self._data[:64])),
+                _magic_hint(bytes(self._data[:64])) or self._again.replace(_REDOWNLOAD, "Name a .gguf file."),
             )
         self._what = "the version"
         version = self._u32()
@@ -226,7 +241,7 @@ class _Reader:
             raise ModelFileError(
                 f"{self._path} is truncated: {missing} bytes are missing at its end "
                 f"({self._size} of {data_offset + end}).",
-                _REDOWNLOAD,
+                self._again,
             )
 
     def _u32(self) -> int:
@@ -260,7 +275,7 @@ class _Reader:
         return ModelFileError(
             f"{self._path} has a truncated or damaged header: "
             f"the file ends at byte {self._size}, inside {self._what}.",
-            _REDOWNLOAD,
+            self._again,
         )
 
     def _damaged(self, why: str) -> ModelFileError:
@@ -276,4 +291,4 @@ def _magic_hint(start: bytes) -> str:
         return "This looks like a web page saved in place of the file: download the file itself."
     if start[8:9] == b"{":
         return "This looks like safetensors: convert it with llama.cpp's convert_hf_to_gguf.py."
-    return "Name a .gguf file."
+    return ""

@@ -1,10 +1,8 @@
 """How much memory a model will want, estimated from its header, against what this machine has free.
 
-Estimates are on the safe side where architectures save more: layers with a sliding window are counted as full
-ones, latent attention (MLA) is counted as plain key and value heads, and weights count in full although they are
-mapped, because a decode reads all of them: what is not resident is read again for every token. Buffers are
-counted for flash attention, llama.cpp's default where the backend has it; measured against llama.cpp's own
-figures for two small models, the estimate of the compute buffer is 10 to 40 % high.
+Caches and states are counted block by block, as llama.cpp makes them (`cache_layout`). Weights count in full although
+they are mapped, because a decode reads all of them, of experts too within a few tokens: what is not resident is read
+again for every token. Buffers are counted for flash attention, llama.cpp's default where the backend has it.
 """
 
 from collections.abc import Sequence
@@ -12,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgespec.catalog.block_kinds import kinds_of_blocks
+from edgespec.catalog.cache_layout import CacheNeeds, cache_layout
+from edgespec.catalog.compute_buffers import compute_bytes, mask_bytes
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import NotEnoughMemoryError
 
-_CONTEXT_PAD: Final = 256
-"""Tokens; llama.cpp makes contexts of a multiple of it (llama-context.cpp)."""
 _FLOAT_BYTES: Final = 4
-_MASK_BYTES: Final = 2
-"""Of one element of the attention mask, F16."""
 _COMPUTE_FLOOR_BYTES: Final = 8 * 2**20
-"""Of a compute buffer besides rows and logits: what small models take more than these."""
+"""Of a compute buffer, which is not counted finer."""
 _UNLIMITED: Final = 1 << 60
 """Control groups without a limit give a number near 2**63."""
 
@@ -36,6 +33,8 @@ class MemoryEstimate:
     compute_bytes: int
     mask_bytes: int = 0
     """The attention mask: like the KV cache, it grows with the context."""
+    state_bytes: int = 0
+    """Recurrent states: the same whatever the context."""
 
     @property
     def context_bytes(self) -> int:
@@ -45,7 +44,8 @@ class MemoryEstimate:
     @property
     def total_bytes(self) -> int:
         """All of them."""
-        return self.weights_bytes + self.context_bytes + self.logits_bytes + self.compute_bytes
+        fixed = self.weights_bytes + self.state_bytes + self.logits_bytes + self.compute_bytes
+        return fixed + self.context_bytes
 
 
 def estimate_memory(
@@ -56,6 +56,9 @@ def estimate_memory(
     kv_bytes_per_element_v: float = 2,
     n_outputs: int,
     n_ubatch: int = 512,
+    n_sequences: int = 1,
+    n_snapshots: int = 0,
+    full_windows: bool = False,
 ) -> MemoryEstimate:
     """Estimate what a model takes once loaded.
 
@@ -66,24 +69,34 @@ def estimate_memory(
         kv_bytes_per_element_v: The same for values.
         n_outputs: Rows of logits kept (`n_outputs_max`).
         n_ubatch: Tokens computed at once.
+        n_sequences: Each has recurrent states of its own; they share the cells.
+        n_snapshots: Older states kept beside each (`n_rs_seq`), where the architecture can.
+        full_windows: Blocks with a sliding window have cells for the whole context (`swa_full`), as no session has.
 
     Returns:
         Bytes by purpose. For Qwen2.5-Coder 1.5B at 4096 tokens in F16 and 16 rows of logits: 112 MiB of KV cache, 9 MiB of
         logits, 4 MiB of mask.
     """
-    width = meta.embedding_length or 0
-    context = -(-n_ctx // _CONTEXT_PAD) * _CONTEXT_PAD
-    kv = context * kv_bytes_per_token(meta, kv_bytes_per_element_k, kv_bytes_per_element_v)
-    feed_forward = meta.fields.get(f"{meta.architecture}.feed_forward_length")
-    widest = max(feed_forward) if isinstance(feed_forward, list) and feed_forward else feed_forward
-    hidden = widest if isinstance(widest, int) else 4 * width
-    n_rows = min(n_ubatch, context)
-    # Live at once in a block: residual, normed input and gate, up and their product.
-    block = n_rows * (2 * width + 3 * hidden) * _FLOAT_BYTES
+    needs = CacheNeeds(
+        n_ctx,
+        kv_bytes_per_element_k,
+        kv_bytes_per_element_v,
+        n_ubatch,
+        n_sequences,
+        n_snapshots,
+        full_windows,
+    )
+    layout, n_rows = cache_layout(meta), min(n_ubatch, needs.cells)
     logits = n_outputs * meta.vocab_size * _FLOAT_BYTES
-    # llama.cpp computes logits in the compute buffer and copies them out, hence twice.
-    compute = block + logits + _COMPUTE_FLOOR_BYTES
-    return MemoryEstimate(meta.weights_bytes, round(kv), logits, compute, n_rows * context * _MASK_BYTES)
+    compute = max(_COMPUTE_FLOOR_BYTES, compute_bytes(meta, kinds_of_blocks(meta), n_rows, n_outputs))
+    return MemoryEstimate(
+        meta.weights_bytes,
+        layout.kv_bytes(needs),
+        logits,
+        compute,
+        mask_bytes(meta, layout, needs, n_rows),
+        layout.all_states_bytes(needs),
+    )
 
 
 def guess_memory_bytes(size_bytes: int) -> int:
@@ -92,23 +105,6 @@ def guess_memory_bytes(size_bytes: int) -> int:
     A fifth of the weights for the KV cache is usual for models that share KV heads; older ones take up to a half.
     """
     return size_bytes + size_bytes // 5 + 16 * _COMPUTE_FLOOR_BYTES
-
-
-def kv_bytes_per_token(meta: GgufMetadata, bytes_per_element_k: float, bytes_per_element_v: float) -> float:
-    """Bytes that one token adds to the KV cache of all blocks.
-
-    28 blocks of 2 KV heads, 128 wide, in F16: 28 * 2 * (128 * 2 + 128 * 2) = 28672.
-
-    Args:
-        meta: Header of the model.
-        bytes_per_element_k: Of a key: 2 for F16, 1.0625 for Q8_0.
-        bytes_per_element_v: Of a value.
-    """
-    heads = meta.head_count_kv
-    n_heads = sum(heads) if isinstance(heads, list) else (heads or 0) * (meta.block_count or 0)
-    return n_heads * (
-        (meta.key_length or 0) * bytes_per_element_k + (meta.value_length or 0) * bytes_per_element_v
-    )
 
 
 def available_memory_bytes() -> int:
@@ -142,7 +138,8 @@ def check_fits(
         return
     details = "; ".join(
         f"{name}: {_gib(estimate.weights_bytes)} weights + {_gib(estimate.kv_bytes)} KV cache"
-        f" + {_gib(estimate.logits_bytes + estimate.compute_bytes + estimate.mask_bytes)} buffers"
+        + (f" + {_gib(estimate.state_bytes)} recurrent state" if estimate.state_bytes else "")
+        + f" + {_gib(estimate.logits_bytes + estimate.compute_bytes + estimate.mask_bytes)} buffers"
         for name, estimate in estimates
     )
     names = " and ".join(name for name, _ in estimates)

@@ -1,19 +1,18 @@
 """What a GGUF file says about its model, read from the header alone (split files included)."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from edgespec.catalog import gguf_types as types
 from edgespec.catalog.gguf_fields import Fields
 from edgespec.catalog.gguf_header import GgufHeader, TensorInfo, read_header
+from edgespec.catalog.gguf_names import part_names
 from edgespec.errors import EdgespecError, ModelFileError
 
 __all__ = ["GgufMetadata", "TensorInfo", "read_metadata", "split_parts"]
-
-_SPLIT_NAME = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
 # llama.cpp's own defaults where a file does not say (`llama_vocab::impl::load` in src/llama-vocab.cpp).
 _ADD_BOS_MODELS = frozenset({"llama", "bert"})
@@ -197,13 +196,13 @@ class GgufMetadata:
 
     def _integer(self, suffix: str) -> int | None:
         value = self._architecture_field(suffix)
-        return value if isinstance(value, int) else None
+        return value if _is_integer(value) else None
 
     def _integer_or_list(self, suffix: str) -> int | list[int] | None:
         value = self._architecture_field(suffix)
         if isinstance(value, list):
-            return [int(item) for item in value]
-        return value if isinstance(value, int) else None
+            return value if all(map(_is_integer, value)) else None
+        return value if _is_integer(value) else None
 
     def _head_length(self, suffix: str) -> int | None:
         stored = self._integer(suffix)
@@ -219,6 +218,10 @@ class GgufMetadata:
             return stored
         default = defaults.get(self.tokenizer_model or "")
         return default if default is not None and default < self.vocab_size else None
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_whole(path: Path) -> bool:
@@ -265,13 +268,10 @@ def split_parts(path: Path) -> list[Path]:
     Raises:
         ModelFileError: A part is not there.
     """
-    match = _SPLIT_NAME.match(path.name)
-    count = int(match["count"]) if match else 1
-    if match is None or count < 2:
+    files = [path.with_name(name) for name in part_names(path.name)]
+    count = len(files)
+    if count < 2:
         return [path]
-    files = [
-        path.with_name(f"{match['stem']}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1)
-    ]
     missing = [file.name for file in files if not file.is_file()]
     if missing and len(missing) < count:
         raise ModelFileError(
@@ -284,8 +284,23 @@ def split_parts(path: Path) -> list[Path]:
 
 def _check_split(header: GgufHeader, n_files: int) -> None:
     claimed = header.fields.get("split.count")
-    if isinstance(claimed, int) and claimed > 1 and claimed != n_files:
+    if not isinstance(claimed, int) or claimed < 2 or claimed == n_files:
+        return
+    if _is_followed_by_another(header):
         raise ModelFileError(
-            f"{header.path} says that it is one of {claimed} parts, but its name does not say which.",
-            f"Give the parts their own names back: NAME-00001-of-{claimed:05d}.gguf and so on.",
+            f"{header.path} is made of parts of a split model, put one behind the other, which no program reads.",
+            f"Put the parts themselves into one folder and name the first, NAME-00001-of-{claimed:05d}.gguf; "
+            "to merge them into one file takes llama-gguf-split.",
         )
+    raise ModelFileError(
+        f"{header.path} says that it is one of {claimed} parts, but its name does not say which.",
+        f"Give the parts their own names back: NAME-00001-of-{claimed:05d}.gguf and so on.",
+    )
+
+
+def _is_followed_by_another(header: GgufHeader) -> bool:
+    """Whether a second GGUF file begins where the weights of the first one end, padded or not."""
+    end = header.data_offset + max((t.offset + t.n_bytes for t in header.tensors), default=0)
+    with header.path.open("rb") as file:
+        file.seek(end)
+        return types.MAGIC in file.read(header.alignment + len(types.MAGIC))

@@ -4,29 +4,29 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from edgespec import paths
 from edgespec.catalog.entries import Catalog, ModelEntry
+from edgespec.catalog.gguf_names import choose_model, part_names
+from edgespec.catalog.hub_spec import HubSpec, parse_hub_spec
 from edgespec.catalog.metadata import split_parts
 from edgespec.catalog.model_file import ModelFile, open_file
-from edgespec.catalog.sources import hub, hub_cache, wheels
+from edgespec.catalog.sources import hub, hub_cache, programs, wheels
 from edgespec.errors import ConfigError, DownloadError, ModelMissingError
 from edgespec.progress import SILENT, Progress
 
 _log = logging.getLogger(__name__)
 
-_HUB_SPEC = re.compile(
-    r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?:(?P<file>[^:]+\.gguf)", re.ASCII | re.IGNORECASE
-)
 _HUB_TIMEOUT_S = 20.0
 """Bounds the wait for a hub's first answer."""
 _HUB_TIMEOUT_WITH_WHEELS_S = 5.0
 """Less where the package index can be asked next."""
 
-Origin = Literal["hub", "wheels", "file"]
+Origin = Literal["hub", "wheels", "file"] | programs.Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,9 @@ class LocalModel:
     size_bytes: int
     origin: Origin
     entry: ModelEntry | None
+    """None where the catalogue does not name it."""
+    spec: str
+    """What opens it: its name, or its path."""
 
 
 def resolve_model(
@@ -62,7 +65,8 @@ def resolve_model(
     """Find the file of a model, fetching it if need be.
 
     Args:
-        spec: A catalogue name, `owner/repo:file.gguf` (or `owner/repo@revision:file.gguf`), or a path.
+        spec: A catalogue name, a model of the hub (`owner/repo:QUANT`, `owner/repo:file.gguf`, an address: see
+            `hub_spec`), `ollama:NAME`, or a path.
         catalog: Where names are looked up.
         offline: Use only what is on disk; HF_HUB_OFFLINE has the same effect.
         download: Whether to fetch what is not on disk.
@@ -74,6 +78,8 @@ def resolve_model(
         HashMismatchError: What arrived is not the published file.
         DiskSpaceError: No room.
     """
+    if spec.startswith(programs.OLLAMA):
+        return ResolvedModel(spec, _of_ollama(spec), None)
     entry = entry_of(spec, catalog)
     if entry is None:
         return ResolvedModel(Path(spec).stem, _existing(Path(spec).expanduser()), None)
@@ -85,6 +91,9 @@ def resolve_model(
     offline = offline or hub.is_offline()
     if offline or not download:
         raise _not_here(entry, spec, offline=offline)
+    if entry.file is None and entry.wheels is None:
+        asked = parse_hub_spec(entry.name)
+        entry = hub.choose_file(entry, asked.quant if asked else None, timeout_s=_HUB_TIMEOUT_S)
     path = _fetch(entry, progress)
     discard_arrived(entry)
     return ResolvedModel(entry.name, path, entry)
@@ -120,20 +129,43 @@ def find_on_disk(entry: ModelEntry) -> LocalModel | None:
     if from_wheels is not None:
         return _local(entry, from_wheels, "wheels")
     cached = hub_cache.find_cached(entry)
-    return _local(entry, cached[0], "hub") if cached else None
+    if cached:
+        return _local(entry, cached[0], "hub")
+    elsewhere = programs.find_model(entry)
+    return _local(entry, elsewhere.path, elsewhere.program) if elsewhere else None
 
 
 def local_models(catalog: Catalog) -> list[LocalModel]:
-    """Catalogue models on disk, in catalogue order, then files in the models folder that no entry names."""
+    """Every model on disk, once: the catalogue's in its order, then what no entry means.
+
+    That is what else lies in the models folder, in the hub's cache, and with other programs.
+    """
     found = [model for entry in catalog.models.values() if (model := find_on_disk(entry)) is not None]
-    known = {model.path for model in found}
-    strays = sorted(path for path in paths.models_dir().glob("*/*.gguf") if path not in known)
-    return found + [
-        LocalModel(
-            path.parent.name, path, path.stat().st_size, "wheels", catalog.models.get(path.parent.name)
-        )
-        for path in strays
-    ]
+    seen = {model.path.resolve() for model in found}
+    for stray in _strays(catalog):
+        if stray.path.resolve() not in seen:
+            seen.add(stray.path.resolve())
+            found.append(stray)
+    return found
+
+
+def _strays(catalog: Catalog) -> Iterator[LocalModel]:
+    """What no entry means."""
+    for path in sorted(paths.models_dir().glob("*/*.gguf")):
+        name = path.parent.name
+        yield LocalModel(name, path, path.stat().st_size, "wheels", catalog.models.get(name), str(path))
+    for name, path in hub_cache.list_cached():
+        yield LocalModel(name, path, _size_as_far_as_it_is_here(path), "hub", None, name)
+    for model in programs.list_models():
+        size = _size_as_far_as_it_is_here(model.path)
+        yield LocalModel(model.name, model.path, size, model.program, None, model.name)
+
+
+def _size_as_far_as_it_is_here(path: Path) -> int:
+    # Who opens it is told of parts that are missing; a list goes on.
+    return sum(
+        part.stat().st_size for name in part_names(path.name) if (part := path.with_name(name)).is_file()
+    )
 
 
 def arrived_bytes(entry: ModelEntry) -> int:
@@ -161,7 +193,7 @@ def find_removable(name: str, catalog: Catalog) -> LocalModel:
     """
     for model in local_models(catalog):
         if model.name == name and model.origin != "file":
-            return model
+            return _checked_removable(model)
     entry = entry_of(name, catalog)
     if entry is None or entry.path is not None:
         raise ModelMissingError(
@@ -170,7 +202,13 @@ def find_removable(name: str, catalog: Catalog) -> LocalModel:
     found = find_on_disk(entry)
     if found is None:
         raise ModelMissingError(f"Nothing of {name} is on disk.", "`edgespec models` shows what is.")
-    return found
+    return _checked_removable(found)
+
+
+def _checked_removable(model: LocalModel) -> LocalModel:
+    if model.origin not in ("hub", "wheels"):
+        raise ModelMissingError(f"{model.name} belongs to {model.origin}.", "Delete it there.")
+    return model
 
 
 def remove_model(name: str, catalog: Catalog) -> int:
@@ -190,7 +228,7 @@ def remove_model(name: str, catalog: Catalog) -> int:
     if _is_plain_name(name) and folder.is_dir():
         freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         shutil.rmtree(folder)
-    entry = model.entry
+    entry = model.entry or entry_of(model.spec, catalog)
     return freed + sum(hub_cache.remove(path) for path in (hub_cache.find_cached(entry) if entry else ()))
 
 
@@ -200,18 +238,38 @@ def _is_plain_name(name: str) -> bool:
 
 
 def entry_of(spec: str, catalog: Catalog) -> ModelEntry | None:
-    """The entry that a spec means, made up for `owner/repo:file.gguf`; None when it means a path.
+    """The entry that a spec means, made up for a model of the hub; None when it means a path or a model of ollama.
+
+    Where a repository is named without a file, the entry's file is one that is here and fits, else None.
 
     Raises:
-        ModelMissingError: A name that nothing has; the hint names the nearest.
+        ModelMissingError: A name that nothing has, the hint names the nearest; or an address that is not the hub's.
     """
     if spec in catalog.models:
         return catalog.models[spec]
-    match = _HUB_SPEC.fullmatch(spec)
-    if match is not None and not Path(spec).exists():
-        return ModelEntry(spec, repo=match["repo"], file=match["file"], revision=match["revision"])
+    if spec.startswith(programs.OLLAMA):
+        return None
+    asked = parse_hub_spec(spec)
+    if asked is not None:
+        file = asked.file or choose_model(_files_here(asked), asked.quant)
+        return ModelEntry(asked.name, repo=asked.repo, file=file, revision=asked.revision)
     looks_like_path = spec.lower().endswith(".gguf") or Path(spec).name != spec or Path(spec).is_file()
     return None if looks_like_path else catalog.get_model(spec)
+
+
+def _files_here(asked: HubSpec) -> list[str]:
+    cached = hub_cache.list_files(asked.repo, asked.revision)
+    return cached if asked.revision else [*cached, *programs.list_files(asked.repo)]
+
+
+def _of_ollama(spec: str) -> Path:
+    found = programs.find_named(spec)
+    if found is None:
+        raise ModelMissingError(
+            f"ollama has no model {spec.removeprefix(programs.OLLAMA)} here.",
+            "`edgespec models` lists what it has.",
+        )
+    return found
 
 
 def _existing(path: Path) -> Path:
@@ -219,7 +277,7 @@ def _existing(path: Path) -> Path:
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise ModelMissingError(
             f"The file {path} {kind}.",
-            "Name a .gguf file, a name of `edgespec models`, or owner/repo:file.gguf.",
+            "Name a .gguf file, a name of `edgespec models`, or owner/repo:Q4_K_M.",
         )
     return split_parts(path)[0]
 
@@ -228,7 +286,7 @@ def _fetch(entry: ModelEntry, progress: Progress) -> Path:
     source = os.environ.get("EDGESPEC_SOURCE", "").strip().lower()
     if source not in {"", "hub", "wheels"}:
         raise ConfigError(f"EDGESPEC_SOURCE is {source!r}.", "It can be hub or wheels, or be unset.")
-    if entry.wheels is not None and source == "wheels":
+    if entry.wheels is not None and (source == "wheels" or entry.repo is None):
         return wheels.download(entry, progress=progress)
     if entry.wheels is None or source == "hub":
         return hub.download(entry, progress=progress, timeout_s=_HUB_TIMEOUT_S)
@@ -253,5 +311,8 @@ def _not_here(entry: ModelEntry, spec: str, *, offline: bool) -> ModelMissingErr
 
 
 def _local(entry: ModelEntry, path: Path, origin: Origin) -> LocalModel:
-    size = sum(part.stat().st_size for part in split_parts(path))
-    return LocalModel(entry.name, path, size, origin, entry)
+    return LocalModel(entry.name, path, _size_of(path), origin, entry, entry.name)
+
+
+def _size_of(path: Path) -> int:
+    return sum(part.stat().st_size for part in split_parts(path))

@@ -15,7 +15,7 @@ from edgespec.text import nearest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_BRACES = re.compile(r"\{n(?::0\d+d)?\}")
+_BRACES = re.compile(r"\{[nk](?::0\d+d)?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def _problems(layer: _Layer) -> Iterator[tuple[str, str]]:
 
 
 def _model_problems(where: str, entry: ModelEntry) -> Iterator[tuple[str, str]]:
-    if entry.path is None and not (entry.repo and entry.file):
-        yield f"{where} has neither repo and file nor path", "Say where the model is."
+    if entry.path is None and entry.wheels is None and not (entry.repo and entry.file):
+        yield f"{where} has neither repo and file nor wheels nor path", "Say where the model is."
     for digest in (*entry.part_sha256, *([] if entry.sha256 is None else [entry.sha256])):
         if not _SHA256.fullmatch(digest):
             yield f"{where} has the hash {digest!r}", "A sha256 is 64 lower-case hexadecimal digits."
@@ -108,7 +108,7 @@ def _wheel_problems(where: str, source: WheelSource) -> Iterator[tuple[str, str]
     for key, text in (("project", source.project), ("member", source.member)):
         rest = _BRACES.sub("", text)
         if "{" in rest or "}" in rest:
-            yield f"{where}.{key} is {text!r}", "Only {n} and {n:02d} may stand in braces."
+            yield f"{where}.{key} is {text!r}", "Only {n} or {k} may stand in braces, as {n:02d} too."
     if source.parts < 1:
         yield f"{where}.parts is {source.parts}", "It must be 1 or more."
 

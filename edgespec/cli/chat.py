@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
+from edgespec.cli.thinking_options import ThinkingOptions, thinking_options
 from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tui.services.launch import Launch
     from tui.services.settings import AppSettings
 
-_KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type")
+_KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type_k", "kv_type_v")
 """Options that are also fields of the app's own settings, which hold where nothing is typed."""
 
 
@@ -34,6 +35,7 @@ _KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type")
 )
 @click.option("--host", help="With --web: the address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=click.IntRange(1, 65535), help="With --web: the port [default: 8000].")
+@thinking_options
 @sampling_options
 @engine_options
 @click.pass_context
@@ -48,6 +50,7 @@ def command(
     web: bool,
     host: str | None,
     port: int | None,
+    thinking: ThinkingOptions,
     sampling: SamplingOptions,
     engine: EngineOptions,
 ) -> int:
@@ -67,6 +70,7 @@ def command(
         resume_last=resume_last,
         offline=settings.offline,
         sampling=sampling.make_sampling(),
+        thinking=thinking.make_thinking(),
         engine=typed_engine_settings(ctx, engine),
     )
     if web:
@@ -123,6 +127,8 @@ def typed_engine_settings(ctx: click.Context, engine: EngineOptions) -> "EngineS
     typed = {name for name in names if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     if not typed:
         return None
+    if "kv_type" in typed:
+        typed |= {"kv_type_k", "kv_type_v"}
     kept = load_app_settings()
     untyped = {name: getattr(kept, name) for name in _KEPT_IN_APP if name not in typed}
     return replace(engine, **untyped).make_settings()

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 _ENGINE: Final = (
     click.option("-t", "--threads", type=click.IntRange(1), help="Threads [default: the physical cores]."),
     click.option(
-        "-c", "--ctx-size", type=click.IntRange(64), help="Context in tokens [default: 4096 at most]."
+        "-c",
+        "--ctx-size",
+        type=click.IntRange(64),
+        help="Context in tokens [default: as trained, while small].",
     ),
     click.option("-ngl", "--gpu-layers", default="auto", show_default=True, help="auto, all or a number."),
     click.option("--draft-gpu-layers", default="auto", show_default=True, help="The same for the draft."),
@@ -27,6 +30,8 @@ _ENGINE: Final = (
     click.option(
         "--kv-type", default="f16", show_default=True, help="Type of the KV cache: f16, q8_0, q4_0 ..."
     ),
+    click.option("--kv-type-k", default="", help="Of its keys alone [default: --kv-type]."),
+    click.option("--kv-type-v", default="", help="Of its values alone [default: --kv-type]."),
     click.option(
         "--flash-attn",
         type=click.Choice(["auto", "on", "off"]),
@@ -67,6 +72,8 @@ class EngineOptions:
     rpc: str
     tensor_split: str
     kv_type: str
+    kv_type_k: str
+    kv_type_v: str
     flash_attn: Literal["auto", "on", "off"]
     draft_type: Literal["auto", "as-is"]
 
@@ -91,7 +98,8 @@ class EngineOptions:
             draft_placement=PlacementRequest(
                 parse_gpu_layers(self.draft_gpu_layers, "draft"), self.draft_device, draft_split
             ),
-            kv_type=KvType.parse(self.kv_type),
+            kv_type_k=KvType.parse(self.kv_type_k or self.kv_type),
+            kv_type_v=KvType.parse(self.kv_type_v or self.kv_type),
             flash_attention=self.flash_attn,
             draft_type=DraftType(self.draft_type),
             rpc=parse_endpoints(self.rpc),

@@ -1,12 +1,14 @@
-"""Where log records go: to stderr, as harmless lines, as many as -v and -q ask for."""
+"""Where log records go: to stderr, as harmless lines with the flags of the settings they name, as many as -v and -q ask for."""
 
 import logging
 import sys
 
 from edgespec.cli.context import Settings
+from edgespec.cli.flags import with_flags
 from edgespec.text import one_line
 
 _HANDLER_NAME = "edgespec-stderr"
+_PACKAGES = ("edgespec", "quant")
 _NATIVE = "edgespec.llama.native"
 
 
@@ -24,20 +26,21 @@ class _HarmlessFormatter(logging.Formatter):
     """One harmless line a record: llama.cpp's log quotes the metadata of models, which may hold anything."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return one_line(f"edgespec: {record.levelname.lower()}: {super().format(record)}")
+        return one_line(f"edgespec: {record.levelname.lower()}: {with_flags(super().format(record))}")
 
 
 def configure_logging(settings: Settings) -> None:
     """Sets the levels of edgespec's loggers; calling it again replaces what was set."""
-    logger = logging.getLogger("edgespec")
-    for handler in list(logger.handlers):
-        if handler.name == _HANDLER_NAME:
-            logger.removeHandler(handler)
-    handler = _StderrHandler()
-    handler.name = _HANDLER_NAME
-    handler.setFormatter(_HarmlessFormatter())
-    logger.addHandler(handler)
-    logger.setLevel(_level(settings))
+    for package in _PACKAGES:
+        logger = logging.getLogger(package)
+        for handler in list(logger.handlers):
+            if handler.name == _HANDLER_NAME:
+                logger.removeHandler(handler)
+        handler = _StderrHandler()
+        handler.name = _HANDLER_NAME
+        handler.setFormatter(_HarmlessFormatter())
+        logger.addHandler(handler)
+        logger.setLevel(_level(settings))
     logging.getLogger(_NATIVE).setLevel(_native_level(settings))
 
 

@@ -48,7 +48,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(model: str, as_json: bool) -> None:
-    """Show what is known of MODEL: a name, a path or owner/repo:file.gguf."""
+    """Show what is known of MODEL: a name, a path or owner/repo:Q4_K_M."""
     from edgespec.catalog.metadata import read_metadata
     from edgespec.catalog.resolve import find_on_disk, resolve_model
     from edgespec.catalog.toml_file import load_catalog

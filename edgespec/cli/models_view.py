@@ -162,7 +162,13 @@ def list_as_json(catalog: "Catalog", local: "Sequence[LocalModel]") -> str:
                 for pair in catalog.pairs.values()
             ],
             "others": [
-                {"name": model.name, "path": model.path, "size_bytes": model.size_bytes} for model in others
+                {
+                    "name": model.name,
+                    "path": model.path,
+                    "size_bytes": model.size_bytes,
+                    "origin": model.origin,
+                }
+                for model in others
             ],
         }
     )

@@ -29,7 +29,7 @@ def open_with_progress(
     """A session for as long as the block runs; the bars are gone before the first token.
 
     Args:
-        target: A pair's or model's name, `owner/repo:file.gguf`, or a path; None for the default model.
+        target: A pair's or model's name, `owner/repo:Q4_K_M`, or a path; None for the default model.
         draft: `auto`, `ngram`, `none`, or a model like `target`.
         engine_settings: What the pair is opened with.
         settings: Whether anything may be fetched, or be shown.

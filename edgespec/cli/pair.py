@@ -28,6 +28,7 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
     the text itself (`--draft ngram`), which needs no second model.
     """
     from edgespec.catalog.candidates import PairTarget, find_candidates
+    from edgespec.catalog.compatibility import check_writes_text
     from edgespec.catalog.memory import available_memory_bytes
     from edgespec.catalog.toml_file import load_catalog
 
@@ -35,6 +36,8 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
     pair = catalog.find_pair(target)
     name = pair.target if pair else target
     pair_target = PairTarget.of(name, catalog)
+    if pair_target.meta is not None:
+        check_writes_text(pair_target.name, pair_target.meta)
     free = available_memory_bytes()
     rows = find_candidates(pair_target, catalog, ctx_size, free)
     if as_json:

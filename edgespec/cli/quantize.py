@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from edgespec.cli.context import Settings
+from edgespec.cli.flags import with_flags
 from edgespec.cli.output import ModelDocument, model_document, print_json, print_lines
 from edgespec.errors import UsageError
 
@@ -37,6 +38,7 @@ class QuantizeDocument(TypedDict):
     weights_bytes: int
     bpw: float
     predicted_speedup: float
+    warnings: list[str]
     note: str | None
 
 
@@ -112,6 +114,9 @@ def command(
         raise UsageError(f"{destination} exists", "name another file with -o, or replace it with --force")
     with shown_progress(quiet=settings.quiet) as shown:
         shown.stage("loading")
+        if calibrate is not None:
+            # What can be refused at once is not refused after a measurement.
+            plan_types(file.meta, wanted, importance_follows=True)
         if imatrix is not None or calibrate is not None:
             wanted = _with_importance(file, wanted, imatrix, calibrate, save_imatrix, shown)
         planned = plan_types(file.meta, wanted)
@@ -169,9 +174,10 @@ def _print(
             "weights_bytes": planned.n_bytes,
             "bpw": planned.bpw,
             "predicted_speedup": planned.predicted_speedup,
+            "warnings": [with_flags(text) for text in planned.warnings],
             "note": source_note(file.meta) or None,
         }
         print_json(document)
         return
-    lines = describe_types(file, wanted.file_type, planned)
+    lines = [(name, with_flags(text)) for name, text in describe_types(file, wanted.file_type, planned)]
     print_lines(lines if destination is None else [*lines, ("written", str(destination))])

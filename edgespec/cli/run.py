@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
 from edgespec.cli.output import print_json
+from edgespec.cli.thinking_options import ThinkingOptions, thinking_options
 from edgespec.errors import UsageError
 from edgespec.text import plain_text
 
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     "-n", "--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Longest answer."
 )
 @click.option("--raw", is_flag=True, help="Send the text without the model's chat template.")
+@click.option("--show-thinking", is_flag=True, help="Print what the model thinks to stderr.")
 @click.option("--stats", is_flag=True, help="Print speed and acceptance to stderr afterwards.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer and its figures as JSON.")
+@thinking_options
 @sampling_options
 @engine_options
 @click.pass_obj
@@ -40,8 +44,10 @@ def command(
     draft: str,
     max_tokens: int,
     raw: bool,
+    show_thinking: bool,
     stats: bool,
     as_json: bool,
+    thinking: ThinkingOptions,
     sampling: SamplingOptions,
     engine: EngineOptions,
 ) -> None:
@@ -49,14 +55,20 @@ def command(
     text = _read_prompt(prompt)
     picked, engine_settings = sampling.make_sampling(), engine.make_settings()
 
+    from edgespec.chat.messages import ChatMessage
     from edgespec.cli.opening import open_with_progress
-    from edgespec.decode.chat_template import ChatMessage
 
     messages = [ChatMessage("system", system)] if system else []
     messages.append(ChatMessage("user", text))
     with open_with_progress(target, draft, engine_settings, settings) as session:
-        tokens = session.stream(messages, max_tokens=max_tokens, sampling=picked, raw=raw)
-        answer = _print_answer(tokens, silent=as_json)
+        tokens = session.stream(
+            messages, max_tokens=max_tokens, sampling=picked, raw=raw, thinking=thinking.make_thinking()
+        )
+        answer = _print_answer(tokens, silent=as_json, shows_thoughts=show_thinking)
+        if session.stats.stopped == "context" and not settings.quiet:
+            _tell_full(session.engine.target.context.n_ctx)
+        if not (answer.text or settings.quiet):
+            _explain_empty(session)
         if as_json:
             _print_json(session, answer)
         elif stats:
@@ -87,28 +99,75 @@ def _read_stdin() -> str:
     return sys.stdin.read()
 
 
-def _print_answer(tokens: "Generator[Token, None, None]", *, silent: bool) -> str:
-    """Streams the text and returns it whole; control characters become visible, lest a model drives the terminal."""
-    parts: list[str] = []
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of a prompt."""
+
+    text: str
+    thought: str
+
+
+def _print_answer(tokens: "Generator[Token, None, None]", *, silent: bool, shows_thoughts: bool) -> _Answer:
+    """Streams the answer to stdout and the thought to stderr, and returns both whole.
+
+    Control characters become visible, lest a model drives the terminal.
+    """
+    answer: list[str] = []
+    thought: list[str] = []
+    is_open = False
     try:
         for token in tokens:
-            parts.append(token.text)
-            if not silent:
-                click.echo(plain_text(token.text), nl=False)
+            answer.append(token.text)
+            thought.append(token.thought)
+            if shows_thoughts and token.thought:
+                click.echo(plain_text(token.thought), nl=False, err=True)
+                is_open = True
+            if token.text:
+                is_open = _end_thought(is_open)
+                if not silent:
+                    click.echo(plain_text(token.text), nl=False)
     finally:
         tokens.close()
-        if not silent and parts:
+        _end_thought(is_open)
+        if not silent and answer:
             click.echo()
-    return "".join(parts)
+    return _Answer("".join(answer), "".join(thought))
 
 
-def _print_json(session: "Session", answer: str) -> None:
+def _tell_full(n_ctx: int) -> None:
+    click.echo(
+        f"edgespec: warning: the context of {n_ctx} tokens is full, and the answer cut short; use a larger --ctx-size",
+        err=True,
+    )
+
+
+def _end_thought(is_open: bool) -> bool:
+    """Ends the line of a thought on stderr; it is then closed."""
+    if is_open:
+        click.echo(err=True)
+    return False
+
+
+def _explain_empty(session: "Session") -> None:
+    """Says where the tokens went when all of them were thoughts."""
+    stats = session.stats
+    if stats.thought_n and stats.stopped == "length":
+        click.echo(
+            f"edgespec: warning: all {stats.predicted_n} tokens were thoughts and the answer did not begin; "
+            "allow a larger --max-tokens or set a --think-budget",
+            err=True,
+        )
+
+
+def _print_json(session: "Session", answer: _Answer) -> None:
     stats = session.stats
     document = {
         "schema": "edgespec.run/1",
-        "text": answer,
+        "text": answer.text,
+        "thought": answer.thought,
         "prompt_n": stats.prompt_n,
         "predicted_n": stats.predicted_n,
+        "thought_n": stats.thought_n,
         "tok_per_s": stats.tok_per_s,
         "estimated_speedup": stats.estimated_speedup,
         "draft_n": stats.draft_n,

@@ -144,7 +144,7 @@ def _fitting(target: str, named: list[str], catalog: "Catalog", settings: Settin
     pair_target = PairTarget.of(target, catalog)
     rows = find_candidates(pair_target, catalog, _N_CTX, available_memory_bytes())
     fitting = [
-        row.spec_in(catalog)
+        row.spec
         for row in rows
         if row.verdict == "ok"
         and row.path is not None

@@ -106,10 +106,24 @@ class SpeculativeBatch:
         for length in range(MOST_DRAFTED + 1):
             spent_s = self.costs.target.cost(n_sequences * (length + 1))
             spent_s += length * self.costs.draft.cost(n_sequences)
+            if self.target.abilities.replays:
+                spent_s += self._replay_s(length + 1, gained, reach)
             rates.append(gained / spent_s)
             reach *= acceptance
             gained += reach
         return max(range(len(rates)), key=rates.__getitem__)
+
+    def _replay_s(self, rows_each: int, gained: float, reach: float) -> float:
+        """Seconds of the pass in which those sequences read again what was right whose drafts were not all right.
+
+        Args:
+            rows_each: Of each sequence's draft, with the token before it.
+            gained: Expected tokens of a sequence.
+            reach: Chance that all of its draft holds.
+        """
+        n_sequences = len(self.target.lengths)
+        rows = max(round(n_sequences * (gained - reach * rows_each)), 1)
+        return (1.0 - reach**n_sequences) * self.costs.target.cost(rows)
 
     def generate(
         self,
@@ -186,6 +200,8 @@ class _Work:
             ]
         ).astype(np.int32)
         sequences = np.repeat(active, lengths + 1).astype(np.int32)
+        if drafted.size:
+            self.target.mark(active.astype(np.int32), (lengths + 1).astype(np.int32))
         self._timed(self.target, partial(self.target.decode, rows, sequences, np.ones(len(rows), np.bool_)))
         first = 0
         for i, (sequence, length) in enumerate(zip(active.tolist(), lengths.tolist(), strict=True)):
@@ -216,6 +232,8 @@ class _Work:
         self._timed(self.draft, partial(self.draft.decode, rows, sequences, ends))
         drafted[:, 0] = self.draft.logits(len(active)).argmax(axis=1)
         everyone, all_rows = active.astype(np.int32), np.ones(len(active), np.bool_)
+        if most > 1:
+            self.draft.mark(everyone, None)
         for place in range(1, most):
             self._timed(self.draft, partial(self.draft.decode, drafted[:, place - 1], everyone, all_rows))
             drafted[:, place] = self.draft.logits(len(active)).argmax(axis=1)

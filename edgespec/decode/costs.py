@@ -13,9 +13,11 @@ from edgespec.decode.speed_filter import SpeedFilter
 RETURN = 1.0 / 64
 """Share by which, with every plain step, a change of what rows or the draft cost is forgotten: where it keeps drafts away,
 nothing would show that it is over."""
-SURE = 0.1
+SURE = 0.15
 """Standard deviation of what a plain step takes above which one is taken to learn it: one when a program starts, and one in some
-900 decodes that are all of several rows. Else a plain step that was timed beside another program would look dear for ever."""
+600 decodes that are all of several rows. Else a plain step that was timed beside another program would look dear for ever.
+Plain steps reach it however they are disturbed (`speed_filter.MOST_NOISE`): with 0.1 drafts stayed off beside a busy program
+and long after it, at 1.07x of plain decoding instead of 1.77x and 1.43x (`scripts/beside_another_program.py`)."""
 PADDING_PAYS = 0.97
 """What two rows must cost at most, of one, for single rows to be padded: a smaller gain may be chance."""
 _MOST_PADDING = 3

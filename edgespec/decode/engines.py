@@ -6,6 +6,11 @@ from typing import Protocol
 from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampler, Sampling
 
+LEAST_KEPT = 64
+"""Tokens of a prompt from which on it pays to keep a copy of a state that cannot be gone back to: fewer are read again."""
+_TURN_END = 8
+"""Tokens of a prompt behind that copy: what opens the answer is often another text in the next turn's prompt."""
+
 
 class Target(Protocol):
     """The model whose text is generated."""
@@ -18,8 +23,12 @@ class Target(Protocol):
         """The target's own choice after output row `row` of the last evaluation; rows are asked for in order."""
         ...
 
-    def evaluate(self, tokens: Sequence[int], batch: int) -> None:
-        """Evaluates `tokens`, with logits on every row, as a batch of at least `batch` rows."""
+    def evaluate(self, tokens: Sequence[int], batch: int) -> int:
+        """Evaluates `tokens`, with logits on every row, if possible as a batch of `batch` rows.
+
+        Returns:
+            The rows that were computed: more where some had to be read again, or fill the batch.
+        """
         ...
 
     def rollback(self, n_past: int) -> None:
@@ -73,18 +82,30 @@ class LlamaTarget:
         """
         if self._sampler:
             self._sampler.start(prompt)
-        kept = min(shared_prefix(self.context.tokens, prompt), len(prompt) - 1)
-        if kept < self.context.n_past and not self.context.model.can_roll_back:
-            kept = 0  # a recurrent state can only be thrown away whole
-        self.context.rollback(kept)
-        self.context.prefill(prompt[kept:])
-        self._logits = self.context.logits(1)
-        return len(prompt) - kept
+        context = self.context
+        kept = min(shared_prefix(context.tokens, prompt), len(prompt) - 1)
+        context.rollback(kept)
+        evaluated = len(prompt) - kept + context.n_unread
+        if evaluated > LEAST_KEPT and not context.abilities.keeps_all:
+            turn = len(prompt) - _TURN_END
+            context.prefill(prompt[kept:turn])
+            context.keep()
+            kept = turn
+        context.prefill(prompt[kept:])
+        self._logits = context.logits(1)
+        return evaluated
 
-    def evaluate(self, tokens: Sequence[int], batch: int) -> None:
-        """Evaluates `tokens`, with logits on every row, as a batch of at least `batch` rows."""
-        self.context.decode(tokens, outputs=len(tokens), pad_to=batch)
+    def evaluate(self, tokens: Sequence[int], batch: int) -> int:
+        """Evaluates `tokens`, with logits on every row, as a batch of at least `batch` rows where rows can be added.
+
+        Returns:
+            The rows that were computed.
+        """
+        if len(tokens) > 1:
+            self.context.mark(len(tokens))
+        rows = self.context.decode(tokens, outputs=len(tokens), pad_to=batch)
         self._logits = self.context.logits(len(tokens))
+        return rows
 
     def pick(self, row: int) -> int:
         """The largest logit, or what the sampler chain draws."""

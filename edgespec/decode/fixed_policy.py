@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from edgespec.decode.chain import Chain
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.drafters.contract import Drafter, Quote, Reading
-from edgespec.decode.policy import DraftingPolicy, Extension, Policy
+from edgespec.decode.policy import MAX_DRAFT, DraftingPolicy, Extension, Policy
 
 
 @dataclass(slots=True)
@@ -44,6 +44,17 @@ class FixedPolicy:
         """Nothing is learnt from it."""
 
 
-def policy_for(costs: PairCosts, draft_length: int | None) -> DraftingPolicy:
-    """The policy of drafts of one length, or of drafts that are as long as it pays where there is none."""
-    return Policy(costs) if draft_length is None else FixedPolicy(costs, draft_length)
+def policy_for(
+    costs: PairCosts, draft_length: int | None, *, longest: int = MAX_DRAFT, replays: bool = False
+) -> DraftingPolicy:
+    """The policy of drafts of one length, or of drafts that are as long as it pays where there is none.
+
+    Args:
+        costs: Of the pair.
+        draft_length: Of every draft, if any.
+        longest: Draft that pays at most.
+        replays: Whether the target reads again what was right in a draft of which something was wrong.
+    """
+    if draft_length is not None:
+        return FixedPolicy(costs, draft_length)
+    return Policy(costs, longest=longest, replays=replays)

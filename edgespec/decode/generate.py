@@ -1,7 +1,8 @@
 """The generation loop: prompt in, tokens out, whatever drafts them. The target decides every token."""
 
 import codecs
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Generator as PyGenerator
 from time import perf_counter
 
 from edgespec.decode.chain import Chain
@@ -32,23 +33,32 @@ class Generator:
         self._target, self._policy, self._clock = target, policy, clock
         self._drafting = Drafting(drafters, policy, clock)
         self._last = self._n_past = 0
+        self._inserted: list[int] = []
         self.stats = GenerationStats()
+
+    def insert(self, tokens: Sequence[int]) -> None:
+        """Puts tokens into the answer that is under way: it goes on as if the target had picked them after the last one.
+
+        They are neither yielded nor counted. What does not fit the context is left out.
+        """
+        self._inserted = list(tokens)
 
     def generate(
         self, prompt: Sequence[int], max_tokens: int, *, ignore_end: bool = False
-    ) -> Iterator[Token]:
+    ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens; `stats` is complete when the iterator ends.
 
         Args:
             prompt: Token ids, at least one.
-            max_tokens: Length limit; what fits the context is another.
+            max_tokens: Length limit; what fits the context is another, and another reason to stop.
             ignore_end: Goes on after an end token, for timings of equal length.
 
         Raises:
             ContextOverflowError: the prompt does not fit.
             EngineError: llama.cpp failed.
         """
-        stats = self.stats = GenerationStats(prompt_n=len(prompt))
+        stats, history = GenerationStats(prompt_n=len(prompt)), list(prompt)
+        self.stats, self._inserted = stats, []
         stats.vanilla_step_s = self._policy.costs.step_s
         pieces = codecs.getincrementaldecoder("utf-8")("replace")
         began = self._clock()
@@ -66,18 +76,37 @@ class Generator:
                 last = ends or stats.predicted_n >= limit
                 text = pieces.decode(b"" if ends else self._target.token_bytes(token), last)
                 if last:
-                    stats.stopped = "eog" if ends else "length"
+                    whole = stats.predicted_n >= max_tokens
+                    stats.stopped = "eog" if ends else "length" if whole else "context"
                 yield Token(token, text, source, round_s, len(batch))
                 if last:
                     return
+                history.append(token)
+                if self._inserted:
+                    break
             before = self._clock()
-            batch, source_of = self._round(limit - stats.predicted_n)
+            if self._inserted:
+                batch, source_of = self._go_on(history), [DraftSource.TARGET]
+                limit = min(limit, stats.predicted_n + self._target.free_tokens)
+            else:
+                batch, source_of = self._round(limit - stats.predicted_n)
             round_s = self._clock() - before
             stats.decode_s += round_s
 
     def close(self) -> None:
         """Frees the target's sampler; contexts belong to whoever opened them."""
         self._target.close()
+
+    def _go_on(self, history: list[int]) -> list[int]:
+        """The target's next token after what was inserted, which joins the history."""
+        inserted, self._inserted = self._inserted, []
+        if len(inserted) < self._target.free_tokens:
+            history += inserted
+        self._target.start(history)
+        self.stats.target_passes += 1
+        first = self._target.pick(0)
+        self._begin([*history, first])
+        return [first]
 
     def _begin(self, history: Sequence[int]) -> None:
         self._last = history[-1]
@@ -110,7 +139,7 @@ class Generator:
         rows = len(chain.tokens) + 1
         before = self._clock()
         batch = costs.batch_for.get(rows, rows) if rows > 1 else costs.step_batch
-        self._target.evaluate([self._last, *chain.tokens], batch)
+        evaluated = self._target.evaluate([self._last, *chain.tokens], batch)
         tokens: list[int] = []
         for row in range(rows):
             token = self._target.pick(row)
@@ -121,7 +150,8 @@ class Generator:
         self._target.rollback(self._n_past)
         self._last = tokens[-1]
         seconds = self._clock() - before
-        costs.observe_verify(max(rows, batch) if rows > 1 else 1, seconds)
+        # A plain step costs what its batch does.
+        costs.observe_verify(1 if rows == 1 and evaluated <= batch else evaluated, seconds)
         self.stats.verify_s += seconds
         self.stats.target_passes += 1
         return tokens

@@ -54,9 +54,7 @@ def measure_pair_costs(
         EngineError: llama.cpp failed.
     """
     share = _DRAFT_SHARE if draft else 0.0
-    most = target.settings.n_outputs_max
-    # Without a way to take rows back there is no speculation, and only the plain step matters.
-    rows = [count for count in TIMED_TARGET_ROWS if count <= most] if target.model.can_roll_back else [1]
+    rows = [count for count in TIMED_TARGET_ROWS if count <= target.settings.n_outputs_max]
     times = time_decodes(
         target, rows, budget_s * (1 - share), all_outputs=True, clock=clock, progress=progress
     )
@@ -77,7 +75,7 @@ def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve,
         times: Seconds of a decode by its rows, 1 row among them.
         context: Where they were taken.
     """
-    pads = context.model.can_roll_back and pays_to_pad(times)
+    pads = context.abilities.pads and pays_to_pad(times)
     return CostCurve(times | {1: times[2]} if pads else times), pads
 
 

@@ -16,6 +16,7 @@ from edgespec.decode.chain import Chain
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.drafters.contract import Drafter, Quote, Reading, Stretch
 from edgespec.decode.token import DraftSource
+from edgespec.llama.rollback import LONGEST_REPLAY
 
 MAX_DRAFT = 15
 """Longest draft; with the target's own token that is a batch of 16."""
@@ -46,6 +47,8 @@ _GRID = 8.0
 _REFRESH_ROUNDS = 8
 """Rounds after which new costs are let into what is worked out from them: bounds that work to a few microseconds a round."""
 _MOST_ROWS = MAX_DRAFT + 1
+_ROWS_APART = 8
+"""Rows between which the price of one that is read again is taken."""
 
 
 class Mode(StrEnum):
@@ -108,10 +111,14 @@ class Policy:
 
     Args:
         costs: Of the pair; they outlive the answer.
+        longest: Draft, 1 to `MAX_DRAFT`: what the target's memory can take back at once.
+        replays: Whether the target comes back to where it was before a draft if any of it was wrong, and reads what was right
+            with its next pass once more.
     """
 
-    def __init__(self, costs: PairCosts) -> None:
+    def __init__(self, costs: PairCosts, *, longest: int = MAX_DRAFT, replays: bool = False) -> None:
         self.costs = costs
+        self._longest, self._replays = longest, replays
         self.begin()
 
     def begin(self) -> None:
@@ -120,7 +127,7 @@ class Policy:
         self.won = 0.0
         """By drafts, against plain steps; below 0 for a loss."""
         self._others = self._others_tokens = PRIOR_TOKENS / 2
-        self._rounds = 0
+        self._rounds = self._unread = 0
         self._token = TOKEN_TRUST
         """Plain steps that an expected token is worth: what tokens have cost in this answer, never more than one, as far as it is
         trusted."""
@@ -130,8 +137,13 @@ class Policy:
         costs = self.costs
         costs.refresh_batches()
         self._step_s = step_s = costs.step_s
-        self._verify = [0.0, *(costs.verify_s(rows) / step_s for rows in range(1, _MOST_ROWS + 1))]
+        most = _MOST_ROWS + (LONGEST_REPLAY if self._replays else 0)
+        self._passes = [0.0, *(costs.verify_s(rows) / step_s for rows in range(1, most + 1))]
         """Plain steps by rows, from none on."""
+        self._row = (self._passes[_ROWS_APART] - 1.0) / (_ROWS_APART - 1) if self._replays else 0.0
+        """Plain steps of a row that the next pass reads again."""
+        self._verify = self._passes[self._unread :]
+        """The same by rows of this round, with those that are read again before them."""
         self._drafted: dict[tuple[DraftSource, int], float] = {}
 
     @property
@@ -145,7 +157,7 @@ class Policy:
         Returns:
             0 once drafts have lost what they may, and where only a plain step can tell what drafts cost beside it.
         """
-        return min(MAX_DRAFT, remaining - 1) if self.budget > 0.0 and self.costs.knows_step else 0
+        return min(self._longest, remaining - 1) if self.budget > 0.0 and self.costs.knows_step else 0
 
     def choose_reading(
         self, drafter: Drafter, readings: Sequence[Reading], done: int, remaining: int
@@ -195,7 +207,7 @@ class Policy:
 
     def _drafted_token(self, drafter: Drafter, key: tuple[DraftSource, int]) -> float:
         """Plain steps a token with drafts of the best length, if every guess holds with the same log-odds, `_GRID` of one."""
-        steps = _best_token(self._verify, drafter.step_s / self._step_s, sigmoid(key[1] / _GRID))
+        steps = _best_token(self._passes, drafter.step_s / self._step_s, sigmoid(key[1] / _GRID), self._row)
         self._drafted[key] = steps
         return steps
 
@@ -205,14 +217,14 @@ class Policy:
         rows, reach, gained = len(chain.gained), chain.reach, chain.gained[-1]
         stop = token - verify[1]
         for kept in range(1, rows):
-            stop = max(stop, chain.gained[kept] * token - verify[kept + 1])
+            stop = max(stop, self._worth(chain, kept))
         next_one = quote.next_s / step_s
         spent = quote.first_s / step_s + stop
         best_count, best = 1, -math.inf
         for count, chance in enumerate(quote.chances, 1):
             reach *= chance
             gained += reach
-            gain = gained * token - verify[rows + count] - spent
+            gain = gained * token - verify[rows + count] - spent - self._replay(rows + count, gained, reach)
             if gain > best:
                 best_count, best = count, gain
             elif reach * token < next_one:
@@ -226,9 +238,21 @@ class Policy:
         """Where the tokens are worth most over the rows that they take."""
         if not chain.guesses:
             return 0
-        token, verify = self._token, self._verify
-        values = [value * token - verify[kept + 1] for kept, value in enumerate(chain.gained)]
-        return max(range(len(values)), key=values.__getitem__)
+        return max(range(len(chain.gained)), key=lambda kept: self._worth(chain, kept))
+
+    def _worth(self, chain: Chain, kept: int) -> float:
+        """What verifying so many guesses brings, in plain steps."""
+        gained = chain.gained[kept]
+        reach = gained - chain.gained[kept - 1] if kept else 1.0
+        return gained * self._token - self._verify[kept + 1] - self._replay(kept + 1, gained, reach)
+
+    def _replay(self, rows: int, gained: float, reach: float) -> float:
+        """Plain steps that reading again is expected to cost after a pass of so many rows.
+
+        A round brings as many tokens as rows were right: `gained` of them on the whole, and all with a chance of `reach`;
+        then nothing is read again.
+        """
+        return self._row * (gained - reach * rows + (1.0 - reach) * self._unread) if self._row else 0.0
 
     def observe_round(self, tokens: int, rows: int, drafts_s: float, *, was_read: bool) -> None:
         """Books what a round brought, at what it should have cost.
@@ -248,6 +272,9 @@ class Policy:
         if not was_read:
             self._others = OTHERS_DECAY * self._others + spent
             self._others_tokens = OTHERS_DECAY * self._others_tokens + tokens
+        if self._replays:
+            self._unread = min(self._unread + tokens, LONGEST_REPLAY) if tokens < rows else 0
+            self._verify = self._passes[self._unread :]
         self._rounds += 1
         if self._rounds % _REFRESH_ROUNDS == 0:
             self._refresh()
@@ -273,12 +300,14 @@ def best_token_s(costs: PairCosts, step_s: float, acceptance: float) -> float:
     return _best_token(verify_s, step_s, acceptance)
 
 
-def _best_token(verify: Sequence[float], step: float, acceptance: float) -> float:
+def _best_token(verify: Sequence[float], step: float, acceptance: float, row: float = 0.0) -> float:
+    """Plain steps a token, or seconds; `row` is what a row costs that is read again after a draft that was not all right."""
     best, reach, gained = math.inf, 1.0, 1.0
     for count in range(1, MAX_DRAFT + 1):
         reach *= acceptance
         gained += reach
-        best = min(best, (count * step + verify[count + 1]) / gained)
+        replay = row * (gained - reach * (count + 1)) if row else 0.0
+        best = min(best, (count * step + verify[count + 1] + replay) / gained)
         if reach < LEAST_REACH:
             break
     return best

@@ -203,11 +203,13 @@ class _RecordedTarget:
         self._cache, self._valid, self._rows = list(prompt), len(prompt), 1
         return len(prompt)
 
-    def evaluate(self, tokens: Sequence[int], batch: int) -> None:
+    def evaluate(self, tokens: Sequence[int], batch: int) -> int:
         self._cache.extend(tokens)
         self._valid = shared_prefix(self._cache, self._said, min(self._valid, len(self._cache)))
         self._rows = len(tokens)
-        self._clock.spend(self._costs.cost(max(len(tokens), batch)))
+        rows = max(len(tokens), batch)
+        self._clock.spend(self._costs.cost(rows))
+        return rows
 
     def pick(self, row: int) -> int:
         end = self._end(row)

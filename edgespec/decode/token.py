@@ -26,6 +26,8 @@ class Token:
     source: DraftSource
     round_s: float
     round_tokens: int
+    thought: str = ""
+    """Likewise, of what the model thinks before it answers; `text` is then the answer's alone."""
 
     @property
     def from_draft(self) -> bool:
@@ -42,6 +44,9 @@ class GenerationStats:
     prompt_evaluated_n: int = 0
     """Of these, the ones that were not in the KV cache already."""
     predicted_n: int = 0
+    thought_n: int = 0
+    """Of these, the ones that the model thought with, marks included."""
+    thought_s: float = 0.0
     prefill_s: float = 0.0
     ttft_s: float = 0.0
     decode_s: float = 0.0
@@ -62,7 +67,9 @@ class GenerationStats:
     by_source: dict[DraftSource, tuple[int, int]] = field(default_factory=dict)
     """Draft tokens by who thought of them: (tested, accepted)."""
     stopped: str = ""
-    """`eog`, `length` or `interrupted`."""
+    """`eog`, `length` (the limit), `context` (which is full) or `interrupted`."""
+    dropped_n: int = 0
+    """Messages that were left out of the conversation, the oldest, to make room."""
     why: str = ""
     """Whether speculation was on, and the reason, in a sentence."""
 

@@ -16,6 +16,7 @@ from edgespec.llama.eval_callback import EvalCallback
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits, NativeContext
+from edgespec.llama.rollback import LONGEST_REPLAY
 from edgespec.llama.sequence_state import read_sequence, write_sequence
 from edgespec.llama.shortlist import Shortlist
 
@@ -35,7 +36,8 @@ class SavedCache:
 class Context(NativeContext):
     """One sequence of tokens in a model's KV cache.
 
-    `tokens` is what the cache holds, in order: position i holds `tokens[i]`.
+    `tokens` is what the cache holds, in order: position i holds `tokens[i]`. Where the memory could only go back further
+    than was asked, it holds fewer, and the next decode reads the others again.
 
     Args:
         model: Loaded with its weights.
@@ -61,6 +63,7 @@ class Context(NativeContext):
         self.tokens: list[int] = []
         self._unsettled = False
         super().__init__(model, settings, callback=callback)
+        self._sequence = self._sequence_memory(_SEQUENCE)
 
     @property
     def n_past(self) -> int:
@@ -72,56 +75,117 @@ class Context(NativeContext):
         """Tokens that still fit."""
         return self.n_ctx - len(self.tokens)
 
-    def decode(self, tokens: Sequence[int], *, outputs: int = 1, pad_to: int = 0) -> None:
-        """Evaluates `tokens` after what the cache holds, as one batch.
+    @property
+    def n_unread(self) -> int:
+        """Tokens that the next decode reads again before its own: what was right behind a place that could be come back to."""
+        return len(self.tokens) - self._sequence.n_held
+
+    def decode(self, tokens: Sequence[int], *, outputs: int = 1, pad_to: int = 0) -> int:
+        """Evaluates `tokens` after what the cache holds, as one batch, and before them what has to be read again.
 
         Args:
             tokens: Ids, at least one and at most `settings.n_batch`.
             outputs: Logits are computed for that many rows at the end of `tokens`, 1 to `settings.n_outputs_max`.
             pad_to: Adds rows without logits up to this batch size and takes them back at once: on some
-                backends 4 rows cost less than 3 (notes in docs/how-it-decides.md).
+                backends 4 rows cost less than 3 (notes in docs/how-it-decides.md). Not where nothing can be taken back so.
+
+        Returns:
+            The rows of the batch.
 
         Raises:
             ContextOverflowError: the rows do not fit the context.
             EngineError: llama.cpp failed; the cache is left as it was before.
         """
-        llama_decode, batch = self._lib.llama_decode, self._batch
         count = len(tokens)
         if not 0 < outputs <= min(count, self.settings.n_outputs_max) or count > self.settings.n_batch:
             # llama.cpp would end the whole process.
             raise EngineError(
                 f"{count} rows with {outputs} outputs are not a batch", "please report this defect"
             )
-        rows = count
-        if count < pad_to <= self.free_tokens:
-            rows = pad_to
         if count > self.free_tokens:
             raise ContextOverflowError(
                 f"{len(self.tokens) + count} tokens do not fit a context of {self.n_ctx}",
                 "use a larger `ctx_size` or a shorter prompt",
             )
-        past = len(self.tokens)
-        if self._unsettled:
-            self._remove_from(past)
+        self._settle()
+        self._read_again(self.settings.n_batch - count)
+        unread, held = self.n_unread, len(self.tokens)
+        rows = [*self.tokens[held - unread :], *tokens]
+        padded = len(rows)
+        if self.abilities.pads and padded < pad_to <= self.free_tokens + unread:
+            padded = pad_to
         # Ctrl-C can come between any two lines: then the next call takes back what `tokens` does not list.
         self._unsettled = True
-        batch.tokens[:count] = tokens
-        batch.tokens[count:rows] = tokens[-1]
-        batch.positions[:rows] = np.arange(past, past + rows, dtype=np.int32)
-        batch.outputs[:rows] = 0
-        batch.outputs[count - outputs : count] = 1
-        with self.shortlist.applied() if self.shortlist else nullcontext():
-            code = llama_decode(self.handle, batch.take(rows))
-        if code or (self._callback is not None and self._callback.failed):
-            self._remove_from(past)
-            if self._callback is not None:
-                self._callback.raise_error()
-            raise decode_error(code, rows, self.n_ctx)
+        self._run(rows, outputs, padded)
         self.tokens.extend(tokens)
         self.n_outputs = outputs
-        if rows > count:
-            self._remove_from(past + count)
+        self._sequence.take_back(len(self.tokens))
         self._unsettled = False
+        return padded
+
+    def _run(self, rows: Sequence[int], outputs: int, padded: int) -> None:
+        """Decodes rows behind what the memory holds; on an error it holds as much as before, or what can be come back to."""
+        batch, first, count = self._batch, self._sequence.n_held, len(rows)
+        batch.tokens[:count] = rows
+        batch.tokens[count:padded] = rows[-1]
+        batch.positions[:padded] = np.arange(first, first + padded, dtype=np.int32)
+        batch.outputs[:padded] = 0
+        batch.outputs[count - outputs : count] = 1
+        with self.shortlist.applied() if self.shortlist else nullcontext():
+            code = self._lib.llama_decode(self.handle, batch.take(padded))
+        if code or (self._callback is not None and self._callback.failed):
+            self._sequence.take_back(first, is_damaged=True)
+            self._unsettled = False
+            if self._callback is not None:
+                self._callback.raise_error()
+            raise decode_error(code, padded, self.n_ctx)
+        self._sequence.count(padded)
+
+    def _settle(self) -> None:
+        """Takes back what a decode left that Ctrl-C ended."""
+        if self._unsettled:
+            self._sequence.take_back(len(self.tokens), is_damaged=True)
+            self._unsettled = False
+
+    def _read_again(self, most: int) -> None:
+        """Reads again what is wanted and not held, if more than `most` tokens are."""
+        if self.n_unread <= most:
+            return
+        step = self.settings.n_batch
+        while self.n_unread:
+            start = self._sequence.n_held
+            rows = self.tokens[start : start + step]
+            self._unsettled = True
+            self._run(rows, 0, len(rows))
+            self._unsettled = False
+
+    def mark(self, rows: int | None) -> None:
+        """Before a decode of which all rows but the first may be taken back: makes sure that they can be, without reading all again.
+
+        Args:
+            rows: Of that decode; None for decodes of a row each, of which all may be taken back.
+
+        Raises:
+            EngineError: llama.cpp failed.
+        """
+        self._settle()
+        if self._sequence.wants_mark(rows):
+            self._read_again(LONGEST_REPLAY)
+            self._sequence.mark()
+
+    def keep(self) -> None:
+        """Makes sure that what is held now can be come back to later without reading it again, as after a turn.
+
+        Raises:
+            EngineError: llama.cpp failed.
+        """
+        self._settle()
+        self._read_again(0)
+        self._sequence.keep()
+
+    def reach(self, n_past: int) -> int:
+        """Tokens that the cache would hold after `rollback(n_past)`; those up to `n_past` are then read again with the next decode."""
+        return self._sequence.reach(n_past)
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Evaluates a prompt in batches; logits of its last token only. Ctrl-C stops it inside a batch.
@@ -139,11 +203,15 @@ class Context(NativeContext):
                 f"the prompt has {len(self.tokens) + len(tokens)} tokens and the context {self.n_ctx}",
                 "use a larger `ctx_size` or a shorter prompt",
             )
+        self._settle()
+        wanted = [*self.tokens, *tokens]
+        del self.tokens[self._sequence.n_held :]
         with HeldInterrupts() as held, self._abortable(held):
-            for start in range(0, len(tokens), self.settings.n_batch):
-                if held.pending:
-                    break
-                self.decode(tokens[start : start + self.settings.n_batch], outputs=1)
+            while len(self.tokens) < len(wanted) and not held.pending:
+                if self.tokens:
+                    self.mark(None)  # a batch that is stopped can be taken back
+                start = len(self.tokens)
+                self.decode(wanted[start : start + self.settings.n_batch], outputs=1)
 
     @contextmanager
     def _abortable(self, held: HeldInterrupts) -> Iterator[None]:
@@ -179,17 +247,20 @@ class Context(NativeContext):
     def rollback(self, n_past: int) -> None:
         """Forgets all tokens from position `n_past` on; nothing where the cache holds no more than that.
 
+        Some memories forget more: the next decode reads that again (`n_unread`).
+
         Raises:
-            EngineError: this model's memory cannot take tokens back (recurrent models).
+            EngineError: llama.cpp failed.
         """
         if n_past >= len(self.tokens):
             return
         if n_past == 0:
             self.clear()
             return
+        is_damaged = self._unsettled
         self._unsettled = True
         del self.tokens[n_past:]
-        self._remove_from(n_past)
+        self._sequence.take_back(n_past, is_damaged=is_damaged)
         self._unsettled = False
 
     def save(self) -> SavedCache:
@@ -198,7 +269,9 @@ class Context(NativeContext):
         Raises:
             EngineError: llama.cpp copied only a part.
         """
-        return SavedCache(tuple(self.tokens), read_sequence(self._lib, self.handle, _SEQUENCE))
+        self._settle()
+        held = tuple(self.tokens[: self._sequence.n_held])
+        return SavedCache(held, read_sequence(self._lib, self.handle, _SEQUENCE))
 
     def restore(self, saved: SavedCache) -> None:
         """Holds what another context of the same model held, and nothing else.
@@ -219,6 +292,7 @@ class Context(NativeContext):
             self.clear()
             raise
         self.tokens.extend(saved.tokens)
+        self._sequence.hold(len(saved.tokens))
         self._unsettled = False
 
     def clear(self) -> None:
@@ -226,6 +300,7 @@ class Context(NativeContext):
         self._unsettled = True
         self.tokens.clear()
         self._lib.llama_memory_clear(self._memory, False)
+        self._sequence.forget()
         self._unsettled = False
 
 

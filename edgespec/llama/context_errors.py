@@ -26,9 +26,11 @@ def creation_error(name: str, settings: ContextSettings, reason: str) -> Edgespe
             "use a smaller `ctx_size`, or a smaller KV type such as `kv_type` q8_0",
         )
     if "cache" in reason:
-        kind, attention = settings.type_v.name.lower(), settings.flash_attention
+        keys, values = settings.type_k.name.lower(), settings.type_v.name.lower()
+        kinds = f"`kv_type` {keys}" if keys == values else f"`kv_type_k` {keys} `kv_type_v` {values}"
         return UsageError(
-            f"{name} cannot run with `kv_type` {kind} `flash_attn` {attention}: {said}", "use `kv_type` f16"
+            f"{name} cannot run with {kinds} `flash_attn` {settings.flash_attention}: {said}",
+            "use `kv_type` f16",
         )
     return EngineError(f"llama.cpp makes no context for {name}: {said}")
 

@@ -27,3 +27,8 @@ class ContextSettings:
     kv_unified: bool = False
     """Sequences share one cache of `n_ctx` tokens, and what their prompts have in common; else each has its own part
     of it, a multiple of 256 tokens (llama-context.cpp)."""
+    n_snapshots: int = 0
+    """Rows of a decode that a recurrent state can go back by at once, where llama.cpp can keep them (llama.h, `n_rs_seq`):
+    each takes as much memory as the state."""
+    full_window: bool = True
+    """Whether blocks with a sliding window keep all tokens, and not only what they see and one batch more."""

@@ -98,12 +98,6 @@ class Model(Closes):
         return buffer.value.decode("utf-8", "replace")
 
     @property
-    def can_roll_back(self) -> bool:
-        """Whether tokens can be taken back from its memory one by one; those of recurrent and hybrid models cannot."""
-        lib = self._lib
-        return not (lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
-
-    @property
     def added_bos(self) -> int | None:
         """The begin-of-text token where the vocabulary wants one before every text, else None."""
         wanted = self._lib.llama_vocab_get_add_bos(self.vocab)
@@ -176,6 +170,10 @@ class Model(Closes):
         if not special:
             self._pieces[token] = piece
         return piece
+
+    def control_text(self, token: int) -> str:
+        """What a control token is called, such as `<|im_start|>`; empty for tokens that stand for text."""
+        return self._token_text(token) if self._lib.llama_vocab_is_control(self.vocab, token) else ""
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends a generation."""

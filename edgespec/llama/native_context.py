@@ -14,16 +14,19 @@ from edgespec.llama.eval_callback import EvalCallback
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.model import Model
+from edgespec.llama.rollback import SequenceMemory, find_abilities
 from edgespec.llama.row_batch import RowBatch
 
 Logits = NDArray[np.float32]
 
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 """`llama_flash_attn_type` of llama.h."""
+_MORE_ROWS = 2
+"""Than snapshots, that are computed at once at least."""
 
 
 class NativeContext(Closes):
-    """A context of a model, empty. `n_outputs` is how many rows of logits the last decode left.
+    """A context of a model, empty. `n_outputs` is how many rows of logits the last decode left; `abilities` is what its memory can do.
 
     Args:
         model: Loaded with its weights; freed after this.
@@ -46,6 +49,7 @@ class NativeContext(Closes):
         self._lib: Any = load_library()
         self._logits_address = 0
         self.handle: Any = None
+        self._sequences: list[SequenceMemory] = []
         take_native_errors()
         try:
             with HeldInterrupts():
@@ -58,6 +62,7 @@ class NativeContext(Closes):
         self.n_ctx: int = self._lib.llama_n_ctx(self.handle)
         self._memory: Any = self._lib.llama_get_memory(self.handle)
         self._batch = RowBatch(self._lib, settings.n_batch)
+        self.abilities = find_abilities(self._lib, model.handle, self.handle, settings)
 
     def _params(self) -> Any:
         wanted = self.settings
@@ -74,8 +79,9 @@ class NativeContext(Closes):
         params.type_k = int(wanted.type_k)
         params.type_v = int(wanted.type_v)
         params.flash_attn_type = _FLASH_ATTENTION[wanted.flash_attention]
-        # Speculation takes tokens back; a sliding-window cache of minimal size could not.
-        params.swa_full = True
+        params.swa_full = wanted.full_window
+        # llama.cpp keeps the snapshots of a sequence in one piece of a batch.
+        params.n_rs_seq = min(wanted.n_snapshots, max(wanted.n_batch - _MORE_ROWS, 0))
         params.no_perf = True
         if self._callback is not None:
             params.cb_eval = self._callback.native
@@ -110,10 +116,11 @@ class NativeContext(Closes):
             self._lib.llama_free(self.handle)
             self.handle = None
         self._lib = ClosedLibrary(f"the context of {self.model.path.name}")
+        for sequence in self._sequences:
+            sequence.lib = self._lib
 
-    def _remove_from(self, position: int, sequence: int = 0) -> None:
-        if not self._lib.llama_memory_seq_rm(self._memory, sequence, position, -1):
-            raise EngineError(
-                f"{self.model.path.name} cannot take tokens back from its memory",
-                "run it with `draft` none: speculation needs a model that can",
-            )
+    def _sequence_memory(self, sequence: int) -> SequenceMemory:
+        name = self.model.path.name
+        made = SequenceMemory(self._lib, self.handle, self._memory, self.abilities, sequence, name)
+        self._sequences.append(made)
+        return made

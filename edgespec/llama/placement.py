@@ -72,7 +72,7 @@ def place_model(
         available: What llama.cpp reports.
         block_count: Blocks of the model.
         weights_bytes: All of its weights.
-        kv_bytes: Its KV cache.
+        kv_bytes: Its KV cache and recurrent states.
         takes_remote: Whether devices of RPC servers count where none is named.
 
     Raises:

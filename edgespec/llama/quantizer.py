@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgespec.errors import EngineError
 from edgespec.files import written_whole
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _TENSOR_LINE = re.compile(r"\[ *(\d+)/ *(\d+)\] +(\S+) ")
 _TYPE_AT_END = re.compile(r"MiB \((\w+)\)$")
 _FILE_TYPE_PREFIX = "LLAMA_FTYPE_MOSTLY_"
+
+ALIGNMENT_KEY: Final = "general.alignment"
+_ALIGNMENT: Final = 32
+"""Bytes. llama.cpp's quantizer lays its file out by GGUF_DEFAULT_ALIGNMENT whatever the key says that it copies from the
+source (src/llama-quant.cpp); with another value nobody could read the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ def file_types() -> dict[str, int]:
 def requantize_file(
     source: Path, destination: Path, type_name: str, *, n_threads: int, progress: Progress = SILENT
 ) -> None:
-    """Writes `source` with every matrix, embeddings and output too, as `type_name`.
+    """Writes `source` with every matrix, embeddings and output too, as `type_name`, or as F16 where its rows do not fit that.
 
     Args:
         source: A GGUF in whatever types.
@@ -77,7 +82,7 @@ def requantize_file(
         EngineError: llama.cpp refused; nothing is left behind.
         KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
-    settings = QuantizeSettings(type_name, type_name, type_name, pure=True)
+    settings = QuantizeSettings(type_name, pure=True)
     quantize_file(source, destination, settings, n_threads=n_threads, progress=progress)
 
 
@@ -89,7 +94,7 @@ def quantize_file(
     n_threads: int,
     progress: Progress = SILENT,
 ) -> None:
-    """Writes `source` in other types.
+    """Writes `source` in other types; its tensors are laid out by 32 bytes, and ALIGNMENT_KEY says so.
 
     Args:
         source: A GGUF in whatever types.
@@ -161,6 +166,11 @@ def _params(lib: Any, settings: QuantizeSettings) -> tuple[Any, list[Any]]:
     params.ftype = file_types()[settings.file_type]
     params.allow_requantize = True
     params.pure = settings.pure
+    alignment = (lib.llama_model_kv_override * 2)()  # the second one, without a key, ends the list
+    alignment[0].tag, alignment[0].key = lib.LLAMA_KV_OVERRIDE_TYPE_INT, ALIGNMENT_KEY.encode()
+    alignment[0].value.val_i64 = _ALIGNMENT
+    params.kv_overrides = alignment
+    keep.append(alignment)
     if settings.output_type is not None:
         params.output_tensor_type = TYPE_NUMBERS[settings.output_type]
     if settings.embedding_type is not None:

@@ -39,6 +39,9 @@ class SequencesContext(NativeContext):
         self.lengths: Ints = np.zeros(settings.n_sequences, np.int32)
         self._everyone: Ints = np.arange(settings.n_sequences, dtype=np.int32)
         self.rows: Ints = self._everyone
+        self._held = [self._sequence_memory(sequence) for sequence in range(settings.n_sequences)]
+        self._texts: list[list[int]] = [[] for _ in self._held]
+        """What each sequence is to hold, where the memory may have to read it again."""
 
     def start(self, prompts: Sequence[Sequence[int]]) -> None:
         """Forgets everything and evaluates a prompt for every sequence; leaves the logits after each.
@@ -74,7 +77,7 @@ class SequencesContext(NativeContext):
         data = read_sequence(self._lib, self.handle, 0)
         for sequence in self._everyone[1:].tolist():
             write_sequence(self._lib, self.handle, sequence, data)
-        self.lengths[:] = len(tokens)
+        self._hold_all(prompt)
 
     def step(self, tokens: Ints) -> None:
         """Evaluates one token of every sequence, `[n_sequences]`, and leaves logits in that order.
@@ -101,45 +104,100 @@ class SequencesContext(NativeContext):
             ContextOverflowError: the rows do not fit the context.
             EngineError: llama.cpp failed; the cache is left as it was before.
         """
-        llama_decode, batch, rows = self._lib.llama_decode, self._batch, len(tokens)
-        n_outputs = int(outputs.sum())
+        rows, n_outputs = len(tokens), int(outputs.sum())
         if not 0 < rows <= self.settings.n_batch or n_outputs > self.settings.n_outputs_max:
             raise EngineError(
                 f"{rows} rows with {n_outputs} outputs are not a batch", "please report this defect"
             )
-        batch.tokens[:rows] = tokens
-        batch.sequences[:rows] = sequences
-        batch.positions[:rows] = self.lengths[sequences] + _places_in_sequence(sequences)
-        batch.outputs[:rows] = outputs
-        code = llama_decode(self.handle, batch.take(rows))
-        if code:
-            for sequence in np.unique(sequences):
-                self._remove_from(int(self.lengths[sequence]), int(sequence))
-            raise decode_error(code, rows, self.n_ctx)
-        self.lengths += np.bincount(sequences, minlength=len(self.lengths)).astype(np.int32)
+        self._read_again(sequences)
+        self._run(tokens, sequences, outputs)
+        counts = np.bincount(sequences, minlength=len(self.lengths)).astype(np.int32)
+        self.lengths += counts
+        if not self.abilities.keeps_all:
+            for token, sequence in zip(tokens.tolist(), sequences.tolist(), strict=True):
+                self._texts[sequence].append(token)
         self.n_outputs = n_outputs
 
-    def rollback(self, sequence: int, n_past: int) -> None:
-        """Forgets what a sequence holds from position `n_past` on.
+    def _run(self, tokens: Ints, sequences: Ints, outputs: NDArray[np.bool_]) -> None:
+        """Decodes rows behind what the memory holds of their sequences."""
+        batch, rows = self._batch, len(tokens)
+        present, counts = np.unique(sequences, return_counts=True)
+        held = np.array([one.n_held for one in self._held], np.int32)
+        batch.tokens[:rows] = tokens
+        batch.sequences[:rows] = sequences
+        batch.positions[:rows] = held[sequences] + _places_in_sequence(sequences)
+        batch.outputs[:rows] = outputs
+        code = self._lib.llama_decode(self.handle, batch.take(rows))
+        has_snapshots = _has_snapshots(counts)
+        for sequence, count in zip(present.tolist(), counts.tolist(), strict=True):
+            memory = self._held[sequence]
+            if code:
+                memory.take_back(memory.n_held, is_damaged=True)
+            else:
+                memory.count(count, has_snapshots=has_snapshots)
+        if code:
+            raise decode_error(code, rows, self.n_ctx)
+
+    def _read_again(self, sequences: Ints) -> None:
+        """Reads again what is wanted of some sequences and not held."""
+        if self.abilities.keeps_all:
+            return
+        tokens: list[int] = []
+        whose: list[int] = []
+        for sequence in np.unique(sequences).tolist():
+            unread = self._texts[sequence][self._held[sequence].n_held :]
+            tokens += unread
+            whose += [sequence] * len(unread)
+        step = self.settings.n_batch
+        for start in range(0, len(tokens), step):
+            rows = np.array(tokens[start : start + step], np.int32)
+            self._run(rows, np.array(whose[start : start + step], np.int32), np.zeros(len(rows), np.bool_))
+
+    def mark(self, sequences: Ints, counts: Ints | None) -> None:
+        """Before a decode of some sequences of which all rows but the first of each may be taken back.
+
+        Args:
+            sequences: Which, `[n]`.
+            counts: Rows of each, `[n]`; None for decodes of a row each, of which all may be taken back.
 
         Raises:
-            EngineError: this model's memory cannot take tokens back (recurrent models).
+            EngineError: llama.cpp failed.
+        """
+        rows = None if counts is None or not _has_snapshots(counts) else int(counts.max())
+        if self._held[0].wants_mark(rows):
+            self._read_again(sequences)
+            for sequence in sequences.tolist():
+                self._held[sequence].mark()
+
+    def rollback(self, sequence: int, n_past: int) -> None:
+        """Forgets what a sequence holds from position `n_past` on; some memories forget more, and read that again.
+
+        Raises:
+            EngineError: llama.cpp failed.
         """
         if n_past < self.lengths[sequence]:
-            self._remove_from(n_past, sequence)
+            self._held[sequence].take_back(n_past)
             self.lengths[sequence] = n_past
+            del self._texts[sequence][n_past:]
 
     def clear(self) -> None:
         """Forgets everything."""
         self._lib.llama_memory_clear(self._memory, False)
-        self.lengths[:] = 0
+        self._hold_all([])
+
+    def _hold_all(self, tokens: Sequence[int]) -> None:
+        """Every sequence holds the same."""
+        for memory in self._held:
+            memory.hold(len(tokens))
+        self._texts = [[] if self.abilities.keeps_all else list(tokens) for _ in self._held]
+        self.lengths[:] = len(tokens)
 
     def _start_shared(self, prompt: Sequence[int]) -> None:
         tokens = np.asarray(prompt, np.int32)
         self._read(tokens, np.zeros(len(tokens), np.int32), ends=True)
         for sequence in self._everyone[1:].tolist():
             self._lib.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
-        self.lengths[:] = len(tokens)
+        self._hold_all(prompt)
         self.rows = np.zeros_like(self._everyone)
 
     def _read(self, tokens: Ints, sequences: Ints, *, ends: bool = False) -> None:
@@ -168,6 +226,15 @@ def cache_tokens(n_sequences: int, prompt_n: int, output_n: int, *, unified: boo
     if unified:
         return prompt_n * (1 if shared else n_sequences) + n_sequences * output_n
     return n_sequences * -(-(prompt_n + output_n) // STREAM_PAD) * STREAM_PAD
+
+
+def _has_snapshots(counts: NDArray[np.integer]) -> bool:
+    """Whether the snapshots of a decode are where they are looked for, by its rows of each sequence.
+
+    llama.cpp computes sequences with as many rows each together and the others after them, and then states move to other
+    cells and their snapshots stay: it goes on with another text (measured after a prompt that several sequences share).
+    """
+    return bool((counts == counts[0]).all())
 
 
 def _places_in_sequence(sequences: Ints) -> Ints:

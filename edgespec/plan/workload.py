@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from edgespec.catalog.memory import kv_bytes_per_token
+from edgespec.catalog.cache_layout import cache_layout
 from edgespec.catalog.metadata import GgufMetadata, TensorInfo
 from edgespec.llama.shortlist import FREQUENT_TOKENS, shortlist_for
 from edgespec.session.fast_draft import FAST_BPW, FAST_TYPE, wants_fast_copy
 
 ASSUMED_DEPTH: Final = 256
 """Tokens in the cache at which steps are predicted: a question and half an answer."""
-_KV_BYTES: Final = 2
-"""Of an element in F16."""
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
@@ -27,7 +25,7 @@ class Workload:
     """Weights that each row is multiplied with: twice as many operations a row."""
     n_blocks: int
     kv_bytes: int
-    """Of the cache, which is read once a decode."""
+    """Of the cache and of recurrent states, which are read once a decode."""
 
     @property
     def n_bytes(self) -> int:
@@ -51,7 +49,8 @@ def workload_of(meta: GgufMetadata, depth: int = ASSUMED_DEPTH) -> Workload:
         share = _used_share(meta, tensor)
         bytes_by_type[tensor.ggml_type] += round(share * tensor.n_bytes)
         elements += share * tensor.n_elements
-    return Workload(dict(bytes_by_type), round(elements), meta.block_count or 0, _kv_bytes(meta, depth))
+    kv_bytes = cache_layout(meta).read_bytes(depth)
+    return Workload(dict(bytes_by_type), round(elements), meta.block_count or 0, kv_bytes)
 
 
 def fast_draft_workload(meta: GgufMetadata) -> Workload:
@@ -72,12 +71,8 @@ def fast_draft_workload(meta: GgufMetadata) -> Workload:
         if len(tensor.shape) > 1
     )
     n_bytes = round(elements * FAST_BPW / 8)
-    kv_bytes = _kv_bytes(meta, ASSUMED_DEPTH)
+    kv_bytes = cache_layout(meta).read_bytes(ASSUMED_DEPTH)
     return Workload({FAST_TYPE: n_bytes}, round(elements), meta.block_count or 0, kv_bytes)
-
-
-def _kv_bytes(meta: GgufMetadata, depth: int) -> int:
-    return round(depth * kv_bytes_per_token(meta, _KV_BYTES, _KV_BYTES))
 
 
 def _multiplied(meta: GgufMetadata) -> list[TensorInfo]:

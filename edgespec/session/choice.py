@@ -1,14 +1,20 @@
 """From names to files: which target, which drafts. Downloads what is named, never what is merely possible."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from edgespec.catalog.compatibility import check_draft
 from edgespec.catalog.entries import NGRAM, Catalog
+from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.resolve import find_on_disk, resolve_model
 from edgespec.catalog.toml_file import load_catalog
-from edgespec.errors import UsageError
+from edgespec.errors import EdgespecError, UsageError
 from edgespec.progress import SILENT, Progress
+
+log = logging.getLogger(__name__)
 
 AUTO_DRAFT, NONE = "auto", "none"
 """In place of a draft's name: the pair's own, and no model at all."""
@@ -34,8 +40,8 @@ def choose_files(
     """Finds the files of a pair.
 
     Args:
-        spec: A pair's or a model's name in the catalogue, `owner/repo:file.gguf`, or a path; None for the catalogue's
-            default.
+        spec: A pair's or a model's name in the catalogue, a model of the hub such as
+            `owner/repo:Q4_K_M`, or a path; None for the catalogue's default.
         drafts: Names like `spec`, or `auto` (the pair's own draft; for a single model what is on disk already),
             `ngram` and `none` (no model draft).
         offline: Use only what is on disk.
@@ -54,10 +60,11 @@ def choose_files(
     progress.stage("looking for the models", unit="bytes")
     pair = known.find_pair(name)
     target = resolve_model(pair.target if pair else name, known, offline=offline, progress=progress)
+    target_file = open_file(target.name, target.path)
     wanted: list[str] = []
     for draft in drafts:
         if draft == AUTO_DRAFT:
-            chosen = pair.drafts[:1] if pair else _drafts_on_disk(known, target.name)
+            chosen = pair.drafts[:1] if pair else _drafts_on_disk(known, target_file)
             wanted += [draft for draft in chosen if draft != NGRAM]
         elif draft not in (NONE, NGRAM):
             wanted.append(draft)
@@ -67,7 +74,7 @@ def choose_files(
     _check_names([file.name for file in files])
     known_acceptance = {file.name: known.acceptance_of(target.name, file.name) for file in files}
     return PairFiles(
-        open_file(target.name, target.path),
+        target_file,
         [open_file(file.name, file.path) for file in files],
         {name: share for name, share in known_acceptance.items() if share is not None},
     )
@@ -79,6 +86,21 @@ def _check_names(drafts: list[str]) -> None:
             raise UsageError(f"two drafts are called {name!r}", "rename one of the files")
 
 
-def _drafts_on_disk(catalog: Catalog, target_name: str) -> list[str]:
-    names = catalog.drafts_for(target_name)
-    return [name for name in names if find_on_disk(catalog.models[name]) is not None][:1]
+def _drafts_on_disk(catalog: Catalog, target: ModelFile) -> list[str]:
+    """The first of the target's drafts by catalogue that is here and can serve it."""
+    for name in catalog.drafts_for(target.name):
+        found = find_on_disk(catalog.models[name])
+        if found is not None and _can_draft(target, found.path):
+            return [name]
+    return []
+
+
+def _can_draft(target: ModelFile, path: Path) -> bool:
+    try:
+        verdict = check_draft(target.meta, read_metadata(path))
+    except EdgespecError as error:
+        log.warning("not drafting with %s: %s", path.name, error.message)
+        return False
+    if not verdict.ok:
+        log.warning("not drafting with %s: %s", path.name, verdict.reason)
+    return verdict.ok

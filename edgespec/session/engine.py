@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
 
+from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import USUAL_ACCEPTANCE, Acceptance
 from edgespec.decode.costs import PairCosts
@@ -16,10 +17,11 @@ from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.fixed_policy import policy_for
 from edgespec.decode.generate import Generator
 from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
-from edgespec.decode.policy import Mode, best_token_s
+from edgespec.decode.policy import MAX_DRAFT, Mode, best_token_s
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
+from edgespec.session.context_choice import cautions
 from edgespec.session.context_pair import ContextPair, open_context_pair
 from edgespec.session.loading import (
     Loaded,
@@ -28,6 +30,7 @@ from edgespec.session.loading import (
     check_pair,
     load_draft,
     load_target,
+    settle_context,
 )
 from edgespec.session.settings import EngineSettings
 
@@ -53,7 +56,7 @@ class Engine(Closes):
     Raises:
         IncompatibleDraftError: a draft that cannot serve the target.
         NotEnoughMemoryError: they do not fit, said before anything is loaded.
-        ModelFileError: llama.cpp cannot load one.
+        ModelFileError: the target writes no text, or llama.cpp cannot load one.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class Engine(Closes):
         progress: Progress = SILENT,
         acceptance: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
+        check_writes_text(target.name, target.meta)
         verdicts = [check_pair(target, draft) for draft in drafts]
+        settings = settle_context(target, drafts, settings)
         check_memory(target, drafts, settings)
         self.settings, self._acceptance = settings, acceptance
         self.target = load_target(target, settings, progress)
@@ -143,7 +148,7 @@ class Engine(Closes):
         """A generator with its own n-gram table.
 
         Args:
-            mode: What may draft; a target that cannot take tokens back runs plain whatever it is.
+            mode: What may draft.
             draft_name: Of a loaded draft; None without one.
             sampling: How the target picks.
             state: Its costs and its acceptance are corrected as the generator runs.
@@ -153,13 +158,14 @@ class Engine(Closes):
         loaded = self.drafts[draft_name] if draft_name else None
         contexts = contexts or ContextPair(self.target.context, loaded.context if loaded else None)
         drafters: list[Drafter] = []
-        if self.target.model.can_roll_back:
-            if mode in (Mode.NGRAM, Mode.AUTO):
-                drafters.append(NgramDrafter(state.acceptance))
-            if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
-                model = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
-                drafters.append(ModelDrafter(model, state.costs, state.acceptance, perf_counter))
-        policy = policy_for(state.costs, draft_length)
+        if mode in (Mode.NGRAM, Mode.AUTO):
+            drafters.append(NgramDrafter(state.acceptance))
+        if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
+            model = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
+            drafters.append(ModelDrafter(model, state.costs, state.acceptance, perf_counter))
+        abilities = contexts.target.abilities
+        longest = min(abilities.most_drafted or MAX_DRAFT, MAX_DRAFT)
+        policy = policy_for(state.costs, draft_length, longest=longest, replays=abilities.replays)
         return Generator(LlamaTarget(contexts.target, sampling), drafters, policy)
 
     def open_context_pair(self, draft_name: str | None, n_ctx: int) -> ContextPair:
@@ -181,6 +187,15 @@ class Engine(Closes):
             f"{one.file.name}: {one.model.placement.reason}"
             for one in loaded
             if one.model.placement.gpu_layers
+        ]
+
+    def cautions(self) -> list[str]:
+        """What the models do badly with the settings that were asked for, a clause each."""
+        named = [(self.target, True), *((draft, False) for draft in self.drafts.values())]
+        return [
+            clause
+            for loaded, is_target in named
+            for clause in cautions(loaded.file, self.settings, is_target=is_target)
         ]
 
     def close(self) -> None:

@@ -3,14 +3,17 @@
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 
+_REPLAY = "(this model's memory goes back only to where a draft began, and what was right in a wrong one is read again)"
 
-def explain(mode: Mode, draft_name: str | None, stats: GenerationStats) -> str:
+
+def explain(mode: Mode, draft_name: str | None, stats: GenerationStats, *, replays: bool = False) -> str:
     """One sentence about an answer: whether speculation was on or off, and why.
 
     Args:
         mode: What might draft.
         draft_name: Of the model that might; None without one.
         stats: Of the answer.
+        replays: Whether the target reads again what was right in a draft of which something was wrong.
     """
     if mode is Mode.OFF:
         return "speculation off: as asked"
@@ -24,16 +27,18 @@ def explain(mode: Mode, draft_name: str | None, stats: GenerationStats) -> str:
             parts.append(f"{accepted} of {tested} tokens from {label} accepted")
     if parts:
         return "speculation on: " + ", ".join(parts)
+    price = f" {_REPLAY}" if replays else ""
     if mode is Mode.NGRAM:
-        return "speculation off: nothing in the text repeated itself enough to pay"
+        return f"speculation off: nothing in the text repeated itself enough to pay{price}"
     if draft_name is None:
-        return "speculation off: no draft model on disk, and the text did not repeat itself"
-    return f"speculation off: at this text's acceptance {draft_name} would cost more than it brings"
+        return f"speculation off: no draft model on disk, and the text did not repeat itself enough to pay{price}"
+    return f"speculation off: at this text's acceptance {draft_name} would cost more than it brings{price}"
 
 
 def receipt(stats: GenerationStats) -> str:
     """The figures of an answer in one line."""
-    parts = [f"{stats.predicted_n} tokens", f"{stats.tok_per_s:.1f} tok/s"]
+    thought = f" ({stats.thought_n} of thought)" if stats.thought_n else ""
+    parts = [f"{stats.predicted_n} tokens{thought}", f"{stats.tok_per_s:.1f} tok/s"]
     if stats.estimated_speedup and stats.draft_n:
         parts.append(f"{stats.estimated_speedup:.2f}x vanilla (estimated)")
     if stats.acceptance is not None:

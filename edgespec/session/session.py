@@ -3,10 +3,13 @@
 from collections.abc import Generator as PyGenerator
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.template import template_of, tokenize_messages
+from edgespec.chat.thinking import AS_IT_LIKES, ChatPrompt, Thinking, read_prompt, stream_answer
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
@@ -18,8 +21,11 @@ from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
 from edgespec.session.settings import EngineSettings
+from edgespec.session.shorten import drop_oldest_turns
 
 Prompt = str | Sequence[ChatMessage]
+_ROOM: Final = 4
+"""A quarter of the context is room enough for an answer."""
 
 
 class Session(Closes):
@@ -79,14 +85,20 @@ class Session(Closes):
         max_tokens: int = 1024,
         sampling: Sampling | None = None,
         raw: bool = False,
+        drop_oldest: bool = False,
+        thinking: Thinking = AS_IT_LIKES,
     ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens as they come; `stats` is complete at the end.
+
+        What a model thinks before it answers is in `Token.thought`, the answer in `Token.text`.
 
         Args:
             prompt: A text, taken as one user message, or a conversation.
             max_tokens: Length limit.
             sampling: Greedy unless given.
-            raw: Send the text without the chat template.
+            raw: Send the text without the chat template; the answer then comes as it is written, thoughts and all.
+            drop_oldest: Leave out the oldest turns where the conversation is too long (`shorten`); `stats` says how many messages.
+            thinking: Whether it is to think, and how long.
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
@@ -94,23 +106,35 @@ class Session(Closes):
             ModelFileError: the chat template fails.
             UsageError: the prompt is empty.
         """
-        tokens = self.tokenize(prompt, raw=raw)
+        dropped_n = 0
+        if drop_oldest and not isinstance(prompt, str):
+            prompt, whole = self.shorten(prompt, max_tokens, raw=raw), prompt
+            dropped_n = len(whole) - len(prompt)
+        read = self._read(prompt, raw=raw, thinking=thinking)
         generator = self.engine.generator(self.mode, self._draft_name, sampling or Sampling(), self.state)
         self._generator = generator
         try:
-            yield from generator.generate(tokens, max_tokens)
+            yield from stream_answer(generator, self.engine.target.model, read, max_tokens, thinking.budget)
         finally:
             self.stats = generator.stats
+            self.stats.dropped_n = dropped_n
             # The machine may run at another speed than when the answer began.
             self.stats.vanilla_step_s = self.state.costs.step_s
             self.stats.stopped = self.stats.stopped or "interrupted"
-            self.stats.why = explain(self.mode, self._draft_name, self.stats)
+            replays = self.engine.target.context.abilities.replays
+            self.stats.why = explain(self.mode, self._draft_name, self.stats, replays=replays)
             generator.close()
 
     @property
     def live_stats(self) -> GenerationStats:
         """The figures of the answer that is under way, or of the last one."""
         return self._generator.stats if self._generator else self.stats
+
+    @property
+    def notes(self) -> list[str]:
+        """What the chat template could not do as it was asked, each in a sentence."""
+        template = template_of(self.engine.target.model)
+        return template.notes if template else []
 
     def forget(self) -> None:
         """Empties the caches: the next answer reads all of its prompt, as a first one does."""
@@ -126,8 +150,36 @@ class Session(Closes):
             ModelFileError: the chat template fails.
             UsageError: the prompt is empty.
         """
+        return self._read(prompt, raw=raw, thinking=AS_IT_LIKES).tokens
+
+    def _read(self, prompt: Prompt, *, raw: bool, thinking: Thinking) -> ChatPrompt:
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
-        return tokenize_chat(self.engine.target.context, messages, raw=raw)
+        return read_prompt(self.engine.target.context, messages, raw=raw, think=thinking.think)
+
+    def shorten(
+        self, messages: Sequence[ChatMessage], max_tokens: int = 1024, *, raw: bool = False
+    ) -> tuple[ChatMessage, ...]:
+        """The conversation without its oldest turns where it leaves too little room for an answer.
+
+        Then it takes half of the context at most, so that the next questions find room too, and what is left of it in the
+        cache is read again. System prompts and the last question stay.
+
+        Args:
+            messages: The oldest first.
+            max_tokens: Of the answer; a quarter of the context is room enough.
+            raw: As of `stream`.
+
+        Raises:
+            ModelFileError: the chat template fails.
+        """
+        model, n_ctx = self.engine.target.model, self.engine.target.context.n_ctx
+
+        def count_tokens(some: Sequence[ChatMessage]) -> int:
+            return len(tokenize_messages(model, some, raw=raw))
+
+        if count_tokens(messages) + min(max_tokens, n_ctx // _ROOM) <= n_ctx:
+            return tuple(messages)
+        return drop_oldest_turns(messages, count_tokens, n_ctx // 2)
 
     def close(self) -> None:
         """Keeps what was learnt and frees the models."""
@@ -148,7 +200,7 @@ def open_pair(
     """Opens a target with a draft.
 
     Args:
-        target: A pair's or model's name, `owner/repo:file.gguf`, or a path; None for the default model.
+        target: A pair's or model's name, `owner/repo:Q4_K_M`, or a path; None for the default model.
         draft: `auto`, `ngram`, `none`, or a model like `target`.
         settings: Placement, context, threads.
         offline: Fetch nothing.

@@ -9,7 +9,8 @@ from edgespec.llama.placement import PlacementRequest
 from edgespec.llama.rpc import Endpoint
 
 DEFAULT_N_CTX = 4096
-"""Tokens: bounds the KV cache where nobody says how much context is wanted; 112 MiB for Qwen2.5-Coder 1.5B."""
+"""Tokens that a context has at least where nobody says how many, if the model was trained with as many; 112 MiB of KV cache for
+Qwen2.5-Coder 1.5B."""
 
 
 class DraftType(StrEnum):
@@ -26,12 +27,15 @@ class EngineSettings:
     """How models are placed and contexts made. The defaults suit a machine without an accelerator, too."""
 
     n_ctx: int = 0
-    """Context in tokens; 0 takes the smaller of 4096 and what the model was trained with."""
+    """Context in tokens; 0 takes what the model was trained with, as far as its cache is small (`choose_n_ctx`)."""
     n_threads: int = 0
     """0 takes the cores that llama.cpp's own tools would."""
     placement: PlacementRequest = field(default_factory=PlacementRequest)
     draft_placement: PlacementRequest = field(default_factory=PlacementRequest)
-    kv_type: KvType = KvType.F16
+    kv_type_k: KvType = KvType.F16
+    """Of the KV cache's keys."""
+    kv_type_v: KvType = KvType.F16
+    """Of its values, which bear a small type better than keys do."""
     flash_attention: FlashAttention = "auto"
     draft_type: DraftType = DraftType.AUTO
     rpc: tuple[Endpoint, ...] = ()
@@ -49,7 +53,7 @@ class EngineSettings:
             n_ctx=n_ctx,
             n_threads=n_threads,
             n_outputs_max=n_outputs_max,
-            type_k=self.kv_type,
-            type_v=self.kv_type,
+            type_k=self.kv_type_k,
+            type_v=self.kv_type_v,
             flash_attention=self.flash_attention,
         )

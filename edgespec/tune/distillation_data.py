@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.decode.chat_template import ChatMessage, tokenize_messages
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.template import tokenize_messages
 from edgespec.decode.engines import shared_prefix
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling

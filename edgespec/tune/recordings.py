@@ -9,8 +9,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from edgespec.chat.template import tokenize_messages
 from edgespec.decode.batched import Chooser
-from edgespec.decode.chat_template import tokenize_messages
 from edgespec.decode.replay import Recording
 from edgespec.files import written_whole
 from edgespec.llama.context_settings import ContextSettings

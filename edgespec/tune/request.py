@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from edgespec.catalog.compatibility import check_draft
+from edgespec.catalog.compatibility import check_draft, check_writes_text
 from edgespec.catalog.model_file import ModelFile
 from edgespec.errors import IncompatibleDraftError, UsageError
 
@@ -38,12 +38,14 @@ class TuneRequest:
         Raises:
             UsageError: a budget too small to measure anything, or nothing to distill into.
             IncompatibleDraftError: a draft that was named and cannot serve the target.
+            ModelFileError: the target writes no text.
         """
         if self.budget_s < LEAST_BUDGET_S:
             raise UsageError(
                 f"a budget of {self.budget_s:.0f} seconds is too small to measure anything",
                 f"give at least `budget` {LEAST_BUDGET_S / 60:.0f}m",
             )
+        check_writes_text(self.target.name, self.target.meta)
         for draft in self.drafts:
             self._check_draft(draft)
         if self.distills and not self.drafts:

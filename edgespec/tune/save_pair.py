@@ -11,6 +11,7 @@ from tomlkit.exceptions import TOMLKitError
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
 from edgespec.catalog.toml_file import load_catalog
+from edgespec.documents import read_text
 from edgespec.errors import ConfigError, DiskSpaceError
 from edgespec.files import written_whole
 from edgespec.paths import tuned_dir, user_catalog_file
@@ -122,8 +123,8 @@ def _copy(source: Path, destination: Path) -> None:
 def _read_catalog() -> tomlkit.TOMLDocument:
     file = user_catalog_file()
     try:
-        return tomlkit.parse(file.read_text(encoding="utf-8") if file.is_file() else "")
-    except (OSError, UnicodeDecodeError, TOMLKitError) as err:
+        return tomlkit.parse(read_text(file) if file.is_file() else "")
+    except TOMLKitError as err:
         raise ConfigError(
             f"{file} cannot be read: {err}", "correct it, and tune again: what was made is kept"
         ) from err

@@ -48,9 +48,7 @@ def time_target(variant: TargetVariant, correction: DriftCorrection) -> TimedTar
     """
     settings = ContextSettings(_N_CTX, correction.n_threads, n_outputs_max=TARGET_ROWS)
     with Model(variant.path) as model, Context(model, settings) as context:
-        # Without a way to take rows back there is no speculation, and only the plain step matters.
-        rows = TIMED_TARGET_ROWS if model.can_roll_back else (1,)
-        times = correction.time_decodes(context, rows, _TARGET_S, all_outputs=True)
+        times = correction.time_decodes(context, TIMED_TARGET_ROWS, _TARGET_S, all_outputs=True)
         return TimedTarget(variant, *single_as_run(times, context))
 
 

@@ -36,6 +36,8 @@ class PairServer:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._session: Session | None = None
+        self._told: set[str] = set()
+        """Notes on chat templates that the front door has."""
 
     def serve(self, request: Request) -> None:
         """Does what is asked and tells how it went.
@@ -103,7 +105,13 @@ class PairServer:
 
     def _answer(self, request: Answer) -> None:
         session = self._opened()
-        tokens = session.stream(request.messages, max_tokens=request.max_tokens, sampling=request.sampling)
+        tokens = session.stream(
+            request.messages,
+            max_tokens=request.max_tokens,
+            sampling=request.sampling,
+            drop_oldest=request.drop_oldest,
+            thinking=request.thinking,
+        )
         stream: TokenStream | None = None
         try:
             for token in stoppable(tokens):
@@ -116,7 +124,9 @@ class PairServer:
             tokens.close()
         if stream is not None:
             stream.flush()
-        self._link.send(Answered(session.stats, resident_bytes()))
+        notes = tuple(note for note in session.notes if note not in self._told)
+        self._told.update(notes)
+        self._link.send(Answered(session.stats, resident_bytes(), notes))
 
     def _tell_pair(self) -> None:
         session = self._opened()
@@ -128,6 +138,6 @@ class PairServer:
                 session.engine.target.context.n_ctx,
                 rate_of(session.state.costs.step_s),
                 resident_bytes(),
-                "; ".join(session.engine.placements()),
+                "; ".join([*session.engine.placements(), *session.engine.cautions()]),
             )
         )

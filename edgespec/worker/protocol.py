@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgespec.bench.result import BenchResult
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.thinking import AS_IT_LIKES, Thinking
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.llama.sampler import Sampling
@@ -32,6 +33,9 @@ class Answer:
     messages: tuple[ChatMessage, ...]
     max_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
+    drop_oldest: bool = False
+    """The oldest turns may be left out where the conversation is too long."""
+    thinking: Thinking = AS_IT_LIKES
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,11 @@ class TokensArrived:
     memory_bytes: int
     arm: str = ""
     """In a race: whose they are."""
+    thought: str = ""
+    """What the model thought; `pieces` are of the answer alone."""
+    thought_n: int = 0
+    """Tokens of the thought so far."""
+    thought_s: float = 0.0
 
     @property
     def text(self) -> str:
@@ -165,6 +174,8 @@ class Answered:
 
     stats: GenerationStats
     memory_bytes: int
+    notes: tuple[str, ...] = ()
+    """What the chat template could not do as it was asked; each is told once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +210,8 @@ class RequestFailed:
     hint: str = ""
     interrupted: bool = False
     """It was stopped, which is not a fault."""
+    context_full: bool = False
+    """The conversation does not fit the context: without its oldest turns it might (`Answer.drop_oldest`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,5 +100,6 @@ def _tell(session: Session, request: RunRace, link: Link, loop: ArmLoop) -> None
         ),
     )
     for arm in loop.arms:
-        arm.stats.why = explain(arm.spec.mode, arm.spec.draft, arm.stats)
+        replays = arm.contexts.target.abilities.replays
+        arm.stats.why = explain(arm.spec.mode, arm.spec.draft, arm.stats, replays=replays)
         link.send(RaceAdvanced(result, arm.name, arm.stats, arm is loop.arms[-1]))

@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import BinaryIO, Final
 
-from edgespec.errors import EdgespecError
+from edgespec.errors import ContextOverflowError, EdgespecError
 from edgespec.worker.frames import read_frame
 from edgespec.worker.link import PipeLink
 from edgespec.worker.pair import PairServer
@@ -137,7 +137,8 @@ def _attempt(request: Request, listener: Listener, link: PipeLink, pair: PairSer
     except KeyboardInterrupt:
         return _STOPPED
     except EdgespecError as error:
-        return RequestFailed(error.message, error.hint)
+        context_full = isinstance(error, ContextOverflowError)
+        return RequestFailed(error.message, error.hint, context_full=context_full)
     except MemoryError:
         return RequestFailed("the machine ran out of memory", "take a smaller model or a shorter context")
     except Exception as error:

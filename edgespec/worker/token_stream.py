@@ -27,11 +27,13 @@ class TokenStream:
     def __init__(self, link: Link, stats: GenerationStats, costs: PairCosts, arm: str = "") -> None:
         self._link, self._stats, self._costs, self._arm = link, stats, costs, arm
         self._pieces: list[Piece] = []
+        self._thought = ""
         self._sent_s = 0.0
         self._memory_bytes = resident_bytes()
 
     def add(self, token: Token) -> None:
         """One more token."""
+        self._thought += token.thought
         last = self._pieces[-1] if self._pieces else None
         if last is not None and last.source == token.source:
             self._pieces[-1] = Piece(last.text + token.text, last.source)
@@ -46,7 +48,8 @@ class TokenStream:
         self._sent_s = monotonic()
         # A stop comes out of `send` when the batch is on its way: nothing may be sent twice.
         pieces, self._pieces = self._pieces, []
-        if not pieces:
+        thought, self._thought = self._thought, ""
+        if not (pieces or thought):
             return
         self._link.send(
             TokensArrived(
@@ -59,6 +62,9 @@ class TokenStream:
                 rate_of(self._costs.step_s),
                 self._memory_bytes,
                 self._arm,
+                thought,
+                stats.thought_n,
+                stats.thought_s,
             )
         )
 

@@ -3,8 +3,8 @@
 import os
 import re
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -12,14 +12,28 @@ from typing import Final
 from edgespec.catalog.gguf_types import BLOCKS
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.catalog.model_file import ModelFile
-from edgespec.errors import UsageError
+from edgespec.errors import ModelFileError, UsageError
 from edgespec.llama.library import default_threads
-from edgespec.llama.quantizer import QuantizeSettings, file_types, planned_types, quantize_file
+from edgespec.llama.quantizer import (
+    ALIGNMENT_KEY,
+    QuantizeSettings,
+    file_types,
+    planned_types,
+    quantize_file,
+)
 from edgespec.llama.tensor_types import TYPE_NUMBERS
 from edgespec.progress import SILENT, Progress
 from edgespec.text import human_bytes
+from quant.convert.wishes import (
+    FLOATS,
+    NEVER_NEED_IMPORTANCE,
+    check_rows,
+    describe_unmet,
+    importance_warnings,
+    unmet_wishes,
+)
 from quant.gguf.plan import copy_of
-from quant.gguf.recipe import RECIPE_KEY, stamp
+from quant.gguf.recipe import RECIPE_KEY, Step, stamp
 from quant.gguf.sizes import bytes_read_per_token
 from quant.gguf.writer import check_destination, check_free_space, write_gguf
 
@@ -28,8 +42,6 @@ NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_
 
 _TYPES_THAT_NEED_IMPORTANCE: Final = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
 """Of single tensors (`tensor_requires_imatrix` in src/llama-quant.cpp)."""
-_NEVER_NEED_IT: Final = frozenset({"token_embd.weight", "output.weight"})
-_FLOATS: Final = frozenset({"F32", "F16", "BF16"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,10 @@ class PlannedTypes:
     n_params: int
     predicted_speedup: float
     """Bytes that decoding reads for a token, those of the source over those of the result."""
+    unmet: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Patterns that give some of their tensors another type than they say, with these tensors."""
+    warnings: tuple[str, ...] = ()
+    """What of the settings does not come as it was asked."""
 
     @property
     def bpw(self) -> float:
@@ -100,23 +116,35 @@ def plan_types(
         importance_follows: The importance matrix is still to be measured.
 
     Raises:
-        UsageError: a tensor's type needs an importance matrix (`tensor_requires_imatrix` in llama-quant.cpp).
+        ModelFileError: the file has no weights.
+        UsageError: a tensor's type needs an importance matrix (`tensor_requires_imatrix` in llama-quant.cpp), the matrix is
+            of another model, or a wish for some tensors has no effect.
         EngineError: llama.cpp refused.
     """
+    if not meta.weights_bytes:
+        raise ModelFileError(
+            f"{meta.path.name} is a file without weights, of which nothing can be quantized",
+            "name the model itself; `edgespec show` lists what a file holds",
+        )
+    check_rows(meta, settings)
     changed = planned_types(meta.path, settings)
-    if not (settings.importance or importance_follows):
-        _check_importance(changed)
+    importance_said = importance_warnings(meta, settings.importance, changed)
+    if not importance_follows:
+        _check_importance(changed, settings.importance)
+    chosen = {tensor.name: changed.get(tensor.name, tensor.ggml_type) for tensor in meta.tensors}
+    unmet = unmet_wishes(meta, settings, chosen)
+    warnings = [*describe_unmet(unmet, chosen), *importance_said]
     types: dict[str, PlannedType] = {}
     before = {tensor.name: tensor.n_bytes for tensor in meta.tensors}
     after: dict[str, int] = {}
     for tensor in meta.tensors:
-        name = changed.get(tensor.name, tensor.ggml_type)
+        name = chosen[tensor.name]
         block, block_bytes = BLOCKS[name]
         after[tensor.name] = size = tensor.n_elements // block * block_bytes
         so_far = types.get(name, PlannedType(0, 0))
         types[name] = PlannedType(so_far.n_tensors + 1, so_far.n_bytes + size)
     speedup = bytes_read_per_token(before) / max(1, bytes_read_per_token(after))
-    return PlannedTypes(types, sum(after.values()), meta.parameter_count, speedup)
+    return PlannedTypes(types, sum(after.values()), meta.parameter_count, speedup, unmet, tuple(warnings))
 
 
 def describe_types(file: ModelFile, file_type: str, planned: PlannedTypes) -> list[tuple[str, str]]:
@@ -132,7 +160,7 @@ def describe_types(file: ModelFile, file_type: str, planned: PlannedTypes) -> li
         ("predicted", f"{planned.predicted_speedup:.2f} times the decoding speed, by the bytes read"),
     ]
     note = source_note(meta)
-    return [*lines, ("note", note)] if note else lines
+    return [*lines, *(("warning", text) for text in planned.warnings), *([("note", note)] if note else [])]
 
 
 def quantized_name(source: Path, file_type: str) -> str:
@@ -142,7 +170,7 @@ def quantized_name(source: Path, file_type: str) -> str:
 
 def source_note(meta: GgufMetadata) -> str:
     """What a source that is quantized already means for the result; empty where most of it is in floats."""
-    in_floats = sum(tensor.n_bytes for tensor in meta.tensors if tensor.ggml_type in _FLOATS)
+    in_floats = sum(tensor.n_bytes for tensor in meta.tensors if tensor.ggml_type in FLOATS)
     if 2 * in_floats >= meta.weights_bytes:
         return ""
     return (
@@ -178,8 +206,9 @@ def quantize_model(
         EngineError: llama.cpp refused.
         DiskSpaceError: the disk has no room for the file.
     """
-    check_place(destination, plan_types(meta, settings).n_bytes, force=force)
-    step = {
+    planned = plan_types(meta, settings)
+    check_place(destination, planned.n_bytes, force=force)
+    step: Step = {
         "step": "quantize",
         "type": settings.file_type,
         "output_type": settings.output_type,
@@ -188,6 +217,8 @@ def quantize_model(
         "overrides": [f"{pattern}={name}" for pattern, name in settings.tensor_types],
         "importance": calibration or "none",
     }
+    if planned.unmet:
+        step["overrides_unmet"] = {wish: list(names) for wish, names in planned.unmet.items()}
     prefix = scratch_prefix(destination, os.getpid())
     with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as folder:
         raw = Path(folder) / "quantized.gguf"
@@ -195,7 +226,9 @@ def quantize_model(
         quantize_file(meta.path, raw, settings, n_threads=default_threads(), progress=progress)
         recipe = stamp(copy_of(meta), step).edits[RECIPE_KEY]
         plan = copy_of(read_metadata(raw))
-        plan = replace(plan, edits={**plan.edits, RECIPE_KEY: recipe})
+        # What the quantizer adds says nothing new where the source left it out.
+        unsaid = {} if ALIGNMENT_KEY in meta.fields else {ALIGNMENT_KEY: None}
+        plan = replace(plan, edits={**plan.edits, **unsaid, RECIPE_KEY: recipe})
         write_gguf(plan, destination, force=force, progress=progress)
     return read_metadata(destination)
 
@@ -217,11 +250,16 @@ def check_place(destination: Path, n_bytes: int, *, force: bool) -> None:
     check_free_space(destination, 2 * n_bytes)
 
 
-def _check_importance(types: Mapping[str, str]) -> None:
+def _check_importance(types: Mapping[str, str], known: Container[str]) -> None:
     for name, type_name in types.items():
-        if type_name in _TYPES_THAT_NEED_IMPORTANCE and name not in _NEVER_NEED_IT:
+        if (
+            type_name in _TYPES_THAT_NEED_IMPORTANCE
+            and name not in NEVER_NEED_IMPORTANCE
+            and name not in known
+        ):
             raise UsageError(
-                f"{name} would become {type_name}, which needs an importance matrix",
+                f"{name} would become {type_name}, which needs an importance matrix"
+                + (", and the one that is given says nothing of it" if known else ""),
                 "give `imatrix` FILE or `calibrate` TEXT",
             )
 

@@ -16,7 +16,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.catalog.compatibility import check_writes_text
+from edgespec.catalog.metadata import read_metadata
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.template import tokenize_chat
 from edgespec.errors import UsageError
 from edgespec.llama.build import ggml_kernels
 from edgespec.llama.context import Context
@@ -100,9 +103,11 @@ def evaluate(
 
     Raises:
         UsageError: the text is too short, or the two models read it as different tokens.
-        ModelFileError: llama.cpp cannot load a model.
+        ModelFileError: a model writes no text, or llama.cpp cannot load it.
         NotEnoughMemoryError: a model or a context does not fit.
     """
+    for each in (path, *([against] if against else [])):
+        check_writes_text(each.name, read_metadata(each))
     with ExitStack() as opened:
         model = opened.enter_context(Model(path))
         if isinstance(text, str):

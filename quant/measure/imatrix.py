@@ -11,6 +11,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import ModelFileError
 from edgespec.llama.model import Model
@@ -61,8 +62,9 @@ def measure_file(
     Raises:
         UsageError: the text cannot be read, or is too short.
         NotEnoughMemoryError: the model or a context does not fit.
-        ModelFileError: llama.cpp cannot load the model.
+        ModelFileError: the model writes no text, or llama.cpp cannot load it.
     """
+    check_writes_text(meta.path.name, meta)
     with Model(meta.path, Placement()) as model:
         windows = calibration_windows(model, meta.path, [text], n_tokens, progress=progress)
         return measure(model, meta, windows, progress=progress)

@@ -57,9 +57,10 @@ class Amount:
             count = math.floor(self.ratio_of(meta) * n_blocks + 0.5)
         if 1 <= count < n_blocks or self.n_blocks == 0:
             return count
-        raise UsageError(
-            f"{self._said()} would remove {count} of {n_blocks} blocks", f"remove 1 to {n_blocks - 1} blocks"
+        way_out = (
+            f"remove 1 to {n_blocks - 1} blocks" if n_blocks > 1 else "a model of one block has none to spare"
         )
+        raise UsageError(f"{self._said()} would remove {count} of {n_blocks} blocks", way_out)
 
     def _said(self) -> str:
         if self.n_blocks is not None:

@@ -31,7 +31,7 @@ class PrunedModel:
     @property
     def bpw(self) -> float:
         """Mean bits per weight."""
-        return 8 * self.weights_bytes / self.gguf.parameter_count
+        return 8 * self.weights_bytes / max(1, self.gguf.parameter_count)
 
     @property
     def removed_share(self) -> float:

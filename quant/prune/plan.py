@@ -5,8 +5,9 @@ The same plan is shown by a dry run, gives the new file its name, is checked aga
 
 from dataclasses import dataclass, replace
 
+from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.metadata import GgufMetadata
-from edgespec.errors import UsageError
+from edgespec.errors import ModelFileError, UsageError
 from edgespec.llama.quantizer import QuantizeSettings
 from quant.convert.quantize import check_settings
 from quant.gguf.plan import GgufPlan, copy_of
@@ -64,17 +65,31 @@ def plan_pruning(dense: GgufMetadata, settings: PruneSettings) -> PrunePlan:
 
     Raises:
         UsageError: an amount, a choice, an architecture or a type that does not do.
-        ModelFileError: the file does not say how many blocks it has.
+        ModelFileError: the file has no blocks or does not say how many, or writes no text where one is needed.
     """
     settings.check()
     if settings.file_type is not None:
         check_settings(QuantizeSettings(settings.file_type), has_importance=False)
+    whole = PrunePlan(dense, settings, copy_of(dense))
+    _check_model(whole)
     if settings.method is not Method.DEPTH:
-        return _plan_widths(PrunePlan(dense, settings, copy_of(dense)))
+        return _plan_widths(whole)
     amount = settings.block_amount(dense)
     leaving = settings.blocks or range(1, 1 + (amount.n_removed if amount else 0))
-    plan = PrunePlan(dense, settings, remove_blocks(copy_of(dense), leaving), amount)
+    plan = replace(whole, gguf=remove_blocks(whole.gguf, leaving), block_amount=amount)
     return _plan_inside(plan) if settings.removes_inside_blocks else plan
+
+
+def _check_model(whole: PrunePlan) -> None:
+    """Refuses a model that has nothing to take out, or that cannot read the text which the choice needs."""
+    dense = whole.dense
+    if not dense.block_count or not block_parameters(dense):
+        raise ModelFileError(
+            f"{dense.path.name} has no blocks of weights that could be removed",
+            "name a model with transformer blocks; `edgespec show` lists what a file holds",
+        )
+    if whole.reads_text:
+        check_writes_text(dense.path.name, dense)
 
 
 def _plan_widths(whole: PrunePlan) -> PrunePlan:

@@ -26,7 +26,7 @@ def recipe_step(plan: PrunePlan, pruned: Pruned) -> Step:
         step |= {"kv_groups": list(groups), "neurons": list(neurons)}
     if plan.reads_text:
         texts = [source if source == OWN_ANSWERS else Path(source).name for source in settings.calibration]
-        step |= {"calibration": ", ".join(map(str, texts)), "calibration_tokens": settings.n_tokens}
+        step |= {"calibration": ", ".join(map(str, texts)), "calibration_tokens": pruned.n_tokens_read}
     return step | (_repair_notes(pruned.report) if pruned.report is not None else {"repair": "none"})
 
 

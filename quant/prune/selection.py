@@ -39,6 +39,8 @@ class Pruned:
     """Of the smaller model."""
     report: RepairReport | None = None
     """None before a repair, and without one."""
+    n_tokens_read: int = 0
+    """Of the calibration text, by the choice and the repair."""
 
     @property
     def kept_blocks(self) -> tuple[int, ...]:

@@ -63,7 +63,7 @@ def read_shape(plan: GgufPlan) -> ModelShape:
         head_dim=head_size(plan),
         n_ff=n_ff,
         neuron_multiple=max(
-            _MIN_NEURON_MULTIPLE, *(column_multiple(tensor.ggml_type) for tensor in down if tensor)
+            (_MIN_NEURON_MULTIPLE, *(column_multiple(tensor.ggml_type) for tensor in down if tensor))
         ),
     )
 

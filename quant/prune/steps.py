@@ -1,6 +1,7 @@
 """The steps from a plan to a smaller model: read the text, choose what leaves, take it out, repair the rest."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -34,4 +35,5 @@ def make_smaller(plan: PrunePlan, folder: Path, progress: Progress) -> Pruned:
     """
     run = begin_run(plan, folder, progress)
     pruned = take_out(run.dense, _CHOOSERS[plan.settings.method](run))
+    pruned = replace(pruned, n_tokens_read=run.calibration.fit.size + run.calibration.held_out.size)
     return repair(pruned, run.calibration, folder, progress=progress) if plan.repairs else pruned

@@ -11,7 +11,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from edgespec.decode.chat_template import ChatMessage, tokenize_messages
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.template import tokenize_messages
 from edgespec.files import written_whole
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings

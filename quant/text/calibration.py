@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.errors import UsageError
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
@@ -54,12 +54,17 @@ def read_calibration(
         progress: Gets a stage where answers have to be written.
 
     Raises:
-        UsageError: a file cannot be read, or has fewer tokens.
+        UsageError: a file cannot be read, or does not fill two windows.
         NotEnoughMemoryError: the model or a context does not fit.
         ModelFileError: llama.cpp cannot load the model.
     """
     with Model(path, Placement()) as model:
         windows = calibration_windows(model, path, texts, n_tokens, progress=progress)
+    if len(windows) < 2 * len(texts):
+        raise UsageError(
+            f"a calibration text fills one window of {N_CTX} tokens, and two are needed: one to fit on, one to judge by",
+            "give a longer text",
+        )
     return split_calibration(windows, len(texts))
 
 
@@ -79,16 +84,18 @@ def calibration_windows(
         model: Whose tokens; it writes the answers.
         source: Its file, whose name the kept answers bear.
         texts: What is read.
-        n_tokens: Of all texts together; each gives two windows at least.
+        n_tokens: Of all texts together; of each two windows are wanted at least. Where a text is too short for its part, all
+            give as many as it does.
         progress: Gets a stage where answers have to be written.
 
     Raises:
-        UsageError: a file cannot be read, or has fewer tokens.
+        UsageError: a file cannot be read, or does not fill a window.
         NotEnoughMemoryError: the context does not fit.
     """
     n_windows = max(2, n_tokens // len(texts) // N_CTX)
     parts = [_windows_of(model, source, text, n_windows, progress) for text in texts]
-    return np.stack(parts, axis=1).reshape(-1, N_CTX)
+    shortest = min(map(len, parts))
+    return np.stack([part[:shortest] for part in parts], axis=1).reshape(-1, N_CTX)
 
 
 def _windows_of(
@@ -113,7 +120,7 @@ def read_text(path: Path) -> str:
         UsageError: it cannot be read, or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"the calibration text {path} cannot be read: {error}", "give a UTF-8 text file"

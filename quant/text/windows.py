@@ -1,5 +1,6 @@
 """Windows of tokens: the pieces of text that models are run on, each evaluated on its own."""
 
+import logging
 from typing import Final
 
 import numpy as np
@@ -7,6 +8,8 @@ from numpy.typing import NDArray
 
 from edgespec.errors import UsageError
 from edgespec.llama.model import Model
+
+log = logging.getLogger(__name__)
 
 N_CTX: Final = 512
 """Tokens in a window, where nobody says otherwise: what llama-perplexity and llama-imatrix take."""
@@ -38,21 +41,28 @@ def split_windows(model: Model, text: str, *, n_ctx: int = N_CTX, n_chunks: int 
 
 
 def spread_windows(model: Model, text: str, n_windows: int) -> Tokens:
-    """Windows of a text to calibrate on, `[n_windows, N_CTX]`, spread over all of it.
+    """Windows of a text to calibrate on, `[n_windows, N_CTX]`, spread over all of it; of a shorter text, as many as it fills.
 
     The first begins with the text's first token, the last ends with its last one; those between begin at equal distances.
 
     Raises:
-        UsageError: the text has fewer tokens.
+        UsageError: the text does not fill a window.
     """
     tokens = np.array(model.tokenize(text, parse_special=False), np.int32)
-    missing = n_windows * N_CTX - len(tokens)
-    if missing > 0:
+    n_whole = len(tokens) // N_CTX
+    if not n_whole:
         raise UsageError(
-            f"the calibration text has {len(tokens)} tokens, {missing} fewer than are needed",
-            "give a longer text, or ask for fewer tokens with `calibration_tokens`",
+            f"the calibration text has {len(tokens)} tokens, and a window takes {N_CTX}", "give a longer text"
         )
-    starts = np.linspace(0, len(tokens) - N_CTX, n_windows).astype(int)
+    if n_whole < n_windows:
+        log.warning(
+            "the calibration text has %d tokens: %d windows of %d are read in place of %d",
+            len(tokens),
+            n_whole,
+            N_CTX,
+            n_windows,
+        )
+    starts = np.linspace(0, len(tokens) - N_CTX, min(n_whole, n_windows)).astype(int)
     return _begun(model, np.stack([tokens[start : start + N_CTX] for start in starts]))
 
 

@@ -11,7 +11,7 @@ from edgespec.bench.result import BenchResult
 from edgespec.bench.speculative import BenchSettings, SpeculativeBench
 from edgespec.bench.store import ResultStore
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.progress import SILENT, Progress
 from edgespec.session import EngineSettings
 from edgespec.session.engine import Engine

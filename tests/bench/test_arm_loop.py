@@ -12,7 +12,7 @@ from edgespec.bench.arm import Arm, ArmSpec
 from edgespec.bench.arm_loop import ArmLoop, TokenizedPrompt, tokenize_prompts
 from edgespec.bench.prompts import Prompt
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import Token
 from edgespec.errors import NotEnoughMemoryError

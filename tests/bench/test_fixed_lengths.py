@@ -16,7 +16,7 @@ from edgespec.bench.speculative import BenchSettings, SpeculativeBench
 from edgespec.bench.store import ResultStore
 from edgespec.bench.verdict import verdict
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.errors import UsageError
 from edgespec.session import EngineSettings
 from edgespec.session.engine import Engine

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edgespec.bench.prompts import Prompt, builtin_prompts, load_prompts, select
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.errors import ConfigError, UsageError
 
 CATEGORIES = [

@@ -13,8 +13,8 @@ from edgespec.bench.document import to_json
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.summary import arm_name
 from edgespec.catalog.model_file import open_file
+from edgespec.chat.messages import ChatMessage
 from edgespec.decode.acceptance import Acceptance
-from edgespec.decode.chat_template import ChatMessage
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.errors import ContextOverflowError

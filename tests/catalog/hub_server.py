@@ -1,7 +1,8 @@
-"""A hub on loopback: the two endpoints that a download needs, with the faults that downloads meet."""
+"""A hub on loopback: the three endpoints that a download needs, with the faults that downloads meet."""
 
 import contextlib
 import hashlib
+import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +59,9 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
             if self.path.startswith("/storage/"):
                 self._send(self.path.removeprefix("/storage/"), with_body=with_body)
                 return
+            if self.path.startswith("/api/models/"):
+                self._describe(*self.path.removeprefix("/api/models/").split("/revision/"))
+                return
             repo, _, rest = self.path.lstrip("/").partition("/resolve/")
             revision, _, name = rest.partition("/")
             if repo in hub.gated:
@@ -70,6 +74,22 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
                 self._refuse(404, "EntryNotFound")
             else:
                 self._redirect(f"{repo}/{name}")
+
+        def _describe(self, repo: str, revision: str = "main") -> None:
+            files = [key.removeprefix(f"{repo}/") for key in hub.files if key.startswith(f"{repo}/")]
+            if not files:
+                self._refuse(404, "RepoNotFound")
+                return
+            if revision not in {"main", COMMIT}:
+                self._refuse(404, "RevisionNotFound")
+                return
+            siblings = [{"rfilename": file} for file in files]
+            body = json.dumps({"id": repo, "sha": COMMIT, "siblings": siblings}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def _redirect(self, key: str) -> None:
             content = hub.claims.get(key, hub.files[key])

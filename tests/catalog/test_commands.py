@@ -110,7 +110,7 @@ def test_show_tells_catalogue_and_header(one: Path, run_cli) -> None:
         "context:        2048 tokens\n"
         "vocabulary:     40 tokens, tokenizer gpt2\n"
         "chat template:  yes\n"
-        "memory:         about 14.0 MiB with 4096 tokens of context\n"
+        "memory:         about 13.0 MiB with 4096 tokens of context\n"
     )
 
 
@@ -156,7 +156,7 @@ def test_an_unknown_name_is_a_missing_model(one: Path, run_cli) -> None:
     assert result.code == 3
     assert result.err == (
         "edgespec: There is no model 'hug' in the catalogue and no file of that name. Did you mean huge? "
-        "`edgespec models` lists all names; a path or owner/repo:file.gguf works too.\n"
+        "`edgespec models` lists all names; a path or owner/repo:Q4_K_M works too.\n"
     )
 
 
@@ -305,5 +305,5 @@ def test_pair_of_a_missing_file_is_a_missing_model(one: Path, run_cli) -> None:
     assert (result.code, result.out) == (3, "")
     assert result.err == (
         "edgespec: The file none.gguf does not exist. "
-        "Name a .gguf file, a name of `edgespec models`, or owner/repo:file.gguf.\n"
+        "Name a .gguf file, a name of `edgespec models`, or owner/repo:Q4_K_M.\n"
     )

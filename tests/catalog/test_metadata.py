@@ -9,6 +9,7 @@ import pytest
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import ModelFileError, ModelMissingError
 from tests.catalog.gguf_files import vocabulary, write_gguf
+from tests.quant.split import split_in_two
 
 
 def test_a_header_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -198,6 +199,61 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
         ModelFileError, match=r"one of 3 parts, and 1 of them are not beside it: big-00002-of-00003"
     ):
         read_metadata(path)
+
+
+def test_parts_put_one_behind_the_other_are_told_from_a_part_with_another_name(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    first, second = split_in_two(tiny_model, tmp_path / "parts")
+    joined, renamed = tmp_path / "joined.gguf", tmp_path / "renamed.gguf"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    renamed.write_bytes(first.read_bytes())
+    with pytest.raises(ModelFileError, match="is made of parts of a split model") as caught:
+        read_metadata(joined)
+    assert "name the first, NAME-00001-of-00002.gguf" in caught.value.hint
+    assert "takes llama-gguf-split" in caught.value.hint
+    with pytest.raises(ModelFileError, match="its name does not say which"):
+        read_metadata(renamed)
+    assert len(read_metadata(first).tensors) == len(read_metadata(tiny_model).tensors)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("big.gguf.part1of2", "big.gguf.part2of2"),
+        ("big.gguf-split-a", "big.gguf-split-b"),
+        ("big.gguf.001", "big.gguf.002"),
+        ("big.GGUF.part0", "big.GGUF.part1"),
+        ("big-00001-of-00002.gguf", "big-00002-of-00002.gguf"),
+    ],
+)
+def test_pieces_that_were_cut_by_size_are_to_be_joined(tmp_path: Path, names: tuple[str, str]) -> None:
+    whole = write_gguf(tmp_path / "whole.gguf").read_bytes()
+    for name, piece in zip(names, (whole[:-500], whole[-500:]), strict=True):
+        (tmp_path / name).write_bytes(piece)
+    for name in names:
+        with pytest.raises(ModelFileError) as caught:
+            read_metadata(tmp_path / name)
+        assert "join all pieces in order into one file" in caught.value.hint
+    (tmp_path / "joined.gguf").write_bytes(b"".join((tmp_path / name).read_bytes() for name in names))
+    assert read_metadata(tmp_path / "joined.gguf").vocab_size == 40
+
+
+@pytest.mark.parametrize("name", ["cut.gguf", "cut.gguf.incomplete", "cut.gguf.part", "cut.gguf.crdownload"])
+def test_a_download_that_broke_off_is_no_piece(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(write_gguf(tmp_path / "whole.gguf").read_bytes()[:-500])
+    with pytest.raises(ModelFileError, match="is truncated") as caught:
+        read_metadata(path)
+    assert caught.value.hint.startswith("Download the file again")
+
+
+def test_a_part_that_is_cut_short_is_to_be_downloaded_again(tmp_path: Path, tiny_model: Path) -> None:
+    first, _ = split_in_two(tiny_model, tmp_path / "parts")
+    first.write_bytes(first.read_bytes()[:-500])
+    with pytest.raises(ModelFileError, match="is truncated") as caught:
+        read_metadata(first)
+    assert caught.value.hint.startswith("Download the file again")
 
 
 def patch(path: Path, at: int, value: bytes) -> None:

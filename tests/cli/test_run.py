@@ -29,8 +29,10 @@ __all__ = ["one_thread"]
 JSON_KEYS = [
     "schema",
     "text",
+    "thought",
     "prompt_n",
     "predicted_n",
+    "thought_n",
     "tok_per_s",
     "estimated_speedup",
     "draft_n",
@@ -144,7 +146,7 @@ def run_cli_with_bytes(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, data: b
 
 
 def test_a_system_prompt_is_a_turn_of_its_own(run_cli: RunCli, readable: None, tiny_model: Path):
-    from edgespec.decode.chat_template import ChatMessage
+    from edgespec.chat.messages import ChatMessage
 
     result = run_cli("run", tiny_model, "--system", "be brief", "-p", "hi", "-n", "9")
     turns = [ChatMessage("system", "be brief"), ChatMessage("user", "hi")]
@@ -319,6 +321,40 @@ def test_layers_that_cannot_be_offloaded_are_a_warning(
     assert run_cli("run", tiny_model, "-p", "x", "-n", "3").err == ""
 
 
+def test_a_full_context_is_said_in_one_line(run_cli: RunCli, tiny_model: Path):
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "4000", "-c", "256", "--json")
+    assert json.loads(result.out)["stopped"] == "context"
+    assert result.err == (
+        "edgespec: warning: the context of 256 tokens is full, and the answer cut short; use a larger --ctx-size\n"
+    )
+    assert run_cli("run", tiny_model, "-p", "the cat", "-n", "4000", "-c", "256", "-q").err == ""
+    assert run_cli("run", tiny_model, "-p", "the cat", "-n", "20").err == ""
+
+
+def test_a_context_beyond_the_training_is_a_warning_with_the_flag(run_cli: RunCli, tiny_model: Path):
+    result = run_cli("run", tiny_model, "-p", "the cat", "-n", "3", "-c", "1024")
+    assert result.code == 0
+    assert result.err == (
+        "edgespec: warning: tiny was trained with 512 tokens: in the 1024 of --ctx-size its text may fall apart\n"
+    )
+
+
+def test_keys_and_values_can_have_types_of_their_own(
+    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[ContextSettings] = []
+    real = context_module.Context.__init__
+
+    def note(self: Any, model: Any, settings: ContextSettings, **options: Any) -> None:
+        made.append(settings)
+        real(self, model, settings, **options)
+
+    monkeypatch.setattr(context_module.Context, "__init__", note)
+    for flags in (["--kv-type-v", "bf16"], ["--kv-type", "bf16", "--kv-type-k", "f32"]):
+        assert run_cli("run", tiny_model, "-p", "x", "-n", "3", *flags).code == 0
+    assert [(one.type_k.name, one.type_v.name) for one in made] == [("F16", "BF16"), ("F32", "BF16")]
+
+
 # Errors
 
 
@@ -329,7 +365,7 @@ def files(tiny_model: Path, tmp_path: Path) -> dict[str, Path]:
     made["picture"].write_bytes(b"GIF89a" * 10)
     made["empty"].write_bytes(b"")
     made["cut"].write_bytes(tiny_model.read_bytes()[:-1000])
-    made["mamba"] = write_gguf(tmp_path / "mamba.gguf", architecture="mamba")
+    made["bert"] = write_gguf(tmp_path / "bert.gguf", architecture="bert")
     made["zebra"] = write_gguf(tmp_path / "zebra.gguf", architecture="zebra")
     return made
 
@@ -346,7 +382,7 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             ["-p", "x"],
             3,
             "There is no model 'smolm2-135m' in the catalogue and no file of that name. Did you mean "
-            "smollm2-135m? `edgespec models` lists all names; a path or owner/repo:file.gguf works too.",
+            "smollm2-135m or smollm3-3b? `edgespec models` lists all names; a path or owner/repo:Q4_K_M works too.",
         ),
         (
             "picture",
@@ -371,10 +407,10 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
         ),
         (
             "tiny",
-            ["-p", "x", "--draft", "{mamba}"],
+            ["-p", "x", "--draft", "{bert}"],
             3,
-            "mamba cannot draft for tiny: the draft is 'mamba', whose recurrent state cannot be rolled back "
-            "after a wrong draft. `edgespec pair {tiny}` lists drafts that can",
+            "bert cannot draft for tiny: the draft is 'bert', which does not write text token by token. "
+            "`edgespec pair {tiny}` lists drafts that can",
         ),
         (
             "tiny",
@@ -413,6 +449,13 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             2,
             "tiny.gguf cannot run with --kv-type q8_0 --flash-attn auto: llama_init_from_model: K cache type "
             "q8_0 with block size 32 does not divide n_embd_head_k=16. Use --kv-type f16",
+        ),
+        (
+            "tiny",
+            ["-p", "x", "--kv-type-k", "q8_0"],
+            2,
+            "tiny.gguf cannot run with --kv-type-k q8_0 --kv-type-v f16 --flash-attn auto: llama_init_from_model: "
+            "K cache type q8_0 with block size 32 does not divide n_embd_head_k=16. Use --kv-type f16",
         ),
         (
             "tiny",

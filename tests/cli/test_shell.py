@@ -214,6 +214,14 @@ def test_global_flags_work_before_and_after_the_command(run_cli, probe):
     assert seen == [Settings(verbosity=2, quiet=True, debug=False, offline=True), Settings()]
 
 
+def test_every_package_of_the_core_is_heard(run_cli, probe):
+    import logging
+
+    probe(lambda _settings: logging.getLogger("quant.text").warning("short"))
+    assert run_cli("probe").err == "edgespec: warning: short\n"
+    assert run_cli("-q", "probe").err == ""
+
+
 def test_hf_hub_offline_is_the_same_as_the_flag(run_cli, probe, monkeypatch):
     seen: list[Settings] = []
     probe(seen.append)

@@ -64,10 +64,11 @@ class TimedTarget(LlamaTarget):
         self.clock, self.curve = clock, CostCurve(points)
         self.batches: list[tuple[int, int]] = []
 
-    def evaluate(self, tokens: Sequence[int], batch: int) -> None:
-        super().evaluate(tokens, batch)
+    def evaluate(self, tokens: Sequence[int], batch: int) -> int:
+        rows = super().evaluate(tokens, batch)
         self.batches.append((len(tokens), batch))
-        self.clock.spend(self.curve.cost(max(len(tokens), batch)))
+        self.clock.spend(self.curve.cost(rows))
+        return rows
 
 
 class TimedDraft(LlamaDraft):

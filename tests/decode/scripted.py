@@ -149,13 +149,15 @@ class ScriptedTarget:
         self._rows = 1
         return len(prompt) - kept
 
-    def evaluate(self, tokens: Sequence[int], batch: int) -> None:
+    def evaluate(self, tokens: Sequence[int], batch: int) -> int:
         if len(tokens) > self.free_tokens:
             raise ContextOverflowError("the script's context is full")
         self.cache.extend(tokens)
         self._rows = len(tokens)
         self.passes.append((list(tokens), batch))
-        self.clock.spend(self.cost(max(len(tokens), batch)))
+        rows = max(len(tokens), batch)
+        self.clock.spend(self.cost(rows))
+        return rows
 
     def pick(self, row: int) -> int:
         end = len(self.cache) - self._rows + row + 1

@@ -19,10 +19,12 @@ from edgespec.decode.costs import CostCurve
 from edgespec.decode.timed_text import timed_tokens
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
+from edgespec.llama.kv_types import KvType
 from edgespec.llama.model import Model
 from edgespec.llama.row_batch import Ints
 from edgespec.llama.sampler import Sampler, Sampling
 from edgespec.llama.sequences import SequencesContext
+from tests.tiny_memories import MemoryKind, make_tiny_memory
 
 PROMPTS = [[5, 6, 7, 8], [9, 8, 7], [20, 21, 22, 23, 24], [5, 6, 7, 8]]
 N = 24
@@ -156,3 +158,38 @@ def test_costs_are_measured_for_every_draft_length_and_leave_nothing_behind(targ
     assert sorted(costs.target.points) == [4, 8, 12, 16, 20]
     assert sorted(costs.draft.points) == [4, 8]
     assert all(np.isfinite(seconds) and seconds > 0 for seconds in costs.target.points.values())
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("kind", ["window", "snapshots", "convolution", "recurrent", "hybrid"])
+def test_on_every_kind_of_memory_a_draft_changes_no_text(
+    kind: MemoryKind, tmp_path: Path, sampling: Sampling
+):
+    with (
+        Model(make_tiny_memory(tmp_path / "target.gguf", kind)) as model,
+        Model(make_tiny_memory(tmp_path / "draft.gguf", kind, noise=0.03)) as little,
+        exact_context(model, MOST_DRAFTED + 1) as context,
+        exact_context(little) as draft,
+    ):
+        plain = generate_batch(context, PROMPTS, N, sampling)
+        found = SpeculativeBatch(context, draft, FREE_ROWS).generate(PROMPTS, N, sampling)
+    assert found.tokens.tolist() == plain.tokens.tolist()
+    assert found.draft_n > found.draft_n_accepted > 0
+
+
+def exact_context(model: Model, rows_each: int = 1) -> SequencesContext:
+    """Without flash attention, which rounds to 16 bits: then how rows are put together cannot change a text."""
+    count = len(PROMPTS)
+    settings = ContextSettings(
+        n_ctx=256 * count,
+        n_threads=1,
+        n_outputs_max=count * rows_each,
+        n_batch=64,
+        type_k=KvType.F32,
+        type_v=KvType.F32,
+        flash_attention="off",
+        n_sequences=count,
+        kv_unified=True,
+        n_snapshots=rows_each - 1,
+    )
+    return SequencesContext(model, settings)

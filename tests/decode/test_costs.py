@@ -311,6 +311,19 @@ def test_what_a_plain_step_takes_is_in_doubt_at_another_time_and_after_long_with
     assert 100 < rounds < 1000
 
 
+@pytest.mark.parametrize("noise", [0.05, 0.5, 1.0])
+def test_plain_steps_tell_what_a_plain_step_takes_however_busy_the_machine_is(noise: float):
+    random, costs = Random(3), pair()
+    costs.doubt()
+    for _ in range(200):
+        costs.observe_verify(1, random.lognormvariate(0.0, noise))
+    known = 0
+    for _ in range(100):
+        costs.observe_verify(1, random.lognormvariate(0.0, noise))
+        known += costs.knows_step
+    assert known > 50
+
+
 def test_without_a_draft_a_draft_step_is_out_of_reach():
     costs = PairCosts(CostCurve({1: 1.0, 2: 1.1}))
     assert costs.draft_step_s == float("inf")

@@ -33,7 +33,6 @@ def test_a_model_tells_what_its_file_says(model: Model, tiny_model: Path):
     assert model.description == "llama ?B all F32"
     assert model.chat_template == CHAT_TEMPLATE
     assert (model.bos_text, model.eos_text) == ("<s>", "</s>")
-    assert model.can_roll_back
     assert 0 < model.size_bytes < tiny_model.stat().st_size
     assert model.size_bytes == 4 * model.n_params
 
@@ -64,7 +63,6 @@ def test_a_closed_model_is_an_error_and_not_a_crash(tiny_model: Path):
         lambda: model.chat_template,
         lambda: model.bos_text,
         lambda: model.description,
-        lambda: model.can_roll_back,
     ):
         with pytest.raises(EngineError, match=r"tiny\.gguf is closed"):
             work()

@@ -14,6 +14,7 @@ from edgespec.llama.model import Model
 from edgespec.llama.quantizer import requantize_file
 from tests.llama.engines import TEXT, settings
 from tests.recorded_progress import RecordedProgress
+from tests.tiny import make_tiny_model
 
 
 @pytest.mark.parametrize("type_name", ["Q4_0", "Q8_0"])
@@ -34,6 +35,18 @@ def test_every_matrix_takes_the_type_and_the_copy_answers(tmp_path: Path, tiny_m
         spread = context.logits(1).std()
     assert 0.5 < spread < 20
     assert list(copy.parent.iterdir()) == [copy]
+
+
+@pytest.mark.parametrize("alignment", [8, 16, 32, 64, 256, 4096])
+def test_the_source_may_be_laid_out_in_any_way(tmp_path: Path, tiny_model: Path, alignment: int):
+    odd = make_tiny_model(tmp_path / "odd.gguf", alignment=alignment)
+    requantize_file(tiny_model, tmp_path / "plain-copy.gguf", "Q4_0", n_threads=1)
+    requantize_file(odd, tmp_path / "odd-copy.gguf", "Q4_0", n_threads=1)
+    plain, copy = (gguf.GGUFReader(tmp_path / f"{name}-copy.gguf") for name in ("plain", "odd"))
+    assert [tensor.name for tensor in copy.tensors] == [tensor.name for tensor in plain.tensors]
+    for one, other in zip(copy.tensors, plain.tensors, strict=True):
+        assert bytes(one.data) == bytes(other.data), one.name
+    Model(tmp_path / "odd-copy.gguf").close()
 
 
 def test_the_copy_of_a_copy_is_allowed(tmp_path: Path, tiny_model: Path):

@@ -6,9 +6,10 @@ import pytest
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.toml_file import load_catalog
-from edgespec.errors import ModelFileError, ModelMissingError, UsageError
+from edgespec.errors import IncompatibleDraftError, ModelFileError, ModelMissingError, UsageError
 from edgespec.paths import user_catalog_file
 from edgespec.plan.models import plan_model, plan_pair
+from tests.catalog.gguf_files import write_gguf
 from tests.tiny import make_tiny_model
 
 SHAPE = "{ blocks = 2, embedding = 256, feed_forward = 512, heads = 4, kv_heads = 2, vocab = 1000 }"
@@ -111,6 +112,20 @@ def test_without_any_a_target_on_disk_takes_smaller_models_beside_it(tmp_path: P
     pair = plan_pair(str(target), [], load_catalog(), 512)
     assert [Path(draft.meta.path).name for draft in pair.drafts] == ["small.gguf"]
     assert pair.drafts[0].is_here
+
+
+def test_a_draft_of_the_catalogue_that_cannot_serve_is_left_out_and_a_named_one_is_refused(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    odd = write_gguf(tmp_path / "odd.gguf", pooling=3)
+    write_catalog(
+        f"[models.mine]\npath = '{tiny_model}'\n[models.odd]\npath = '{odd}'\n{entry('absent')}"
+        '[pairs.ours]\ntarget = "mine"\ndrafts = ["odd", "absent"]\n'
+    )
+    pair = plan_pair("ours", [], load_catalog(), 4096)
+    assert [draft.name for draft in pair.drafts] == ["absent"]
+    with pytest.raises(IncompatibleDraftError, match="odd cannot draft for mine"):
+        plan_pair("ours", ["odd"], load_catalog(), 4096)
 
 
 def test_a_target_that_is_not_here_and_pairs_with_nothing_has_no_drafts() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.llama.model import Model
 from quant.text.answers import answer_tokens, answered_windows
 from quant.text.calibration import calibration_prompts

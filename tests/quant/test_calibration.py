@@ -62,6 +62,21 @@ def test_texts_take_turns_and_each_is_read_in_equal_parts(tiny_bpe: Path, tmp_pa
         assert [set(window.tolist()) for window in windows] == [{of_x}, {of_y}]
 
 
+def test_the_shortest_of_several_texts_says_how_much_is_read_of_each(tiny_bpe: Path, tmp_path: Path):
+    texts = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for text, letter, n_windows in zip(texts, "xy", (2, 9), strict=True):
+        text.write_text(letter * n_windows * N_CTX)
+    found = read_calibration(tiny_bpe, texts, 16 * N_CTX)
+    assert (len(found.fit), len(found.held_out)) == (2, 2)
+
+
+def test_one_window_is_too_little_to_fit_and_to_judge(tiny_bpe: Path, tmp_path: Path):
+    text = tmp_path / "short.txt"
+    text.write_text("x" * (2 * N_CTX - 1))
+    with pytest.raises(UsageError, match="fills one window of 512 tokens, and two are needed"):
+        read_calibration(tiny_bpe, [text], 16 * N_CTX)
+
+
 def test_a_text_that_cannot_be_read_is_named(tiny_bpe: Path, tmp_path: Path):
     (tmp_path / "bytes.txt").write_bytes(b"abc\xff")
     for name in ("absent.txt", "bytes.txt"):

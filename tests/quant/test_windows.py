@@ -52,8 +52,22 @@ def test_windows_to_calibrate_on_are_spread_over_the_whole_text(tiny_bpe: Path):
         assert windows.shape == (3, LONG)
         assert windows[0].tolist() == tokens[:LONG]
         assert windows[2].tolist() == tokens[-LONG:]
-        with pytest.raises(UsageError, match="fewer than are needed"):
-            spread_windows(model, text, 6)
+
+
+def test_a_shorter_text_gives_the_windows_that_it_fills_and_says_so(
+    tiny_bpe: Path, caplog: pytest.LogCaptureFixture
+):
+    text = "".join(chr(ord("a") + number % 26) for number in range(3 * LONG))
+    with Model(tiny_bpe) as model:
+        tokens = model.tokenize(text, parse_special=False)
+        windows = spread_windows(model, text, 9)
+        assert windows.shape == (len(tokens) // LONG, LONG)
+        assert windows[0].tolist() == tokens[:LONG]
+        assert windows[-1].tolist() == tokens[-LONG:]
+        said = f"the calibration text has {len(tokens)} tokens: {len(windows)} windows of {LONG} are read in place of 9"
+        assert caplog.messages == [said]
+        with pytest.raises(UsageError, match="has 4 tokens, and a window takes 512"):
+            spread_windows(model, "abcd", 1)
 
 
 def test_what_does_not_fill_a_window_is_left_out(tiny_bpe: Path):

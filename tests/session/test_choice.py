@@ -6,8 +6,10 @@ import pytest
 
 from edgespec import paths
 from edgespec.catalog import resolve
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import ModelFileError, ModelMissingError, UsageError
 from edgespec.session.choice import PairFiles, choose_files
+from tests.catalog.gguf_files import write_gguf
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +74,21 @@ def test_auto_for_a_model_takes_the_first_draft_on_disk(catalogue: None):
 
 def test_auto_for_a_model_without_a_draft_on_disk_takes_none_and_fetches_none(catalogue: None):
     assert names(choose_files("small")) == ("small", [])
+
+
+def test_auto_passes_over_a_draft_on_disk_that_cannot_serve(
+    catalogue: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    odd = write_gguf(tmp_path / "odd.gguf", pooling=3)
+    file = paths.user_catalog_file()
+    text = file.read_text(encoding="utf-8")
+    first = (
+        f'[models.odd]\npath = \'{odd}\'\n[pairs.a-first]\ntarget = "big"\ndrafts = ["odd"]\n[pairs.far-pair]'
+    )
+    file.write_text(text.replace("[pairs.far-pair]", first), encoding="utf-8")
+    assert load_catalog().drafts_for("big")[0] == "odd"
+    assert names(choose_files("big")) == ("big", ["small"])
+    assert "not drafting with odd.gguf: the draft is an embedding model" in caplog.text
 
 
 def test_auto_for_a_file_takes_none(tiny_model: Path):

@@ -80,7 +80,7 @@ def test_costs_that_were_measured_or_kept_are_in_doubt_at_first(tiny_model: Path
     [
         {"settings": EngineSettings(n_threads=7)},
         {"settings": EngineSettings(n_ctx=256)},
-        {"settings": EngineSettings(kv_type=KvType.F32)},
+        {"settings": EngineSettings(kv_type_k=KvType.F32)},
         {"settings": EngineSettings(flash_attention="off")},
     ],
     ids=["threads", "context", "cache", "attention"],

@@ -38,7 +38,7 @@ def stats(**by_source: tuple[int, int]) -> GenerationStats:
             Mode.AUTO,
             None,
             {},
-            "speculation off: no draft model on disk, and the text did not repeat itself",
+            "speculation off: no draft model on disk, and the text did not repeat itself enough to pay",
         ),
         (
             Mode.AUTO,
@@ -52,3 +52,12 @@ def test_the_sentence_follows_from_what_was_tested(
     mode: Mode, draft: str | None, counts: dict[str, tuple[int, int]], sentence: str
 ):
     assert explain(mode, draft, stats(**counts)) == sentence
+
+
+def test_a_memory_that_makes_wrong_drafts_dear_is_part_of_the_reason():
+    for mode, draft in ((Mode.NGRAM, None), (Mode.AUTO, None), (Mode.AUTO, "little")):
+        plain, dear = (explain(mode, draft, stats(), replays=replays) for replays in (False, True))
+        assert dear == (
+            f"{plain} (this model's memory goes back only to where a draft began, and what was right in a wrong one "
+            "is read again)"
+        )

@@ -24,10 +24,10 @@ from edgespec.llama.model import Model
 from edgespec.paths import derived_models_dir, user_catalog_file
 from edgespec.session import DraftType, EngineSettings, loading, open_pair
 from edgespec.session import fast_draft as fast_draft_module
-from edgespec.session.loading import check_pair, choose_n_ctx
+from edgespec.session.loading import check_pair
 from tests.catalog.gguf_files import write_gguf
 from tests.recorded_progress import RecordedProgress
-from tests.tiny import TinyShape, make_tiny_model
+from tests.tiny import make_tiny_model
 
 GIB = 1 << 30
 
@@ -90,12 +90,11 @@ def test_a_larger_context_counts_in_the_memory(tiny_model: Path, monkeypatch: py
 def test_a_draft_that_cannot_serve_is_refused_before_anything_is_loaded(
     tiny_model: Path, tmp_path: Path, loads: dict[str, int]
 ):
-    draft = write_gguf(tmp_path / "other.gguf", architecture="mamba")
+    draft = write_gguf(tmp_path / "other.gguf", architecture="bert")
     with pytest.raises(IncompatibleDraftError) as caught:
         open_pair(tiny_model, draft)
     assert caught.value.message == (
-        "other cannot draft for tiny: the draft is 'mamba', whose recurrent state cannot be rolled back "
-        "after a wrong draft"
+        "other cannot draft for tiny: the draft is an encoder ('bert'), which writes no text token by token"
     )
     assert caught.value.hint == f"`edgespec pair {tiny_model}` lists drafts that can"
     assert loads == {}
@@ -108,7 +107,7 @@ def test_the_hint_names_what_the_pair_command_finds(
     home_file = user_catalog_file()
     home_file.parent.mkdir(parents=True)
     home_file.write_text(f"[models.my-model]\npath = {json.dumps(str(tiny_model))}\n", encoding="utf-8")
-    draft = open_file("other", write_gguf(tmp_path / "other.gguf", architecture="mamba"))
+    draft = open_file("other", write_gguf(tmp_path / "other.gguf", architecture="bert"))
     with pytest.raises(IncompatibleDraftError) as caught:
         check_pair(open_file(name, tiny_model), draft)
     typed = caught.value.hint.removeprefix("`edgespec pair ").removesuffix("` lists drafts that can")
@@ -288,19 +287,6 @@ def test_a_draft_on_a_gpu_is_not_copied(tiny_model: Path, tiny_draft: Path, monk
         placement = session.engine.drafts["tiny-draft"].model.placement
     assert (placement.gpu_layers, placement.reason) == (3, "3 of 3 layers fit on GPU0")
     assert copies() == []
-
-
-# Settings
-
-
-@pytest.mark.parametrize(
-    ("trained", "asked", "n_ctx"), [(512, 0, 512), (65536, 0, 4096), (512, 1024, 1024), (65536, 100, 100)]
-)
-def test_the_context_is_what_was_asked_or_a_default_within_the_training(
-    tmp_path: Path, trained: int, asked: int, n_ctx: int
-):
-    path = make_tiny_model(tmp_path / "model.gguf", shape=TinyShape(context=trained))
-    assert choose_n_ctx(open_file("model", path), EngineSettings(n_ctx=asked)) == n_ctx
 
 
 def test_target_and_draft_get_the_same_context_and_cache(tiny_model: Path, tiny_draft: Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.decode.token import DraftSource
 from edgespec.errors import ContextOverflowError, EngineError, ModelFileError, UsageError
 from edgespec.llama.context import Context
@@ -119,7 +119,9 @@ def test_auto_without_a_draft_on_disk_drafts_from_the_text_alone(eager: None, ti
 def test_auto_that_drafted_nothing_says_that_no_draft_is_on_disk(tiny_model: Path):
     with open_pair(tiny_model) as session:
         ids(session, "t", 3)
-    assert session.stats.why == "speculation off: no draft model on disk, and the text did not repeat itself"
+    assert session.stats.why == (
+        "speculation off: no draft model on disk, and the text did not repeat itself enough to pay"
+    )
 
 
 def test_the_same_prompt_again_reads_one_token(tiny_model: Path):
@@ -185,7 +187,7 @@ def test_a_full_context_ends_the_answer(tiny_model: Path):
         n_ctx = session.engine.target.context.n_ctx
         prompt_n = len(session.tokenize("the cat"))
         assert len(ids(session, "the cat", 100_000)) == n_ctx - prompt_n
-        assert session.stats.stopped == "length"
+        assert session.stats.stopped == "context"
 
 
 def test_a_prompt_longer_than_the_context_is_refused(tiny_model: Path):

@@ -1,7 +1,7 @@
 """A worker that follows a script, in the app's own process: what it says is fixed, so screens can be compared."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from edgespec.bench.result import Audit, BenchResult, MeasuredCosts
@@ -70,7 +70,8 @@ def tokens(pieces: tuple[Piece, ...], predicted_n: int = 21, arm: str = "") -> T
 
 
 class ScriptedWorker:
-    """Answers every request at once. `hold` leaves answers open until they are stopped; `jobs` does what jobs ask.
+    """Answers every request at once. `hold` leaves answers open until they are stopped; `jobs` does what jobs ask;
+    `says` is the answer, in place of the usual one.
 
     Everything that was asked is in `requests`.
     """
@@ -81,12 +82,16 @@ class ScriptedWorker:
         hold: bool = False,
         pair: PairOpened | None = PAIR,
         job: Callable[[RunJob], Iterable[AnyEvent]] = lambda _request: (),
+        says: Sequence[AnyEvent] = (),
     ) -> None:
         self.requests: list[Request] = []
         self.hold = hold
+        self.refuse: RequestFailed | None = None
+        """What is said to questions instead of an answer."""
         self.closed = False
         self._pair = pair
         self._job = job
+        self._says = says
         self._events: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
 
     def send(self, request: Request) -> None:
@@ -118,6 +123,10 @@ class ScriptedWorker:
                 yield self._pair or RequestFailed(
                     "there is no model 'nonsense'", "`edgespec models` lists them"
                 )
+            case Answer() if self.refuse is not None:
+                yield self.refuse
+            case Answer() if self._says:
+                yield from self._says
             case Answer():
                 yield tokens(ANSWER[:2])
                 if not self.hold:

@@ -63,13 +63,13 @@ async def test_settings_are_taken_kept_and_used_by_the_next_engine(bench: AppBen
         await settle(pilot)
         app.screen.query_one("#ctx_size", Input).value = "2048"
         app.screen.query_one("#threads", Input).value = "3"
-        app.screen.query_one("#kv_type", Select).value = "q8_0"
+        app.screen.query_one("#kv_type_v", Select).value = "q8_0"
         app.screen.query_one("#theme", Select).value = "nord"
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert isinstance(app.screen, ChatScreen)
         assert app.theme == "nord"
-        assert load_settings() == AppSettings(theme="nord", ctx_size=2048, threads=3, kv_type="q8_0")
+        assert load_settings() == AppSettings(theme="nord", ctx_size=2048, threads=3, kv_type_v="q8_0")
         await pilot.press("ctrl+f5")
         await settle(pilot)
         opened = bench.workers[1].requests[0]
@@ -116,7 +116,17 @@ def test_comments_and_unknown_keys_of_the_file_survive() -> None:
     assert load_settings() == settings
 
 
-@pytest.mark.parametrize("text", ["threads = 'two'", "threads =", "kv_type = 'q9_9'"])
+def test_a_file_that_begins_with_a_byte_order_mark_is_read_and_written() -> None:
+    path = app_settings_file()
+    path.parent.mkdir(parents=True)
+    path.write_text("threads = 2\n", encoding="utf-8-sig")
+    settings = load_settings()
+    assert settings.threads == 2
+    save_settings(settings)
+    assert load_settings() == settings
+
+
+@pytest.mark.parametrize("text", ["threads = 'two'", "threads =", "kv_type_k = 'q9_9'"])
 def test_a_damaged_file_is_one_line(text: str) -> None:
     path = app_settings_file()
     path.parent.mkdir(parents=True)

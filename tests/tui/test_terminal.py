@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.scripted_model import make_scripted_model
 
 pytestmark = pytest.mark.model
 LIMIT_S = 45.0
@@ -116,6 +117,20 @@ def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Termina
     terminal.wait("stopped; the part that came is kept")
     terminal.keys("C-q")
     terminal.wait("left with 0")
+
+
+def test_a_thought_is_folded_and_opens_by_command(terminal: Terminal, tmp_path: Path) -> None:
+    script = ("<think>", "Hm", ", <b>so", " it is", "</think>", "\n\n", "Yes", " <i>indeed</i>", ".")
+    path = make_scripted_model(tmp_path / "thinker.gguf", script)
+    terminal.run("chat", str(path), "--draft", "none")
+    terminal.wait("thinker", "tokens of context")
+    terminal.keys("Is it?", "Enter")
+    shown = terminal.wait("thought · 5 tokens", "Yes <i>indeed</i>.", "(5 of thought)")
+    assert "Hm" not in shown
+    terminal.keys("/thoughts", "Enter")
+    terminal.wait("Hm, <b>so it is")
+    terminal.keys("C-q")
+    terminal.wait("left with 0", "ready>")
 
 
 def test_a_killed_app_gives_the_terminal_back(terminal: Terminal) -> None:

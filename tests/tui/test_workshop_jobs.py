@@ -11,7 +11,7 @@ from textual.widgets import Input, Select
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.cli.flags import with_flags
-from edgespec.errors import EdgespecError
+from edgespec.errors import EdgespecError, ModelFileError
 from edgespec.paths import derived_models_dir
 from edgespec.progress import SILENT
 from edgespec.session.settings import EngineSettings
@@ -34,6 +34,7 @@ from edgespec.worker.protocol import (
 from quant.gguf.recipe import read_recipe
 from quant.prune.choices import Criterion, Method
 from quant.prune.scratch import remove_leftovers
+from tests.catalog.gguf_files import write_gguf
 from tests.conftest import REPOSITORY, Outcome
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 from tests.tui.workshop_script import until
@@ -102,6 +103,12 @@ class NoLink:
 
 def plan(asked: WorkshopRequest) -> Planned:
     return PlanJob(asked).run(NoLink())
+
+
+def test_a_model_that_reads_no_text_is_refused_before_it_is_calibrated(tmp_path: Path) -> None:
+    encoder = write_gguf(tmp_path / "encoder.gguf", causal=False)
+    with pytest.raises(ModelFileError, match="encoder is an encoder"):
+        plan(WorkshopRequest(str(encoder), method=None, file_type="Q4_0"))
 
 
 async def test_what_is_planned_is_made_and_measured(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgespec.catalog.metadata import read_metadata
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.decode.replay import Recording
 from edgespec.llama.model import Model
 from edgespec.tune.answers import Answers, find_or_record_answers

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.decode.replay import Recording
 from edgespec.llama.model import Model
 from edgespec.paths import derived_models_dir

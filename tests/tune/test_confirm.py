@@ -12,7 +12,7 @@ from edgespec.bench.arm import ArmSpec
 from edgespec.bench.arm_loop import TokenizedPrompt, tokenize_prompts
 from edgespec.bench.prompts import Prompt
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
 from edgespec.decode.policy import Mode
 from edgespec.session.engine import Engine
 from edgespec.session.settings import DraftType, EngineSettings

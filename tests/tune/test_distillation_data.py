@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgespec.decode.chat_template import ChatMessage, tokenize_chat
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.template import tokenize_chat
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model

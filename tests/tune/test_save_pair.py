@@ -66,6 +66,13 @@ def test_a_pair_is_saved_beside_what_the_user_wrote(target: ModelFile, tiny_draf
     assert read_recipe(files.drafts[0].meta)["steps"][-1]["words"] == 64
 
 
+def test_a_catalogue_that_begins_with_a_byte_order_mark_is_added_to(target: ModelFile, tiny_draft: Path):
+    user_catalog_file().parent.mkdir(parents=True)
+    user_catalog_file().write_text(OWN, encoding="utf-8-sig")
+    save_pair(target, _published(target, tiny_draft), "why")
+    assert "tiny-tuned" in load_catalog().pairs
+
+
 def test_a_target_that_the_catalogue_knows_keeps_its_own_entry(target: ModelFile, tiny_draft: Path):
     entry = f'[models.tiny]\npath = "{target.path.as_posix()}" # mine\n'
     user_catalog_file().parent.mkdir(parents=True)

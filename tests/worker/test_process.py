@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgespec.decode.chat_template import ChatMessage
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.thinking import AS_IT_LIKES, Thinking
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
 from edgespec.session.settings import EngineSettings
@@ -36,6 +37,7 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
+from tests.scripted_model import make_scripted_model
 from tests.worker.worker_jobs import (
     CountingJob,
     EndlessJob,
@@ -112,6 +114,19 @@ async def test_a_pair_opens_answers_and_says_what_it_cost(
     assert event.stats.predicted_n == 24
     assert event.stats.stopped == "length"
     assert text
+
+
+async def test_a_thought_travels_apart_from_the_answer(worker: FollowedWorker, tmp_path: Path) -> None:
+    script = ("<think>", "Hm", ".", "</think>", "\n\n", "Yes", " sir")
+    await open_pair(worker, make_scripted_model(tmp_path / "m.gguf", script), "none")
+    for thinking, told in ((AS_IT_LIKES, 0), (Thinking("off"), 1), (Thinking("off"), 0)):
+        worker.send(Answer(QUESTION, 24, thinking=thinking))
+        text = thought = ""
+        while not isinstance(event := await worker.until(TokensArrived, Answered), Answered):
+            assert isinstance(event, TokensArrived)
+            text, thought = text + event.text, thought + event.thought
+        assert (thought, text, event.stats.thought_n) == ("Hm.", "Yes sir", 4)
+        assert len(event.notes) == told
 
 
 async def test_modes_and_drafts_change_while_the_target_stays(

@@ -33,9 +33,8 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
             continue
         size = human_bytes(row.size_bytes) if row.size_bytes else "?"
         serves = row.verdict in ("ok", "mapped")
-        spec = row.name if row.name in catalog.models else str(row.path)
         title = f"{row.name}  {size}" + ("" if serves else "  cannot draft")
-        choices.append(Choice(spec, one_line(title), with_labels(row.reason), disabled=not serves))
+        choices.append(Choice(row.spec, one_line(title), with_labels(row.reason), disabled=not serves))
     return choices
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from edgespec.decode.chat_template import ChatMessage, Role
+from edgespec.chat.messages import ChatMessage, Role
 from edgespec.worker.protocol import Piece
 
 _TITLE_LENGTH = 48
@@ -30,6 +30,11 @@ class Message:
     receipt: Receipt | None = None
     stopped: bool = False
     """It was ended before the model ended it."""
+    thought: str = ""
+    """What the model thought before it answered."""
+    thought_n: int = 0
+    """Tokens of that."""
+    thought_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,19 @@ class Conversation:
         """With one more message."""
         return replace(self, messages=(*self.messages, message))
 
-    def prompt(self) -> tuple[ChatMessage, ...]:
-        """What the model is asked: the system prompt, and all messages that say something."""
+    def prompt(self, left_out: int = 0) -> tuple[ChatMessage, ...]:
+        """What the model is asked: the system prompt, and all messages that say something.
+
+        Args:
+            left_out: So many of the oldest messages are not asked, the newest always.
+        """
         system = [ChatMessage("system", self.system)] if self.system else []
-        turns = [ChatMessage(message.role, message.content) for message in self.messages if message.content]
-        return (*system, *turns)
+        turns = [
+            ChatMessage(message.role, message.content, message.thought)
+            for message in self.messages
+            if message.content or message.thought
+        ]
+        return (*system, *(turns[left_out:] or turns[-1:]))
 
     def without_last_answer(self) -> "Conversation":
         """Up to and with the last question; the same when it is not answered yet."""

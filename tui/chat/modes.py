@@ -1,7 +1,8 @@
-"""The ways of drafting, as keys and commands go through them."""
+"""The ways of drafting and of thinking, as keys and commands go through them."""
 
 from typing import Final
 
+from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
 from edgespec.errors import UsageError
 from edgespec.worker.protocol import PairOpened
@@ -14,6 +15,8 @@ _WORDS: Final = {
     "ngram": Mode.NGRAM,
     "auto": Mode.AUTO,
 }
+
+_THINKS: Final[tuple[Think, ...]] = ("auto", "on", "off")
 
 
 def next_mode(pair: PairOpened) -> Mode:
@@ -33,3 +36,20 @@ def mode_named(word: str) -> Mode:
     if mode is None:
         raise UsageError(f"/mode {word} is not a mode", "it takes off, model, ngram or auto")
     return mode
+
+
+def next_think(think: Think) -> Think:
+    """Whether the model thinks: the choice after this one, in a circle."""
+    return _THINKS[(_THINKS.index(think) + 1) % len(_THINKS)]
+
+
+def think_named(word: str) -> Think:
+    """As it is typed after /think.
+
+    Raises:
+        UsageError: there is no such choice.
+    """
+    found = next((think for think in _THINKS if think == word.lower()), None)
+    if found is None:
+        raise UsageError(f"/think {word} is not a choice", "it takes auto, on or off")
+    return found

@@ -1,5 +1,6 @@
 """The left of the chat: what is asked below is answered by the engine, shown above, and kept."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -7,6 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 from edgespec.paths import chats_dir
 from edgespec.text import plain_text
@@ -24,6 +26,7 @@ from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.store import ChatStore
 from tui.chat.transcript import Transcript
+from tui.common.ask import AskScreen
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
 from tui.common.wording import MODE_NAMES, joined, progress_line
@@ -33,6 +36,7 @@ from tui.services.messages import WorkerReported
 
 _REPORTS = (TokensArrived, Answered, PairOpened, Progressed, RequestFailed, WorkerDied)
 _ENDS = {
+    "context": "the context is full: the answer was cut short",
     "interrupted": "stopped",
     "length": "the answer reached its longest length; /settings changes it",
 }
@@ -47,8 +51,14 @@ class ChatPane(Vertical):
         self._services = services
         self._engine = services.engine
         self.store = ChatStore(chats_dir())
+        self.thinking = services.launch.thinking
+        """How the model is to think, from the next answer on."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
+        self._shortened = ""
+        """Id of the conversation whose oldest turns may be left out."""
+        self._left_out = 0
+        """Messages at its beginning that are."""
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
@@ -108,7 +118,12 @@ class ChatPane(Vertical):
         self._tell("reading the prompt")
         launch = self._services.launch
         limit = launch.max_tokens or self._services.settings.max_tokens
-        self._engine.ask(Answer(self.transcript.conversation.prompt(), limit, launch.sampling))
+        conversation = self.transcript.conversation
+        may_drop = conversation.id == self._shortened
+        messages = conversation.prompt(self._left_out if may_drop else 0)
+        self._engine.ask(
+            Answer(messages, limit, launch.sampling, drop_oldest=may_drop, thinking=self.thinking)
+        )
 
     def stop(self) -> None:
         """Ends the answer, or what is being loaded for it; what came is kept."""
@@ -125,7 +140,9 @@ class ChatPane(Vertical):
             case Answered() as answered:
                 await self._end_answer(stopped=answered.stats.stopped == "interrupted", answered=answered)
                 self._restore_unanswered()
-                self._tell(_ENDS.get(answered.stats.stopped, ""))
+                self._tell_end(answered.stats)
+                for note in answered.notes:
+                    self.notify(plain_text(note), markup=False)
             case PairOpened() if self._waiting:
                 self.answer()
             case PairOpened():
@@ -137,6 +154,8 @@ class ChatPane(Vertical):
                 self._restore_unanswered()
                 text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
                 self._tell(text, error=not failed.interrupted)
+                if failed.context_full and self.prompt.text:
+                    self._offer_to_drop(self._ask_again)
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
                 self._waiting = False
@@ -153,7 +172,9 @@ class ChatPane(Vertical):
     async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> None:
         pair = self._engine.pair
         receipt = answer_receipt(answered, race_gain(pair, self._engine.races)) if answered else None
-        if await self.transcript.end_answer(pair.target if pair else "", stopped=stopped, receipt=receipt):
+        stats = answered.stats if answered else None
+        target = pair.target if pair else ""
+        if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
             self._save()
 
     def _restore_unanswered(self) -> None:
@@ -164,6 +185,42 @@ class ChatPane(Vertical):
             if not self.prompt.text:
                 self.prompt.put(self.transcript.take_back_question())
 
+    def _tell_end(self, stats: GenerationStats) -> None:
+        self._left_out += stats.dropped_n
+        dropped = f"the {self._left_out} oldest messages were left out" if stats.dropped_n else ""
+        self._tell(" · ".join(part for part in (_ENDS.get(stats.stopped, ""), dropped) if part))
+        questions = [one for one in self.transcript.conversation.messages if one.role == "user"]
+        if stats.stopped == "context" and len(questions) > 1:
+            self._offer_to_drop(self._answer_again)
+
+    # The end of the context.
+
+    def _offer_to_drop(self, go_on: Callable[[], None]) -> None:
+        """Asks whether the oldest turns may be left out from now on, where that has not been said of this conversation."""
+        conversation, pair = self.transcript.conversation, self._engine.pair
+        if not conversation.messages or conversation.id == self._shortened or not self.screen.is_current:
+            return
+
+        def take(yes: bool | None) -> None:
+            if yes:
+                self._shortened, self._left_out = conversation.id, 0
+                go_on()
+
+        question = (
+            f"The context of {pair.n_ctx if pair else 0} tokens is full. Go on with the oldest turns left out? "
+            "They stay on the screen and in the file."
+        )
+        self.app.push_screen(AskScreen(question, "Go on", "Not now"), take)
+
+    def _ask_again(self) -> None:
+        text = self.prompt.text
+        self.prompt.put("")
+        self.ask(text)
+
+    def _answer_again(self) -> None:
+        self.transcript.drop_answer()
+        self.answer()
+
     def tell_pair(self) -> None:
         """What is loaded, in the status line."""
         pair = self._engine.pair
@@ -171,7 +228,7 @@ class ChatPane(Vertical):
             self._tell("")
             return
         draft = f" with {pair.draft}" if pair.draft else ", no draft model on disk"
-        note = f" · {pair.note}" if pair.note else ""
+        note = f" · {with_labels(pair.note)}" if pair.note else ""
         self._tell(f"{pair.target}{draft} · {MODE_NAMES[pair.mode]} · {pair.n_ctx} tokens of context{note}")
 
     def _tell(self, text: str, *, error: bool = False) -> None:

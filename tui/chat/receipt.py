@@ -31,7 +31,8 @@ def race_gain(pair: PairOpened | None, races: Mapping[str, BenchResult]) -> floa
 def live_line(tokens: TokensArrived) -> str:
     """The figures of an answer that is under way."""
     rate = rate_of(tokens)
-    parts = [f"answering · {tokens.predicted_n} tokens"]
+    doing = "thinking" if tokens.thought_n == tokens.predicted_n else "answering"
+    parts = [f"{doing} · {tokens.predicted_n} tokens"]
     if rate:
         parts.append(f"{rate:.1f} tok/s")
         if tokens.vanilla_tok_per_s and tokens.draft_n:

@@ -11,13 +11,14 @@ from textual.containers import Horizontal
 from textual.events import Resize
 from textual.widgets import TextArea
 
+from edgespec.chat.template import Think
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
 from tui.chat.choices import conversation_choices, draft_choices
 from tui.chat.conversation import Conversation
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
-from tui.chat.modes import mode_named, next_mode
+from tui.chat.modes import mode_named, next_mode, next_think, think_named
 from tui.chat.pane import ChatPane
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
@@ -125,6 +126,8 @@ class ChatScreen(ModeScreen):
         match line.command.name:
             case "mode" if argument:
                 self._engine.ask(ChangeMode(mode_named(argument)))
+            case "think" if argument:
+                self._set_think(think_named(argument))
             case "draft" if argument:
                 self._change_draft(argument)
             case "model" if argument:
@@ -150,6 +153,16 @@ class ChatScreen(ModeScreen):
             self.tell("no model is loaded yet")
         else:
             self._engine.ask(ChangeMode(next_mode(pair)))
+
+    def action_next_think(self) -> None:
+        """Lets the model think, or not, or as its template has it, from the next answer on."""
+        self._set_think(next_think(self.pane.thinking.think))
+
+    def _set_think(self, think: Think) -> None:
+        self.pane.thinking = replace(self.pane.thinking, think=think)
+        self.tell(
+            f"thinking: {think}, from the next answer on, where the model's template has a switch for it"
+        )
 
     @work
     async def action_draft(self) -> None:
@@ -276,6 +289,10 @@ class ChatScreen(ModeScreen):
         await self.transcript.tint(not self.transcript.tinted)
         shown = "green: from the draft model, violet: from the text itself"
         self.tell(shown if self.transcript.tinted else "")
+
+    def action_thoughts(self) -> None:
+        """Opens or folds what the model thought."""
+        self.transcript.toggle_thoughts()
 
     def action_rail(self) -> None:
         """Shows or hides the charts, from now on."""

@@ -41,6 +41,10 @@ _ALL = (
     SlashCommand(
         "mode", "[off|model|ngram|auto]", "next_mode", "How answers are drafted; without one, the next mode"
     ),
+    SlashCommand(
+        "think", "[auto|on|off]", "next_think", "Whether the model thinks first; without one, the next choice"
+    ),
+    SlashCommand("thoughts", "", "thoughts", "Open or fold what the model thought"),
     SlashCommand("tint", "", "tint", "Show or hide which tokens came from the draft"),
     SlashCommand("rail", "", "rail", "Show or hide the charts"),
     SlashCommand("copy", "", "copy_last", "Copy the last answer"),

@@ -9,8 +9,10 @@ from textual.containers import VerticalScroll
 from textual.message import Message as TextualMessage
 from textual.widgets import Static
 
+from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import TokensArrived
 from tui.chat.conversation import Conversation, Message, Receipt, merge_pieces
+from tui.chat.thought import ThoughtFold
 from tui.chat.turn import AnswerTurn, UserTurn
 from tui.common.pace import Pace
 
@@ -78,6 +80,13 @@ class Transcript(VerticalScroll, can_focus=False):
             for turn in self.query(AnswerTurn):
                 await turn.tint(on)
 
+    def toggle_thoughts(self) -> None:
+        """Opens all thoughts, or folds them where the last one is open."""
+        folds = [fold for fold in self.query(ThoughtFold) if fold.thought]
+        is_open = bool(folds) and not folds[-1].collapsed
+        for fold in folds:
+            fold.collapsed = is_open
+
     # Its end.
 
     def add_question(self, text: str) -> None:
@@ -115,16 +124,32 @@ class Transcript(VerticalScroll, can_focus=False):
         elif len(self._arrived) == 1:
             self.set_timer(wait_s, self._paint)
 
-    async def end_answer(self, target: str, *, stopped: bool, receipt: Receipt | None = None) -> bool:
+    async def end_answer(
+        self,
+        target: str,
+        *,
+        stopped: bool,
+        receipt: Receipt | None = None,
+        stats: GenerationStats | None = None,
+    ) -> bool:
         """The answer is whole, or was stopped; one of which nothing came goes. Returns whether something is left."""
         await self._paint()
         turn, self._turn = self._turn, None
         if turn is None:
             return False
-        if not turn.content:
+        if not (turn.content or turn.thought):
             await turn.remove()
             return False
-        message = Message("assistant", turn.content, merge_pieces(turn.pieces), receipt, stopped)
+        message = Message(
+            "assistant",
+            turn.content,
+            merge_pieces(turn.pieces),
+            receipt,
+            stopped,
+            turn.thought,
+            stats.thought_n if stats else 0,
+            stats.thought_s if stats else 0.0,
+        )
         self.conversation = replace(self.conversation.add(message), target=target or self.conversation.target)
         await turn.finish(message)
         return True
@@ -141,7 +166,7 @@ class Transcript(VerticalScroll, can_focus=False):
             if self._turn is None or not arrived:
                 return
             self._pace.painted()
-            await self._turn.add(tuple(piece for tokens in arrived for piece in tokens.pieces))
+            await self._turn.add(arrived)
         newest = arrived[-1]
         if newest.decode_s - self._told_s >= _LIVE_S:
             self._told_s = newest.decode_s

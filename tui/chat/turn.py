@@ -1,13 +1,18 @@
 """One turn of a conversation: what the user wrote, or an answer with its receipt."""
 
+import asyncio
+from collections.abc import Sequence
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Markdown, Static
 
 from edgespec.text import plain_text
-from edgespec.worker.protocol import Piece
+from edgespec.worker.protocol import Piece, TokensArrived
 from tui.chat.conversation import Message, Receipt
 from tui.chat.markdown_stream import MarkdownSplitter
+from tui.chat.markdown_text import make_parser, shows_all
+from tui.chat.thought import ThoughtFold
 from tui.common.stream_text import StreamText
 
 
@@ -21,6 +26,8 @@ class UserTurn(Static):
 class AnswerTurn(Vertical):
     """An answer. While it comes, finished Markdown blocks stand above a tail of plain text; at the end all is rendered.
 
+    An answer of which rendered Markdown would hide something is shown in plain text.
+
     Args:
         message: A whole answer, or None for one that is to come.
         tinted: Show who thought of each token, in plain text.
@@ -31,19 +38,27 @@ class AnswerTurn(Vertical):
         self._message = message
         self._tinted = tinted
         self._splitter = MarkdownSplitter()
+        self._is_ready = asyncio.Event()
+        """Markdown renders its first, empty text when it is mounted, and that takes away what came before."""
         self._pieces: list[Piece] = list(message.pieces) if message else []
+        self._is_markdown = message is None or shows_all(plain_text(message.content))
 
     def compose(self) -> ComposeResult:
-        """Body and receipt."""
+        """Thought, body and receipt."""
         message = self._message
-        content = plain_text(message.content) if message else ""
-        yield Markdown(content, open_links=False, classes="answer-markdown")
+        if message is None:
+            yield ThoughtFold("", 0, 0.0, is_growing=True)
+        else:
+            yield ThoughtFold(message.thought, message.thought_n, message.thought_s, is_growing=False)
+        content = plain_text(message.content) if message and self._is_markdown else ""
+        yield Markdown(content, open_links=False, classes="answer-markdown", parser_factory=make_parser)
         yield StreamText(self._pieces if message else (), tinted=self._tinted, is_growing=message is None)
         yield Static(_receipt_text(message), markup=False, classes="receipt")
 
     def on_mount(self) -> None:
         """Shows what is filled."""
         self._show_parts()
+        self._is_ready.set()
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -56,15 +71,32 @@ class AnswerTurn(Vertical):
         return "".join(piece.text for piece in self._pieces)
 
     @property
+    def thought(self) -> str:
+        """What the model thought so far."""
+        return self._fold.thought
+
+    @property
+    def _fold(self) -> ThoughtFold:
+        return self.query_one(ThoughtFold)
+
+    @property
     def _tail(self) -> StreamText:
-        return self.query_one(StreamText)
+        return self.query_one("AnswerTurn > StreamText", StreamText)
 
     @property
     def _markdown(self) -> Markdown:
         return self.query_one(Markdown)
 
-    async def add(self, pieces: tuple[Piece, ...]) -> None:
+    async def add(self, arrived: Sequence[TokensArrived]) -> None:
         """More of it came."""
+        await self._is_ready.wait()
+        if thought := "".join(tokens.thought for tokens in arrived):
+            self._fold.add(thought, arrived[-1].thought_n, arrived[-1].thought_s)
+        pieces = [piece for tokens in arrived for piece in tokens.pieces]
+        if pieces:
+            await self._add_answer(pieces)
+
+    async def _add_answer(self, pieces: Sequence[Piece]) -> None:
         self._pieces += pieces
         if self._tinted:
             self._tail.append(pieces)
@@ -83,6 +115,8 @@ class AnswerTurn(Vertical):
         """It is whole, or was stopped: rendered once more from the start."""
         self._message = message
         self._pieces = list(message.pieces)
+        self._is_markdown = shows_all(plain_text(message.content))
+        self._fold.finish(message.thought_n, message.thought_s)
         await self._render_whole()
 
     async def tint(self, on: bool) -> None:
@@ -93,18 +127,22 @@ class AnswerTurn(Vertical):
     async def _render_whole(self) -> None:
         message = self._message
         pieces = message.pieces if message else tuple(self._pieces)
-        shown = pieces if self._tinted or message is None else ()
+        shown = () if message is not None and self._renders_markdown else pieces
         tail = StreamText(shown, tinted=self._tinted, is_growing=message is None)
         await self._tail.remove()
         await self.mount(tail, after=self._markdown)
-        if message is not None and not self._tinted:
+        if message is not None and self._renders_markdown:
             await self._markdown.update(plain_text(message.content))
         self.query_one(".receipt", Static).update(_receipt_text(message))
         self._show_parts()
 
+    @property
+    def _renders_markdown(self) -> bool:
+        return self._is_markdown and not self._tinted
+
     def _show_parts(self) -> None:
         message = self._message
-        shows_markdown = message is not None and not self._tinted
+        shows_markdown = message is not None and self._renders_markdown
         self._markdown.display = shows_markdown
         self._tail.display = not shows_markdown
         self.query_one(".receipt").display = message is not None

@@ -22,7 +22,7 @@ from tui.services.settings import AppSettings
 
 _NUMBERS = (
     ("threads", "Threads", "0: the physical cores", 1024),
-    ("ctx_size", "Context", "tokens; 0: 4096 or what the model knows", 1 << 22),
+    ("ctx_size", "Context", "tokens; 0: as many as the model and memory bear", 1 << 22),
     ("max_tokens", "Longest answer", "tokens", 1 << 20),
 )
 
@@ -62,7 +62,8 @@ class SettingsScreen(ModalScreen[None]):
         layers = "auto, all or a number"
         yield "GPU layers", Input(settings.gpu_layers, id="gpu_layers", placeholder=layers, compact=True)
         kinds = [kv_type.name.lower() for kv_type in KvType]
-        yield "KV cache type", _select("kv_type", kinds, settings.kv_type)
+        yield "KV cache keys", _select("kv_type_k", kinds, settings.kv_type_k)
+        yield "KV cache values", _select("kv_type_v", kinds, settings.kv_type_v)
         prompt = settings.system_prompt
         yield "System prompt", Input(prompt, id="system_prompt", placeholder="of new chats", compact=True)
         yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
@@ -109,7 +110,8 @@ class SettingsScreen(ModalScreen[None]):
         return replace(
             self._services.settings,
             theme=str(self.query_one("#theme", Select).value),
-            kv_type=str(self.query_one("#kv_type", Select).value),
+            kv_type_k=str(self.query_one("#kv_type_k", Select).value),
+            kv_type_v=str(self.query_one("#kv_type_v", Select).value),
             show_rail=self.query_one("#show_rail", Switch).value,
             tint_drafted=self.query_one("#tint_drafted", Switch).value,
             gpu_layers=text["gpu_layers"] or "auto",

@@ -6,7 +6,7 @@ from typing import Final
 from edgespec.catalog.candidates import DraftCandidate, PairTarget, find_candidates
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.errors import EdgespecError
-from edgespec.session.loading import choose_n_ctx
+from edgespec.session.context_choice import choose_n_ctx
 from edgespec.session.settings import DEFAULT_N_CTX
 from edgespec.text import human_bytes
 from quant.gguf.describe import describe_file, description_lines
@@ -18,6 +18,9 @@ _PLACES: Final = {
     Origin.WHEELS: "in edgespec's models folder",
     Origin.OWN: "a file that your catalogue names",
     Origin.FOLDER: "in the current folder",
+    Origin.LM_STUDIO: "in LM Studio's models folder",
+    Origin.OLLAMA: "in ollama's models folder",
+    Origin.LLAMA_CPP: "in llama.cpp's cache",
 }
 _REVISION_CHARACTERS: Final = 12
 

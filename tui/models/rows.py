@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from edgespec.catalog.entries import Catalog, ModelEntry
+from edgespec.catalog.gguf_names import is_model
 from edgespec.catalog.memory import available_memory_bytes, guess_memory_bytes
 from edgespec.catalog.model_file import open_file
 from edgespec.catalog.resolve import LocalModel, arrived_bytes, local_models
-from edgespec.catalog.sources import hub_cache
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import EdgespecError
 from edgespec.session.loading import estimate_target
@@ -27,6 +27,9 @@ class Origin(StrEnum):
     WHEELS = "wheels"
     OWN = "own file"
     FOLDER = "this folder"
+    LM_STUDIO = "LM Studio"
+    OLLAMA = "ollama"
+    LLAMA_CPP = "llama.cpp"
 
 
 class Fit(StrEnum):
@@ -50,7 +53,7 @@ class ModelRow:
     """A model, here or not."""
 
     spec: str
-    """What opens, fetches and deletes it: a name of the catalogue, `owner/repo:file.gguf`, or a path."""
+    """What opens it: a name of the catalogue, `owner/repo:file.gguf`, `ollama:NAME`, or a path."""
     name: str
     entry: ModelEntry | None
     size_bytes: int | None = None
@@ -82,8 +85,8 @@ class ModelRow:
         """What it is loaded as; None when it is not."""
         if pair is None:
             return None
-        is_path = self.entry is None and self.path is not None and "/" not in self.name
-        name = self.path.stem if is_path and self.path is not None else self.name
+        is_path = self.path is not None and Path(self.spec).is_absolute()
+        name = Path(self.spec).stem if is_path else self.name
         return Role.TARGET if name == pair.target else Role.DRAFT if name == pair.draft else None
 
     def matches(self, words: list[str]) -> bool:
@@ -119,12 +122,8 @@ def load_models(settings: EngineSettings, folder: Path) -> ModelList:
     here = local_models(catalog)
     found = [_row_of(model, settings, free) for model in here]
     seen = {model.path.resolve() for model in here}
-    for spec, path in hub_cache.list_cached():
-        if path.resolve() not in seen:
-            seen.add(path.resolve())
-            found.append(_read(ModelRow(spec, spec, None, path=path, origin=Origin.HUB), settings, free))
     for path in sorted(folder.glob("*.gguf")):
-        if path.resolve() not in seen and path.is_file() and not hub_cache.is_later_part(path):
+        if path.resolve() not in seen and path.is_file() and is_model(path.name):
             row = ModelRow(str(path.resolve()), path.name, None, path=path, origin=Origin.FOLDER)
             found.append(_read(row, settings, free))
     names = {row.spec for row in found}
@@ -157,16 +156,13 @@ def _missing(entry: ModelEntry, free: int) -> ModelRow:
 
 
 def _row_of(model: LocalModel, settings: EngineSettings, free: int) -> ModelRow:
-    origin = {"hub": Origin.HUB, "wheels": Origin.WHEELS, "file": Origin.OWN}[model.origin]
-    # A file in the models folder that its entry does not mean is opened by its path.
-    is_stray = model.entry is None or model.path.name != model.entry.file_name
     row = ModelRow(
-        str(model.path) if is_stray else model.name,
+        model.spec,
         model.name,
         model.entry,
         model.size_bytes,
         model.path,
-        origin,
+        Origin.OWN if model.origin == "file" else Origin(model.origin),
         licence=_licence(model.entry) if model.entry else "",
     )
     return _read(row, settings, free)

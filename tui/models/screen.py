@@ -25,7 +25,7 @@ from tui.services.engine_client import EngineState
 from tui.services.launch import ScreenName
 from tui.services.messages import ModelsChanged
 
-_FILTER = "filter, or owner/repo:file.gguf and Enter to fetch from the hub"
+_FILTER = "filter, or owner/repo:Q4_K_M and Enter to fetch from the hub"
 
 
 def _key(key: str, action: str, title: str, tooltip: str, *, name: str) -> Binding:
@@ -229,7 +229,7 @@ class ModelsScreen(ModeScreen):
             self.tell(f"{error.message} {error.hint}", error=True)
             return
         if entry is None:
-            self.tell(f"{spec} is not a model of the hub: write owner/repo:file.gguf", error=True)
+            self.tell(f"{spec} is not a model of the hub: write owner/repo:Q4_K_M", error=True)
             return
         self._filter.value = ""
         self.downloads.start(_row_of(entry))

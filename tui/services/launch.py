@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from edgespec.chat.thinking import AS_IT_LIKES, Thinking
 from edgespec.llama.sampler import Sampling
 from edgespec.session.choice import AUTO_DRAFT
 from edgespec.session.settings import EngineSettings
@@ -22,6 +23,7 @@ class Launch:
     system: str | None = None
     max_tokens: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    thinking: Thinking = AS_IT_LIKES
     engine: EngineSettings | None = None
     offline: bool = False
     screen: ScreenName = "chat"

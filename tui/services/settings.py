@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 import tomlkit
 
-from edgespec.documents import build, read_toml
+from edgespec.documents import build, read_text, read_toml
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
 from edgespec.llama.kv_types import KvType
@@ -26,9 +26,10 @@ class AppSettings:
     threads: int = 0
     """0 takes the physical cores."""
     ctx_size: int = 0
-    """0 takes 4096 or what the model was trained with, whichever is less."""
+    """0 takes what the model was trained with, as far as that takes little memory."""
     gpu_layers: str = "auto"
-    kv_type: str = "f16"
+    kv_type_k: str = "f16"
+    kv_type_v: str = "f16"
     keys: Mapping[str, str] = field(default_factory=dict)
     """Id of a binding -> keys, as F1 lists them."""
 
@@ -44,7 +45,8 @@ class AppSettings:
             n_threads=self.threads,
             placement=layers,
             draft_placement=layers,
-            kv_type=KvType.parse(self.kv_type),
+            kv_type_k=KvType.parse(self.kv_type_k),
+            kv_type_v=KvType.parse(self.kv_type_v),
         )
 
 
@@ -71,7 +73,7 @@ def save_settings(settings: AppSettings) -> None:
     """
     path = app_settings_file()
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = read_text(path) if path.exists() else ""
         document = tomlkit.parse(text)
         defaults = AppSettings()
         for one in fields(AppSettings):

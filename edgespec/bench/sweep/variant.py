@@ -67,11 +67,12 @@ def context_settings(
         n_threads=engine.n_threads or default_threads(),
         n_outputs_max=batch.size * rows_each,
         n_batch=max(min(shape.prompt_n, _ROWS), batch.size * (rows_each + (rows_each > 1))),
-        type_k=engine.kv_type,
-        type_v=engine.kv_type,
+        type_k=engine.kv_type_k,
+        type_v=engine.kv_type_v,
         flash_attention=engine.flash_attention,
         n_sequences=batch.size,
         kv_unified=unified,
+        n_snapshots=spare,
     )
 
 

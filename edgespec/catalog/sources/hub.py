@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from edgespec.catalog.entries import ModelEntry
+from edgespec.catalog.gguf_names import choose_model, is_model, quant_of
 from edgespec.catalog.sources.checks import check_disk_space, check_file, mismatch, only_writer
 from edgespec.catalog.sources.hub_bar import bar_class
 from edgespec.catalog.sources.hub_cache import cache_dir, remove, repo_folder
@@ -60,6 +61,36 @@ def download(entry: ModelEntry, *, timeout_s: float, progress: Progress = SILENT
         progress.stage(f"fetching {entry.name} from the hub", total or None, done=done, unit="bytes")
         paths.append(_fetch(entry, file, progress))
     return paths[0]
+
+
+def choose_file(entry: ModelEntry, quant: str | None, *, timeout_s: float) -> ModelEntry:
+    """The entry with the file of its repository that a quantization means, None being llama.cpp's choice.
+
+    Args:
+        entry: A model with `repo`.
+        quant: Such as `Q4_K_M`, in any case.
+        timeout_s: How long the hub may take to answer.
+
+    Raises:
+        DownloadError: The hub cannot be reached, or failed.
+        ModelMissingError: No such repository or revision, a gated one, or none of its files is meant.
+    """
+    from huggingface_hub import HfApi
+
+    with _hub_errors(entry, "*.gguf"):
+        api = HfApi(endpoint=_endpoint())
+        found = api.model_info(entry.repo or "", revision=entry.revision, timeout=timeout_s)
+    files = [sibling.rfilename for sibling in found.siblings or ()]
+    chosen = choose_model(files, quant)
+    if chosen is not None:
+        return replace(entry, file=chosen)
+    names = [file for file in files if is_model(file)]
+    if not names:
+        raise ModelMissingError(
+            f"{entry.repo} holds no GGUF model.", "Look for a repository whose name ends in -GGUF."
+        )
+    known = sorted({label for name in names if (label := quant_of(name)) is not None})
+    raise ModelMissingError(f"{entry.repo} has no file for {quant}.", f"It has {', '.join(known or names)}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 
 from edgespec.catalog.entries import ModelEntry
+from edgespec.catalog.gguf_names import is_model
 from edgespec.catalog.sources.hub_partial import find_partials
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 
 
 def cache_dir() -> Path:
@@ -24,9 +24,9 @@ def cache_dir() -> Path:
     return Path(os.path.expandvars(home)).expanduser() / "hub"
 
 
-def find_cached(entry: ModelEntry) -> list[Path]:
+def find_cached(entry: ModelEntry, root: Path | None = None) -> list[Path]:
     """The entry's files in the cache, in order; empty unless all of them are there with the published size."""
-    files = _snapshot_files(entry)
+    files = _snapshot_files(entry, root)
     if not all(file.is_file() for file in files):
         return []
     if entry.size_bytes is not None and sum(file.stat().st_size for file in files) != entry.size_bytes:
@@ -34,33 +34,43 @@ def find_cached(entry: ModelEntry) -> list[Path]:
     return files
 
 
-def _snapshot_files(entry: ModelEntry) -> list[Path]:
+def _snapshot_files(entry: ModelEntry, root: Path | None = None) -> list[Path]:
     """Where the cache shows the entry's files; empty when it knows no commit to show."""
     if entry.repo is None or entry.file is None:
         return []
-    folder = repo_folder(entry.repo)
-    commit = entry.revision or "main"
+    snapshot = _snapshot(entry.repo, entry.revision, root)
+    return [] if snapshot is None else [snapshot / file for file in entry.repo_files]
+
+
+def _snapshot(repo: str, revision: str | None, root: Path | None = None) -> Path | None:
+    """Where the cache shows a revision; None when it knows no commit of that name."""
+    folder = repo_folder(repo, root)
+    commit = revision or "main"
     if not _COMMIT.fullmatch(commit):
         reference = folder / "refs" / commit
         if not reference.is_file():
-            return []
+            return None
         commit = reference.read_text(encoding="utf-8").strip()
-    return [folder / "snapshots" / commit / file for file in entry.repo_files]
+    return folder / "snapshots" / commit
 
 
-def is_later_part(path: Path) -> bool:
-    """Whether a file's name is that of the second or a later part of a split model."""
-    return _LATER_PART.search(path.name) is not None
+def list_files(repo: str, revision: str | None) -> list[str]:
+    """Paths inside a repository of all files that the cache shows of a revision, None being the newest it has."""
+    snapshot = _snapshot(repo, revision)
+    if snapshot is None:
+        return []
+    return [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
 
 
-def list_cached() -> list[tuple[str, Path]]:
-    """Every GGUF model that the cache shows, whoever fetched it: what to call it (`owner/repo:file`), and its first file."""
+def list_cached(root: Path | None = None) -> list[tuple[str, Path]]:
+    """Every GGUF model that a cache shows, whoever fetched it: what to call it (`owner/repo:file`), and its first file."""
+    root = root or cache_dir()
     found: list[tuple[str, Path]] = []
-    for path in sorted(cache_dir().glob("models--*/snapshots/*/**/*.gguf")):
-        folder, _, commit, *inside = path.relative_to(cache_dir()).parts
+    for path in sorted(root.glob("models--*/snapshots/*/**/*.gguf")):
+        folder, _, commit, *inside = path.relative_to(root).parts
         owner, _, name = folder.removeprefix("models--").partition("--")
-        if name and path.is_file() and not is_later_part(path):
-            newest = cache_dir() / folder / "refs" / "main"
+        if name and is_model(path.name) and path.is_file():
+            newest = root / folder / "refs" / "main"
             is_newest = newest.is_file() and newest.read_text(encoding="utf-8").strip() == commit
             found.append((f"{owner}/{name}{'' if is_newest else '@' + commit}:{'/'.join(inside)}", path))
     return found
@@ -75,9 +85,9 @@ def find_arrived(entry: ModelEntry) -> list[Path]:
     return whole + [partial for file in entry.repo_files for partial in find_partials(blobs, file)]
 
 
-def repo_folder(repo: str) -> Path:
+def repo_folder(repo: str, root: Path | None = None) -> Path:
     """Where the cache keeps a repository: `models--owner--name` for `owner/name`."""
-    return cache_dir() / f"models--{repo.replace('/', '--')}"
+    return (root or cache_dir()) / f"models--{repo.replace('/', '--')}"
 
 
 def remove(path: Path) -> int:

@@ -65,7 +65,7 @@ class LlamaDraft:
         self._held = self._count_held([])
         if not self._held or length > self.context.n_ctx - HEADROOM:
             return None
-        return max(length - self._held, 1)
+        return max(length - self.context.reach(self._held), 1)
 
     def read(self, history: Sequence[int], chain: Sequence[int], window: int | None = None) -> int:
         """Reads what the cache lacks of the history and a chain behind it. Returns the rows evaluated.
@@ -95,12 +95,14 @@ class LlamaDraft:
         # The logits wanted are those after the last token: it is read again if it was there already.
         valid = max(min(self._count_held(behind), len(text) - 1), 0)
         self.context.rollback(valid)
-        lacking = text[valid:]
+        rows = len(text) - valid + self.context.n_unread
         step = self.context.settings.n_batch
-        for start in range(0, len(lacking), step):
-            self.context.decode(lacking[start : start + step], outputs=1, pad_to=self._step_batch)
+        for start in range(valid, len(text), step):
+            self.context.decode(text[start : start + step], outputs=1, pad_to=self._step_batch)
+        if not behind:
+            self.context.mark(None)  # guesses are taken back to here
         self._held, self._text_n = len(text) - len(behind), len(text)
-        return len(lacking)
+        return rows
 
     def guess(self) -> tuple[int, float] | None:
         """Its next token in the target's ids, and that token's lead in logits over the second best.

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.model_file import ModelFile
 from edgespec.catalog.resolve import open_model
 from edgespec.catalog.toml_file import load_catalog
@@ -72,6 +73,8 @@ def _plan_prune(file: ModelFile, request: WorkshopRequest, method: Method) -> tu
 def _plan_quantize(file: ModelFile, request: WorkshopRequest) -> tuple[QuantizeJob, Lines]:
     settings, source = request.quantize_settings(), request.calibration_source()
     n_tokens = request.token_count() if source is not None else 0
+    if source is not None:
+        check_writes_text(file.name, file.meta)
     planned = plan_types(file.meta, settings, importance_follows=source is not None)
     destination = _destination(request, quantized_name(file.path, settings.file_type))
     check_place(destination, planned.n_bytes, force=True)

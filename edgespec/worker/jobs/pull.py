@@ -12,7 +12,7 @@ class PullJob:
     """Fetch one model. What arrived stays when it is stopped, and the next such job goes on from there."""
 
     spec: str
-    """A name of the catalogue, or `owner/repo:file.gguf`."""
+    """A name of the catalogue, or a model of the hub such as `owner/repo:Q4_K_M`."""
     offline: bool = False
 
     def run(self, link: Link) -> ResolvedModel:

@@ -1,0 +1,1 @@
+"""What every front door needs of a conversation: its template, and the thoughts in an answer."""

@@ -88,6 +88,8 @@ class LlamaTarget:
         evaluated = len(prompt) - kept + context.n_unread
         if evaluated > LEAST_KEPT and not context.abilities.keeps_all:
             turn = len(prompt) - _TURN_END
+            kept = min(kept, turn)
+            context.rollback(kept)  # an earlier answer to this prompt may have left all of it but its last token
             context.prefill(prompt[kept:turn])
             context.keep()
             kept = turn

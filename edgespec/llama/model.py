@@ -13,6 +13,8 @@ from edgespec.llama.library import ClosedLibrary, load_library, take_native_erro
 from edgespec.llama.placement import Placement
 from edgespec.progress import SILENT, Progress, advance_to
 
+_LEARNT_POSITIONS = (b"gpt2", b"starcoder", b"mpt")
+
 
 class Model(Closes):
     """A loaded GGUF. Ctrl-C ends the loading.
@@ -62,6 +64,8 @@ class Model(Closes):
         self.n_layer: int = self._lib.llama_model_n_layer(self.handle)
         self.size_bytes: int = self._lib.llama_model_size(self.handle)
         self.n_params: int = self._lib.llama_model_n_params(self.handle)
+        self.n_positions = self.n_ctx_train if self._learnt_positions() else None
+        """Tokens of a context at most, where every position was learnt for itself; None where others can be computed."""
         self._pieces: dict[int, bytes] = {}
 
     def _params(self, progress: Progress, held: HeldInterrupts) -> tuple[Any, list[Any]]:
@@ -118,6 +122,15 @@ class Model(Closes):
         """The model's own Jinja template, if it carries one."""
         raw = self._lib.llama_model_chat_template(self.handle, None)
         return raw.decode("utf-8", "replace") if raw else None
+
+    def _learnt_positions(self) -> bool:
+        """Whether it has a table of positions, behind whose end llama.cpp ends the process (gpt2.cpp, starcoder.cpp, mpt.cpp).
+
+        Nothing tells an MPT that has one from others.
+        """
+        buffer = ctypes.create_string_buffer(64)
+        self._lib.llama_model_meta_val_str(self.handle, b"general.architecture", buffer, len(buffer))
+        return buffer.value in _LEARNT_POSITIONS
 
     @property
     def has_vocabulary(self) -> bool:

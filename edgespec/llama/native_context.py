@@ -1,5 +1,6 @@
 """What every context has: llama.cpp's handle with its cache, the rows of a decode, and the logits that it left."""
 
+import sys
 from ctypes import addressof
 from typing import Any
 
@@ -59,7 +60,7 @@ class NativeContext(Closes):
             raise
         if not self.handle:
             raise creation_error(model.path.name, settings, take_native_errors())
-        self.n_ctx: int = self._lib.llama_n_ctx(self.handle)
+        self.n_ctx: int = min(self._lib.llama_n_ctx(self.handle), model.n_positions or sys.maxsize)
         self._memory: Any = self._lib.llama_get_memory(self.handle)
         self._batch = RowBatch(self._lib, settings.n_batch)
         self.abilities = find_abilities(self._lib, model.handle, self.handle, settings)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.errors import EngineError
+from edgespec.errors import ContextOverflowError, EngineError
 from edgespec.llama.context_errors import decode_error
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
@@ -109,9 +109,14 @@ class SequencesContext(NativeContext):
             raise EngineError(
                 f"{rows} rows with {n_outputs} outputs are not a batch", "please report this defect"
             )
+        counts = np.bincount(sequences, minlength=len(self.lengths)).astype(np.int32)
+        longest = int((self.lengths + counts).max())
+        if longest > self.n_ctx:
+            raise ContextOverflowError(
+                f"{longest} tokens do not fit a context of {self.n_ctx}", "use shorter prompts or answers"
+            )
         self._read_again(sequences)
         self._run(tokens, sequences, outputs)
-        counts = np.bincount(sequences, minlength=len(self.lengths)).astype(np.int32)
         self.lengths += counts
         if not self.abilities.keeps_all:
             for token, sequence in zip(tokens.tolist(), sequences.tolist(), strict=True):

@@ -106,7 +106,8 @@ class Trial:
             return
         self.step("half right", self.compare_half_right)
         self.step("ngram", lambda: self.compare(Mode.NGRAM, None))
-        self.step("stop", self.stop_and_go_on)
+        if self.context.n_ctx > LONG_PROMPT_TOKENS:  # else a prompt is a single batch, in which nothing stops
+            self.step("stop", self.stop_and_go_on)
         if self.step("load copy", self.load_copy):
             self.step("copy", lambda: self.compare(Mode.MODEL, self.copy.name))
             self.step("auto", lambda: self.compare(Mode.AUTO, self.copy.name, fixed=False))
@@ -302,7 +303,9 @@ class Trial:
         return self.engine.target.context
 
     def prompt(self, count: int = PROMPT_TOKENS) -> list[int]:
-        """Arbitrary tokens, always the same."""
+        """Arbitrary tokens, always the same; half a context of them at most."""
+        if self.context.n_ctx < 2 * count and count == PROMPT_TOKENS:
+            count = self.context.n_ctx // 2
         ids = np.random.default_rng(count).integers(self.context.model.n_vocab, size=count)
         return [int(token) for token in ids]
 

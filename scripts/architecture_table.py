@@ -1,5 +1,6 @@
 """The table that `check_architectures.py` writes: `docs/architectures.md`."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ holds anything but the text shows as another answer.
   that of recurrent layers; snapshots are states that llama.cpp keeps for a rollback.
 - **half right**, **n-gram**, **copy**: whether drafted text is plain text, token for token, greedily and with a seed, with the
   prompt new and in the cache. Half right drafts the answer with every third token wrong, n-gram what stood in the
-  text, copy is the model itself in Q4_0 or as it is. How many drafted tokens were tested and kept stands behind it.
+  text, copy is the model itself in Q4_0 or as it is. How many of the drafted tokens that were tested were kept stands behind it.
+  Equal to a tie: until two tokens are nearer to each other than a decode of one row is to a decode of several, as rounding has it.
 - **stop**: Ctrl-C while a prompt is read, then another prompt and the same one again, both with the text of a fresh context.
 - **cache**: how far the estimated cache lies from the one that llama.cpp allocates for 4096 tokens; **all**: the same with
   weights and buffers, which in so small a model are mostly buffers.
@@ -37,6 +39,11 @@ COLUMNS = (
     "all",
 )
 _CACHES = ("KV", "RS")
+SEEN_NOISE = 1e-4
+"""In logits: with less, no draw in a hundred thousand tells the two apart."""
+MOST_DRIFT = 0.02
+"""Share of the spread of a model's logits by which a context may differ from one that read the same tokens at once. Kernels
+that compute in 16 bits reach a hundredth of that, and a memory that holds other tokens several times as much."""
 
 
 class Reasons:
@@ -47,7 +54,8 @@ class Reasons:
 
     def refer(self, said: str, name: str) -> str:
         """The number of a reason, in brackets; the model's own name is no part of it."""
-        reason = said.removeprefix("edgespec: ").replace(f"{name}.gguf", "MODEL").replace(repr(name), "MODEL")
+        reason = said.removeprefix("edgespec: ").replace(f"{name}.gguf", "MODEL").replace(name, "MODEL")
+        reason = re.sub(r"of the architecture [\w.-]+", "of this architecture", reason)
         return f"[{self._numbers.setdefault(reason, len(self._numbers) + 1)}]"
 
     def lines(self) -> list[str]:
@@ -67,6 +75,25 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     return HEADER + "\n".join(lines) + "\n\nReasons:\n\n" + "\n".join(reasons.lines()) + "\n"
 
 
+def is_tie(sampling: str, outcome: Mapping[str, Any], spread: float) -> bool:
+    """Whether two texts part where rounding alone may decide.
+
+    Greedily that is where the two tokens are no further apart than decodes of one and of several rows are from each
+    other. Of a draw nobody can tell; that the memory is right shows in how far the logits have drifted.
+
+    Args:
+        sampling: `greedy` or `seed`, and what follows it.
+        outcome: With what `Trial.describe_difference` found.
+        spread: Of the model's logits.
+    """
+    rounding = max(outcome["noise"], outcome["drift"])
+    if rounding > MOST_DRIFT * spread:
+        return False
+    if sampling.startswith("greedy"):
+        return bool(abs(outcome["apart"]) <= 2 * rounding)
+    return bool(rounding > SEEN_NOISE)
+
+
 def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
@@ -79,7 +106,8 @@ def _row(result: Mapping[str, Any], reasons: Reasons) -> list[str]:
         return _ended(commands[command]["kind"], commands[command]["said"], name, reasons)
 
     def drafted(step: str) -> str:
-        return _drafted(steps.get(step, {}), result["trial"], name, reasons)
+        spread = steps.get("feels", {}).get("spread", 0.0)
+        return _drafted(steps.get(step, {}), spread, result["trial"], name, reasons)
 
     copy = "copy" if "copy" in steps else "load copy"
     prunes = [ended("prune"), ended("prune flap")]
@@ -107,7 +135,9 @@ def _ended(kind: str, said: str, name: str, reasons: Reasons) -> str:
     )
 
 
-def _drafted(step: Mapping[str, Any], trial: Mapping[str, Any], name: str, reasons: Reasons) -> str:
+def _drafted(
+    step: Mapping[str, Any], spread: float, trial: Mapping[str, Any], name: str, reasons: Reasons
+) -> str:
     if not step:
         return ""
     if "result" not in step:
@@ -116,9 +146,17 @@ def _drafted(step: Mapping[str, Any], trial: Mapping[str, Any], name: str, reaso
         return f"no {reasons.refer(step['reason'], name)}"
     outcomes = [outcome for outcome in step.values() if isinstance(outcome, dict)]
     count, kept = (sum(outcome[key] for outcome in outcomes) for key in ("drafted", "accepted"))
-    if not all(outcome["equal"] for outcome in outcomes):
-        return f"ANOTHER TEXT ({kept} of {count})"
-    return f"equal ({kept} of {count})" if count else "never drafts"
+    figures = f"({kept} of {count})"
+    differing = {which: outcome for which, outcome in step.items() if _differs(outcome)}
+    if not all(is_tie(which, outcome, spread) for which, outcome in differing.items()):
+        return f"ANOTHER TEXT {figures}"
+    if differing:
+        return f"equal to a tie {figures}"
+    return f"equal {figures}" if count else "never drafts"
+
+
+def _differs(outcome: Any) -> bool:
+    return isinstance(outcome, dict) and not outcome["equal"]
 
 
 def _stopped(step: Mapping[str, Any], name: str, reasons: Reasons) -> str:
@@ -128,7 +166,7 @@ def _stopped(step: Mapping[str, Any], name: str, reasons: Reasons) -> str:
         return f"no {reasons.refer(step.get('reason', 'no end'), name)}"
     if not (step["other"] and step["same"]):
         return "ANOTHER TEXT"
-    return "yes" if step["stopped"] else "not stopped"
+    return "yes" if step["stopped"] else "NOT STOPPED"
 
 
 def _memory(load: Mapping[str, Any]) -> str:

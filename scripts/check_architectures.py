@@ -16,12 +16,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from architecture_table import table
+from architecture_table import MOST_DRIFT, is_tie, table
 
 SCRIPTS = Path(__file__).resolve().parent
 CPU_S = 90
@@ -185,13 +185,14 @@ def wrongs(result: Result) -> list[str]:
     found = [f"{name}: {ran.kind}: {ran.said}" for name, ran in ends.items() if ran.kind in _WRONG]
     unfinished = [name for name, step in result.steps.items() if "result" not in step]
     found += [f"{name}: no end" for name in unfinished]
+    spread = result.steps.get("feels", {}).get("spread", 0.0)
     for name, step in result.steps.items():
         for which, outcome in step.items():
             if not isinstance(outcome, dict) or "equal" not in outcome:
                 continue
-            if not outcome["equal"] and not is_tie(which, outcome):
+            if not outcome["equal"] and not is_tie(which, outcome, spread):
                 found.append(f"{name}, {which}: another text")
-            if outcome["drift"] > MOST_DRIFT * result.steps["feels"]["spread"]:
+            if outcome["drift"] > MOST_DRIFT * spread:
                 found.append(f"{name}, {which}: the memory has drifted by {outcome['drift']:.3g}")
         if name == "stop" and step.get("result") == "ok":
             found += [f"stop: {key} differs" for key in ("stopped", "other", "same") if not step[key]]
@@ -200,26 +201,6 @@ def wrongs(result: Result) -> list[str]:
     return found
 
 
-def is_tie(sampling: str, outcome: Mapping[str, Any]) -> bool:
-    """Whether two texts part where rounding alone may decide.
-
-    Greedily that is where the two tokens are no further apart than decodes of one and of several rows are from each
-    other. Of a draw nobody can tell; that the memory is right shows in how far the logits have drifted.
-
-    Args:
-        sampling: `greedy` or `seed`, and what follows it.
-        outcome: With what `Trial.describe_difference` found.
-    """
-    if sampling.startswith("greedy"):
-        return bool(abs(outcome["apart"]) <= 2 * max(outcome["noise"], outcome["drift"]))
-    return bool(max(outcome["noise"], outcome["drift"]) > SEEN_NOISE)
-
-
-SEEN_NOISE = 1e-4
-"""In logits: with less, no draw in a hundred thousand tells the two apart."""
-MOST_DRIFT = 0.02
-"""Share of the spread of a model's logits by which a context may differ from one that read the same tokens at once. Kernels
-that compute in 16 bits reach a hundredth of that, and a memory that holds other tokens several times as much."""
 _NEEDS = {"run quantized": "quantize", "run pruned": "prune"}
 """Commands that need another's file."""
 _WRONG = ("crash", "bug", "time")

@@ -33,6 +33,8 @@ _WITHOUT_TEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("eagle3", "dflash", "gemma4-assistant"), "the draft head of another model"),
     **dict.fromkeys(("wavtokenizer-dec", "pockettts", "qwen3tts"), "a model of speech"),
     "t5": "an encoder with a decoder",
+    # Its graph (src/models/cogvlm.cpp) gives the logits of a batch's first rows, whichever were asked for.
+    "cogvlm": "a vision model that llama.cpp reads wrong",
     "clip": "the eyes or ears of another model",
     "controlvector": "a control vector for another model",
 }

@@ -88,6 +88,9 @@ class LlamaTarget:
         evaluated = len(prompt) - kept + context.n_unread
         if evaluated > LEAST_KEPT and not context.abilities.keeps_all:
             turn = len(prompt) - _TURN_END
+            # An earlier answer to this prompt leaves all of it but the last token, and perhaps none of it to come back to.
+            kept = min(kept, turn)
+            context.rollback(kept)
             context.prefill(prompt[kept:turn])
             context.keep()
             kept = turn

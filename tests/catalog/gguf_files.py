@@ -13,6 +13,7 @@ KINDS_WITHOUT_TEXT = [
     ({"architecture": "t5"}, "an encoder with a decoder ('t5')"),
     ({"architecture": "clip", "kind": "mmproj"}, "the eyes or ears of another model ('clip')"),
     ({"architecture": "eagle3"}, "the draft head of another model ('eagle3')"),
+    ({"architecture": "cogvlm"}, "a vision model that llama.cpp reads wrong ('cogvlm')"),
     ({"architecture": "qwen3tts"}, "a model of speech ('qwen3tts')"),
     ({"architecture": "qwen3", "pooling": 3}, "an embedding model (last-token pooling)"),
     ({"architecture": "qwen3", "pooling": 4}, "a reranker"),

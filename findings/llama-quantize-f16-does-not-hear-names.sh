@@ -2,8 +2,8 @@
 # llama-cpp-python 0.3.36 with its llama.cpp, src/llama-quant.cpp (llama_tensor_get_type), gguf 0.19.0; Python 3.11 and later.
 # Guessed: an F16 file with one kind of matrix in Q8_0 is F16 as the overall type and a type by name (tt_overrides).
 # Seen: the names are looked at only where the overall type is a quantized one. With F16 every matrix is F16, the return code is
-# that of success and no line of the log tells of the wish, while the types for output and embeddings, which have parameters of
-# their own, are heard. The other way round works: Q8_0 overall, and F16 by name for the rest. Fails when this changes.
+# that of success and no line of the log tells of the wish, while the type for the output matrix, which has a parameter of its
+# own, is heard. The other way round works: Q8_0 overall, and F16 by name for the rest. Fails when this changes.
 set -euo pipefail
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT

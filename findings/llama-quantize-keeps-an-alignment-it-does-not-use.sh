@@ -3,7 +3,7 @@
 # Guessed: a valid file whose general.alignment is 64 is quantized to a valid file.
 # Seen: the key is copied, the data is laid out by 32, and the return code is that of success. Tensors start where 64 does not
 # allow it, and the length of the header decides what a reader that goes by the key makes of it: with one length of the model's
-# name gguf's finds every tensor, with 32 letters more it looks for all of them in another place. A kv_override of
+# name gguf's finds every tensor, with 32 letters fewer it starts 32 bytes too late and runs out of data. A kv_override of
 # general.alignment = 32, written into the header like any other key, makes both whole. Only gguf reads the results here. Fails
 # when this changes.
 set -euo pipefail

@@ -455,7 +455,7 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             ["-p", "x", "--kv-type-k", "q8_0"],
             2,
             "tiny.gguf cannot run with --kv-type-k q8_0 --kv-type-v f16 --flash-attn auto: llama_init_from_model: "
-            "K cache type q8_0 with block size 32 does not divide n_embd_head_k=16. Use --kv-type f16",
+            "K cache type q8_0 with block size 32 does not divide n_embd_head_k=16. Use f16 for --kv-type-k and --kv-type-v",
         ),
         (
             "tiny",

@@ -95,6 +95,7 @@ def command(
         raise UsageError("--save-imatrix has nothing to keep", "measure with --calibrate")
     if save_imatrix is not None and save_imatrix.exists() and not force:
         raise UsageError(f"{save_imatrix} exists", "name another file, or replace it with --force")
+    from edgespec.catalog.compatibility import check_writes_text
     from edgespec.cli.opening import find_model
     from edgespec.cli.progress import shown_progress
     from edgespec.llama.quantizer import QuantizeSettings
@@ -116,6 +117,7 @@ def command(
         shown.stage("loading")
         if calibrate is not None:
             # What can be refused at once is not refused after a measurement.
+            check_writes_text(file.path.name, file.meta)
             plan_types(file.meta, wanted, importance_follows=True)
         if imatrix is not None or calibrate is not None:
             wanted = _with_importance(file, wanted, imatrix, calibrate, save_imatrix, shown)

@@ -52,6 +52,8 @@ def command(
     engine: EngineOptions,
 ) -> None:
     """Answer one prompt with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
+    if raw:
+        thinking.check_raw()
     text = _read_prompt(prompt)
     picked, engine_settings = sampling.make_sampling(), engine.make_settings()
 
@@ -151,10 +153,18 @@ def _end_thought(is_open: bool) -> bool:
 def _explain_empty(session: "Session") -> None:
     """Says where the tokens went when all of them were thoughts."""
     stats = session.stats
-    if stats.thought_n and stats.stopped == "length":
+    if not stats.thought_n:
+        return
+    if stats.stopped == "length":
         click.echo(
             f"edgespec: warning: all {stats.predicted_n} tokens were thoughts and the answer did not begin; "
             "allow a larger --max-tokens or set a --think-budget",
+            err=True,
+        )
+    elif stats.stopped == "eog":
+        click.echo(
+            f"edgespec: warning: the model ended after {stats.thought_n} tokens of thought without an answer; "
+            "read them with --show-thinking, or ask again with --think off",
             err=True,
         )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from edgespec.cli.options import option_group
+from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
     from edgespec.chat.thinking import Thinking
@@ -32,6 +33,22 @@ class ThinkingOptions:
 
     think: Literal["auto", "on", "off"]
     think_budget: int | None
+
+    def check_raw(self) -> None:
+        """Refuses what only a chat template can do.
+
+        Raises:
+            UsageError: `--think` or `--think-budget` was typed beside `--raw`.
+        """
+        if self.think != "auto":
+            typed = f"--think {self.think}"
+        elif self.think_budget is not None:
+            typed = f"--think-budget {self.think_budget}"
+        else:
+            return
+        raise UsageError(
+            f"{typed} has no effect with --raw, which leaves the chat template out", "use one of them"
+        )
 
     def make_thinking(self) -> "Thinking":
         """How the model is to think."""

@@ -27,10 +27,11 @@ def creation_error(name: str, settings: ContextSettings, reason: str) -> Edgespe
         )
     if "cache" in reason:
         keys, values = settings.type_k.name.lower(), settings.type_v.name.lower()
-        kinds = f"`kv_type` {keys}" if keys == values else f"`kv_type_k` {keys} `kv_type_v` {values}"
+        is_one = keys == values
+        kinds = f"`kv_type` {keys}" if is_one else f"`kv_type_k` {keys} `kv_type_v` {values}"
         return UsageError(
             f"{name} cannot run with {kinds} `flash_attn` {settings.flash_attention}: {said}",
-            "use `kv_type` f16",
+            "use `kv_type` f16" if is_one else "use f16 for `kv_type_k` and `kv_type_v`",
         )
     return EngineError(f"llama.cpp makes no context for {name}: {said}")
 

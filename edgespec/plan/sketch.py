@@ -29,8 +29,19 @@ MIXES: Final[dict[str, tuple[str, str, str]]] = {
 _IN_NAME: Final = re.compile(
     rf"(?<![a-z0-9])({'|'.join(sorted(MIXES, key=len, reverse=True))})(?![a-z0-9_])", re.I
 )
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""What TOML takes as a key without quotes."""
 _FALLBACK: Final = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0"}
 """What a tensor gets instead whose rows are not a multiple of 256 (llama-quant.cpp)."""
+
+
+def _ways_to_know(name: str) -> str:
+    """How a model without dimensions gets some; one of the hub that the catalogue does not name only by being fetched."""
+    pull = f"run `edgespec models pull {name}`"
+    if "/" in name:
+        return pull
+    key = name if _BARE_KEY.fullmatch(name) else f'"{name}"'
+    return f"{pull}, give it a [models.{key}.shape] in models.toml"
 
 
 def sketch_metadata(entry: ModelEntry, known: list[str]) -> GgufMetadata:
@@ -47,7 +58,7 @@ def sketch_metadata(entry: ModelEntry, known: list[str]) -> GgufMetadata:
         near = [name for name in nearest(entry.name, known) if name != entry.name] or known
         raise UsageError(
             f"{entry.name} is not on this machine, and the catalogue has no shape for it",
-            f"fetch it, give it a [models.{entry.name}.shape], or plan {' or '.join(near[:3])}",
+            f"{_ways_to_know(entry.name)}, or plan {' or '.join(near[:3])}",
         )
     label = label_of(entry.file_name)
     if label is None:

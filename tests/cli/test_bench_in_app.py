@@ -50,7 +50,9 @@ def test_every_option_reaches_the_job_and_holds_for_the_app(
     sampling, engine = Sampling(seed=7), EngineSettings(n_ctx=512, n_threads=1)
     prompts = select(load_prompts(file), ("b",), None)
     job = BenchJob("big", ("small",), prompts, BenchSettings(8, 2, sampling, (1, 2)), engine, offline=True)
-    expected = Launch("big", "small", None, None, sampling, engine, True, "bench", job)
+    expected = Launch(
+        "big", "small", sampling=sampling, engine=engine, offline=True, screen="bench", bench_job=job
+    )
     assert launches == [expected]
 
 

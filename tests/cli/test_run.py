@@ -127,7 +127,7 @@ def test_bytes_that_are_not_text_can_be_piped_in(
     # The bytes of a UTF-16 file, as a Windows shell may send them.
     result = run_cli_with_bytes(run_cli, monkeypatch, b"\xff\xfea\x00b\x00", tiny_model)
     assert (result.code, result.err) == (0, "")
-    assert "\ufffd\ufffda\0b" in seen[0]
+    assert any("\ufffd\ufffda\0b" in text for text in seen)
 
 
 def run_cli_with_bytes(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, data: bytes, model: Path) -> Any:
@@ -409,7 +409,7 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             "tiny",
             ["-p", "x", "--draft", "{bert}"],
             3,
-            "bert cannot draft for tiny: the draft is 'bert', which does not write text token by token. "
+            "bert cannot draft for tiny: the draft is an encoder ('bert'), which writes no text token by token. "
             "`edgespec pair {tiny}` lists drafts that can",
         ),
         (
@@ -455,7 +455,7 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             ["-p", "x", "--kv-type-k", "q8_0"],
             2,
             "tiny.gguf cannot run with --kv-type-k q8_0 --kv-type-v f16 --flash-attn auto: llama_init_from_model: "
-            "K cache type q8_0 with block size 32 does not divide n_embd_head_k=16. Use --kv-type f16",
+            "K cache type q8_0 with block size 32 does not divide n_embd_head_k=16. Use f16 for --kv-type-k and --kv-type-v",
         ),
         (
             "tiny",

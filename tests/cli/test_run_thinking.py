@@ -62,3 +62,20 @@ def test_an_answer_that_never_began_is_explained(run_cli: RunCli, thinker: Path)
     assert (result.code, result.out) == (0, "\n")
     assert "all 3 tokens were thoughts" in result.err
     assert result.err.count("\n") == 1
+
+
+def test_an_answer_that_ends_within_the_thought_is_explained(run_cli: RunCli, tiny_folder: Path):
+    path = make_scripted_model(tiny_folder / "silent.gguf", ("<think>", "Hm", " it is", "</think>"))
+    result = run_cli("run", path, "-p", "Is it?")
+    assert (result.code, result.out) == (0, "\n")
+    assert "ended after 4 tokens of thought without an answer" in result.err
+    assert "--show-thinking" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_thinking_is_not_switched_where_the_template_is_left_out(run_cli: RunCli, thinker: Path):
+    for options in (("--think", "off"), ("--think-budget", "0")):
+        result = run_cli("run", thinker, "-p", "Is it?", "--raw", *options)
+        assert (result.code, result.out) == (2, "")
+        assert f"{' '.join(options)} has no effect with --raw" in result.err
+        assert result.err.count("\n") == 1

@@ -75,6 +75,19 @@ def test_a_model_without_dimensions_names_those_that_have_some() -> None:
     assert "[models.mine.shape]" in caught.value.hint
 
 
+def test_a_name_with_a_dot_is_quoted_as_toml_wants_it() -> None:
+    write_catalog(entry("mine2.5", shape=""))
+    with pytest.raises(UsageError) as caught:
+        plan_model("mine2.5", load_catalog())
+    assert '[models."mine2.5".shape]' in caught.value.hint
+
+
+def test_a_model_of_the_hub_that_is_not_here_has_to_be_fetched() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan_model("owner/repo:Q4_K_M", load_catalog())
+    assert caught.value.hint.startswith("run `edgespec models pull owner/repo:Q4_K_M`, or plan ")
+
+
 def test_a_name_that_does_not_tell_the_quantization_is_refused() -> None:
     write_catalog(entry("mine").replace("mine-Q8_0.gguf", "mine-of-my-own.gguf"))
     with pytest.raises(UsageError, match=r"mine-of-my-own\.gguf does not tell the types") as caught:

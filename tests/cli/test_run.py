@@ -409,7 +409,7 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             "tiny",
             ["-p", "x", "--draft", "{bert}"],
             3,
-            "bert cannot draft for tiny: the draft is 'bert', which does not write text token by token. "
+            "bert cannot draft for tiny: the draft is an encoder ('bert'), which writes no text token by token. "
             "`edgespec pair {tiny}` lists drafts that can",
         ),
         (

@@ -47,13 +47,18 @@ def read_settings(plan: GgufPlan) -> BlockSettings:
     """The settings of a plan's model.
 
     Raises:
-        UsageError: an architecture, or a stretching of its positions, that is not computed here.
+        UsageError: an architecture, a mixture of experts, or a stretching of positions that is not computed here.
     """
     architecture = plan.architecture
     if architecture not in COMPUTED_ARCHITECTURES:
         raise UsageError(
             f"the architecture {architecture or 'unknown'} is not computed block by block",
             f"those that are: {', '.join(COMPUTED_ARCHITECTURES)}",
+        )
+    if plan.source.expert_count:
+        raise UsageError(
+            f"the {plan.source.expert_count} experts of {plan.source.path.name} are not computed block by block",
+            "choose blocks by another `criterion` than taylor",
         )
     n_embd = int(_number(plan, "embedding_length"))
     head_dim = int(_number(plan, "attention.key_length", n_embd // max(1, _most_heads(plan))))

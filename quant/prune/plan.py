@@ -45,8 +45,9 @@ class PrunePlan:
 
     @property
     def repairs(self) -> bool:
-        """Whether what is left will be refitted."""
-        return self.settings.repairs and self.dense.architecture in COMPUTED_ARCHITECTURES
+        """Whether what is left will be refitted; experts are not computed block by block."""
+        is_computed = self.dense.architecture in COMPUTED_ARCHITECTURES and not self.dense.expert_count
+        return self.settings.repairs and is_computed
 
     @property
     def reads_text(self) -> bool:

@@ -25,6 +25,7 @@ from tests.conftest import REPOSITORY, Outcome
 from tests.quant.architectures import recast
 from tests.quant.split import split_in_two
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
+from tests.tiny_memories import make_tiny_memory
 
 RunCli = Callable[..., Outcome]
 
@@ -529,3 +530,18 @@ def test_a_split_model_is_cut_as_a_whole_one(
     assert joined.tensors == whole.tensors
     assert joined.path.read_bytes()[joined.data_offset :] == whole.path.read_bytes()[whole.data_offset :]
     assert not any(key.startswith("split.") for key in joined.fields)
+
+
+def test_whole_blocks_leave_a_mixture_of_experts_as_they_are(run_cli: RunCli, tmp_path: Path, text: Path):
+    mixture = make_tiny_memory(tmp_path / "mixture.gguf", "experts")
+    spare = ("--protect-first", "1", "--protect-last", "1")
+    for choice in (["--blocks", "1", *spare], ["--remove", "1"]):
+        made = tmp_path / f"{choice[0][2:]}.gguf"
+        result = run_cli("prune", mixture, *choice, "--calibration", text, "-o", made)
+        assert result.code == 0, result.err
+        assert read_metadata(made).block_count == 3
+    result = run_cli(
+        "prune", mixture, "--blocks", "1", "--criterion", "taylor", *spare, "--calibration", text
+    )
+    assert result.code == 2
+    assert "the 8 experts of mixture.gguf are not computed block by block" in result.err

@@ -64,7 +64,8 @@ def _plan_prune(file: ModelFile, request: WorkshopRequest, method: Method) -> tu
     check_prune(plan, destination, force=True)
     lines = [("model", file.name), *describe_plan(planned_model(plan))]
     if settings.repairs and not plan.repairs:
-        lines.append(("repair", f"none: {file.meta.architecture} cannot be refitted"))
+        kind = "a mixture of experts" if file.meta.expert_count else file.meta.architecture
+        lines.append(("repair", f"none: {kind} cannot be refitted"))
     if plan.reads_text:
         lines.append(_calibration_line(settings.calibration[0], settings.n_tokens))
     return PruneJob(file.name, file.path, settings, destination), tuple(lines)

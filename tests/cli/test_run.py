@@ -181,9 +181,9 @@ def test_sampling_flags_reach_the_sampler(run_cli: RunCli, readable: None, tiny_
     assert expected != library_answer(tiny_model, "the cat", 40)
 
 
-def test_engine_flags_reach_both_contexts(
-    run_cli: RunCli, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.fixture
+def made_contexts(monkeypatch: pytest.MonkeyPatch) -> list[ContextSettings]:
+    """The settings of every context that is made."""
     made: list[ContextSettings] = []
     real = context_module.Context.__init__
 
@@ -192,11 +192,17 @@ def test_engine_flags_reach_both_contexts(
         real(self, model, settings, **options)
 
     monkeypatch.setattr(context_module.Context, "__init__", note)
+    return made
+
+
+def test_engine_flags_reach_both_contexts(
+    run_cli: RunCli, tiny_model: Path, tiny_draft: Path, made_contexts: list[ContextSettings]
+):
     flags = ["--kv-type", "F32", "--flash-attn", "off", "-t", "1", "-c", "300", "--draft-type", "as-is"]
     result = run_cli("run", tiny_model, "--draft", tiny_draft, "-p", "x", "-n", "3", *flags)
     assert (result.code, result.err) == (0, "")
-    target, draft = made
-    for settings in made:
+    target, draft = made_contexts
+    for settings in made_contexts:
         assert settings.type_k == settings.type_v == KvType.F32
         assert (settings.flash_attention, settings.n_threads) == ("off", 1)
     assert target.n_ctx == 300
@@ -340,19 +346,11 @@ def test_a_context_beyond_the_training_is_a_warning_with_the_flag(run_cli: RunCl
 
 
 def test_keys_and_values_can_have_types_of_their_own(
-    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: RunCli, tiny_model: Path, made_contexts: list[ContextSettings]
 ):
-    made: list[ContextSettings] = []
-    real = context_module.Context.__init__
-
-    def note(self: Any, model: Any, settings: ContextSettings, **options: Any) -> None:
-        made.append(settings)
-        real(self, model, settings, **options)
-
-    monkeypatch.setattr(context_module.Context, "__init__", note)
     for flags in (["--kv-type-v", "bf16"], ["--kv-type", "bf16", "--kv-type-k", "f32"]):
         assert run_cli("run", tiny_model, "-p", "x", "-n", "3", *flags).code == 0
-    assert [(one.type_k.name, one.type_v.name) for one in made] == [("F16", "BF16"), ("F32", "BF16")]
+    assert [(one.type_k.name, one.type_v.name) for one in made_contexts] == [("F16", "BF16"), ("F32", "BF16")]
 
 
 # Errors

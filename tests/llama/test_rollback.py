@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from edgespec.errors import EngineError
+from edgespec.kv_cells import window_cells
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
-from edgespec.llama.rollback import Way, window_cells
+from edgespec.llama.rollback import Way
 from tests.decode.real import random_tokens
 from tests.tiny_memories import ARCHITECTURES, WINDOW, MemoryKind, make_tiny_memory
 
@@ -43,6 +44,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def kind(request: pytest.FixtureRequest) -> MemoryKind:
     found: MemoryKind = request.param
     return found
+
+
+def with_memory(way: Way) -> pytest.MarkDecorator:
+    """Runs a test on the models alone whose memory goes back that way."""
+    return pytest.mark.parametrize(
+        "kind", [kind for kind in ARCHITECTURES if WAYS[kind] is way], indirect=True, scope="module"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -197,12 +205,9 @@ def test_what_is_not_held_is_said_and_read_again_with_the_next_rows(
         reader.assert_same(context, [*text, 5, 6, 9])
 
 
-def test_snapshots_are_used_once_and_no_further_than_they_reach(
-    kind: MemoryKind, model: Model, reader: Reader
-):
+@with_memory(Way.SNAPSHOTS)
+def test_snapshots_are_used_once_and_no_further_than_they_reach(model: Model, reader: Reader):
     """llama.cpp would say True to most of these, and go on with another text."""
-    if WAYS[kind] is not Way.SNAPSHOTS:
-        pytest.skip("has no snapshots")
     text = random_tokens(4, 40)
     with open_context(model, n_snapshots=K) as context:
         context.prefill(text[:30])
@@ -222,12 +227,9 @@ def test_snapshots_are_used_once_and_no_further_than_they_reach(
         reader.assert_same(context, [*text[:36], 9, 11])
 
 
-def test_a_short_window_goes_back_as_far_as_all_of_it_is_there(
-    kind: MemoryKind, model: Model, reader: Reader
-):
+@with_memory(Way.WINDOW)
+def test_a_short_window_goes_back_as_far_as_all_of_it_is_there(model: Model, reader: Reader):
     """llama.cpp says True to any removal: beyond the window it goes on with another text."""
-    if kind != "window":
-        pytest.skip("has no window")
     text = random_tokens(5, 450)
     with open_context(model, full_window=False) as context:
         context.prefill(text)

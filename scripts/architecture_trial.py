@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from reciting_drafter import RecitingDrafter
 
 from edgespec.catalog.model_file import open_file
-from edgespec.decode.drafters.contract import Guess, Quote, Reading
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.fixed_policy import FixedPolicy
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import DraftSource, GenerationStats
+from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 from edgespec.llama.context import Context
 from edgespec.llama.kv_types import KvType
@@ -40,6 +40,8 @@ from edgespec.session.settings import EngineSettings
 N_CTX = 4096
 ANSWER_TOKENS = 96
 DRAFT_LENGTH = 4
+CLAIMED = 0.9
+"""Chance of a drafted token; drafts of a fixed length do not ask for it."""
 PROMPT_TOKENS = 2000
 """So long that a pair of tokens is often found in it again."""
 LONG_PROMPT_TOKENS = 3000
@@ -47,41 +49,6 @@ SAMPLINGS = {"greedy": Sampling(), "seed": Sampling(temperature=1.0, top_k=0, to
 _BUFFER = re.compile(r"(\w+) +buffer size = +([\d.]+) MiB")
 _MEMORY = re.compile(r"^(llama_(?:kv_cache|memory|ik)\w*|llama_dsv4\w*): ")
 _SNAPSHOTS = re.compile(r"(\d+) rs_seq")
-
-
-class HalfRight:
-    """Knows the answer and says every third token of it wrong, so that a draft of four is cut at every length."""
-
-    source = DraftSource.NGRAM
-    sees_ahead = False
-    step_s = 0.0
-
-    def __init__(self, answer: Sequence[int], n_vocab: int) -> None:
-        self._answer, self._n_vocab, self._done = answer, n_vocab, 0
-
-    def begin(self, history: Sequence[int]) -> None:
-        """A prompt and the first token of its answer."""
-        self._done = 1
-
-    def extend(self, tokens: Sequence[int]) -> None:
-        """What the target said."""
-        self._done += len(tokens)
-
-    def readings(self) -> Sequence[Reading]:
-        """None: nothing is read."""
-        return ()
-
-    def quote(self, chain: Sequence[int], most: int) -> Quote | None:
-        """Free."""
-        return Quote((0.9 for _ in range(most)), 0.0, 0.0)
-
-    def draft(self, chain: Sequence[int], count: int, reading: Reading | None = None) -> list[Guess]:
-        """One token."""
-        place = self._done + len(chain)
-        if place >= len(self._answer):
-            return []
-        token = self._answer[place] if place % 3 else (self._answer[place] + 1) % self._n_vocab
-        return [Guess(token, self.source, 0.9, ())]
 
 
 class Trial:
@@ -174,7 +141,10 @@ class Trial:
 
         def write(name: str) -> tuple[list[int], GenerationStats]:
             target = LlamaTarget(self.context, SAMPLINGS[name])
-            drafter = HalfRight(self.plain[name], self.context.model.n_vocab)
+            # Every third token wrong: a draft of four is cut at every length.
+            drafter = RecitingDrafter(
+                self.plain[name], lambda place: place % 3 > 0, CLAIMED, self.context.model.n_vocab
+            )
             generator = Generator(target, [drafter], FixedPolicy(self.state.costs, DRAFT_LENGTH))
             return self.take_answer(generator, self.prompt(), ANSWER_TOKENS)
 

@@ -1,6 +1,6 @@
 """Runs a tiny model of every architecture through what edgespec does with models, and writes the table of it.
 
-    python scripts/check_architectures.py FOLDER/woken [--only REGEX] [--keep results.json] [--output docs/architectures.md]
+    python scripts/check_architectures.py FOLDER/woken [--only REGEX] [--jobs 2] [--keep results.json] [--output docs/architectures.md]
 
 The models are those of `build_test_archs.py`, woken: they feel every token of their context, so a memory that is wrong
 shows in the text. Everything runs in processes of its own with limits of time and memory, so a crash is a result. Exits
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,20 +63,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="of the models")
     parser.add_argument("--only", default="", help="only models whose name this regular expression finds")
+    parser.add_argument("--jobs", type=int, default=1, help="models that are tried at once")
     parser.add_argument("--keep", type=Path, help="a JSON file for all that was found")
     parser.add_argument("--output", type=Path, help="the table, in Markdown")
     arguments = parser.parse_args()
     files = [file for file in sorted(arguments.folder.glob("*.gguf")) if re.search(arguments.only, file.stem)]
     results = []
-    for file in files:
-        result = try_model(file)
-        results.append(result)
-        print(f"{result.name:24} {'; '.join(wrongs(result)) or 'fine'}", flush=True)
-        documents = [asdict(result) for result in results]
-        if arguments.keep:
-            arguments.keep.write_text(json.dumps(documents, indent=1) + "\n", encoding="utf-8")
-        if arguments.output:
-            arguments.output.write_text(table(documents), encoding="utf-8")
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for result in pool.map(try_model, files):
+            results.append(result)
+            print(f"{result.name:24} {'; '.join(wrongs(result)) or 'fine'}", flush=True)
+            documents = [asdict(result) for result in results]
+            if arguments.keep:
+                arguments.keep.write_text(json.dumps(documents, indent=1) + "\n", encoding="utf-8")
+            if arguments.output:
+                arguments.output.write_text(table(documents), encoding="utf-8")
     bad = [result for result in results if wrongs(result)]
     print(f"{len(results) - len(bad)} of {len(results)} without a fault")
     return 1 if bad else 0

@@ -13,20 +13,20 @@ import argparse
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
+from reciting_drafter import RecitingDrafter
 
 from edgespec.decode.costs import CostCurve, PairCosts
-from edgespec.decode.drafters.contract import Guess, Quote, Reading
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.fixed_policy import policy_for
 from edgespec.decode.generate import Generator
 from edgespec.decode.timed_text import arbitrary_tokens, timed_tokens
-from edgespec.decode.token import DraftSource
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads
@@ -124,41 +124,6 @@ class Recitation(LlamaTarget):
         return self._text[(self._before + row + 1 - self._prompt_n) % len(self._text)]
 
 
-class Prompter:
-    """Knows the text, and is right with a given chance; it costs nothing."""
-
-    source = DraftSource.NGRAM
-    sees_ahead = False
-    step_s = 0.0
-
-    def __init__(self, text: Sequence[int], chance: float, n_vocab: int, seed: int) -> None:
-        self._text, self._chance, self._n_vocab, self._done = text, chance, n_vocab, 0
-        self._right = np.random.default_rng(seed).random(4 * RECITED) < chance
-
-    def begin(self, history: Sequence[int]) -> None:
-        """A prompt and the first token of its answer."""
-        self._done = 1
-
-    def extend(self, tokens: Sequence[int]) -> None:
-        """What the target said."""
-        self._done += len(tokens)
-
-    def readings(self) -> Sequence[Reading]:
-        """None: nothing is read."""
-        return ()
-
-    def quote(self, chain: Sequence[int], most: int) -> Quote | None:
-        """Its chance, for nothing."""
-        return Quote((self._chance for _ in range(most)), 0.0, 0.0)
-
-    def draft(self, chain: Sequence[int], count: int, reading: Reading | None = None) -> list[Guess]:
-        """One token."""
-        place = self._done + len(chain)
-        token = self._text[place % len(self._text)]
-        said = token if self._right[place] else (token + 1) % self._n_vocab
-        return [Guess(said, self.source, self._chance, ())]
-
-
 def compare_choices(
     context: Context, text: Sequence[int], curves: dict[str, dict[int, float]], chance: float
 ) -> None:
@@ -183,8 +148,10 @@ def recite(
     context: Context, text: Sequence[int], costs: PairCosts, length: int | None, chance: float, seed: int
 ) -> float:
     """Tokens per second of one answer; without a chance nothing is drafted."""
-    prompter = Prompter(text, chance, context.model.n_vocab, seed)
-    drafters = [prompter] if chance else []
+    said = list(islice(cycle(text), 2 * RECITED))
+    right = np.random.default_rng(seed).random(len(said)) < chance
+    drafter = RecitingDrafter(said, right.__getitem__, chance, context.model.n_vocab)
+    drafters = [drafter] if chance else []
     generator = Generator(Recitation(context, text), drafters, policy_for(costs, length))
     context.clear()
     try:

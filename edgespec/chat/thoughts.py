@@ -234,10 +234,11 @@ class HarmonyReader:
         return self._put(self._held.take(len(self._held.text)))
 
     def _turn(self, mark: str) -> None:
-        if mark in ("<|start|>", "<|channel|>"):
+        if mark == "<|start|>":
             self._header = self._header or ""
+        elif mark == "<|channel|>":
             # `<|start|>assistant<|channel|>analysis`: the channel's name is what counts.
-            self._header = "" if mark == "<|channel|>" else self._header
+            self._header = ""
         elif mark == "<|message|>":
             self.in_thought = (self._header or "").startswith("analysis")
             self._gap = "\n\n" if self.in_thought in self._begun else ""

@@ -12,11 +12,15 @@ from edgespec.catalog.metadata import GgufMetadata
 
 _MOST_BLOCKS: Final = 512
 """`LLAMA_MAX_LAYERS`; a header may claim any number."""
-_NO_MEMORY: Final = frozenset(
-    {"bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3"}
-    | {"eurobert", "wavtokenizer-dec", "gemma-embedding", "dream", "llada", "llada-moe", "rnd1"}
+DIFFUSION: Final = ("dream", "llada", "llada-moe", "rnd1")
+"""`llm_arch_is_diffusion` of src/llama-arch.cpp."""
+ENCODERS: Final = (
+    *("bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3"),
+    *("eurobert", "gemma-embedding"),
 )
-"""Encoders and diffusion models: they read a text whole each time."""
+"""Those that have no cache."""
+_NO_MEMORY: Final = frozenset({*DIFFUSION, *ENCODERS, "wavtokenizer-dec"})
+"""They read a text whole each time."""
 _BORROWS: Final = "gemma4-assistant"
 """It reads its target's cache and has none."""
 _RECURRENT: Final = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})

@@ -17,9 +17,8 @@ from edgespec.catalog.block_kinds import (
     kinds_of_blocks,
 )
 from edgespec.catalog.metadata import GgufMetadata
+from edgespec.kv_cells import padded_cells, window_cells
 
-CELL_PAD: Final = 256
-"""Cells; llama.cpp makes contexts and windows of a multiple of it (llama-context.cpp, llama-kv-cache-iswa.cpp)."""
 _STATE_BYTES: Final = 4
 """Of an element of a recurrent state, which is F32."""
 _COMPRESSED: Final = (4, 128)
@@ -53,7 +52,7 @@ class CacheNeeds:
     @property
     def cells(self) -> int:
         """Tokens of context, as llama.cpp rounds them."""
-        return -(-self.n_ctx // CELL_PAD) * CELL_PAD
+        return padded_cells(self.n_ctx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,10 @@ class BlockCache:
     def cells(self, needs: CacheNeeds) -> int:
         """Cells that llama.cpp makes."""
         if self.tokens_per_cell > 1:
-            return -(-needs.cells // self.tokens_per_cell // CELL_PAD) * CELL_PAD
+            return padded_cells(needs.cells // self.tokens_per_cell)
         if not self.window or needs.full_windows:
             return needs.cells
-        wanted = min(needs.cells, self.window * needs.n_sequences + needs.n_ubatch)
-        return -(-wanted // CELL_PAD) * CELL_PAD
+        return window_cells(needs.cells, self.window, needs.n_ubatch, needs.n_sequences)
 
     def cell_bytes(self, needs: CacheNeeds) -> float:
         """Bytes of a cell."""

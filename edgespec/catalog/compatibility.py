@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from edgespec.catalog.block_kinds import DIFFUSION, ENCODERS
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.catalog.token_text import TEXT_MODELS, token_keys
 from edgespec.errors import ModelFileError
@@ -21,15 +22,9 @@ MIN_SHARED: Final = 0.5
 """Least share of the draft's vocabulary that must have a twin in the target: a draft ends at the first token without one.
 Chosen, not measured."""
 
-_DIFFUSION: Final = ("dream", "llada", "llada-moe", "rnd1")
-"""llm_arch_is_diffusion of llama.cpp (src/llama-arch.cpp)."""
-_ENCODERS: Final = (
-    *("bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3"),
-    *("eurobert", "gemma-embedding", "llama-embed", "t5encoder"),
-)
 _WITHOUT_TEXT: Final[Mapping[str, str]] = {
-    **dict.fromkeys(_DIFFUSION, "a diffusion model"),
-    **dict.fromkeys(_ENCODERS, "an encoder"),
+    **dict.fromkeys(DIFFUSION, "a diffusion model"),
+    **dict.fromkeys((*ENCODERS, "llama-embed", "t5encoder"), "an encoder"),
     **dict.fromkeys(("eagle3", "dflash", "gemma4-assistant"), "the draft head of another model"),
     **dict.fromkeys(("wavtokenizer-dec", "pockettts", "qwen3tts"), "a model of speech"),
     "t5": "an encoder with a decoder",

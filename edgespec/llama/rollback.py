@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from edgespec.errors import EngineError
+from edgespec.kv_cells import window_cells
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.sequence_state import Bytes, read_sequence, write_sequence
 
@@ -17,8 +18,6 @@ MOST_CHECKPOINTS, MOST_CHECKPOINT_BYTES = 4, 2**28
 """Kept of a sequence beside that of the round, one for each of the last turns of a conversation: chosen, not measured."""
 LONGEST_REPLAY = 16
 """Rows that a pass may read again besides its own; more are read in a pass of their own, once: as many as the longest draft."""
-WINDOW_PAD = 256
-"""A short cache of a window is a multiple of that many cells (llama-kv-cache-iswa.cpp)."""
 
 
 class Way(StrEnum):
@@ -95,18 +94,6 @@ def _loses_tokens(settings: ContextSettings, window: int) -> bool:
         return True
     cells = window_cells(settings.n_ctx, window, settings.n_batch)
     return not settings.full_window and cells < settings.n_ctx
-
-
-def window_cells(n_ctx: int, window: int, n_batch: int, n_sequences: int = 1) -> int:
-    """Cells of a short cache for blocks with a sliding window, as llama.cpp makes it: 1,024 for a window of 512 and batches of 512.
-
-    Args:
-        n_ctx: Tokens of the context.
-        window: Tokens that such a block sees.
-        n_batch: Rows that are computed at once.
-        n_sequences: That share the cache.
-    """
-    return -(-min(n_ctx, window * n_sequences + n_batch) // WINDOW_PAD) * WINDOW_PAD
 
 
 @dataclass(frozen=True, slots=True)

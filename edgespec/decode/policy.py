@@ -144,7 +144,8 @@ class Policy:
         """Plain steps of a row that the next pass reads again."""
         self._verify = self._passes[self._unread :]
         """The same by rows of this round, with those that are read again before them."""
-        self._drafted: dict[tuple[DraftSource, int], float] = {}
+        self._drafted: dict[DraftSource, dict[int, float]] = {}
+        """Plain steps a token by who drafts and by log-odds, as they are worked out."""
 
     @property
     def budget(self) -> float:
@@ -171,20 +172,24 @@ class Policy:
             remaining: Tokens that it may still have.
         """
         rest = min(remaining, REST_TOKENS + REST_SHARE * done)
+        others = min(1.0, self._others / self._others_tokens)
         best, most = None, 0.0
         for reading in readings:
-            promised = self._promise(drafter, reading, rest)
+            cost = reading.seconds / self._step_s
+            if TRUST * rest * others - cost <= most:
+                continue  # even guesses that all hold, for nothing, would not save more
+            promised = self._promise(drafter, reading, rest, others) - cost
             if promised > most:
                 best, most = reading, promised
         return best
 
-    def _promise(self, drafter: Drafter, reading: Reading, rest: float) -> float:
-        """Plain steps that a reading saves over the rest of an answer, its own cost taken off.
+    def _promise(self, drafter: Drafter, reading: Reading, rest: float, others: float) -> float:
+        """Plain steps that a reading saves over the rest of an answer, where a token would take `others` without it.
 
         Of the cases that the uncertainty allows, the good ones last as long as the answer. The bad ones end when they
         have shown themselves, after as many tokens as halve the uncertainty.
         """
-        others = min(1.0, self._others / self._others_tokens)
+        known = self._drafted.setdefault(drafter.source, {})
         gain = loss = 0.0
         until_known = _tokens_until_known(reading.outlook[0])
         for stretch in reading.outlook:
@@ -192,9 +197,10 @@ class Policy:
             length = rest if is_last else min(rest, stretch.n_tokens)
             deviation = math.sqrt(stretch.variance)
             for away, weight in _SCENARIOS:
-                key = (drafter.source, round(_GRID * (stretch.log_odds + away * deviation)))
-                drafted = self._drafted.get(key)
-                saved = others - (self._drafted_token(drafter, key) if drafted is None else drafted)
+                odds = round(_GRID * (stretch.log_odds + away * deviation))
+                if odds not in known:
+                    known[odds] = self._drafted_token(drafter, odds)
+                saved = others - known[odds]
                 if saved > 0.0:
                     gain += weight * length * saved
                 else:
@@ -203,13 +209,11 @@ class Policy:
             until_known = max(until_known - length, 0.0)
             if rest <= 0.0:
                 break
-        return TRUST * gain - loss - reading.seconds / self._step_s
+        return TRUST * gain - loss
 
-    def _drafted_token(self, drafter: Drafter, key: tuple[DraftSource, int]) -> float:
+    def _drafted_token(self, drafter: Drafter, odds: int) -> float:
         """Plain steps a token with drafts of the best length, if every guess holds with the same log-odds, `_GRID` of one."""
-        steps = _best_token(self._passes, drafter.step_s / self._step_s, sigmoid(key[1] / _GRID), self._row)
-        self._drafted[key] = steps
-        return steps
+        return _best_token(self._passes, drafter.step_s / self._step_s, sigmoid(odds / _GRID), self._row)
 
     def weigh(self, chain: Chain, quote: Quote) -> Extension:
         """The number of further guesses that promises most over the best place to stop so far."""

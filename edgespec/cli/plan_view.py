@@ -50,6 +50,10 @@ def _lines(one: Prediction, n_ctx: int, explained: float | None) -> Iterator[str
     yield from (f"  {line}" for line in table.splitlines())
     yield ""
     yield f"  {_verdict(one)}"
+    for name in dict.fromkeys(name for row in one.drafts for name in row.reads_again):
+        yield one_line(
+            f"  {name} is recurrent: it reads again what was right in a draft of which something was wrong"
+        )
     if explained is not None:
         for row in one.drafts:
             yield from _explained(row, _explanation(row, explained))
@@ -86,7 +90,7 @@ def _verdict(one: Prediction) -> str:
 
 
 def _explanation(row: DraftPrediction, speedup: float) -> Explanation:
-    return explain_speedup(row.costs, speedup, row.acceptance.rate, _EXPLAINED_LENGTH)
+    return explain_speedup(row.costs, speedup, row.acceptance.rate, _EXPLAINED_LENGTH, row.rollback)
 
 
 def _explained(row: DraftPrediction, found: Explanation) -> Iterator[str]:
@@ -154,6 +158,7 @@ def _draft_document(row: DraftPrediction, explained: float | None) -> dict[str, 
         "t_d_s": row.costs.draft_step_s,
         "memory_bytes": row.memory_bytes,
         "fits": row.fits,
+        "reads_again": list(row.reads_again),
     }
     if explained is not None:
         found = _explanation(row, explained)

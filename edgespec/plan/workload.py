@@ -13,6 +13,8 @@ from edgespec.session.fast_draft import FAST_BPW, FAST_TYPE, wants_fast_copy
 ASSUMED_DEPTH: Final = 256
 """Tokens in the cache at which steps are predicted: a question and half an answer."""
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
+_BLOCK_EMBEDDING: Final = "per_layer_token_embd.weight"
+"""Never multiplied with: a row of it is looked up (Gemma's E models)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def fast_draft_workload(meta: GgufMetadata) -> Workload:
 
 def _multiplied(meta: GgufMetadata) -> list[TensorInfo]:
     untied = any(tensor.name == _OUTPUT for tensor in meta.tensors)
-    return [tensor for tensor in meta.tensors if not (untied and tensor.name == _EMBEDDING)]
+    looked_up = {_BLOCK_EMBEDDING, *([_EMBEDDING] if untied else [])}
+    return [tensor for tensor in meta.tensors if tensor.name not in looked_up]
 
 
 def _output_name(tensors: list[TensorInfo]) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import gguf
 import pytest
 
-from edgespec.catalog.entries import Dimensions, ModelEntry
+from edgespec.catalog.dimensions import Dimensions
+from edgespec.catalog.entries import ModelEntry
 from edgespec.catalog.metadata import GgufMetadata, TensorInfo, read_metadata
 from edgespec.plan.sketch import sketch_metadata
 from edgespec.plan.workload import fast_draft_workload, workload_of
@@ -94,7 +95,7 @@ def test_of_experts_only_those_in_use_are_read() -> None:
         for kind in ("gate", "up", "down")
     )
     attention = tuple(tensor for tensor in dense.tensors if "ffn_" not in tensor.name)
-    fields = {**dense.fields, "sketch.expert_count": 8, "sketch.expert_used_count": 2}
+    fields = {**dense.fields, "llama.expert_count": 8, "llama.expert_used_count": 2}
     mixture = replace(dense, tensors=attention + experts, fields=fields)
     # Two of eight experts of the dense network's size: twice what the dense one reads there.
     feed_forward = BLOCKS * 3 * WIDTH * HIDDEN

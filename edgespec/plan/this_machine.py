@@ -32,8 +32,7 @@ log = logging.getLogger(__name__)
 
 _VERSION: Final = 1
 LEAST_SHARE: Final = 0.8
-"""Of the time of all threads that decodes on the CPU must have got while they were timed. An idle machine gives them 0.95 and more;
-a program that keeps one of two cores busy leaves 0.75 at most."""
+"""Of the time of all threads that decodes on the CPU must have got while they were timed: they wait busily for each other."""
 _MINOR_SHARE: Final = 0.04
 """Types that hold less of a model than this are taken at the speed of its main one."""
 _N_CTX: Final = 256
@@ -78,7 +77,7 @@ class ThisMachine:
         points = {}
         for rows in PROBED_ROWS:
             seconds = work.n_blocks * self.block_s[rows]
-            for ggml_type, n_bytes in work.bytes_by_type.items():
+            for ggml_type, n_bytes in work.bytes_of(rows).items():
                 speed = self.types.get(ggml_type) or self.types[main]
                 seconds += n_bytes * speed.byte_s(rows, through)
             # The cache is read as plain numbers, by one row as by many.

@@ -7,6 +7,7 @@ from edgespec.catalog.memory import estimate_memory
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import UsageError
+from edgespec.plan.hardware import find_hardware
 from edgespec.plan.sketch import label_of, sketch_metadata
 from edgespec.plan.workload import fast_draft_workload, workload_of
 
@@ -54,6 +55,13 @@ def test_of_a_mixture_the_experts_in_use_decide_the_speed(name: str, billions: f
     found = sketch(name)
     assert found.parameter_count / 1e9 == pytest.approx(billions, rel=0.02)
     assert workload_of(found).n_elements / 1e9 == pytest.approx(active, rel=0.1)
+
+
+def test_a_pass_of_several_rows_over_a_mixture_is_dearer_than_one_of_one() -> None:
+    card = find_hardware("rtx-4090")[0]
+    mixture, dense = (card.predict_curve(workload_of(sketch(name))) for name in ("qwen3-30b-a3b", "qwen3-8b"))
+    assert dense.cost(8) == dense.cost(1)
+    assert mixture.cost(8) > 2 * mixture.cost(1)
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,11 @@ def test_of_experts_only_those_in_use_are_read() -> None:
     feed_forward = BLOCKS * 3 * WIDTH * HIDDEN
     assert workload_of(mixture).n_elements == workload_of(dense).n_elements + feed_forward
     assert workload_of(mixture).n_bytes == workload_of(dense).n_bytes + 2 * feed_forward
+    # Two rows wake 1 - (3/4)^2 of the eight, 3.5 of them; and ever so many all.
+    attention = workload_of(dense).n_bytes - 2 * feed_forward
+    assert workload_of(mixture).bytes_of(2) == {"F16": pytest.approx(attention + 3.5 * 2 * feed_forward)}
+    assert workload_of(mixture).bytes_of(1000)["F16"] == pytest.approx(attention + 8 * 2 * feed_forward)
+    assert workload_of(dense).bytes_of(7) == workload_of(dense).bytes_by_type
 
 
 def test_a_drafts_copy_has_four_and_a_half_bits_for_every_weight_of_a_matrix(tiny_model: Path) -> None:

@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 _VERSION: Final = 1
 LEAST_SHARE: Final = 0.8
-"""Of the time of all threads that decodes on the CPU must have got while they were timed: they wait busily for each other."""
+"""Of the time of all threads that decodes on the CPU must have got while they were timed. They wait busily for each other: beside
+nine other programs they ran or wanted to run for 99 % of it, and so get nearly all of an idle machine."""
 _MINOR_SHARE: Final = 0.04
 """Types that hold less of a model than this are taken at the speed of its main one."""
 _N_CTX: Final = 256

@@ -16,6 +16,11 @@ from edgespec.catalog.compute_buffers import compute_bytes, mask_bytes
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import NotEnoughMemoryError
 
+TARGET_OUTPUTS: Final = 16
+"""Rows of logits that a target is opened with: 15 drafted tokens and its own; a test holds it to `session.loading`."""
+TARGET_SNAPSHOTS: Final = 7
+"""Older states that a recurrent target is opened with, where llama.cpp can keep them, and then its longest draft. A pass of 8 rows
+with 4 kept costs 1.83 times as much without them, and each takes as much memory as the state."""
 _FLOAT_BYTES: Final = 4
 _COMPUTE_FLOOR_BYTES: Final = 8 * 2**20
 """Of a compute buffer, which is not counted finer."""
@@ -97,6 +102,26 @@ def estimate_memory(
         mask_bytes(meta, layout, needs, n_rows),
         layout.all_states_bytes(needs),
     )
+
+
+def estimate_as_target(meta: GgufMetadata, n_ctx: int) -> MemoryEstimate:
+    """What a model takes as `run` opens it with the default settings, logits of a whole verification included.
+
+    Args:
+        meta: Header of the model.
+        n_ctx: Tokens of context.
+    """
+    return estimate_memory(meta, n_ctx=n_ctx, n_outputs=TARGET_OUTPUTS, n_snapshots=TARGET_SNAPSHOTS)
+
+
+def estimate_as_draft(meta: GgufMetadata, n_ctx: int) -> MemoryEstimate:
+    """What a model takes beside a target that it drafts for, with as much context.
+
+    Args:
+        meta: Header of the model.
+        n_ctx: Tokens of context.
+    """
+    return estimate_memory(meta, n_ctx=n_ctx, n_outputs=1)
 
 
 def guess_memory_bytes(size_bytes: int) -> int:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from edgespec.catalog.compatibility import Compatibility, check_draft, token_map
-from edgespec.catalog.memory import MemoryEstimate, check_fits, estimate_memory
+from edgespec.catalog.memory import TARGET_SNAPSHOTS, MemoryEstimate, check_fits, estimate_memory
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.policy import MAX_DRAFT
@@ -30,9 +30,6 @@ log = logging.getLogger(__name__)
 
 TARGET_ROWS = MAX_DRAFT + 1
 """Rows of logits that a target's context keeps: the longest draft's, and the target's own."""
-TARGET_SNAPSHOTS = 7
-"""Of a recurrent state, and the longest draft where there are such: each takes as much memory as the state. A pass of 8 rows with 4
-kept costs 1.83 times as much without them."""
 
 _WOKEN = 5.0
 """Times that every expert is woken on the average: exp(-5) of them, 0.7 %, stay asleep where all are alike."""

@@ -10,7 +10,7 @@ from typing import Any
 import gguf
 import pytest
 
-from edgespec.catalog import candidates, memory
+from edgespec.catalog import memory
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.measure_costs import BUDGET_S
 from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
@@ -167,8 +167,8 @@ def test_ctrl_c_while_measuring_frees_everything(tiny_model: Path, tiny_draft: P
     assert loads["llama_free"] == loads["llama_init_from_model"]
 
 
-def test_the_list_of_drafts_reckons_with_the_rows_that_a_target_is_opened_with():
-    assert candidates._TARGET_OUTPUTS == loading.TARGET_ROWS
+def test_memory_is_reckoned_with_the_rows_that_a_target_is_opened_with():
+    assert memory.TARGET_OUTPUTS == loading.TARGET_ROWS
 
 
 def test_loading_is_counted_and_measuring_in_seconds(tiny_model: Path):

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from edgespec.chat.abilities import TemplateAbilities, base_variables, content_of, probe_template
 from edgespec.chat.messages import ChatMessage
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 Think = Literal["auto", "on", "off"]
 """Whether the model is to think before it answers; `auto` leaves it to the template."""
+THINKS: Final[tuple[Think, ...]] = ("auto", "on", "off")
 
 
 class ChatTemplate:

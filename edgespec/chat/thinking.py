@@ -1,5 +1,6 @@
 """Answers of models that think first: the thought apart from the answer, and ended where its budget is spent."""
 
+import codecs
 from collections.abc import Generator as PyGenerator
 from collections.abc import Sequence
 from contextlib import closing
@@ -107,6 +108,28 @@ def ending_tokens(model: Model, marks: ThoughtMarks) -> list[int]:
     return model.tokenize(marks.ending, add_special=False)
 
 
+def count_thoughts(model: Model, prompt: ChatPrompt, tokens: Sequence[int], *, ended: bool) -> int:
+    """How many tokens of a whole answer are thoughts, counted as `stream_answer` does it.
+
+    Args:
+        model: Whose answer it is.
+        prompt: What it answers.
+        tokens: Of the answer.
+        ended: The last one ended it.
+    """
+    if prompt.template is None:
+        return 0
+    reader = make_reader(prompt.template.abilities.marks, prompt.text)
+    pieces = codecs.getincrementaldecoder("utf-8")("replace")
+    thought_n = 0
+    for left, token in zip(range(len(tokens) - 1, -1, -1), tokens, strict=True):
+        ends = ended and not left
+        text = pieces.decode(b"" if ends else model.token_bytes(token), not left)
+        _, is_thought = _read_token(reader, text, "" if ends else model.control_text(token))
+        thought_n += is_thought
+    return thought_n
+
+
 def _counted(
     generator: Generator, model: Model, tokens: Sequence[int], max_tokens: int, reader: ThoughtReader
 ) -> PyGenerator[Token, None, None]:
@@ -114,17 +137,23 @@ def _counted(
     with closing(generator.generate(tokens, max_tokens)) as answer:
         for token in answer:
             stats = generator.stats
-            was_thought = reader.in_thought
             control = "" if stats.stopped == "eog" else model.control_text(token.id)
-            parts = reader.add(token.text)
-            if control:
-                parts += reader.add(control, is_control=True)
-            if was_thought or reader.in_thought:
+            parts, is_thought = _read_token(reader, token.text, control)
+            if is_thought:
                 stats.thought_n += 1
                 stats.thought_s += token.round_s / token.round_tokens
             if stats.stopped:
                 parts += reader.finish()
             yield _with(replace(token, text="", thought=""), parts)
+
+
+def _read_token(reader: ThoughtReader, text: str, control: str) -> tuple[Parts, bool]:
+    """What became sure with a token, and whether the model thinks with it, marks included."""
+    was_thought = reader.in_thought
+    parts = reader.add(text)
+    if control:
+        parts += reader.add(control, is_control=True)
+    return parts, was_thought or reader.in_thought
 
 
 def _with(token: Token, parts: Parts) -> Token:

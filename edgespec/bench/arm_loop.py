@@ -23,7 +23,7 @@ from edgespec.bench.result import ArmResult, Audit, Sample
 from edgespec.bench.summary import has_figures, sample_of
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.chat.template import Think
-from edgespec.chat.thinking import ChatPrompt, count_thoughts, read_prompt
+from edgespec.chat.thinking import ChatPrompt, Thinking, count_thoughts, read_prompt
 from edgespec.decode.generate import Generator
 from edgespec.decode.token import Token
 from edgespec.errors import NotEnoughMemoryError
@@ -64,7 +64,7 @@ def tokenize_prompts(
         ContextOverflowError: one does not fit the context.
     """
     context = engine.target.context
-    chats = [read_prompt(context, prompt.messages, think=think) for prompt in prompts]
+    chats = [read_prompt(context, prompt.messages, thinking=Thinking(think)) for prompt in prompts]
     return [
         TokenizedPrompt(prompt.id, prompt.category, tuple(chat.tokens), chat)
         for prompt, chat in zip(prompts, chats, strict=True)

@@ -75,9 +75,14 @@ class ChatTemplate:
         return result["text"]
 
     def _say(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-            log.warning(text)
+        say_once(self.notes, text)
+
+
+def say_once(notes: list[str], text: str) -> None:
+    """Adds a sentence to the notes and to the log, unless it is there already."""
+    if text not in notes:
+        notes.append(text)
+        log.warning(text)
 
 
 def fold_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from edgespec.chat.marks import ThoughtMarks
 from edgespec.chat.messages import ChatMessage
@@ -14,6 +15,7 @@ from edgespec.chat.template import (
     Think,
     check_length,
     render_chat,
+    say_once,
     template_of,
     tokenize_rendered,
 )
@@ -43,6 +45,8 @@ class Thinking:
 
 
 AS_IT_LIKES: Final = Thinking()
+_unheeded: Final[WeakKeyDictionary[Model, list[str]]] = WeakKeyDictionary()
+"""What was asked of models without a template, and has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,19 @@ class ChatPrompt:
 
 
 def read_prompt(
-    context: Context, messages: Sequence[ChatMessage], *, raw: bool = False, think: Think = "auto"
+    context: Context,
+    messages: Sequence[ChatMessage],
+    *,
+    raw: bool = False,
+    thinking: Thinking = AS_IT_LIKES,
 ) -> ChatPrompt:
     """A conversation that a context is to answer.
+
+    Args:
+        context: Of the target.
+        messages: The oldest first.
+        raw: Leave the chat template out.
+        thinking: Has no effect where there is no template, or none with a switch; said once.
 
     Raises:
         ContextOverflowError: it does not fit the context.
@@ -66,8 +80,25 @@ def read_prompt(
         UsageError: nothing is left to answer.
     """
     template = template_of(context.model, raw=raw)
-    text = render_chat(template, messages, think)
+    if template is None and thinking != AS_IT_LIKES:
+        _tell_unheeded(context.model, thinking)
+    text = render_chat(template, messages, thinking.think)
     return ChatPrompt(text, check_length(context, tokenize_rendered(context.model, text)), template)
+
+
+def _tell_unheeded(model: Model, thinking: Thinking) -> None:
+    """Says that nothing comes of what was asked, where no template is used."""
+    switched = thinking.think != "auto"
+    what = "thinking stays as it is" if switched else f"`think_budget` {thinking.budget} has no effect"
+    raw = "`raw` leaves the model's chat template out"
+    why = raw if model.chat_template else "the model has no chat template"
+    say_once(_unheeded.setdefault(model, []), f"{what}: {why}")
+
+
+def notes_of(model: Model) -> list[str]:
+    """What could not be done as it was asked in the conversations with a model, each in a sentence."""
+    template = template_of(model)
+    return [*(template.notes if template else ()), *_unheeded.get(model, ())]
 
 
 def stream_answer(

@@ -50,3 +50,9 @@ def test_thinking_says_nothing_to_throughput(bench_thinker: RunCli) -> None:
     result = bench_thinker("--throughput", "--think", "off")
     assert result.code == 2
     assert result.err.count("\n") == 1
+
+
+def test_one_line_says_that_there_is_no_switch(bench: RunCli) -> None:
+    result = bench("--think", "off", "--json")
+    assert (result.code, result.err.count("\n")) == (0, 1)
+    assert result.err.startswith("edgespec: warning: thinking stays as it is: ")

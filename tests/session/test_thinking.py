@@ -86,6 +86,28 @@ def test_a_budget_of_nothing_ends_a_thought_that_the_prompt_begins(tmp_path: Pat
         assert session.stats.thought_n == 0
 
 
+@pytest.mark.parametrize(
+    ("begins", "thinking"),
+    [
+        ("<think>", Thinking(budget=0)),
+        ("<think>", Thinking(budget=2)),
+        ("", Thinking(budget=0)),
+        ("{{ '<think>\n\n</think>\n\n' if enable_thinking is false }}", Thinking("off")),
+    ],
+    ids=["prompt begins it", "spent later", "model begins it", "switched off"],
+)
+def test_a_model_that_ends_an_ended_thought_again_leaves_no_mark_in_the_answer(
+    begins: str, thinking: Thinking, tmp_path: Path
+) -> None:
+    script = ("<think>", "Hm", ", so", " it", "</think>", "Yes", " indeed", ".")
+    template = TEMPLATE.replace("<assistant>{%", f"<assistant>{begins}{{%")
+    path = make_scripted_model(tmp_path / "m.gguf", script, after={"\n": "</think>"}, chat_template=template)
+    with open_pair(path, "none") as session:
+        tokens = ask(session, thinking)
+        assert "</think>" in [session.engine.target.model.token_bytes(token.id).decode() for token in tokens]
+        assert parts(tokens)[1] == "Yes indeed."
+
+
 def test_an_answer_that_ends_within_its_thought_has_none(thinker: Path) -> None:
     with open_pair(thinker, "none") as session:
         assert parts(ask(session, max_tokens=4)) == ("Hm, so", "")

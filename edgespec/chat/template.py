@@ -62,17 +62,29 @@ class ChatTemplate:
             messages = fold_system(messages)
         variables = base_variables(self._bos_text, self._eos_text)
         variables["messages"] = [_as_values(message, abilities) for message in messages]
-        if think != "auto":
-            if abilities.switch is None:
-                self._say("thinking stays as it is: the model's chat template has no switch for it")
-            else:
-                variables[abilities.switch.name] = getattr(abilities.switch, think)
+        variables |= self._switched(think)
         (result,) = render_all(self.source, [variables])
         if "text" not in result:
             raise template_error(result["error"])
         if not abilities.takes_question:
             raise template_error("it leaves out what the user says")
         return result["text"]
+
+    def _switched(self, think: Think) -> dict[str, object]:
+        """The variable that switches thinking, where there is one and it has to be set."""
+        switch = self.abilities.switch
+        if think == "auto":
+            return {}
+        if switch is None:
+            self._say("thinking stays as it is: the model's chat template has no switch for it")
+            return {}
+        if think == "off" and not switch.stops:
+            self._say(
+                "thinking is only lessened: the model's chat template cannot switch it off; "
+                "`edgespec run` with `think_budget` 0 begins the answer at once"
+            )
+        value = switch.on if think == "on" else switch.off
+        return {} if value is None else {switch.name: value}
 
     def _say(self, text: str) -> None:
         say_once(self.notes, text)

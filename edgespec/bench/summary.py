@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from edgespec.bench.copying import copied_shares, group_of
@@ -203,6 +203,26 @@ def has_thoughts(result: BenchResult) -> bool:
 def arm_named(result: BenchResult, name: str) -> ArmResult | None:
     """The arm of that name, or None."""
     return next((arm for arm in result.arms if arm.name == name), None)
+
+
+def is_plain(
+    arm: ArmResult, figures: ArmResult | CategoryFigures | None = None, among: Collection[str] | None = None
+) -> bool:
+    """Whether an arm drafted nothing and is as fast as vanilla within its interval: the rest of its speed-up is noise.
+
+    Args:
+        arm: Any but vanilla.
+        figures: Of some of its prompts; None for all of them.
+        among: The categories that these are of.
+    """
+    own = arm if figures is None else figures
+    is_known, is_sure = math.isfinite(own.speedup), own.speedup_low > 1 or own.speedup_high < 1
+    return is_known and not is_sure and drafted_nothing(arm, among)
+
+
+def drafted_nothing(arm: ArmResult, among: Collection[str] | None = None) -> bool:
+    """Whether no draft was tried in any answer, or in those of some categories."""
+    return not any(s.draft_n for s in arm.samples if among is None or s.category in among)
 
 
 def categories(arms: Iterable[ArmResult]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ read. Texts of one target must be equal: every answer is audited against that of
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final
 
@@ -22,7 +22,8 @@ from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import ArmResult, Audit, Sample
 from edgespec.bench.summary import has_figures, sample_of
 from edgespec.catalog.memory import available_memory_bytes
-from edgespec.chat.template import tokenize_chat
+from edgespec.chat.template import Think
+from edgespec.chat.thinking import ChatPrompt, Thinking, count_thoughts, read_prompt
 from edgespec.decode.generate import Generator
 from edgespec.decode.token import Token
 from edgespec.errors import NotEnoughMemoryError
@@ -45,18 +46,28 @@ class TokenizedPrompt:
     id: str
     category: str
     tokens: tuple[int, ...]
+    chat: ChatPrompt | None = field(default=None, compare=False)
+    """The conversation behind the tokens; None where nobody counts the thoughts of the answers."""
 
 
-def tokenize_prompts(engine: Engine, prompts: Sequence[Prompt]) -> list[TokenizedPrompt]:
+def tokenize_prompts(
+    engine: Engine, prompts: Sequence[Prompt], think: Think = "auto"
+) -> list[TokenizedPrompt]:
     """The prompts in the target's tokens, chat template included.
+
+    Args:
+        engine: With the target.
+        prompts: As they are typed.
+        think: Whether the model is to think before it answers.
 
     Raises:
         ContextOverflowError: one does not fit the context.
     """
     context = engine.target.context
+    chats = [read_prompt(context, prompt.messages, thinking=Thinking(think)) for prompt in prompts]
     return [
-        TokenizedPrompt(prompt.id, prompt.category, tuple(tokenize_chat(context, prompt.messages)))
-        for prompt in prompts
+        TokenizedPrompt(prompt.id, prompt.category, tuple(chat.tokens), chat)
+        for prompt, chat in zip(prompts, chats, strict=True)
     ]
 
 
@@ -138,7 +149,10 @@ class ArmLoop(Closes):
             arm.stats.prompt_evaluated_n = arm.stats.prompt_n
             text = texts[arm.name]
             copied_n = count_copied(prompt.tokens, text)
-            samples[arm.name] = sample_of(arm.stats, prompt.id, prompt.category, repeat, text, copied_n)
+            thought_n = _count_thoughts(arm, prompt, text)
+            samples[arm.name] = sample_of(
+                arm.stats, prompt.id, prompt.category, repeat, text, copied_n, thought_n
+            )
         audits = [self._compare(prompt.tokens, group, samples) for group in self._by_target().values()]
         with HeldInterrupts():
             self.audit = merge_audits([self.audit, *audits])
@@ -230,6 +244,13 @@ class ArmLoop(Closes):
         loaded = (one for engine in self._by_target() for one in (engine.target, *engine.drafts.values()))
         unused = sum(one.memory_bytes for one in loaded if all(one is not other for other in used))
         return resident_bytes() - unused - sum(other.context_bytes for other in self.arms)
+
+
+def _count_thoughts(arm: Arm, prompt: TokenizedPrompt, text: Sequence[int]) -> int | None:
+    """How many tokens of an answer are thoughts; after it was timed, lest it costs the arm anything."""
+    if prompt.chat is None:
+        return None
+    return count_thoughts(arm.engine.target.model, prompt.chat, text, ended=arm.stats.stopped == "eog")
 
 
 def _check_memory(specs: Sequence[ArmSpec], n_ctx: int) -> None:

@@ -16,7 +16,9 @@ from edgespec.errors import EdgespecError
 Verdict = Literal["ok", "mapped", "unchecked", "refused", "unreadable"]
 
 _TARGET_OUTPUTS: Final = 16
-"""Rows of logits that a target is opened with: 15 drafted tokens and its own; a test holds it to `session.loading`."""
+"""Rows of logits that a target is opened with: 15 drafted tokens and its own; a test holds it to `session.memory_needs`."""
+_TARGET_SNAPSHOTS: Final = 7
+"""Of a recurrent state that it keeps beside it, held in the same way."""
 _DRAFT_OUTPUTS: Final = 1
 _PAIRED: Final = "not on disk; same family by catalogue"
 _VERDICT_ORDER: Final = ("ok", "mapped", "unchecked", "refused", "unreadable")
@@ -128,7 +130,9 @@ def _checked(
         return DraftCandidate(name, path, "unchecked", reason, draft.file_bytes, ratio, None, None, spec)
     verdict = check_draft(target.meta, draft)
     memory = (
-        estimate_memory(target.meta, n_ctx=ctx_size, n_outputs=_TARGET_OUTPUTS).total_bytes
+        estimate_memory(
+            target.meta, n_ctx=ctx_size, n_outputs=_TARGET_OUTPUTS, n_snapshots=_TARGET_SNAPSHOTS
+        ).total_bytes
         + estimate_memory(draft, n_ctx=ctx_size, n_outputs=_DRAFT_OUTPUTS).total_bytes
     )
     kind = _VERDICTS[verdict.kind]

@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from edgespec.catalog.memory import estimate_memory
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.decode.costs import CostCurve, PairCosts
+from edgespec.llama.context_settings import ContextSettings
 from edgespec.plan.acceptance import AcceptanceRate
 from edgespec.plan.models import PlannedModel, PlannedPair
 from edgespec.plan.speedup import best_length, break_even, predict_rate
 from edgespec.plan.workload import Workload, workload_of
-from edgespec.session.loading import TARGET_ROWS
+from edgespec.session.memory_needs import draft_context, estimate_context, target_context
+from edgespec.session.settings import EngineSettings
 
 BITS_PER_WEIGHT: Final[Mapping[str, float]] = {
     "F16": 16.0,
@@ -120,11 +121,12 @@ def predict(
     target, memory_bytes = pair.target, machine.total_memory_bytes
     work = workload_of(target.meta)
     verify = machine.predict_curve(work)
-    own_bytes = _memory_bytes(target, n_ctx, TARGET_ROWS)
+    settings = EngineSettings()
+    own_bytes = _memory_bytes(target, target_context(settings, n_ctx))
     rows = []
     for draft in pair.drafts:
         draft_curve = machine.predict_curve(machine.draft_workload(draft.meta), work.n_bytes)
-        both_bytes = own_bytes + _memory_bytes(draft, n_ctx, 1)
+        both_bytes = own_bytes + _memory_bytes(draft, draft_context(settings, n_ctx))
         costs = PairCosts(verify, draft_curve)
         rows.append(_predict_draft(draft.name, acceptance_of(draft), costs, both_bytes, memory_bytes))
     return Prediction(
@@ -155,10 +157,9 @@ def _predict_draft(
     )
 
 
-def _memory_bytes(model: PlannedModel, n_ctx: int, n_outputs: int) -> int:
+def _memory_bytes(model: PlannedModel, context: ContextSettings) -> int:
     """What a model takes loaded; its weights count as the file, which a sketch knows better than its tensors."""
-    estimate = estimate_memory(model.meta, n_ctx=n_ctx, n_outputs=n_outputs)
-    return estimate.total_bytes - estimate.weights_bytes + model.meta.file_bytes
+    return estimate_context(model.meta, context).beside_weights_bytes + model.meta.file_bytes
 
 
 def _fitting(target: PlannedModel, own_bytes: int, memory_bytes: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from edgespec.plan.models import PlannedModel, PlannedPair
 from edgespec.plan.prediction import BITS_PER_WEIGHT, Prediction, predict
 from edgespec.plan.sketch import sketch_metadata
 from edgespec.plan.workload import workload_of
-from edgespec.session.loading import TARGET_ROWS
+from edgespec.session.memory_needs import TARGET_ROWS
 from tests.tiny import make_tiny_model
 
 MEMORY_BOUND = Hardware(

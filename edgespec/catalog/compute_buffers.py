@@ -50,21 +50,40 @@ def buffer_bytes(
         flash_attention: Without it all heads have their scores at once.
     """
     kinds = kinds_of_blocks(meta)
-    compute = _compute_bytes(meta, kinds, n_rows, n_outputs)
+    compute = max(
+        n_rows * _block_width(meta, kinds) * _FLOAT_BYTES,
+        (n_rows * (meta.embedding_length or 0) + n_outputs * meta.vocab_size) * _FLOAT_BYTES,
+    )
+    scan = _scan_bytes(meta, n_rows) if kinds.recurrent else 0
     has_flash = flash_attention and meta.architecture not in _WITHOUT_FLASH
     if beside := _indexer_bytes(meta, kinds, has_flash=has_flash):
-        return compute, round(n_rows * needs.cells * beside)
+        return max(compute, scan), round(n_rows * needs.cells * beside)
     cells = {bool(cache.window): cache.cells(needs) for cache in layout.caches}
-    if not cells:
-        return compute, 0
-    if has_flash:
-        masks = n_rows * sum(cells.values()) * _MASK_BYTES
-        attended = _attended_width(meta, kinds) * n_rows * _FLOAT_BYTES + _cast_bytes(layout, needs)
-    else:
-        masks = n_rows * sum(cells.values()) * _FLOAT_BYTES
-        scores = _heads(meta) * max(cells.values())
-        attended = n_rows * (_attended_width(meta, kinds) + scores) * _FLOAT_BYTES
+    masks = n_rows * sum(cells.values()) * (_MASK_BYTES if has_flash else _FLOAT_BYTES)
+    attended = _attended_bytes(meta, layout, needs, n_rows, has_flash=has_flash) if cells else 0
+    if kinds.cached and min(kinds.recurrent, default=0) > max(kinds.cached):
+        # No block behind the last attention needs its masks.
+        return compute, max(masks + max(compute, attended), scan) - compute
+    compute = max(compute, scan)
     return compute, masks + max(0, attended - compute)
+
+
+def _attended_bytes(
+    meta: GgufMetadata, layout: CacheLayout, needs: CacheNeeds, n_rows: int, *, has_flash: bool
+) -> int:
+    """What attention has beside masks: the input (twice, as llama.cpp takes tokens or vectors) and its norm, queries before and after,
+    keys, values; and copies of the cache, or scores of all heads.
+    """
+    kinds = kinds_of_blocks(meta)
+    queries, keys, values = _projections(meta, kinds)
+    is_latent = any(not cache.value_width for cache in layout.caches)
+    row = 3 * (meta.embedding_length or 0) + 2 * queries + keys + (0 if is_latent else values)
+    if has_flash:
+        return n_rows * row * _FLOAT_BYTES + _cast_bytes(layout, needs)
+    cells = max(cache.cells(needs) for cache in layout.caches)
+    # Values that are read out of the keys have to be turned first.
+    turned = cells * values * _MASK_BYTES if is_latent else 0
+    return n_rows * (row + _heads(meta) * cells) * _FLOAT_BYTES + turned
 
 
 def _indexer_bytes(meta: GgufMetadata, kinds: BlockKinds, *, has_flash: bool) -> float:
@@ -96,23 +115,13 @@ def _cast_bytes(layout: CacheLayout, needs: CacheNeeds) -> int:
     return max(widths, default=0) * _MASK_BYTES
 
 
-def _compute_bytes(meta: GgufMetadata, kinds: BlockKinds, n_rows: int, n_outputs: int) -> int:
-    """Bytes that are alive at once in the block that takes most, or in the output."""
-    width = meta.embedding_length or 0
-    row = 2 * width + max(_attention_width(meta, kinds), _feed_forward_width(meta, kinds))
-    if kinds.recurrent:
-        row = max(row, 2 * width + _scan_width(meta))
+def _block_width(meta: GgufMetadata, kinds: BlockKinds) -> int:
+    """Floats of a row that are alive at once in the block that takes most, its attention apart."""
     indexers = (
         2 * integer(meta, "attention.indexer.head_count") * integer(meta, "attention.indexer.key_length")
     )
-    block = n_rows * (row + indexers)
-    return max(block, n_rows * width + n_outputs * meta.vocab_size) * _FLOAT_BYTES
-
-
-def _attended_width(meta: GgufMetadata, kinds: BlockKinds) -> int:
-    """What lies beside the scores: the input (twice, as llama.cpp takes tokens or vectors) and its norm, queries before and after, keys, values."""
-    queries, keys, values = _projections(meta, kinds)
-    return 3 * (meta.embedding_length or 0) + 2 * queries + keys + values
+    widest = max(_attention_width(meta, kinds), _feed_forward_width(meta, kinds))
+    return 2 * (meta.embedding_length or 0) + widest + indexers
 
 
 def _attention_width(meta: GgufMetadata, kinds: BlockKinds) -> int:
@@ -134,7 +143,11 @@ def _feed_forward_width(meta: GgufMetadata, kinds: BlockKinds) -> int:
     """Gate, up and their product, of each expert that is used, and two rows of the model's width or one of its queries."""
     width = meta.embedding_length or 0
     dense = max(integers(meta, "feed_forward_length", kinds.count), default=0)
-    used = max(integers(meta, "expert_used_count", kinds.count), default=0)
+    used = (
+        max(integers(meta, "expert_used_count", kinds.count), default=0)
+        if _has_expert_rows(meta, kinds)
+        else 0
+    )
     each = max(integers(meta, "expert_feed_forward_length", kinds.count), default=0) or dense
     inner = max(dense, used * each)
     # A product that is no wider finds a place where the input and its norm were.
@@ -142,11 +155,20 @@ def _feed_forward_width(meta: GgufMetadata, kinds: BlockKinds) -> int:
     return 2 * inner + product + width + max(width, _projections(meta, kinds)[0])
 
 
-def _scan_width(meta: GgufMetadata) -> int:
-    """A state space's input, its convolution before and after, and its output."""
-    inner = integer(meta, "ssm.inner_size")
-    mixed = inner + 2 * integer(meta, "ssm.group_count") * integer(meta, "ssm.state_size")
-    return inner + 4 * mixed
+def _has_expert_rows(meta: GgufMetadata, kinds: BlockKinds) -> bool:
+    """Whether experts see all rows: behind the last attention only those with logits are left."""
+    names = (tensor.name.split(".") for tensor in meta.tensors if "_exps." in tensor.name)
+    blocks = {int(parts[1]) for parts in names if parts[0] == "blk"}
+    return not blocks or min(blocks) < kinds.count - 1
+
+
+def _scan_bytes(meta: GgufMetadata, n_rows: int) -> int:
+    """A state space's projections, its convolution before and after, and its output with the state."""
+    inner, state = integer(meta, "ssm.inner_size"), integer(meta, "ssm.state_size")
+    groups = integer(meta, "ssm.group_count")
+    mixed = inner + 2 * groups * state
+    row = 3 * (meta.embedding_length or 0) + 2 * inner + 3 * mixed
+    return (n_rows * row + (0 if groups else inner * state)) * _FLOAT_BYTES
 
 
 def _heads(meta: GgufMetadata) -> int:

@@ -9,7 +9,7 @@ read. Texts of one target must be equal: every answer is audited against that of
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Final
 
@@ -17,7 +17,6 @@ from edgespec.bench.arm import Arm, ArmSpec
 from edgespec.bench.audit import compare_answers, merge_audits
 from edgespec.bench.copying import count_copied
 from edgespec.bench.interleave import run_interleaved, turned
-from edgespec.bench.memory import context_bytes
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import ArmResult, Audit, Sample
 from edgespec.bench.summary import has_figures, sample_of
@@ -32,7 +31,8 @@ from edgespec.llama.context import Context
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.sampler import Sampling
 from edgespec.session.engine import Engine
-from edgespec.session.loading import TARGET_ROWS, Loaded, resident_bytes
+from edgespec.session.loading import Loaded, resident_bytes
+from edgespec.session.memory_needs import TARGET_ROWS, estimate_context
 from edgespec.text import human_bytes
 
 ARM_WARM_UP_TOKENS: Final = 12
@@ -276,8 +276,6 @@ def _check_memory(specs: Sequence[ArmSpec], n_ctx: int) -> None:
 
 def _cache_bytes(loaded: Loaded, n_ctx: int) -> int:
     """Of one more context, as far as it is in this machine's own memory."""
-    settings = loaded.context.settings
+    context = replace(loaded.context.settings, n_ctx=min(n_ctx, loaded.context.n_ctx))
     on_device = loaded.model.placement.gpu_layers / ((loaded.file.meta.block_count or 0) + 1)
-    return round(
-        (1 - on_device) * context_bytes(loaded.file.meta, settings, min(n_ctx, loaded.context.n_ctx))
-    )
+    return round((1 - on_device) * estimate_context(loaded.file.meta, context).beside_weights_bytes)

@@ -110,7 +110,7 @@ def test_show_tells_catalogue_and_header(one: Path, run_cli) -> None:
         "context:        2048 tokens\n"
         "vocabulary:     40 tokens, tokenizer gpt2\n"
         "chat template:  yes\n"
-        "memory:         about 13.0 MiB with 4096 tokens of context\n"
+        "memory:         about 6.0 MiB with 4096 tokens of context\n"
     )
 
 

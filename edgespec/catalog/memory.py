@@ -2,7 +2,9 @@
 
 Caches and states are counted block by block, as llama.cpp makes them (`cache_layout`). Weights count in full although
 they are mapped, because a decode reads all of them, of experts too within a few tokens: what is not resident is read
-again for every token. Buffers are counted for flash attention, llama.cpp's default where the backend has it.
+again for every token. A tensor that llama.cpp rearranges for the CPU (its buffer CPU_REPACK, beside CPU_Mapped) counts once: the
+pages of the file that it was read from may go. Buffers are counted for flash attention, llama.cpp's default where the backend has it,
+unless it is off.
 """
 
 from collections.abc import Callable, Sequence

@@ -115,7 +115,8 @@ def try_model(model: Path) -> Result:
 def commands_for(file: Path, copy: Path, text: Path, folder: Path) -> dict[str, list[str]]:
     """The command lines by what they are called in the table."""
     model, small, pruned = str(file), str(folder / "q.gguf"), str(folder / "p.gguf")
-    ask = ["--raw", "-p", text.read_text(encoding="utf-8")[:600], "-n", "24"]
+    # Threads that wait for one another take long where several models are tried at once.
+    ask = ["--raw", "-p", text.read_text(encoding="utf-8")[:600], "-n", "24", "--threads", "1"]
     calibration = ["--calibration", str(text), "--calibration-tokens", "1024"]
     return {
         "show": ["show", model],

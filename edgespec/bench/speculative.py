@@ -13,10 +13,11 @@ from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import Audit, BenchResult, MeasuredCosts
 from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.summary import arm_name
-from edgespec.decode.policy import Mode
+from edgespec.decode.policy import MAX_DRAFT, Mode
 from edgespec.errors import UsageError
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
+from edgespec.ranges import check_ranges
 from edgespec.session.engine import Engine
 
 MOST_REPEATS: Final = 6
@@ -25,13 +26,23 @@ MOST_REPEATS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class BenchSettings:
-    """What is run."""
+    """What is run.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
 
     max_tokens: int = 96
     repeat: int = 3
     sampling: Sampling = field(default_factory=Sampling)
     fixed: tuple[int, ...] = ()
     """Lengths of drafts, 1 to `policy.MAX_DRAFT`, each of which is an arm besides."""
+
+    def __post_init__(self) -> None:
+        check_ranges(max_tokens=self.max_tokens, repeat=self.repeat)
+        for length in self.fixed:
+            if not 1 <= length <= MAX_DRAFT:
+                raise UsageError(f"`fixed` {length} is out of range", f"use lengths from 1 to {MAX_DRAFT}")
 
 
 class SpeculativeBench:

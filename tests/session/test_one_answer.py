@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from edgespec.catalog.model_file import open_file
 from edgespec.errors import EngineError, UsageError
 from edgespec.session import Session, open_pair
+from tests.threads import run_together
 
 PROMPT, OTHER = "the cat and the hat", "1 2 3 4 5 6 7 8"
 BUSY = "this session is writing an answer already"
@@ -81,7 +83,7 @@ def test_of_answers_in_many_threads_each_is_whole_or_refused(tiny_model: Path):
                 except UsageError as error:
                     refused.append(error.message)
 
-        run_together(*(lambda prompt=prompt: ask(prompt) for prompt in (*right, *right)))
+        run_together([partial(ask, prompt) for prompt in (*right, *right)])
         assert came
         assert all(answer == right[prompt] for prompt, answer in came)
         assert set(refused) <= {BUSY}
@@ -112,22 +114,3 @@ def test_a_session_is_closed_under_an_answer_of_another_thread_without_a_crash(
     thread.join(60)
     assert not thread.is_alive()
     assert all("is closed" in error.message for error in ended)
-
-
-def run_together(*works: Callable[[], object]) -> None:
-    """Runs each in a thread of its own; what one raises is raised."""
-    failed: list[BaseException] = []
-
-    def guarded(work: Callable[[], object]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[0]

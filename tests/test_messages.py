@@ -12,7 +12,7 @@ import pytest
 from edgespec.cli import COMMANDS
 from edgespec.cli.flags import FLAGS, with_flags
 from edgespec.errors import name_settings
-from edgespec.llama.sampler import RANGES
+from edgespec.ranges import RANGES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOR_OTHER_PROGRAMS = {
@@ -44,7 +44,7 @@ def strings(file: Path) -> Iterator[str]:
 
 
 def named_settings() -> set[str]:
-    """Those that stand in messages, and those of the table that the sampler makes its messages from."""
+    """Those that stand in messages, and those of the table of ranges."""
     return {name for file in core_files() for text in strings(file) for name in SETTING.findall(text)} | set(
         RANGES
     )

@@ -14,10 +14,11 @@ from edgespec.bench.result import Audit, BenchResult, MeasuredCosts
 from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.summary import arm_name
 from edgespec.chat.template import Think
-from edgespec.decode.policy import Mode
+from edgespec.decode.policy import MAX_DRAFT, Mode
 from edgespec.errors import UsageError
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
+from edgespec.ranges import check_ranges
 from edgespec.session.engine import Engine
 
 MOST_REPEATS: Final = 6
@@ -26,7 +27,11 @@ MOST_REPEATS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class BenchSettings:
-    """What is run."""
+    """What is run.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
 
     max_tokens: int = 96
     repeat: int = 3
@@ -35,6 +40,12 @@ class BenchSettings:
     """Lengths of drafts, 1 to `policy.MAX_DRAFT`, each of which is an arm besides."""
     think: Think = "auto"
     """Whether the model thinks before it answers, where its template has a switch for it; the same for all arms."""
+
+    def __post_init__(self) -> None:
+        check_ranges(max_tokens=self.max_tokens, repeat=self.repeat)
+        for length in self.fixed:
+            if not 1 <= length <= MAX_DRAFT:
+                raise UsageError(f"`fixed` {length} is out of range", f"use lengths from 1 to {MAX_DRAFT}")
 
 
 class SpeculativeBench:

@@ -22,9 +22,9 @@ from edgespec.chat.template import (
 from edgespec.chat.thoughts import Parts, ThoughtReader, make_reader
 from edgespec.decode.generate import Generator
 from edgespec.decode.token import Token
-from edgespec.errors import UsageError
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
+from edgespec.ranges import check_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,7 @@ class Thinking:
     """Tokens of thought, after which the answer begins; None for as many as the model takes."""
 
     def __post_init__(self) -> None:
-        if self.budget is not None and self.budget < 0:
-            raise UsageError(f"`think_budget` {self.budget} is out of range", "use 0 or more tokens")
+        check_ranges(think_budget=self.budget)
 
 
 AS_IT_LIKES: Final = Thinking()

@@ -34,15 +34,15 @@ def serve(ctx: click.Context, host: str, port: int) -> int:
     settings: Settings = ctx.obj
 
     def tell(text: str) -> None:
-        if not settings.quiet:
-            click.echo(f"edgespec: {text}", err=True)
+        click.echo(f"edgespec: {text}", err=True)
 
     def tell_served(url: str) -> None:
-        if not Endpoint(host, port).is_loopback:
+        if not (Endpoint(host, port).is_loopback or settings.quiet):
             tell(
-                f"warning: other machines may reach {host}, and there is no password: whoever opens the app "
-                "can use the models of this machine, and read and write the chats"
+                f"warning: other machines may reach {host}, and nothing is encrypted: whoever knows or overhears the address "
+                "can use the models of this machine, read and write the chats, and write models"
             )
+        # Told with --quiet too: nobody gets in without the token in it.
         tell(f"the app is at {url}; Ctrl-C ends it")
 
     server = AppServer([sys.executable, "-P", "-m", "edgespec", *app_arguments(ctx)], host, port)

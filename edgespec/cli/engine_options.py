@@ -1,6 +1,5 @@
 """The options that say how models are placed and opened, the same for every command that loads one."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -138,9 +137,8 @@ sampling_options: Final = option_group("sampling", SamplingOptions, _SAMPLING)
 
 def _parse_split(text: str) -> tuple[float, ...]:
     try:
-        shares = tuple(float(part) for part in text.split(",") if part.strip())
+        return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        shares = (-1.0,)
-    if not all(0 <= share < math.inf for share in shares):
-        raise UsageError(f"`tensor_split` {text!r} is not a list of shares", "use numbers such as 3,1")
-    return shares
+        raise UsageError(
+            f"`tensor_split` {text!r} is not a list of shares", "use numbers such as 3,1"
+        ) from None

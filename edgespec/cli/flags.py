@@ -59,9 +59,11 @@ FLAGS: Final = {
     "tensor": "--tensor",
     "tensor_split": "--tensor-split",
     "think_budget": "--think-budget",
+    "threads": "--threads",
     "top_k": "--top-k",
     "top_p": "--top-p",
     "type": "--type",
+    "warmup": "--warmup",
 }
 """Every setting that a message names in backquotes, by the name of its field; a test holds it against the commands."""
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgespec.errors import EngineError
+from edgespec.llama.computing import nothing_else_computed
 from edgespec.llama.devices import Device, list_devices
 from edgespec.llama.library import ggml_function, load_library
 
@@ -81,13 +82,17 @@ def native_kernels() -> Kernels:
 
 @contextmanager
 def ggml_kernels() -> Iterator[None]:
-    """While it is entered, ggml's kernels do all the work: figures are those of llama.cpp's tools to the last digit."""
+    """While it is entered, ggml's kernels do all the work: figures are those of llama.cpp's tools to the last digit.
+
+    It is a switch of the whole process: contexts of other threads wait.
+    """
     if not native_kernels().version:
         yield
         return
     switch = ggml_function("edgespec_kernels_switch", None, ctypes.c_bool)
-    switch(False)
-    try:
-        yield
-    finally:
-        switch(True)
+    with nothing_else_computed():
+        try:
+            switch(False)
+            yield
+        finally:
+            switch(True)

@@ -132,7 +132,7 @@ class Context(NativeContext):
         batch.outputs[:padded] = 0
         batch.outputs[count - outputs : count] = 1
         with self.shortlist.applied() if self.shortlist else nullcontext():
-            code = self._lib.llama_decode(self.handle, batch.take(padded))
+            code = self._compute(padded)
         if code or (self._callback is not None and self._callback.failed):
             self._sequence.take_back(first, is_damaged=True)
             self._unsettled = False

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,18 +25,35 @@ native_log = logging.getLogger("edgespec.llama.native")
 _LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.ERROR}
 _LOG_CONTINUES = 5
 
-_recent_errors: deque[str] = deque(maxlen=8)
 _kept_callbacks: list[Any] = []
-_listeners: list[Callable[[str], None]] = []
+_loading = threading.Lock()
 
 
-@cache
+class _Heard(threading.local):
+    """What llama.cpp said in a thread: it logs where it was called."""
+
+    def __init__(self) -> None:
+        self.recent_errors: deque[str] = deque(maxlen=8)
+        self.listeners: list[Callable[[str], None]] = []
+        self.level = logging.DEBUG
+        """Of the line that goes on."""
+
+
+_heard = _Heard()
+
+
 def load_library() -> ModuleType:
     """Imports llama_cpp's low-level API once, with the log routed and the backends initialised.
 
     Raises:
         EngineError: llama-cpp-python is not installed or its shared library does not load.
     """
+    with _loading:
+        return _load_once()
+
+
+@cache
+def _load_once() -> ModuleType:
     try:
         lib: Any = _import_bindings()
     except (ImportError, OSError, RuntimeError, FileNotFoundError) as err:
@@ -83,20 +101,21 @@ class ClosedLibrary:
 
 
 def take_native_errors() -> str:
-    """The error lines that llama.cpp logged since the last call, the last eight, joined by `; `; empty without any."""
-    text = "; ".join(_recent_errors)
-    _recent_errors.clear()
+    """The error lines that llama.cpp logged in this thread since the last call, the last eight, joined by `; `; empty without any."""
+    text = "; ".join(_heard.recent_errors)
+    _heard.recent_errors.clear()
     return text
 
 
 @contextmanager
 def native_lines(listener: Callable[[str], None]) -> Iterator[None]:
-    """Hands every line of llama.cpp's log to `listener`, which must not raise, for as long as the block runs."""
-    _listeners.append(listener)
+    """Hands every line that llama.cpp logs in this thread to `listener`, which must not raise, for as long as the block runs."""
+    listeners = _heard.listeners
+    listeners.append(listener)
     try:
         yield
     finally:
-        _listeners.remove(listener)
+        listeners.remove(listener)
 
 
 def default_threads() -> int:
@@ -165,20 +184,17 @@ def _choose_matmul(system_info: str) -> None:
 
 
 def _route_log(lib: ModuleType) -> None:
-    level_now = logging.DEBUG
-
     def receive(level: int, text: bytes, _user_data: Any) -> None:
-        nonlocal level_now
         if level != _LOG_CONTINUES:
-            level_now = _LOG_LEVELS.get(level, logging.DEBUG)
+            _heard.level = _LOG_LEVELS.get(level, logging.DEBUG)
         line = text.decode("utf-8", "replace").strip()
         if not line or line == ".":
             return
-        for listener in _listeners:
+        for listener in _heard.listeners:
             listener(line)
-        if level_now >= logging.ERROR:
-            _recent_errors.append(line)
-        native_log.log(level_now, line)
+        if _heard.level >= logging.ERROR:
+            _heard.recent_errors.append(line)
+        native_log.log(_heard.level, line)
 
     callback = lib.llama_log_callback(receive)
     _kept_callbacks.append(callback)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgespec.errors import EngineError
 from edgespec.lifetime import Closes
+from edgespec.llama.computing import computing_lock
 from edgespec.llama.context_errors import creation_error
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.eval_callback import EvalCallback
@@ -49,6 +50,7 @@ class NativeContext(Closes):
         self.n_outputs = 0
         self._lib: Any = load_library()
         self._logits_address = 0
+        self._computing = computing_lock()
         self.handle: Any = None
         self._sequences: list[SequenceMemory] = []
         take_native_errors()
@@ -90,6 +92,12 @@ class NativeContext(Closes):
             params.offload_kqv = False
         return params
 
+    def _compute(self, rows: int) -> int:
+        """Decodes the first rows of the batch; llama.cpp's code."""
+        with self._computing:
+            code: int = self._lib.llama_decode(self.handle, self._batch.take(rows))
+        return code
+
     def logits(self, rows: int = 1) -> Logits:
         """The logits of the last decode, `[rows, n_vocab]`: a view, valid until the next decode.
 
@@ -112,10 +120,11 @@ class NativeContext(Closes):
         return self._logits[:rows]
 
     def close(self) -> None:
-        """Frees the cache and its buffers. A second call does nothing."""
-        if self.handle:
-            self._lib.llama_free(self.handle)
-            self.handle = None
+        """Frees the cache and its buffers, when no thread computes with them. A second call does nothing."""
+        with self._computing:
+            if self.handle:
+                self._lib.llama_free(self.handle)
+                self.handle = None
         self._lib = ClosedLibrary(f"the context of {self.model.path.name}")
         for sequence in self._sequences:
             sequence.lib = self._lib

@@ -5,6 +5,7 @@ from typing import Literal
 
 from edgespec.errors import UsageError
 from edgespec.llama.devices import Device
+from edgespec.ranges import check_ranges
 
 GpuLayers = int | Literal["auto"]
 
@@ -14,13 +15,22 @@ DEVICE_RESERVE_BYTES = 512 << 20
 
 @dataclass(frozen=True, slots=True)
 class PlacementRequest:
-    """What the user asked for."""
+    """What the user asked for.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
 
     gpu_layers: GpuLayers = "auto"
     devices: tuple[str, ...] = ()
     """Device names; empty means all that llama.cpp would take."""
     tensor_split: tuple[float, ...] = ()
     """Share of the layers for each device."""
+
+    def __post_init__(self) -> None:
+        check_ranges(gpu_layers=None if self.gpu_layers == "auto" else self.gpu_layers)
+        for share in self.tensor_split:
+            check_ranges(tensor_split=share)
 
 
 @dataclass(frozen=True, slots=True)

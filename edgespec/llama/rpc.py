@@ -10,6 +10,7 @@ import ipaddress
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ _START = "edgespec rpc-serve `host` ADDRESS `port` {}"
 _REBUILD = "build llama-cpp-python with CMAKE_ARGS=-DGGML_RPC=ON, as `make install` does"
 
 _connected: set[str] = set()
+_connecting = threading.Lock()
 _kept_callbacks: list[Any] = []
 
 
@@ -96,18 +98,22 @@ def connect_servers(endpoints: tuple[Endpoint, ...]) -> None:
     if not endpoints:
         return
     check_rpc()
-    for endpoint in endpoints:
-        if str(endpoint) in _connected:
-            continue
-        _greet(endpoint)
-        before = len(list_devices())
-        _register(str(endpoint))
-        if len(list_devices()) == before:
-            raise EngineError(
-                f"the RPC server {endpoint} offers no device",
-                f"start it anew there: {_START.format(endpoint.port)}",
-            )
-        _connected.add(str(endpoint))
+    with _connecting:
+        for endpoint in endpoints:
+            if str(endpoint) not in _connected:
+                _connect(endpoint)
+                _connected.add(str(endpoint))
+
+
+def _connect(endpoint: Endpoint) -> None:
+    _greet(endpoint)
+    before = len(list_devices())
+    _register(str(endpoint))
+    if len(list_devices()) == before:
+        raise EngineError(
+            f"the RPC server {endpoint} offers no device",
+            f"start it anew there: {_START.format(endpoint.port)}",
+        )
 
 
 def notice_silence(endpoints: tuple[Endpoint, ...]) -> None:

@@ -1,8 +1,7 @@
 """Sampler chains: how the target picks a token. Greedy needs no chain and takes the largest logit."""
 
 import ctypes
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,20 +9,18 @@ from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
 from edgespec.llama.library import ClosedLibrary, load_library
 from edgespec.llama.native_context import NativeContext
+from edgespec.ranges import check_ranges
 
-_FINITE: Final = (math.isfinite, "a finite number; 0 is off")
-RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
-    "temperature": (lambda value: 0.0 <= value <= 10.0, "0 (greedy) to 10"),
-    "top_k": (lambda value: value >= 0, "0 (off) or more"),
-    "top_p": (lambda value: 0.0 < value <= 1.0, "above 0, at most 1"),
-    "min_p": (lambda value: 0.0 <= value <= 1.0, "0 to 1"),
-    "repeat_penalty": (lambda value: 0.0 < value < math.inf, "above 0; 1 is off"),
-    "presence_penalty": _FINITE,
-    "frequency_penalty": _FINITE,
-    # LLAMA_DEFAULT_SEED, the largest number, asks llama.cpp for a random one.
-    "seed": (lambda value: 0 <= value < 2**32 - 1, "0 to 4294967294"),
-}
-"""What each setting of `Sampling` may be, and that in words."""
+_RANGED: Final = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +43,11 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for setting, (holds, range_text) in RANGES.items():
-            value = getattr(self, setting)
-            if not holds(value):
-                raise UsageError(f"`{setting}` {value} is out of range", f"use {range_text}")
+        check_ranges(**{setting: getattr(self, setting) for setting in _RANGED})
+        if self.repeat_last_n < 0:
+            raise UsageError(
+                f"`Sampling.repeat_last_n` {self.repeat_last_n} is out of range", "use 0 or more tokens"
+            )
 
     @property
     def penalizes(self) -> bool:

@@ -132,7 +132,7 @@ class SequencesContext(NativeContext):
         batch.sequences[:rows] = sequences
         batch.positions[:rows] = held[sequences] + _places_in_sequence(sequences)
         batch.outputs[:rows] = outputs
-        code = self._lib.llama_decode(self.handle, batch.take(rows))
+        code = self._compute(rows)
         has_snapshots = _has_snapshots(counts)
         for sequence, count in zip(present.tolist(), counts.tolist(), strict=True):
             memory = self._held[sequence]

@@ -63,7 +63,7 @@ class Shortlist:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """While it is entered, output matrices in Q4_0 give other tokens a logit of minus infinity.
+        """While it is entered, in this thread, output matrices in Q4_0 give other tokens a logit of minus infinity.
 
         Raises:
             EngineError: this build of llama.cpp has none of edgespec's kernels.

@@ -1,8 +1,10 @@
 """What a program uses: open a pair, stream tokens, close."""
 
 from collections.abc import Generator as PyGenerator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Final
 
 from edgespec.catalog.entries import NGRAM
@@ -20,9 +22,11 @@ from edgespec.chat.thinking import (
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
+from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
+from edgespec.ranges import check_ranges
 from edgespec.session.choice import AUTO_DRAFT, NONE, choose_files
 from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import Engine, PairState
@@ -31,12 +35,15 @@ from edgespec.session.settings import EngineSettings
 from edgespec.session.shorten import drop_oldest_turns
 
 Prompt = str | Sequence[ChatMessage]
+_CONTEXTS: Final = "contexts"
 _ROOM: Final = 4
 """A quarter of the context is room enough for an answer."""
 
 
 class Session(Closes):
-    """A loaded pair. Answers one prompt at a time; what was learnt is kept when it closes.
+    """A loaded pair. Answers one prompt at a time, in whatever thread; what was learnt is kept when it closes.
+
+    Two answers at a time take two sessions, which may run in two threads.
 
     Args:
         engine: With one draft model at most; closed with the session.
@@ -46,6 +53,10 @@ class Session(Closes):
 
     def __init__(self, engine: Engine, draft: str, progress: Progress = SILENT) -> None:
         self.engine = engine
+        self._users: dict[str, object] = {}
+        """Who has the contexts: an answer that is under way, or what may not come between its tokens."""
+        self._models = RLock()
+        """Held while they work, so that no thread frees them meanwhile."""
         self.mode = {NONE: Mode.OFF, NGRAM: Mode.NGRAM}.get(draft, Mode.AUTO)
         """What may draft; it may be changed between two answers."""
         self._use_draft(next(iter(engine.drafts), None), progress)
@@ -68,16 +79,18 @@ class Session(Closes):
 
         Raises:
             EdgespecError: the draft does not fit, and the one from before is still in use.
+            UsageError: an answer is under way.
         """
         before = self._draft_name
         if (draft.name if draft else None) == before:
             return
-        if draft:
-            self.engine.add_draft(draft, progress)
-        self._store.save(self.state.costs, self.state.acceptance)
-        self._use_draft(draft.name if draft else None, progress)
-        if before:
-            self.engine.drop_draft(before)
+        with self._alone(), self._models:
+            if draft:
+                self.engine.add_draft(draft, progress)
+            self._store.save(self.state.costs, self.state.acceptance)
+            self._use_draft(draft.name if draft else None, progress)
+            if before:
+                self.engine.drop_draft(before)
 
     def _use_draft(self, name: str | None, progress: Progress) -> None:
         store = CostStore(self.engine.target, self.engine.drafts[name] if name else None)
@@ -111,26 +124,57 @@ class Session(Closes):
             ContextOverflowError: the prompt does not fit the context.
             EngineError: llama.cpp failed.
             ModelFileError: the chat template fails.
-            UsageError: the prompt is empty.
+            UsageError: the prompt is empty, `max_tokens` out of its range, or another answer under way: that one goes on.
         """
-        dropped_n = 0
-        if drop_oldest and not isinstance(prompt, str):
-            prompt, whole = self.shorten(prompt, max_tokens, raw=raw), prompt
-            dropped_n = len(whole) - len(prompt)
-        read = self._read(prompt, raw=raw, thinking=thinking)
-        generator = self.engine.generator(self.mode, self._draft_name, sampling or Sampling(), self.state)
-        self._generator = generator
+        with self._alone():
+            check_ranges(max_tokens=max_tokens)
+            dropped_n = 0
+            with self._models:
+                if drop_oldest and not isinstance(prompt, str):
+                    prompt, whole = self.shorten(prompt, max_tokens, raw=raw), prompt
+                    dropped_n = len(whole) - len(prompt)
+                read = self._read(prompt, raw=raw, thinking=thinking)
+                sampling = sampling or Sampling()
+                generator = self.engine.generator(self.mode, self._draft_name, sampling, self.state)
+                self._generator = generator
+            answer = stream_answer(generator, self.engine.target.model, read, max_tokens, thinking.budget)
+            try:
+                while (token := self._next_of(answer)) is not None:
+                    yield token
+            finally:
+                answer.close()
+                self._finish_stats(generator.stats, dropped_n)
+                generator.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While it is entered, nothing else uses the contexts: an answer that another one interleaves with is neither's."""
+        me = object()
+        # Ctrl-C may come between any two lines: a lock would stay held by nobody.
         try:
-            yield from stream_answer(generator, self.engine.target.model, read, max_tokens, thinking.budget)
+            if self._users.setdefault(_CONTEXTS, me) is not me:
+                raise UsageError(
+                    "this session is writing an answer already",
+                    "read that one to its end or close it first; a second session answers at the same time",
+                )
+            yield
         finally:
-            self.stats = generator.stats
-            self.stats.dropped_n = dropped_n
-            # The machine may run at another speed than when the answer began.
-            self.stats.vanilla_step_s = self.state.costs.step_s
-            self.stats.stopped = self.stats.stopped or "interrupted"
-            replays = self.engine.target.context.abilities.replays
-            self.stats.why = explain(self.mode, self._draft_name, self.stats, replays=replays)
-            generator.close()
+            if self._users.get(_CONTEXTS) is me:
+                del self._users[_CONTEXTS]
+
+    def _next_of(self, answer: PyGenerator[Token, None, None]) -> Token | None:
+        """The next token; None at the end."""
+        with self._models:
+            return next(answer, None)
+
+    def _finish_stats(self, stats: GenerationStats, dropped_n: int) -> None:
+        self.stats = stats
+        stats.dropped_n = dropped_n
+        # The machine may run at another speed than when the answer began.
+        stats.vanilla_step_s = self.state.costs.step_s
+        stats.stopped = stats.stopped or "interrupted"
+        replays = self.engine.target.context.abilities.replays
+        stats.why = explain(self.mode, self._draft_name, stats, replays=replays)
 
     @property
     def live_stats(self) -> GenerationStats:
@@ -143,10 +187,15 @@ class Session(Closes):
         return notes_of(self.engine.target.model)
 
     def forget(self) -> None:
-        """Empties the caches: the next answer reads all of its prompt, as a first one does."""
-        self.engine.target.context.clear()
-        if self._draft_name:
-            self.engine.drafts[self._draft_name].context.clear()
+        """Empties the caches: the next answer reads all of its prompt, as a first one does.
+
+        Raises:
+            UsageError: an answer is under way.
+        """
+        with self._alone(), self._models:
+            self.engine.target.context.clear()
+            if self._draft_name:
+                self.engine.drafts[self._draft_name].context.clear()
 
     def tokenize(self, prompt: Prompt, *, raw: bool = False) -> list[int]:
         """The prompt's tokens, chat template included.
@@ -156,7 +205,8 @@ class Session(Closes):
             ModelFileError: the chat template fails.
             UsageError: the prompt is empty.
         """
-        return self._read(prompt, raw=raw, thinking=AS_IT_LIKES).tokens
+        with self._models:
+            return self._read(prompt, raw=raw, thinking=AS_IT_LIKES).tokens
 
     def _read(self, prompt: Prompt, *, raw: bool, thinking: Thinking) -> ChatPrompt:
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
@@ -181,18 +231,23 @@ class Session(Closes):
         model, n_ctx = self.engine.target.model, self.engine.target.context.n_ctx
 
         def count_tokens(some: Sequence[ChatMessage]) -> int:
-            return len(tokenize_messages(model, some, raw=raw))
+            with self._models:
+                return len(tokenize_messages(model, some, raw=raw))
 
         if count_tokens(messages) + min(max_tokens, n_ctx // _ROOM) <= n_ctx:
             return tuple(messages)
         return drop_oldest_turns(messages, count_tokens, n_ctx // 2)
 
     def close(self) -> None:
-        """Keeps what was learnt and frees the models."""
-        try:
-            self._store.save(self.state.costs, self.state.acceptance)
-        finally:
-            self.engine.close()
+        """Keeps what was learnt and frees the models, when the token is done that another thread may be waiting for.
+
+        The rest of an answer that is under way is an EngineError.
+        """
+        with self._models:
+            try:
+                self._store.save(self.state.costs, self.state.acceptance)
+            finally:
+                self.engine.close()
 
 
 def open_pair(

@@ -7,6 +7,7 @@ from edgespec.llama.context_settings import ContextSettings, FlashAttention
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest
 from edgespec.llama.rpc import Endpoint
+from edgespec.ranges import check_ranges
 
 DEFAULT_N_CTX = 4096
 """Tokens that a context has at least where nobody says how many, if the model was trained with as many; 112 MiB of KV cache for
@@ -24,7 +25,11 @@ class DraftType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How models are placed and contexts made. The defaults suit a machine without an accelerator, too."""
+    """How models are placed and contexts made. The defaults suit a machine without an accelerator, too.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
 
     n_ctx: int = 0
     """Context in tokens; 0 takes what the model was trained with, as far as its cache is small (`choose_n_ctx`)."""
@@ -40,6 +45,9 @@ class EngineSettings:
     draft_type: DraftType = DraftType.AUTO
     rpc: tuple[Endpoint, ...] = ()
     """Servers whose devices take layers of the target, and of the draft where it names them."""
+
+    def __post_init__(self) -> None:
+        check_ranges(ctx_size=self.n_ctx, threads=self.n_threads)
 
     def context(self, n_ctx: int, n_threads: int, n_outputs_max: int) -> ContextSettings:
         """The settings of one context.

@@ -6,6 +6,7 @@ from typing import Final
 from edgespec.catalog.compatibility import check_draft, check_writes_text
 from edgespec.catalog.model_file import ModelFile
 from edgespec.errors import IncompatibleDraftError, UsageError
+from edgespec.ranges import check_ranges
 
 LEAST_BUDGET_S: Final = 120.0
 """Less would not even record and confirm."""
@@ -36,10 +37,11 @@ class TuneRequest:
         """Refuses what cannot be done.
 
         Raises:
-            UsageError: a budget too small to measure anything, or nothing to distill into.
+            UsageError: a budget too small to measure anything, a number outside its range, or nothing to distill into.
             IncompatibleDraftError: a draft that was named and cannot serve the target.
             ModelFileError: the target writes no text.
         """
+        check_ranges(budget=self.budget_s, threads=self.n_threads)
         if self.budget_s < LEAST_BUDGET_S:
             raise UsageError(
                 f"a budget of {self.budget_s:.0f} seconds is too small to measure anything",

@@ -44,21 +44,26 @@ class Listener(threading.Thread):
 
     def run(self) -> None:
         """Until the other side is gone; then the work is stopped, too."""
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                match read_frame(self._stream):
-                    case Stop():
-                        self._stop()
-                    case Pause():
-                        self._link.running.clear()
-                    case Resume():
-                        self._link.running.set()
-                    case request:
-                        with self._lock:
-                            self._received += 1
-                            self.requests.put(request)  # type: ignore[arg-type]
-        self._stop(with_waiting=True)
-        self.requests.put(None)
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                self._take_requests()
+        finally:
+            self._stop(with_waiting=True)
+            self.requests.put(None)
+
+    def _take_requests(self) -> None:
+        while True:
+            match read_frame(self._stream):
+                case Stop():
+                    self._stop()
+                case Pause():
+                    self._link.running.clear()
+                case Resume():
+                    self._link.running.set()
+                case request:
+                    with self._lock:
+                        self._received += 1
+                        self.requests.put(request)  # type: ignore[arg-type]
 
     def begin(self, request: Request) -> None:
         """From here to `end` a stop interrupts the main thread.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import UsageError
+from edgespec.ranges import check_ranges
 from quant.prune.amount import Amount, BlockAmount, WidthAmount
 from quant.prune.choices import (
     NO_PROTECTION,
@@ -74,11 +75,19 @@ class PruneSettings:
         return not self.blocks and self.block_criterion is not Criterion.MAGNITUDE
 
     def check(self) -> None:
-        """Refuses choices that the method does not know.
+        """Refuses numbers outside their ranges, and choices that the method does not know.
 
         Raises:
             UsageError: names the choice and whose it is.
         """
+        check_ranges(
+            narrow=self.narrow,
+            drop_attention=self.drop_attention,
+            kv_groups=self.kv_groups,
+            protect_first=self.protect_first,
+            protect_last=self.protect_last,
+            calibration_tokens=self.n_tokens,
+        )
         is_depth = self.method is Method.DEPTH
         for setting, given, fits, whose in (
             ("`criterion`", self.criterion, is_depth, "depth"),

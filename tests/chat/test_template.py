@@ -191,6 +191,12 @@ def test_what_templates_use_beside_plain_jinja(template: str, text: str):
     assert body(template) == text
 
 
+def test_a_template_does_not_leave_its_sandbox_through_a_filter():
+    """As it could before jinja2 3.1.6: `attr` gave what the sandbox guards behind a dot."""
+    with pytest.raises(ModelFileError, match="unsafe"):
+        body("{% set form = '{0.__class__.__mro__}' | attr('format') %}{{ form(messages) }}")
+
+
 @cache
 def render_theirs(source: str) -> str:
     """What llama-cpp-python makes of `CONVERSATION`, in a process of its own: its package takes llama.cpp's log to itself."""

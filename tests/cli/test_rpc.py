@@ -1,5 +1,6 @@
 """`--rpc` and `edgespec rpc-serve`: real servers on loopback, two and three processes, one of them killed."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -193,3 +194,26 @@ def test_a_build_without_rpc_says_so(run_cli: RunCli, tiny_model: Path, monkeypa
         assert outcome.code == EngineError("").exit_code
         assert "this build of llama.cpp has no RPC backend" in outcome.err
         assert "GGML_RPC=ON" in outcome.err
+
+
+def test_two_threads_that_begin_together_register_a_server_once():
+    code = """
+import sys
+from functools import partial
+from edgespec.llama.devices import list_devices
+from edgespec.llama.rpc import connect_servers, parse_endpoints
+from tests.threads import run_together
+servers = parse_endpoints(sys.argv[1])
+run_together([partial(connect_servers, servers)] * 3)
+print(sum(device.is_remote for device in list_devices()))
+"""
+    with server() as (_, address):
+        ran = subprocess.run(
+            [sys.executable, "-c", code, address],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    assert (ran.stdout, ran.stderr) == ("1\n", "")

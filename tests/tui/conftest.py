@@ -10,9 +10,12 @@ from textual.pilot import Pilot
 
 from tests.tui.pictures import AppSnapshot, still_picture
 from tests.tui.scripted import ScriptedWorker
+from tests.tui.served import serve
 from tui.app import EdgespecApp
 from tui.services.launch import Launch
 from tui.services.settings import AppSettings
+
+__all__ = ["serve"]
 
 SMALL, LARGE = (80, 24), (120, 40)
 

@@ -81,8 +81,10 @@ async def test_settings_are_taken_kept_and_used_by_the_next_engine(bench: AppBen
     ("field", "value", "said"),
     [
         ("threads", "-1", "Threads is '-1'"),
-        ("ctx_size", "8", "a context of 8 tokens is too small"),
-        ("max_tokens", "0", "the longest answer is 0 tokens"),
+        ("threads", "513", "Threads 513 is out of range; use 1 to 512, or 0 for the physical cores"),
+        ("ctx_size", "8", "Context 8 is out of range; use 64 or more tokens, or 0"),
+        ("ctx_size", "9" * 5000, "Context is '999"),
+        ("max_tokens", "0", "Longest answer 0 is out of range; use 1 or more tokens"),
         ("gpu_layers", "many", "many"),
     ],
 )
@@ -126,14 +128,28 @@ def test_a_file_that_begins_with_a_byte_order_mark_is_read_and_written() -> None
     assert load_settings() == settings
 
 
-@pytest.mark.parametrize("text", ["threads = 'two'", "threads =", "kv_type_k = 'q9_9'"])
-def test_a_damaged_file_is_one_line(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("threads = 'two'", "threads is 'two', not a whole number"),
+        ("threads =", "is not valid TOML"),
+        ("kv_type_k = 'q9_9'", "q9_9"),
+        ("max_tokens = -5", "max_tokens -5 is out of range"),
+        ("max_tokens = 0", "max_tokens 0 is out of range"),
+        ("ctx_size = -1", "ctx_size -1 is out of range"),
+        ("ctx_size = 8589934592", "ctx_size 8589934592 is out of range"),
+        ("threads = -2", "threads -2 is out of range"),
+        ("gpu_layers = '-3'", "gpu_layers '-3' is not a number of layers"),
+    ],
+)
+def test_a_damaged_file_is_one_line_that_names_it(text: str, said: str) -> None:
     path = app_settings_file()
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(ConfigError) as caught:
         load_settings()
-    assert isinstance(caught.value, ConfigError) or "q9_9" in str(caught.value)
+    assert caught.value.message.startswith(str(path))
+    assert said in caught.value.message
 
 
 @SIZES

@@ -6,17 +6,12 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import click
-import psutil
 import pytest
 from textual_serve.download_manager import DownloadManager
 
@@ -25,75 +20,14 @@ from edgespec.cli.chat_web import app_arguments
 from edgespec.cli.context import Settings
 from edgespec.cli.options import add_global_options
 from edgespec.paths import app_settings_file, chats_dir
-from tests.cli.processes import free_port
-from tests.conftest import REPOSITORY, Outcome
+from tests.conftest import Outcome
 from tests.tui.browser import CHROMIUM, open_page
+from tests.tui.served import LIMIT_S, Served, connect, end_all, read_until, wait_for
 from tui.web.server import AppServer, address_of
 from tui.web.visitor import Visitor
 
-LIMIT_S = 60.0
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of another process are POSIX")
-
-
-@dataclass(frozen=True)
-class Served:
-    """A server in a process of its own, and the line that it told."""
-
-    process: subprocess.Popen[str]
-    port: int
-    line: str
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def descendants(self) -> list[psutil.Process]:
-        """The apps and their engines."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-
-def wait_for(is_there: Callable[[], bool]) -> None:
-    began = time.monotonic()
-    while not is_there():
-        assert time.monotonic() - began < LIMIT_S
-        time.sleep(0.05)
-
-
-def end_all(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that did not end by themselves; they are killed."""
-    _, alive = psutil.wait_procs(processes, timeout=20)
-    for one in alive:
-        with suppress(psutil.NoSuchProcess):
-            one.kill()
-    return alive
-
-
-@pytest.fixture
-def serve(isolated_machine: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Starts `edgespec chat --web` with options of the test's."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*options: str) -> Served:
-        port = free_port()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "edgespec", "--offline", "chat", *options, "--web", "--port", str(port)],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        )
-        started.append(process)
-        assert process.stderr is not None
-        return Served(process, port, process.stderr.readline())
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
 
 
 @needs_browser
@@ -103,7 +37,7 @@ async def test_a_browser_sends_a_prompt_and_reads_the_answer(
 ) -> None:
     served = serve("-n", "40")
     assert served.line == f"edgespec: the app is at {served.url}; Ctrl-C ends it\n"
-    async with open_page(f"{served.url}/", tmp_path / "profile") as page:
+    async with open_page(served.url, tmp_path / "profile") as page:
         await page.until_shown("smollm2-135m", " tokens")
         await page.type("Name three colours.")
         await page.press("Enter", 13, "\r")
@@ -114,7 +48,10 @@ async def test_a_browser_sends_a_prompt_and_reads_the_answer(
         assert words
         assert all(word in shown for word in words)
         assert await page.colours() > 50
-        assert all(re.match(rf"(http|ws)://127\.0\.0\.1:{served.port}/|data:", url) for url in page.requested)
+        own = (served.url, served.url.replace("http", "ws", 1), "data:")
+        assert all(url.startswith(own) for url in page.requested), page.requested
+        download = await page.evaluate("inOwnFolder(`${location.origin}/download/key`)")
+        assert download == f"{served.url}download/key"
         assert any("RobotoMono" in url for url in page.requested)
         # Without a graphics card the browser says so.
         assert [one for one in page.complaints if not one.startswith("rendering:")] == []
@@ -123,21 +60,6 @@ async def test_a_browser_sends_a_prompt_and_reads_the_answer(
         await page.until_ended()
     assert end_all(processes) == []
     assert served.process.poll() is None
-
-
-async def connect(session: aiohttp.ClientSession, served: Served) -> aiohttp.ClientWebSocketResponse:
-    """A visitor without a browser."""
-    return await session.ws_connect(f"{served.url}/ws?width=100&height=30", headers={"Origin": served.url})
-
-
-async def read_until(page: aiohttp.ClientWebSocketResponse, text: str) -> None:
-    """Reads until the app has drawn that text."""
-    drawn = ""
-    async with asyncio.timeout(LIMIT_S):
-        while text not in drawn:
-            message = await page.receive()
-            assert message.type is aiohttp.WSMsgType.BINARY, f"it ended at:\n{drawn}"
-            drawn += re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", message.data.decode("utf-8", "replace"))
 
 
 @posix_only
@@ -235,23 +157,23 @@ async def test_no_other_site_may_drive_the_app(serve: Callable[..., Served]) -> 
     served = serve()
     own = f"127.0.0.1:{served.port}"
     refused = [
-        ({"Origin": "http://evil.example"}, "/ws"),
-        ({"Origin": "null"}, "/ws"),
+        ({"Origin": "http://evil.example"}, "ws"),
+        ({"Origin": "null"}, "ws"),
         # A name of another site that was made to point at this machine.
-        ({"Host": "evil.example", "Origin": "http://evil.example"}, "/ws"),
-        ({"Host": "evil.example"}, "/"),
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, "ws"),
+        ({"Host": "evil.example"}, ""),
     ]
     async with aiohttp.ClientSession() as session:
         for headers, path in refused:
             async with session.get(f"{served.url}{path}", headers=headers) as answer:
                 assert answer.status == 403, headers
-        async with session.get(f"{served.url}/", headers={"Host": own}) as answer:
+        async with session.get(served.url, headers={"Host": own}) as answer:
             assert answer.status == 200
             assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
             page = await answer.text()
-        async with session.get(f"{served.url}/?fontsize=<script>") as answer:
+        async with session.get(f"{served.url}?fontsize=<script>") as answer:
             assert await answer.text() == page
-    assert f'"ws://{own}/ws"' in page
+    assert f'"{served.url.replace("http", "ws", 1)}ws"' in page
     assert "https://" not in page
     assert served.descendants() == []
 
@@ -280,7 +202,7 @@ def test_an_address_is_one_that_a_browser_can_open() -> None:
 def test_another_host_is_warned_of(serve: Callable[..., Served]) -> None:
     served = serve("--host", "0.0.0.0")
     assert "warning" in served.line
-    assert "no password" in served.line
+    assert "nothing is encrypted" in served.line
 
 
 def test_a_port_that_is_taken_is_one_line(run_cli: Callable[..., Outcome]) -> None:

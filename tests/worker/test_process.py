@@ -15,6 +15,7 @@ from edgespec.chat.thinking import AS_IT_LIKES, Thinking
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
 from edgespec.session.settings import EngineSettings
+from edgespec.worker.frames import pack
 from edgespec.worker.process import WorkerProcess
 from edgespec.worker.protocol import (
     Answer,
@@ -386,3 +387,28 @@ async def test_closing_ends_the_process(busy: bool, tiny_model: Path) -> None:
     await worker.close()
     assert not psutil.pid_exists(pid)
     assert not any(isinstance(event, WorkerDied) for event in worker.said)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+@pytest.mark.parametrize(
+    "last_words",
+    [b"", pack(Stop())[:2], pack(Stop())[:-1], b"\x05\x00\x00\x00what?"],
+    ids=["nothing", "half a length", "half a value", "no value"],
+)
+async def test_a_worker_ends_with_the_app_whatever_that_said_last(last_words: bytes, busy: bool) -> None:
+    worker = FollowedWorker()
+    if busy:
+        worker.send(RunJob(EndlessJob()))
+        await worker.until(Progressed)
+    while worker._process is None:
+        await asyncio.sleep(0.01)
+    process = worker._process
+    assert process.stdin is not None
+    process.stdin.write(last_words)
+    if not last_words.endswith(b"what?"):
+        process.stdin.close()  # as the system does for an app that was killed
+    async with asyncio.timeout(LIMIT_S):
+        while process.returncode is None:
+            await asyncio.sleep(0.01)
+    assert process.returncode == 0
+    await worker.close()

@@ -1,6 +1,7 @@
 """Saved benchmark runs: listed, opened, compared, exported, deleted; and one that is being measured, as it grows."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from edgespec.paths import results_dir
 from tui.bench.throughput_chart import ThroughputChart
 from tui.bench.views import HEADS, comparison_of, damage_of, row_of, view_of
 from tui.common.ask import AskScreen, Choice, ChooseScreen
+from tui.common.handover import hand_over
 from tui.common.status_line import Told
 from tui.common.table import fit_columns
 from tui.services.app_services import AppServices
@@ -206,10 +208,9 @@ class RunsPanel(Vertical):
         ending = await self.app.push_screen_wait(ChooseScreen(f"Export {result.run_id} as", _FORMATS))
         if ending is None:
             return
-        path = Path(f"edgespec-{result.run_id}{ending}").resolve()
+        path = Path(f"edgespec-{result.run_id}{ending}")
         try:
-            await asyncio.to_thread(write_run, result, path)
-            self._tell(f"written: {path}")
+            self._tell(await hand_over(self.app, path, partial(write_run, result)))
         except EdgespecError as error:
             self._services.tell_error(error)
 

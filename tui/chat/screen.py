@@ -1,6 +1,7 @@
 """The chat: what can be done there, by key, slash command or palette, each as one action with one name."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +27,7 @@ from tui.chat.slash import describe_commands, matching_commands, parse_slash
 from tui.chat.store import export_markdown
 from tui.chat.transcript import Transcript
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
+from tui.common.handover import hand_over
 from tui.common.mode_screen import ModeScreen
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
@@ -269,9 +271,11 @@ class ChatScreen(ModeScreen):
         """Writes the conversation beside where the app was started."""
         self._export(Path(f"chat-{self.transcript.conversation.id[:15]}.md"))
 
-    def _export(self, path: Path) -> None:
+    @work
+    async def _export(self, path: Path) -> None:
+        write = partial(export_markdown, self.transcript.conversation)
         try:
-            self.tell(f"written: {export_markdown(self.transcript.conversation, path)}")
+            self.tell(await hand_over(self.app, path, write))
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 

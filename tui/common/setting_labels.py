@@ -59,9 +59,11 @@ LABELS: Final = {
     "tensor": "type of a tensor",
     "tensor_split": "tensor split",
     "think_budget": "budget of thought",
+    "threads": "Threads",
     "top_k": "top-k",
     "top_p": "top-p",
     "type": "Types",
+    "warmup": "warm-up",
 }
 """Setting -> the label of its field, with the choice or the hint beside it in parentheses where a field is for several.
 

@@ -21,10 +21,12 @@ from tui.services.app_services import AppServices
 from tui.services.settings import AppSettings
 
 _NUMBERS = (
-    ("threads", "Threads", "0: the physical cores", 1024),
-    ("ctx_size", "Context", "tokens; 0: as many as the model and memory bear", 1 << 22),
-    ("max_tokens", "Longest answer", "tokens", 1 << 20),
+    ("threads", "Threads", "0: the physical cores"),
+    ("ctx_size", "Context", "tokens; 0: as many as the model and memory bear"),
+    ("max_tokens", "Longest answer", "tokens"),
 )
+_MOST_DIGITS = 20
+"""More take Python long to read, or are refused by it."""
 
 
 class SettingsScreen(ModalScreen[None]):
@@ -56,7 +58,7 @@ class SettingsScreen(ModalScreen[None]):
         """Label and field, from top to bottom."""
         settings = self._services.settings
         yield "Theme", _select("theme", sorted(self.app.available_themes), settings.theme)
-        for name, title, hint, _ in _NUMBERS:
+        for name, title, hint in _NUMBERS:
             value = str(getattr(settings, name))
             yield title, Input(value, id=name, type="integer", placeholder=hint, compact=True)
         layers = "auto, all or a number"
@@ -86,6 +88,7 @@ class SettingsScreen(ModalScreen[None]):
         """Takes them, or says what is wrong with one."""
         try:
             settings = self._read()
+            settings.check()
             before = self._services.settings
             engine_changed = settings.engine() != before.engine()
         except EdgespecError as error:
@@ -97,13 +100,7 @@ class SettingsScreen(ModalScreen[None]):
         self.dismiss()
 
     def _read(self) -> AppSettings:
-        numbers = {name: self._number(name, title, most) for name, title, _, most in _NUMBERS}
-        if numbers["max_tokens"] < 1:
-            raise UsageError("the longest answer is 0 tokens", "take 1 or more")
-        if 0 < numbers["ctx_size"] < 64:
-            raise UsageError(
-                f"a context of {numbers['ctx_size']} tokens is too small", "take 64 or more, or 0"
-            )
+        numbers = {name: self._number(name, title) for name, title, _ in _NUMBERS}
         text = {
             name: self.query_one(f"#{name}", Input).value.strip() for name in ("gpu_layers", "system_prompt")
         }
@@ -121,10 +118,10 @@ class SettingsScreen(ModalScreen[None]):
             max_tokens=numbers["max_tokens"],
         )
 
-    def _number(self, name: str, title: str, most: int) -> int:
+    def _number(self, name: str, title: str) -> int:
         value = self.query_one(f"#{name}", Input).value.strip() or "0"
-        if not value.isascii() or not value.isdigit() or int(value) > most:
-            raise UsageError(f"{title} is {value!r}", f"take a whole number from 0 to {most}")
+        if not value.isascii() or not value.isdigit() or len(value) > _MOST_DIGITS:
+            raise UsageError(f"{title} is {value!r:.40}", "take a whole number")
         return int(value)
 
     def _note(self, text: str) -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, fields
 import tomlkit
 
 from edgespec.documents import build, read_text, read_toml
-from edgespec.errors import EdgespecError
+from edgespec.errors import ConfigError, EdgespecError, UsageError
 from edgespec.files import written_whole
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
 from edgespec.paths import app_settings_file
+from edgespec.ranges import check_ranges
 from edgespec.session.settings import EngineSettings
 
 
@@ -33,11 +34,20 @@ class AppSettings:
     keys: Mapping[str, str] = field(default_factory=dict)
     """Id of a binding -> keys, as F1 lists them."""
 
+    def check(self) -> None:
+        """Refuses what makes no sense.
+
+        Raises:
+            UsageError: a number outside its range, or a value that llama.cpp does not know.
+        """
+        check_ranges(max_tokens=self.max_tokens)
+        self.engine()
+
     def engine(self) -> EngineSettings:
         """As the engine takes them.
 
         Raises:
-            EdgespecError: a value that llama.cpp does not know.
+            UsageError: a number outside its range, or a value that llama.cpp does not know.
         """
         layers = PlacementRequest(parse_gpu_layers(self.gpu_layers))
         return EngineSettings(
@@ -54,14 +64,17 @@ def load_settings() -> AppSettings:
     """What is in the file, and defaults for the rest.
 
     Raises:
-        ConfigError: it is not TOML, or holds a value of the wrong kind.
-        EdgespecError: a value that llama.cpp does not know.
+        ConfigError: it is not TOML, or holds a value of the wrong kind, out of its range, or that llama.cpp does not know.
     """
     path = app_settings_file()
     if not path.exists():
         return AppSettings()
     settings = build(AppSettings, read_toml(path), str(path), hint="mend it, or move it away")
-    settings.engine()
+    try:
+        settings.check()
+    except UsageError as error:
+        # In the file a setting is called as its field is.
+        raise ConfigError(f"{path}: {error.message.replace('`', '')}", error.hint.replace("`", "")) from None
     return settings
 
 

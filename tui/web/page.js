@@ -11,3 +11,8 @@ new MutationObserver(() => {
     }
   }
 }).observe(document.documentElement, { subtree: true, attributes: true, attributeFilter: ["class"] });
+
+// textual.js asks for downloads at the root of the server; all that there is lies in the page's own folder.
+const inOwnFolder = (address) => String(address).replace(`${location.origin}/download/`, new URL("download/", location.href));
+const openWindow = window.open.bind(window);
+window.open = (address, ...rest) => openWindow(inOwnFolder(address), ...rest);

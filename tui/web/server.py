@@ -5,10 +5,11 @@ import contextlib
 import io
 import ipaddress
 import os
+import secrets
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -22,20 +23,26 @@ from edgespec.errors import EdgespecError
 from edgespec.text import plain_text
 from tui.web.visitor import Visitor, cells
 
+MOST_VISITORS: Final = 8
+"""At a time: each has an app, an engine and models of their own. Chosen, not measured."""
 _SHUTDOWN_S: Final = 15.0
+_TOKEN_BYTES: Final = 32
 _PAGE: Final = Path(__file__).with_name("page.html")
 _SCRIPT: Final = Path(__file__).with_name("page.js")
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self' data:; "
     "connect-src 'self' {websocket}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_FULL: Final = f"{MOST_VISITORS} pages show the app, and more would fill the memory: close one of them\n"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class AppServer(Server):
-    """One app process for each open page.
+    """One app process for each open page, up to `MOST_VISITORS`.
 
-    Nothing on the page comes from another machine, and no page of another site may drive the app.
+    Everything lies under an address with a random token: whoever does not know it, as other accounts of this machine, is refused.
+    It is no cookie, which browsers would send to every other server of this machine too. Nothing on the page comes from another
+    machine, and no page of another site may drive the app.
 
     Args:
         command: Starts the app.
@@ -47,6 +54,8 @@ class AppServer(Server):
         super().__init__(" ".join(command), host=host, port=port, title="edgespec")
         self._arguments = tuple(command)
         self._sockets: set[web.WebSocketResponse] = set()
+        self._n_visitors = 0
+        self._token = secrets.token_urlsafe(_TOKEN_BYTES)
 
     async def run(self, tell: Callable[[str], None]) -> None:
         """Serves until the process is asked to end; then every app ends, too.
@@ -63,7 +72,7 @@ class AppServer(Server):
         with contextlib.redirect_stdout(_HarmlessStderr()):
             try:
                 await self._listen(runner)
-                tell(address_of(self.host, self.port))
+                tell(f"{address_of(self.host, self.port)}/{self._token}/")
                 await _asked_to_end()
             finally:
                 await runner.cleanup()
@@ -77,43 +86,64 @@ class AppServer(Server):
 
     async def handle_index(self, request: web.Request) -> web.Response:
         """The page."""
+        self._check_room()
         websocket = f"ws://{request.host}{request.app.router['websocket'].url_for()}"
         font_size = max(8, min(to_int(request.query.get("fontsize", ""), 16), 40))
         text = Template(_PAGE.read_text(encoding="utf-8")).substitute(
             websocket_url=escape(websocket), font_size=font_size
         )
-        policy = _POLICY.format(websocket=websocket)
-        return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})
+        headers = {
+            "Content-Security-Policy": _POLICY.format(websocket=websocket),
+            # What a link leads to learns nothing of the address, and no shared cache keeps it.
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        }
+        return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         """The terminal of one visitor, for as long as the page or the app is there."""
-        one = web.WebSocketResponse(heartbeat=15)
-        await one.prepare(request)
-        self._sockets.add(one)
-        visitor = Visitor(self._arguments, one, self.download_manager)
-        try:
-            size = [
-                to_int(request.query.get(name, ""), usual) for name, usual in (("width", 80), ("height", 24))
-            ]
-            await visitor.start(*map(cells, size))
-            await self._process_messages(one, visitor)
-        finally:
-            self._sockets.discard(one)
-            await visitor.stop()
+        with self._place():
+            one = web.WebSocketResponse(heartbeat=15)
+            await one.prepare(request)
+            self._sockets.add(one)
+            visitor = Visitor(self._arguments, one, self.download_manager)
+            try:
+                usual = {"width": 80, "height": 24}
+                size = [to_int(request.query.get(name, ""), value) for name, value in usual.items()]
+                await visitor.start(*map(cells, size))
+                await self._process_messages(one, visitor)
+            finally:
+                self._sockets.discard(one)
+                await visitor.stop()
         return one
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """That of a visitor, until nothing is left of their app."""
+        self._check_room()
+        self._n_visitors += 1
+        try:
+            yield
+        finally:
+            self._n_visitors -= 1
+
+    def _check_room(self) -> None:
+        if self._n_visitors >= MOST_VISITORS:
+            raise web.HTTPServiceUnavailable(text=_FULL)
 
     async def _handle_script(self, _request: web.Request) -> web.FileResponse:
         return web.FileResponse(_SCRIPT)
 
     async def _make_app(self) -> web.Application:
-        app = await super()._make_app()
-        app.router.add_get("/page.js", self._handle_script)
-        app.middlewares.append(self._refuse_strangers)
+        own = await super()._make_app()
+        own.router.add_get("/page.js", self._handle_script)
+        app = web.Application(middlewares=[self._refuse_strangers])
+        app.add_subapp(f"/{self._token}", own)
         return app
 
     @web.middleware
     async def _refuse_strangers(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """A browser lets any site connect to this machine: what counts is where it says that the page comes from."""
+        """A browser lets any site connect to this machine: what counts is where it says that the page comes from, and the token."""
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
             raise web.HTTPForbidden(text="only the app's own page may connect\n")
@@ -121,6 +151,9 @@ class AppServer(Server):
             raise web.HTTPForbidden(
                 text="open the app by this machine's address, or by the name given to --host\n"
             )
+        said = request.path.lstrip("/").partition("/")[0].encode("utf-8", "replace")
+        if not secrets.compare_digest(said, self._token.encode()):
+            raise web.HTTPForbidden(text="open the address that `edgespec chat --web` printed\n")
         return await handler(request)
 
     def _is_own_name(self, name: str) -> bool:

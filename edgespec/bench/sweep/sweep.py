@@ -19,12 +19,17 @@ from edgespec.bench.throughput.summary import with_runs, with_speedups
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
+from edgespec.ranges import check_ranges
 from edgespec.session.settings import EngineSettings
 
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """What is run."""
+    """What is run.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
 
     shapes: tuple[Shape, ...]
     batches: tuple[int, ...]
@@ -34,6 +39,11 @@ class SweepSettings:
     repeat: int = 5
     budget_s: float | None = None
     sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        check_ranges(warmup=self.warm_up, repeat=self.repeat, budget=self.budget_s)
+        for batch in self.batches:
+            check_ranges(batch=batch)
 
 
 class ThroughputSweep:

@@ -62,12 +62,19 @@ constexpr size_t TILE_BYTES = 128 * 1024;
 // Of a thread's share of a product, and of them those that no other thread takes over when this one is held up.
 constexpr int PARTS = 8, FIXED_PARTS = 6;
 
-// The rows of the output matrix that the next passes compute, in eights and in ascending order; null for all of them.
+// The rows of the output matrix that are computed, in eights and in ascending order; null for all of them.
 struct Shortlist {
     const int32_t * eights;
     int64_t count;
 };
-Shortlist shortlist = {nullptr, 0};
+// Of the passes that this thread asks for: other contexts may be computed in other threads at the same time.
+thread_local Shortlist shortlist = {nullptr, 0};
+
+// Where the thread that asked for a pass tells the others of its pool: at the end of the work buffer, which ggml makes longer
+// by a cache line for each thread than a product needs (ggml_graph_plan).
+char * shared_place(const ggml_compute_params * params) {
+    return static_cast<char *>(params->wdata) + params->wsize - sizeof(Shortlist);
+}
 
 bool is_wanted_by_user() {
     const char * value = std::getenv("EDGESPEC_KERNELS");
@@ -88,7 +95,7 @@ bool can_multiply(const ggml_compute_params * params, const ggml_tensor * op, gg
     return is_switched_on() && !params->use_ref && rows->type == GGML_TYPE_F32 && ggml_is_matrix(weights) && ggml_is_matrix(rows) &&
            rows->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) &&
            weights->ne[0] % ggml_blck_size(row_type) == 0 &&
-           params->wsize >= ggml_row_size(row_type, ggml_nelements(rows));
+           params->wsize >= ggml_row_size(row_type, ggml_nelements(rows)) + sizeof(Shortlist);
 }
 
 // Quantizes the rows to blocks in the work buffer, each thread its share, and waits for all. finish(block) follows each.
@@ -105,6 +112,8 @@ const Block * quantize_rows(
         finish(quantized[i]);
     }
     if (params->ith == 0) {
+        // ggml computes in the thread that called llama_decode, and that is its number 0.
+        std::memcpy(shared_place(params), &shortlist, sizeof shortlist);
         ggml_threadpool_chunk_set(params->threadpool, params->nth);
     }
     ggml_barrier(params->threadpool);
@@ -208,6 +217,17 @@ void by_tiles(int64_t from, int64_t to, size_t unit_bytes, int64_t rows, const R
     }
 }
 
+// The list for a product, once its rows are quantized; none for another product than that of the logits, and none that goes
+// beyond the matrix.
+Shortlist list_for(const ggml_compute_params * params, const ggml_tensor * op) {
+    Shortlist list;
+    std::memcpy(&list, shared_place(params), sizeof list);
+    // The name is llama.cpp's, given to the product that makes the logits (llama-graph.h, t_logits).
+    const bool is_meant = list.eights != nullptr && std::strcmp(op->name, "result_output") == 0 && list.eights[0] >= 0 &&
+                          list.eights[list.count - 1] < op->src[0]->ne[1] / 8;
+    return is_meant ? list : Shortlist{nullptr, 0};
+}
+
 // Gives the logits of the eights from..to no chance.
 void rule_out(ggml_tensor * op, int64_t from, int64_t to) {
     for (int64_t row = 0; row < op->ne[1]; row++) {
@@ -221,18 +241,18 @@ template <typename Block, typename AnyRows, typename Kernel>
 void multiply_eights(const ggml_compute_params * params, ggml_tensor * op, const AnyRows & rows, const Kernel & kernel) {
     const auto * weights = static_cast<const Block *>(op->src[0]->data);
     const int64_t stride = op->nb[1] / sizeof(float), all = op->src[0]->ne[1] / 8;
-    // The name is llama.cpp's, given to the product that makes the logits (llama-graph.h, t_logits).
-    const bool is_short = shortlist.eights != nullptr && std::strcmp(op->name, "result_output") == 0;
-    const int64_t wanted = is_short ? shortlist.count : all;
+    const Shortlist list = list_for(params, op);
+    const bool is_short = list.eights != nullptr;
+    const int64_t wanted = is_short ? list.count : all;
     share(params, wanted, [&](int64_t from, int64_t to) {
         for (int64_t i = from; is_short && i < to; i++) {
-            rule_out(op, i == 0 ? 0 : shortlist.eights[i - 1] + 1, shortlist.eights[i]);
+            rule_out(op, i == 0 ? 0 : list.eights[i - 1] + 1, list.eights[i]);
         }
         if (is_short && to == wanted) {
-            rule_out(op, shortlist.eights[wanted - 1] + 1, all);
+            rule_out(op, list.eights[wanted - 1] + 1, all);
         }
         by_tiles(from, to, rows.blocks * sizeof(Block), rows.count, [&](auto n, int64_t i, int64_t first) {
-            const int64_t eight = is_short ? shortlist.eights[i] : i;
+            const int64_t eight = is_short ? list.eights[i] : i;
             float * out = static_cast<float *>(op->data) + first * stride + 8 * eight;
             kernel(n, weights + eight * rows.blocks, first, out, stride);
         });

@@ -48,8 +48,12 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def changing(path: Path) -> Iterator[Path]:
+def changing(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Lets nobody else change a file while the block runs, which reads it anew and writes it whole.
+
+    Args:
+        path: Need not be there; its folder is made.
+        private: Only this user may look into a new folder.
 
     Yields:
         The file itself, where `path` is a link.
@@ -59,6 +63,7 @@ def changing(path: Path) -> Iterator[Path]:
         OSError: its folder cannot be made or written to.
     """
     path = path.resolve()
+    _make_folder(path.parent, private=private)
     with locked(path.with_name(f".{path.name}.lock")):
         yield path
 

@@ -79,7 +79,7 @@ def save_settings(settings: AppSettings, before: AppSettings | None = None) -> N
     """
     path, before = app_settings_file(), before or AppSettings()
     try:
-        with changing(path) as own:
+        with changing(path, private=True) as own:
             document = tomlkit.parse(read_text(own) if own.exists() else "")
             for one in fields(AppSettings):
                 value, old = getattr(settings, one.name), getattr(before, one.name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
 from edgespec.catalog.sources import hub_cache
 from edgespec.errors import DownloadError
 from tests.catalog.hub_server import COMMIT, Hub, serve
@@ -114,6 +114,21 @@ def test_a_wait_is_a_stage_of_its_own(hub: Hub) -> None:
         "waiting for another process that fetches m",
         "checking m",
     ]
+
+
+def test_what_another_process_fetches_is_not_thrown_away(hub: Hub) -> None:
+    hub.files[KEY] = LONG
+    hub.stall_after = [2 * MIB]
+    catalog = catalog_of(**LONG_FACTS)
+    found: list[Path] = []
+    first = threading.Thread(target=lambda: found.append(resolve_model("m", catalog).path))
+    first.start()
+    while arrived_bytes(catalog.models["m"]) < 2 * MIB:
+        assert first.is_alive()
+    discard_arrived(catalog.models["m"])
+    hub.go_on.set()
+    first.join()
+    assert found[0].read_bytes() == LONG
 
 
 _FULL = """

@@ -17,7 +17,7 @@ from edgespec.catalog.entries import ModelEntry
 from edgespec.catalog.gguf_names import choose_model, is_model, quant_of
 from edgespec.catalog.sources.checks import check_disk_space, check_file, disk_full, mismatch, only_writer
 from edgespec.catalog.sources.hub_bar import bar_class
-from edgespec.catalog.sources.hub_cache import cache_dir, remove, repo_folder
+from edgespec.catalog.sources.hub_cache import cache_dir, lock_file, remove, repo_folder
 from edgespec.catalog.sources.hub_partial import fetch_partial, partial_of
 from edgespec.errors import DownloadError, EdgespecError, HashMismatchError, ModelMissingError
 from edgespec.files import is_disk_full, put_in_place
@@ -183,8 +183,7 @@ def _fetch_blob(entry: ModelEntry, file: _RemoteFile, begin: Callable[[], None],
     if urlsplit(file.location).netloc != hub_host:
         headers.pop("authorization", None)  # a login is the hub's business, not its storage's
     # The library's own lock: no other program of this user fetches the same bytes.
-    lock = cache_dir() / ".locks" / repo_folder(entry.repo or "").name / f"{file.etag}.lock"
-    with only_writer(lock, entry.name, progress):
+    with only_writer(lock_file(entry, file.etag or ""), entry.name, progress):
         if _is_here(entry, file):  # another program was faster
             return False
         begin()

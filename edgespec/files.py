@@ -133,9 +133,9 @@ def _replace(source: Path, target: Path) -> None:
 
 
 def _make_folder(folder: Path, *, private: bool = False) -> None:
-    """Makes a folder and those above it; of a private one all that is new is private."""
+    """Makes a folder and those above it, which others may look into as always."""
     if not folder.is_dir():
-        _make_folder(folder.parent, private=private)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
 
 

@@ -55,7 +55,7 @@ def test_the_mode_of_a_file_that_was_there_is_kept(tmp_path: Path) -> None:
 
 
 @needs_posix
-def test_what_is_private_is_made_so_with_its_folders(tmp_path: Path) -> None:
+def test_what_is_private_is_made_so_with_its_folder(tmp_path: Path) -> None:
     path = tmp_path / "home" / "config" / "app.toml"
     before = os.umask(0o022)
     try:
@@ -63,7 +63,7 @@ def test_what_is_private_is_made_so_with_its_folders(tmp_path: Path) -> None:
         write(tmp_path / "home" / "public.json", "text")
     finally:
         os.umask(before)
-    assert [mode_of(one) for one in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]
+    assert [mode_of(one) for one in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o755]
     assert mode_of(tmp_path / "home" / "public.json") == 0o644
 
 

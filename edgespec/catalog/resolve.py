@@ -180,8 +180,7 @@ def discard_arrived(entry: ModelEntry) -> None:
     Raises:
         OSError: a file cannot be removed.
     """
-    for path in hub_cache.find_arrived(entry):
-        hub_cache.remove(path)
+    hub_cache.discard_arrived(entry)
     wheels.discard_arrived(entry)
 
 

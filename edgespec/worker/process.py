@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Final
 
+from edgespec.bound_process import python_path
 from edgespec.worker.frames import pack, receive_frame
 from edgespec.worker.protocol import AnyEvent, Logged, Request, WorkerDied
 
@@ -161,9 +161,3 @@ def describe_exit(code: int) -> str:
     if -code == getattr(signal, "SIGKILL", 0):
         return f"was killed ({name}), as the system does when memory runs out"
     return f"crashed ({name})"
-
-
-def python_path() -> str:
-    """PYTHONPATH for a process of this program: the folder of this package is on it, wherever that is started."""
-    root = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

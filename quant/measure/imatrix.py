@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import ModelFileError
+from edgespec.files import written_whole
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from edgespec.progress import SILENT, Progress
@@ -79,24 +80,25 @@ def write_imatrix(path: Path, moments: Mapping[str, Moments], *, dataset: str, n
     """Writes llama.cpp's file.
 
     Args:
-        path: The new file.
+        path: The new file; it appears only when it is whole.
         moments: By weight name.
         dataset: What was read, for the metadata.
         n_ctx: Tokens in a window.
     """
     n_rows = max((found.n for found in moments.values()), default=0)
-    writer = gguf.GGUFWriter(path, arch="")
-    writer.add_type("imatrix")
-    writer.add_array("imatrix.datasets", [dataset])
-    writer.add_uint32("imatrix.chunk_count", n_rows // n_ctx)
-    writer.add_uint32("imatrix.chunk_size", n_ctx)
-    for name, found in sorted(moments.items()):
-        writer.add_tensor(name + _SUMS, found.sum_squares.astype(np.float32)[None])
-        writer.add_tensor(name + _COUNTS, np.array([[found.n]], np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    with written_whole(path, make_folder=False) as unfinished:
+        writer = gguf.GGUFWriter(unfinished, arch="")
+        writer.add_type("imatrix")
+        writer.add_array("imatrix.datasets", [dataset])
+        writer.add_uint32("imatrix.chunk_count", n_rows // n_ctx)
+        writer.add_uint32("imatrix.chunk_size", n_ctx)
+        for name, found in sorted(moments.items()):
+            writer.add_tensor(name + _SUMS, found.sum_squares.astype(np.float32)[None])
+            writer.add_tensor(name + _COUNTS, np.array([[found.n]], np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
 
 
 def read_imatrix(path: Path) -> Importance:

@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Log, Static
 
+from edgespec.files import written_whole
 from edgespec.text import plain_text
 from tui.services.engine_client import EngineClient
 
@@ -63,7 +64,8 @@ class LogScreen(ModalScreen[None]):
         """Writes it where the app was started."""
         path = Path(_FILE).resolve()
         try:
-            path.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+            with written_whole(path) as unfinished:
+                unfinished.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
             self.notify(f"written: {path}", markup=False)
         except OSError as error:
             self.notify(f"{path} cannot be written: {error.strerror}", severity="error", markup=False)

@@ -6,11 +6,13 @@ in it `blobs` by hash, `snapshots` by commit that show them by name, and `refs` 
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from edgespec.catalog.entries import ModelEntry
 from edgespec.catalog.gguf_names import is_model
 from edgespec.catalog.sources.hub_partial import find_partials
+from edgespec.locks import locked
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -83,6 +85,26 @@ def find_arrived(entry: ModelEntry) -> list[Path]:
     blobs = repo_folder(entry.repo) / "blobs"
     whole = [file for file in _snapshot_files(entry) if file.is_file()] if len(entry.repo_files) > 1 else []
     return whole + [partial for file in entry.repo_files for partial in find_partials(blobs, file)]
+
+
+def discard_arrived(entry: ModelEntry) -> None:
+    """Remove what a download that broke off has left, but not what another process is still fetching.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    for path in find_arrived(entry):
+        etag = path.resolve().name.split(".")[0]  # of the blob, or of what will be one
+        with (
+            suppress(BlockingIOError),
+            locked(lock_file(entry, etag), wait_s=0, keep=True),
+        ):
+            remove(path)
+
+
+def lock_file(entry: ModelEntry, etag: str) -> Path:
+    """What the library locks, and so do we, while it fetches a file of that ETag."""
+    return cache_dir() / ".locks" / repo_folder(entry.repo or "").name / f"{etag}.lock"
 
 
 def repo_folder(repo: str, root: Path | None = None) -> Path:

@@ -323,7 +323,7 @@ def test_a_database_of_a_later_version_is_not_touched(store: ChatStore) -> None:
     assert [file.name for file in store.folder.iterdir()] == [store.database.file.name]
 
 
-@pytest.mark.parametrize("damage", ["no database", "cut", "holes", "a stranger's"])
+@pytest.mark.parametrize("damage", ["no database", "cut", "holes", "schema", "a stranger's"])
 def test_a_damaged_database_is_kept_aside_and_a_new_one_begins(store: ChatStore, damage: str) -> None:
     file = store.database.file
     for n in range(20):
@@ -336,6 +336,11 @@ def test_a_damaged_database_is_kept_aside_and_a_new_one_begins(store: ChatStore,
             file.write_bytes(whole[:5000])
         case "holes":
             file.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+        case "schema":  # which SQLite then quotes in its message
+            name, statement = b"messages_by_conversation", b"CREATE INDEX "
+            file.write_bytes(
+                whole.replace(name, b"\xba" * len(name)).replace(statement, b"C" * len(statement))
+            )
         case _:
             edit_file(store, "ALTER TABLE conversations RENAME TO others")
     damaged = file.read_bytes()

@@ -91,6 +91,9 @@ _HINTS: Final = {
     sqlite3.SQLITE_CANTOPEN: "make the file and its folder readable and writable",
 }
 
+_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""The second where a message of SQLite quotes a damaged schema."""
+
 
 class ChatDatabase:
     """One file, readable by its owner alone. It is made by the first work that writes.
@@ -148,13 +151,13 @@ class ChatDatabase:
         try:
             try:
                 return self._attempt(begin, work, busy_s)
-            except sqlite3.DatabaseError as error:
+            except _ERRORS as error:
                 if not _is_damage(error):
                     raise
             self._mend()
             self._make()
             return self._attempt(begin, work, busy_s)
-        except (sqlite3.Error, OSError) as error:
+        except (*_ERRORS, OSError) as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise EdgespecError(f"{self.file} cannot be used: {error}", _HINTS.get(code, "")) from error
 
@@ -218,7 +221,7 @@ class ChatDatabase:
                 for index in _INDEXES:
                     connection.execute(f"INSERT INTO {index} ({index}) VALUES ('rebuild')")
                 return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-        except sqlite3.DatabaseError as error:
+        except _ERRORS as error:
             if not _is_damage(error):
                 raise
             return False
@@ -237,10 +240,12 @@ def _decoded(text: bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
+def _is_damage(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     # The statements are right, so what makes one wrong is the file: a table that is not there, a header of another kind.
     has_no_fts5 = str(error).startswith("no such module")
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
-        code == sqlite3.SQLITE_ERROR and not has_no_fts5
+    return (
+        isinstance(error, UnicodeDecodeError)
+        or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        or (code == sqlite3.SQLITE_ERROR and not has_no_fts5)
     )

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,8 @@ from edgespec.documents import build, parse_json
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
 from edgespec.llama.sampler import Sampling
-from tui.chat.conversation import Conversation, Message, to_markdown
+from edgespec.worker.protocol import Piece
+from tui.chat.conversation import Conversation, Message, Receipt, to_markdown
 from tui.chat.database import ChatDatabase, Work, storable
 
 DATABASE_NAME: Final = "conversations.db"
@@ -210,10 +211,15 @@ def _parents(messages: Sequence[Message]) -> list[str | None]:
 
 
 def _texts_of(message: Message) -> tuple[str, str, str, str]:
-    details = {name: value for name, value in asdict(message).items() if name not in _COLUMNS}
-    texts = (message.content, message.thought, json.dumps(details, ensure_ascii=False))
-    content, thought, document = map(storable, texts)
+    details = {one.name: getattr(message, one.name) for one in fields(message) if one.name not in _COLUMNS}
+    document = json.dumps(details, ensure_ascii=False, default=_fields_of)
+    content, thought, document = map(storable, (message.content, message.thought, document))
     return message.role, content, thought, document
+
+
+def _fields_of(value: Piece | Receipt) -> dict[str, object]:
+    # `asdict` copies what it finds, which takes most of the time where thousands are written.
+    return {one.name: getattr(value, one.name) for one in fields(value)}
 
 
 def _save(connection: sqlite3.Connection, conversation: Conversation) -> Conversation:

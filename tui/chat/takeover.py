@@ -3,9 +3,9 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -79,17 +79,22 @@ def _read(file: Path) -> Conversation:
     """Raises ConfigError for whatever else lies under such a name."""
     if not file.is_file():
         raise ConfigError(f"{file} is no file")
-    found = build(Conversation, read_json(file, version=_FORMAT), str(file))
-    return _with_ids(found)
+    document = read_json(file, version=_FORMAT)
+    found = build(Conversation, document, str(file))
+    return _with_ids(found, [json.dumps(message) for message in document.get("messages", ())])
 
 
-def _with_ids(conversation: Conversation) -> Conversation:
-    """With an id for each message that follows from all that was said until then: a file gives the same ones each time."""
+def _with_ids(conversation: Conversation, texts: Sequence[str]) -> Conversation:
+    """With an id for each message that follows from all that was said until then: a file gives the same ones each time.
+
+    Args:
+        conversation: Its id goes into those of its messages.
+        texts: What distinguishes each message from others in its place.
+    """
     messages: list[Message] = []
     before = conversation.id
-    for message in conversation.messages:
-        said = [before, {**asdict(message), "id": ""}]
-        before = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    for message, text in zip(conversation.messages, texts, strict=True):
+        before = hashlib.sha256(json.dumps([before, text]).encode()).hexdigest()[:32]
         messages.append(replace(message, id=before))
     return replace(conversation, messages=tuple(messages))
 
@@ -102,7 +107,7 @@ def _insert(connection: sqlite3.Connection, conversation: Conversation) -> None:
         if message_ids(connection, conversation.id).issuperset(ids):
             return
         if head not in ids:  # it went on in two ways
-            beside = _with_ids(replace(conversation, id=f"{conversation.id}-{ids[-1][:8]}"))
+            beside = _with_ids(replace(conversation, id=f"{conversation.id}-{ids[-1][:8]}"), ids)
             _insert(connection, beside)
             return
     write_conversation(connection, conversation, now="")

@@ -337,10 +337,7 @@ def test_a_damaged_database_is_kept_aside_and_a_new_one_begins(store: ChatStore,
         case "holes":
             file.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
         case "schema":  # which SQLite then quotes in its message
-            name, statement = b"messages_by_conversation", b"CREATE INDEX "
-            file.write_bytes(
-                whole.replace(name, b"\xba" * len(name)).replace(statement, b"C" * len(statement))
-            )
+            file.write_bytes(whole.replace(b"INTEGER PRIMARY KEY", b"INTEGER PRIMARY \xba\xba\xba"))
         case _:
             edit_file(store, "ALTER TABLE conversations RENAME TO others")
     damaged = file.read_bytes()

@@ -42,7 +42,7 @@ def app_settings_file() -> Path:
 
 
 def chats_dir() -> Path:
-    """Saved conversations, one JSON file each."""
+    """Saved conversations: a SQLite database, and the JSON files of 0.1.0 that it was filled from."""
     return _root("data") / "chats"
 
 

@@ -22,7 +22,9 @@ import termios
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from edgespec.paths import chats_dir
+from tui.chat.store import ChatStore
 
 PROMPT = "Explain in detail how a hash map works, with a complete implementation in Python."
 PROGRAM = [sys.executable, "-m", "edgespec"]
@@ -39,9 +41,9 @@ def run_headless(arguments: list[str]) -> float:
 
 def run_in_app(arguments: list[str], columns: int, rows: int) -> float:
     """Tokens/s on the receipt of the app's answer."""
-    chats = Path(os.environ["EDGESPEC_HOME"]) / "data" / "chats"
-    for old in chats.glob("*.json"):
-        old.unlink()
+    store = ChatStore(chats_dir())
+    for old in store.summaries():
+        store.delete(old.id)
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm-256color"
@@ -52,8 +54,8 @@ def run_in_app(arguments: list[str], columns: int, rows: int) -> float:
     try:
         _wait(lambda: b"Ask something" in screen)
         os.write(terminal, PROMPT.encode() + b"\r")
-        _wait(lambda: bool(_receipts(chats)))
-        found = re.search(r"([\d.]+) tok/s", _receipts(chats)[0])
+        _wait(lambda: bool(_receipts(store)))
+        found = re.search(r"([\d.]+) tok/s", _receipts(store)[0])
         assert found is not None
         return float(found[1])
     finally:
@@ -71,12 +73,9 @@ def _drain(terminal: int, screen: bytearray) -> None:
         return
 
 
-def _receipts(chats: Path) -> list[str]:
-    found = []
-    for path in chats.glob("*.json"):
-        messages = json.loads(path.read_text(encoding="utf-8"))["messages"]
-        found += [message["receipt"]["text"] for message in messages if message["receipt"]]
-    return found
+def _receipts(store: ChatStore) -> list[str]:
+    newest = store.newest()
+    return [one.receipt.text for one in newest.messages if one.receipt] if newest else []
 
 
 def _wait(is_there: Callable[[], bool]) -> None:

@@ -22,9 +22,8 @@ from edgespec.worker.protocol import (
     Stop,
 )
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
-from tests.tui.scripted import ANSWER, PAIR, finished_stats, tokens
+from tests.tui.scripted import ANSWER, finished_stats, tokens
 from tui.app import EdgespecApp
-from tui.chat.conversation import Conversation, Message
 from tui.chat.screen import ChatScreen
 from tui.chat.turn import AnswerTurn, UserTurn
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
@@ -72,7 +71,7 @@ async def test_an_answer_streams_and_is_kept_with_its_receipt(bench: AppBench) -
         turn = chat.query_one(AnswerTurn)
         assert turn.query_one(Markdown).display
         assert not turn.query_one(StreamText).display
-        assert [saved.title for saved in chat.pane.store.load_all()] == ["hello"]
+        assert [saved.title for saved in chat.pane.store.summaries()] == ["hello"]
 
 
 async def test_the_whole_conversation_and_the_system_prompt_are_sent(bench: AppBench) -> None:
@@ -274,7 +273,7 @@ async def test_clear_asks_first(bench: AppBench) -> None:
         await pilot.press("y")
         await settle(pilot)
         assert roles(app) == []
-        assert chat_of(app).pane.store.load_all() == []
+        assert chat_of(app).pane.store.summaries() == []
 
 
 async def test_the_system_prompt_is_changed_in_a_dialog(bench: AppBench) -> None:
@@ -604,21 +603,6 @@ async def test_an_empty_chat_looks_as_it_did(
         chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
         await settle(pilot)
         await picture(pilot)
-
-
-def test_a_conversation_survives_its_file(tmp_path: Path) -> None:
-    from tui.chat.store import ChatStore
-
-    store = ChatStore(tmp_path)
-    chat = (
-        Conversation.begin("sys")
-        .add(Message("user", "q"))
-        .add(Message("assistant", TEXT, ANSWER, stopped=True))
-    )
-    store.save(chat)
-    (tmp_path / "damaged.json").write_text("{")
-    assert store.load_all() == [chat]
-    assert PAIR.draft
 
 
 @pytest.mark.parametrize("tinted", [False, True], ids=["rendered", "tinted"])

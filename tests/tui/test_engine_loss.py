@@ -69,7 +69,7 @@ async def test_an_engine_that_dies_in_mid_answer_costs_that_answer_alone(
         question, answer = chat.transcript.conversation.messages
         assert question.content == "once upon a time"
         assert answer.content and answer.stopped
-        assert chat.pane.store.load_all()[0].messages == chat.transcript.conversation.messages
+        assert chat.pane.store.newest() == chat.transcript.conversation
         chat.query_one("#prompt", TextArea).load_text("/restart")
         await pilot.press("enter")
         await wait(pilot, lambda: app.engine.is_ready)

@@ -1,7 +1,6 @@
 """`edgespec chat --web`: for real in a headless Chromium, and what it refuses."""
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -23,6 +22,7 @@ from edgespec.paths import app_settings_file, chats_dir
 from tests.conftest import Outcome
 from tests.tui.browser import CHROMIUM, open_page
 from tests.tui.served import LIMIT_S, Served, connect, end_all, read_until, wait_for
+from tui.chat.store import ChatStore
 from tui.web.server import AppServer, address_of
 from tui.web.visitor import Visitor
 
@@ -42,9 +42,11 @@ async def test_a_browser_sends_a_prompt_and_reads_the_answer(
         await page.type("Name three colours.")
         await page.press("Enter", 13, "\r")
         shown = await page.until_shown("Name three colours.", "tok/s ·", "TTFT")
-        question, answer = json.loads(next(chats_dir().glob("*.json")).read_text())["messages"]
-        assert question["content"] == "Name three colours."
-        words = re.findall(r"[A-Za-z]{4,}", answer["content"])[:6]
+        conversation = ChatStore(chats_dir()).newest()
+        assert conversation is not None
+        question, answer = conversation.messages
+        assert question.content == "Name three colours."
+        words = re.findall(r"[A-Za-z]{4,}", answer.content)[:6]
         assert words
         assert all(word in shown for word in words)
         assert await page.colours() > 50

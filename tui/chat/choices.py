@@ -10,7 +10,7 @@ from edgespec.errors import EdgespecError
 from edgespec.session.choice import NONE
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened
-from tui.chat.conversation import Conversation
+from tui.chat.store import ChatSummary
 from tui.common.ask import Choice
 from tui.common.setting_labels import with_labels
 
@@ -38,13 +38,13 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
     return choices
 
 
-def conversation_choices(saved: Sequence[Conversation]) -> list[Choice]:
+def conversation_choices(saved: Sequence[ChatSummary]) -> list[Choice]:
     """By their ids, each with its time and its first words."""
     return [
         Choice(
             chat.id,
             f"{chat.updated_at[:16].replace('T', ' ')}  {one_line(chat.title)}",
-            f"{len(chat.messages)} messages with {chat.target or 'no model'}",
+            f"{chat.message_n} messages with {chat.target or 'no model'}",
         )
         for chat in saved
     ]

@@ -1,9 +1,11 @@
 """A conversation as values: messages, with what each answer cost."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from edgespec.chat.messages import ChatMessage, Role
+from edgespec.llama.sampler import Sampling
 from edgespec.worker.protocol import Piece
 
 _TITLE_LENGTH = 48
@@ -17,6 +19,10 @@ class Receipt:
     """The figures in one line."""
     why: str
     """Whether speculation was on, and the reason, in a sentence."""
+
+
+def _new_message_id() -> str:
+    return uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Message:
     thought_n: int = 0
     """Tokens of that."""
     thought_s: float = 0.0
+    id: str = field(default_factory=_new_message_id, compare=False)
+    """By which it is known to be saved: a message that says something else has another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,22 @@ class Conversation:
     target: str = ""
     """The model that answered last."""
     updated_at: str = ""
+    sampling: Sampling | None = None
+    """How its tokens were chosen last; None where nobody wrote that down."""
+    head: str = field(default="", compare=False)
+    """Id of the newest message as it was saved last: where another stands there now, another app went on with it."""
 
     @classmethod
     def begin(cls, system: str = "", now: datetime | None = None) -> "Conversation":
         """An empty one; its id sorts by time."""
         moment = (now or datetime.now(UTC)).astimezone(UTC)
         stamp = moment.isoformat(timespec="seconds")
-        return cls(f"{moment:%Y%m%d-%H%M%S-%f}", stamp, system, updated_at=stamp)
+        return cls(_id_at(moment), stamp, system, updated_at=stamp)
+
+    def copied(self) -> "Conversation":
+        """The same under another id, to be saved beside this one."""
+        messages = tuple(replace(message, id=_new_message_id()) for message in self.messages)
+        return replace(self, id=_id_at(datetime.now(UTC)), messages=messages, head="")
 
     @property
     def title(self) -> str:
@@ -98,6 +115,10 @@ class Conversation:
     def last_answer(self) -> Message | None:
         """The newest answer."""
         return next((m for m in reversed(self.messages) if m.role == "assistant"), None)
+
+
+def _id_at(moment: datetime) -> str:
+    return f"{moment:%Y%m%d-%H%M%S-%f}"
 
 
 def to_markdown(conversation: Conversation) -> str:

@@ -22,6 +22,7 @@ from edgespec.worker.protocol import (
     WorkerDied,
 )
 from tui.chat.conversation import Conversation
+from tui.chat.keeper import ChatKeeper, Listener
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.store import ChatStore
@@ -51,6 +52,7 @@ class ChatPane(Vertical):
         self._services = services
         self._engine = services.engine
         self.store = ChatStore(chats_dir())
+        self.keeper = ChatKeeper(self.store, Listener(self._saved, self._tell_of_store))
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
         self._waiting = False
@@ -70,18 +72,27 @@ class ChatPane(Vertical):
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
         self.transcript.tinted = self._services.settings.tint_drafted
         self.transcript.conversation = self.begin_conversation()
-        saved = self.store.load_all()
-        for chat in reversed(saved):
-            for message in chat.messages:
-                if message.role == "user":
-                    self.prompt.remember(message.content)
-        if self._services.launch.resume_last and saved:
-            self.transcript.show(saved[0])
         self._engine.subscribe(self, *_REPORTS)
+        self.keeper.open(self._recall)
 
-    def on_unmount(self) -> None:
-        """The engine may go on without this screen."""
+    async def on_unmount(self) -> None:
+        """The engine may go on without this screen; what was said is saved."""
         self._engine.unsubscribe(self)
+        await self.keeper.close()
+
+    def _recall(self) -> None:
+        """What was asked in earlier conversations, and the newest of them, where that was asked for."""
+        try:
+            for question in self.store.recent_questions():
+                self.prompt.remember(question)
+            resumes = self._services.launch.resume_last and not self.transcript.conversation.messages
+            newest = self.store.newest() if resumes else None
+        except EdgespecError as error:
+            self.keeper.tell_error(error)
+            return
+        self.keeper.tell_notes()
+        if newest is not None:
+            self.transcript.show(newest)
 
     @property
     def transcript(self) -> Transcript:
@@ -208,7 +219,7 @@ class ChatPane(Vertical):
 
         question = (
             f"The context of {pair.n_ctx if pair else 0} tokens is full. Go on with the oldest turns left out? "
-            "They stay on the screen and in the file."
+            "They stay on the screen and are kept."
         )
         self.app.push_screen(AskScreen(question, "Go on", "Not now"), take)
 
@@ -236,10 +247,25 @@ class ChatPane(Vertical):
 
     def _save(self) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.transcript.conversation = replace(self.transcript.conversation, updated_at=now)
-        try:
-            self.store.save(self.transcript.conversation)
-        except EdgespecError as error:
-            self.notify(
-                plain_text(with_labels(error.message)), severity="error", title="Not saved", markup=False
-            )
+        self.transcript.conversation = replace(
+            self.transcript.conversation, updated_at=now, sampling=self._services.launch.sampling
+        )
+        self.keeper.save(self.transcript.conversation)
+
+    def _saved(self, asked: Conversation, saved: Conversation) -> None:
+        """Goes on from what was saved; where that waited, the conversation may have gone further."""
+        if self._shortened == asked.id:
+            self._shortened = saved.id
+        if self.transcript.conversation is asked:
+            self.transcript.conversation = saved
+        elif self.transcript.conversation.id == saved.id:
+            self.transcript.conversation = replace(self.transcript.conversation, head=saved.head)
+
+    def _tell_of_store(self, text: str, is_error: bool) -> None:
+        self.notify(
+            plain_text(text),
+            title="Conversations",
+            severity="error" if is_error else "information",
+            markup=False,
+            timeout=10,
+        )

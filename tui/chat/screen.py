@@ -212,9 +212,13 @@ class ChatScreen(ModeScreen):
         conversation = self.transcript.conversation
         if self._is_busy() or not conversation.messages:
             return
-        question = "Empty this conversation and delete its file?"
+        question = "Empty this conversation and delete all that is kept of it?"
         if await self.app.push_screen_wait(AskScreen(question, "Empty")):
-            self.pane.store.delete(conversation)
+            try:
+                self.pane.keeper.delete(conversation)
+            except EdgespecError as error:
+                self.tell(joined(error.message, error.hint), error=True)
+                return
             self.transcript.show(Conversation.begin(conversation.system))
 
     @work
@@ -222,12 +226,18 @@ class ChatScreen(ModeScreen):
         """Opens a saved conversation."""
         if self._is_busy():
             return
-        saved = {chat.id: chat for chat in self.pane.store.load_all()}
-        choices = conversation_choices(list(saved.values()))
+        if self.pane.keeper.is_taking_over:
+            self.tell("the conversations of edgespec 0.1.0 are being taken over: try again in a moment")
+            return
+        store = self.pane.store
         empty = "No conversation is saved yet: each is, after its first message."
-        found = await self.app.push_screen_wait(ChooseScreen("Open a conversation", choices, empty))
-        if found is not None:
-            self.transcript.show(saved[found])
+        try:
+            choices = conversation_choices(store.summaries())
+            found = await self.app.push_screen_wait(ChooseScreen("Open a conversation", choices, empty))
+            if found is not None:
+                self.transcript.show(store.load(found))
+        except EdgespecError as error:
+            self.tell(joined(error.message, error.hint), error=True)
 
     def action_regenerate(self) -> None:
         """Answers the last message again."""

@@ -1,48 +1,146 @@
-"""Saved conversations: one JSON file each, written so that an interruption loses nothing."""
+"""Saved conversations: each message is written once and stays; a conversation is the way to one of them."""
 
-import contextlib
 import json
-from dataclasses import asdict, dataclass
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
-from edgespec.documents import build, read_json
-from edgespec.errors import ConfigError, EdgespecError
+from edgespec.documents import build, parse_json
+from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
-from tui.chat.conversation import Conversation, to_markdown
+from edgespec.llama.sampler import Sampling
+from edgespec.worker.protocol import Piece
+from tui.chat.conversation import Conversation, Message, Receipt, to_markdown
+from tui.chat.database import ChatDatabase, Work, storable
 
-_VERSION = 1
+DATABASE_NAME: Final = "conversations.db"
+OLD_FILES_FOLDER: Final = "from-0.1.0"
+"""Beside the database: the files that conversations were in before."""
+_COLUMNS: Final = ("role", "content", "thought", "id")
+"""Of a message; its other fields stand in one JSON object, so that a further one needs no other schema."""
+_SUMMARY: Final = "SELECT id, title, updated_at, target, message_n, pinned FROM conversations"
+_NEWEST_FIRST: Final = "ORDER BY pinned DESC, updated_at DESC, number DESC"
 
 
 @dataclass(frozen=True, slots=True)
+class ChatSummary:
+    """A line of a list of conversations."""
+
+    id: str
+    title: str
+    updated_at: str
+    target: str
+    message_n: int
+    pinned: bool
+
+
 class ChatStore:
-    """The conversations in a folder, which is made when the first one is saved."""
+    """The conversations in a folder, which is made when the first one is saved.
 
-    folder: Path
+    Every method raises EdgespecError where the database cannot be used.
+    """
 
-    def save(self, conversation: Conversation) -> None:
-        """Writes it in place of what was saved of it before; an empty one is not worth a file.
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = ChatDatabase(folder / DATABASE_NAME)
+
+    def save(self, conversation: Conversation) -> Conversation:
+        """Adds what is not saved of it yet; an empty one is not worth a place.
+
+        Nothing that was saved goes: what an edit or another answer replaced stays in the tree of messages. A conversation that
+        another app has taken further meanwhile stays as that one left it, and this one is saved beside it under another id.
+
+        Returns:
+            The conversation as it is saved: to be saved from next time.
+        """
+        if not conversation.messages:
+            return conversation
+        return self.database.write(lambda connection: _save(connection, conversation))
+
+    def load(self, chat_id: str) -> Conversation:
+        """One conversation, whole.
 
         Raises:
-            EdgespecError: the folder or the file cannot be written.
+            EdgespecError: there is none of this id, or it is damaged.
         """
-        if conversation.messages:
-            document = {"version": _VERSION, **asdict(conversation)}
-            _write(self._path(conversation.id), json.dumps(document, ensure_ascii=False))
+        found = self.database.read(lambda connection: _load(connection, chat_id), None)
+        if found is None:
+            raise EdgespecError(f"there is no conversation {chat_id} any more")
+        return found
 
-    def load_all(self) -> list[Conversation]:
-        """All that can be read, the newest first."""
-        found = []
-        for path in self.folder.glob("*.json"):
-            with contextlib.suppress(ConfigError):
-                found.append(build(Conversation, read_json(path, version=_VERSION), str(path)))
-        return sorted(found, key=lambda conversation: conversation.updated_at, reverse=True)
+    def newest(self) -> Conversation | None:
+        """The one that was written to last."""
+        line = "SELECT id FROM conversations ORDER BY updated_at DESC, number DESC LIMIT 1"
 
-    def delete(self, conversation: Conversation) -> None:
-        """Removes its file."""
-        self._path(conversation.id).unlink(missing_ok=True)
+        def find(connection: sqlite3.Connection) -> Conversation | None:
+            found = connection.execute(line).fetchone()
+            return _load(connection, found[0]) if found else None
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.json"
+        return self.database.read(find, None)
+
+    def summaries(self) -> list[ChatSummary]:
+        """All of them, the pinned ones first, then the newest; no message is read."""
+        return self._summaries(f"{_SUMMARY} {_NEWEST_FIRST}", {})
+
+    def search(self, text: str, limit: int = 100) -> list[ChatSummary]:
+        """Those with a title or a message that has all words of `text`, of which each may be the beginning of one."""
+        # Quoted, nothing that is typed is a part of the query's own language.
+        words = [word.replace('"', '""') for word in storable(text).split()]
+        if not words:
+            return []
+        query = f"""{_SUMMARY} WHERE number IN (SELECT rowid FROM titles_index WHERE titles_index MATCH :words)
+            OR id IN (SELECT conversation_id FROM messages WHERE number IN
+                (SELECT rowid FROM messages_index WHERE messages_index MATCH :words))
+            {_NEWEST_FIRST} LIMIT :limit"""
+        return self._summaries(query, {"words": " ".join(f'"{word}"*' for word in words), "limit": limit})
+
+    def recent_questions(self, limit: int = 200) -> list[str]:
+        """What was asked last, in any conversation, the oldest first."""
+        query = "SELECT text FROM messages WHERE role = 'user' ORDER BY number DESC LIMIT ?"
+        return self.database.read(lambda one: [text for (text,) in one.execute(query, (limit,))], [])[::-1]
+
+    def rename(self, chat_id: str, title: str) -> None:
+        """Gives it a title that stays."""
+        line = "UPDATE conversations SET title = ?, is_renamed = 1 WHERE id = ?"
+        self._change(lambda connection: connection.execute(line, (storable(title), chat_id)))
+
+    def pin(self, chat_id: str, pinned: bool) -> None:
+        """Puts it before all others, or not."""
+        line = "UPDATE conversations SET pinned = ? WHERE id = ?"
+        self._change(lambda connection: connection.execute(line, (pinned, chat_id)))
+
+    def delete(self, chat_id: str) -> None:
+        """Removes it with all of its messages, and the file that it was in before."""
+        self._change(lambda one: one.execute("DELETE FROM conversations WHERE id = ?", (chat_id,)))
+        folder = self.folder / OLD_FILES_FOLDER
+        file = folder / f"{chat_id}.json"
+        try:
+            if file.parent == folder:  # an id came out of a file, and is no path
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise EdgespecError(f"{error.filename} cannot be deleted: {error.strerror}") from error
+
+    def take_notes(self) -> list[str]:
+        """What happened to the database that its owner should know, each time once."""
+        notes, self.database.notes = self.database.notes, []
+        return notes
+
+    def _summaries(self, query: str, values: Mapping[str, object]) -> list[ChatSummary]:
+        def read(connection: sqlite3.Connection) -> list[ChatSummary]:
+            rows = connection.execute(query, values)
+            return [
+                ChatSummary(chat_id, title, updated_at, target, message_n, bool(pinned))
+                for chat_id, title, updated_at, target, message_n, pinned in rows
+            ]
+
+        return self.database.read(read, [])
+
+    def _change(self, work: Work[object]) -> None:
+        if self.database.exists:
+            self.database.write(work)
 
 
 def export_markdown(conversation: Conversation, path: Path) -> Path:
@@ -54,15 +152,115 @@ def export_markdown(conversation: Conversation, path: Path) -> Path:
     path = path.expanduser()
     if path.exists():
         raise EdgespecError(f"{path} exists", "name another file")
-    _write(path, to_markdown(conversation))
-    return path.resolve()
-
-
-def _write(path: Path, text: str) -> None:
     try:
         with written_whole(path) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+            unfinished.write_text(to_markdown(conversation), encoding="utf-8")
     except OSError as error:
         raise EdgespecError(
             f"{path} cannot be written: {error.strerror or error}", "free some space, or name another place"
         ) from error
+    return path.resolve()
+
+
+def head_of(connection: sqlite3.Connection, chat_id: str) -> str | None:
+    """Id of the newest message of a conversation as it is shown; None where there is no such conversation."""
+    found = connection.execute("SELECT head_id FROM conversations WHERE id = ?", (chat_id,)).fetchone()
+    return str(found[0]) if found else None
+
+
+def message_ids(connection: sqlite3.Connection, chat_id: str) -> set[str]:
+    """Of all messages of a conversation, those that are not shown among them."""
+    rows = connection.execute("SELECT id FROM messages WHERE conversation_id = ?", (chat_id,))
+    return {chat_id for (chat_id,) in rows}
+
+
+def write_conversation(connection: sqlite3.Connection, conversation: Conversation, now: str) -> Conversation:
+    """Writes what the database lacks of it, and makes its last message the one that the conversation leads to."""
+    messages = conversation.messages
+    head = messages[-1].id if messages else ""
+    sampling = json.dumps(asdict(conversation.sampling)) if conversation.sampling else None
+    connection.execute(
+        """INSERT INTO conversations
+            (id, title, created_at, updated_at, target, system, sampling, head_id, message_n)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (id) DO UPDATE SET title = CASE WHEN is_renamed THEN title ELSE excluded.title END,
+            updated_at = excluded.updated_at, target = excluded.target, system = excluded.system,
+            sampling = excluded.sampling, head_id = excluded.head_id, message_n = excluded.message_n""",
+        (
+            *map(storable, (conversation.id, conversation.title)),
+            *map(storable, (conversation.created_at, conversation.updated_at)),
+            *map(storable, (conversation.target, conversation.system)),
+            *(sampling, head, len(messages)),
+        ),
+    )
+    written = message_ids(connection, conversation.id)
+    connection.executemany(
+        "INSERT INTO messages (id, conversation_id, parent_id, created_at, role, text, thought, details) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (message.id, conversation.id, parent, now, *_texts_of(message))
+            for parent, message in zip(_parents(messages), messages, strict=True)
+            if message.id not in written
+        ],
+    )
+    return replace(conversation, head=head)
+
+
+def _parents(messages: Sequence[Message]) -> list[str | None]:
+    return [None, *(message.id for message in messages[:-1])][: len(messages)]
+
+
+def _texts_of(message: Message) -> tuple[str, str, str, str]:
+    details = {one.name: getattr(message, one.name) for one in fields(message) if one.name not in _COLUMNS}
+    document = json.dumps(details, ensure_ascii=False, default=_fields_of)
+    content, thought, document = map(storable, (message.content, message.thought, document))
+    return message.role, content, thought, document
+
+
+def _fields_of(value: Piece | Receipt) -> dict[str, object]:
+    # `asdict` copies what it finds, which takes most of the time where thousands are written.
+    return {one.name: getattr(value, one.name) for one in fields(value)}
+
+
+def _save(connection: sqlite3.Connection, conversation: Conversation) -> Conversation:
+    head = head_of(connection, conversation.id)
+    if head is not None and head != conversation.head:
+        conversation = conversation.copied()
+    return write_conversation(connection, conversation, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _load(connection: sqlite3.Connection, chat_id: str) -> Conversation | None:
+    found = connection.execute(
+        "SELECT created_at, system, target, updated_at, head_id, sampling FROM conversations WHERE id = ?",
+        (chat_id,),
+    ).fetchone()
+    if found is None:
+        return None
+    created_at, system, target, updated_at, head, sampling = found
+    label = f"conversation {chat_id}"
+    chosen = build(Sampling, parse_json(sampling, label), label) if sampling else None
+    messages = _line_to(connection, chat_id, head)
+    return Conversation(chat_id, created_at, system, messages, target, updated_at, chosen, head)
+
+
+def _line_to(connection: sqlite3.Connection, chat_id: str, head: str) -> tuple[Message, ...]:
+    """The messages from the first one to `head`."""
+    rows = connection.execute(
+        "SELECT id, parent_id, role, text, thought, details FROM messages WHERE conversation_id = ?",
+        (chat_id,),
+    )
+    by_id: dict[str, tuple[Any, ...]] = {row[0]: row for row in rows}
+    line: list[Message] = []
+    place: str | None = head
+    # Taken out, no message is met twice, whatever a damaged file says of parents.
+    while place is not None and (row := by_id.pop(place, None)):
+        _, parent, role, text, thought, details = row
+        label = f"conversation {chat_id}, message {place}"
+        fields = {"role": role, "content": text, "thought": thought, "id": place}
+        line.append(build(Message, {**_table(parse_json(details, label)), **fields}, label))
+        place = parent
+    return tuple(reversed(line))
+
+
+def _table(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}

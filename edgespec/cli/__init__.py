@@ -147,6 +147,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments without the program's name; None reads `sys.argv`.
     """
     if argv is None:
+        _fill_closed_streams()
         _end_as_by_ctrl_c()
     arguments = sys.argv[1:] if argv is None else list(argv)
     _complete_shell()
@@ -163,6 +164,19 @@ def main(argv: list[str] | None = None) -> int:
         settings = ctx.obj if ctx is not None else Settings.from_environment()
         return errors.report(error, debug=settings.debug)
     return int(code or 0)
+
+
+def _fill_closed_streams() -> None:
+    """Opens nothing in place of a standard stream that was closed, as in `edgespec run ... >&-`.
+
+    Else the next file that is opened takes its number, and what native code prints goes into that: perhaps a model.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _end_as_by_ctrl_c() -> None:

@@ -58,7 +58,7 @@ def describe(error: BaseException) -> tuple[str, ExitCode]:
         case MemoryError():
             hint = "use a smaller model or a shorter context, or close other programs"
             return _join("this machine ran out of memory", hint), ExitCode.MEMORY
-        case OSError() if error.filename is not None and error.strerror:
+        case OSError() if error.strerror:
             return _describe_os_error(error), ExitCode.FAILED
         case _:
             return _describe_unexpected(error), ExitCode.FAILED
@@ -75,7 +75,9 @@ def _describe_os_error(error: OSError) -> str:
     number = error.errno or 0
     hint = hints.get(number, "run again with --debug to see where it happened")
     reason = (error.strerror or "failed").lower()
-    return _join(f"cannot use '{os.fsdecode(error.filename)}': {reason}", hint)
+    # What is written to a stream, or to a file that is open already, fails without a name.
+    what = "a file or the output" if error.filename is None else f"'{os.fsdecode(error.filename)}'"
+    return _join(f"cannot use {what}: {reason}", hint)
 
 
 def _describe_unexpected(error: BaseException) -> str:

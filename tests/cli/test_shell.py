@@ -319,6 +319,46 @@ def test_the_module_can_be_run():
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"edgespec {edgespec.__version__}\n", "")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX closes streams")
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        ("<&- >&- 2>&-", 0, ""),
+        (">&-", 0, ""),
+        ("2>&- | cat", 0, "edgespec {version}\n"),
+        pytest.param(
+            ">/dev/full",
+            1,
+            "edgespec: cannot use a file or the output: no space left on device. Free some space or choose another folder\n",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device is always full there"),
+        ),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_no_bug(redirection: str, code: int, said: str):
+    ran = subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-m", "edgespec", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    version = edgespec.__version__
+    assert (ran.returncode, ran.stdout + ran.stderr) == (code, said.format(version=version))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX closes streams")
+def test_no_file_takes_the_number_of_a_closed_stream():
+    code = (
+        "import os, sys, types, click, edgespec.cli as cli\n"
+        "module = types.ModuleType('edgespec.cli.probe')\n"
+        "module.command = click.Command('probe', callback=lambda: int(open(os.devnull).fileno() < 3))\n"
+        "sys.modules['edgespec.cli.probe'] = module; cli.COMMANDS['probe'] = ''\n"
+        "sys.argv = ['edgespec', 'probe']; sys.exit(cli.main())"
+    )
+    shell = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(shell, timeout=60, check=False).returncode == 0
+
+
 def test_the_file_of_a_command_exists_for_every_name_in_the_table():
     folder = Path(edgespec.cli.__file__).parent
     assert [

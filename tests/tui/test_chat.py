@@ -106,6 +106,17 @@ async def test_escape_stops_an_answer_and_keeps_what_came(bench: AppBench) -> No
         assert isinstance(app.focused, TextArea)
 
 
+async def test_the_app_is_left_while_an_answer_is_rendered(bench: AppBench) -> None:
+    app = bench.make(hold=True)
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "hello")
+        turn = chat_of(app).query_one(AnswerTurn)
+        turn.call_later(turn.finish, Message("assistant", TEXT, ANSWER))
+        app.exit(0)
+    assert app.return_code == 0
+
+
 async def test_a_second_message_waits_for_the_first_answer(bench: AppBench) -> None:
     app = bench.make(hold=True)
     async with app.run_test(size=LARGE) as pilot:

@@ -42,18 +42,23 @@ class AnswerTurn(Vertical):
         """Markdown renders its first, empty text when it is mounted, and that takes away what came before."""
         self._pieces: list[Piece] = list(message.pieces) if message else []
         self._is_markdown = message is None or shows_all(plain_text(message.content))
+        # Kept, not looked for: who leaves the app takes them off the screen in the middle of a rendering.
+        self._fold = ThoughtFold(
+            message.thought if message else "",
+            message.thought_n if message else 0,
+            message.thought_s if message else 0.0,
+            is_growing=message is None,
+        )
+        content = plain_text(message.content) if message and self._is_markdown else ""
+        self._markdown = Markdown(
+            content, open_links=False, classes="answer-markdown", parser_factory=make_parser
+        )
+        self._tail = StreamText(self._pieces if message else (), tinted=tinted, is_growing=message is None)
+        self._receipt = Static(_receipt_text(message), markup=False, classes="receipt")
 
     def compose(self) -> ComposeResult:
         """Thought, body and receipt."""
-        message = self._message
-        if message is None:
-            yield ThoughtFold("", 0, 0.0, is_growing=True)
-        else:
-            yield ThoughtFold(message.thought, message.thought_n, message.thought_s, is_growing=False)
-        content = plain_text(message.content) if message and self._is_markdown else ""
-        yield Markdown(content, open_links=False, classes="answer-markdown", parser_factory=make_parser)
-        yield StreamText(self._pieces if message else (), tinted=self._tinted, is_growing=message is None)
-        yield Static(_receipt_text(message), markup=False, classes="receipt")
+        yield from (self._fold, self._markdown, self._tail, self._receipt)
 
     def on_mount(self) -> None:
         """Shows what is filled."""
@@ -74,18 +79,6 @@ class AnswerTurn(Vertical):
     def thought(self) -> str:
         """What the model thought so far."""
         return self._fold.thought
-
-    @property
-    def _fold(self) -> ThoughtFold:
-        return self.query_one(ThoughtFold)
-
-    @property
-    def _tail(self) -> StreamText:
-        return self.query_one("AnswerTurn > StreamText", StreamText)
-
-    @property
-    def _markdown(self) -> Markdown:
-        return self.query_one(Markdown)
 
     async def add(self, arrived: Sequence[TokensArrived]) -> None:
         """More of it came."""
@@ -128,13 +121,18 @@ class AnswerTurn(Vertical):
         message = self._message
         pieces = message.pieces if message else tuple(self._pieces)
         shown = () if message is not None and self._renders_markdown else pieces
-        tail = StreamText(shown, tinted=self._tinted, is_growing=message is None)
-        await self._tail.remove()
-        await self.mount(tail, after=self._markdown)
-        if message is not None and self._renders_markdown:
+        before, self._tail = (
+            self._tail,
+            StreamText(shown, tinted=self._tinted, is_growing=message is None),
+        )
+        await before.remove()
+        if self._markdown.is_attached:
+            await self.mount(self._tail, after=self._markdown)
+        if message is not None and self._renders_markdown and self._markdown.is_attached:
             await self._markdown.update(plain_text(message.content))
-        self.query_one(".receipt", Static).update(_receipt_text(message))
-        self._show_parts()
+        if self._receipt.is_attached:
+            self._receipt.update(_receipt_text(message))
+            self._show_parts()
 
     @property
     def _renders_markdown(self) -> bool:
@@ -145,7 +143,7 @@ class AnswerTurn(Vertical):
         shows_markdown = message is not None and self._renders_markdown
         self._markdown.display = shows_markdown
         self._tail.display = not shows_markdown
-        self.query_one(".receipt").display = message is not None
+        self._receipt.display = message is not None
 
 
 def _receipt_text(message: Message | None) -> str:

@@ -1,0 +1,158 @@
+"""The home of a trial: all that edgespec may write to, and what has to be true of the files in it."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edgespec.catalog.metadata import read_metadata
+from edgespec.errors import EdgespecError
+
+from .work import REPOSITORY, Work
+
+_PRIVATE: Final = (
+    "EDGESPEC_",
+    "HF_",
+    "HUGGING",
+    "TRANSFORMERS_",
+    "PIP_",
+    "FAULTS_",
+    "LLAMA_",
+    "XDG_",
+    "OLLAMA_",
+)
+_UNFINISHED: Final = re.compile(
+    r"(^|/)\.[^/]*(-|\.)[^/]*$|\.(part|incomplete|new|tmp)$|(^|/)(prune|tune|probe)-[^/]+/"
+)
+"""What temporaries are called."""
+_CHANGING: Final = re.compile(r"[0-9a-f]{12,40}|\d{8}-\d{6}(-\d+)?")
+"""What differs between the names of two runs: identities of files, moments."""
+_COMPARED: Final = (".gguf",)
+"""Files that are the same after every run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A folder with all that a run may touch."""
+
+    folder: Path
+    token: str
+    """Stands in the environment of every process of the trial."""
+
+    @classmethod
+    def make(cls, folder: Path, work: Work, inputs: Path) -> "Home":
+        """A new one, with copies of the work's inputs."""
+        for name in ("work", "tmp", "user"):
+            (folder / name).mkdir(parents=True)
+        for name in work.inputs:
+            source = inputs / name
+            copy = shutil.copytree if source.is_dir() else shutil.copyfile
+            copy(source, folder / "work" / name)
+        return cls(folder, os.urandom(8).hex())
+
+    def remove(self) -> None:
+        """Deletes it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def environment(self, work: Work) -> dict[str, str]:
+        """For the processes of a run."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
+        places = {"EDGESPEC_HOME": "edgespec", "HF_HOME": "hub", "HOME": "user", "TMPDIR": "tmp"}
+        path = [work.environment.get("PYTHONPATH", ""), str(REPOSITORY)]
+        return {
+            **kept,
+            **{name: str(self.folder / place) for name, place in places.items()},
+            "NO_COLOR": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "FAULTS_TRIAL": self.token,
+            **work.environment,
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        }
+
+    def files(self) -> dict[str, str]:
+        """Path below the home -> hash of what is in it, of every file that is not empty."""
+        found = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size:
+                found[str(path.relative_to(self.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return found
+
+    def damaged(self, whole: Mapping[str, str]) -> Iterator[str]:
+        """What of the files with final names is not whole.
+
+        Args:
+            whole: `files` of a run that nothing happened to.
+        """
+        hashes = {_general(name): digest for name, digest in whole.items()}
+        for name, digest in self.files().items():
+            wanted = hashes.get(_general(name))
+            if wanted is None or digest == wanted:
+                continue
+            if "/blobs/" in name or (name.endswith(_COMPARED) and name.startswith("work/")):
+                yield f"{name} is not what an undisturbed run writes"
+            elif why := _unreadable(self.folder / name):
+                yield f"{name} is damaged: {why}"
+
+    def unreadable(self) -> Iterator[str]:
+        """Files that cannot be read as what their names say."""
+        for name in self.files():
+            if why := _unreadable(self.folder / name):
+                yield f"{name} is damaged: {why}"
+
+    def left_over(self, whole: Mapping[str, str]) -> Iterator[str]:
+        """Files that an undisturbed run does not leave."""
+        known = Counter(_general(name) for name in whole)
+        for name in self.files():
+            general = _general(name)
+            if known[general]:
+                known[general] -= 1
+            elif general not in {_general(other) for other in whole} or _UNFINISHED.search(name):
+                yield f"{name} was left behind"
+
+    def unfinished(self) -> Iterator[str]:
+        """Files that are called as temporaries are."""
+        for name in self.files():
+            if _UNFINISHED.search(name):
+                yield f"{name} was left behind"
+
+
+def _general(name: str) -> str:
+    return _CHANGING.sub("*", name)
+
+
+def _unreadable(path: Path) -> str:
+    """Why a file cannot be read as what its name says; empty where it can."""
+    try:
+        match path.suffix:
+            case ".gguf":
+                read_metadata(path)
+            case ".json":
+                json.loads(path.read_bytes())
+            case ".toml":
+                tomllib.loads(path.read_text(encoding="utf-8"))
+            case ".npz":
+                with np.load(path, allow_pickle=False) as stored:
+                    _ = [stored[name] for name in stored]
+            case ".db" | ".sqlite" | ".sqlite3":
+                return _database_fault(path)
+    except (OSError, ValueError, EdgespecError, sqlite3.Error) as error:
+        return str(error)
+    return ""
+
+
+def _database_fault(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as database:
+        (found,) = database.execute("PRAGMA integrity_check").fetchone()
+    return "" if found == "ok" else str(found)

@@ -1,0 +1,93 @@
+"""The layer between a program and the system's calls (`layer.c`): compiled on the spot, loaded by LD_PRELOAD."""
+
+import mmap
+import shutil
+import struct
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["count", "kill", "fail", "dead", "full", "fsync", "short", "clock"]
+"""What the layer does:
+
+- `count`: nothing; it counts.
+- `kill`: the process that makes the Nth call is killed (SIGKILL) before it.
+- `fail`: the Nth call fails once with EIO.
+- `dead`: every call from the Nth on fails with EIO.
+- `full`: nothing can be written after N bytes (ENOSPC); the call that crosses the line writes a part.
+- `fsync`: the Nth flush fails with EIO.
+- `short`: every write takes half of what it is given.
+- `clock`: the time of day jumps by hours, days and years, from the Nth place of a table on.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the layer saw of a run."""
+
+    calls: int
+    """That change the disk."""
+    n_bytes: int
+    """That were to be written."""
+    syncs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is to go wrong."""
+
+    kind: Kind = "count"
+    at: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.at}"
+
+
+def is_possible() -> bool:
+    """Whether there is a compiler for the layer."""
+    return shutil.which("cc") is not None
+
+
+def compile_layer(folder: Path) -> Path:
+    """The library, compiled into a folder.
+
+    Raises:
+        CalledProcessError: the compiler refused; it says why on stderr.
+    """
+    library = folder / "layer.so"
+    source = Path(__file__).with_name("layer.c")
+    subprocess.run(["cc", "-O1", "-Wall", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+class Layer:
+    """The layer over one folder.
+
+    Args:
+        library: Compiled by `compile_layer`.
+        under: Whose files are met by the faults.
+        page: A file for the counts, outside that folder.
+    """
+
+    _COUNTS = struct.Struct("4l")
+
+    def __init__(self, library: Path, under: Path, page: Path) -> None:
+        self._library, self._under, self._page = library, under.resolve(), page
+
+    def environment(self, fault: Fault) -> Mapping[str, str]:
+        """Variables for the processes that are to meet the fault; counting begins anew."""
+        self._page.write_bytes(bytes(mmap.PAGESIZE))
+        return {
+            "LD_PRELOAD": str(self._library),
+            "FAULTS_UNDER": f"{self._under}/",
+            "FAULTS_PAGE": str(self._page),
+            "FAULTS_KIND": fault.kind,
+            "FAULTS_AT": str(fault.at),
+        }
+
+    def counted(self) -> Counted:
+        """Since `environment`."""
+        calls, n_bytes, syncs, _ = self._COUNTS.unpack_from(self._page.read_bytes())
+        return Counted(calls, n_bytes, syncs)

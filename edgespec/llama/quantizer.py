@@ -43,6 +43,10 @@ _ALIGNMENT: Final = 32
 """Bytes. llama.cpp's quantizer lays its file out by GGUF_DEFAULT_ALIGNMENT whatever the key says that it copies from the
 source (src/llama-quant.cpp); with another value nobody could read the result."""
 
+_KEPT: Final = ((r"\.ple_(norm_|conv1d)", "F32"),)
+"""Weights that a graph multiplies element by element, which ggml does not do with quantized ones, and that the quantizer does not
+leave out by itself: norms and convolutions of qwen4exp's phrases (src/models/qwen4exp.cpp)."""
+
 
 @dataclass(frozen=True, slots=True)
 class QuantizeSettings:
@@ -251,12 +255,12 @@ def _params(lib: Any, settings: QuantizeSettings) -> tuple[Any, list[Any]]:
         params.output_tensor_type = TYPE_NUMBERS[settings.output_type]
     if settings.embedding_type is not None:
         params.token_embedding_type = TYPE_NUMBERS[settings.embedding_type]
-    if settings.tensor_types:
-        overrides = (lib.llama_model_tensor_override * (len(settings.tensor_types) + 1))()
-        for entry, (pattern, type_name) in zip(overrides, settings.tensor_types, strict=False):
-            entry.pattern, entry.type = pattern.encode(), TYPE_NUMBERS[type_name]
-        params.tt_overrides = overrides
-        keep.append(overrides)
+    patterns = (*_KEPT, *settings.tensor_types)
+    overrides = (lib.llama_model_tensor_override * (len(patterns) + 1))()
+    for entry, (pattern, type_name) in zip(overrides, patterns, strict=False):
+        entry.pattern, entry.type = pattern.encode(), TYPE_NUMBERS[type_name]
+    params.tt_overrides = overrides
+    keep.append(overrides)
     if settings.importance:
         import numpy as np
 

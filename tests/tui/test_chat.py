@@ -24,6 +24,7 @@ from edgespec.worker.protocol import (
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import ANSWER, finished_stats, tokens
 from tui.app import EdgespecApp
+from tui.chat.conversation import Message
 from tui.chat.screen import ChatScreen
 from tui.chat.turn import AnswerTurn, UserTurn
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen

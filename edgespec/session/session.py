@@ -227,7 +227,9 @@ class Session(Closes):
 
         Raises:
             ModelFileError: the chat template fails.
+            UsageError: `max_tokens` is out of its range.
         """
+        check_ranges(max_tokens=max_tokens)
         model, n_ctx = self.engine.target.model, self.engine.target.context.n_ctx
 
         def count_tokens(some: Sequence[ChatMessage]) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgespec.catalog.model_file import open_file
+from edgespec.chat.messages import ChatMessage
 from edgespec.errors import EngineError, UsageError
 from edgespec.session import Session, open_pair
 from tests.threads import run_together
@@ -67,6 +68,8 @@ def test_a_prompt_that_is_refused_leaves_the_session_free(tiny_model: Path):
         for _ in range(2):
             with pytest.raises(UsageError, match="`max_tokens` 0 is out of range"):
                 list(session.stream(PROMPT, max_tokens=0))
+        with pytest.raises(UsageError, match="`max_tokens` -1 is out of range"):
+            session.shorten([ChatMessage("user", PROMPT)], -1)
         assert len(ids(session, PROMPT)) == 30
 
 

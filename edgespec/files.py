@@ -12,7 +12,6 @@ every write). A note of each folder is kept with edgespec's own state, so that i
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 import time
@@ -204,7 +203,7 @@ def _is_dead(descriptor: int, folder: Path) -> bool:
 def _claim_new(parent: Path) -> tuple[Path, int]:
     """A new folder, with its lock held; who clears up may be faster than the lock, then another one is made."""
     while True:
-        folder = parent / f"{_PREFIX}{secrets.token_hex(8)}"
+        folder = parent / f"{_PREFIX}{os.urandom(8).hex()}"
         folder.mkdir(mode=0o700)
         try:
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)

@@ -47,6 +47,12 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def lasting_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an app notifies of can be read afterwards, however long the test takes."""
+    monkeypatch.setattr("textual.notifications.Notification.has_expired", False)
+
+
 class AppBench:
     """Makes apps whose workers follow a script, and keeps the workers."""
 

@@ -18,6 +18,8 @@ from tui.chat.database import VERSION
 from tui.chat.store import ChatStore
 from tui.services.launch import Launch
 
+pytestmark = pytest.mark.usefixtures("lasting_notes")
+
 
 @pytest.fixture
 def store() -> ChatStore:

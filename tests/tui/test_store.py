@@ -284,6 +284,39 @@ def test_what_was_saved_before_a_kill_is_there_after_it(store: ChatStore, seed: 
     assert is_sound(store.database.file)
 
 
+_FULL_DISK = """
+import resource, signal
+from pathlib import Path
+from edgespec.errors import EdgespecError
+from tui.chat.conversation import Conversation, Message
+from tui.chat.store import ChatStore
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = ChatStore(Path(given[0]))
+chat = store.save(Conversation.begin().add(Message("user", "small")))
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (store.database.file.stat().st_size + 5000, most))
+longer = chat.add(Message("assistant", "word " * 20_000))
+try:
+    store.save(longer)
+except EdgespecError as error:
+    print(error.message)
+assert store.load(chat.id) == chat
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+assert store.load(store.save(longer).id) == longer
+assert len(store.summaries()) == 1
+"""
+
+
+@posix_only
+def test_a_file_that_may_not_grow_costs_nothing_that_was_saved(store: ChatStore) -> None:
+    with start(_FULL_DISK, store.folder) as process:
+        said, _ = process.communicate()
+    assert process.returncode == 0
+    assert said.startswith(f"{store.database.file} cannot be used: ")
+    assert is_sound(store.database.file)
+    assert store.take_notes() == []
+
+
 @posix_only
 def test_only_their_owner_can_read_them(store: ChatStore) -> None:
     store.folder.mkdir(mode=0o755)  # as 0.1.0 made it

@@ -222,6 +222,7 @@ async def until_taken(pilot: Pilot[int]) -> None:
     await settle(pilot)
 
 
+@pytest.mark.usefixtures("lasting_notes")
 async def test_the_app_starts_whatever_lies_among_the_conversations_and_says_so(bench: AppBench) -> None:
     odd = write_odd_files(chats_dir())
     write_old(chats_dir(), conversation("about apples"))

@@ -71,6 +71,8 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             details TEXT NOT NULL
         )""",
         "CREATE INDEX messages_by_conversation ON messages (conversation_id)",
+        # A search goes from numbers to conversations past the texts, of which each fills a page.
+        "CREATE INDEX conversations_of_messages ON messages (number, conversation_id)",
         "CREATE VIRTUAL TABLE titles_index USING fts5 "
         f"(title, content = 'conversations', content_rowid = 'number', {_TOKENIZER})",
         "CREATE VIRTUAL TABLE messages_index USING fts5 "

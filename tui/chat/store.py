@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,15 @@ _COLUMNS: Final = ("role", "content", "thought", "id")
 """Of a message; its other fields stand in one JSON object, so that a further one needs no other schema."""
 _SUMMARY: Final = "SELECT id, title, updated_at, target, message_n, pinned FROM conversations"
 _NEWEST_FIRST: Final = "ORDER BY pinned DESC, updated_at DESC, number DESC"
+_FOUND: Final = tuple(
+    f"SELECT {column} FROM {index} JOIN {table} ON number = {index}.rowid WHERE {index} MATCH ? "
+    f"ORDER BY {index}.rowid DESC"
+    for index, table, column in (
+        ("titles_index", "conversations", "id"),
+        ("messages_index", "messages INDEXED BY conversations_of_messages", "conversation_id"),
+    )
+)
+"""Ids of conversations, one for each title or message that is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +92,35 @@ class ChatStore:
 
     def summaries(self) -> list[ChatSummary]:
         """All of them, the pinned ones first, then the newest; no message is read."""
-        return self._summaries(f"{_SUMMARY} {_NEWEST_FIRST}", {})
+        query = f"{_SUMMARY} {_NEWEST_FIRST}"
+        return self.database.read(lambda one: [_summary(row) for row in one.execute(query)], [])
 
     def search(self, text: str, limit: int = 100) -> list[ChatSummary]:
-        """Those with a title or a message that has all words of `text`, of which each may be the beginning of one."""
-        # Quoted, nothing that is typed is a part of the query's own language.
-        words = [word.replace('"', '""') for word in storable(text).split()]
+        """Those with a title or a message that has all words of `text`, of which each may be the beginning of one.
+
+        Args:
+            text: What was typed; white space is between words, nothing in it is a part of a query's language.
+            limit: So many, those that were found in the newest messages.
+        """
+        words = " ".join('"{}"*'.format(word.replace('"', '""')) for word in storable(text).split())
         if not words:
             return []
-        query = f"""{_SUMMARY} WHERE number IN (SELECT rowid FROM titles_index WHERE titles_index MATCH :words)
-            OR id IN (SELECT conversation_id FROM messages WHERE number IN
-                (SELECT rowid FROM messages_index WHERE messages_index MATCH :words))
-            {_NEWEST_FIRST} LIMIT :limit"""
-        return self._summaries(query, {"words": " ".join(f'"{word}"*' for word in words), "limit": limit})
+
+        def find(connection: sqlite3.Connection) -> list[ChatSummary]:
+            found: set[str] = set()
+            # From the newest back to where there are enough: a word that is everywhere takes no longer than another.
+            for query in _FOUND:
+                of_query: set[str] = set()
+                for (chat_id,) in connection.execute(query, (words,)):
+                    of_query.add(chat_id)
+                    if len(of_query) == limit:
+                        break
+                found |= of_query
+            places = ", ".join("?" * len(found))
+            query = f"{_SUMMARY} WHERE id IN ({places}) {_NEWEST_FIRST}"
+            return [_summary(row) for row in connection.execute(query, tuple(found))][:limit]
+
+        return self.database.read(find, [])
 
     def recent_questions(self, limit: int = 200) -> list[str]:
         """What was asked last, in any conversation, the oldest first."""
@@ -127,16 +152,6 @@ class ChatStore:
         """What happened to the database that its owner should know, each time once."""
         notes, self.database.notes = self.database.notes, []
         return notes
-
-    def _summaries(self, query: str, values: Mapping[str, object]) -> list[ChatSummary]:
-        def read(connection: sqlite3.Connection) -> list[ChatSummary]:
-            rows = connection.execute(query, values)
-            return [
-                ChatSummary(chat_id, title, updated_at, target, message_n, bool(pinned))
-                for chat_id, title, updated_at, target, message_n, pinned in rows
-            ]
-
-        return self.database.read(read, [])
 
     def _change(self, work: Work[object]) -> None:
         if self.database.exists:
@@ -227,6 +242,10 @@ def _save(connection: sqlite3.Connection, conversation: Conversation) -> Convers
     if head is not None and head != conversation.head:
         conversation = conversation.copied()
     return write_conversation(connection, conversation, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _summary(row: tuple[str, str, str, str, int, int]) -> ChatSummary:
+    return ChatSummary(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
 
 
 def _load(connection: sqlite3.Connection, chat_id: str) -> Conversation | None:

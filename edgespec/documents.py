@@ -289,7 +289,11 @@ def _whole(value: object) -> int | None:
 
 
 def _number(value: object) -> float | None:
-    return math.nan if value is None else float(value) if type(value) is int else None
+    if value is None:
+        return math.nan
+    with suppress(OverflowError):  # JSON and TOML have whole numbers of any length
+        return float(value) if type(value) is int else None
+    return None
 
 
 def _path(value: object) -> Path | None:

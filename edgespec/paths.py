@@ -76,6 +76,11 @@ def derived_models_dir() -> Path:
     return _root("cache") / "derived"
 
 
+def survived_dir() -> Path:
+    """An empty file for every model that llama.cpp was seen to survive (`edgespec.llama.trial`); safe to delete."""
+    return _root("cache") / "survived"
+
+
 def derived_file(source: Path, ending: str) -> Path:
     """Where something made from the file `source` is kept; another file of the same name has another place.
 

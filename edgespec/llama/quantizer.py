@@ -14,6 +14,7 @@ from edgespec.files import written_whole
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import load_library, native_lines, take_native_errors
 from edgespec.llama.tensor_types import TYPE_NUMBERS
+from edgespec.llama.trial import check_survived
 from edgespec.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _TENSOR_LINE = re.compile(r"\[ *(\d+)/ *(\d+)\] +(\S+) ")
 _TYPE_AT_END = re.compile(r"MiB \((\w+)\)$")
 _FILE_TYPE_PREFIX = "LLAMA_FTYPE_MOSTLY_"
 
+_TRIED_TYPE: Final = "Q4_K_M"
+"""A mixture that counts blocks and asks for their places."""
 ALIGNMENT_KEY: Final = "general.alignment"
 _ALIGNMENT: Final = 32
 """Bytes. llama.cpp's quantizer lays its file out by GGUF_DEFAULT_ALIGNMENT whatever the key says that it copies from the
@@ -80,6 +83,7 @@ def requantize_file(
 
     Raises:
         EngineError: llama.cpp refused; nothing is left behind.
+        ModelFileError: llama.cpp would not survive the source.
         KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
     settings = QuantizeSettings(type_name, pure=True)
@@ -105,6 +109,7 @@ def quantize_file(
 
     Raises:
         EngineError: llama.cpp refused; nothing is left behind.
+        ModelFileError: llama.cpp would not survive the source.
         KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
     """
 
@@ -112,6 +117,7 @@ def quantize_file(
         if _TENSOR_LINE.match(line):
             progress.advance()
 
+    check_survived(source, "quantize")
     with written_whole(destination) as unfinished, native_lines(listen):
         _run(source, unfinished, settings, n_threads, dry_run=False)
 
@@ -138,9 +144,19 @@ def planned_types(source: Path, settings: QuantizeSettings) -> dict[str, str]:
         if changed and name:
             types[name] = known.get(changed[1].lower(), changed[1])
 
+    check_survived(source, "quantize")
     with native_lines(listen):
         _run(source, source, settings, 1, dry_run=True)
     return types
+
+
+def try_dry_run(source: Path) -> None:
+    """Goes through what `planned_types` does with a file that may end the process.
+
+    Raises:
+        EngineError: llama.cpp refused.
+    """
+    _run(source, source, QuantizeSettings(_TRIED_TYPE), 1, dry_run=True)
 
 
 def _run(

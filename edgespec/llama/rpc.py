@@ -10,10 +10,9 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from edgespec.errors import EngineError, UsageError
 from edgespec.llama.devices import list_devices
@@ -36,7 +35,6 @@ _START = "edgespec rpc-serve `host` ADDRESS `port` {}"
 _REBUILD = "build llama-cpp-python with CMAKE_ARGS=-DGGML_RPC=ON, as `make install` does"
 
 _connected: set[str] = set()
-_kept_callbacks: list[Any] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,26 +122,6 @@ def notice_silence(endpoints: tuple[Endpoint, ...]) -> None:
         if connection.fd >= 0 and connection.raddr and tuple(connection.raddr) in addresses:
             with suppress(OSError), socket.socket(fileno=os.dup(connection.fd)) as link:
                 _keep_alive(link)
-
-
-def on_native_abort(handler: Callable[[str], None]) -> None:
-    """Has `handler` told why, just before llama.cpp ends the process; a lost server is such an end.
-
-    ggml-rpc.cpp has no error path: every failed send or receive is a GGML_ABORT (`RPC_STATUS_ASSERT`).
-
-    Raises:
-        EngineError: llama.cpp cannot be loaded, or this build has no such hook.
-    """
-    load_library()
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-
-    def receive(text: bytes) -> None:
-        # After the place in llama.cpp's sources.
-        handler(text.decode("utf-8", "replace").strip().rpartition(": ")[2])
-
-    callback = kind(receive)
-    _kept_callbacks.append(callback)
-    ggml_function("ggml_set_abort_callback", ctypes.c_void_p, kind)(callback)
 
 
 def _greet(endpoint: Endpoint) -> None:

@@ -22,10 +22,11 @@ def read_frame(stream: BinaryIO) -> object:
     """The next value of a blocking stream.
 
     Raises:
-        EOFError: the other side is gone, perhaps in the middle of a frame.
+        EOFError: the other side is gone, perhaps in the middle of a frame, or sends what is no frame: nobody knows where
+            the next one would begin.
     """
     (length,) = _LENGTH.unpack(_read_whole(stream, _LENGTH.size))
-    return pickle.loads(_read_whole(stream, length))
+    return _unpack(_read_whole(stream, length))
 
 
 def _read_whole(stream: BinaryIO, n_bytes: int) -> bytes:
@@ -39,10 +40,19 @@ async def receive_frame(stream: StreamReader) -> object:
     """The next value of an asyncio stream.
 
     Raises:
-        EOFError: the other side is gone, perhaps in the middle of a frame.
+        EOFError: as of `read_frame`.
     """
     try:
         (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
-        return pickle.loads(await stream.readexactly(length))
+        return _unpack(await stream.readexactly(length))
     except IncompleteReadError as error:
         raise EOFError from error
+
+
+def _unpack(body: bytes) -> object:
+    try:
+        value: object = pickle.loads(body)
+    # A damaged pickle may raise anything.
+    except Exception as error:
+        raise EOFError from error
+    return value

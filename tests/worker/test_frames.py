@@ -25,3 +25,13 @@ async def test_what_breaks_off_is_the_end_of_the_other_side(n_bytes: int) -> Non
     reader.feed_eof()
     with pytest.raises(EOFError):
         await receive_frame(reader)
+
+
+async def test_what_is_no_value_is_the_end_of_the_other_side_too() -> None:
+    frame = b"\x05\x00\x00\x00what?" + pack("never reached")
+    with pytest.raises(EOFError):
+        read_frame(io.BytesIO(frame))
+    reader = asyncio.StreamReader()
+    reader.feed_data(frame)
+    with pytest.raises(EOFError):
+        await receive_frame(reader)

@@ -18,8 +18,9 @@ holds anything but the text shows as another answer.
   text, copy is the model itself in Q4_0 or as it is. How many of the drafted tokens that were tested were kept stands behind it.
   Equal to a tie: until two tokens are nearer to each other than a decode of one row is to a decode of several, as rounding has it.
 - **stop**: Ctrl-C while a prompt is read, then another prompt and the same one again, both with the text of a fresh context.
-- **cache**: how far the estimated cache lies from the one that llama.cpp allocates for 4096 tokens; **all**: the same with
-  weights and buffers, which in so small a model are mostly buffers.
+- **cache**: how far the estimated cache lies from the one that llama.cpp allocates for 4096 tokens; **header**: the same with
+  weights and buffers, which in so small a model are mostly buffers, estimated from the file's header; **asked**: with the buffers that
+  llama.cpp plans when it is asked, as it is where they decide whether a model fits.
 - A number refers to the reason below the table.
 
 """
@@ -36,9 +37,11 @@ COLUMNS = (
     "eval",
     "plan",
     "cache",
-    "all",
+    "header",
+    "asked",
 )
-_CACHES = ("KV", "RS")
+_CACHES = ("KV", "RS", "state")
+"""What llama.cpp calls its buffers of memory; the last are the compressors' states of DeepSeek 4."""
 SEEN_NOISE = 1e-4
 """In logits: with less, no draw in a hundred thousand tells the two apart."""
 MOST_DRIFT = 0.02
@@ -187,13 +190,15 @@ def _memory(load: Mapping[str, Any]) -> str:
 
 
 def _distances(load: Mapping[str, Any]) -> list[str]:
-    """How far the estimates lie from what was allocated, in percent: cache, and everything."""
+    """How far the estimates lie from what was allocated, in percent: cache, everything, and the same as llama.cpp plans it."""
     if load.get("result") != "ok":
-        return ["", ""]
+        return ["", "", ""]
     allocated, estimate = load["allocated_mib"], load["estimate_mib"]
     cache = sum(allocated.get(key, 0.0) for key in _CACHES)
     caches = sum(value for key, value in estimate.items() if key in ("kv_bytes", "state_bytes"))
-    return [_percent(caches, cache), _percent(load["estimate_total_mib"], sum(allocated.values()))]
+    total = sum(allocated.values())
+    totals = [_percent(load[key], total) for key in ("header_total_mib", "asked_total_mib")]
+    return [_percent(caches, cache), *totals]
 
 
 def _percent(estimate: float, actual: float) -> str:

@@ -34,7 +34,7 @@ from edgespec.llama.kv_types import KvType
 from edgespec.llama.library import load_library, native_lines
 from edgespec.llama.sampler import Sampling
 from edgespec.session.engine import Engine
-from edgespec.session.loading import estimate_target
+from edgespec.session.memory_needs import estimate_target, measure_target
 from edgespec.session.settings import EngineSettings
 
 N_CTX = 4096
@@ -109,7 +109,8 @@ class Trial:
             "window": any("SWA KV cache" in line for line in lines),
             "allocated_mib": buffers,
             "estimate_mib": {name: getattr(estimate, name) / 2**20 for name in estimate.__slots__},
-            "estimate_total_mib": estimate.total_bytes / 2**20,
+            "header_total_mib": estimate.total_bytes / 2**20,
+            "asked_total_mib": measure_target(self.model, self.settings).total_bytes / 2**20,
         }
 
     def feels(self) -> dict[str, Any]:

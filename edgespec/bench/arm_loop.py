@@ -9,7 +9,7 @@ read. Texts of one target must be equal: every answer is audited against that of
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Final
 
@@ -17,12 +17,12 @@ from edgespec.bench.arm import Arm, ArmSpec
 from edgespec.bench.audit import compare_answers, merge_audits
 from edgespec.bench.copying import count_copied
 from edgespec.bench.interleave import run_interleaved, turned
-from edgespec.bench.memory import context_bytes
 from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import ArmResult, Audit, Sample
 from edgespec.bench.summary import has_figures, sample_of
 from edgespec.catalog.memory import available_memory_bytes
-from edgespec.chat.template import tokenize_chat
+from edgespec.chat.template import Think
+from edgespec.chat.thinking import ChatPrompt, Thinking, count_thoughts, read_prompt
 from edgespec.decode.generate import Generator
 from edgespec.decode.token import Token
 from edgespec.errors import NotEnoughMemoryError
@@ -31,7 +31,8 @@ from edgespec.llama.context import Context
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.sampler import Sampling
 from edgespec.session.engine import Engine
-from edgespec.session.loading import TARGET_ROWS, Loaded, resident_bytes
+from edgespec.session.loading import Loaded, resident_bytes
+from edgespec.session.memory_needs import TARGET_ROWS, estimate_context
 from edgespec.text import human_bytes
 
 ARM_WARM_UP_TOKENS: Final = 12
@@ -45,18 +46,28 @@ class TokenizedPrompt:
     id: str
     category: str
     tokens: tuple[int, ...]
+    chat: ChatPrompt | None = field(default=None, compare=False)
+    """The conversation behind the tokens; None where nobody counts the thoughts of the answers."""
 
 
-def tokenize_prompts(engine: Engine, prompts: Sequence[Prompt]) -> list[TokenizedPrompt]:
+def tokenize_prompts(
+    engine: Engine, prompts: Sequence[Prompt], think: Think = "auto"
+) -> list[TokenizedPrompt]:
     """The prompts in the target's tokens, chat template included.
+
+    Args:
+        engine: With the target.
+        prompts: As they are typed.
+        think: Whether the model is to think before it answers.
 
     Raises:
         ContextOverflowError: one does not fit the context.
     """
     context = engine.target.context
+    chats = [read_prompt(context, prompt.messages, thinking=Thinking(think)) for prompt in prompts]
     return [
-        TokenizedPrompt(prompt.id, prompt.category, tuple(tokenize_chat(context, prompt.messages)))
-        for prompt in prompts
+        TokenizedPrompt(prompt.id, prompt.category, tuple(chat.tokens), chat)
+        for prompt, chat in zip(prompts, chats, strict=True)
     ]
 
 
@@ -138,7 +149,10 @@ class ArmLoop(Closes):
             arm.stats.prompt_evaluated_n = arm.stats.prompt_n
             text = texts[arm.name]
             copied_n = count_copied(prompt.tokens, text)
-            samples[arm.name] = sample_of(arm.stats, prompt.id, prompt.category, repeat, text, copied_n)
+            thought_n = _count_thoughts(arm, prompt, text)
+            samples[arm.name] = sample_of(
+                arm.stats, prompt.id, prompt.category, repeat, text, copied_n, thought_n
+            )
         audits = [self._compare(prompt.tokens, group, samples) for group in self._by_target().values()]
         with HeldInterrupts():
             self.audit = merge_audits([self.audit, *audits])
@@ -232,6 +246,13 @@ class ArmLoop(Closes):
         return resident_bytes() - unused - sum(other.context_bytes for other in self.arms)
 
 
+def _count_thoughts(arm: Arm, prompt: TokenizedPrompt, text: Sequence[int]) -> int | None:
+    """How many tokens of an answer are thoughts; after it was timed, lest it costs the arm anything."""
+    if prompt.chat is None:
+        return None
+    return count_thoughts(arm.engine.target.model, prompt.chat, text, ended=arm.stats.stopped == "eog")
+
+
 def _check_memory(specs: Sequence[ArmSpec], n_ctx: int) -> None:
     """Compares what caches of all arms would take with what this machine has, before any is opened.
 
@@ -255,8 +276,6 @@ def _check_memory(specs: Sequence[ArmSpec], n_ctx: int) -> None:
 
 def _cache_bytes(loaded: Loaded, n_ctx: int) -> int:
     """Of one more context, as far as it is in this machine's own memory."""
-    settings = loaded.context.settings
+    context = replace(loaded.context.settings, n_ctx=min(n_ctx, loaded.context.n_ctx))
     on_device = loaded.model.placement.gpu_layers / ((loaded.file.meta.block_count or 0) + 1)
-    return round(
-        (1 - on_device) * context_bytes(loaded.file.meta, settings, min(n_ctx, loaded.context.n_ctx))
-    )
+    return round((1 - on_device) * estimate_context(loaded.file.meta, context).beside_weights_bytes)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.table import colour_of, printable, to_ascii
-from edgespec.bench.verdict import rate_text
+from edgespec.bench.verdict import multiple_text, rate_text
 
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _HEIGHT: Final = 10
@@ -100,7 +100,7 @@ class _Panel:
         width = min(_BAR_WIDTH, self.slot - 2)
         label_row = -(-eighths // 8)
         if row == label_row:
-            return "-" if math.isnan(arm.speedup) else f"{arm.speedup:.2f}x"
+            return multiple_text(arm)
         filled = min(max(eighths - 8 * row, 0), 8)
         return ("#" if filled else " ") * width if self.ascii_only else _EIGHTHS[filled] * width
 

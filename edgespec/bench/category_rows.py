@@ -3,15 +3,14 @@
 The terminal's table and the Markdown share them.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from edgespec.bench.copying import group_of
 from edgespec.bench.result import COPYING, NOT_COPYING, ArmResult, BenchResult, CategoryFigures
 from edgespec.bench.summary import VANILLA, categories, copied_shares_of
-from edgespec.bench.verdict import with_error
+from edgespec.bench.verdict import multiple_text
 
 HEAD: Final = "speed-up by category"
 COPIED: Final = "copied"
@@ -44,11 +43,11 @@ def category_rows(result: BenchResult) -> list[CategoryRow]:
     if len(names) < 2 or not arms:
         return []
     shares = copied_shares_of(result)
-    rows = [_sum_row("all prompts", [with_error(arm.speedup, math.nan, digits=2, unit="x") for arm in arms])]
+    rows = [_sum_row("all prompts", [multiple_text(arm) for arm in arms])]
     for group, title in _TITLES.items():
         members = [name for name in names if name in shares and group_of(shares[name]) == group]
         if members:
-            rows.append(_sum_row(title, [_cell(arm.by_copying.get(group)) for arm in arms]))
+            rows.append(_sum_row(title, [_cell(arm, arm.by_copying.get(group), members) for arm in arms]))
             rows += [_row(name, arms, 1, f"{shares[name]:.0%}".replace("%", " %")) for name in members]
     return rows + [_row(name, arms, 0, "") for name in names if name not in shares]
 
@@ -58,9 +57,10 @@ def _sum_row(title: str, cells: Sequence[str]) -> CategoryRow:
 
 
 def _row(name: str, arms: Sequence[ArmResult], depth: int, copied: str) -> CategoryRow:
-    return CategoryRow(name, False, depth, copied, tuple(_cell(arm.by_category.get(name)) for arm in arms))
+    cells = tuple(_cell(arm, arm.by_category.get(name), [name]) for arm in arms)
+    return CategoryRow(name, False, depth, copied, cells)
 
 
-def _cell(figures: CategoryFigures | None) -> str:
-    """`1.42x`, or `-` where an arm has no figure."""
-    return with_error(figures.speedup, math.nan, digits=2, unit="x") if figures else "-"
+def _cell(arm: ArmResult, figures: CategoryFigures | None, among: Collection[str]) -> str:
+    """`1.42x`, `plain` where the arm drafted nothing, or `-` where it has no figure."""
+    return multiple_text(arm, figures, among) if figures else "-"

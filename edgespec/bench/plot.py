@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.summary import AUTO_ARM, VANILLA, categories
-from edgespec.bench.verdict import rate_text
+from edgespec.bench.verdict import multiple_text, rate_text
 from edgespec.errors import EdgespecError
 from edgespec.figure import GREY, INK, PALETTE, check_plot_path, save_figure
 
@@ -86,10 +86,11 @@ def _draw_categories(axes: "Axes", result: BenchResult, colours: dict[str, str],
         values = [arm.by_category[n].speedup if n in arm.by_category else math.nan for n in names]
         places = [x + (i - (len(arms) - 1) / 2) * step for x in range(len(names))]
         axes.bar(places, values, width=step * 0.9, color=colours[arm.name], label=arm.name)
-        for x, value in zip(places, values, strict=True):
+        for name, x, value in zip(names, places, values, strict=True):
             if math.isfinite(value):
                 highest = max(highest, value)
-                _label(axes, f"{value:.2f}", x, value, size=8.5, rotation=90 if is_narrow else 0)
+                text = multiple_text(arm, arm.by_category[name], [name]).removesuffix("x")
+                _label(axes, text, x, value, size=8.5, rotation=90 if is_narrow else 0)
     axes.axhline(1.0, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
     axes.set_ylim(0, highest * (1.2 if is_narrow else 1.12))
     axes.set_xlim(-0.55, len(names) - 0.45)
@@ -108,7 +109,7 @@ def _label(axes: "Axes", text: str, x: float, y: float, **style: Any) -> None:
 
 
 def _multiple(arm: ArmResult) -> str:
-    return f"{arm.speedup:.2f}x" if math.isfinite(arm.speedup) else ""
+    return multiple_text(arm) if math.isfinite(arm.speedup) else ""
 
 
 def _caption(arm: ArmResult) -> str:

@@ -8,7 +8,14 @@ from typing import Final
 from edgespec.bench.category_rows import COPIED, HEAD, category_rows, compared_arms
 from edgespec.bench.fixed_lengths import best_fixed_arm, regret_against
 from edgespec.bench.result import ArmResult, BenchResult
-from edgespec.bench.summary import AUTO_ARM, VANILLA, arm_in_category, arm_named, copied_shares_of
+from edgespec.bench.summary import (
+    AUTO_ARM,
+    VANILLA,
+    arm_in_category,
+    arm_named,
+    copied_shares_of,
+    has_thoughts,
+)
 from edgespec.bench.verdict import speedup_text, verdict, with_error
 from edgespec.errors import EdgespecError
 
@@ -19,7 +26,7 @@ CSV_COLUMNS: Final = (
     "run_id", "target", "arm", "draft", "category", "prompts", "samples", "tok_per_s", "tok_per_s_sd", "speedup",
     "speedup_sd", "acceptance", "mean_accepted_len", "t_d_s", "ttft_s", "prompt_tok_per_s", "peak_memory_bytes",
     "draft_time_share", "verify_time_share", "policy_time_share", "draft_length", "speedup_low", "speedup_high",
-    "copied_share", "regret", "regret_sd",
+    "copied_share", "regret", "regret_sd", "thought_share",
 )  # fmt: skip
 """The head of the CSV; names and units are those of the JSON."""
 
@@ -88,7 +95,7 @@ def to_markdown(result: BenchResult) -> str:
     """The table of arms in llama-bench's style, the speed-ups by category, and the verdict."""
     parts = [
         f"**{escape(result.target)}**: {escape(verdict(result))}",
-        markdown_table(_MARKDOWN_HEAD, _arm_rows(result)),
+        markdown_table(_markdown_head(result), _arm_rows(result)),
     ]
     rows = category_rows(result)
     if rows:
@@ -98,13 +105,17 @@ def to_markdown(result: BenchResult) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _markdown_head(result: BenchResult) -> tuple[tuple[str, str], ...]:
+    return (*_MARKDOWN_HEAD, ("thought", "---:")) if has_thoughts(result) else _MARKDOWN_HEAD
+
+
 def _arm_rows(result: BenchResult) -> list[list[str]]:
     return [
         [
             arm.name,
             with_error(arm.tok_per_s, arm.tok_per_s_sd, digits=2),
             speedup_text(arm),
-            "-" if arm.acceptance is None else f"{arm.acceptance:.0%}".replace("%", " %"),
+            _percent(arm.acceptance),
             number(arm.mean_accepted_len, 2),
             number(arm.t_d_s, 1, 1e3),
             number(arm.ttft_s, 2),
@@ -112,9 +123,14 @@ def _arm_rows(result: BenchResult) -> list[list[str]]:
             number(arm.peak_memory_bytes or None, 0, 1 / 2**20),
             number(arm.draft_time_share, 0, 100),
             number(arm.verify_time_share, 0, 100),
+            *([_percent(arm.thought_share)] if has_thoughts(result) else []),
         ]
         for arm in result.arms
     ]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}".replace("%", " %")
 
 
 def number(value: float | None, digits: int, scale: float = 1.0) -> str:

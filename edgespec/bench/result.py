@@ -44,6 +44,8 @@ class Sample:
     """`eog`, `length`, `context` or `interrupted`."""
     copied_n: int | None = None
     """Tokens of the answer that go on as its prompt does (`copying.count_copied`); None in older runs."""
+    thought_n: int | None = None
+    """Tokens of the answer that the model thought with, marks included; None in older runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class ArmResult:
     speedup_high: float = math.nan
     by_copying: dict[str, CategoryFigures] = field(default_factory=dict)
     """Over the categories that copy (`COPYING`) and over those that do not (`NOT_COPYING`); empty in older runs."""
+    thought_share: float | None = None
+    """Of the answers' tokens, those that the model thought with, 0 to 1; None in older runs."""
 
 
 @dataclass(frozen=True, slots=True)

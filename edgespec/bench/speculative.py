@@ -13,6 +13,7 @@ from edgespec.bench.prompts import Prompt
 from edgespec.bench.result import Audit, BenchResult, MeasuredCosts
 from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.summary import arm_name
+from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
 from edgespec.errors import UsageError
 from edgespec.llama.sampler import Sampling
@@ -32,6 +33,8 @@ class BenchSettings:
     sampling: Sampling = field(default_factory=Sampling)
     fixed: tuple[int, ...] = ()
     """Lengths of drafts, 1 to `policy.MAX_DRAFT`, each of which is an arm besides."""
+    think: Think = "auto"
+    """Whether the model thinks before it answers, where its template has a switch for it; the same for all arms."""
 
 
 class SpeculativeBench:
@@ -63,7 +66,7 @@ class SpeculativeBench:
                 "name one with `draft`, or leave `fixed` out",
             )
         self._engine, self._settings, self._store, self._progress = engine, settings, store, progress
-        self._prompts = tokenize_prompts(engine, prompts)
+        self._prompts = tokenize_prompts(engine, prompts, settings.think)
         self._loop: ArmLoop | None = None
         self._run_id, self._started = new_run_id(), datetime.now(UTC).isoformat(timespec="seconds")
         self._done = 0

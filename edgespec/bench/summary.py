@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from edgespec.bench.copying import copied_shares, group_of
@@ -40,6 +40,7 @@ def sample_of(
     repeat: int,
     tokens: tuple[int, ...],
     copied_n: int | None = None,
+    thought_n: int | None = None,
 ) -> Sample:
     """An answer's figures as a sample.
 
@@ -50,6 +51,7 @@ def sample_of(
         repeat: Number of the answer, from 0.
         tokens: Ids of the answer.
         copied_n: How many of them are copied from the prompt, where that is known.
+        thought_n: How many of them are thoughts, likewise.
     """
     return Sample(
         prompt_id=prompt_id,
@@ -71,6 +73,7 @@ def sample_of(
         tokens=tokens,
         stopped=stats.stopped,
         copied_n=copied_n,
+        thought_n=thought_n,
     )
 
 
@@ -139,6 +142,7 @@ def summarize_arm(
         speedup_low=interval.low,
         speedup_high=interval.high,
         by_copying=_by_copying(counted, plain),
+        thought_share=_thought_share(counted),
     )
 
 
@@ -191,9 +195,34 @@ def copied_shares_of(result: BenchResult) -> dict[str, float]:
     return copied_shares(_counted(vanilla.samples)) if vanilla else {}
 
 
+def has_thoughts(result: BenchResult) -> bool:
+    """Whether any answer thought: only then there is something to show of it."""
+    return any(arm.thought_share for arm in result.arms)
+
+
 def arm_named(result: BenchResult, name: str) -> ArmResult | None:
     """The arm of that name, or None."""
     return next((arm for arm in result.arms if arm.name == name), None)
+
+
+def is_plain(
+    arm: ArmResult, figures: ArmResult | CategoryFigures | None = None, among: Collection[str] | None = None
+) -> bool:
+    """Whether an arm drafted nothing and is as fast as vanilla within its interval: the rest of its speed-up is noise.
+
+    Args:
+        arm: Any but vanilla.
+        figures: Of some of its prompts; None for all of them.
+        among: The categories that these are of.
+    """
+    own = arm if figures is None else figures
+    is_known, is_sure = math.isfinite(own.speedup), own.speedup_low > 1 or own.speedup_high < 1
+    return is_known and not is_sure and drafted_nothing(arm, among)
+
+
+def drafted_nothing(arm: ArmResult, among: Collection[str] | None = None) -> bool:
+    """Whether no draft was tried in any answer, or in those of some categories."""
+    return not any(s.draft_n for s in arm.samples if among is None or s.category in among)
 
 
 def categories(arms: Iterable[ArmResult]) -> tuple[str, ...]:
@@ -257,6 +286,11 @@ def _figures(samples: Sequence[Sample], vanilla: Sequence[Sample]) -> CategoryFi
 def _time_share(samples: Sequence[Sample], part: Callable[[Sample], float]) -> float:
     whole = math.fsum(s.decode_s for s in samples)
     return math.fsum(map(part, samples)) / whole if whole > 0 else 0.0
+
+
+def _thought_share(samples: Sequence[Sample]) -> float | None:
+    known = [(s.thought_n, s.predicted_n) for s in samples if s.thought_n is not None]
+    return _quotient(sum(thought_n for thought_n, _ in known), sum(predicted_n for _, predicted_n in known))
 
 
 def _per_position(samples: Sequence[Sample]) -> tuple[float, ...]:

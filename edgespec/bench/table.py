@@ -13,7 +13,7 @@ from edgespec.bench.category_rows import COPIED, HEAD, CategoryRow, category_row
 from edgespec.bench.report import number
 from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.statistics import Estimate
-from edgespec.bench.summary import VANILLA
+from edgespec.bench.summary import VANILLA, has_thoughts, is_plain
 from edgespec.bench.verdict import speedup_text, with_error
 
 FASTER, SLOWER, SAME, PLAIN = "green", "red", "yellow", "cyan"
@@ -33,6 +33,8 @@ _SPEED: Final = (
     _Column("accepted", lambda arm: _percent(arm.acceptance)),
     _Column("length", lambda arm: number(arm.mean_accepted_len, 2)),
 )
+_THOUGHT: Final = _Column("thought", lambda arm: _percent(arm.thought_share))
+"""Shown of models that think."""
 _COST: Final = (
     _Column("TTFT s", lambda arm: number(arm.ttft_s, 2)),
     _Column("prompt t/s", lambda arm: number(arm.prompt_tok_per_s, 0)),
@@ -59,10 +61,10 @@ def render_categories(result: BenchResult) -> RenderableType:
 
 
 def colour_of(arm: ArmResult) -> str:
-    """Whether the arm is faster or slower than vanilla beyond its error."""
+    """Whether the arm is faster or slower than vanilla beyond its error; one that drafted nothing is neither."""
     if arm.name == VANILLA:
         return PLAIN
-    if not Estimate(arm.speedup, arm.speedup_sd).differs_from(1.0):
+    if is_plain(arm) or not Estimate(arm.speedup, arm.speedup_sd).differs_from(1.0):
         return SAME
     return FASTER if arm.speedup > 1 else SLOWER
 
@@ -83,14 +85,15 @@ class _ArmTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         ascii_only = options.ascii_only
-        whole = _arm_table(self.result.arms, (_NAME, *_SPEED, *_COST), ascii_only)
+        speed = (*_SPEED, _THOUGHT) if has_thoughts(self.result) else _SPEED
+        whole = _arm_table(self.result.arms, (_NAME, *speed, *_COST), ascii_only)
         notes = [
             Text(printable(f"{arm.name}: {arm.note}"), style="dim") for arm in self.result.arms if arm.note
         ]
         if _fits(whole, console, options):
             yield Group(whole, *notes)
             return
-        halves = [_arm_table(self.result.arms, (_NAME, *part), ascii_only) for part in (_SPEED, _COST)]
+        halves = [_arm_table(self.result.arms, (_NAME, *part), ascii_only) for part in (speed, _COST)]
         yield Group(halves[0], Text(), halves[1], *notes)
 
 

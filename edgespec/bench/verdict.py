@@ -1,13 +1,16 @@
 """What a run says, in one plain sentence, and what makes it hard to believe."""
 
 import math
+from collections.abc import Collection
 from typing import Final
 
 from edgespec.bench.fixed_lengths import regret_of
-from edgespec.bench.result import ArmResult, BenchResult
+from edgespec.bench.result import ArmResult, BenchResult, CategoryFigures
 from edgespec.bench.statistics import Estimate
-from edgespec.bench.summary import AUTO_ARM, VANILLA, arm_named, unsteady_samples
+from edgespec.bench.summary import AUTO_ARM, VANILLA, arm_named, drafted_nothing, is_plain, unsteady_samples
 
+PLAIN: Final = "plain"
+"""In place of the speed-up of an arm that drafted nothing."""
 _UNSTEADY_SPREAD: Final = 0.1
 """Deviation of plain answers to one prompt over their rate, above which a run is worth repeating."""
 
@@ -33,15 +36,29 @@ def verdict(result: BenchResult) -> str:
 def deciding_arm(result: BenchResult) -> ArmResult | None:
     """The arm that the verdict is about; None when there is nothing to compare with vanilla."""
     arms = [arm for arm in result.arms if arm.name != VANILLA and math.isfinite(arm.speedup)]
-    return next(
-        (arm for arm in arms if arm.name == AUTO_ARM), max(arms, key=lambda arm: arm.speedup, default=None)
-    )
+    return next((arm for arm in arms if arm.name == AUTO_ARM), max(arms, key=_gain, default=None))
 
 
 def speedup_text(arm: ArmResult) -> str:
-    """`1.42x ± 0.05`; `1.00x` for vanilla itself, `-` when there was nothing to compare with."""
+    """`1.42x ± 0.05`; `1.00x` for vanilla itself, `plain` for what decodes like it, `-` without anything to compare with."""
     if arm.name == VANILLA:
         return "1.00x"
+    if is_plain(arm):
+        return PLAIN
+    return _measured_speedup(arm)
+
+
+def multiple_text(
+    arm: ArmResult, figures: ArmResult | CategoryFigures | None = None, among: Collection[str] | None = None
+) -> str:
+    """`1.42x` without its error, or as of `speedup_text`; for some categories as of `is_plain`."""
+    if arm.name != VANILLA and is_plain(arm, figures, among):
+        return PLAIN
+    return with_error((figures or arm).speedup, math.nan, digits=2, unit="x")
+
+
+def _measured_speedup(arm: ArmResult) -> str:
+    """`1.42x ± 0.05`, whether or not the arm drafted anything."""
     return with_error(arm.speedup, arm.speedup_sd, digits=2, unit="x")
 
 
@@ -93,15 +110,22 @@ def doubts(result: BenchResult) -> tuple[str, ...]:
 
 
 def _sentence(arm: ArmResult) -> str:
-    text = speedup_text(arm)
+    text = _measured_speedup(arm)
     speedup = Estimate(arm.speedup, arm.speedup_sd)
+    if is_plain(arm):
+        return f"{arm.name} drafted nothing and decodes as vanilla does: its {text} is noise"
+    aside = ", though it drafted nothing" if drafted_nothing(arm) else ""
     if math.isnan(speedup.sd):
         return f"{arm.name} is {text} against vanilla in a single answer: too little to tell it from noise"
     if not speedup.differs_from(1.0):
         return f"{arm.name} makes no difference within the noise: {text}"
     if speedup.value > 1:
-        return f"{arm.name} is {text} faster than vanilla"
-    return f"{arm.name} is {text}: slower than vanilla"
+        return f"{arm.name} is {text} faster than vanilla{aside}"
+    return f"{arm.name} is {text}: slower than vanilla{aside}"
+
+
+def _gain(arm: ArmResult) -> float:
+    return 1.0 if is_plain(arm) else arm.speedup
 
 
 def _slower_categories(arm: ArmResult) -> str:

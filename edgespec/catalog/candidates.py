@@ -8,16 +8,13 @@ from typing import Final, Literal
 from edgespec.catalog.compatibility import check_draft
 from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.gguf_names import is_model
-from edgespec.catalog.memory import estimate_memory
+from edgespec.catalog.memory import estimate_as_draft, estimate_as_target
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.catalog.resolve import find_on_disk, local_models, resolve_model
 from edgespec.errors import EdgespecError
 
 Verdict = Literal["ok", "mapped", "unchecked", "refused", "unreadable"]
 
-_TARGET_OUTPUTS: Final = 16
-"""Rows of logits that a target is opened with: 15 drafted tokens and its own; a test holds it to `session.loading`."""
-_DRAFT_OUTPUTS: Final = 1
 _PAIRED: Final = "not on disk; same family by catalogue"
 _VERDICT_ORDER: Final = ("ok", "mapped", "unchecked", "refused", "unreadable")
 _VERDICTS: Final[dict[str, Verdict]] = {"same-vocabulary": "ok", "token-map": "mapped", "refused": "refused"}
@@ -53,6 +50,8 @@ class PairTarget:
     size_bytes: int | None
     meta: GgufMetadata | None
     """None where the file is not here."""
+    about_bytes: int | None
+    """What it is compared by: `size_bytes`, or what its weights are likely to take."""
 
     @classmethod
     def of(cls, name: str, catalog: Catalog) -> "PairTarget":
@@ -64,16 +63,18 @@ class PairTarget:
         """
         entry = catalog.models.get(name)
         if entry is not None and find_on_disk(entry) is None:
-            return cls(name, None, entry.size_bytes, None)
+            return cls(name, None, entry.size_bytes, None, entry.about_bytes)
         resolved = resolve_model(name, catalog, download=False)
         meta = read_metadata(resolved.path)
-        return cls(resolved.name, meta.path, meta.file_bytes, meta)
+        return cls(resolved.name, meta.path, meta.file_bytes, meta, meta.file_bytes)
 
 
 def find_candidates(
     target: PairTarget, catalog: Catalog, ctx_size: int, free_bytes: int
 ) -> list[DraftCandidate]:
     """Every model that could be asked to draft for `target`, the best first, those that cannot last.
+
+    Of models that are not here, one that is not smaller than its target is none, unless the catalogue pairs them.
 
     Args:
         target: Whom they would draft for.
@@ -122,14 +123,13 @@ def _checked(
     except (EdgespecError, OSError) as error:
         why = getattr(error, "message", str(error))
         return DraftCandidate(name, path, "unreadable", why, None, None, None, None, spec)
-    ratio = _ratio(draft.file_bytes, target.size_bytes)
+    ratio = _ratio(draft.file_bytes, target.about_bytes)
     if target.meta is None:
         reason = "the target is not on disk, so its vocabulary is not known"
         return DraftCandidate(name, path, "unchecked", reason, draft.file_bytes, ratio, None, None, spec)
     verdict = check_draft(target.meta, draft)
     memory = (
-        estimate_memory(target.meta, n_ctx=ctx_size, n_outputs=_TARGET_OUTPUTS).total_bytes
-        + estimate_memory(draft, n_ctx=ctx_size, n_outputs=_DRAFT_OUTPUTS).total_bytes
+        estimate_as_target(target.meta, ctx_size).total_bytes + estimate_as_draft(draft, ctx_size).total_bytes
     )
     kind = _VERDICTS[verdict.kind]
     return DraftCandidate(
@@ -139,7 +139,7 @@ def _checked(
 
 def _unchecked(target: PairTarget, entry: ModelEntry, *, is_paired: bool) -> DraftCandidate:
     reason = _PAIRED if is_paired else "not on disk"
-    ratio = _ratio(entry.size_bytes, target.size_bytes)
+    ratio = _ratio(entry.about_bytes, target.about_bytes)
     return DraftCandidate(
         entry.name, None, "unchecked", reason, entry.size_bytes, ratio, None, None, entry.name
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgespec.catalog.dimensions import Dimensions
 from edgespec.catalog.gguf_names import part_names
 from edgespec.documents import FromKey
 from edgespec.errors import ModelMissingError
@@ -11,6 +12,8 @@ from edgespec.text import nearest
 
 NGRAM = "ngram"
 """Stands for a draft from the text itself, which needs no model."""
+_ABOUT_BITS = 4.9
+"""Of a weight, where only their number is known: what files of Q4_K_M have, as most of the catalogue's are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +33,6 @@ class WheelSource:
         """Requirement (`project==version`) and member of one part."""
         names = {"n": number, "k": number - 1}
         return f"{self.project.format(**names)}=={self.version}", self.member.format(**names)
-
-
-@dataclass(frozen=True, slots=True)
-class Dimensions:
-    """The sizes of a dense transformer, for predictions about a file that is not here."""
-
-    blocks: int
-    embedding: int
-    feed_forward: int
-    heads: int
-    kv_heads: int
-    vocab: int
-    head_length: int = 0
-    """Width of a head; 0 for embedding / heads."""
-    tied: bool = False
-    """Whether the embedding is the output matrix as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +66,13 @@ class ModelEntry:
         if self.path is not None:
             return self.path.name
         return (self.file or f"{self.name}.gguf").rsplit("/", 1)[-1]
+
+    @property
+    def about_bytes(self) -> int | None:
+        """Published size, else what so many weights are likely to take; None where neither is known."""
+        if self.size_bytes is None and self.params is not None:
+            return round(self.params * _ABOUT_BITS / 8)
+        return self.size_bytes
 
     @property
     def repo_files(self) -> tuple[str, ...]:

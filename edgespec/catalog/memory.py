@@ -5,20 +5,26 @@ they are mapped, because a decode reads all of them, of experts too within a few
 again for every token. Buffers are counted for flash attention, llama.cpp's default where the backend has it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from edgespec.catalog.block_kinds import kinds_of_blocks
 from edgespec.catalog.cache_layout import CacheNeeds, cache_layout
-from edgespec.catalog.compute_buffers import compute_bytes, mask_bytes
+from edgespec.catalog.compute_buffers import buffer_bytes
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import NotEnoughMemoryError
 
+TARGET_OUTPUTS: Final = 16
+"""Rows of logits that a target is opened with: 15 drafted tokens and its own; a test holds it to `session.memory_needs`."""
+TARGET_SNAPSHOTS: Final = 7
+"""Older states that a recurrent target is opened with, where llama.cpp can keep them, and then its longest draft. A pass of 8 rows
+with 4 kept costs 1.83 times as much without them, and each takes as much memory as the state."""
+_SPARE_BYTES: Final = 128 * 2**20
+"""Beside weights and cache, of a model of which only the size is known."""
+_DOUBT: Final = 2
+"""Times its estimate that a buffer takes at most."""
 _FLOAT_BYTES: Final = 4
-_COMPUTE_FLOOR_BYTES: Final = 8 * 2**20
-"""Of a compute buffer, which is not counted finer."""
 _UNLIMITED: Final = 1 << 60
 """Control groups without a limit give a number near 2**63."""
 
@@ -32,7 +38,7 @@ class MemoryEstimate:
     logits_bytes: int
     compute_bytes: int
     mask_bytes: int = 0
-    """The attention mask: like the KV cache, it grows with the context."""
+    """The attention mask, and scores where they are computed apart: like the KV cache, they grow with the context."""
     state_bytes: int = 0
     """Recurrent states: the same whatever the context."""
 
@@ -47,6 +53,25 @@ class MemoryEstimate:
         fixed = self.weights_bytes + self.state_bytes + self.logits_bytes + self.compute_bytes
         return fixed + self.context_bytes
 
+    @property
+    def beside_weights_bytes(self) -> int:
+        """What a context adds to the weights."""
+        return self.total_bytes - self.weights_bytes
+
+    @property
+    def buffers_bytes(self) -> int:
+        """What llama.cpp decides of by itself, and an estimate may miss."""
+        return self.compute_bytes + self.mask_bytes
+
+    def share(self, part: float) -> "MemoryEstimate":
+        """The same with a part of the blocks: of their weights, caches and states."""
+        return replace(
+            self,
+            weights_bytes=round(part * self.weights_bytes),
+            kv_bytes=round(part * self.kv_bytes),
+            state_bytes=round(part * self.state_bytes),
+        )
+
 
 def estimate_memory(
     meta: GgufMetadata,
@@ -59,6 +84,7 @@ def estimate_memory(
     n_sequences: int = 1,
     n_snapshots: int = 0,
     full_windows: bool = False,
+    flash_attention: bool = True,
 ) -> MemoryEstimate:
     """Estimate what a model takes once loaded.
 
@@ -72,6 +98,7 @@ def estimate_memory(
         n_sequences: Each has recurrent states of its own; they share the cells.
         n_snapshots: Older states kept beside each (`n_rs_seq`), where the architecture can.
         full_windows: Blocks with a sliding window have cells for the whole context (`swa_full`), as no session has.
+        flash_attention: Without it every score of a block is held at once.
 
     Returns:
         Bytes by purpose. For Qwen2.5-Coder 1.5B at 4096 tokens in F16 and 16 rows of logits: 112 MiB of KV cache, 9 MiB of
@@ -87,16 +114,35 @@ def estimate_memory(
         full_windows,
     )
     layout, n_rows = cache_layout(meta), min(n_ubatch, needs.cells)
-    logits = n_outputs * meta.vocab_size * _FLOAT_BYTES
-    compute = max(_COMPUTE_FLOOR_BYTES, compute_bytes(meta, kinds_of_blocks(meta), n_rows, n_outputs))
+    compute, attention = buffer_bytes(meta, layout, needs, n_rows, n_outputs, flash_attention=flash_attention)
     return MemoryEstimate(
-        meta.weights_bytes,
-        layout.kv_bytes(needs),
-        logits,
-        compute,
-        mask_bytes(meta, layout, needs, n_rows),
-        layout.all_states_bytes(needs),
+        weights_bytes=meta.weights_bytes,
+        kv_bytes=layout.kv_bytes(needs),
+        logits_bytes=n_outputs * meta.vocab_size * _FLOAT_BYTES,
+        compute_bytes=compute,
+        mask_bytes=attention,
+        state_bytes=layout.all_states_bytes(needs),
     )
+
+
+def estimate_as_target(meta: GgufMetadata, n_ctx: int) -> MemoryEstimate:
+    """What a model takes as `run` opens it with the default settings, logits of a whole verification included.
+
+    Args:
+        meta: Header of the model.
+        n_ctx: Tokens of context.
+    """
+    return estimate_memory(meta, n_ctx=n_ctx, n_outputs=TARGET_OUTPUTS, n_snapshots=TARGET_SNAPSHOTS)
+
+
+def estimate_as_draft(meta: GgufMetadata, n_ctx: int) -> MemoryEstimate:
+    """What a model takes beside a target that it drafts for, with as much context.
+
+    Args:
+        meta: Header of the model.
+        n_ctx: Tokens of context.
+    """
+    return estimate_memory(meta, n_ctx=n_ctx, n_outputs=1)
 
 
 def guess_memory_bytes(size_bytes: int) -> int:
@@ -104,7 +150,7 @@ def guess_memory_bytes(size_bytes: int) -> int:
 
     A fifth of the weights for the KV cache is usual for models that share KV heads; older ones take up to a half.
     """
-    return size_bytes + size_bytes // 5 + 16 * _COMPUTE_FLOOR_BYTES
+    return size_bytes + size_bytes // 5 + _SPARE_BYTES
 
 
 def available_memory_bytes() -> int:
@@ -121,6 +167,7 @@ def check_fits(
     available_bytes: int | None = None,
     *,
     first_alone: str = "",
+    measure: Callable[[], Sequence[tuple[str, MemoryEstimate]]] | None = None,
 ) -> None:
     """Check that all models fit together.
 
@@ -128,11 +175,14 @@ def check_fits(
         estimates: Name and estimate of each model; the target first, then the draft.
         available_bytes: What there is; measured when None.
         first_alone: How to have the first model alone, for the hint; empty where that is not a way.
+        measure: Gives better estimates; asked where the buffers decide, because it takes its time.
 
     Raises:
         NotEnoughMemoryError: They do not fit; the message gives the numbers, the hint a way out.
     """
     available = available_memory_bytes() if available_bytes is None else available_bytes
+    if measure is not None and _buffers_decide(estimates, available):
+        estimates = measure()
     total = sum(estimate.total_bytes for _, estimate in estimates)
     if total <= available:
         return
@@ -147,6 +197,13 @@ def check_fits(
         f"{names} would take {_gib(total)} and this machine has {_gib(available)} free ({details}).",
         _way_out(estimates, available, first_alone),
     )
+
+
+def _buffers_decide(estimates: Sequence[tuple[str, MemoryEstimate]], available: int) -> bool:
+    """Whether what is certain fits and what is not may do so or not."""
+    buffers = sum(estimate.buffers_bytes for _, estimate in estimates)
+    certain = sum(estimate.total_bytes for _, estimate in estimates) - buffers
+    return certain <= available < certain + _DOUBT * buffers
 
 
 def _way_out(estimates: Sequence[tuple[str, MemoryEstimate]], available: int, first_alone: str) -> str:

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from edgespec import paths
-from edgespec.catalog.entries import NGRAM, Catalog, Dimensions, ModelEntry, PairEntry, WheelSource
+from edgespec.catalog.dimensions import ARCHITECTURES, RECURRENT, WINDOWED, Dimensions
+from edgespec.catalog.entries import NGRAM, Catalog, ModelEntry, PairEntry, WheelSource
 from edgespec.documents import build, read_toml
 from edgespec.errors import ConfigError
 from edgespec.text import nearest
@@ -114,9 +115,34 @@ def _wheel_problems(where: str, source: WheelSource) -> Iterator[tuple[str, str]
 
 
 def _shape_problems(where: str, shape: Dimensions) -> Iterator[tuple[str, str]]:
-    for key, size in asdict(shape).items():
-        if size < (0 if key in ("tied", "head_length") else 1):
-            yield f"{where}.{key} is {size}", "It must be 1 or more."
+    yield from _size_problems(where, asdict(shape), _sizes_wanted(Dimensions))
+    arch = shape.architecture
+    if arch not in ARCHITECTURES:
+        known = _did_you_mean(arch, ARCHITECTURES) or f"Known are {', '.join(sorted(ARCHITECTURES))}."
+        yield f"{where}.architecture is {arch!r}, whose tensors are not known", known
+    for key, part, having in (
+        ("window", shape.window, WINDOWED),
+        ("recurrent", shape.recurrent, RECURRENT),
+    ):
+        if part is not None:
+            yield from _size_problems(f"{where}.{key}", asdict(part), _sizes_wanted(type(part)))
+            if arch not in having:
+                yield f"{where}.{key} does not go with {arch}", f"It goes with {', '.join(sorted(having))}."
+    if shape.experts is not None:
+        yield from _size_problems(
+            f"{where}.experts", asdict(shape.experts), _sizes_wanted(type(shape.experts))
+        )
+
+
+def _sizes_wanted(kind: type) -> set[str]:
+    """Fields that are sizes and have no default: those that have one may be 0."""
+    return {one.name for one in fields(kind) if one.default is MISSING}
+
+
+def _size_problems(where: str, sizes: dict[str, object], wanted: set[str]) -> Iterator[tuple[str, str]]:
+    for key, size in sizes.items():
+        if isinstance(size, int) and size < (1 if key in wanted else 0):
+            yield f"{where}.{key} is {size}", f"It must be {1 if key in wanted else 0} or more."
 
 
 def _reference_problems(layer: _Layer, catalog: Catalog) -> Iterator[tuple[str, str]]:

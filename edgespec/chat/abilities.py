@@ -1,6 +1,6 @@
 """What a chat template can do, found out by rendering it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -29,6 +29,12 @@ _SWITCHES: Final[tuple[tuple[str, object, object], ...]] = (
     ("reasoning", True, False),  # Command A Reasoning
 )
 """Variables by which templates switch thinking: name, value for on, value for off."""
+_EFFORT: Final = "reasoning_effort"
+"""In words; which of them stops the model is for the template to say. gpt-oss is only told."""
+_EFFORTS: Final = tuple(
+    (_EFFORT, "high", word) for word in ("none", "no_think", "minimal")
+)  # Mistral, Hy3, Solar
+_ANY_EFFORT: Final = "edgespec-effort"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,10 @@ class ThinkingSwitch:
 
     name: str
     on: object
+    """None where the model thinks unless it is switched off."""
     off: object
+    stops: bool = True
+    """Whether `off` keeps the model from thinking; else it thinks less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +102,7 @@ def probe_template(source: str, bos_text: str, eos_text: str) -> TemplateAbiliti
         base | {"messages": question, "tools": [_TOOL]},
         base | {"messages": [*question, _thinking_turn(typed)], "add_generation_prompt": False},
     ]
-    candidates = [switch for switch in _SWITCHES if switch[0] in source]
-    for name, on, off in candidates:
-        calls += [base | {"messages": question, name: value} for value in (on, off)]
-    system, tools, thought, *switched = map(_text, render_all(source, calls))
+    system, tools, thought = map(_text, render_all(source, calls))
     fails = _QUESTION not in (parts if typed else plain)
     return TemplateAbilities(
         typed_content=typed,
@@ -104,7 +110,7 @@ def probe_template(source: str, bos_text: str, eos_text: str) -> TemplateAbiliti
         # What fails without a system prompt too is no question of roles: the answer will say what it is.
         system_role=fails or (_SYSTEM in system and _QUESTION in system),
         tools="edgespec_tool" in tools,
-        switch=next(_working(candidates, switched), None),
+        switch=_find_switch(source, base | {"messages": question}),
         marks=_find_marks(source, thought, parts if typed else plain),
     )
 
@@ -115,13 +121,25 @@ def _find_marks(source: str, rendered: str, prompt: str) -> ThoughtMarks | None:
     return marks_around(rendered, prompt, _THOUGHT, _ANSWER) or marks_in_text(source)
 
 
-def _working(
-    candidates: Sequence[tuple[str, object, object]], rendered: Sequence[str]
-) -> Iterator[ThinkingSwitch]:
-    """The switches that make a difference, and fail in neither position."""
+def _find_switch(source: str, question: Mapping[str, Any]) -> ThinkingSwitch | None:
+    """The first variable that makes a difference, and fails in neither position.
+
+    Args:
+        source: Of the template.
+        question: The variables of a conversation.
+    """
+    candidates = [switch for switch in (*_SWITCHES, *_EFFORTS) if switch[0] in source]
+    if not candidates:
+        return None
+    calls = [{**question, name: value} for name, on, off in candidates for value in (on, off)]
+    *rendered, any_effort = map(_text, render_all(source, [*calls, {**question, _EFFORT: _ANY_EFFORT}]))
     for candidate, (on, off) in zip(candidates, list(pairwise(rendered))[::2], strict=True):
         if on and off and on != off:
-            yield ThinkingSwitch(*candidate)
+            # A template that hands on any word has none that stops the model.
+            if candidate[0] == _EFFORT and _ANY_EFFORT in any_effort:
+                return ThinkingSwitch(_EFFORT, None, "low", stops=False)
+            return ThinkingSwitch(*candidate)
+    return None
 
 
 def _thinking_turn(typed: bool) -> dict[str, object]:

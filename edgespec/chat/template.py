@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from edgespec.chat.abilities import TemplateAbilities, base_variables, content_of, probe_template
 from edgespec.chat.messages import ChatMessage
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 Think = Literal["auto", "on", "off"]
 """Whether the model is to think before it answers; `auto` leaves it to the template."""
+THINKS: Final[tuple[Think, ...]] = ("auto", "on", "off")
 
 
 class ChatTemplate:
@@ -61,11 +62,7 @@ class ChatTemplate:
             messages = fold_system(messages)
         variables = base_variables(self._bos_text, self._eos_text)
         variables["messages"] = [_as_values(message, abilities) for message in messages]
-        if think != "auto":
-            if abilities.switch is None:
-                self._say("thinking stays as it is: the model's chat template has no switch for it")
-            else:
-                variables[abilities.switch.name] = getattr(abilities.switch, think)
+        variables |= self._switched(think)
         (result,) = render_all(self.source, [variables])
         if "text" not in result:
             raise template_error(result["error"])
@@ -73,10 +70,31 @@ class ChatTemplate:
             raise template_error("it leaves out what the user says")
         return result["text"]
 
+    def _switched(self, think: Think) -> dict[str, object]:
+        """The variable that switches thinking, where there is one and it has to be set."""
+        switch = self.abilities.switch
+        if think == "auto":
+            return {}
+        if switch is None:
+            self._say("thinking stays as it is: the model's chat template has no switch for it")
+            return {}
+        if think == "off" and not switch.stops:
+            self._say(
+                "thinking is only lessened: the model's chat template cannot switch it off; "
+                "`edgespec run` with `think_budget` 0 begins the answer at once"
+            )
+        value = switch.on if think == "on" else switch.off
+        return {} if value is None else {switch.name: value}
+
     def _say(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-            log.warning(text)
+        say_once(self.notes, text)
+
+
+def say_once(notes: list[str], text: str) -> None:
+    """Adds a sentence to the notes and to the log, unless it is there already."""
+    if text not in notes:
+        notes.append(text)
+        log.warning(text)
 
 
 def fold_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

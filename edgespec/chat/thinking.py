@@ -1,10 +1,12 @@
 """Answers of models that think first: the thought apart from the answer, and ended where its budget is spent."""
 
+import codecs
 from collections.abc import Generator as PyGenerator
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from edgespec.chat.marks import ThoughtMarks
 from edgespec.chat.messages import ChatMessage
@@ -13,6 +15,7 @@ from edgespec.chat.template import (
     Think,
     check_length,
     render_chat,
+    say_once,
     template_of,
     tokenize_rendered,
 )
@@ -42,6 +45,8 @@ class Thinking:
 
 
 AS_IT_LIKES: Final = Thinking()
+_unheeded: Final[WeakKeyDictionary[Model, list[str]]] = WeakKeyDictionary()
+"""What was asked of models without a template, and has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,19 @@ class ChatPrompt:
 
 
 def read_prompt(
-    context: Context, messages: Sequence[ChatMessage], *, raw: bool = False, think: Think = "auto"
+    context: Context,
+    messages: Sequence[ChatMessage],
+    *,
+    raw: bool = False,
+    thinking: Thinking = AS_IT_LIKES,
 ) -> ChatPrompt:
     """A conversation that a context is to answer.
+
+    Args:
+        context: Of the target.
+        messages: The oldest first.
+        raw: Leave the chat template out.
+        thinking: Has no effect where there is no template, or none with a switch; said once.
 
     Raises:
         ContextOverflowError: it does not fit the context.
@@ -65,8 +80,25 @@ def read_prompt(
         UsageError: nothing is left to answer.
     """
     template = template_of(context.model, raw=raw)
-    text = render_chat(template, messages, think)
+    if template is None and thinking != AS_IT_LIKES:
+        _tell_unheeded(context.model, thinking)
+    text = render_chat(template, messages, thinking.think)
     return ChatPrompt(text, check_length(context, tokenize_rendered(context.model, text)), template)
+
+
+def _tell_unheeded(model: Model, thinking: Thinking) -> None:
+    """Says that nothing comes of what was asked, where no template is used."""
+    switched = thinking.think != "auto"
+    what = "thinking stays as it is" if switched else f"`think_budget` {thinking.budget} has no effect"
+    raw = "`raw` leaves the model's chat template out"
+    why = raw if model.chat_template else "the model has no chat template"
+    say_once(_unheeded.setdefault(model, []), f"{what}: {why}")
+
+
+def notes_of(model: Model) -> list[str]:
+    """What could not be done as it was asked in the conversations with a model, each in a sentence."""
+    template = template_of(model)
+    return [*(template.notes if template else ()), *_unheeded.get(model, ())]
 
 
 def stream_answer(
@@ -107,6 +139,28 @@ def ending_tokens(model: Model, marks: ThoughtMarks) -> list[int]:
     return model.tokenize(marks.ending, add_special=False)
 
 
+def count_thoughts(model: Model, prompt: ChatPrompt, tokens: Sequence[int], *, ended: bool) -> int:
+    """How many tokens of a whole answer are thoughts, counted as `stream_answer` does it.
+
+    Args:
+        model: Whose answer it is.
+        prompt: What it answers.
+        tokens: Of the answer.
+        ended: The last one ended it.
+    """
+    if prompt.template is None:
+        return 0
+    reader = make_reader(prompt.template.abilities.marks, prompt.text)
+    pieces = codecs.getincrementaldecoder("utf-8")("replace")
+    thought_n = 0
+    for left, token in zip(range(len(tokens) - 1, -1, -1), tokens, strict=True):
+        ends = ended and not left
+        text = pieces.decode(b"" if ends else model.token_bytes(token), not left)
+        _, is_thought = _read_token(reader, text, "" if ends else model.control_text(token))
+        thought_n += is_thought
+    return thought_n
+
+
 def _counted(
     generator: Generator, model: Model, tokens: Sequence[int], max_tokens: int, reader: ThoughtReader
 ) -> PyGenerator[Token, None, None]:
@@ -114,17 +168,23 @@ def _counted(
     with closing(generator.generate(tokens, max_tokens)) as answer:
         for token in answer:
             stats = generator.stats
-            was_thought = reader.in_thought
             control = "" if stats.stopped == "eog" else model.control_text(token.id)
-            parts = reader.add(token.text)
-            if control:
-                parts += reader.add(control, is_control=True)
-            if was_thought or reader.in_thought:
+            parts, is_thought = _read_token(reader, token.text, control)
+            if is_thought:
                 stats.thought_n += 1
                 stats.thought_s += token.round_s / token.round_tokens
             if stats.stopped:
                 parts += reader.finish()
             yield _with(replace(token, text="", thought=""), parts)
+
+
+def _read_token(reader: ThoughtReader, text: str, control: str) -> tuple[Parts, bool]:
+    """What became sure with a token, and whether the model thinks with it, marks included."""
+    was_thought = reader.in_thought
+    parts = reader.add(text)
+    if control:
+        parts += reader.add(control, is_control=True)
+    return parts, was_thought or reader.in_thought
 
 
 def _with(token: Token, parts: Parts) -> Token:

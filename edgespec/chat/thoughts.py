@@ -53,8 +53,10 @@ def make_reader(marks: ThoughtMarks | None, prompt: str) -> ThoughtReader:
     if marks == HARMONY:
         return HarmonyReader()
     kinds = (marks,) if marks else KNOWN_MARKS
-    begun = next((kind for kind in kinds if prompt.rstrip().endswith(kind.opening.strip())), None)
-    return TagReader(kinds, begun)
+    end = prompt.rstrip()
+    begun = next((kind for kind in kinds if end.endswith(kind.opening.strip())), None)
+    ended = next((kind for kind in kinds if end.endswith(kind.closing.strip())), None)
+    return TagReader(kinds, begun, ended)
 
 
 class _Held:
@@ -112,11 +114,17 @@ class TagReader:
     Args:
         kinds: The marks to look for.
         begun: Of these, whose opening ended the prompt.
+        ended: Likewise, whose closing mark ended it.
     """
 
-    def __init__(self, kinds: Sequence[ThoughtMarks], begun: ThoughtMarks | None = None) -> None:
+    def __init__(
+        self,
+        kinds: Sequence[ThoughtMarks],
+        begun: ThoughtMarks | None = None,
+        ended: ThoughtMarks | None = None,
+    ) -> None:
         self._openings = {kind.opening.strip(): kind for kind in kinds}
-        self.marks = begun or kinds[0]
+        self.marks = begun or ended or kinds[0]
         self.in_thought = begun is not None
         self._held = _Held()
         self._has_thought = self._has_answer = self._wrote_answer = False
@@ -124,6 +132,8 @@ class TagReader:
         """White space that comes next belongs to the marks."""
         self._bridge = ""
         """What may stand after a closing mark and is no text."""
+        self._stray = self.marks.closing if ended else ""
+        """A closing mark that may come again and is no text: some models end a thought that was ended for them."""
 
     def add(self, text: str, *, is_control: bool = False) -> Parts:
         """More of it came."""
@@ -148,6 +158,7 @@ class TagReader:
             self._held.drop(len(closing))
             self.in_thought, self._has_thought, self._has_answer = False, True, False
             self._trims, self._bridge = not self._wrote_answer, self.marks.bridge
+            self._stray = closing
             return Parts(thought=thought)
         sure = self._held.sure([closing])
         # White space at the end may stand before the closing mark.
@@ -168,12 +179,16 @@ class TagReader:
         opened = next((mark for mark in self._openings if start.startswith(mark)), None)
         if opened is not None:
             return self._open(len(text) - len(start), opened)
-        if not start or any(mark.startswith(start) for mark in self._openings):
+        if self._stray and start.startswith(self._stray):
+            self._held.drop(len(text) - len(start) + len(self._stray))
+            self._trims, self._bridge = not self._wrote_answer, self.marks.bridge
+            return Parts()
+        if not start or any(mark.startswith(start) for mark in (*self._openings, self._stray)):
             return Parts()
         if control := self._held.control_run():
             self._held.drop(control)
             return Parts()
-        self._has_answer, self._bridge = True, ""
+        self._has_answer, self._bridge, self._stray = True, "", ""
         self._wrote_answer = True
         return Parts()
 

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
 from edgespec.bench.throughput.shapes import DEFAULT_BATCHES, DEFAULT_SHAPES, parse_batches, parse_shapes
 from edgespec.cli.bench_variants import WantedVariants
 from edgespec.cli.options import option_group
+from edgespec.cli.thinking_options import THINK_OPTION
 from edgespec.durations import parse_duration_s
 from edgespec.errors import UsageError
 
@@ -45,6 +46,7 @@ _SPECULATIVE: Final = (
         "--fixed",
         help="Also drafts of these fixed lengths, such as 1,2,3,4, and what auto loses against the best one.",
     ),
+    THINK_OPTION,
 )
 _THROUGHPUT: Final = (
     click.option("--shape", help=f"Tokens in and out of every sequence [default: {DEFAULT_SHAPES}]."),
@@ -77,6 +79,7 @@ class SpeculativeOptions:
     limit: int | None
     max_tokens: int | None
     fixed: str | None
+    think: Literal["auto", "on", "off"]
 
     def choose_prompts(self) -> "tuple[Prompt, ...]":
         """The prompts of the file, or the built-in ones, as far as they are wanted.
@@ -101,7 +104,7 @@ class SpeculativeOptions:
         from edgespec.bench.speculative import BenchSettings
 
         fixed = () if self.fixed is None else parse_draft_lengths(self.fixed)
-        return BenchSettings(self.max_tokens or _MAX_TOKENS, repeat or _ANSWERS, sampling, fixed)
+        return BenchSettings(self.max_tokens or _MAX_TOKENS, repeat or _ANSWERS, sampling, fixed, self.think)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class FileFacts:
     @classmethod
     def of(cls, meta: "GgufMetadata") -> "FileFacts":
         """Of a header, with the memory that the model would take."""
-        from edgespec.catalog.memory import estimate_memory
+        from edgespec.catalog.memory import estimate_as_target
 
         return cls(
             path=meta.path,
@@ -106,7 +106,7 @@ class FileFacts:
             tokenizer=meta.tokenizer_model,
             has_chat_template=meta.chat_template is not None,
             n_ctx=_SHOWN_CONTEXT,
-            memory_bytes=estimate_memory(meta, n_ctx=_SHOWN_CONTEXT, n_outputs=1).total_bytes,
+            memory_bytes=estimate_as_target(meta, _SHOWN_CONTEXT).total_bytes,
         )
 
 

@@ -44,6 +44,9 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
         print_json(_document(pair_target, rows, ctx_size, free))
         return
     click.echo(_headline(pair_target))
+    if not rows:
+        click.echo("no smaller model is here or in the catalogue; --draft ngram drafts from the text itself")
+        return
     click.echo()
     heads = ["DRAFT", "VERDICT", "SIZE", "RATIO", "MEMORY", "WHY"]
     click.echo(columns(heads, [_cells(row, free) for row in rows], right=frozenset({2, 3, 4})))

@@ -20,7 +20,8 @@ def plan_lines(predictions: Sequence[Prediction], n_ctx: int, explained: float |
         yield from _lines(one, n_ctx, explained)
         yield ""
     yield "Assumed:"
-    yield f"- steps with {ASSUMED_DEPTH} tokens in the cache; a step reads every weight once, whatever its rows"
+    yield f"- steps with {ASSUMED_DEPTH} tokens in the cache; a step reads every weight once, whatever its rows,"
+    yield "  and of experts as many as its rows wake if each wakes them by chance"
     yield "- edgespec's own drafting, which ends a draft where it becomes doubtful; K is the best fixed length"
     if any(row.acceptance.source == "assumed" for one in predictions for row in one.drafts):
         yield "- acceptance by size: 0.88 at a ninth of the target's weights (a published run), 0.12 less for each"
@@ -37,7 +38,7 @@ def _lines(one: Prediction, n_ctx: int, explained: float | None) -> Iterator[str
         f"{target.name} ({target.quantization}, {billions:.3g}B, {human_bytes(target.meta.file_bytes)}{here})"
         f" on {one.machine}"
     )
-    yield one_line(f"  {one.machine_description}")
+    yield f"  {one_line(one.machine_description)}"
     yield f"  memory  {_memory_sentence(one, n_ctx)}"
     yield f"  plain   {one.tok_per_s:.3g} tok/s" + ("" if one.fits else ", if it fitted")
     if not one.drafts:
@@ -50,6 +51,8 @@ def _lines(one: Prediction, n_ctx: int, explained: float | None) -> Iterator[str
     yield from (f"  {line}" for line in table.splitlines())
     yield ""
     yield f"  {_verdict(one)}"
+    for name in dict.fromkeys(name for row in one.drafts for name in row.reads_again):
+        yield f"  {one_line(name)} is recurrent: it reads again what was right in a draft of which something was wrong"
     if explained is not None:
         for row in one.drafts:
             yield from _explained(row, _explanation(row, explained))
@@ -86,7 +89,7 @@ def _verdict(one: Prediction) -> str:
 
 
 def _explanation(row: DraftPrediction, speedup: float) -> Explanation:
-    return explain_speedup(row.costs, speedup, row.acceptance.rate, _EXPLAINED_LENGTH)
+    return explain_speedup(row.costs, speedup, row.acceptance.rate, _EXPLAINED_LENGTH, row.rollback)
 
 
 def _explained(row: DraftPrediction, found: Explanation) -> Iterator[str]:
@@ -154,6 +157,7 @@ def _draft_document(row: DraftPrediction, explained: float | None) -> dict[str, 
         "t_d_s": row.costs.draft_step_s,
         "memory_bytes": row.memory_bytes,
         "fits": row.fits,
+        "reads_again": list(row.reads_again),
     }
     if explained is not None:
         found = _explanation(row, explained)

@@ -29,17 +29,18 @@ class PruneDocument(TypedDict):
     bpw: float
     predicted_speedup: float
     held_out: dict[str, object] | None
+    repaired: bool | None
+    calibration_tokens: int | None
 
 
 def show_plan(file: "ModelFile", plan: "PrunePlan", as_json: bool) -> None:
     """Prints what would come of a plan."""
     from quant.prune.outcome import describe_plan, planned_model
 
-    model = planned_model(plan)
     if as_json:
-        print_json(_document(file, model, None))
+        print_json(_document(file, planned_model(plan), None))
     else:
-        print_lines([("model", file.name), *describe_plan(model)])
+        print_lines([("model", file.name), *describe_plan(plan)])
 
 
 def show_outcome(file: "ModelFile", outcome: "PruneOutcome", as_json: bool) -> None:
@@ -67,4 +68,6 @@ def _document(file: "ModelFile", model: "PrunedModel", outcome: "PruneOutcome | 
         "bpw": model.bpw,
         "predicted_speedup": model.predicted_speedup,
         "held_out": asdict(outcome.report) if outcome and outcome.report else None,
+        "repaired": bool(outcome.report and outcome.report.helped) if outcome else None,
+        "calibration_tokens": outcome.n_tokens_read if outcome else None,
     }

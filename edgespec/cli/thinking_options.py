@@ -11,14 +11,15 @@ from edgespec.errors import UsageError
 if TYPE_CHECKING:
     from edgespec.chat.thinking import Thinking
 
+THINK_OPTION: Final = click.option(
+    "--think",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Whether the model thinks before it answers, where its chat template has a switch for it.",
+)
 _THINKING: Final = (
-    click.option(
-        "--think",
-        type=click.Choice(["auto", "on", "off"]),
-        default="auto",
-        show_default=True,
-        help="Whether the model thinks before it answers, where its chat template has a switch for it.",
-    ),
+    THINK_OPTION,
     click.option(
         "--think-budget",
         type=click.IntRange(0),

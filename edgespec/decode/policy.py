@@ -14,6 +14,7 @@ from typing import Protocol
 from edgespec.decode.beliefs import sigmoid
 from edgespec.decode.chain import Chain
 from edgespec.decode.costs import PairCosts
+from edgespec.decode.draft_length import LEAST_REACH, best_token, expected_replay
 from edgespec.decode.drafters.contract import Drafter, Quote, Reading, Stretch
 from edgespec.decode.token import DraftSource
 from edgespec.llama.rollback import LONGEST_REPLAY
@@ -40,8 +41,6 @@ OTHERS_DECAY = 0.95
 _SPREAD = 1.7320508
 _SCENARIOS = ((-_SPREAD, 1 / 6), (0.0, 2 / 3), (_SPREAD, 1 / 6))
 """Standard deviations and weights of Gauss and Hermite's quadrature of three points: what is not known, in three cases."""
-LEAST_REACH = 0.05
-"""Chance that a whole chain holds below which no further guess is looked at: it can bring no more than that many tokens."""
 _GRID = 8.0
 """Steps of the log-odds at which speeds are worked out: an eighth moves a chance by 3 % at most."""
 _REFRESH_ROUNDS = 8
@@ -144,7 +143,8 @@ class Policy:
         """Plain steps of a row that the next pass reads again."""
         self._verify = self._passes[self._unread :]
         """The same by rows of this round, with those that are read again before them."""
-        self._drafted: dict[tuple[DraftSource, int], float] = {}
+        self._drafted: dict[DraftSource, dict[int, float]] = {}
+        """Plain steps a token by who drafts and by log-odds, as they are worked out."""
 
     @property
     def budget(self) -> float:
@@ -171,20 +171,24 @@ class Policy:
             remaining: Tokens that it may still have.
         """
         rest = min(remaining, REST_TOKENS + REST_SHARE * done)
+        others = min(1.0, self._others / self._others_tokens)
         best, most = None, 0.0
         for reading in readings:
-            promised = self._promise(drafter, reading, rest)
+            cost = reading.seconds / self._step_s
+            if TRUST * rest * others - cost <= most:
+                continue  # even guesses that all hold, for nothing, would not save more
+            promised = self._promise(drafter, reading, rest, others) - cost
             if promised > most:
                 best, most = reading, promised
         return best
 
-    def _promise(self, drafter: Drafter, reading: Reading, rest: float) -> float:
-        """Plain steps that a reading saves over the rest of an answer, its own cost taken off.
+    def _promise(self, drafter: Drafter, reading: Reading, rest: float, others: float) -> float:
+        """Plain steps that a reading saves over the rest of an answer, where a token would take `others` without it.
 
         Of the cases that the uncertainty allows, the good ones last as long as the answer. The bad ones end when they
         have shown themselves, after as many tokens as halve the uncertainty.
         """
-        others = min(1.0, self._others / self._others_tokens)
+        known = self._drafted.setdefault(drafter.source, {})
         gain = loss = 0.0
         until_known = _tokens_until_known(reading.outlook[0])
         for stretch in reading.outlook:
@@ -192,9 +196,10 @@ class Policy:
             length = rest if is_last else min(rest, stretch.n_tokens)
             deviation = math.sqrt(stretch.variance)
             for away, weight in _SCENARIOS:
-                key = (drafter.source, round(_GRID * (stretch.log_odds + away * deviation)))
-                drafted = self._drafted.get(key)
-                saved = others - (self._drafted_token(drafter, key) if drafted is None else drafted)
+                odds = round(_GRID * (stretch.log_odds + away * deviation))
+                if odds not in known:
+                    known[odds] = self._drafted_token(drafter, odds)
+                saved = others - known[odds]
                 if saved > 0.0:
                     gain += weight * length * saved
                 else:
@@ -203,13 +208,12 @@ class Policy:
             until_known = max(until_known - length, 0.0)
             if rest <= 0.0:
                 break
-        return TRUST * gain - loss - reading.seconds / self._step_s
+        return TRUST * gain - loss
 
-    def _drafted_token(self, drafter: Drafter, key: tuple[DraftSource, int]) -> float:
+    def _drafted_token(self, drafter: Drafter, odds: int) -> float:
         """Plain steps a token with drafts of the best length, if every guess holds with the same log-odds, `_GRID` of one."""
-        steps = _best_token(self._passes, drafter.step_s / self._step_s, sigmoid(key[1] / _GRID), self._row)
-        self._drafted[key] = steps
-        return steps
+        step = drafter.step_s / self._step_s
+        return best_token(self._passes, step, sigmoid(odds / _GRID), MAX_DRAFT, self._row)
 
     def weigh(self, chain: Chain, quote: Quote) -> Extension:
         """The number of further guesses that promises most over the best place to stop so far."""
@@ -252,7 +256,9 @@ class Policy:
         A round brings as many tokens as rows were right: `gained` of them on the whole, and all with a chance of `reach`;
         then nothing is read again.
         """
-        return self._row * (gained - reach * rows + (1.0 - reach) * self._unread) if self._row else 0.0
+        if not self._row:
+            return 0.0
+        return self._row * (expected_replay(gained, reach, rows) + (1.0 - reach) * self._unread)
 
     def observe_round(self, tokens: int, rows: int, drafts_s: float, *, was_read: bool) -> None:
         """Books what a round brought, at what it should have cost.
@@ -286,28 +292,3 @@ def _tokens_until_known(stretch: Stretch) -> float:
     """Tokens whose outcomes halve the variance of a belief."""
     chance = sigmoid(stretch.log_odds)
     return 1.0 / (chance * (1.0 - chance) * stretch.variance)
-
-
-def best_token_s(costs: PairCosts, step_s: float, acceptance: float) -> float:
-    """Seconds a token with drafts of the best fixed length of 1 and more.
-
-    Args:
-        costs: Of the target's passes.
-        step_s: Of one guess.
-        acceptance: Of every guess, 0 to 1.
-    """
-    verify_s = [costs.verify_s(rows) if rows else 0.0 for rows in range(_MOST_ROWS + 1)]
-    return _best_token(verify_s, step_s, acceptance)
-
-
-def _best_token(verify: Sequence[float], step: float, acceptance: float, row: float = 0.0) -> float:
-    """Plain steps a token, or seconds; `row` is what a row costs that is read again after a draft that was not all right."""
-    best, reach, gained = math.inf, 1.0, 1.0
-    for count in range(1, MAX_DRAFT + 1):
-        reach *= acceptance
-        gained += reach
-        replay = row * (gained - reach * (count + 1)) if row else 0.0
-        best = min(best, (count * step + verify[count + 1] + replay) / gained)
-        if reach < LEAST_REACH:
-            break
-    return best

@@ -88,8 +88,9 @@ class SpeedFilter:
 
     def _expect(self, loads: Three) -> tuple[list[float], float]:
         """How a decode varies with each of the three, and by itself."""
-        spread = [sum(cell * load for cell, load in zip(row, loads, strict=True)) for row in self._covariance]
-        return spread, self._noise + sum(load * cell for load, cell in zip(loads, spread, strict=True))
+        speed, rows, draft = loads
+        spread = [a * speed + b * rows + c * draft for a, b, c in self._covariance]
+        return spread, self._noise + spread[0] * speed + spread[1] * rows + spread[2] * draft
 
     def _learn_noise(self, loads: Three, surprise: float) -> None:
         # From one decode to the next of its kind: what both have in common is a change, and no noise (von Neumann 1941).

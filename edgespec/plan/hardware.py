@@ -58,16 +58,19 @@ class Hardware:
 
             max(bytes / bandwidth, rows * 2 * weights / compute) + blocks * block_s
 
+        More rows wake more experts, whose bytes count (`Workload.bytes_of`).
+
         Devices take turns, as llama.cpp splits a model by layers: bandwidth and compute are those of one. What another
         model leaves in the caches is nothing on an accelerator.
         """
         del beside_bytes
-        read_bytes = work.n_bytes + work.kv_bytes
-        read_s = read_bytes / (self.bandwidth_bytes_per_s * self.bandwidth_share)
+        byte_s = 1.0 / (self.bandwidth_bytes_per_s * self.bandwidth_share)
         row_s = 2 * work.n_elements / self.flop_per_s if self.flop_per_s else 0.0
-        return CostCurve(
-            {rows: max(read_s, rows * row_s) + work.n_blocks * self.block_s for rows in CURVE_ROWS}
-        )
+        points = {}
+        for rows in CURVE_ROWS:
+            read_bytes = sum(work.bytes_of(rows).values()) + work.kv_bytes
+            points[rows] = max(read_bytes * byte_s, rows * row_s) + work.n_blocks * self.block_s
+        return CostCurve(points)
 
 
 def find_hardware(spec: str) -> list[Hardware]:

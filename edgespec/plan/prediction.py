@@ -4,15 +4,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from edgespec.catalog.memory import estimate_memory
+from edgespec.catalog.cache_layout import cache_layout
+from edgespec.catalog.memory import (
+    TARGET_SNAPSHOTS,
+    MemoryEstimate,
+    estimate_as_draft,
+    estimate_as_target,
+)
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.decode.costs import CostCurve, PairCosts
+from edgespec.decode.policy import MAX_DRAFT
 from edgespec.plan.acceptance import AcceptanceRate
 from edgespec.plan.models import PlannedModel, PlannedPair
-from edgespec.plan.speedup import best_length, break_even, predict_rate
+from edgespec.plan.speedup import Rollback, best_length, break_even, predict_rate
 from edgespec.plan.workload import Workload, workload_of
-from edgespec.session.loading import TARGET_ROWS
 
+_ROWS_APART: Final = 8
+"""Rows between which the price of one that is read again is taken."""
 BITS_PER_WEIGHT: Final[Mapping[str, float]] = {
     "F16": 16.0,
     "Q8_0": 8.50,
@@ -58,6 +66,10 @@ class DraftPrediction:
     name: str
     acceptance: AcceptanceRate
     costs: PairCosts
+    rollback: Rollback
+    """What taking wrong guesses back costs."""
+    reads_again: tuple[str, ...]
+    """Of target and draft, those that read again what was right in a draft of which something was wrong."""
     memory_bytes: int
     """Of both models, with their caches and buffers."""
     fits: bool
@@ -120,13 +132,13 @@ def predict(
     target, memory_bytes = pair.target, machine.total_memory_bytes
     work = workload_of(target.meta)
     verify = machine.predict_curve(work)
-    own_bytes = _memory_bytes(target, n_ctx, TARGET_ROWS)
+    own_bytes = _memory_bytes(target, estimate_as_target(target.meta, n_ctx))
     rows = []
     for draft in pair.drafts:
         draft_curve = machine.predict_curve(machine.draft_workload(draft.meta), work.n_bytes)
-        both_bytes = own_bytes + _memory_bytes(draft, n_ctx, 1)
+        both_bytes = own_bytes + _memory_bytes(draft, estimate_as_draft(draft.meta, n_ctx))
         costs = PairCosts(verify, draft_curve)
-        rows.append(_predict_draft(draft.name, acceptance_of(draft), costs, both_bytes, memory_bytes))
+        rows.append(_predict_draft(target, draft, acceptance_of(draft), costs, both_bytes, memory_bytes))
     return Prediction(
         machine=machine.name,
         machine_description=machine.description,
@@ -141,28 +153,62 @@ def predict(
 
 
 def _predict_draft(
-    name: str, acceptance: AcceptanceRate, costs: PairCosts, both_bytes: int, memory_bytes: int
+    target: PlannedModel,
+    draft: PlannedModel,
+    acceptance: AcceptanceRate,
+    costs: PairCosts,
+    both_bytes: int,
+    memory_bytes: int,
 ) -> DraftPrediction:
+    rollback, reads_again = _rollback(target, draft, costs)
     return DraftPrediction(
-        name=name,
+        name=draft.name,
         acceptance=acceptance,
         costs=costs,
+        rollback=rollback,
+        reads_again=reads_again,
         memory_bytes=both_bytes,
         fits=both_bytes <= memory_bytes,
-        length=best_length(costs, acceptance.rate),
-        tok_per_s=predict_rate(costs, acceptance.rate),
-        break_even=break_even(costs),
+        length=best_length(costs, acceptance.rate, rollback),
+        tok_per_s=predict_rate(costs, acceptance.rate, rollback),
+        break_even=break_even(costs, rollback),
     )
 
 
-def _memory_bytes(model: PlannedModel, n_ctx: int, n_outputs: int) -> int:
-    """What a model takes loaded; its weights count as the file, which a sketch knows better than its tensors."""
-    estimate = estimate_memory(model.meta, n_ctx=n_ctx, n_outputs=n_outputs)
+def _rollback(
+    target: PlannedModel, draft: PlannedModel, costs: PairCosts
+) -> tuple[Rollback, tuple[str, ...]]:
+    """What taking back costs, and who reads again: a recurrent state has no cells to drop. A target keeps older states beside it
+    where llama.cpp can; a draft keeps none.
+    """
+    ahead, behind = cache_layout(target.meta), cache_layout(draft.meta)
+    row_s, names, longest = 0.0, [], MAX_DRAFT
+    if ahead.state_bytes and ahead.keeps_snapshots:
+        longest = TARGET_SNAPSHOTS
+    elif ahead.state_bytes:
+        row_s += _row_s(costs.verify)
+        names.append(target.name)
+    if behind.state_bytes and costs.draft:
+        row_s += _row_s(costs.draft)
+        names.append(draft.name)
+    return Rollback(row_s, longest), tuple(names)
+
+
+def _row_s(curve: CostCurve) -> float:
+    """Seconds of one row more in a pass that is made anyway."""
+    return max(0.0, curve.cost(_ROWS_APART) - curve.cost(1)) / (_ROWS_APART - 1)
+
+
+def _memory_bytes(model: PlannedModel, estimate: MemoryEstimate) -> int:
+    """What a model takes loaded. The weights of one that is not here count as its published file, which knows more than a sketch."""
+    if model.is_here:
+        return estimate.total_bytes
     return estimate.total_bytes - estimate.weights_bytes + model.meta.file_bytes
 
 
 def _fitting(target: PlannedModel, own_bytes: int, memory_bytes: int) -> tuple[str, ...]:
-    beside_bytes = own_bytes - target.meta.file_bytes
+    weights_bytes = target.meta.weights_bytes if target.is_here else target.meta.file_bytes
+    beside_bytes = own_bytes - weights_bytes
     params = target.meta.parameter_count
     return tuple(
         label for label, bits in BITS_PER_WEIGHT.items() if params * bits / 8 + beside_bytes <= memory_bytes

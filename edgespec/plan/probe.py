@@ -2,10 +2,11 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter, process_time
 from typing import Final
 
 from edgespec.catalog.memory import available_memory_bytes
@@ -32,6 +33,29 @@ _MEMORY_FACTOR: Final = 3.0
 """Free memory must be that many times the large model (file, repacked copy, buffers)."""
 
 
+@dataclass(slots=True)
+class ProcessorTime:
+    """What the decodes that were timed got of the processor: its threads wait busily, so less than all went to others."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    """Over all threads."""
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Counts what is done inside."""
+        wall_s, cpu_s = monotonic(), process_time()
+        try:
+            yield
+        finally:
+            self.wall_s += monotonic() - wall_s
+            self.cpu_s += process_time() - cpu_s
+
+    def share(self, n_threads: int) -> float:
+        """Of the time of so many threads, at most 1; 1 where nothing was counted."""
+        return min(1.0, self.cpu_s / (self.wall_s * n_threads)) if self.wall_s else 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class TypeSpeed:
     """What a byte of weights of one type costs, measured with a small model and with a large one."""
@@ -54,52 +78,62 @@ class TypeSpeed:
         return self.small[rows] * (1 - share) + self.large[rows] * share
 
 
-def measure_block(settings: EngineSettings) -> dict[int, float]:
+def measure_block(settings: EngineSettings, got: ProcessorTime) -> dict[int, float]:
     """Seconds of a block that has next to no weights, by rows of a decode.
 
     Args:
         settings: Threads and placement to measure with.
+        got: Told what the decodes got of the processor.
 
     Raises:
         DiskSpaceError: There is not enough space for the model that is timed.
     """
-    times = _time_model(_THIN, settings, _SMALL_S)
+    times = _time_model(_THIN, settings, _SMALL_S, got)
     return {rows: seconds / _THIN.blocks for rows, seconds in times.items()}
 
 
-def measure_type(ggml_type: str, block_s: Mapping[int, float], settings: EngineSettings) -> TypeSpeed:
+def measure_type(
+    ggml_type: str, block_s: Mapping[int, float], settings: EngineSettings, got: ProcessorTime
+) -> TypeSpeed:
     """What a byte of this type costs here.
 
     Args:
         ggml_type: Of the weights, such as `Q4_K`.
         block_s: Of `measure_block`, which is not charged to the bytes.
         settings: Threads and placement to measure with.
+        got: Told what the decodes got of the processor.
 
     Raises:
         DiskSpaceError: There is not enough space for the models that are timed.
     """
     small = ZeroModel(ggml_type, _SMALL_BLOCKS, _WIDTH, _HIDDEN)
     large = replace(small, blocks=_LARGE_BLOCKS)
-    small_s = _byte_times(small, block_s, settings, _SMALL_S)
+    small_s = _byte_times(small, block_s, settings, _SMALL_S, got)
     if available_memory_bytes() < _MEMORY_FACTOR * large.n_bytes:
         log.info("%s: too little free memory for a large model; its speed is that of a small one", ggml_type)
         return TypeSpeed(small.n_bytes, small_s, small.n_bytes, small_s)
-    large_s = _byte_times(large, block_s, settings, _LARGE_S)
+    large_s = _byte_times(large, block_s, settings, _LARGE_S, got)
     return TypeSpeed(small.n_bytes, small_s, large.n_bytes, large_s)
 
 
 def _byte_times(
-    model: ZeroModel, block_s: Mapping[int, float], settings: EngineSettings, budget_s: float
+    model: ZeroModel,
+    block_s: Mapping[int, float],
+    settings: EngineSettings,
+    budget_s: float,
+    got: ProcessorTime,
 ) -> dict[int, float]:
     # A thin block has matrices of its own: it may not take away more than half of what is left.
     return {
         rows: max(seconds - model.blocks * block_s[rows], seconds / 2) / model.n_bytes
-        for rows, seconds in _time_model(model, settings, budget_s).items()
+        for rows, seconds in _time_model(model, settings, budget_s, got).items()
     }
 
 
-def _time_model(model: ZeroModel, settings: EngineSettings, budget_s: float) -> dict[int, float]:
-    """Median seconds of a decode, by its rows."""
+def _time_model(
+    model: ZeroModel, settings: EngineSettings, budget_s: float, got: ProcessorTime
+) -> dict[int, float]:
+    """Least seconds of a decode, by its rows."""
     folder = derived_models_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,9 +142,10 @@ def _time_model(model: ZeroModel, settings: EngineSettings, budget_s: float) -> 
             model.write(path)
             loaded = load_target(open_file("probe", path), settings)
             try:
-                times = time_decodes(
-                    loaded.context, PROBED_ROWS, budget_s, all_outputs=True, clock=perf_counter
-                )
+                with got.counting():
+                    times = time_decodes(
+                        loaded.context, PROBED_ROWS, budget_s, all_outputs=True, clock=perf_counter
+                    )
             finally:
                 loaded.close()
     except OSError as err:

@@ -1,38 +1,22 @@
 """The header that a model which is not here would have, from the catalogue's dimensions and its file's name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from edgespec.catalog.entries import Dimensions, ModelEntry
-from edgespec.catalog.gguf_types import BLOCKS
-from edgespec.catalog.metadata import GgufMetadata, TensorInfo
+from edgespec.catalog.dimensions import Dimensions
+from edgespec.catalog.entries import ModelEntry
+from edgespec.catalog.metadata import GgufMetadata
 from edgespec.errors import UsageError
+from edgespec.plan.sketch_tensors import MIXES, sketch_tensors
 from edgespec.text import nearest
 
-MIXES: Final[dict[str, tuple[str, str, str]]] = {
-    "F16": ("F16", "F16", "F16"),
-    "BF16": ("BF16", "BF16", "BF16"),
-    "Q8_0": ("Q8_0", "Q8_0", "Q8_0"),
-    "Q6_K": ("Q6_K", "Q6_K", "Q6_K"),
-    "Q5_K_M": ("Q5_K", "Q6_K", "Q6_K"),
-    "Q5_0": ("Q5_0", "Q5_0", "Q6_K"),
-    "Q4_K_M": ("Q4_K", "Q6_K", "Q6_K"),
-    "Q4_K_S": ("Q4_K", "Q4_K", "Q6_K"),
-    "Q4_1": ("Q4_1", "Q4_1", "Q6_K"),
-    "Q4_0": ("Q4_0", "Q4_0", "Q6_K"),
-    "Q3_K_M": ("Q3_K", "Q4_K", "Q6_K"),
-    "Q2_K": ("Q2_K", "Q3_K", "Q6_K"),
-}
-"""Label of a file to the types of most tensors, of those that get more bits, and of the output (llama-quant.cpp)."""
 _IN_NAME: Final = re.compile(
     rf"(?<![a-z0-9])({'|'.join(sorted(MIXES, key=len, reverse=True))})(?![a-z0-9_])", re.I
 )
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 """What TOML takes as a key without quotes."""
-_FALLBACK: Final = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0"}
-"""What a tensor gets instead whose rows are not a multiple of 256 (llama-quant.cpp)."""
 
 
 def _ways_to_know(name: str) -> str:
@@ -66,12 +50,12 @@ def sketch_metadata(entry: ModelEntry, known: list[str]) -> GgufMetadata:
             f"the name {entry.file_name} does not tell the types of the file's weights",
             f"planning without the file knows {', '.join(MIXES)}",
         )
-    tensors = tuple(_tensors(entry.shape, label))
+    tensors = tuple(sketch_tensors(entry.shape, label))
     weights_bytes = sum(tensor.n_bytes for tensor in tensors)
     return GgufMetadata(
         path=Path(entry.file_name),
         version=3,
-        fields=_fields(entry, entry.shape),
+        fields=_fields(entry.name, entry.shape),
         tensors=tensors,
         alignment=32,
         data_offset=0,
@@ -85,52 +69,72 @@ def label_of(file_name: str) -> str | None:
     return str(found[-1]).upper() if found else None
 
 
-def _fields(entry: ModelEntry, shape: Dimensions) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "general.architecture": "sketch",
-        "general.name": entry.name,
-        "sketch.block_count": shape.blocks,
-        "sketch.embedding_length": shape.embedding,
-        "sketch.feed_forward_length": shape.feed_forward,
-        "sketch.attention.head_count": shape.heads,
-        "sketch.attention.head_count_kv": shape.kv_heads,
-        "sketch.vocab_size": shape.vocab,
+def _fields(name: str, shape: Dimensions) -> dict[str, object]:
+    """The keys that caches, buffers and workloads are reckoned from, with GGUF's names."""
+    kv_heads = [shape.kv_heads_of(block) for block in range(shape.blocks)]
+    widths = [shape.feed_forward_of(block) for block in range(shape.blocks)]
+    suffixes: dict[str, object] = {
+        "block_count": shape.blocks,
+        "embedding_length": shape.embedding,
+        "feed_forward_length": widths if shape.shared_feed_forward else shape.feed_forward,
+        "attention.head_count": shape.heads,
+        "attention.head_count_kv": kv_heads if len(set(kv_heads)) > 1 else shape.kv_heads,
+        "attention.key_length": shape.key_length,
+        "attention.value_length": shape.key_length,
+        "vocab_size": shape.vocab,
+        **_expert_fields(shape),
+        **_window_fields(shape),
+        **_recurrent_fields(shape),
     }
-    if shape.head_length:
-        fields |= {
-            "sketch.attention.key_length": shape.head_length,
-            "sketch.attention.value_length": shape.head_length,
-        }
-    return fields
+    if shape.shared_kv_blocks:
+        suffixes["attention.shared_kv_layers"] = shape.shared_kv_blocks
+    if shape.block_embedding:
+        suffixes["embedding_length_per_layer_input"] = shape.block_embedding
+    arch = shape.architecture
+    return {
+        "general.architecture": arch,
+        "general.name": name,
+        **{f"{arch}.{key}": value for key, value in suffixes.items()},
+    }
 
 
-def _tensors(shape: Dimensions, label: str) -> Iterator[TensorInfo]:
-    base, more, output = MIXES[label]
-    width, hidden = shape.embedding, shape.feed_forward
-    head = shape.head_length or width // shape.heads
-    yield _tensor("token_embd.weight", width, shape.vocab, output if shape.tied else base)
-    for block in range(shape.blocks):
-        better = more if _gets_more_bits(block, shape.blocks) else base
-        prefix = f"blk.{block}."
-        yield _tensor(prefix + "attn_q.weight", width, head * shape.heads, base)
-        yield _tensor(prefix + "attn_k.weight", width, head * shape.kv_heads, base)
-        yield _tensor(prefix + "attn_v.weight", width, head * shape.kv_heads, better)
-        yield _tensor(prefix + "attn_output.weight", head * shape.heads, width, base)
-        yield _tensor(prefix + "ffn_gate.weight", width, hidden, base)
-        yield _tensor(prefix + "ffn_up.weight", width, hidden, base)
-        yield _tensor(prefix + "ffn_down.weight", hidden, width, better)
-    if not shape.tied:
-        yield _tensor("output.weight", width, shape.vocab, output)
+def _expert_fields(shape: Dimensions) -> Mapping[str, object]:
+    experts = shape.experts
+    if experts is None:
+        return {}
+    return {
+        "expert_count": experts.count,
+        "expert_used_count": experts.used,
+        "expert_feed_forward_length": experts.feed_forward,
+        "expert_shared_feed_forward_length": experts.shared_feed_forward,
+        "leading_dense_block_count": experts.dense_blocks,
+    }
 
 
-def _gets_more_bits(block: int, blocks: int) -> bool:
-    """The first and last eighth and every third between (`use_more_bits` in llama-quant.cpp)."""
-    eighth = blocks // 8
-    return block < eighth or block >= 7 * blocks // 8 or (block - eighth) % 3 == 2
+def _window_fields(shape: Dimensions) -> Mapping[str, object]:
+    window = shape.window
+    if window is None:
+        return {}
+    head_length = window.head_length or shape.key_length
+    return {
+        "attention.sliding_window": window.tokens,
+        "attention.sliding_window_pattern": [shape.is_windowed(block) for block in range(shape.blocks)],
+        "attention.key_length_swa": head_length,
+        "attention.value_length_swa": head_length,
+    }
 
 
-def _tensor(name: str, columns: int, rows: int, ggml_type: str) -> TensorInfo:
-    while columns % BLOCKS[ggml_type][0]:
-        ggml_type = _FALLBACK.get(ggml_type, "F16")
-    weights, n_bytes = BLOCKS[ggml_type]
-    return TensorInfo(name, (columns, rows), ggml_type, columns // weights * n_bytes * rows, 0)
+def _recurrent_fields(shape: Dimensions) -> Mapping[str, object]:
+    kind = shape.recurrent
+    if kind is None:
+        return {}
+    if not kind.inner:
+        return {"shortconv.l_cache": kind.kernel}
+    fields: dict[str, object] = {
+        "ssm.conv_kernel": kind.kernel,
+        "ssm.inner_size": kind.inner,
+        "ssm.state_size": kind.state,
+        "ssm.group_count": kind.groups,
+        "ssm.time_step_rank": kind.heads,
+    }
+    return fields | ({"full_attention_interval": kind.every} if kind.every else {})

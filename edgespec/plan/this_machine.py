@@ -23,7 +23,7 @@ from edgespec.llama.placement import DEVICE_RESERVE_BYTES
 from edgespec.paths import costs_dir
 from edgespec.plan.hardware import THIS
 from edgespec.plan.models import PlannedPair
-from edgespec.plan.probe import PROBED_ROWS, TypeSpeed, measure_block, measure_type
+from edgespec.plan.probe import PROBED_ROWS, ProcessorTime, TypeSpeed, measure_block, measure_type
 from edgespec.plan.workload import Workload, fast_draft_workload, workload_of
 from edgespec.progress import SILENT, Progress
 from edgespec.session.settings import EngineSettings
@@ -31,6 +31,9 @@ from edgespec.session.settings import EngineSettings
 log = logging.getLogger(__name__)
 
 _VERSION: Final = 1
+LEAST_SHARE: Final = 0.8
+"""Of the time of all threads that decodes on the CPU must have got while they were timed. They wait busily for each other: beside
+nine other programs they ran or wanted to run for 99 % of it, and so get nearly all of an idle machine."""
 _MINOR_SHARE: Final = 0.04
 """Types that hold less of a model than this are taken at the speed of its main one."""
 _N_CTX: Final = 256
@@ -75,7 +78,7 @@ class ThisMachine:
         points = {}
         for rows in PROBED_ROWS:
             seconds = work.n_blocks * self.block_s[rows]
-            for ggml_type, n_bytes in work.bytes_by_type.items():
+            for ggml_type, n_bytes in work.bytes_of(rows).items():
                 speed = self.types.get(ggml_type) or self.types[main]
                 seconds += n_bytes * speed.byte_s(rows, through)
             # The cache is read as plain numbers, by one row as by many.
@@ -109,16 +112,23 @@ def measure_this_machine(
             workload_of(pair.target.meta),
             *(_draft_workload(draft.meta, is_cpu) for draft in pair.drafts),
         ]
-    speeds = _measure_missing(needed_types(works), n_threads, progress)
+    got = ProcessorTime()
+    speeds = _measure_missing(needed_types(works), n_threads, progress, got if is_cpu else None)
+    share = got.share(n_threads or default_threads())
+    state = "measured" if share >= LEAST_SHARE else _disturbed(share)
     free_bytes = sum(max(0, device.memory_free_bytes - DEVICE_RESERVE_BYTES) for device in accelerators)
     names = ", ".join(device.description for device in accelerators)
     return ThisMachine(
-        description=f"this machine: {names or f'{n_threads or default_threads()} threads'}, measured",
+        description=f"this machine: {names or f'{n_threads or default_threads()} threads'}, {state}",
         total_memory_bytes=free_bytes or available_memory_bytes(),
         is_cpu=is_cpu,
         block_s=speeds.block_s,
         types=speeds.types,
     )
+
+
+def _disturbed(share: float) -> str:
+    return f"measured beside other programs (its threads got {share:.0%} of their time), and so anew the next time"
 
 
 def needed_types(works: Iterable[Workload]) -> list[str]:
@@ -135,8 +145,19 @@ def _draft_workload(meta: GgufMetadata, is_cpu: bool) -> Workload:
     return fast_draft_workload(meta) if is_cpu else workload_of(meta)
 
 
-def _measure_missing(types: Iterable[str], n_threads: int, progress: Progress) -> _Speeds:
-    """What the cache holds and, of what it lacks of these types, what is measured now and kept."""
+def _measure_missing(
+    types: Iterable[str], n_threads: int, progress: Progress, got: ProcessorTime | None
+) -> _Speeds:
+    """What the cache holds and, of what it lacks of these types, what is measured now.
+
+    That is kept, unless other programs took the processor meanwhile: it would be taken for this machine's speed for ever.
+
+    Args:
+        types: That are needed.
+        n_threads: 0 takes what llama.cpp's own tools would.
+        progress: A stage for each measurement.
+        got: Told what the decodes got of the processor; None where they run elsewhere.
+    """
     settings = EngineSettings(n_ctx=_N_CTX, n_threads=n_threads)
     file = costs_dir() / f"machine.{_key(n_threads or default_threads())}.json"
     speeds = _load(file)
@@ -144,11 +165,12 @@ def _measure_missing(types: Iterable[str], n_threads: int, progress: Progress) -
     total = len(wanted) + (not speeds.block_s)
     if not speeds.block_s:
         progress.stage("measuring blocks", total)
-        speeds.block_s = measure_block(settings)
+        speeds.block_s = measure_block(settings, got or ProcessorTime())
     for done, name in enumerate(wanted, total - len(wanted)):
         progress.stage(f"measuring {name}", total, done=done)
-        speeds.types[name] = measure_type(name, speeds.block_s, settings)
-        _save(file, speeds)
+        speeds.types[name] = measure_type(name, speeds.block_s, settings, got or ProcessorTime())
+        if got is None or got.share(n_threads or default_threads()) >= LEAST_SHARE:
+            _save(file, speeds)
     return speeds
 
 

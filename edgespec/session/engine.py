@@ -9,6 +9,7 @@ from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import USUAL_ACCEPTANCE, Acceptance
 from edgespec.decode.costs import PairCosts
+from edgespec.decode.draft_length import best_token_s
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.drafters.draft_model import ModelDrafter
 from edgespec.decode.drafters.llama_draft import LlamaDraft
@@ -17,7 +18,7 @@ from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.fixed_policy import policy_for
 from edgespec.decode.generate import Generator
 from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
-from edgespec.decode.policy import MAX_DRAFT, Mode, best_token_s
+from edgespec.decode.policy import MAX_DRAFT, Mode
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
@@ -132,7 +133,7 @@ class Engine(Closes):
 
         def promise(name: str) -> float:
             costs = self.states[name].costs
-            return costs.step_s / best_token_s(costs, costs.draft_step_s, USUAL_ACCEPTANCE)
+            return costs.step_s / best_token_s(costs, costs.draft_step_s, USUAL_ACCEPTANCE, MAX_DRAFT)
 
         return max(named, key=promise)
 

@@ -6,17 +6,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from edgespec.catalog.compatibility import Compatibility, check_draft, token_map
-from edgespec.catalog.memory import MemoryEstimate, check_fits, estimate_memory
+from edgespec.catalog.memory import MemoryEstimate, check_fits
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.catalog.model_file import ModelFile
-from edgespec.decode.policy import MAX_DRAFT
 from edgespec.decode.timed_text import arbitrary_tokens
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
 from edgespec.errors import IncompatibleDraftError
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.devices import list_devices
-from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, place_model
 from edgespec.llama.rpc import connect_servers, notice_silence
@@ -24,15 +22,11 @@ from edgespec.llama.shortlist import Shortlist
 from edgespec.progress import SILENT, Progress
 from edgespec.session.context_choice import cautions, choose_n_ctx
 from edgespec.session.fast_draft import SHORTLIST_KEY, choose_draft_file, shortlist_of
+from edgespec.session.memory_needs import draft_context, estimate_context, measure_context, target_context
 from edgespec.session.settings import EngineSettings
 
 log = logging.getLogger(__name__)
 
-TARGET_ROWS = MAX_DRAFT + 1
-"""Rows of logits that a target's context keeps: the longest draft's, and the target's own."""
-TARGET_SNAPSHOTS = 7
-"""Of a recurrent state, and the longest draft where there are such: each takes as much memory as the state. A pass of 8 rows with 4
-kept costs 1.83 times as much without them."""
 
 _WOKEN = 5.0
 """Times that every expert is woken on the average: exp(-5) of them, 0.7 %, stay asleep where all are alike."""
@@ -86,11 +80,6 @@ def settle_context(target: ModelFile, drafts: list[ModelFile], settings: EngineS
     return replace(settings, n_ctx=choose_n_ctx(target, settings, drafts, list_devices()))
 
 
-def estimate_target(target: ModelFile, settings: EngineSettings) -> MemoryEstimate:
-    """What a target takes once loaded, its context and the logits of a whole verification included."""
-    return _estimate(target, choose_n_ctx(target, settings), settings, TARGET_ROWS, TARGET_SNAPSHOTS)
-
-
 def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> None:
     """Compares what all of them need with what the machine has, before anything is loaded.
 
@@ -104,26 +93,35 @@ def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSet
         NotEnoughMemoryError: they do not fit.
     """
     n_ctx = choose_n_ctx(target, settings)
+    contexts = [(target, target_context(settings, n_ctx))]
+    contexts += [(draft, draft_context(settings, n_ctx)) for draft in drafts]
+    _check_fit(contexts, _share_here(target, n_ctx, settings), first_alone="`draft` none")
+
+
+def _check_fit(
+    contexts: list[tuple[ModelFile, ContextSettings]], first_share: float = 1, *, first_alone: str = ""
+) -> None:
+    """Checks that models with these contexts fit; of the first, only a share is held by this machine."""
+
+    def measure() -> list[tuple[str, MemoryEstimate]]:
+        return [(file.name, measure_context(file, context)) for file, context in contexts]
+
+    estimates = [estimate_context(file.meta, context) for file, context in contexts]
+    estimates[0] = estimates[0].share(first_share)
+    # Where devices take a part, what llama.cpp says of all buffers is not of this machine's own memory.
     check_fits(
-        [(target.name, _estimate_here(target, n_ctx, settings))]
-        + [(draft.name, _estimate(draft, n_ctx, settings, 1)) for draft in drafts],
-        first_alone="`draft` none",
+        [(file.name, estimate) for (file, _), estimate in zip(contexts, estimates, strict=True)],
+        first_alone=first_alone,
+        measure=measure if all(device.kind == "cpu" for device in list_devices()) else None,
     )
 
 
-def _estimate_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> MemoryEstimate:
-    """What of a target this machine holds, where others take layers."""
-    estimate = estimate_target(target, settings)
+def _share_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> float:
+    """Of a target's blocks, where others take some."""
     if not settings.rpc:
-        return estimate
+        return 1
     placement = place_file(target, settings.placement, n_ctx, settings)
-    kept = 1 - placement.gpu_layers / ((target.meta.block_count or 0) + 1)
-    return replace(
-        estimate,
-        weights_bytes=round(kept * estimate.weights_bytes),
-        kv_bytes=round(kept * estimate.kv_bytes),
-        state_bytes=round(kept * estimate.state_bytes),
-    )
+    return 1 - placement.gpu_layers / ((target.meta.block_count or 0) + 1)
 
 
 def check_draft_memory(draft: ModelFile, n_ctx: int, settings: EngineSettings) -> None:
@@ -137,7 +135,7 @@ def check_draft_memory(draft: ModelFile, n_ctx: int, settings: EngineSettings) -
     Raises:
         NotEnoughMemoryError: it does not fit.
     """
-    check_fits([(draft.name, _estimate(draft, n_ctx, settings, 1))])
+    _check_fit([(draft, draft_context(settings, n_ctx))])
 
 
 def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = SILENT) -> Loaded:
@@ -157,7 +155,7 @@ def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = 
     n_ctx = choose_n_ctx(file, settings)
     progress.stage(f"loading {file.name}", 1)
     placement = place_file(file, settings.placement, n_ctx, settings)
-    context_settings = replace(_context_settings(settings, n_ctx, TARGET_ROWS), n_snapshots=TARGET_SNAPSHOTS)
+    context_settings = target_context(settings, n_ctx)
     return _load(file, placement, settings, context_settings, progress)
 
 
@@ -185,7 +183,7 @@ def load_draft(
     progress.stage(f"loading {chosen.name}", 1)
     is_fast = chosen is not file or (SHORTLIST_KEY in file.meta.fields and not placement.gpu_layers)
     shortlist = shortlist_of(chosen.meta) if is_fast else None
-    context_settings = _context_settings(settings, target.context.n_ctx, 1)
+    context_settings = draft_context(settings, target.context.n_ctx)
     return _load(
         chosen,
         placement,
@@ -219,12 +217,6 @@ def _load(
         undo.pop_all()
     log.info("%s: %s", file.name, placement.reason)
     return Loaded(file, model, context, translator, max(0, resident_bytes() - before))
-
-
-def _context_settings(settings: EngineSettings, n_ctx: int, n_outputs: int) -> ContextSettings:
-    usual = settings.context(n_ctx, settings.n_threads or default_threads(), n_outputs)
-    # Drafts are far shorter than a batch, and so never reach beyond what a short cache has.
-    return replace(usual, full_window=False)
 
 
 def _translator(model: Model, file: ModelFile, partner: tuple[Loaded, Compatibility] | None) -> Translator:
@@ -264,19 +256,6 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _estimate(
-    file: ModelFile, n_ctx: int, settings: EngineSettings, n_outputs: int, n_snapshots: int = 0
-) -> MemoryEstimate:
-    return estimate_memory(
-        file.meta,
-        n_ctx=n_ctx,
-        kv_bytes_per_element_k=settings.kv_type_k.bytes_per_element,
-        kv_bytes_per_element_v=settings.kv_type_v.bytes_per_element,
-        n_outputs=n_outputs,
-        n_snapshots=n_snapshots,
-    )
-
-
 def place_file(
     file: ModelFile,
     request: PlacementRequest,
@@ -299,7 +278,7 @@ def place_file(
         EngineError: an RPC server cannot be reached.
     """
     connect_servers(settings.rpc)
-    estimate = _estimate(file, n_ctx, settings, 1)
+    estimate = estimate_context(file.meta, draft_context(settings, n_ctx))
     placement = place_model(
         request,
         list_devices(),

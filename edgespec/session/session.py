@@ -8,8 +8,15 @@ from typing import Final
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import template_of, tokenize_messages
-from edgespec.chat.thinking import AS_IT_LIKES, ChatPrompt, Thinking, read_prompt, stream_answer
+from edgespec.chat.template import tokenize_messages
+from edgespec.chat.thinking import (
+    AS_IT_LIKES,
+    ChatPrompt,
+    Thinking,
+    notes_of,
+    read_prompt,
+    stream_answer,
+)
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
@@ -132,9 +139,8 @@ class Session(Closes):
 
     @property
     def notes(self) -> list[str]:
-        """What the chat template could not do as it was asked, each in a sentence."""
-        template = template_of(self.engine.target.model)
-        return template.notes if template else []
+        """What could not be done as it was asked, each in a sentence."""
+        return notes_of(self.engine.target.model)
 
     def forget(self) -> None:
         """Empties the caches: the next answer reads all of its prompt, as a first one does."""
@@ -154,7 +160,7 @@ class Session(Closes):
 
     def _read(self, prompt: Prompt, *, raw: bool, thinking: Thinking) -> ChatPrompt:
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
-        return read_prompt(self.engine.target.context, messages, raw=raw, think=thinking.think)
+        return read_prompt(self.engine.target.context, messages, raw=raw, thinking=thinking)
 
     def shorten(
         self, messages: Sequence[ChatMessage], max_tokens: int = 1024, *, raw: bool = False

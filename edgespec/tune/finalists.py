@@ -11,7 +11,7 @@ from edgespec.catalog.model_file import open_file
 from edgespec.decode.policy import Mode
 from edgespec.paths import derived_file
 from edgespec.session.engine import Engine
-from edgespec.session.loading import TARGET_ROWS
+from edgespec.session.memory_needs import TARGET_ROWS
 from edgespec.session.settings import DraftType, EngineSettings
 from edgespec.tune.predictions import CandidatePrediction
 from edgespec.tune.questions import SPARED_CATEGORIES

@@ -8,7 +8,7 @@ from edgespec.decode.measure_costs import TIMED_DRAFT_ROWS, TIMED_TARGET_ROWS, s
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
-from edgespec.session.loading import TARGET_ROWS
+from edgespec.session.memory_needs import TARGET_ROWS
 from edgespec.tune.drift import DriftCorrection
 from edgespec.tune.variants import DraftVariant, TargetVariant
 

@@ -72,6 +72,10 @@ class PruneOutcome:
     """KV groups and neurons that each block kept; empty where all stayed whole."""
     report: RepairReport | None
     """None without a repair."""
+    no_repair: str
+    """Why there was none, in words."""
+    n_tokens_read: int
+    """Of the calibration text, by the choice and the repair."""
 
 
 def planned_model(plan: PrunePlan) -> PrunedModel:
@@ -88,9 +92,16 @@ def planned_model(plan: PrunePlan) -> PrunedModel:
     return PrunedModel(plan.dense, gguf, round(bpw * gguf.parameter_count / 8))
 
 
-def describe_plan(model: PrunedModel) -> list[tuple[str, str]]:
-    """What is to be said of a planned model, each with a word for what it is."""
-    return [("removes", describe_removed(model)), *_size_lines(model)]
+def describe_plan(plan: PrunePlan) -> list[tuple[str, str]]:
+    """What is to be said of a plan, each with a word for what it is.
+
+    Raises:
+        UsageError: a type that needs an importance matrix.
+        EngineError: llama.cpp refused.
+    """
+    model = planned_model(plan)
+    unrepaired = [("repair", f"none: {plan.no_repair}")] if plan.no_repair else []
+    return [("removes", describe_removed(model)), *_size_lines(model), *unrepaired]
 
 
 def describe_outcome(outcome: PruneOutcome) -> list[tuple[str, str]]:
@@ -99,15 +110,18 @@ def describe_outcome(outcome: PruneOutcome) -> list[tuple[str, str]]:
         ("removed", describe_removed(outcome.model, outcome.removed_blocks)),
         *_size_lines(outcome.model),
     ]
-    if outcome.report is not None:
-        lines.append(("held out", describe_repair(outcome.report)))
-    return [*lines, ("written", str(outcome.destination))]
+    return [*lines, describe_repair(outcome), ("written", str(outcome.destination))]
 
 
-def describe_repair(report: RepairReport) -> str:
-    """What the repair brought on text that it has not seen."""
+def describe_repair(outcome: PruneOutcome) -> tuple[str, str]:
+    """What the repair brought on text that it has not seen, or why there was none, after a word for it."""
+    report, n_read = outcome.report, outcome.n_tokens_read
+    if report is None:
+        read = f"{n_read} tokens of text were read for the choice alone" if n_read else "no text was read"
+        return "repair", f"none: {outcome.no_repair}; {read}"
     text = f"KL divergence from the dense model {report.cut_kl:.3f} cut, {report.repaired_kl:.3f} repaired"
-    return f"{text}; the repair was left out: {report.objection}" if report.objection else text
+    objection = f"; the repair was left out: {report.objection}" if report.objection else ""
+    return "held out", text + objection
 
 
 def describe_removed(model: PrunedModel, removed_blocks: tuple[int, ...] = ()) -> str:

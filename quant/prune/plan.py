@@ -44,10 +44,19 @@ class PrunePlan:
         return f"{self.dense.path.stem}-{self.settings.method}-{100 * kept:.0f}.gguf"
 
     @property
-    def repairs(self) -> bool:
-        """Whether what is left will be refitted; experts are not computed block by block."""
+    def no_repair(self) -> str:
+        """Why nothing will be refitted, in words; empty where what is left will be."""
+        if not self.settings.repairs:
+            return "as asked"
+        # Experts are not computed block by block.
+        kind = "a mixture of experts" if self.dense.expert_count else self.dense.architecture
         is_computed = self.dense.architecture in COMPUTED_ARCHITECTURES and not self.dense.expert_count
-        return self.settings.repairs and is_computed
+        return "" if is_computed else f"{kind} cannot be refitted"
+
+    @property
+    def repairs(self) -> bool:
+        """Whether what is left will be refitted."""
+        return not self.no_repair
 
     @property
     def reads_text(self) -> bool:

@@ -47,7 +47,13 @@ def prune(
             written = copy_of(quantize_model(meta, wanted, destination, force=force, progress=progress))
     model = PrunedModel(plan.dense, written, written.weights_bytes)
     return PruneOutcome(
-        model, destination, pruned.selection.removed_blocks, pruned.selection.sizes, pruned.report
+        model,
+        destination,
+        pruned.selection.removed_blocks,
+        pruned.selection.sizes,
+        pruned.report,
+        plan.no_repair,
+        pruned.n_tokens_read,
     )
 
 

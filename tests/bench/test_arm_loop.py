@@ -188,9 +188,9 @@ def test_arms_that_will_not_fit_are_refused_before_any_cache_is_opened(
     engines: list[Engine], monkeypatch: pytest.MonkeyPatch
 ):
     made = spy_on_openings(monkeypatch)
-    monkeypatch.setattr(arm_loop, "available_memory_bytes", lambda: 20 << 20)
+    monkeypatch.setattr(arm_loop, "available_memory_bytes", lambda: 2 << 20)
     prompt = TokenizedPrompt("p", "chat", (5,) * 40)
-    with pytest.raises(NotEnoughMemoryError, match=r"the caches of 3 arms .* would take \d.* 20.0 MiB free"):
+    with pytest.raises(NotEnoughMemoryError, match=r"the caches of 3 arms .* would take \d.* 2.0 MiB free"):
         ArmLoop(three_arms(engines[0]), [prompt], LENGTH)
     assert made == []
 

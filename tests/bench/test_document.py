@@ -137,14 +137,14 @@ def test_a_run_of_an_earlier_version_lacks_what_was_added_since_and_is_read() ->
     document = to_document(run())
     del document["complete"], document["verdict"]
     del document["categories"], document["regret"]
-    added = ("note", "draft_length", "by_copying", "speedup_low", "speedup_high")
+    added = ("note", "draft_length", "by_copying", "speedup_low", "speedup_high", "thought_share")
     for arm in document["arms"]:
         for name in added:
             del arm[name]
         for figures in arm["by_category"].values():
             del figures["speedup_low"], figures["speedup_high"]
         for one in arm["samples"]:
-            del one["copied_n"]
+            del one["copied_n"], one["thought_n"]
     old = from_json(json.dumps(document))
     assert isinstance(old, BenchResult)
     assert [arm.speedup for arm in old.arms] == [arm.speedup for arm in run().arms]

@@ -5,11 +5,20 @@ import math
 
 import pytest
 
+from edgespec.bench.category_rows import category_rows
 from edgespec.bench.report import CSV_COLUMNS, to_csv, to_markdown
 from edgespec.bench.result import ArmResult, Audit, Difference
 from edgespec.bench.summary import summarize_arm
-from edgespec.bench.verdict import deciding_arm, doubts, rate_text, verdict, with_error
-from tests.bench.runs import answers, arm, fixed_run, run, sample, vanilla
+from edgespec.bench.verdict import (
+    deciding_arm,
+    doubts,
+    multiple_text,
+    rate_text,
+    speedup_text,
+    verdict,
+    with_error,
+)
+from tests.bench.runs import DRAFTED, answers, arm, fixed_run, run, sample, vanilla
 
 
 def auto(speedup: float, sd: float, name: str = "auto") -> ArmResult:
@@ -168,3 +177,46 @@ def test_a_name_cannot_break_out_of_its_cell() -> None:
     plain = [sample(10.0)]
     text = to_markdown(run(summarize_arm("a|b\nc", None, plain, [])))
     assert "| a\\|b c |" in text
+
+
+def undrafted(name: str, factor: float) -> ArmResult:
+    """An arm that drafted nothing, `factor` times as fast as plain answers of 2 % spread."""
+    rates = dict.fromkeys(("chat-1", "edit-1"), (10.0, 10.2, 10.1))
+    mine = dict.fromkeys(rates, (10.1 * factor, 10.1 * factor, 10.2 * factor))
+    return summarize_arm(name, None, answers(mine), answers(rates))
+
+
+def test_what_drafted_nothing_is_plain_decoding_and_no_gain() -> None:
+    found = undrafted("auto", 1.005)
+    assert found.speedup > 1.005
+    result = run(vanilla(), found)
+    assert verdict(result) == "auto drafted nothing and decodes as vanilla does: its 1.01x ± 0.01 is noise"
+    assert speedup_text(found) == multiple_text(found) == "plain"
+    assert to_markdown(result).count("| plain |\n") == 5
+    assert "| plain | - |" in to_markdown(result)
+    row = next(r for r in csv.DictReader(io.StringIO(to_csv(result))) if r["arm"] == "auto")
+    assert float(row["speedup"]) == pytest.approx(found.speedup, rel=1e-4)
+
+
+def test_noise_of_an_arm_that_drafted_nothing_does_not_make_it_the_best() -> None:
+    slow, none = arm("small", {"chat-1": 0.9, "edit-1": 0.9}), undrafted("ngram", 1.004)
+    fast = arm("other", {"chat-1": 1.002, "edit-1": 1.002})
+    for arms, name in (((slow, none), "ngram"), ((slow, none, fast), "other")):
+        found = deciding_arm(run(vanilla(), *arms))
+        assert found is not None
+        assert found.name == name
+
+
+def test_what_drafted_nothing_and_is_slower_for_sure_is_told_so() -> None:
+    slow = undrafted("auto", 0.9)
+    assert verdict(run(vanilla(), slow)).endswith("slower than vanilla, though it drafted nothing")
+    assert speedup_text(slow).startswith("0.91x ± ")
+
+
+def test_a_category_without_drafts_is_plain_in_an_arm_that_drafts_elsewhere() -> None:
+    plain = answers({"chat-1": (10.0, 10.2, 10.1), "edit-1": (10.0, 10.2, 10.1)})
+    mine = answers({"chat-1": (10.2, 10.1, 10.3)}) + answers({"edit-1": (20.0, 20.2, 20.1)}, **DRAFTED)
+    result = run(vanilla(), summarize_arm("auto", None, mine, plain))
+    cells = {row.title: row.cells for row in category_rows(result)}
+    assert (cells["chat"], cells["edit"], cells["kinds that do not"]) == (("plain",), ("1.99x",), ("plain",))
+    assert cells["all prompts"] != ("plain",)

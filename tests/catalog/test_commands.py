@@ -110,7 +110,7 @@ def test_show_tells_catalogue_and_header(one: Path, run_cli) -> None:
         "context:        2048 tokens\n"
         "vocabulary:     40 tokens, tokenizer gpt2\n"
         "chat template:  yes\n"
-        "memory:         about 13.0 MiB with 4096 tokens of context\n"
+        "memory:         about 6.0 MiB with 4096 tokens of context\n"
     )
 
 
@@ -298,6 +298,27 @@ def test_pair_says_when_a_pair_would_not_fit(one: Path, run_cli, tmp_path: Path,
     monkeypatch.setattr("edgespec.catalog.memory.available_memory_bytes", lambda: 1024)
     target = write_gguf(tmp_path / "target.gguf", rows=500)
     assert "; the pair does not fit into the 1.0 KiB that are free" in run_cli("pair", target).out
+
+
+def test_pair_proposes_no_fetching_of_a_model_that_is_larger_than_the_target(run_cli, tmp_path: Path) -> None:
+    user = paths.user_catalog_file()
+    user.parent.mkdir(parents=True, exist_ok=True)
+    entry = "[models.{0}]\nrepo = 'o/{0}'\nfile = 'f.gguf'\nparams = {1}\n"
+    user.write_text(entry.format("heavy", 7_000_000_000) + entry.format("light", 2_000), encoding="utf-8")
+    target = write_gguf(tmp_path / "small.gguf", rows=10)
+    names = [row["name"] for row in json.loads(run_cli("pair", target, "--json").out)["drafts"]]
+    assert names == ["light"]
+    names = [row["name"] for row in json.loads(run_cli("pair", "heavy", "--json").out)["drafts"]]
+    assert {"light", "smollm2-135m"} <= set(names)
+    assert not {"llama-3.1-70b", "vicuna-13b"} & set(names)
+
+
+def test_pair_of_the_smallest_model_says_what_drafts_without_one(run_cli, tmp_path: Path) -> None:
+    result = run_cli("pair", write_gguf(tmp_path / "small.gguf", rows=10))
+    assert result.code == 0
+    assert result.out.splitlines()[1] == (
+        "no smaller model is here or in the catalogue; --draft ngram drafts from the text itself"
+    )
 
 
 def test_pair_of_a_missing_file_is_a_missing_model(one: Path, run_cli) -> None:

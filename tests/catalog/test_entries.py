@@ -133,6 +133,13 @@ def test_the_users_file_may_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.
     assert "mine" in load_catalog().models
 
 
+def shaped(more: str) -> str:
+    """An entry with a shape; what is given comes last and replaces the usual."""
+    sizes = {"blocks": 2, "embedding": 256, "feed_forward": 512, "heads": 4, "kv_heads": 2, "vocab": 1000}
+    usual = ", ".join(f"{key}={value}" for key, value in sizes.items() if not more.startswith(f"{key}="))
+    return f"[models.a]\nrepo='o/n'\nfile='f'\nshape={{{usual}, {more}}}"
+
+
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
@@ -185,6 +192,33 @@ def test_the_users_file_may_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.
             "[models.a]\nrepo='o/n'\nfile='f'\nwheels={project='p'}",
             "models.a.wheels lacks version and member",
             "Add it.",
+        ),
+        (shaped("blocks=0"), "models.a.shape.blocks is 0", "It must be 1 or more."),
+        (shaped("head_length=-1"), "models.a.shape.head_length is -1", "It must be 0 or more."),
+        (
+            shaped("architecture='gemma5'"),
+            "models.a.shape.architecture is 'gemma5', whose tensors are not known",
+            "Did you mean gemma4?",
+        ),
+        (
+            shaped("window={tokens=512, every=6}"),
+            "models.a.shape.window does not go with llama",
+            "It goes with gemma3, gemma4",
+        ),
+        (
+            shaped("architecture='lfm2', recurrent={kernel=0, attention=[1]}"),
+            "models.a.shape.recurrent.kernel is 0",
+            "It must be 1 or more.",
+        ),
+        (
+            shaped("experts={count=8, used=0, feed_forward=64}"),
+            "models.a.shape.experts.used is 0",
+            "It must be 1 or more.",
+        ),
+        (
+            shaped("experts={count=8, uses=2, feed_forward=64}"),
+            "models.a.shape.experts has the unknown key 'uses'",
+            "Did you mean used?",
         ),
     ],
 )

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from edgespec.chat import renderer
+from edgespec.chat.abilities import ThinkingSwitch
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.template import ChatTemplate, Think, render_chat, tokenize_chat
 from edgespec.errors import ContextOverflowError, ModelFileError, UsageError
@@ -264,6 +265,41 @@ def test_the_switch_for_thinking_is_found_by_what_it_does(name: str, off: str):
     assert template.abilities.switch.name == name
     assert template.render(QUESTION, "off").endswith("<think></think>")
     assert template.render(QUESTION, "on") == template.render(QUESTION) == render(CHATML, QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("words", "off"),
+    [
+        ("{% if reasoning_effort == 'none' %}OFF{% endif %}", "none"),
+        (
+            "{% set effort = reasoning_effort | default('high') %}"
+            "{% if effort not in ['high', 'low', 'no_think'] %}{{ raise_exception('unknown') }}{% endif %}"
+            "{{ effort }}{% if effort == 'no_think' %}OFF{% endif %}",
+            "no_think",
+        ),
+        ("{% if reasoning_effort in ['low', 'minimal'] %}OFF{% endif %}", "minimal"),
+    ],
+)
+def test_an_effort_is_a_switch_where_one_of_its_words_stops_the_model(words: str, off: str):
+    template = ChatTemplate(CHATML + words)
+    assert template.abilities.switch == ThinkingSwitch("reasoning_effort", "high", off)
+    assert template.render(QUESTION, "off").endswith("OFF")
+    assert "OFF" not in template.render(QUESTION, "on")
+    assert template.notes == []
+
+
+def test_a_model_that_is_only_told_its_effort_thinks_less_and_a_line_says_so():
+    effort = "Reasoning: {{ reasoning_effort | default('medium') }}\n"
+    template = ChatTemplate(effort + CHATML)
+    as_it_likes = "Reasoning: medium\n" + render(CHATML, QUESTION)
+    assert template.render(QUESTION) == template.render(QUESTION, "on") == as_it_likes
+    assert template.notes == []
+    for _ in range(2):
+        assert template.render(QUESTION, "off").startswith("Reasoning: low\n")
+    assert template.notes == [
+        "thinking is only lessened: the model's chat template cannot switch it off; "
+        "`edgespec run` with `think_budget` 0 begins the answer at once"
+    ]
 
 
 def test_a_template_that_mentions_a_switch_without_using_it_has_none(caplog: pytest.LogCaptureFixture):

@@ -80,6 +80,18 @@ def test_a_second_thought_before_the_answer_joins_the_first() -> None:
     assert read(THINK, ["<think>a</think>\n<think>b</think>\nc"]) == Parts("c", "a\n\nb")
 
 
+@given(st.lists(st.integers(0, 40), max_size=6), st.sampled_from(["", "\n", "\n\n"]))
+def test_a_thought_that_is_ended_twice_leaves_no_mark_in_the_answer(places: list[int], gap: str) -> None:
+    for prompt, thought in (("<think>\n", "Hm.\n</think>\n\n"), ("<think>\n\n</think>\n\n", "")):
+        pieces = cut(f"{thought}{gap}</think>{gap}Yes </think>.", places)
+        assert read(THINK, pieces, prompt).answer == read(None, pieces, prompt).answer == "Yes </think>."
+    assert read(COHERE, ["\0<|END_THINKING|>", "\0<|START_RESPONSE|>", "Yes"], COHERE.ending).answer == "Yes"
+
+
+def test_a_closing_mark_that_ends_no_thought_is_text() -> None:
+    assert read(THINK, ["</think> is a mark."]) == Parts("</think> is a mark.")
+
+
 def test_marks_that_are_control_tokens_count_in_the_middle_too() -> None:
     pieces = ["One. ", "\0[THINK]", "hm", "\0[/THINK]", "Two. [THINK] three"]
     marks = next(marks for marks in KNOWN_MARKS if marks.opening == "[THINK]")

@@ -40,7 +40,24 @@ def test_it_says_what_fits(run_cli):
     assert "does not fit; IQ2_XXS would fit" in outcome.out
 
 
-def test_this_machine_is_measured_once(run_cli, smollm2):
+def test_plan_and_show_give_one_figure_for_the_memory_of_a_model(run_cli, tiny_model):
+    (found,) = _plan(run_cli, tiny_model, "--hardware", "h100")
+    shown = json.loads(run_cli("models", "show", tiny_model, "--json").out)["file"]
+    assert shown["n_ctx"] == 4096
+    assert found["target"]["memory_bytes"] == shown["memory_bytes"]
+
+
+def test_a_model_of_this_year_that_is_not_here_is_planned_with_its_drafts(run_cli):
+    (found,) = _plan(run_cli, "qwen3.5-27b", "--hardware", "rtx-4090")
+    assert not found["target"]["on_disk"]
+    assert {draft["name"] for draft in found["drafts"]} == {"qwen3.5-0.8b", "qwen3.5-2b"}
+    assert {tuple(draft["reads_again"]) for draft in found["drafts"]} == {("qwen3.5-0.8b",), ("qwen3.5-2b",)}
+    text = run_cli("plan", "qwen3.5-27b", "--hardware", "rtx-4090").out
+    assert "qwen3.5-2b is recurrent: it reads again what was right in a draft" in text
+
+
+def test_this_machine_is_measured_once(run_cli, smollm2, monkeypatch):
+    monkeypatch.setattr("edgespec.plan.this_machine.LEAST_SHARE", 0.0)  # however busy it is now
     first = _plan(run_cli, smollm2)[0]
     assert first["machine"]["name"] == "this"
     assert first["tok_per_s"] > 0

@@ -410,6 +410,46 @@ def test_other_architectures_lose_blocks(
     document = json.loads(result.out)
     assert (document["architecture"], document["n_blocks"]) == (architecture, 4)
     assert (document["held_out"] is None) is (architecture == "gemma3")
+    assert document["calibration_tokens"] == 2048
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "planned", "done"),
+    [
+        ("", ("--remove", "1-2", "--no-repair"), "as asked", "as asked; no text was read"),
+        (
+            "",
+            ("--blocks", "2", "--criterion", "bi", "--no-repair"),
+            "as asked",
+            "as asked; 2048 tokens of text were read for the choice alone",
+        ),
+        (
+            "gemma3",
+            ("--blocks", "2", "--criterion", "magnitude", "--protect-first", "1", "--protect-last", "1"),
+            "gemma3 cannot be refitted",
+            "gemma3 cannot be refitted; no text was read",
+        ),
+    ],
+)
+def test_what_is_not_repaired_is_said_before_and_after(
+    run_cli: RunCli,
+    deep: Path,
+    text: Path,
+    tmp_path: Path,
+    architecture: str,
+    arguments: tuple[str, ...],
+    planned: str,
+    done: str,
+):
+    model = recast(deep, architecture, tmp_path / "other.gguf") if architecture else deep
+    common = ("--calibration", text, "--calibration-tokens", "2048", "-o", tmp_path / "out.gguf")
+    dry = run_cli("prune", model, *arguments, *common, "--dry-run")
+    assert dry.out.splitlines()[-1] == f"repair:      none: {planned}"
+    result = run_cli("prune", model, *arguments, *common)
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[-2] == f"repair:      none: {done}"
+    document = json.loads(run_cli("prune", model, *arguments, *common, "--force", "--json").out)
+    assert (document["repaired"], document["calibration_tokens"]) == (False, 2048 if "2048" in done else 0)
 
 
 def test_the_result_is_quantized_in_a_second_pass(run_cli: RunCli, text: Path, tmp_path: Path):

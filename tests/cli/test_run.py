@@ -503,7 +503,7 @@ def test_too_little_memory_has_its_own_exit_code(
     monkeypatch.setattr(memory, "available_memory_bytes", lambda: 1 << 20)
     result = run_cli("run", tiny_model, "-p", "x")
     assert (result.code, result.out) == (4, "")
-    assert result.err.startswith("edgespec: tiny would take 0.01 GiB and this machine has 0.00 GiB free")
+    assert result.err.startswith("edgespec: tiny would take 0.00 GiB and this machine has 0.00 GiB free")
     assert result.err.count("\n") == 1
 
 

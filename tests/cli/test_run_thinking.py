@@ -79,3 +79,16 @@ def test_thinking_is_not_switched_where_the_template_is_left_out(run_cli: RunCli
         assert (result.code, result.out) == (2, "")
         assert f"{' '.join(options)} has no effect with --raw" in result.err
         assert result.err.count("\n") == 1
+
+
+def test_one_line_says_that_a_model_without_a_template_has_no_switch(run_cli: RunCli, tmp_path: Path):
+    path = make_tiny_model(tmp_path / "bare.gguf")
+    for options, said in (
+        (("--think", "off"), "thinking stays as it is"),
+        (("--think-budget", "0"), "--think-budget 0 has no effect"),
+    ):
+        result = run_cli("run", path, "-p", "the cat", "-n", "5", *options)
+        assert (result.code, result.err) == (
+            0,
+            f"edgespec: warning: {said}: the model has no chat template\n",
+        )

@@ -2,8 +2,9 @@
 
 import pytest
 
+from edgespec.decode.draft_length import best_token_s
 from edgespec.decode.machines import RecordedMachine, recorded_machines
-from edgespec.decode.policy import MAX_DRAFT, best_token_s
+from edgespec.decode.policy import MAX_DRAFT
 
 MACHINES = {machine.name: machine for machine in recorded_machines()}
 
@@ -40,7 +41,7 @@ def test_rows_cost_what_the_names_say():
 
 def test_a_usual_draft_pays_everywhere_but_on_linear_rows():
     worth = {
-        name: 1.0 / best_token_s(machine.costs(), machine.costs().draft_step_s, 0.75)
+        name: 1.0 / best_token_s(machine.costs(), machine.costs().draft_step_s, 0.75, MAX_DRAFT)
         for name, machine in MACHINES.items()
     }
     assert max(worth, key=worth.__getitem__) == "flat"

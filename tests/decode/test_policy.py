@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from edgespec.decode.beliefs import log_odds
 from edgespec.decode.chain import Chain
 from edgespec.decode.costs import CostCurve, PairCosts, row_share
+from edgespec.decode.draft_length import best_token_s
 from edgespec.decode.drafters.contract import Guess, Quote, Reading, Stretch
 from edgespec.decode.fixed_policy import FixedPolicy
 from edgespec.decode.policy import (
@@ -18,7 +19,6 @@ from edgespec.decode.policy import (
     TOKEN_TRUST,
     Mode,
     Policy,
-    best_token_s,
 )
 from edgespec.decode.token import DraftSource
 from tests.decode.scripted import (
@@ -411,14 +411,14 @@ def test_a_token_costs_with_the_best_fixed_length_what_the_best_of_all_gives(
         (length * step_s + costs.verify_s(length + 1)) / sum(acceptance**place for place in range(length + 1))
         for length in range(1, MAX_DRAFT + 1)
     ]
-    assert best_token_s(costs, step_s, acceptance) == pytest.approx(min(tried), rel=0.06)
+    assert best_token_s(costs, step_s, acceptance, MAX_DRAFT) == pytest.approx(min(tried), rel=0.06)
 
 
 @given(curves, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_more_acceptance_never_promises_less(verify: dict[int, float], one: float, other: float):
     costs = PairCosts(CostCurve(verify))
     low, high = sorted((one, other))
-    assert best_token_s(costs, 0.2, high) <= best_token_s(costs, 0.2, low) * (1 + 1e-9)
+    assert best_token_s(costs, 0.2, high, MAX_DRAFT) <= best_token_s(costs, 0.2, low, MAX_DRAFT) * (1 + 1e-9)
 
 
 def test_a_fixed_length_is_drafted_whole_and_verified_whole():

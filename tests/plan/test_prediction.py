@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.catalog.entries import Dimensions, ModelEntry
-from edgespec.catalog.memory import estimate_memory
+from edgespec.catalog.cache_layout import cache_layout
+from edgespec.catalog.dimensions import Dimensions, Recurrent
+from edgespec.catalog.entries import ModelEntry
+from edgespec.catalog.memory import TARGET_SNAPSHOTS, estimate_as_draft, estimate_as_target
 from edgespec.catalog.metadata import read_metadata
 from edgespec.plan.acceptance import AcceptanceRate
 from edgespec.plan.hardware import Hardware
 from edgespec.plan.models import PlannedModel, PlannedPair
-from edgespec.plan.prediction import BITS_PER_WEIGHT, Prediction, predict
+from edgespec.plan.prediction import BITS_PER_WEIGHT, DraftPrediction, Prediction, predict
 from edgespec.plan.sketch import sketch_metadata
+from edgespec.plan.speedup import break_even, predict_rate
 from edgespec.plan.workload import workload_of
-from edgespec.session.loading import TARGET_ROWS
 from tests.tiny import make_tiny_model
 
 MEMORY_BOUND = Hardware(
@@ -135,8 +137,8 @@ def test_a_model_that_does_not_fit_says_so_to_the_byte() -> None:
 def test_a_draft_has_to_fit_beside_its_target() -> None:
     target, draft = sketched("large", LARGE), sketched("small", SMALL)
     (row,) = on(MEMORY_BOUND, draft).drafts
-    target_bytes = estimate_memory(target.meta, n_ctx=512, n_outputs=TARGET_ROWS).total_bytes
-    draft_bytes = estimate_memory(draft.meta, n_ctx=512, n_outputs=1).total_bytes
+    target_bytes = estimate_as_target(target.meta, 512).total_bytes
+    draft_bytes = estimate_as_draft(draft.meta, 512).total_bytes
     assert row.memory_bytes == target_bytes + draft_bytes
     tight = on(replace(MEMORY_BOUND, memory_bytes=row.memory_bytes - 1), draft)
     assert tight.fits
@@ -159,6 +161,73 @@ def test_the_file_counts_as_large_as_it_is_published() -> None:
         for one in (target, published)
     )
     assert other.memory_bytes == found.memory_bytes + 12345
+
+
+def test_a_file_that_is_here_takes_what_its_tensors_take(tiny_model: Path) -> None:
+    meta = read_metadata(tiny_model)
+    pair = PlannedPair(PlannedModel("tiny", meta, True, "F32"))
+    found = predict(pair, MEMORY_BOUND, n_ctx=512, acceptance_of=rate_of(0.8))
+    assert (
+        found.memory_bytes == estimate_as_target(meta, 512).total_bytes < found.memory_bytes + meta.file_bytes
+    )
+
+
+MAMBA = replace(
+    LARGE,
+    architecture="granitehybrid",
+    recurrent=Recurrent(kernel=4, attention=(3,), inner=2048, state=16, groups=1, heads=32),
+)
+"""llama.cpp keeps no older states of it."""
+DELTA = replace(
+    LARGE,
+    architecture="qwen35",
+    recurrent=Recurrent(kernel=4, every=4, inner=1024, state=128, groups=4, heads=8),
+)
+"""llama.cpp keeps older states of it."""
+COMPUTING = replace(MEMORY_BOUND, flop_per_s=4e6)
+"""Four rows cost what one does, eight twice as much."""
+
+
+def drafted(
+    target: Dimensions, draft: Dimensions, rate: float = 0.8, machine: Hardware = COMPUTING
+) -> DraftPrediction:
+    pair = PlannedPair(sketched("target", target), (sketched("draft", draft),))
+    (row,) = predict(pair, machine, n_ctx=512, acceptance_of=rate_of(rate)).drafts
+    return row
+
+
+def test_a_recurrent_target_without_snapshots_pays_for_what_it_reads_again() -> None:
+    row = drafted(MAMBA, SMALL)
+    assert row.reads_again == ("target",)
+    assert row.rollback.row_s > 0
+    free = predict_rate(row.costs, row.acceptance.rate)
+    assert 1 / row.costs.step_s < row.tok_per_s < free
+    assert row.break_even is not None
+    assert row.break_even > (break_even(row.costs) or 1.0)
+
+
+def test_a_recurrent_target_with_snapshots_reads_nothing_again_and_drafts_no_further_than_they_reach() -> (
+    None
+):
+    row = drafted(DELTA, SMALL, rate=0.99, machine=MEMORY_BOUND)
+    assert row.reads_again == ()
+    assert row.rollback.row_s == 0
+    assert row.length == TARGET_SNAPSHOTS
+    assert drafted(LARGE, SMALL, rate=0.99, machine=MEMORY_BOUND).length > TARGET_SNAPSHOTS
+
+
+def test_a_recurrent_draft_reads_again_whatever_its_target_can() -> None:
+    small = replace(DELTA, blocks=4, embedding=256, feed_forward=512, heads=4, kv_heads=4)
+    assert drafted(DELTA, small).reads_again == ("draft",)
+    assert drafted(MAMBA, small).reads_again == ("target", "draft")
+    assert drafted(MAMBA, small).rollback.row_s > drafted(MAMBA, SMALL).rollback.row_s
+
+
+def test_older_states_count_in_the_memory_of_a_target_and_not_of_a_draft() -> None:
+    meta = sketched("any", DELTA).meta
+    one = cache_layout(meta).state_bytes
+    assert estimate_as_target(meta, 512).state_bytes == (1 + TARGET_SNAPSHOTS) * one
+    assert estimate_as_draft(meta, 512).state_bytes == one
 
 
 def test_quantizations_that_fit_are_named_from_the_best_on() -> None:

@@ -8,7 +8,7 @@ import pytest
 from edgespec.errors import DiskSpaceError
 from edgespec.paths import derived_models_dir
 from edgespec.plan import probe
-from edgespec.plan.probe import PROBED_ROWS, TypeSpeed, measure_block, measure_type
+from edgespec.plan.probe import PROBED_ROWS, ProcessorTime, TypeSpeed, measure_block, measure_type
 from edgespec.plan.zero_model import ZeroModel
 from edgespec.session.settings import EngineSettings
 
@@ -43,13 +43,13 @@ def test_the_time_of_a_thin_model_is_shared_among_its_blocks(
     every_decode_takes: Callable[[float], None],
 ) -> None:
     every_decode_takes(0.0024)
-    assert measure_block(SETTINGS) == pytest.approx(dict.fromkeys(PROBED_ROWS, 0.0001))
+    assert measure_block(SETTINGS, ProcessorTime()) == pytest.approx(dict.fromkeys(PROBED_ROWS, 0.0001))
 
 
 @pytest.mark.usefixtures("small_models")
 def test_the_time_of_a_model_is_shared_among_its_bytes(every_decode_takes: Callable[[float], None]) -> None:
     every_decode_takes(0.001)
-    speed = measure_type("Q4_K", FREE, SETTINGS)
+    speed = measure_type("Q4_K", FREE, SETTINGS, ProcessorTime())
     assert speed.small_bytes == ZeroModel("Q4_K", 2, 256, 512).n_bytes
     assert speed.large_bytes == 4 * speed.small_bytes
     assert speed.small == pytest.approx(dict.fromkeys(PROBED_ROWS, 0.001 / speed.small_bytes))
@@ -61,7 +61,7 @@ def test_what_blocks_cost_besides_is_not_charged_to_their_bytes(
     every_decode_takes: Callable[[float], None],
 ) -> None:
     every_decode_takes(0.001)
-    speed = measure_type("Q8_0", dict.fromkeys(PROBED_ROWS, 0.0001), SETTINGS)
+    speed = measure_type("Q8_0", dict.fromkeys(PROBED_ROWS, 0.0001), SETTINGS, ProcessorTime())
     assert speed.small[1] * speed.small_bytes == pytest.approx(0.001 - 2 * 0.0001)
     assert speed.large[1] * speed.large_bytes == pytest.approx(0.001 / 2), "eight blocks would leave a fifth"
 
@@ -71,7 +71,7 @@ def test_where_time_is_short_many_rows_cost_what_as_many_single_ones_do(
     every_decode_takes: Callable[[float], None],
 ) -> None:
     every_decode_takes(0.1)
-    speed = measure_type("F16", FREE, SETTINGS)
+    speed = measure_type("F16", FREE, SETTINGS, ProcessorTime())
     assert speed.small[2] == pytest.approx(speed.small[1])
     assert [speed.small[rows] / speed.small[1] for rows in (4, 8, 16)] == pytest.approx([4, 8, 16])
 
@@ -83,14 +83,14 @@ def test_without_memory_for_a_large_model_the_small_one_speaks_for_it(
     every_decode_takes(0.001)
     large = ZeroModel("Q4_0", 8, 256, 512)
     monkeypatch.setattr(probe, "available_memory_bytes", lambda: 3 * large.n_bytes - 1)
-    speed = measure_type("Q4_0", FREE, SETTINGS)
+    speed = measure_type("Q4_0", FREE, SETTINGS, ProcessorTime())
     assert (speed.large_bytes, speed.large) == (speed.small_bytes, speed.small)
     assert speed.byte_s(1, 10**12) == speed.small[1]
 
 
 @pytest.mark.usefixtures("small_models")
 def test_a_real_clock_gives_a_time_for_every_number_of_rows_and_leaves_no_file() -> None:
-    speed = measure_type("F16", measure_block(SETTINGS), SETTINGS)
+    speed = measure_type("F16", measure_block(SETTINGS, ProcessorTime()), SETTINGS, ProcessorTime())
     assert set(speed.small) == set(speed.large) == set(PROBED_ROWS)
     assert all(seconds > 0 for seconds in (*speed.small.values(), *speed.large.values()))
     assert list(derived_models_dir().iterdir()) == []
@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_written_to_is_named() -> None:
     derived_models_dir().parent.mkdir(parents=True)
     derived_models_dir().write_text("a file where the folder should be", encoding="utf-8")
     with pytest.raises(DiskSpaceError, match="cannot write a model to time") as caught:
-        measure_block(SETTINGS)
+        measure_block(SETTINGS, ProcessorTime())
     assert str(derived_models_dir()) in caught.value.message
     assert caught.value.hint
 
@@ -112,7 +112,7 @@ def test_a_disk_that_is_full_is_named_and_nothing_is_left(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(ZeroModel, "write", full_disk)
     with pytest.raises(DiskSpaceError, match="No space left on device"):
-        measure_block(SETTINGS)
+        measure_block(SETTINGS, ProcessorTime())
     assert list(derived_models_dir().iterdir()) == []
 
 

@@ -4,6 +4,7 @@ import pytest
 from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.decode.policy import MAX_DRAFT
 from edgespec.plan.speedup import (
+    Rollback,
     best_length,
     break_even,
     expected_tokens,
@@ -54,6 +55,25 @@ def test_a_slowdown_beyond_what_misses_cost_has_no_acceptance():
     assert found.acceptance is None
     assert found.worst_speedup == pytest.approx(1 / 1.05)
     assert pair_rate(_costs(found.least_step_share), 0.0, 5) == pytest.approx(0.55)
+
+
+def test_what_is_read_again_is_what_was_right_unless_all_was():
+    costs, again = _costs(0.1), Rollback(row_s=0.05)
+    # Two guesses at a half: none, one or both hold with 1/2, 1/4 and 1/4, and one or two rows are read again.
+    round_s = 2 * 0.1 + 1.0 + 0.05 * (1 / 2 * 1 + 1 / 4 * 2)
+    assert pair_rate(costs, 0.5, 2, again) == pytest.approx(1.75 / round_s)
+    assert pair_rate(costs, 1.0, 2, again) == pair_rate(costs, 1.0, 2)
+    assert break_even(costs, again) > break_even(costs)
+    assert best_length(costs, 0.95, Rollback(longest=3)) == 3
+
+
+def test_an_explanation_reckons_with_what_is_read_again():
+    costs, again = _costs(0.1), Rollback(row_s=0.05)
+    found = explain_speedup(costs, 1.5, 0.7, 5, again)
+    assert found.acceptance is not None
+    assert pair_rate(costs, found.acceptance, 5, again) == pytest.approx(1.5)
+    assert found.draft_step_share is not None
+    assert pair_rate(_costs(found.draft_step_share), 0.7, 5, again) == pytest.approx(1.5)
 
 
 def _simulate(acceptance: float, length: int, rounds: int = 200_000) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgespec.catalog.entries import Dimensions, ModelEntry
+from edgespec.catalog.dimensions import Dimensions
+from edgespec.catalog.entries import ModelEntry
 from edgespec.llama.devices import Device
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES
 from edgespec.paths import costs_dir
@@ -16,7 +17,7 @@ from edgespec.plan import this_machine
 from edgespec.plan.acceptance import AcceptanceRate
 from edgespec.plan.models import PlannedModel, PlannedPair
 from edgespec.plan.prediction import predict
-from edgespec.plan.probe import PROBED_ROWS, TypeSpeed
+from edgespec.plan.probe import PROBED_ROWS, ProcessorTime, TypeSpeed
 from edgespec.plan.sketch import sketch_metadata
 from edgespec.plan.this_machine import ThisMachine, measure_this_machine, needed_types
 from edgespec.plan.workload import Workload, workload_of
@@ -105,15 +106,25 @@ class Probe:
     """Stands for the seconds of measuring: what was asked for, and speeds that it could have found."""
 
     measured: list[str] = field(default_factory=list)
+    share: float = 1.0
+    """Of the time of two threads, what the decodes got."""
 
-    def block(self, _settings: EngineSettings) -> dict[int, float]:
+    def block(self, _settings: EngineSettings, got: ProcessorTime) -> dict[int, float]:
         self.measured.append("blocks")
+        self._decode(got)
         return rising(1e-4)
 
-    def type(self, name: str, block_s: Mapping[int, float], _settings: EngineSettings) -> TypeSpeed:
+    def type(
+        self, name: str, block_s: Mapping[int, float], _settings: EngineSettings, got: ProcessorTime
+    ) -> TypeSpeed:
         assert dict(block_s) == rising(1e-4)
         self.measured.append(name)
+        self._decode(got)
         return TypeSpeed(70_000, rising(len(self.measured) * 1e-9), 270_000, rising(2e-9))
+
+    def _decode(self, got: ProcessorTime) -> None:
+        got.wall_s += 1.0
+        got.cpu_s += 2 * self.share
 
 
 @pytest.fixture
@@ -160,6 +171,28 @@ def test_other_threads_are_measured_for_themselves(probe: Probe) -> None:
     measure_this_machine([PlannedPair(PAIR.target)], n_threads=1)
     assert probe.measured == 2 * ["blocks", "Q4_K", "Q6_K"]
     assert len(list(costs_dir().iterdir())) == 2
+
+
+def test_what_was_measured_beside_a_busy_program_is_said_to_be_and_not_remembered(probe: Probe) -> None:
+    probe.share = 0.6
+    found = measure_this_machine([PlannedPair(PAIR.target)], n_threads=2)
+    assert "beside other programs (its threads got 60% of their time)" in found.description
+    assert set(found.types) == {"Q4_K", "Q6_K"}
+    probe.share = 0.97
+    again = measure_this_machine([PlannedPair(PAIR.target)], n_threads=2)
+    assert probe.measured == 2 * ["blocks", "Q4_K", "Q6_K"]
+    assert again.description == "this machine: 2 threads, measured"
+    measure_this_machine([PlannedPair(PAIR.target)], n_threads=2)
+    assert probe.measured == 2 * ["blocks", "Q4_K", "Q6_K"]
+
+
+def test_an_accelerator_needs_no_processor(probe: Probe, accelerator: Device) -> None:
+    probe.share = 0.1
+    for _ in range(2):
+        assert measure_this_machine([PlannedPair(PAIR.target)], n_threads=2).description.endswith(
+            ", measured"
+        )
+    assert probe.measured == ["blocks", "Q4_K", "Q6_K"]
 
 
 def test_measuring_tells_what_it_is_at(probe: Probe) -> None:

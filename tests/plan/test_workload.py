@@ -6,7 +6,8 @@ from pathlib import Path
 import gguf
 import pytest
 
-from edgespec.catalog.entries import Dimensions, ModelEntry
+from edgespec.catalog.dimensions import Dimensions
+from edgespec.catalog.entries import ModelEntry
 from edgespec.catalog.metadata import GgufMetadata, TensorInfo, read_metadata
 from edgespec.plan.sketch import sketch_metadata
 from edgespec.plan.workload import fast_draft_workload, workload_of
@@ -94,12 +95,17 @@ def test_of_experts_only_those_in_use_are_read() -> None:
         for kind in ("gate", "up", "down")
     )
     attention = tuple(tensor for tensor in dense.tensors if "ffn_" not in tensor.name)
-    fields = {**dense.fields, "sketch.expert_count": 8, "sketch.expert_used_count": 2}
+    fields = {**dense.fields, "llama.expert_count": 8, "llama.expert_used_count": 2}
     mixture = replace(dense, tensors=attention + experts, fields=fields)
     # Two of eight experts of the dense network's size: twice what the dense one reads there.
     feed_forward = BLOCKS * 3 * WIDTH * HIDDEN
     assert workload_of(mixture).n_elements == workload_of(dense).n_elements + feed_forward
     assert workload_of(mixture).n_bytes == workload_of(dense).n_bytes + 2 * feed_forward
+    # Two rows wake 1 - (3/4)^2 of the eight, 3.5 of them; and ever so many all.
+    attention = workload_of(dense).n_bytes - 2 * feed_forward
+    assert workload_of(mixture).bytes_of(2) == {"F16": pytest.approx(attention + 3.5 * 2 * feed_forward)}
+    assert workload_of(mixture).bytes_of(1000)["F16"] == pytest.approx(attention + 8 * 2 * feed_forward)
+    assert workload_of(dense).bytes_of(7) == workload_of(dense).bytes_by_type
 
 
 def test_a_drafts_copy_has_four_and_a_half_bits_for_every_weight_of_a_matrix(tiny_model: Path) -> None:

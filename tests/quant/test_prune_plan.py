@@ -181,7 +181,7 @@ def test_words_for_what_leaves(dense: GgufMetadata):
 
 def test_a_plan_and_its_outcome_are_told_alike(dense: GgufMetadata, tmp_path: Path):
     plan = plan_pruning(dense, replace(NAMED, repairs=False))
-    planned = dict(describe_plan(planned_model(plan)))
+    planned = dict(describe_plan(plan))
     done = dict(describe_outcome(prune(plan, tmp_path / "out.gguf")))
     assert planned["parameters"] == done["parameters"]
     assert planned["speed"] == done["speed"]

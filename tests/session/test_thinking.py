@@ -86,6 +86,28 @@ def test_a_budget_of_nothing_ends_a_thought_that_the_prompt_begins(tmp_path: Pat
         assert session.stats.thought_n == 0
 
 
+@pytest.mark.parametrize(
+    ("begins", "thinking"),
+    [
+        ("<think>", Thinking(budget=0)),
+        ("<think>", Thinking(budget=2)),
+        ("", Thinking(budget=0)),
+        ("{{ '<think>\n\n</think>\n\n' if enable_thinking is false }}", Thinking("off")),
+    ],
+    ids=["prompt begins it", "spent later", "model begins it", "switched off"],
+)
+def test_a_model_that_ends_an_ended_thought_again_leaves_no_mark_in_the_answer(
+    begins: str, thinking: Thinking, tmp_path: Path
+) -> None:
+    script = ("<think>", "Hm", ", so", " it", "</think>", "Yes", " indeed", ".")
+    template = TEMPLATE.replace("<assistant>{%", f"<assistant>{begins}{{%")
+    path = make_scripted_model(tmp_path / "m.gguf", script, after={"\n": "</think>"}, chat_template=template)
+    with open_pair(path, "none") as session:
+        tokens = ask(session, thinking)
+        assert "</think>" in [session.engine.target.model.token_bytes(token.id).decode() for token in tokens]
+        assert parts(tokens)[1] == "Yes indeed."
+
+
 def test_an_answer_that_ends_within_its_thought_has_none(thinker: Path) -> None:
     with open_pair(thinker, "none") as session:
         assert parts(ask(session, max_tokens=4)) == ("Hm, so", "")
@@ -127,3 +149,28 @@ def test_an_earlier_thought_is_not_shown_to_the_model_again(thinker: Path) -> No
 def test_a_budget_below_zero_is_refused() -> None:
     with pytest.raises(UsageError, match="`think_budget` -1 is out of range"):
         Thinking(budget=-1)
+
+
+def test_one_line_says_that_without_a_template_there_is_no_switch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_pair(make_tiny_model(tmp_path / "m.gguf"), "none") as session:
+        for thinking in (AS_IT_LIKES, Thinking("off"), Thinking("on", 5), Thinking(budget=5), Thinking("on")):
+            ask(session, thinking, max_tokens=2)
+        said = [
+            "thinking stays as it is: the model has no chat template",
+            "`think_budget` 5 has no effect: the model has no chat template",
+        ]
+        assert session.notes == said
+        assert [record.message for record in caplog.records if "template" in record.message] == said
+
+
+def test_one_line_says_that_a_raw_text_leaves_the_switch_out(
+    thinker: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_pair(thinker, "none") as session:
+        for _ in range(2):
+            list(session.stream("<assistant>", raw=True, thinking=Thinking("off")))
+        said = ["thinking stays as it is: `raw` leaves the model's chat template out"]
+        assert session.notes == said
+        assert [record.message for record in caplog.records if "template" in record.message] == said

@@ -436,6 +436,11 @@ async def test_the_form_makes_the_job(bench: AppBench) -> None:
         said = str(app.screen.query_one("#bench-form-note", Static).content)
         assert said.startswith("Fixed lengths '99' is not a draft length")
         app.screen.query_one("#bench-fixed", Input).value = "1, 2"
+        app.screen.query_one("#bench-think", Input).value = "maybe"
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert "Thinking is 'maybe'" in str(app.screen.query_one("#bench-form-note", Static).content)
+        app.screen.query_one("#bench-think", Input).value = "Off"
         await pilot.press("ctrl+s")
         await ready(pilot)
         request = bench.workers[-1].requests[0]
@@ -444,6 +449,7 @@ async def test_the_form_makes_the_job(bench: AppBench) -> None:
         assert request.job.drafts == ("a", "b")
         assert request.job.settings.repeat == 2
         assert request.job.settings.fixed == (1, 2)
+        assert request.job.settings.think == "off"
         assert request.job.prompts == select(builtin_prompts(), ("code",), None)
         assert len(request.job.prompts) > 1
 

@@ -8,7 +8,7 @@ from edgespec.catalog.metadata import read_metadata
 from edgespec.decode.policy import Mode
 from edgespec.paths import derived_models_dir
 from edgespec.session.fast_draft import SHORTLIST_KEY
-from edgespec.session.loading import TARGET_ROWS
+from edgespec.session.memory_needs import TARGET_ROWS
 from edgespec.tune.finalists import choose_finalists, choose_prompts, confirm_s, loaded_finalists
 from edgespec.tune.outcome import Candidate
 from edgespec.tune.predictions import CandidatePrediction

@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, Label, Static
 from edgespec.bench.fixed_lengths import parse_draft_lengths
 from edgespec.bench.prompts import builtin_prompts, load_prompts, select
 from edgespec.bench.speculative import BenchSettings
+from edgespec.chat.template import THINKS, Think
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.session.choice import AUTO_DRAFT
 from edgespec.session.settings import EngineSettings
@@ -31,6 +32,7 @@ _FIELDS = (
     ("max_tokens", "Longest answer", "96", "tokens, 2 or more"),
     ("repeat", "Repeats", "3", "answers per prompt and arm"),
     ("fixed", "Fixed lengths", "", "none, or draft lengths such as 1,2,3,4"),
+    ("think", "Thinking", "auto", "auto, on or off, where the model can"),
 )
 
 
@@ -98,6 +100,7 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
             self._number("repeat", 1),
             self._launch.sampling,
             parse_draft_lengths(fixed) if fixed else (),
+            self._think(),
         )
         drafts = self._names("drafts") or (AUTO_DRAFT,)
         return BenchJob(
@@ -116,6 +119,13 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
         if not (text.isascii() and text.isdigit() and int(text) >= least):
             raise UsageError(f"{title} is {text!r}", f"take a whole number from {least} on")
         return int(text)
+
+    def _think(self) -> Think:
+        word = self._value("think") or "auto"
+        found = next((think for think in THINKS if think == word.lower()), None)
+        if found is None:
+            raise UsageError(f"Thinking is {word!r}", "take auto, on or off")
+        return found
 
     def _note(self, text: str) -> None:
         self.query_one("#bench-form-note", Static).update(plain_text(text))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from edgespec.chat.template import Think
+from edgespec.chat.template import THINKS, Think
 from edgespec.decode.policy import Mode
 from edgespec.errors import UsageError
 from edgespec.worker.protocol import PairOpened
@@ -15,8 +15,6 @@ _WORDS: Final = {
     "ngram": Mode.NGRAM,
     "auto": Mode.AUTO,
 }
-
-_THINKS: Final[tuple[Think, ...]] = ("auto", "on", "off")
 
 
 def next_mode(pair: PairOpened) -> Mode:
@@ -40,7 +38,7 @@ def mode_named(word: str) -> Mode:
 
 def next_think(think: Think) -> Think:
     """Whether the model thinks: the choice after this one, in a circle."""
-    return _THINKS[(_THINKS.index(think) + 1) % len(_THINKS)]
+    return THINKS[(THINKS.index(think) + 1) % len(THINKS)]
 
 
 def think_named(word: str) -> Think:
@@ -49,7 +47,7 @@ def think_named(word: str) -> Think:
     Raises:
         UsageError: there is no such choice.
     """
-    found = next((think for think in _THINKS if think == word.lower()), None)
+    found = next((think for think in THINKS if think == word.lower()), None)
     if found is None:
         raise UsageError(f"/think {word} is not a choice", "it takes auto, on or off")
     return found

@@ -142,7 +142,7 @@ class ChatPane(Vertical):
                 self._restore_unanswered()
                 self._tell_end(answered.stats)
                 for note in answered.notes:
-                    self.notify(plain_text(note), markup=False)
+                    self.notify(plain_text(with_labels(note)), markup=False)
             case PairOpened() if self._waiting:
                 self.answer()
             case PairOpened():

@@ -12,7 +12,7 @@ from edgespec.catalog.model_file import open_file
 from edgespec.catalog.resolve import LocalModel, arrived_bytes, local_models
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import EdgespecError
-from edgespec.session.loading import estimate_target
+from edgespec.session.memory_needs import estimate_target
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.protocol import PairOpened
 

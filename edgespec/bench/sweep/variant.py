@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgespec.bench.memory import context_bytes
 from edgespec.bench.throughput.result import Curve
 from edgespec.bench.throughput.shapes import Batch, Layout, Shape
 from edgespec.catalog.memory import check_fits, estimate_memory
@@ -13,6 +12,7 @@ from edgespec.decode.batched_speculative import MOST_DRAFTED
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads
 from edgespec.llama.sequences import cache_tokens
+from edgespec.session.memory_needs import estimate_context
 from edgespec.session.settings import EngineSettings
 
 _ROWS: Final = 512
@@ -88,8 +88,7 @@ def largest_cache(shapes: Sequence[Shape], sizes: Sequence[int]) -> int:
 def predict_context_bytes(variant: Variant, engine: EngineSettings, batch: Batch, layout: Layout) -> int:
     """Bytes that the contexts of a point take: caches, and the buffers of the decodes."""
     rows_each = variant.rows_each
-    total = context_bytes(variant.model.meta, context_settings(engine, batch, layout, rows_each))
+    needs = [(variant.model.meta, context_settings(engine, batch, layout, rows_each))]
     if variant.draft:
-        drafting = context_settings(engine, batch, Layout.UNIFIED, rows_each)
-        total += context_bytes(variant.draft.meta, drafting)
-    return total
+        needs.append((variant.draft.meta, context_settings(engine, batch, Layout.UNIFIED, rows_each)))
+    return sum(estimate_context(meta, context).beside_weights_bytes for meta, context in needs)

@@ -17,7 +17,7 @@ from edgespec.worker.jobs.written import Lines
 from edgespec.worker.protocol import Link
 from quant.convert.quantize import check_place, describe_types, plan_types, quantized_name
 from quant.prune.choices import Method
-from quant.prune.outcome import describe_plan, planned_model
+from quant.prune.outcome import describe_plan
 from quant.prune.plan import plan_pruning
 from quant.prune.prune import check_prune
 from quant.text.calibration_source import OWN_ANSWERS, CalibrationSource
@@ -62,10 +62,7 @@ def _plan_prune(file: ModelFile, request: WorkshopRequest, method: Method) -> tu
     plan = plan_pruning(file.meta, settings)
     destination = _destination(request, plan.file_name)
     check_prune(plan, destination, force=True)
-    lines = [("model", file.name), *describe_plan(planned_model(plan))]
-    if settings.repairs and not plan.repairs:
-        kind = "a mixture of experts" if file.meta.expert_count else file.meta.architecture
-        lines.append(("repair", f"none: {kind} cannot be refitted"))
+    lines = [("model", file.name), *describe_plan(plan)]
     if plan.reads_text:
         lines.append(_calibration_line(settings.calibration[0], settings.n_tokens))
     return PruneJob(file.name, file.path, settings, destination), tuple(lines)

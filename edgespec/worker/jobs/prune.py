@@ -35,7 +35,5 @@ class PruneJob:
         file = open_file(self.name, self.model)
         plan = plan_pruning(file.meta, self.settings)
         done = prune(plan, self.destination, force=self.force, progress=link.progress)
-        notes = [("removed", describe_removed(done.model, done.removed_blocks))]
-        if done.report is not None:
-            notes.append(("held out", describe_repair(done.report)))
-        return Made(file.path, self.destination, tuple(notes))
+        notes = (("removed", describe_removed(done.model, done.removed_blocks)), describe_repair(done))
+        return Made(file.path, self.destination, notes)

@@ -1,6 +1,5 @@
 """Pictures in this program's style: written whole, and equal drawings give equal bytes."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +81,6 @@ def save_figure(draw: Callable[[], "Figure"], path: Path) -> None:
             figure = draw()
             with written_whole(path, make_folder=False) as unfinished, unfinished.open("wb") as file:
                 figure.savefig(file, format=suffix[1:], dpi=_DPI, metadata=_METADATA[suffix])
-                file.flush()
-                os.fsync(file.fileno())
     except OSError as error:
         raise EdgespecError(
             f"cannot write the plot {path}: {error.strerror or error}",

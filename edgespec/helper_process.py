@@ -11,9 +11,9 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
+from edgespec.bound_process import python_path
 from edgespec.lifetime import Closes
 from edgespec.text import human_bytes
 
@@ -125,9 +125,3 @@ def describe_exit(code: int) -> str:
     if -code == getattr(signal, "SIGKILL", 0):
         return f"was killed ({name}), as the system does when memory runs out"
     return f"crashed ({name})"
-
-
-def python_path() -> str:
-    """PYTHONPATH for a process of this program: the folder of this package is on it, wherever that is started."""
-    root = str(Path(__file__).resolve().parents[1])
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

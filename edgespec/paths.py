@@ -81,6 +81,11 @@ def survived_dir() -> Path:
     return _root("cache") / "survived"
 
 
+def scratch_notes_dir() -> Path:
+    """A note for each folder that a writer works in at the moment, wherever that is."""
+    return _root("state") / "scratch"
+
+
 def derived_file(source: Path, ending: str) -> Path:
     """Where something made from the file `source` is kept; another file of the same name has another place.
 

@@ -45,7 +45,7 @@ def main() -> int:
         os.environ.update(
             EDGESPEC_HOME=str(scratch / "home"), HF_HOME=str(scratch / "hub"), HOME=str(scratch)
         )
-        os.environ.update(HF_HUB_OFFLINE="1", NO_COLOR="1", COLUMNS="100")
+        os.environ.update(HF_HUB_OFFLINE="1", NO_COLOR="1", COLUMNS="100", GGML_NO_BACKTRACE="1")
         print("making sound files of every kind", file=sys.stderr)
         (scratch / "seeds").mkdir()
         seeds = make_seeds(scratch / "seeds")

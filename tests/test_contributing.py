@@ -38,7 +38,7 @@ def test_the_table_of_floors_is_that_of_the_import_contract() -> None:
         key = number if number != "0" else rooms[0]
         floors.setdefault(key, set()).update(rooms)
     assert list(floors.values()) == wanted
-    assert [key for key in floors if key.isdigit()] == [str(n) for n in range(len(wanted) - 2, 0, -1)]
+    assert [key for key in floors if key.isdigit()] == [str(n) for n in range(len(wanted) - 3, 0, -1)]
 
 
 def test_every_module_of_the_three_packages_lies_on_a_floor() -> None:

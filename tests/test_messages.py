@@ -16,7 +16,7 @@ from edgespec.llama.sampler import RANGES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOR_OTHER_PROGRAMS = {
-    "edgespec/catalog/sources/wheels.py",
+    "edgespec/catalog/sources/pip_download.py",
     "edgespec/llama/library.py",
     "quant/convert/from_hf.py",
 }

@@ -99,11 +99,11 @@ class EdgespecApp(App[int]):
 
     def change_settings(self, settings: AppSettings) -> None:
         """Takes and keeps other settings; those of the engine hold from its next start on."""
-        self.settings = settings
+        before, self.settings = self.settings, settings
         self.theme = settings.theme
         self.set_keymap(dict(settings.keys))
         try:
-            save_settings(settings)
+            save_settings(settings, before)
         except EdgespecError as error:
             self.tell_error(error)
 

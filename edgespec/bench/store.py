@@ -1,7 +1,6 @@
 """Saved runs: one JSON document per run in one folder, written so that an interruption loses nothing."""
 
 import difflib
-import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,12 +50,10 @@ class ResultStore:
         path = self.folder / (result.run_id + _SUFFIX)
         try:
             with (
-                written_whole(path) as unfinished,
+                written_whole(path, private=True) as unfinished,
                 unfinished.open("w", encoding="utf-8", newline="\n") as file,
             ):
                 file.write(to_json(result))
-                file.flush()
-                os.fsync(file.fileno())
         except OSError as error:
             raise EdgespecError(
                 f"cannot save the result {path}: {error.strerror or error}",

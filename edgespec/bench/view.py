@@ -15,6 +15,7 @@ from edgespec.bench.throughput.result import ThroughputResult
 from edgespec.bench.throughput.table import render_throughput, throughput_csv, throughput_markdown
 from edgespec.bench.verdict import deciding_arm, rate_text, speedup_text, with_error
 from edgespec.errors import EdgespecError, UsageError
+from edgespec.files import written_whole
 from edgespec.text import plain_text
 
 OutputFormat = Literal["json", "csv", "markdown"]
@@ -96,8 +97,8 @@ def export(result: Result, path: Path) -> None:
         raise EdgespecError(f"{path} exists", "move it away or delete it first")
     try:
         if suffix in _FORMATS:
-            with path.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(as_text(result, _FORMATS[suffix]))
+            with written_whole(path, make_folder=False) as unfinished:
+                unfinished.write_text(as_text(result, _FORMATS[suffix]), encoding="utf-8", newline="\n")
         else:
             draw(result, path)
     except OSError as error:

@@ -1,6 +1,6 @@
 """The key-value section of a GGUF file's header.
 
-String arrays (150 thousand tokens, as many merges) are only walked when the header is read, and decoded when somebody
+Arrays (150 thousand tokens, as many merges and scores) are only walked when the header is read, and decoded when somebody
 asks for them.
 """
 
@@ -36,6 +36,24 @@ class PackedStrings:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedNumbers:
+    """Where an array of numbers lies in a file. As Python's own numbers it takes 8 bytes an item, and 24 more for many."""
+
+    path: Path
+    start: int
+    letter: str
+    """Of the `struct` module, for one item."""
+    count: int
+
+    def unpack(self) -> list[object]:
+        """The numbers, read from the file; the bytes `01 02` are `[1, 2]` with the letter `B`."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            packed = file.read(self.count * struct.calcsize(f"<{self.letter}"))
+        return [value for (value,) in struct.iter_unpack(f"<{self.letter}", packed)]
+
+
+@dataclass(frozen=True, slots=True)
 class FieldSpan:
     """Where one field's type and value lie in the file, so that they can be copied byte for byte."""
 
@@ -48,19 +66,24 @@ class FieldSpan:
 
 
 class Fields(Mapping[str, object]):
-    """The key-value section: scalars, str and lists. Long string arrays are decoded on access and then kept."""
+    """The key-value section: scalars, str and lists. Arrays are decoded on access and then kept."""
 
-    __slots__ = ("_strings", "_values", "spans")
+    __slots__ = ("_numbers", "_strings", "_values", "spans")
 
     def __init__(self, values: dict[str, object], spans: dict[str, FieldSpan]) -> None:
         self._values = values
         self.spans: Mapping[str, FieldSpan] = spans
         self._strings: dict[str, list[bytes]] = {}
+        self._numbers: dict[str, object] = {}
 
     def __getitem__(self, key: str) -> object:
         value = self._values[key]
         if isinstance(value, PackedStrings):
             return [text.decode("utf-8", "replace") for text in self.raw_strings(key)]
+        if isinstance(value, PackedNumbers | list):
+            if key not in self._numbers:
+                self._numbers[key] = _unpacked(value)
+            return self._numbers[key]
         return value
 
     def __iter__(self) -> Iterator[str]:
@@ -75,7 +98,7 @@ class Fields(Mapping[str, object]):
     def array_length(self, key: str) -> int:
         """Length of an array without decoding it; 0 when the key is absent or not an array."""
         value = self._values.get(key)
-        if isinstance(value, PackedStrings):
+        if isinstance(value, PackedStrings | PackedNumbers):
             return value.count
         return len(value) if isinstance(value, list) else 0
 
@@ -89,3 +112,12 @@ class Fields(Mapping[str, object]):
             value = self._values.get(key)
             self._strings[key] = value.unpack() if isinstance(value, PackedStrings) else []
         return self._strings[key]
+
+
+def _unpacked(value: object) -> object:
+    """A value without anything packed, in arrays of arrays too."""
+    if isinstance(value, list):
+        return [_unpacked(one) for one in value]
+    if isinstance(value, PackedStrings):
+        return [text.decode("utf-8", "replace") for text in value.unpack()]
+    return value.unpack() if isinstance(value, PackedNumbers) else value

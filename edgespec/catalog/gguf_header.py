@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 
 from edgespec.catalog import gguf_types as types
-from edgespec.catalog.gguf_fields import Fields, FieldSpan, PackedStrings
+from edgespec.catalog.gguf_fields import Fields, FieldSpan, PackedNumbers, PackedStrings
 from edgespec.errors import ModelFileError, ModelMissingError
 
 _U32 = struct.Struct("<I")
@@ -191,9 +191,15 @@ class _Reader:
         letter = types.SCALAR_FORMATS.get(item_type)
         if letter is None:
             raise self._damaged(f"{self._what} has the unknown item type {item_type}")
-        if count > self._size - self._position:
+        return self._packed_numbers(letter, count)
+
+    def _packed_numbers(self, letter: str, count: int) -> PackedNumbers:
+        start = self._position
+        end = start + count * struct.calcsize(f"<{letter}")
+        if end > self._size:
             raise self._truncated()
-        return list(self._numbers(letter, count))
+        self._position = end
+        return PackedNumbers(self._path, start, letter, count)
 
     def _strings(self, count: int) -> PackedStrings:
         data, position, length_at = self._data, self._position, _U64.unpack_from

@@ -43,6 +43,7 @@ def render(report: "MachineReport") -> str:
             _devices(report),
             _folders(report),
             _models(report),
+            _leftovers(report),
             _findings(report.findings),
         )
         if section
@@ -101,6 +102,12 @@ def _folders(report: "MachineReport") -> str:
 def _models(report: "MachineReport") -> str:
     rows = [(model.name, f"{human_bytes(model.size_bytes)}  {model.path}") for model in report.models]
     return _section("Models on disk", rows or [("none", "`edgespec models` lists what can be fetched")])
+
+
+def _leftovers(report: "MachineReport") -> str:
+    rows = [(human_bytes(left.size_bytes), str(left.path)) for left in report.leftovers]
+    title = "Left by work that was killed; the next command that writes a file removes it"
+    return _section(title, rows) if rows else ""
 
 
 def _findings(findings: tuple["Finding", ...]) -> str:

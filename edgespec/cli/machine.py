@@ -88,6 +88,14 @@ class ModelOnDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class Leftover:
+    """What work that was killed has left; the next command that writes a file removes it."""
+
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something that could be better, and how."""
 
@@ -105,6 +113,7 @@ class MachineReport:
     engine: EngineReport | None
     folders: tuple[Folder, ...]
     models: tuple[ModelOnDisk, ...]
+    leftovers: tuple[Leftover, ...]
     offline: bool
     findings: tuple[Finding, ...]
 
@@ -121,7 +130,8 @@ def examine_machine(*, offline: bool) -> MachineReport:
     machine = _examine_machine(engine)
     folders = _list_folders()
     findings += _judge(machine, engine, folders, offline=offline)
-    return MachineReport(versions, machine, engine, folders, models, offline, tuple(findings))
+    leftovers = _list_leftovers()
+    return MachineReport(versions, machine, engine, folders, models, leftovers, offline, tuple(findings))
 
 
 def _examine_engine(findings: list[Finding]) -> tuple[Versions, EngineReport | None]:
@@ -224,6 +234,14 @@ def _list_models(findings: list[Finding]) -> tuple[ModelOnDisk, ...]:
         findings.append(_finding_of(error))
         return ()
     return tuple(ModelOnDisk(model.name, model.path, model.size_bytes, model.origin) for model in found)
+
+
+def _list_leftovers() -> tuple[Leftover, ...]:
+    """Wherever a note says, and where files are written most: another home may have been used there."""
+    from edgespec.files import find_leftovers
+
+    places = (Path(), paths.derived_models_dir(), paths.tuned_dir(), *paths.models_dir().glob("*/"))
+    return tuple(Leftover(left.path, left.size_bytes) for left in find_leftovers(*places))
 
 
 def _finding_of(error: EdgespecError) -> Finding:

@@ -1,18 +1,26 @@
-"""llama.cpp's own quantizer, in process (`llama_model_quantize` in llama.h)."""
+"""llama.cpp's own quantizer (`llama_model_quantize` in llama.h), in a process of its own that can be ended at any moment."""
 
+import contextlib
 import ctypes
+import json
 import os
+import pickle
 import re
-from collections.abc import Mapping
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgespec.bound_process import python_path
 from edgespec.errors import EngineError
 from edgespec.files import written_whole
 from edgespec.llama.interrupts import HeldInterrupts
-from edgespec.llama.library import load_library, native_lines, take_native_errors
+from edgespec.llama.library import load_library, native_lines, native_log, take_native_errors
 from edgespec.llama.tensor_types import TYPE_NUMBERS
 from edgespec.llama.trial import check_survived
 from edgespec.progress import SILENT, Progress
@@ -21,12 +29,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_TENSOR_LINE = re.compile(r"\[ *(\d+)/ *(\d+)\] +(\S+) ")
+TENSOR_LINE: Final = re.compile(r"\[ *(\d+)/ *(\d+)\] +(\S+) ")
+"""What llama.cpp says of each tensor."""
 _TYPE_AT_END = re.compile(r"MiB \((\w+)\)$")
 _FILE_TYPE_PREFIX = "LLAMA_FTYPE_MOSTLY_"
 
 _TRIED_TYPE: Final = "Q4_K_M"
 """A mixture that counts blocks and asks for their places."""
+REQUEST_LENGTH: Final = struct.Struct("<Q")
+"""Comes before a request to the process."""
+_COMMAND: Final = (sys.executable, "-P", "-m", "edgespec.llama.quantizer_process")
+_GO_ON: Final = b"."
+
 ALIGNMENT_KEY: Final = "general.alignment"
 _ALIGNMENT: Final = 32
 """Bytes. llama.cpp's quantizer lays its file out by GGUF_DEFAULT_ALIGNMENT whatever the key says that it copies from the
@@ -82,9 +96,7 @@ def requantize_file(
         progress: Advanced once per tensor.
 
     Raises:
-        EngineError: llama.cpp refused; nothing is left behind.
-        ModelFileError: llama.cpp would not survive the source.
-        KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
+        EngineError: llama.cpp refused, or ended its process; nothing is left behind.
     """
     settings = QuantizeSettings(type_name, pure=True)
     quantize_file(source, destination, settings, n_threads=n_threads, progress=progress)
@@ -105,21 +117,74 @@ def quantize_file(
         destination: The new file; it appears only when it is whole.
         settings: The types.
         n_threads: For the conversion.
-        progress: Advanced once per tensor.
+        progress: Advanced once per tensor; the work waits while that does.
 
     Raises:
-        EngineError: llama.cpp refused; nothing is left behind.
-        ModelFileError: llama.cpp would not survive the source.
-        KeyboardInterrupt: Ctrl-C, once llama.cpp is done; nothing is left behind.
+        EngineError: llama.cpp refused, or ended its process; nothing is left behind.
     """
+    with written_whole(destination) as unfinished:
+        with _quantizer_process() as process:
+            request = pickle.dumps((source, unfinished, settings, n_threads))
+            _send(process, REQUEST_LENGTH.pack(len(request)) + request)
+            problem = _follow(process, progress)
+        if problem is not None:
+            words = problem or f"its process ended with code {process.returncode}"
+            raise _refusal(source, settings, words)
 
-    def listen(line: str) -> None:
-        if _TENSOR_LINE.match(line):
-            progress.advance()
 
-    check_survived(source, "quantize")
-    with written_whole(destination) as unfinished, native_lines(listen):
-        _run(source, unfinished, settings, n_threads, dry_run=False)
+@contextmanager
+def _quantizer_process() -> Iterator[subprocess.Popen[bytes]]:
+    """Runs `quantizer_process` for as long as the block runs; it ends itself where this process is killed."""
+    process = subprocess.Popen(
+        _COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": python_path()},
+    )
+    try:
+        yield process
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def _send(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):  # it has ended, and will have said why
+        process.stdin.write(data)
+        process.stdin.flush()
+
+
+def _follow(process: subprocess.Popen[bytes], progress: Progress) -> str | None:
+    """Hears the process out.
+
+    Returns:
+        What went wrong; empty where it ended without a word, None where all went well.
+    """
+    assert process.stdout is not None
+    printed: list[str] = []
+    for line in process.stdout:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            printed.append(line.decode("utf-8", "replace").strip())
+            continue
+        match said:
+            case {"tensor": _}:
+                progress.advance()
+                _send(process, _GO_ON)
+            case {"log": [int(level), str(text)]}:
+                native_log.log(level, "%s", text)
+            case {"end": problem}:
+                return None if problem is None else str(problem)
+    return next(filter(None, printed), "")
 
 
 def planned_types(source: Path, settings: QuantizeSettings) -> dict[str, str]:
@@ -137,7 +202,7 @@ def planned_types(source: Path, settings: QuantizeSettings) -> dict[str, str]:
 
     def listen(line: str) -> None:
         nonlocal name
-        found = _TENSOR_LINE.match(line)
+        found = TENSOR_LINE.match(line)
         if found:
             name = found[3]
         changed = _TYPE_AT_END.search(line)
@@ -146,22 +211,29 @@ def planned_types(source: Path, settings: QuantizeSettings) -> dict[str, str]:
 
     check_survived(source, "quantize")
     with native_lines(listen):
-        _run(source, source, settings, 1, dry_run=True)
+        problem = run_quantizer(source, source, settings, 1, dry_run=True)
+    if problem is not None:
+        raise _refusal(source, settings, problem)
     return types
 
 
 def try_dry_run(source: Path) -> None:
-    """Goes through what `planned_types` does with a file that may end the process.
-
-    Raises:
-        EngineError: llama.cpp refused.
-    """
-    _run(source, source, QuantizeSettings(_TRIED_TYPE), 1, dry_run=True)
+    """Goes through what `planned_types` does with a file that may end the process."""
+    run_quantizer(source, source, QuantizeSettings(_TRIED_TYPE), 1, dry_run=True)
 
 
-def _run(
+def _refusal(source: Path, settings: QuantizeSettings, words: str) -> EngineError:
+    return EngineError(f"llama.cpp could not requantize {source.name} to {settings.file_type}: {words}")
+
+
+def run_quantizer(
     source: Path, destination: Path, settings: QuantizeSettings, n_threads: int, *, dry_run: bool
-) -> None:
+) -> str | None:
+    """Calls it in this process; Ctrl-C becomes KeyboardInterrupt once it is done.
+
+    Returns:
+        What went wrong, in llama.cpp's words; None where nothing did.
+    """
     lib = load_library()
     params, keep = _params(lib, settings)
     params.nthread = n_threads
@@ -170,10 +242,7 @@ def _run(
     with HeldInterrupts():
         code = lib.llama_model_quantize(os.fsencode(source), os.fsencode(destination), ctypes.byref(params))
     del keep
-    if code:
-        raise EngineError(
-            f"llama.cpp could not requantize {source.name} to {settings.file_type}: {take_native_errors() or code}"
-        )
+    return (take_native_errors() or str(code)) if code else None
 
 
 def _params(lib: Any, settings: QuantizeSettings) -> tuple[Any, list[Any]]:

@@ -1,11 +1,9 @@
 """Measures this machine: how fast it decodes weights of each type, in its caches and out of them."""
 
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic, perf_counter, process_time
 from typing import Final
 
@@ -13,6 +11,7 @@ from edgespec.catalog.memory import available_memory_bytes
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.measure_costs import time_decodes
 from edgespec.errors import DiskSpaceError
+from edgespec.files import scratch_folder
 from edgespec.paths import derived_models_dir
 from edgespec.plan.zero_model import ZeroModel
 from edgespec.session.loading import load_target
@@ -137,8 +136,8 @@ def _time_model(
     folder = derived_models_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="probe-", dir=folder, ignore_cleanup_errors=True) as inside:
-            path = Path(inside) / f"{model.ggml_type}.gguf"
+        with scratch_folder(folder) as inside:
+            path = inside / f"{model.ggml_type}.gguf"
             model.write(path)
             loaded = load_target(open_file("probe", path), settings)
             try:

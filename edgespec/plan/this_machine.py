@@ -6,7 +6,7 @@ import logging
 import math
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from edgespec.catalog.metadata import GgufMetadata
 from edgespec.decode.costs import CostCurve, pays_to_pad
 from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError
-from edgespec.files import written_whole
+from edgespec.files import changing, written_whole
 from edgespec.llama.build import native_kernels, native_version
 from edgespec.llama.devices import list_devices
 from edgespec.llama.library import default_threads
@@ -203,7 +203,11 @@ def _are_times(seconds: Iterable[float]) -> bool:
 
 def _save(file: Path, speeds: _Speeds) -> None:
     try:
-        with written_whole(file) as unfinished:
-            unfinished.write_text(json.dumps({"version": _VERSION, **asdict(speeds)}), encoding="utf-8")
+        with changing(file):
+            # Another process may have measured other types meanwhile.
+            types = {**_load(file).types, **speeds.types}
+            document = {"version": _VERSION, **asdict(replace(speeds, types=types))}
+            with written_whole(file) as unfinished:
+                unfinished.write_text(json.dumps(document), encoding="utf-8")
     except OSError as err:
         log.info("the speeds of this machine are not saved: %s", err)

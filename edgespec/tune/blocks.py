@@ -4,7 +4,6 @@ Acceptance and not perplexity is what counts (docs/tune.md); spans are tried in 
 repaired and written.
 """
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ import numpy as np
 
 from edgespec.catalog.metadata import GgufMetadata, is_whole
 from edgespec.decode.replay import Recording
+from edgespec.files import scratch_folder
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads
@@ -105,8 +105,8 @@ def find_or_make_pruned(meta: GgufMetadata, span: BlockSpan, text: str, progress
         return file
     folder = derived_models_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tune-", dir=folder) as inside:
-        calibration = Path(inside) / "target-text.txt"
+    with scratch_folder(folder) as inside:
+        calibration = inside / "target-text.txt"
         calibration.write_text(text, encoding="utf-8")
         settings = PruneSettings(
             Amount(n_blocks=len(span.blocks)),
@@ -114,7 +114,7 @@ def find_or_make_pruned(meta: GgufMetadata, span: BlockSpan, text: str, progress
             calibration=(calibration,),
             n_tokens=_CALIBRATION_TOKENS,
         )
-        pruned = Path(inside) / "pruned.gguf"
+        pruned = inside / "pruned.gguf"
         prune(plan_pruning(meta, settings), pruned, progress=progress)
         requantize_file(pruned, file, FAST_TYPE, n_threads=default_threads())
     return file

@@ -1,6 +1,8 @@
 """What is saved of a search: the files of the fastest pair, its entry in the user's models.toml, and the outcome."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from edgespec.catalog.model_file import ModelFile
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.documents import read_text
 from edgespec.errors import ConfigError, DiskSpaceError
-from edgespec.files import written_whole
+from edgespec.files import changing, written_whole
 from edgespec.paths import tuned_dir, user_catalog_file
 from edgespec.tune.outcome import TuneOutcome, is_worth_saving, save_outcome
 from edgespec.tune.variants import PairVariant, write_draft
@@ -54,7 +56,7 @@ def save_pair(target: ModelFile, winner: PairVariant, description: str) -> str:
         DiskSpaceError: a file cannot be written.
     """
     pair = _pair_name(target.name)
-    document = _read_catalog()
+    _read_catalog(user_catalog_file())
     folder = tuned_dir() / pair
     try:
         target_name, models = _save_target(target, winner, folder)
@@ -67,14 +69,14 @@ def save_pair(target: ModelFile, winner: PairVariant, description: str) -> str:
         raise DiskSpaceError(
             f"cannot keep the pair in {folder}: {err.strerror or err}", "free some space"
         ) from err
-    for name, path in models.items():
-        _table(document, "models")[name] = _entry(
-            path=str(path), description=f"made by edgespec tune: {description}"
+    with _changed_catalog() as document:
+        for name, path in models.items():
+            _table(document, "models")[name] = _entry(
+                path=str(path), description=f"made by edgespec tune: {description}"
+            )
+        _table(document, "pairs")[pair] = _entry(
+            target=target_name, drafts=drafts, tuned=True, description=description
         )
-    _table(document, "pairs")[pair] = _entry(
-        target=target_name, drafts=drafts, tuned=True, description=description
-    )
-    _write_catalog(document)
     load_catalog()
     return pair
 
@@ -86,16 +88,15 @@ def remove_pair(target_name: str) -> None:
         ConfigError: the user's models.toml is not valid TOML.
     """
     pair = _pair_name(target_name)
-    document = _read_catalog()
-    pairs = document.get("pairs", {})
-    if pair not in pairs:
+    if pair not in _read_catalog(user_catalog_file()).get("pairs", {}):
         return
-    del pairs[pair]
     folder = (tuned_dir() / pair).resolve()
-    models = document.get("models", {})
-    for name in [name for name, entry in models.items() if Path(str(entry.get("path", ""))).parent == folder]:
-        del models[name]
-    _write_catalog(document)
+    with _changed_catalog() as document:
+        document.get("pairs", {}).pop(pair, None)
+        models = document.get("models", {})
+        made = [name for name, one in models.items() if Path(str(one.get("path", ""))).parent == folder]
+        for name in made:
+            del models[name]
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -120,8 +121,7 @@ def _copy(source: Path, destination: Path) -> None:
         shutil.copyfile(source, unfinished)
 
 
-def _read_catalog() -> tomlkit.TOMLDocument:
-    file = user_catalog_file()
+def _read_catalog(file: Path) -> tomlkit.TOMLDocument:
     try:
         return tomlkit.parse(read_text(file) if file.is_file() else "")
     except TOMLKitError as err:
@@ -130,11 +130,16 @@ def _read_catalog() -> tomlkit.TOMLDocument:
         ) from err
 
 
-def _write_catalog(document: tomlkit.TOMLDocument) -> None:
+@contextmanager
+def _changed_catalog() -> Iterator[tomlkit.TOMLDocument]:
+    """The user's models.toml as it is now, for changes that are written at the end; other processes wait."""
     file = user_catalog_file()
     try:
-        with written_whole(file) as unfinished:
-            unfinished.write_text(tomlkit.dumps(document), encoding="utf-8")
+        with changing(file) as own:
+            document = _read_catalog(own)
+            yield document
+            with written_whole(own) as unfinished:
+                unfinished.write_text(tomlkit.dumps(document), encoding="utf-8")
     except OSError as err:
         raise DiskSpaceError(
             f"{file} cannot be written: {err.strerror or err}", "free some space there"

@@ -7,7 +7,8 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from edgespec.helper_process import describe_exit, python_path
+from edgespec.bound_process import python_path
+from edgespec.helper_process import describe_exit
 from edgespec.worker.frames import pack, receive_frame
 from edgespec.worker.protocol import AnyEvent, Logged, Request, WorkerDied
 

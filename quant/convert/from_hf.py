@@ -8,9 +8,7 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,8 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from edgespec.bound_process import bound_process
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
+from edgespec.files import scratch_folder
 from edgespec.progress import SILENT, Progress
 from quant.convert.hf_model import HfModel, n_weights, read_header, weight_files
 from quant.gguf.fields import FieldValue
@@ -85,8 +85,8 @@ def convert_model(
     if not destination.parent.is_dir():
         raise UsageError(f"there is no folder {destination.parent}", "make it first")
     _check_free_space(model, type_name, destination)
-    with tempfile.TemporaryDirectory(prefix=f".{destination.stem}-", dir=destination.parent) as folder:
-        raw = Path(folder) / "converted.gguf"
+    with scratch_folder(destination.parent) as folder:
+        raw = folder / "converted.gguf"
         _run_converter(model, type_name, raw, progress)
         plan = _with_recipe(copy_of(read_metadata(raw)), model, type_name)
         write_gguf(plan, destination, force=force, progress=progress)
@@ -100,24 +100,12 @@ def _run_converter(model: HfModel, type_name: str, raw: Path, progress: Progress
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"}
     lines: deque[str] = deque(maxlen=60)
     progress.stage("loading the converter")
-    with subprocess.Popen(
-        arguments,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
-        try:
-            for line in process.stdout or ():
-                lines.append(line.strip())
-                found = _PERCENT.match(line)
-                if found:
-                    progress.stage("converting", 100, done=int(found[1]))
-        except BaseException:
-            process.kill()
-            raise
+    with bound_process(arguments, environment) as process:
+        for line in process.stdout or ():
+            lines.append(line.strip())
+            found = _PERCENT.match(line)
+            if found:
+                progress.stage("converting", 100, done=int(found[1]))
     if process.returncode or not raw.is_file():
         raise ModelFileError(
             f"{model.name} could not be converted: {_reason(lines, process.returncode)}",

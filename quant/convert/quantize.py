@@ -1,8 +1,6 @@
 """Quantizes a model with llama.cpp's own quantizer, and puts the recipe into the file."""
 
-import os
 import re
-import tempfile
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -13,6 +11,7 @@ from edgespec.catalog.gguf_types import BLOCKS
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.catalog.model_file import ModelFile
 from edgespec.errors import ModelFileError, UsageError
+from edgespec.files import scratch_folder
 from edgespec.llama.library import default_threads
 from edgespec.llama.quantizer import (
     ALIGNMENT_KEY,
@@ -219,9 +218,8 @@ def quantize_model(
     }
     if planned.unmet:
         step["overrides_unmet"] = {wish: list(names) for wish, names in planned.unmet.items()}
-    prefix = scratch_prefix(destination, os.getpid())
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as folder:
-        raw = Path(folder) / "quantized.gguf"
+    with scratch_folder(destination.parent) as folder:
+        raw = folder / "quantized.gguf"
         progress.stage("quantizing", len(meta.tensors))
         quantize_file(meta.path, raw, settings, n_threads=default_threads(), progress=progress)
         recipe = stamp(copy_of(meta), step).edits[RECIPE_KEY]
@@ -231,11 +229,6 @@ def quantize_model(
         plan = replace(plan, edits={**plan.edits, **unsaid, RECIPE_KEY: recipe})
         write_gguf(plan, destination, force=force, progress=progress)
     return read_metadata(destination)
-
-
-def scratch_prefix(destination: Path, pid: int) -> str:
-    """How the folder's name begins in which a process makes that file."""
-    return f".{destination.stem}-{pid}-"
 
 
 def check_place(destination: Path, n_bytes: int, *, force: bool) -> None:

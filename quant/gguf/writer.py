@@ -1,20 +1,16 @@
 """Carries a plan out in bounded memory: what is unchanged is copied byte for byte, the rest computed one by one."""
 
-import errno
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
-from typing import Final
 
 from edgespec.errors import DiskSpaceError, ModelFileError, UsageError
+from edgespec.files import is_disk_full, written_whole
 from edgespec.llama.library import load_library
 from edgespec.progress import SILENT, Progress
 from quant.gguf.plan import GgufPlan
 from quant.gguf.tensor_sources import Output
-
-_FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_gguf(
@@ -38,20 +34,17 @@ def write_gguf(
     check_destination(destination, force)
     total = plan.file_bytes
     check_free_space(destination, total)
-    unfinished = destination.with_name(f"{destination.name}.{os.getpid()}.part")
     try:
-        progress.stage("writing", total, unit="bytes")
-        _write(plan, unfinished, destination.name, progress)
-        check_destination(destination, force)
-        unfinished.replace(destination)
+        with written_whole(destination, make_folder=False) as unfinished:
+            progress.stage("writing", total, unit="bytes")
+            _write(plan, unfinished, progress)
+            check_destination(destination, force)
     except OSError as error:
-        if error.errno in _FULL_DISK:
+        if is_disk_full(error):
             raise _full_disk(destination, total, shutil.disk_usage(destination.parent).free) from None
         raise UsageError(
             f"{destination} cannot be written: {error.strerror}.", "Name another place."
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def check_free_space(destination: Path, n_bytes: int) -> None:
@@ -79,7 +72,7 @@ def check_destination(destination: Path, force: bool) -> None:
         raise UsageError(f"{destination} exists.", "Name another file, or replace it with `force`.")
 
 
-def _write(plan: GgufPlan, path: Path, name: str, progress: Progress) -> None:
+def _write(plan: GgufPlan, path: Path, progress: Progress) -> None:
     """Fills and flushes the file, while llama.cpp loads it.
 
     llama.cpp reads the header and compares the tensors' places with the file's size: both stand before the weights do.
@@ -96,7 +89,7 @@ def _write(plan: GgufPlan, path: Path, name: str, progress: Progress) -> None:
         with ThreadPoolExecutor(1) as beside:
             filling = beside.submit(_fill, plan, file, out)
             try:
-                _check_loads(path, name)
+                _check_loads(path)
                 filling.result()
             except BaseException:
                 out.stop()
@@ -111,18 +104,15 @@ def _fill(plan: GgufPlan, file: FileIO, out: Output) -> None:
         if written != tensor.n_bytes:
             raise ValueError(f"{tensor.name} wrote {written} bytes where {tensor.n_bytes} were planned")
         out.write(bytes(plan.padded(written) - written))
-    os.fsync(file.fileno())
 
 
-def _check_loads(path: Path, name: str) -> None:
+def _check_loads(path: Path) -> None:
     from edgespec.llama.model import Model
 
     try:
         Model(path, weights=False).close()
     except ModelFileError as error:
-        raise ModelFileError(
-            error.message.replace(path.name, name), "Nothing was kept; check that the source itself loads."
-        ) from None
+        raise ModelFileError(error.message, "Nothing was kept; check that the source itself loads.") from None
 
 
 def _full_disk(destination: Path, needed: int, free: int) -> DiskSpaceError:

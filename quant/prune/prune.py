@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edgespec.catalog.metadata import read_metadata
+from edgespec.files import scratch_folder
 from edgespec.llama.quantizer import QuantizeSettings
 from edgespec.paths import derived_models_dir
 from edgespec.progress import SILENT, Progress
@@ -13,7 +14,6 @@ from quant.gguf.writer import check_destination, check_free_space, write_gguf
 from quant.prune.outcome import PrunedModel, PruneOutcome
 from quant.prune.plan import PrunePlan
 from quant.prune.recipe_step import recipe_step
-from quant.prune.scratch import scratch_folder
 from quant.prune.selection import Pruned, Selection, take_out
 
 
@@ -35,7 +35,7 @@ def prune(
         ModelFileError: llama.cpp does not load the source or the result.
     """
     check_prune(plan, destination, force=force)
-    with scratch_folder() as folder:
+    with scratch_folder(derived_models_dir()) as folder:
         pruned = _make_smaller(plan, folder, progress)
         written = stamp(pruned.gguf, recipe_step(plan, pruned))
         file_type = plan.settings.file_type

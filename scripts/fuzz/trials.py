@@ -4,7 +4,7 @@ import random
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from .children import Ended, run_in_child
 from .commands import Command, Place, fault_of, place_of_bug
 from .damage import damaged
+from .helpers import start_forking
 from .seeds import Seed
 
 _BATCH: Final = 200
@@ -51,6 +52,14 @@ class Tally:
             self.seconds[name] += seconds
         self.faults += other.faults
         self.examples = other.examples | self.examples
+
+
+def _prepared(action: Callable[[], int]) -> Callable[[], int]:
+    def run() -> int:
+        start_forking()
+        return action()
+
+    return run
 
 
 @dataclass(slots=True)
@@ -103,7 +112,7 @@ class Trials:
         command = self._next_command(chosen)
         place = self._lay_out(chosen, damaged_part, data)
         began_s = time.monotonic()
-        ended = run_in_child(command.action(place), self.folder)
+        ended = run_in_child(_prepared(command.action(place)), self.folder)
         self.tally.seconds[command.name] += time.monotonic() - began_s
         self.tally.files += 1
         self.tally.commands[command.name] += 1
@@ -113,7 +122,7 @@ class Trials:
             self.tally.refused += ended.code != 0
             return
         if fault == "bug":
-            again = run_in_child(command.action(place, "--debug"), self.folder)
+            again = run_in_child(_prepared(command.action(place, "--debug")), self.folder)
             fault = f"bug: {place_of_bug(again.err)}"
         self._keep(f"{fault} [{command.name}]", command, place, ended)
 

@@ -25,6 +25,10 @@ class Hub:
     stall_after: list[int] = field(default_factory=list)
     """For each download in turn: send so many bytes, then nothing until `go_on` is set."""
     go_on: threading.Event = field(default_factory=threading.Event)
+    etags: dict[str, str] = field(default_factory=dict)
+    """The ETag of a file, where that is not its hash."""
+    commit: str = COMMIT
+    """What the headers call the commit."""
     ignores_ranges: bool = False
     """Sends the whole file, whatever was asked for."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
@@ -97,8 +101,9 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
             # Another host name, as the real storage has: the library follows only redirects within one host.
             storage = hub.url.replace("127.0.0.1", "localhost")
             self.send_header("Location", f"{storage}/storage/{key}")
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("X-Linked-ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Repo-Commit", hub.commit)
+            etag = hub.etags.get(key) or hashlib.sha256(content).hexdigest()
+            self.send_header("X-Linked-ETag", f'"{etag}"')
             self.send_header("X-Linked-Size", str(len(content)))
             self.send_header("Content-Length", "0")
             self.end_headers()

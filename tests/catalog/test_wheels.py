@@ -15,7 +15,6 @@ from edgespec import paths
 from edgespec.catalog.entries import Catalog, ModelEntry, WheelSource
 from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
 from edgespec.catalog.sources import wheels
-from edgespec.catalog.sources.checks import only_writer
 from edgespec.errors import ConfigError, DownloadError, HashMismatchError, ModelFileError
 from tests.recorded_progress import RecordedProgress
 
@@ -145,12 +144,6 @@ def test_a_broken_wheel_leaves_no_model(wheel_folder: Path) -> None:
     with pytest.raises((DownloadError, ModelFileError)):
         resolve_model("m", catalog_of())
     assert "model.gguf" not in visible_files()
-
-
-def test_two_processes_do_not_write_one_file(wheel_folder: Path) -> None:
-    lock = paths.models_dir() / "m" / ".lock"
-    with only_writer(lock), pytest.raises(DownloadError, match="Another process is fetching"):
-        resolve_model("m", catalog_of())
 
 
 def test_an_unreachable_hub_hands_over_to_wheels(

@@ -10,9 +10,10 @@ import edgespec
 import edgespec.llama.build
 from edgespec.cli.machine import parse_features
 from edgespec.errors import EngineError
+from tests.leftovers import leave_behind
 
 KEYS = {
-    "": {"schema", "versions", "machine", "engine", "folders", "models", "offline", "findings"},
+    "": {"schema", "versions", "machine", "engine", "folders", "models", "leftovers", "offline", "findings"},
     "versions": {"edgespec", "python", "llama_cpp_python", "llama_cpp"},
     "machine": {
         "system",
@@ -102,6 +103,18 @@ def test_a_broken_catalogue_is_an_error_among_the_findings(
     errors = [line for line in result.out.splitlines() if line.startswith("error: ")]
     assert (result.code, len(errors)) == (1, 1)
     assert str(broken) in errors[0]
+
+
+def test_what_killed_work_left_is_listed_and_not_touched(run_cli, tmp_path: Path):
+    assert "Left by" not in run_cli("doctor").out
+    left = leave_behind(tmp_path / "out", 3 << 20)
+    assert json.loads(run_cli("doctor", "--json").out)["leftovers"] == [
+        {"path": str(left), "size_bytes": 3 << 20}
+    ]
+    said = run_cli("doctor").out
+    assert "Left by work that was killed; the next command that writes a file removes it" in said
+    assert f"3.0 MiB  {left}" in said
+    assert left.exists()
 
 
 @pytest.mark.model

@@ -1,7 +1,6 @@
 """`edgespec prune`: a smaller model that loads, says how it was made, and is repaired."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -211,7 +210,6 @@ def test_the_models_own_answers_are_made_once(
 ):
     arguments = ("prune", deep, "--blocks", "2", "--criterion", "bi", "--calibration-tokens", "1024")
     assert run_cli(*arguments, "-o", tmp_path / "a.gguf").code == 0
-    from edgespec.paths import derived_models_dir
 
     (answers,) = derived_models_dir().iterdir()
     made = answers.stat().st_mtime_ns
@@ -220,20 +218,6 @@ def test_the_models_own_answers_are_made_once(
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
     assert [path.name for path in derived_models_dir().iterdir()] == [answers.name]
     assert answers.stat().st_mtime_ns == made
-
-
-def test_what_a_killed_run_left_is_cleared_away(run_cli: RunCli, deep: Path, tmp_path: Path):
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        pass
-    left, in_use = (
-        derived_models_dir() / f"prune-{pid}-a{number}" for number, pid in enumerate((gone.pid, os.getpid()))
-    )
-    for folder in (left, in_use):
-        folder.mkdir(parents=True)
-        (folder / "activations").write_bytes(b"0")
-    outcome = run_cli("prune", deep, "--remove", "1", "--no-repair", "-o", tmp_path / "out.gguf")
-    assert outcome.code == 0, outcome.err
-    assert (left.exists(), in_use.exists()) == (False, True)
 
 
 def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):

@@ -1,15 +1,20 @@
-"""llama.cpp's quantizer in process: a whole file or none."""
+"""llama.cpp's quantizer: a whole file or none, and an end at any moment."""
 
+import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import gguf
+import psutil
 import pytest
 
 from edgespec.errors import EngineError
 from edgespec.llama.context import Context
-from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import requantize_file
 from tests.llama.engines import TEXT, settings
@@ -89,38 +94,101 @@ def test_a_source_cut_short_leaves_the_copy_from_before(tmp_path: Path, tiny_mod
     assert [path.read_bytes() for path in copy.parent.iterdir()] == [b"the one from before"]
 
 
-def test_a_failure_half_way_leaves_nothing_behind(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def half(_source: bytes, destination: bytes, _params: Any) -> int:
-        Path(destination.decode()).write_bytes(b"half of it")
-        return 1
+@contextmanager
+def largest_file(n_bytes: int) -> Iterator[None]:
+    """The system refuses to let a file of this process, or of one that it starts, grow any further."""
+    resource = pytest.importorskip("resource", reason="no such limit on this system")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    monkeypatch.setattr(load_library(), "llama_model_quantize", half)
-    with pytest.raises(EngineError) as caught:
+
+def test_a_failure_half_way_leaves_nothing_behind(tmp_path: Path, tiny_model: Path):
+    with largest_file(50_000), pytest.raises(EngineError) as caught:
         requantize_file(tiny_model, tmp_path / "copies" / "copy.gguf", "Q8_0", n_threads=1)
-    assert caught.value.message == "llama.cpp could not requantize tiny.gguf to Q8_0: 1"
+    assert caught.value.message.startswith("llama.cpp could not requantize tiny.gguf to Q8_0: ")
     assert list((tmp_path / "copies").iterdir()) == []
 
 
-def test_ctrl_c_while_a_copy_is_made_leaves_nothing_behind(
-    tmp_path: Path,
-    tiny_model: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+def children() -> list[psutil.Process]:
+    """Other tests of this process may have left helpers of other kinds."""
+    found = psutil.Process().children(recursive=True)
+    return [child for child in found if "edgespec.llama.quantizer_process" in child.cmdline()]
+
+
+def test_ctrl_c_ends_the_work_at_once_and_leaves_nothing_behind(
+    tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]
 ):
-    from edgespec.llama.library import native_log
-
-    lines: list[str] = []
-
-    def interrupt_once(_level: int, line: str) -> None:
-        lines.append(line)
-        if len(lines) == 1:
+    def interrupt(done: float, _label: str) -> None:
+        if done == 1:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(native_log, "log", interrupt_once)
+    progress = RecordedProgress(watch=interrupt)
+    progress.stage("quantizing")
     with pytest.raises(KeyboardInterrupt):
-        requantize_file(tiny_model, tmp_path / "copies" / "copy.gguf", "Q4_0", n_threads=1)
-    assert lines
+        requantize_file(tiny_model, tmp_path / "copies" / "copy.gguf", "Q4_0", n_threads=1, progress=progress)
+    assert progress.done == 1
+    assert children() == []
     assert list((tmp_path / "copies").iterdir()) == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_work_waits_for_whoever_looks_at_its_progress(tmp_path: Path, tiny_model: Path):
+    written: list[int] = []
+
+    def look(done: float, _label: str) -> None:
+        if done == 1:
+            (unfinished,) = tmp_path.glob("*/copy.gguf")
+            for _ in range(20):
+                written.append(unfinished.stat().st_size)
+                time.sleep(0.01)
+
+    progress = RecordedProgress(watch=look)
+    progress.stage("quantizing")
+    requantize_file(tiny_model, tmp_path / "copy.gguf", "Q4_0", n_threads=1, progress=progress)
+    assert max(written) < (tmp_path / "copy.gguf").stat().st_size
+
+
+def test_what_ends_llama_cpps_process_is_an_error(tmp_path: Path, tiny_model: Path):
+    def end(done: float, _label: str) -> None:
+        if done == 1:
+            for child in children():
+                child.kill()
+
+    progress = RecordedProgress(watch=end)
+    progress.stage("quantizing")
+    with pytest.raises(EngineError, match=r"tiny\.gguf to Q4_0: its process ended with code -9"):
+        requantize_file(tiny_model, tmp_path / "copy.gguf", "Q4_0", n_threads=1, progress=progress)
+    assert list(tmp_path.iterdir()) == []
+
+
+_QUANTIZES = """
+import sys, time
+from pathlib import Path
+from edgespec.llama.quantizer import requantize_file
+from tests.recorded_progress import RecordedProgress
+
+def halt(done, label):
+    if done == 1:
+        print("half", flush=True)
+        time.sleep(600)
+
+progress = RecordedProgress(watch=halt)
+progress.stage("quantizing")
+requantize_file(Path(sys.argv[1]), Path(sys.argv[2]), "Q4_0", n_threads=1, progress=progress)
+"""
+
+
+def test_a_kill_leaves_no_quantizer_running(tmp_path: Path, tiny_model: Path):
+    command = [sys.executable, "-c", _QUANTIZES, str(tiny_model), str(tmp_path / "copy.gguf")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert started
+        process.kill()
+    assert psutil.wait_procs(started, timeout=60)[1] == []

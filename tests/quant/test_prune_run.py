@@ -1,22 +1,17 @@
 """What the steps of a run share: a scratch folder, a copy in half precision, a text."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.llama.quantizer import requantize_file
-from edgespec.paths import derived_models_dir
 from quant.gguf.plan import copy_of
 from quant.prune.amount import Amount
 from quant.prune.blocks import remove_blocks
 from quant.prune.choices import Criterion
 from quant.prune.plan import plan_pruning
 from quant.prune.run import PruneRun, begin_run
-from quant.prune.scratch import remove_leftovers, scratch_folder
 from quant.prune.settings import PruneSettings
 from tests.recorded_progress import RecordedProgress
 from tests.tiny import make_tiny_model
@@ -73,31 +68,3 @@ def test_a_run_without_a_text_has_an_empty_one(wide: GgufMetadata, tmp_path: Pat
     run = begun(wide, tmp_path, RecordedProgress())
     assert (run.calibration.fit.size, run.calibration.held_out.size) == (0, 0)
     assert run.dense.tensors == copy_of(wide).tensors
-
-
-def test_a_scratch_folder_goes_with_its_run():
-    with scratch_folder() as folder:
-        (folder / "activations").write_bytes(b"0")
-        assert folder.parent == derived_models_dir()
-        assert str(os.getpid()) in folder.name
-    assert not folder.exists()
-
-
-def test_folders_of_processes_that_are_gone_are_cleared_away():
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        pass
-    left = derived_models_dir() / f"prune-{gone.pid}-x"
-    left.mkdir(parents=True)
-    with scratch_folder():
-        assert not left.exists()
-
-
-def test_what_a_killed_process_left_is_deleted_and_nothing_else(tmp_path: Path):
-    destination = tmp_path / "out.gguf"
-    folder = derived_models_dir() / "prune-77-x"
-    of_77 = [tmp_path / "out.gguf.77.part", tmp_path / ".out-77-y", folder]
-    of_others = [tmp_path / "out.gguf.78.part", tmp_path / ".out-78-y", tmp_path / "other.gguf.77.part"]
-    for path in (*of_77, *of_others):
-        path.mkdir(parents=True) if path.suffix != ".part" else path.write_bytes(b"half")
-    remove_leftovers(destination, 77)
-    assert [path.exists() for path in (*of_77, *of_others)] == [False] * 3 + [True] * 3

@@ -12,13 +12,14 @@ from textual.widgets import Input, Select
 from edgespec.catalog.metadata import read_metadata
 from edgespec.cli.flags import with_flags
 from edgespec.errors import EdgespecError, ModelFileError
+from edgespec.files import clear_leftovers, find_leftovers
 from edgespec.paths import derived_models_dir
 from edgespec.progress import SILENT
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.jobs.measure import Comparison, MeasureJob
 from edgespec.worker.jobs.plan import PlanJob, Planned
 from edgespec.worker.jobs.request import AmountUnit, WorkshopRequest
-from edgespec.worker.jobs.written import Began, Made
+from edgespec.worker.jobs.written import Made
 from edgespec.worker.process import WorkerProcess
 from edgespec.worker.protocol import (
     AnyEvent,
@@ -33,7 +34,6 @@ from edgespec.worker.protocol import (
 )
 from quant.gguf.recipe import read_recipe
 from quant.prune.choices import Criterion, Method
-from quant.prune.scratch import remove_leftovers
 from tests.catalog.gguf_files import write_gguf
 from tests.conftest import REPOSITORY, Outcome
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
@@ -175,28 +175,22 @@ async def test_a_stopped_job_leaves_nothing(asked: WorkshopRequest, tmp_path: Pa
         last = event
     assert last == RequestFailed("stopped", interrupted=True)
     assert list(tmp_path.iterdir()) == []
-    assert list(derived_models_dir().glob("prune-*")) == []
+    assert list(derived_models_dir().iterdir()) == []
 
 
 async def test_what_a_killed_job_left_can_be_deleted(asked: WorkshopRequest, tmp_path: Path) -> None:
     worker = WorkerProcess()
-    job, pid, last = plan(asked).job, 0, None
+    job, last = plan(asked).job, None
     async for event in follow(worker, job):
-        match event:
-            case JobReported(Began(found)):
-                pid = found
-            case Progressed():
-                worker.kill()
-            case _:
-                last = event
+        if isinstance(event, Progressed):
+            worker.kill()
+        else:
+            last = event
     assert isinstance(last, WorkerDied)
-    assert len(list(derived_models_dir().glob("prune-*"))) == 1
-    (tmp_path / f"out.gguf.{pid}.part").write_text("half")
-    (tmp_path / f".out-{pid}-abc").mkdir()
-    remove_leftovers(job.destination, pid + 1)
-    assert len(list(tmp_path.iterdir())) == 2
-    remove_leftovers(job.destination, pid)
-    assert list(derived_models_dir().glob("prune-*")) == []
+    assert [left.path.parent for left in find_leftovers()] == [derived_models_dir()]
+    clear_leftovers(job.destination.parent)
+    assert find_leftovers() == []
+    assert list(derived_models_dir().iterdir()) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,6 +15,7 @@ from edgespec.worker.protocol import (
     Stop,
     WorkerDied,
 )
+from tests.leftovers import leave_behind
 from tests.tui.conftest import LARGE, SMALL, AppBench, settle
 from tests.tui.workshop_script import (
     DENSE,
@@ -99,7 +100,7 @@ async def test_an_answer_in_the_chat_is_ended_only_after_a_question(bench: AppBe
 
 
 async def test_space_pauses_and_goes_on(bench: AppBench, script: Script) -> None:
-    script.making = script.making[:2]
+    script.making = script.making[:1]
     app = make(bench, script)
     async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
@@ -114,7 +115,7 @@ async def test_space_pauses_and_goes_on(bench: AppBench, script: Script) -> None
 
 
 async def test_escape_stops_after_a_question_and_the_plan_comes_back(bench: AppBench, script: Script) -> None:
-    script.making = script.making[:2]
+    script.making = script.making[:1]
     app = make(bench, script)
     async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
@@ -139,7 +140,7 @@ async def test_escape_stops_after_a_question_and_the_plan_comes_back(bench: AppB
 async def test_a_model_that_is_sent_while_working_is_planned_when_the_work_is_over(
     bench: AppBench, script: Script
 ) -> None:
-    script.making = script.making[:2]
+    script.making = script.making[:1]
     app = make(bench, script)
     async with workshop(app, size=SMALL) as pilot:
         screen = await planned(pilot, app)
@@ -156,7 +157,7 @@ async def test_a_model_that_is_sent_while_working_is_planned_when_the_work_is_ov
 async def test_an_error_while_working_is_one_line_and_the_form_comes_back(
     bench: AppBench, script: Script
 ) -> None:
-    script.making = [*script.making[:2], RequestFailed("the disk is full.", "free some space")]
+    script.making = [*script.making[:1], RequestFailed("the disk is full.", "free some space")]
     script.exists = False
     app = make(bench, script)
     async with workshop(app, size=SMALL) as pilot:
@@ -172,17 +173,17 @@ async def test_an_error_while_working_is_one_line_and_the_form_comes_back(
 
 
 async def test_what_a_killed_process_left_is_deleted(
-    bench: AppBench, script: Script, monkeypatch: pytest.MonkeyPatch
+    bench: AppBench, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cleaned: list[tuple[Path, int]] = []
-    monkeypatch.setattr("tui.workshop.screen.remove_leftovers", lambda path, pid: cleaned.append((path, pid)))
-    script.making = [*script.making[:2], WorkerDied("was killed (SIGKILL)")]
+    monkeypatch.chdir(tmp_path)
+    left = leave_behind(MADE.resolve().parent)
+    script.making = [*script.making[:1], WorkerDied("was killed (SIGKILL)")]
     app = make(bench, script)
     async with workshop(app, size=SMALL) as pilot:
         await planned(pilot, app)
+        assert left.exists()
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: bool(cleaned))
-        assert cleaned == [(MADE, 4242)]
+        await until(pilot, lambda: not left.exists())
 
 
 async def test_measuring_can_be_left_out_and_done_later(bench: AppBench, script: Script) -> None:

@@ -16,7 +16,7 @@ from edgespec.worker.jobs.plan import PlanJob, Planned
 from edgespec.worker.jobs.prune import PruneJob
 from edgespec.worker.jobs.quantize import QuantizeJob
 from edgespec.worker.jobs.request import WorkshopRequest
-from edgespec.worker.jobs.written import Began, Made
+from edgespec.worker.jobs.written import Made
 from edgespec.worker.protocol import (
     AnyEvent,
     Job,
@@ -70,7 +70,6 @@ class Script:
         self.exists = False
         self.refusal: RequestFailed | None = None
         self.making: list[AnyEvent] = [
-            JobReported(Began(4242)),
             Progressed("reading the calibration text", 3, 8),
             Progressed("writing", 77 * MIB, 77 * MIB, "bytes"),
             JobFinished(Made(DENSE, MADE, NOTES)),

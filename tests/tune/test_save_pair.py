@@ -154,4 +154,4 @@ def test_a_full_disk_costs_the_pair_and_not_the_users_catalogue(
     with pytest.raises(DiskSpaceError, match="No space left on device"):
         save_pair(target, _rewritten(tiny_draft, tiny_draft), "why")
     assert user_catalog_file().read_text() == OWN
-    assert not list(tuned_dir().rglob("*.part"))
+    assert not list(tuned_dir().rglob(".*"))

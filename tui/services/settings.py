@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import tomlkit
+from tomlkit.exceptions import TOMLKitError
 
 from edgespec.documents import build, read_text, read_toml
 from edgespec.errors import EdgespecError
-from edgespec.files import written_whole
+from edgespec.files import changing, written_whole
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
 from edgespec.paths import app_settings_file
@@ -65,22 +67,42 @@ def load_settings() -> AppSettings:
     return settings
 
 
-def save_settings(settings: AppSettings) -> None:
-    """Writes what differs from the defaults, and what was in the file.
+def save_settings(settings: AppSettings, before: AppSettings | None = None) -> None:
+    """Writes what was changed; what else is in the file stays, such as what another app has changed meanwhile.
+
+    Args:
+        settings: As they are now.
+        before: As they were; None for the defaults.
 
     Raises:
-        EdgespecError: the file cannot be written.
+        EdgespecError: the file cannot be read or written.
     """
-    path = app_settings_file()
+    path, before = app_settings_file(), before or AppSettings()
     try:
-        text = read_text(path) if path.exists() else ""
-        document = tomlkit.parse(text)
-        defaults = AppSettings()
-        for one in fields(AppSettings):
-            value = getattr(settings, one.name)
-            if value != getattr(defaults, one.name) or one.name in document:
-                document[one.name] = dict(value) if isinstance(value, Mapping) else value
-        with written_whole(path) as unfinished:
-            unfinished.write_text(tomlkit.dumps(document), encoding="utf-8")
+        with changing(path, private=True) as own:
+            document = tomlkit.parse(read_text(own) if own.exists() else "")
+            for one in fields(AppSettings):
+                value, old = getattr(settings, one.name), getattr(before, one.name)
+                if isinstance(value, Mapping):
+                    _change_table(document, one.name, value, old)
+                elif value != old:
+                    document[one.name] = value
+            with written_whole(own, private=True) as unfinished:
+                unfinished.write_text(tomlkit.dumps(document), encoding="utf-8")
+    except TOMLKitError as error:
+        raise EdgespecError(f"{path} cannot be read: {error}", "mend it, or move it away") from error
     except OSError as error:
         raise EdgespecError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _change_table(
+    document: tomlkit.TOMLDocument, name: str, now: Mapping[str, str], before: Mapping[str, str]
+) -> None:
+    changed = {key: value for key, value in now.items() if before.get(key) != value}
+    gone = [key for key in before if key not in now]
+    if not changed and not gone:
+        return
+    table: Any = document.setdefault(name, tomlkit.table())
+    table.update(changed)
+    for key in gone:
+        table.pop(key, None)

@@ -10,7 +10,7 @@ from aiohttp import web
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
-from edgespec.helper_process import python_path
+from edgespec.bound_process import python_path
 
 DRIVER: Final = "tui.web.driver:BrowserDriver"
 QUIT_S = 8.0

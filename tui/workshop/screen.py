@@ -15,12 +15,12 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Static
 
 from edgespec.errors import EdgespecError
+from edgespec.files import clear_leftovers
 from edgespec.text import one_line
 from edgespec.worker.jobs.measure import Comparison, MeasureJob
 from edgespec.worker.jobs.plan import Planned
-from edgespec.worker.jobs.written import Began, Made
+from edgespec.worker.jobs.written import Made
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
-from quant.prune.scratch import remove_leftovers
 from tui.common.ask import AskScreen, ChooseScreen
 from tui.common.mode_screen import ModeScreen
 from tui.common.status_line import StatusLine
@@ -77,7 +77,6 @@ class WorkshopScreen(ModeScreen):
         super().__init__(services)
         self.phase = Phase.PLANNING
         self._work: RunningJob | None = None
-        self._worker_pid = 0
         self._made: Made | None = None
         self._sent = ""
         """A model that another screen sent, for when the work is over."""
@@ -196,7 +195,7 @@ class WorkshopScreen(ModeScreen):
         await self.services.engine.close()
         await self.stages.clear()
         self.query_one("#workshop-result", Static).update("")
-        self._made, self._worker_pid = None, 0
+        self._made = None
         self._work = self.services.jobs.start(replace(planned.job, force=planned.exists), self)
         self.tell(f"making {planned.job.destination.name}: Space pauses, Esc stops")
 
@@ -244,8 +243,6 @@ class WorkshopScreen(ModeScreen):
         match message.event:
             case Progressed() as progressed:
                 await self.stages.show_progress(progressed, self._work.eta_s(progressed))
-            case JobReported(Began(pid)):
-                self._worker_pid = pid
             case JobReported(Comparison() as found):
                 self._show_comparison(found)
             case JobFinished(Made() as made):
@@ -268,8 +265,8 @@ class WorkshopScreen(ModeScreen):
     async def _clean_up(self, running: RunningJob) -> None:
         """Deletes what a killed process left."""
         destination = getattr(running.job, "destination", None)
-        if self._worker_pid and isinstance(destination, Path):
-            await asyncio.to_thread(remove_leftovers, destination, self._worker_pid)
+        if isinstance(destination, Path):
+            await asyncio.to_thread(clear_leftovers, destination.parent)
 
     def _end_early(self, text: str, *, error: bool) -> None:
         self.stages.end(whole=False)

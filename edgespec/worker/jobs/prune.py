@@ -1,12 +1,11 @@
 """Pruning a model in a process of its own."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgespec.catalog.model_file import open_file
-from edgespec.worker.jobs.written import Began, Made
-from edgespec.worker.protocol import JobReported, Link
+from edgespec.worker.jobs.written import Made
+from edgespec.worker.protocol import Link
 from quant.prune.outcome import describe_removed, describe_repair
 from quant.prune.plan import plan_pruning
 from quant.prune.prune import prune
@@ -31,7 +30,6 @@ class PruneJob:
         Raises:
             EdgespecError: any error of `plan_pruning` and `prune`.
         """
-        link.send(JobReported(Began(os.getpid())))
         file = open_file(self.name, self.model)
         plan = plan_pruning(file.meta, self.settings)
         done = prune(plan, self.destination, force=self.force, progress=link.progress)

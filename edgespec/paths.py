@@ -76,6 +76,11 @@ def derived_models_dir() -> Path:
     return _root("cache") / "derived"
 
 
+def survived_dir() -> Path:
+    """An empty file for every model that llama.cpp was seen to survive (`edgespec.llama.trial`); safe to delete."""
+    return _root("cache") / "survived"
+
+
 def scratch_notes_dir() -> Path:
     """A note for each folder that a writer works in at the moment, wherever that is."""
     return _root("state") / "scratch"

@@ -63,6 +63,15 @@ def isolated_machine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     return home
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_helper() -> Iterator[None]:
+    """Files that are loaded in this process are tried by one helper, which would be started for each of them."""
+    from edgespec.llama.trial import kept_helper
+
+    with kept_helper():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def quiet_loggers() -> Iterator[None]:
     """What a command run in this process set up for its log ends with the test."""

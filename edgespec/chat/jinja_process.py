@@ -24,6 +24,8 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+_LONGEST_TEXT = 1 << 24
+"""Characters; a context of a million tokens takes a quarter of it."""
 _LONGEST_ERROR = 300
 """Characters of a template's own words."""
 
@@ -78,7 +80,7 @@ def compile_template(source: str) -> Template:
 def render(source: str, variables: Mapping[str, Any]) -> dict[str, str]:
     """The text, or the error in a line: a template is a program of a stranger's and may raise anything."""
     try:
-        return {"text": compile_template(source).render(variables)}
+        text = compile_template(source).render(variables)
     except RecursionError:
         return {"error": "it is nested too deeply"}
     except MemoryError:
@@ -86,6 +88,9 @@ def render(source: str, variables: Mapping[str, Any]) -> dict[str, str]:
     except Exception as err:
         words = " ".join(str(err).split()) or type(err).__name__
         return {"error": words[:_LONGEST_ERROR]}
+    if len(text) > _LONGEST_TEXT:
+        return {"error": f"it writes more than {_LONGEST_TEXT} characters"}
+    return {"text": text}
 
 
 def _listen(lines: "queue.Queue[str]") -> None:

@@ -29,6 +29,13 @@ class _HarmlessFormatter(logging.Formatter):
         return one_line(f"edgespec: {record.levelname.lower()}: {with_flags(super().format(record))}")
 
 
+def _make_handler() -> _StderrHandler:
+    handler = _StderrHandler()
+    handler.name = _HANDLER_NAME
+    handler.setFormatter(_HarmlessFormatter())
+    return handler
+
+
 def configure_logging(settings: Settings) -> None:
     """Sets the levels of edgespec's loggers; calling it again replaces what was set."""
     for package in _PACKAGES:
@@ -36,12 +43,21 @@ def configure_logging(settings: Settings) -> None:
         for handler in list(logger.handlers):
             if handler.name == _HANDLER_NAME:
                 logger.removeHandler(handler)
-        handler = _StderrHandler()
-        handler.name = _HANDLER_NAME
-        handler.setFormatter(_HarmlessFormatter())
-        logger.addHandler(handler)
+        logger.addHandler(_make_handler())
         logger.setLevel(_level(settings))
     logging.getLogger(_NATIVE).setLevel(_native_level(settings))
+    _keep_warnings_for_developers(settings)
+
+
+def _keep_warnings_for_developers(settings: Settings) -> None:
+    """What Python and numpy warn of, as numbers that are none, takes several lines and names places in the code."""
+    logging.captureWarnings(True)
+    logger = logging.getLogger("py.warnings")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    if settings.verbosity > 1 and not any(handler.name == _HANDLER_NAME for handler in logger.handlers):
+        logger.addHandler(_make_handler())
 
 
 def _level(settings: Settings) -> int:

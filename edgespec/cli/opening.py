@@ -17,7 +17,7 @@ def watch_servers(engine_settings: "EngineSettings") -> None:
     """With RPC servers: the loss of one ends the process with one line, not with a core dump."""
     if engine_settings.rpc:
         from edgespec.cli.errors import end_with_native_code
-        from edgespec.llama.rpc import on_native_abort
+        from edgespec.llama.library import on_native_abort
 
         on_native_abort(end_with_native_code)
 

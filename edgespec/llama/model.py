@@ -11,6 +11,7 @@ from edgespec.llama.devices import device_handle
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.placement import Placement
+from edgespec.llama.trial import check_survived
 from edgespec.progress import SILENT, Progress, advance_to
 
 _LEARNT_POSITIONS = (b"gpt2", b"starcoder", b"mpt")
@@ -25,9 +26,10 @@ class Model(Closes):
         progress: Advanced by 1 in all, as the weights are loaded.
         weights: False checks every tensor against the architecture and reads none of their bytes: the model says
             what it is and cannot compute.
+        is_tried: llama.cpp is known to survive the file, or this is where that is found out.
 
     Raises:
-        ModelFileError: llama.cpp cannot load the file; the message carries its own words.
+        ModelFileError: llama.cpp cannot load the file, and the message carries its own words; or it would not survive it.
         NotEnoughMemoryError: the machine or the device has no room for the weights.
     """
 
@@ -38,15 +40,20 @@ class Model(Closes):
         progress: Progress = SILENT,
         *,
         weights: bool = True,
+        is_tried: bool = False,
     ) -> None:
         self.path = path
         self.placement = placement or Placement()
         self._lib: Any = load_library()
         self.handle: Any = None
+        if not is_tried:
+            check_survived(path, "load" if weights else "header")
         take_native_errors()
         try:
             with HeldInterrupts() as held:
                 params, keep = self._params(progress, held)
+                # What is tried is mapped as it is: copies in another layout would take as much memory again.
+                params.use_extra_bufts = not is_tried
                 if not weights:
                     params.no_alloc = True
                     params.load_mode = self._lib.LLAMA_LOAD_MODE_NONE

@@ -22,6 +22,7 @@ from edgespec.files import written_whole
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import load_library, native_lines, native_log, take_native_errors
 from edgespec.llama.tensor_types import TYPE_NUMBERS
+from edgespec.llama.trial import check_survived
 from edgespec.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ TENSOR_LINE: Final = re.compile(r"\[ *(\d+)/ *(\d+)\] +(\S+) ")
 _TYPE_AT_END = re.compile(r"MiB \((\w+)\)$")
 _FILE_TYPE_PREFIX = "LLAMA_FTYPE_MOSTLY_"
 
+_TRIED_TYPE: Final = "Q4_K_M"
+"""A mixture that counts blocks and asks for their places."""
 REQUEST_LENGTH: Final = struct.Struct("<Q")
 """Comes before a request to the process."""
 _COMMAND: Final = (sys.executable, "-P", "-m", "edgespec.llama.quantizer_process")
@@ -210,11 +213,17 @@ def planned_types(source: Path, settings: QuantizeSettings) -> dict[str, str]:
         if changed and name:
             types[name] = known.get(changed[1].lower(), changed[1])
 
+    check_survived(source, "quantize")
     with native_lines(listen):
         problem = run_quantizer(source, source, settings, 1, dry_run=True)
     if problem is not None:
         raise _refusal(source, settings, problem)
     return types
+
+
+def try_dry_run(source: Path) -> None:
+    """Goes through what `planned_types` does with a file that may end the process."""
+    run_quantizer(source, source, QuantizeSettings(_TRIED_TYPE), 1, dry_run=True)
 
 
 def _refusal(source: Path, settings: QuantizeSettings, words: str) -> EngineError:

@@ -11,10 +11,9 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from edgespec.errors import EngineError, UsageError
 from edgespec.llama.devices import list_devices
@@ -38,7 +37,6 @@ _REBUILD = "build llama-cpp-python with CMAKE_ARGS=-DGGML_RPC=ON, as `make insta
 
 _connected: set[str] = set()
 _connecting = threading.Lock()
-_kept_callbacks: list[Any] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +128,6 @@ def notice_silence(endpoints: tuple[Endpoint, ...]) -> None:
         if connection.fd >= 0 and connection.raddr and tuple(connection.raddr) in addresses:
             with suppress(OSError), socket.socket(fileno=os.dup(connection.fd)) as link:
                 _keep_alive(link)
-
-
-def on_native_abort(handler: Callable[[str], None]) -> None:
-    """Has `handler` told why, just before llama.cpp ends the process; a lost server is such an end.
-
-    ggml-rpc.cpp has no error path: every failed send or receive is a GGML_ABORT (`RPC_STATUS_ASSERT`).
-
-    Raises:
-        EngineError: llama.cpp cannot be loaded, or this build has no such hook.
-    """
-    load_library()
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-
-    def receive(text: bytes) -> None:
-        # After the place in llama.cpp's sources.
-        handler(text.decode("utf-8", "replace").strip().rpartition(": ")[2])
-
-    callback = kind(receive)
-    _kept_callbacks.append(callback)
-    ggml_function("ggml_set_abort_callback", ctypes.c_void_p, kind)(callback)
 
 
 def _greet(endpoint: Endpoint) -> None:

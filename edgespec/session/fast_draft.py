@@ -80,7 +80,7 @@ def choose_draft_file(
 def shortlist_of(meta: GgufMetadata) -> Shortlist | None:
     """The tokens that a draft in Q4_0 may guess: those that its file lists, else the usual ones; None for all of them."""
     frequent, extra = meta.fields.get(SHORTLIST_KEY), meta.fields.get(SHORTLIST_EXTRA_KEY)
-    if not isinstance(frequent, int):
+    if not isinstance(frequent, int) or frequent < 1:
         return shortlist_for(meta.vocab_size)
     listed = [token for token in extra if isinstance(token, int)] if isinstance(extra, list) else []
     return shortlist_for(meta.vocab_size, frequent, listed)

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from edgespec.bound_process import python_path
+from edgespec.helper_process import describe_exit
 from edgespec.worker.frames import pack, receive_frame
 from edgespec.worker.protocol import AnyEvent, Logged, Request, WorkerDied
 
@@ -148,16 +148,3 @@ class WorkerProcess:
 def _close_pipes(process: asyncio.subprocess.Process) -> None:
     """Those that a child of the process, or what nobody read, holds open would outlive the event loop."""
     process._transport.close()  # type: ignore[attr-defined]
-
-
-def describe_exit(code: int) -> str:
-    """Why a process ended, from its return code."""
-    if code >= 0:
-        return f"ended with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    if -code == getattr(signal, "SIGKILL", 0):
-        return f"was killed ({name}), as the system does when memory runs out"
-    return f"crashed ({name})"

@@ -131,8 +131,10 @@ def description_lines(found: FileDescription) -> list[tuple[str, str]]:
 
 def _range(value: object) -> str:
     """One number, or the smallest and the largest of those that differ by block."""
-    if not isinstance(value, list):
+    if not isinstance(value, list) or any(isinstance(one, list) for one in value):
         return str(value)
+    if not value:
+        return "no"
     return str(value[0]) if len(set(value)) == 1 else f"{min(value)} to {max(value)}"
 
 

@@ -8,6 +8,8 @@ from typing import Any, Final, TypedDict, cast
 
 from edgespec import __version__
 from edgespec.catalog.metadata import GgufMetadata
+from edgespec.documents import parse_json
+from edgespec.errors import ConfigError
 from quant.gguf.fields import FieldValue
 from quant.gguf.plan import GgufPlan
 
@@ -75,13 +77,21 @@ def pruning_method(meta: GgufMetadata) -> str | None:
 
 
 def _parsed(text: object) -> Recipe | None:
+    """A recipe as we write it; None for anything else: the text may be a stranger's."""
+    if not isinstance(text, str):
+        return None
     try:
-        recipe = json.loads(text) if isinstance(text, str) else None
-    except json.JSONDecodeError:
-        return None
-    if not isinstance(recipe, dict) or recipe.get("schema") != _SCHEMA:
-        return None
-    return cast(Recipe, recipe) if isinstance(recipe.get("steps"), list) else None
+        match parse_json(text, RECIPE_KEY):
+            case {
+                "schema": schema,
+                "edgespec": str(),
+                "source": {"name": str()},
+                "steps": [*steps],
+            } as recipe if schema == _SCHEMA and all(isinstance(step, dict) for step in steps):
+                return cast(Recipe, recipe)
+    except ConfigError:
+        pass
+    return None
 
 
 def _origin(source: GgufMetadata) -> RecipeSource:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from edgespec.decode.token import DraftSource
-from edgespec.worker.process import describe_exit
+from edgespec.helper_process import describe_exit
 from tui.chat.markdown_stream import MarkdownSplitter
 from tui.common.pace import LONGEST_S, SHORTEST_S, Pace
 from tui.common.stream_text import wrap_runs

@@ -16,11 +16,13 @@ from string import Template
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, WSMsgType, web
+from textual_serve.app_service import AppService
 from textual_serve.server import Server, to_int
 
 from edgespec.errors import EdgespecError
 from edgespec.text import plain_text
+from tui.web.page_messages import FocusChanged, Pinged, Resized, Typed, read_message
 from tui.web.visitor import Visitor, cells
 
 MOST_VISITORS: Final = 8
@@ -162,6 +164,19 @@ class AppServer(Server):
             return bool(ipaddress.ip_address(name))
         machine = socket.gethostname().lower()
         return name in ("localhost", self.host.lower(), machine, f"{machine}.local")
+
+    async def _process_messages(self, websocket: web.WebSocketResponse, app_service: AppService) -> None:
+        """Passes on what the page says; what is no message of a page is left out, where textual-serve would fail."""
+        async for one in websocket:
+            match read_message(one.data) if one.type == WSMsgType.TEXT else None:
+                case Typed(data):
+                    await app_service.send_bytes(data)
+                case Resized(width, height):
+                    await app_service.set_terminal_size(width, height)
+                case Pinged(data):
+                    await websocket.send_json(["pong", data])
+                case FocusChanged(has_focus):
+                    await (app_service.focus() if has_focus else app_service.blur())
 
     async def _listen(self, runner: web.AppRunner) -> None:
         try:

@@ -16,7 +16,7 @@ import pytest
 from edgespec.errors import EngineError
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
-from edgespec.llama.quantizer import requantize_file
+from edgespec.llama.quantizer import QuantizeSettings, planned_types, requantize_file
 from tests.llama.engines import TEXT, settings
 from tests.recorded_progress import RecordedProgress
 from tests.tiny import make_tiny_model
@@ -52,6 +52,19 @@ def test_the_source_may_be_laid_out_in_any_way(tmp_path: Path, tiny_model: Path,
     for one, other in zip(copy.tensors, plain.tensors, strict=True):
         assert bytes(one.data) == bytes(other.data), one.name
     Model(tmp_path / "odd-copy.gguf").close()
+
+
+@pytest.mark.parametrize("type_name", ["Q4_0", "Q4_K_M"])
+def test_what_is_multiplied_element_by_element_stays_as_it_is(
+    tmp_path: Path, tiny_model: Path, type_name: str
+):
+    # Names of one length: the convolution of qwen4exp's phrases in the place of a matrix.
+    name, matrix = "blk.00.ple_conv1d.weight", "blk.0.attn_output.weight"
+    source = tmp_path / "phrases.gguf"
+    source.write_bytes(tiny_model.read_bytes().replace(matrix.encode(), name.encode()))
+    types = planned_types(source, QuantizeSettings(type_name, tensor_types=((".*", "Q8_0"),)))
+    assert types.get(name, "F32") == "F32"
+    assert types["blk.1.attn_output.weight"] == "Q8_0"
 
 
 def test_the_copy_of_a_copy_is_allowed(tmp_path: Path, tiny_model: Path):
@@ -168,7 +181,7 @@ def test_what_ends_llama_cpps_process_is_an_error(tmp_path: Path, tiny_model: Pa
 _QUANTIZES = """
 import sys, time
 from pathlib import Path
-from edgespec.llama.quantizer import requantize_file
+from edgespec.llama.quantizer import QuantizeSettings, planned_types, requantize_file
 from tests.recorded_progress import RecordedProgress
 
 def halt(done, label):

@@ -153,16 +153,22 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     folder, descriptor = _claim_new(parent)
     note = scratch_notes_dir() / folder.name
     try:
-        with suppress(
-            OSError
-        ):  # a home that cannot be written to: who looks beside the file finds it all the same
-            _make_folder(note.parent, private=True)
-            note.write_text(str(folder), encoding="utf-8")
+        if not any(
+            part.startswith(_PREFIX) for part in parent.parts
+        ):  # else it goes with the one that it is in
+            _write_note(note, folder)
         yield folder
     finally:
         _remove(folder, descriptor)
         with suppress(OSError):
             note.unlink()
+
+
+def _write_note(note: Path, folder: Path) -> None:
+    # In a home that cannot be written to there is none: who looks beside the file finds the folder all the same.
+    with suppress(OSError):
+        _make_folder(note.parent, private=True)
+        note.write_text(str(folder), encoding="utf-8")
 
 
 def clear_leftovers(*places: Path) -> None:

@@ -12,7 +12,7 @@ import sys, time
 from pathlib import Path
 from edgespec.files import scratch_folder
 
-with scratch_folder(Path(sys.argv[1])) as folder:
+with scratch_folder(Path(sys.argv[1])) as folder, scratch_folder(folder):
     (folder / "half.gguf").write_bytes(bytes(int(sys.argv[2])))
     print(folder, flush=True)
     time.sleep(600)

@@ -10,8 +10,8 @@ from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.gguf_names import is_model
 from edgespec.catalog.memory import estimate_as_draft, estimate_as_target
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.catalog.model_file import UNREADABLE, why_unreadable
 from edgespec.catalog.resolve import find_on_disk, local_models, resolve_model
-from edgespec.errors import EdgespecError
 
 Verdict = Literal["ok", "mapped", "unchecked", "refused", "unreadable"]
 
@@ -119,10 +119,13 @@ def _checked(
     target: PairTarget, name: str, path: Path, spec: str, ctx_size: int, free: int
 ) -> DraftCandidate:
     try:
-        draft = read_metadata(path)
-    except (EdgespecError, OSError) as error:
-        why = getattr(error, "message", str(error))
-        return DraftCandidate(name, path, "unreadable", why, None, None, None, None, spec)
+        return _judged(target, name, path, spec, ctx_size, free)
+    except UNREADABLE as error:
+        return DraftCandidate(name, path, "unreadable", why_unreadable(error), None, None, None, None, spec)
+
+
+def _judged(target: PairTarget, name: str, path: Path, spec: str, ctx_size: int, free: int) -> DraftCandidate:
+    draft = read_metadata(path)
     ratio = _ratio(draft.file_bytes, target.about_bytes)
     if target.meta is None:
         reason = "the target is not on disk, so its vocabulary is not known"

@@ -2,8 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
+from edgespec.errors import EdgespecError
+
+UNREADABLE: Final = (
+    *(EdgespecError, OSError),
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+)
+"""What a file's header can lead to: the second line is of one so odd that nobody thought of it. Of many files that one is
+named, and the others are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +22,15 @@ class ModelFile:
     name: str
     path: Path
     meta: GgufMetadata
+
+
+def why_unreadable(error: Exception) -> str:
+    """What an error of `UNREADABLE` says of the file, in a clause."""
+    if isinstance(error, EdgespecError):
+        return error.message
+    if isinstance(error, OSError):
+        return str(error)
+    return f"its header cannot be understood ({type(error).__name__}: {error})"
 
 
 def open_file(name: str, path: Path) -> ModelFile:

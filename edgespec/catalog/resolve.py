@@ -153,7 +153,9 @@ def _strays(catalog: Catalog) -> Iterator[LocalModel]:
     """What no entry means."""
     for path in sorted(paths.models_dir().glob("*/*.gguf")):
         name = path.parent.name
-        yield LocalModel(name, path, path.stat().st_size, "wheels", catalog.models.get(name), str(path))
+        yield LocalModel(
+            name, path, _size_as_far_as_it_is_here(path), "wheels", catalog.models.get(name), str(path)
+        )
     for name, path in hub_cache.list_cached():
         yield LocalModel(name, path, _size_as_far_as_it_is_here(path), "hub", None, name)
     for model in programs.list_models():
@@ -310,8 +312,4 @@ def _not_here(entry: ModelEntry, spec: str, *, offline: bool) -> ModelMissingErr
 
 
 def _local(entry: ModelEntry, path: Path, origin: Origin) -> LocalModel:
-    return LocalModel(entry.name, path, _size_of(path), origin, entry, entry.name)
-
-
-def _size_of(path: Path) -> int:
-    return sum(part.stat().st_size for part in split_parts(path))
+    return LocalModel(entry.name, path, _size_as_far_as_it_is_here(path), origin, entry, entry.name)

@@ -14,6 +14,7 @@ _MOST_GROWN: Final = 3 << 29
 _DOCUMENTED: Final = (0, 1, 2, 3, 4)
 """Exit codes, less that of an interruption, which nothing here causes."""
 _BUG: Final = "this is a bug in edgespec"
+_NOT_THOUGHT_OF: Final = "its header cannot be understood"
 _OUT_OF_MEMORY: Final = "this machine ran out of memory"
 _SAID: Final = re.compile(r"^edgespec: (warning|info|error): ")
 _FRAME: Final = re.compile(r'File "[^"]*?((?:edgespec|quant|tui)/[\w/]+\.py)", line \d+, in (\w+)')
@@ -92,7 +93,7 @@ def _list_for_the_app(place: Place) -> int:
     found = load_models(EngineSettings(), place.file.parent)
     here = [row for row in found.rows if row.path]
     for row in here:
-        describe_row(row, found)
+        print(row.trouble, *describe_row(row, found).facts)
     missing = {place.file.name, place.sound.name} - {row.path.name for row in here if row.path}
     if missing:
         raise AssertionError(f"no row for {sorted(missing)}")
@@ -109,6 +110,8 @@ def fault_of(command: Command, ended: Ended) -> str:
         return f"exit code {ended.code}: {_place(ended.err)}"
     if _BUG in ended.err:
         return "bug"
+    if _NOT_THOUGHT_OF in ended.out + ended.err:
+        return "odd header"
     if _OUT_OF_MEMORY in ended.err or ended.grown_bytes > _MOST_GROWN:
         return "memory"
     if ended.code:

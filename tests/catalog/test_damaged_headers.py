@@ -14,7 +14,7 @@ from edgespec.catalog.compatibility import check_draft
 from edgespec.catalog.entries import Catalog
 from edgespec.catalog.memory import estimate_memory
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
-from edgespec.catalog.model_file import ModelFile
+from edgespec.catalog.model_file import UNREADABLE, ModelFile, why_unreadable
 from edgespec.errors import EdgespecError, ModelFileError
 from quant.gguf.describe import describe_file, description_lines
 from quant.gguf.plan import copy_of
@@ -109,3 +109,9 @@ def test_any_bytes_are_refused(tmp_path: Path, data: bytes) -> None:
         read_metadata(path)
     except EdgespecError as error:
         assert str(path) in error.message
+
+
+@pytest.mark.parametrize("error", [OverflowError("too large"), KeyError("x"), TypeError("no number")])
+def test_an_error_that_nobody_thought_of_is_said_of_its_file(error: Exception) -> None:
+    assert isinstance(error, UNREADABLE)
+    assert why_unreadable(error).startswith(f"its header cannot be understood ({type(error).__name__}")

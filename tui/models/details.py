@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgespec.catalog.candidates import DraftCandidate, PairTarget, find_candidates
-from edgespec.catalog.model_file import ModelFile, open_file
-from edgespec.errors import EdgespecError
+from edgespec.catalog.model_file import UNREADABLE, ModelFile, open_file, why_unreadable
 from edgespec.session.context_choice import choose_n_ctx
 from edgespec.session.settings import DEFAULT_N_CTX
 from edgespec.text import human_bytes
@@ -67,8 +66,8 @@ def describe_row(row: ModelRow, models: ModelList) -> Details:
         found = find_candidates(
             PairTarget.of(target, models.catalog), models.catalog, n_ctx, models.free_bytes
         )
-    except (EdgespecError, OSError) as error:
-        return Details((*facts, ("trouble", getattr(error, "message", str(error)))))
+    except UNREADABLE as error:
+        return Details((*facts, ("trouble", why_unreadable(error))))
     paired = models.catalog.drafts_for(row.name)
     known = tuple(draft for draft in found if draft.path is not None or draft.name in paired)
     return Details(facts, header, known, len(found) - len(known))

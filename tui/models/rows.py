@@ -8,10 +8,9 @@ from typing import Final
 from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.gguf_names import is_model
 from edgespec.catalog.memory import available_memory_bytes, guess_memory_bytes
-from edgespec.catalog.model_file import open_file
+from edgespec.catalog.model_file import UNREADABLE, open_file, why_unreadable
 from edgespec.catalog.resolve import LocalModel, arrived_bytes, local_models
 from edgespec.catalog.toml_file import load_catalog
-from edgespec.errors import EdgespecError
 from edgespec.session.memory_needs import estimate_target
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.protocol import PairOpened
@@ -173,9 +172,9 @@ def _read(row: ModelRow, settings: EngineSettings, free: int) -> ModelRow:
     assert row.path is not None
     try:
         file = open_file(row.name, row.path)
-    except (EdgespecError, OSError) as error:
-        return replace(row, trouble=getattr(error, "message", str(error)))
-    memory = estimate_target(file, settings).total_bytes
+        memory = estimate_target(file, settings).total_bytes
+    except UNREADABLE as error:
+        return replace(row, trouble=why_unreadable(error))
     return replace(
         row,
         size_bytes=file.meta.file_bytes,

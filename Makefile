@@ -3,12 +3,14 @@
 #   VENV        where it is
 #   ARGS        arguments for `make bench` and `make test`
 #   WORKERS     processes that run the tests; 1 runs them one after the other in this one
+#   MINUTES     how long `make faults` and `make soak` may take, at most
 #   CMAKE_ARGS  flags for llama.cpp's build, such as -DGGML_CUDA=on
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 WORKERS ?= 2
+MINUTES ?= 10
 
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
@@ -21,7 +23,7 @@ VENV_PYTHON := $(BIN)/python
 EMPTY_TREE = $$(git hash-object -t tree /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench install llama test check format lock clean distclean
+.PHONY: help bench install llama test faults soak check format lock clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +35,12 @@ install: $(VENV)/.installed llama ## Make the environment and install edgespec i
 
 test: $(VENV)/.test-tools llama ## Run the tests (ARGS="tests/cli -k help")
 	$(VENV_PYTHON) -m pytest $(if $(filter-out 0 1,$(WORKERS)),--numprocesses $(WORKERS) --dist worksteal) $(ARGS)
+
+faults: $(VENV)/.test-tools llama ## Kill, fill, fail and cut off on purpose (MINUTES=20 ARGS="--only kill/"); Linux
+	$(VENV_PYTHON) -m scripts.faults --minutes $(MINUTES) $(ARGS)
+
+soak: $(VENV)/.test-tools llama ## 1,000 turns of chat: memory, handles, threads, start (MINUTES=20)
+	$(VENV_PYTHON) -m scripts.soak --minutes $(MINUTES) $(ARGS)
 
 check: $(VENV)/.dev-tools llama ## Lint, format, types, import floors, white space
 	$(VENV_PYTHON) -m ruff check .

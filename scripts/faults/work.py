@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.catalog.hub_server import COMMIT, Hub, serve
-from tests.quant.hf_folder import write_llama
-from tests.quant.test_convert import STAND_IN
+from tests.quant.hf_folder import STAND_IN, write_llama
 from tests.scripted_model import make_scripted_model
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 

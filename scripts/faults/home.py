@@ -31,6 +31,8 @@ _PRIVATE: Final = (
     "LLAMA_",
     "XDG_",
     "OLLAMA_",
+    "COLUMNS",
+    "LINES",
 )
 _UNFINISHED: Final = re.compile(
     r"(^|/)\.[^/]*(-|\.)[^/]*$|\.(part|incomplete|new|tmp)$|(^|/)(prune|tune|probe)-[^/]+/"

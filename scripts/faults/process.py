@@ -15,7 +15,7 @@ from edgespec.errors import ExitCode
 from .home import Home
 from .work import Work
 
-LIMIT_S: Final = 180.0
+LIMIT_S: Final = 600.0
 """Nothing that is run here takes so long: what does has hung."""
 _GRACE_S: Final = 10.0
 """In which whatever a killed process began has to end, too."""
@@ -76,6 +76,7 @@ def run(
     kill_after_s: float | None = None,
     before: Sequence[str] = (),
     limit_s: float = LIMIT_S,
+    grace_s: float = _GRACE_S,
 ) -> Ended:
     """Runs a work to its end.
 
@@ -86,6 +87,7 @@ def run(
         kill_after_s: SIGKILL for its first process, so long after its start.
         before: A command that runs it in place of itself, such as one that sets limits.
         limit_s: Killed after so long, as hung.
+        grace_s: In which whatever it began has to end, too.
     """
     streams = home.folder.with_name(f"{home.folder.name}-streams")
     streams.mkdir(exist_ok=True)
@@ -105,7 +107,7 @@ def run(
         process.wait()
         duration_s = time.monotonic() - began
     hung = hung and kill_after_s is None
-    survivors = end_all(home.token, 0.0 if hung else _GRACE_S)
+    survivors = end_all(home.token, 0.0 if hung else grace_s)
     said, errors = ((streams / name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err"))
     return Ended(process.returncode, said, errors, duration_s, survivors, hung)
 

@@ -433,7 +433,7 @@ AGAIN = "Download the file again; `edgespec models pull NAME` checks size and ha
             "tiny",
             ["-p", "x", "--tensor-split", "3,nan"],
             2,
-            "--tensor-split '3,nan' is not a list of shares. Use numbers such as 3,1",
+            "--tensor-split nan is out of range. Use shares such as 3,1",
         ),
         (
             "tiny",

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from edgespec.bench.arm_loop import TokenizedPrompt
+from edgespec.llama.trial import kept_helper
 from edgespec.progress import SILENT, Progress
 from edgespec.tune.budget import TimeBudget
 from edgespec.tune.confirm import measure_finalists
@@ -55,7 +56,7 @@ class Search:
         Raises:
             EdgespecError: whatever a stage raises.
         """
-        with PredictionTable(self._request, self._progress) as table:
+        with kept_helper(), PredictionTable(self._request, self._progress) as table:
             self._add_targets(table)
             self._add_published_drafts(table)
             predictions = table.predict()

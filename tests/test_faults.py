@@ -109,7 +109,7 @@ def test_streams_in_trouble_are_one_line_or_nothing(folder: Path, inputs: Inputs
     assert streams(folder, inputs.folder, seed).complaints == ()
 
 
-@pytest.mark.parametrize(("end", "seed"), [("kill", 0), ("term", 4), ("hang-up", 1)])
+@pytest.mark.parametrize(("end", "seed"), [("kill", 0), ("term", 4)])
 def test_a_chat_that_is_cut_off_goes_on(
     folder: Path, library: Path, inputs: Inputs, end: End, seed: int
 ) -> None:

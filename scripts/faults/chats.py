@@ -21,8 +21,8 @@ from .work import Work
 End = Literal["kill", "kill-engine", "term", "hang-up", "disk", "clock"]
 _QUESTIONS: Final = 3
 _LIMIT_S: Final = 60.0
-_END_S: Final = 15.0
-"""An app that is told to end takes no longer."""
+_END_S: Final = 60.0
+"""An app that is told to end takes no longer, beside other work either."""
 _ARGUMENTS: Final = ("--offline", "chat", "talker.gguf", "--draft", "none", "-t", "1")
 _CALLS: Final = 400
 """Changes to the disk that a short chat makes, or more."""

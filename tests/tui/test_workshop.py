@@ -193,7 +193,6 @@ async def test_the_work_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, script: Script, picture: Picture
 ) -> None:
     script.making = [
-        script.making[0],
         Progressed("making a copy in half precision", 0, 1),
         Progressed("reading the calibration text", 8, 8),
         Progressed("comparing windows of blocks", 9, 23),

@@ -23,6 +23,16 @@ from edgespec.llama.quantizer import try_dry_run
 
 _TEXTS = ("", "The cat's 7 hats, \u00e9t\u00e9 \u65e5\u672c \U0001f600\n\t  <|im_end|> \x00")
 """Letters, digits, marks, several bytes a character, white space and what looks like a control token."""
+EVERY_BYTE = tuple(
+    chr(code)
+    for code in (
+        *range(1, 0x100),
+        *range(0x100, 0x800, 0x40),
+        *(0x800, *range(0x1000, 0x10000, 0x1000)),
+        *(0x10000, *range(0x40000, 0x110000, 0x40000)),
+    )
+)
+"""Characters that have every byte of UTF-8 among them: a vocabulary may lack one."""
 _MOST_TOKENS = 1024
 _N_CTX = 512
 _OUTPUTS = 16
@@ -42,7 +52,7 @@ def _try_model(path: Path, *, weights: bool) -> None:
     with Model(path, Placement(), weights=weights, is_tried=True) as model:
         if not model.has_vocabulary:
             return
-        for text in _TEXTS:
+        for text in (*_TEXTS, *EVERY_BYTE):
             for token in model.tokenize(text):
                 model.token_bytes(token, special=True)
         for token in range(0, model.n_vocab, model.n_vocab // _MOST_TOKENS + 1):

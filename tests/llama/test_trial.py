@@ -17,6 +17,7 @@ from edgespec.llama import trial
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings, planned_types
 from edgespec.llama.trial import check_survived
+from edgespec.llama.trial_process import EVERY_BYTE
 from edgespec.paths import survived_dir
 from tests.conftest import Outcome
 
@@ -140,3 +141,8 @@ def test_a_helper_is_kept_where_several_files_are_tried_and_ends_then(
         check_survived(file)
         assert helpers() == [kept]
     assert helpers() == []
+
+
+def test_texts_are_tried_with_every_byte_that_a_text_can_have():
+    tried = {byte for text in EVERY_BYTE for byte in text.encode()}
+    assert tried == set(range(1, 0x100)) - {0xC0, 0xC1, *range(0xF5, 0x100)}

@@ -98,6 +98,12 @@ def _check_model(whole: PrunePlan) -> None:
             f"{dense.path.name} has no blocks of weights that could be removed",
             "name a model with transformer blocks; `edgespec show` lists what a file holds",
         )
+    embeddings = next((tensor for tensor in dense.tensors if tensor.name == "token_embd.weight"), None)
+    if embeddings and embeddings.shape[0] != dense.embedding_length:
+        raise ModelFileError(
+            f"{dense.path.name} says that it is {dense.embedding_length} wide, and its embeddings are {embeddings.shape[0]}",
+            "the file is damaged: download it again",
+        )
     if whole.reads_text:
         check_writes_text(dense.path.name, dense)
 

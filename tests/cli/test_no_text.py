@@ -1,5 +1,6 @@
 """What writes no text is refused in one line by every command that wants some, before llama.cpp sees it."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,3 +92,13 @@ def test_plan_refuses_the_draft_that_run_refuses(
     assert planned.code == run.code == ExitCode.MODEL
     assert planned.err == run.err
     assert "odd cannot draft for tiny: the draft is" in planned.err
+
+
+def test_a_file_whose_header_disagrees_with_its_embeddings_cannot_be_pruned(run_cli: RunCli, tmp_path: Path):
+    path = make_tiny_model(tmp_path / "wide.gguf", blocks=3)
+    key = b"llama.embedding_length" + struct.pack("<I", 4)
+    path.write_bytes(path.read_bytes().replace(key + struct.pack("<I", 64), key + struct.pack("<I", 128)))
+    for amount in (("--blocks", "1"), ("--method", "flap")):
+        result = run_cli("prune", path, *amount, "--dry-run")
+        assert (result.code, result.out) == (ExitCode.MODEL, "")
+        assert "says that it is 128 wide, and its embeddings are 64" in result.err

@@ -5,7 +5,7 @@ Tensors are renamed and otherwise untouched, so that what is kept stays byte for
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +16,8 @@ from quant.gguf.plan import GgufPlan, PlannedTensor
 DEPTH_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3", "gemma3")
 """Those whose blocks can be removed: their loaders were read for everything that depends on a block's number."""
 
+_MOST_DIGITS = 9
+"""Of a block's number; what is longer is none."""
 _BLOCK_TENSOR = re.compile(r"blk\.(?P<block>\d+)\.(?P<rest>.+)", re.ASCII | re.DOTALL)
 _NOT_PER_BLOCK = frozenset({"rope.dimension_sections"})
 """Arrays whose length may equal the number of blocks by chance."""
@@ -36,6 +38,12 @@ class BlockSpan:
     def blocks(self) -> range:
         """Their numbers."""
         return range(self.first, self.last + 1)
+
+
+def block_numbers(names: Iterable[str]) -> set[int]:
+    """The blocks that have weights, by the names of all tensors: 0 and 3 for `blk.0.attn_q.weight` and `blk.3.ffn_up.weight`."""
+    found = (match["block"] for name in names if (match := _BLOCK_TENSOR.fullmatch(name)))
+    return {int(number) for number in found if len(number) <= _MOST_DIGITS}
 
 
 def spans_of(blocks: Sequence[int]) -> tuple[BlockSpan, ...]:

@@ -18,7 +18,7 @@ from edgespec.catalog.resolve import (
 )
 from edgespec.catalog.sources import hub_cache
 from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError, ModelMissingError
-from tests.catalog.hub_server import COMMIT, Hub, serve
+from tests.catalog.hub_server import COMMIT, Hub, reached
 from tests.recorded_progress import RecordedProgress
 
 CONTENT = random.Random(3).randbytes(300_000)
@@ -28,13 +28,8 @@ KEY = "owner/name/model.gguf"
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    hub = Hub(files={KEY: CONTENT})
-    server = serve(hub)
-    monkeypatch.setenv("HF_ENDPOINT", hub.url)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    yield hub
-    server.shutdown()
-    server.server_close()
+    with reached(Hub(files={KEY: CONTENT}), monkeypatch) as hub:
+        yield hub
 
 
 def catalog_of(**changes: object) -> Catalog:

@@ -14,7 +14,7 @@ import pytest
 from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
 from edgespec.catalog.sources import hub_cache
 from edgespec.errors import DownloadError
-from tests.catalog.hub_server import COMMIT, Hub, serve
+from tests.catalog.hub_server import COMMIT, Hub, reached
 from tests.catalog.test_hub import CONTENT, KEY, LONG, LONG_FACTS, MIB, catalog_of, weights_in_cache
 from tests.cli.processes import start
 from tests.recorded_progress import RecordedProgress
@@ -22,14 +22,8 @@ from tests.recorded_progress import RecordedProgress
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    hub = Hub(files={KEY: CONTENT})
-    server = serve(hub)
-    monkeypatch.setenv("HF_ENDPOINT", hub.url)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    yield hub
-    hub.go_on.set()
-    server.shutdown()
-    server.server_close()
+    with reached(Hub(files={KEY: CONTENT}), monkeypatch) as hub:
+        yield hub
 
 
 @pytest.fixture

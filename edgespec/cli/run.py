@@ -15,6 +15,7 @@ from edgespec.errors import UsageError
 from edgespec.text import plain_text
 
 if TYPE_CHECKING:
+    from edgespec.chat.template import Think
     from edgespec.decode.token import Token
     from edgespec.session import Session
 
@@ -70,7 +71,7 @@ def command(
         if session.stats.stopped == "context" and not settings.quiet:
             _tell_full(session.engine.target.context.n_ctx)
         if not (answer.text or settings.quiet):
-            _explain_empty(session)
+            _explain_empty(session, thinking.think)
         if as_json:
             _print_json(session, answer)
         elif stats:
@@ -150,8 +151,10 @@ def _end_thought(is_open: bool) -> bool:
     return False
 
 
-def _explain_empty(session: "Session") -> None:
+def _explain_empty(session: "Session", think: "Think") -> None:
     """Says where the tokens went when all of them were thoughts."""
+    from edgespec.chat.thinking import can_stop_thinking
+
     stats = session.stats
     if not stats.thought_n:
         return
@@ -162,9 +165,12 @@ def _explain_empty(session: "Session") -> None:
             err=True,
         )
     elif stats.stopped == "eog":
+        # A budget ends thoughts that no switch keeps from beginning.
+        has_switch = think != "off" and can_stop_thinking(session.engine.target.model)
+        way_out = "--think off" if has_switch else "--think-budget 0"
         click.echo(
             f"edgespec: warning: the model ended after {stats.thought_n} tokens of thought without an answer; "
-            "read them with --show-thinking, or ask again with --think off",
+            f"read them with --show-thinking, or ask again with {way_out}",
             err=True,
         )
 

@@ -1,6 +1,6 @@
 """A day of use: turns of chat in the app with a real engine, and what memory, file handles and threads do meanwhile.
 
-    python -m scripts.soak --minutes 10 --turns 1300
+    python -m scripts.soak --minutes 10 --turns 1750
 
 The app runs without a terminal, its engine as always in a process of its own, on a tiny model; a new conversation begins
 every ten turns. After a warm-up a line is laid through the memory of both processes (least squares): 1,000 turns may add 1 MiB.
@@ -31,8 +31,9 @@ LIMIT_START_S: Final = 0.1
 """That 1,000 conversations may add to the start."""
 _TURNS_A_CHAT: Final = 10
 _SAMPLE_TURNS: Final = 25
-_WARM_UP: Final = 0.3
-"""Share of the turns before the line begins: caches fill, and the allocator finds its size."""
+_WARM_UP: Final = 0.4
+"""Share of the turns before the line begins: caches fill, and the allocator finds its size. The last to be full is Rich's
+table of how wide texts are (`rich.cells.cached_cell_len`): 4,096 texts, six new ones a turn."""
 _ANSWER_TOKENS: Final = 24
 _WAIT_S: Final = 120.0
 _QUESTIONS: Final = (
@@ -134,11 +135,9 @@ async def chat(
 
 
 async def _ask(pilot: Any, text: str) -> None:
-    from textual.widgets import TextArea
-
     chat = pilot.app.screen
     n_before = len(chat.transcript.conversation.messages)
-    chat.query_one("#prompt", TextArea).load_text(text)
+    chat.prompt.load_text(text)
     pilot.app.simulate_key("enter")
     await _until(
         lambda: len(chat.transcript.conversation.messages) == n_before + 2 and pilot.app.engine.is_ready,
@@ -208,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m scripts.soak")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long the chat takes, at most")
-    parser.add_argument("--turns", type=int, default=1300, help="how many turns, at most")
+    parser.add_argument("--turns", type=int, default=1750, help="how many turns, at most")
     options = parser.parse_args(argv)
     deadline = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="edgespec-soak-") as home:

@@ -53,6 +53,12 @@ class ChatPane(Vertical):
         self._engine = services.engine
         self.store = ChatStore(chats_dir())
         self.keeper = ChatKeeper(self.store, Listener(self._saved, self._tell_of_store))
+        # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
+        self.transcript = Transcript()
+        """The conversation."""
+        self.prompt = PromptInput()
+        """Where messages are written."""
+        self._status = StatusLine("status")
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
         self._waiting = False
@@ -64,9 +70,7 @@ class ChatPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield Transcript()
-        yield StatusLine("status")
-        yield PromptInput()
+        yield from (self.transcript, self._status, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
@@ -93,16 +97,6 @@ class ChatPane(Vertical):
         self.keeper.tell_notes()
         if newest is not None:
             self.transcript.show(newest)
-
-    @property
-    def transcript(self) -> Transcript:
-        """The conversation."""
-        return self.query_one(Transcript)
-
-    @property
-    def prompt(self) -> PromptInput:
-        """Where messages are written."""
-        return self.query_one(PromptInput)
 
     def begin_conversation(self) -> Conversation:
         """An empty one, with the system prompt of the command line or of the app."""
@@ -243,7 +237,7 @@ class ChatPane(Vertical):
         self._tell(f"{pair.target}{draft} · {MODE_NAMES[pair.mode]} · {pair.n_ctx} tokens of context{note}")
 
     def _tell(self, text: str, *, error: bool = False) -> None:
-        self.query_one(StatusLine).tell(text, error=error)
+        self._status.tell(text, error=error)
 
     def _save(self) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")

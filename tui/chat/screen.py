@@ -44,14 +44,17 @@ class ChatScreen(ModeScreen):
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
         self._engine = services.engine
+        self.pane = ChatPane(services)
+        """Where questions are asked and answered."""
+        self.rail = Rail(services.engine)
+        """The charts."""
         self._is_helping = False
         """The status line says what slash commands do."""
 
     def compose_body(self) -> ComposeResult:
         """Conversation and prompt at the left, charts at the right."""
         with Horizontal():
-            yield ChatPane(self.services)
-            yield Rail(self._engine)
+            yield from (self.pane, self.rail)
 
     def on_mount(self) -> None:
         """Loads what was asked for on the command line, where that leads here."""
@@ -61,24 +64,14 @@ class ChatScreen(ModeScreen):
             self.services.open_engine()
 
     @property
-    def pane(self) -> ChatPane:
-        """Where questions are asked and answered."""
-        return self.query_one(ChatPane)
-
-    @property
     def transcript(self) -> Transcript:
         """The conversation."""
-        return self.query_one(Transcript)
+        return self.pane.transcript
 
     @property
     def prompt(self) -> PromptInput:
         """Where messages are written."""
-        return self.query_one(PromptInput)
-
-    @property
-    def rail(self) -> Rail:
-        """The charts."""
-        return self.query_one(Rail)
+        return self.pane.prompt
 
     def on_resize(self, _event: Resize) -> None:
         """Small terminals have no room for charts."""

@@ -35,6 +35,8 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def __init__(self) -> None:
         super().__init__(id="transcript")
+        # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
+        self._empty = Static(_EMPTY, id="empty", markup=False)
         self.conversation = Conversation.begin()
         self.tinted = False
         """Whether answers show who thought of each token."""
@@ -48,7 +50,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def compose(self) -> ComposeResult:
         """Advice, until there is a turn."""
-        yield Static(_EMPTY, id="empty", markup=False)
+        yield self._empty
 
     @property
     def is_answering(self) -> bool:
@@ -65,7 +67,7 @@ class Transcript(VerticalScroll, can_focus=False):
     @work(exclusive=True, group="conversation")
     async def _show_turns(self, conversation: Conversation) -> None:
         await self.query(".turn").remove()
-        self.query_one("#empty").display = not conversation.messages
+        self._empty.display = not conversation.messages
         for message in conversation.messages:
             is_question = message.role == "user"
             await self.mount(
@@ -155,7 +157,7 @@ class Transcript(VerticalScroll, can_focus=False):
         return True
 
     def _add_turn(self, turn: UserTurn | AnswerTurn) -> None:
-        self.query_one("#empty").display = False
+        self._empty.display = False
         self.mount(turn)
         self.anchor()
 

@@ -18,6 +18,11 @@ from tests.llama.engines import TEXT, settings
 from tests.tiny import TinyShape, make_tiny_model
 
 ROWS = range(1, 17)
+OF_256 = ("Q4_K", "Q5_K", "Q6_K", "Q3_K", "Q2_K", "IQ4_XS")
+"""Types of which rows have to be multiples of 256."""
+TYPES = (*OF_256, "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4")
+MIXTURES = {f"Q{bits}_K": f"Q{bits}_K_S" for bits in (3, 4, 5)} | {"MXFP4": "MXFP4_MOE"}
+"""Files that have the type as their first one, where they have another name."""
 SHAPE = TinyShape(blocks=2, embedding=512, heads=8, kv_heads=4, feed_forward=768)
 _PRINT = """
 import sys
@@ -52,13 +57,13 @@ def logits_of_batch(path: Path, rows: int, n_threads: int, *, length: int = 0) -
         return context.logits(rows).copy()
 
 
-@pytest.fixture(scope="module", params=["Q4_K", "Q6_K", "Q4_0", "Q4_1"])
+@pytest.fixture(scope="module", params=TYPES)
 def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kernels")
-    shape = replace(SHAPE, feed_forward=800) if request.param == "Q4_1" else SHAPE
+    shape = SHAPE if request.param in OF_256 else replace(SHAPE, feed_forward=800)
     dense = make_tiny_model(folder / "dense.gguf", shape=shape, vocab_size=512)
     file = folder / f"{request.param}.gguf"
-    mixture = {"Q4_K": "Q4_K_S"}.get(request.param, request.param)
+    mixture = MIXTURES.get(request.param, request.param)
     quantize_file(dense, file, QuantizeSettings(mixture, request.param, "Q8_0", pure=True), n_threads=1)
     return file
 

@@ -25,6 +25,11 @@ inline FloatVector multiply(FloatVector a, FloatVector b) { return _mm512_mul_ps
 inline FloatVector add(FloatVector a, FloatVector b) { return _mm512_add_ps(a, b); }
 inline FloatVector multiply_add(FloatVector a, FloatVector b, FloatVector sum) { return _mm512_fmadd_ps(a, b, sum); }
 inline FloatVector larger(FloatVector a, FloatVector b) { return _mm512_max_ps(a, b); }
+inline FloatVector smaller(FloatVector a, FloatVector b) { return _mm512_min_ps(a, b); }
+// To whole numbers of -127 to 127.
+inline void store_rounded(int8_t * to, FloatVector lanes) {
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(to), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(lanes)));
+}
 inline float largest(FloatVector lanes) { return _mm512_reduce_max_ps(lanes); }
 inline __m256 fold(FloatVector lanes) {
     return _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
@@ -45,6 +50,12 @@ inline FloatVector multiply(FloatVector a, FloatVector b) { return _mm256_mul_ps
 inline FloatVector add(FloatVector a, FloatVector b) { return _mm256_add_ps(a, b); }
 inline FloatVector multiply_add(FloatVector a, FloatVector b, FloatVector sum) { return _mm256_fmadd_ps(a, b, sum); }
 inline FloatVector larger(FloatVector a, FloatVector b) { return _mm256_max_ps(a, b); }
+inline FloatVector smaller(FloatVector a, FloatVector b) { return _mm256_min_ps(a, b); }
+inline void store_rounded(int8_t * to, FloatVector lanes) {
+    const __m256i whole = _mm256_cvtps_epi32(lanes);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i *>(to), _mm_packs_epi16(words, words));
+}
 inline float largest(FloatVector lanes) {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from edgespec.llama.build import native_kernels
 from edgespec.llama.context import Context
+from edgespec.llama.kv_types import KvType
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings, quantize_file
 from tests.llama.engines import TEXT, settings
 from tests.tiny import TinyShape, make_tiny_model
+from tests.tiny_memories import make_tiny_memory
 
 ROWS = range(1, 17)
 OF_256 = ("Q4_K", "Q5_K", "Q6_K", "Q3_K", "Q2_K", "IQ4_XS")
@@ -29,8 +31,12 @@ import sys
 from pathlib import Path
 import numpy as np
 from edgespec.llama.build import native_kernels
+from edgespec.llama.kv_types import KvType
 from tests.llama.test_kernels import logits_of_batch
-found = [logits_of_batch(Path(sys.argv[1]), rows, 2, length=n) for n in (0, 600) for rows in (1, 3, 8, 16)]
+path, kv_type = Path(sys.argv[1]), KvType[sys.argv[3]]
+found = [
+    logits_of_batch(path, rows, 2, length=n, kv_type=kv_type) for n in (0, 600) for rows in (1, 3, 8, 16)
+]
 np.savez(sys.argv[2], *found)
 print(repr(native_kernels().isa))
 """
@@ -42,12 +48,14 @@ LONG = 600
 """Tokens of a text from where ggml by itself shares one row's attention out otherwise than several rows'."""
 
 
-def logits_of_batch(path: Path, rows: int, n_threads: int, *, length: int = 0) -> NDArray[np.float32]:
+def logits_of_batch(
+    path: Path, rows: int, n_threads: int, *, length: int = 0, kv_type: KvType = KvType.F16
+) -> NDArray[np.float32]:
     """Logits of the last rows of a fixed text, decoded in one batch after the rest; shape (rows, n_vocab).
 
     The text is repeated up to `length` tokens.
     """
-    changes = {"n_threads": n_threads, "n_ctx": max(256, length + 64)}
+    changes = {"n_threads": n_threads, "n_ctx": max(256, length + 64), "type_k": kv_type, "type_v": kv_type}
     with Model(path) as model, Context(model, settings(**changes)) as context:
         tokens = model.tokenize(TEXT)
         if length:
@@ -90,34 +98,82 @@ def test_a_row_has_the_same_logits_in_every_batch_after_a_long_text(quantized: P
             np.testing.assert_allclose(part, whole[:rows], rtol=0, atol=0.1)
 
 
-def test_a_row_has_the_same_logits_in_a_prompts_batch_as_alone(quantized: Path):
-    """Attention of so many rows is ggml's own, so only the first row's sums are the same to the last bit."""
+@pytest.mark.parametrize("kv_type", [KvType.F16, KvType.Q8_0])
+def test_a_row_has_the_same_logits_in_a_prompts_batch_as_alone(quantized: Path, kv_type: KvType):
     with Model(quantized) as model:
         tokens = (model.tokenize(TEXT) * 4)[:PROMPT_ROWS]
-        changes = {"n_threads": 2, "n_outputs_max": PROMPT_ROWS}
+        changes = {"n_threads": 2, "n_outputs_max": PROMPT_ROWS, "type_k": kv_type, "type_v": kv_type}
         with Context(model, settings(**changes)) as whole, Context(model, settings(**changes)) as single:
             whole.decode(tokens, outputs=PROMPT_ROWS)
             rows = whole.logits(PROMPT_ROWS)
             for row, token in zip(rows, tokens, strict=True):
                 single.decode([token])
-                np.testing.assert_allclose(row, single.logits(1)[0], rtol=0, atol=0.1 * row.std())
+                if native_kernels().isa:
+                    np.testing.assert_array_equal(row, single.logits(1)[0])
+                else:
+                    np.testing.assert_allclose(row, single.logits(1)[0], rtol=0, atol=0.1 * row.std())
 
 
-def test_the_figures_are_those_of_ggmls_kernels(quantized: Path, tmp_path: Path):
-    found = {}
+def figures_by_switch(
+    file: Path, folder: Path, kv_type: KvType = KvType.F16
+) -> list[list[NDArray[np.float32]]]:
+    """Logits with edgespec's kernels, and with EDGESPEC_KERNELS=0."""
+    found = []
     for switch in ("1", "0"):
+        out = folder / f"{switch}.npz"
         ran = subprocess.run(
-            [sys.executable, "-c", _PRINT, str(quantized), str(tmp_path / f"{switch}.npz")],
+            [sys.executable, "-c", _PRINT, str(file), str(out), kv_type.name],
             env={**os.environ, "EDGESPEC_KERNELS": switch},
             capture_output=True,
             text=True,
             check=True,
         )
-        found[switch] = np.load(tmp_path / f"{switch}.npz")
+        with np.load(out) as arrays:
+            found.append([arrays[name] for name in arrays.files])
     assert ran.stdout.strip() == "''", "EDGESPEC_KERNELS=0 leaves the work to ggml"
-    for name in found["0"].files:
-        ours, ggmls = found["1"][name], found["0"][name]
-        assert ours.std() > 0.5
-        # Quantized activations may round to the other side after a float sum in another order.
-        assert np.sqrt(np.mean((ours - ggmls) ** 2)) < 0.025 * ggmls.std()
-        np.testing.assert_allclose(ours, ggmls, rtol=0, atol=0.15 * ggmls.std())
+    return found
+
+
+def assert_near(ours: NDArray[np.float32], ggmls: NDArray[np.float32]) -> None:
+    """Quantized activations may round to the other side after a float sum in another order."""
+    assert ours.std() > 0.5
+    assert np.sqrt(np.mean((ours - ggmls) ** 2)) < 0.025 * ggmls.std()
+    np.testing.assert_allclose(ours, ggmls, rtol=0, atol=0.15 * ggmls.std())
+
+
+def test_the_figures_are_those_of_ggmls_kernels(quantized: Path, tmp_path: Path):
+    for ours, ggmls in zip(*figures_by_switch(quantized, tmp_path), strict=True):
+        assert_near(ours, ggmls)
+
+
+def test_the_figures_of_a_cache_in_q8_0_are_those_of_ggmls_kernels(tmp_path: Path):
+    dense = make_tiny_model(tmp_path / "dense.gguf", shape=SHAPE, vocab_size=512)
+    for ours, ggmls in zip(*figures_by_switch(dense, tmp_path, KvType.Q8_0), strict=True):
+        assert_near(ours, ggmls)
+
+
+@pytest.fixture(scope="module", params=["Q4_0", "Q5_1", "Q8_0", "MXFP4"])
+def experts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of eight for each row, so that those of 16 rows share some."""
+    folder = tmp_path_factory.mktemp("experts")
+    dense = make_tiny_memory(folder / "dense.gguf", "experts")
+    file = folder / f"{request.param}.gguf"
+    mixture = MIXTURES.get(request.param, request.param)
+    quantize_file(dense, file, QuantizeSettings(mixture, request.param, "Q8_0", pure=True), n_threads=1)
+    return file
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_a_row_of_experts_has_the_same_logits_in_every_batch(experts: Path, n_threads: int):
+    whole = logits_of_batch(experts, 16, n_threads)
+    for rows in ROWS:
+        part = logits_of_batch(experts, rows, n_threads)
+        if native_kernels().isa:
+            np.testing.assert_array_equal(part, whole[:rows])
+        else:
+            np.testing.assert_allclose(part, whole[:rows], rtol=0, atol=0.05 * whole.std())
+
+
+def test_the_figures_of_experts_are_those_of_ggmls_kernels(experts: Path, tmp_path: Path):
+    for ours, ggmls in zip(*figures_by_switch(experts, tmp_path), strict=True):
+        assert_near(ours, ggmls)

@@ -45,14 +45,25 @@ bool is_wanted_by_user() {
 
 bool switched_on = true;
 
-// ggml's own kernel for many rows starts at a tile of them.
+// From this many queries on, by heads and rows, threads take them as they come: later rows see more.
+constexpr int64_t MANY_QUERIES = 256;
+
 bool can_attend(const ggml_compute_params * params, const ggml_tensor * op) {
-    return few_rows::is_switched_on() && !params->use_ref && op->src[0]->ne[1] < GGML_FA_TILE_Q && few_rows::Attention::can(op);
+    return few_rows::is_switched_on() && !params->use_ref && few_rows::Attention::can(op);
 }
 
 void attend(const ggml_compute_params * params, const ggml_tensor * op) {
     static thread_local few_rows::Attention attention;
-    attention.attend_part(op, params->ith, params->nth);
+    const int64_t queries = attention.start(op);
+    if (queries < MANY_QUERIES) {
+        attention.attend_part(queries * params->ith / params->nth, queries * (params->ith + 1) / params->nth);
+        return;
+    }
+    few_rows::meet(params);
+    const int64_t parts = (queries + few_rows::MOST_QUERIES - 1) / few_rows::MOST_QUERIES;
+    for (int64_t part = params->ith; part < parts; part = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+        attention.attend_part(queries * (parts - 1 - part) / parts, queries * (parts - part) / parts);
+    }
 }
 
 }  // namespace

@@ -84,16 +84,18 @@ inline int32_t four_values(const int8_t * values) {
     return word;
 }
 
-// What weights of eight bits, stored with their highest bit flipped, are too high by in dot<8>.
+// What weights of eight bits, stored with their highest bit flipped, are too high by in add_dots<8>.
 constexpr int TOO_HIGH = 128;
 
-// The sum of COUNT products of four unsigned weights below 2^BITS, in each lane, with four signed values.
-template <int BITS, int COUNT>
-inline Ints dot(const Bytes * weights, const int8_t * values, Ints sum) {
+// Adds COUNT products of four unsigned weights below 2^BITS, in each lane, with four signed values of each of N rows, which are
+// `stride` apart. Rows take turns, because one sum after the other would wait for the product before.
+template <int BITS, int COUNT, int N>
+inline void add_dots(const Bytes * weights, const int8_t * values, int64_t stride, Ints (&sums)[N]) {
     for (int i = 0; i < COUNT; i++) {
-        sum = _mm512_dpbusd_epi32(sum, weights[i], _mm512_set1_epi32(four_values(values + 4 * i)));
+        for (int r = 0; r < N; r++) {
+            sums[r] = _mm512_dpbusd_epi32(sums[r], weights[i], _mm512_set1_epi32(four_values(values + r * stride + 4 * i)));
+        }
     }
-    return sum;
 }
 
 #else
@@ -167,12 +169,13 @@ inline int32_t four_values(const int8_t * values) {
 
 constexpr int TOO_HIGH = 128;
 
-template <int BITS, int COUNT>
-inline Ints dot(const Bytes * weights, const int8_t * values, Ints sum) {
+template <int BITS, int COUNT, int N>
+inline void add_dots(const Bytes * weights, const int8_t * values, int64_t stride, Ints (&sums)[N]) {
     for (int i = 0; i < COUNT; i++) {
-        sum = _mm256_dpbusd_avx_epi32(sum, weights[i], _mm256_set1_epi32(four_values(values + 4 * i)));
+        for (int r = 0; r < N; r++) {
+            sums[r] = _mm256_dpbusd_avx_epi32(sums[r], weights[i], _mm256_set1_epi32(four_values(values + r * stride + 4 * i)));
+        }
     }
-    return sum;
 }
 
 #    else
@@ -181,24 +184,25 @@ constexpr int TOO_HIGH = 0;
 
 // Products of bytes are added by twos in 16 bits, as many as stay below 2^15. Of eight bits not even two do: those weights are
 // made signed, and the values take over their signs.
-template <int BITS, int COUNT>
-inline Ints dot(const Bytes * weights, const int8_t * values, Ints sum) {
+template <int BITS, int COUNT, int N>
+inline void add_dots(const Bytes * weights, const int8_t * values, int64_t stride, Ints (&sums)[N]) {
     constexpr int FIT = BITS <= 4 ? 8 : BITS == 5 ? 4 : BITS == 6 ? 2 : 1, AT_ONCE = FIT < COUNT ? FIT : COUNT;
     const __m256i ones = _mm256_set1_epi16(1);
-    for (int from = 0; from < COUNT; from += AT_ONCE) {
-        __m256i pairs = _mm256_setzero_si256();
-        for (int i = from; i < from + AT_ONCE; i++) {
-            __m256i weight = weights[i], value = _mm256_set1_epi32(four_values(values + 4 * i));
-            if constexpr (BITS == 8) {
-                const __m256i is_signed = _mm256_xor_si256(weight, _mm256_set1_epi8(static_cast<char>(0x80)));
-                value = _mm256_sign_epi8(value, is_signed);
-                weight = _mm256_abs_epi8(is_signed);
+    for (int r = 0; r < N; r++) {
+        for (int from = 0; from < COUNT; from += AT_ONCE) {
+            __m256i pairs = _mm256_setzero_si256();
+            for (int i = from; i < from + AT_ONCE; i++) {
+                __m256i weight = weights[i], value = _mm256_set1_epi32(four_values(values + r * stride + 4 * i));
+                if constexpr (BITS == 8) {
+                    const __m256i is_signed = _mm256_xor_si256(weight, _mm256_set1_epi8(static_cast<char>(0x80)));
+                    value = _mm256_sign_epi8(value, is_signed);
+                    weight = _mm256_abs_epi8(is_signed);
+                }
+                pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weight, value));
             }
-            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weight, value));
+            sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(pairs, ones));
         }
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
     }
-    return sum;
 }
 
 #    endif

@@ -47,7 +47,8 @@ AnyPanelMatrix * matrix_for(ggml_type type) {
 
 // Of a tensor that is not laid out yet. Once it is, its `extra` says how.
 AnyPanelMatrix * matrix_for(const ggml_tensor * weights) {
-    return few_rows::is_switched_on() && ggml_n_dims(weights) == 2 ? matrix_for(weights->type) : nullptr;
+    const int dims = ggml_n_dims(weights);
+    return few_rows::is_switched_on() && (dims == 2 || dims == 3) ? matrix_for(weights->type) : nullptr;
 }
 
 // Whether `extra` is a matrix of ours, and not one of ggml's.

@@ -2,9 +2,8 @@
 
 #pragma once
 
-#include "quantize.h"
+#include "panel_experts.h"
 #include "traits.h"
-#include "work.h"
 
 #include <cmath>
 #include <vector>
@@ -27,58 +26,48 @@ template <typename Type>
 class PanelMatrix final : public AnyPanelMatrix {
     using Panel = typename Type::Panel;
     using Source = typename Type::Source;
-    using Kernel = void (*)(const Panel *, const void *, int64_t, float *, int64_t, int64_t);
 
 public:
     size_t bytes(const ggml_tensor * weights) const override {
-        return panels(weights) * blocks(weights) * sizeof(Panel) * weights->ne[2] * weights->ne[3];
+        return panels_of(weights) * blocks_of<Type>(weights) * sizeof(Panel) * weights->ne[2];
     }
 
     void pack(const ggml_tensor * weights, const void * data) const override {
         static const Source nothing{};
         const auto * from = static_cast<const Source *>(data);
         auto * to = static_cast<Panel *>(weights->data);
-        const int64_t rows = weights->ne[1], row_blocks = blocks(weights);
-        for (int64_t panel = 0; panel < panels(weights); panel++) {
-            for (int64_t b = 0; b < row_blocks; b++) {
-                const Source * side_by_side[PANEL_ROWS];
-                for (int64_t i = 0; i < PANEL_ROWS; i++) {
-                    const int64_t row = panel * PANEL_ROWS + i;
-                    side_by_side[i] = row < rows ? from + row * row_blocks + b : &nothing;
+        const int64_t rows = weights->ne[1], row_blocks = blocks_of<Type>(weights);
+        for (int64_t matrix = 0; matrix < weights->ne[2]; matrix++, from += rows * row_blocks) {
+            for (int64_t panel = 0; panel < panels_of(weights); panel++) {
+                for (int64_t b = 0; b < row_blocks; b++) {
+                    const Source * side_by_side[PANEL_ROWS];
+                    for (int64_t i = 0; i < PANEL_ROWS; i++) {
+                        const int64_t row = panel * PANEL_ROWS + i;
+                        side_by_side[i] = row < rows ? from + row * row_blocks + b : &nothing;
+                    }
+                    Type::pack(side_by_side, *to++);
                 }
-                Type::pack(side_by_side, *to++);
             }
         }
     }
 
     bool work_size(int, const ggml_tensor * op, size_t & size) override {
-        size = ggml_nrows(op->src[1]) * blocks(op->src[0]) * activation_bytes<Type>();
+        size = op->op == GGML_OP_MUL_MAT_ID
+                   ? ExpertProduct<Type>::work_bytes(op)
+                   : ggml_nrows(op->src[1]) * blocks_of<Type>(op->src[0]) * activation_bytes<Type>();
         return true;
     }
 
     bool compute_forward(ggml_compute_params * params, ggml_tensor * op) override {
-        if (op->op != GGML_OP_MUL_MAT) {
-            return false;
+        if (op->op == GGML_OP_MUL_MAT_ID) {
+            ExpertProduct<Type>::multiply(params, op);
+        } else {
+            multiply(params, op);
         }
-        multiply(params, op);
         return true;
     }
 
 private:
-    static int64_t blocks(const ggml_tensor * weights) { return weights->ne[0] / Type::VALUES; }
-    static int64_t panels(const ggml_tensor * weights) { return (weights->ne[1] + PANEL_ROWS - 1) / PANEL_ROWS; }
-
-    static Kernel kernel(int64_t n) {
-        static constexpr Kernel all[] = {
-            multiply_panel<Type, 1>, multiply_panel<Type, 2>, multiply_panel<Type, 3>, multiply_panel<Type, 4>,
-#if defined(__AVX512F__)
-            multiply_panel<Type, 5>, multiply_panel<Type, 6>, multiply_panel<Type, 7>, multiply_panel<Type, 8>,
-#endif
-        };
-        static_assert(sizeof all / sizeof *all == MOST_ROWS);
-        return all[n - 1];
-    }
-
     static const float * row_of(const ggml_tensor * rows, int64_t i) {
         const int64_t i1 = i % rows->ne[1], i2 = i / rows->ne[1] % rows->ne[2], i3 = i / rows->ne[1] / rows->ne[2];
         const auto * data = static_cast<const char *>(rows->data);
@@ -87,7 +76,7 @@ private:
 
     // Quantizes those blocks of all rows whose number is `first` and every `step` from there.
     static void quantize(const ggml_tensor * op, const Groups & groups, char * to, int64_t first, int64_t step) {
-        const int64_t row_blocks = blocks(op->src[0]);
+        const int64_t row_blocks = blocks_of<Type>(op->src[0]);
         for (int64_t i = first; i < groups.rows * row_blocks; i += step) {
             const int64_t row = i / row_blocks, block = i % row_blocks, group = groups.of(row), start = groups.first(group);
             char * at = to + start * row_blocks * activation_bytes<Type>();
@@ -100,12 +89,12 @@ private:
         const ggml_tensor * weights = op->src[0];
         const Groups groups(ggml_nrows(op->src[1]));
         const bool is_small = groups.rows * weights->ne[0] <= FEW_VALUES && !makes_logits(op) &&
-                              panels(weights) * blocks(weights) * static_cast<int64_t>(sizeof(Panel)) <= FEW_BYTES;
+                              panels_of(weights) * blocks_of<Type>(weights) * static_cast<int64_t>(sizeof(Panel)) <= FEW_BYTES;
         if (is_small) {
             static thread_local std::vector<char> own;
-            own.resize(groups.rows * blocks(weights) * activation_bytes<Type>());
+            own.resize(groups.rows * blocks_of<Type>(weights) * activation_bytes<Type>());
             quantize(op, groups, own.data(), 0, 1);
-            const int64_t all = panels(weights);
+            const int64_t all = panels_of(weights);
             by_tiles(op, groups, own.data(), all * params->ith / params->nth, all * (params->ith + 1) / params->nth,
                      [](int64_t i) { return i; });
             return;
@@ -118,7 +107,7 @@ private:
             multiply_listed(params, op, groups, quantized, list);
             return;
         }
-        share(params, panels(weights), [&](int64_t from, int64_t to) {
+        share(params, panels_of(weights), [&](int64_t from, int64_t to) {
             by_tiles(op, groups, quantized, from, to, [](int64_t i) { return i; });
         });
     }
@@ -129,7 +118,7 @@ private:
         ggml_tensor * op, const Groups & groups, const char * quantized, int64_t from, int64_t to, const Which & which) {
         const ggml_tensor * weights = op->src[0];
         const auto * all = static_cast<const Panel *>(weights->data);
-        const int64_t row_blocks = blocks(weights), stride = op->nb[1] / sizeof(float);
+        const int64_t row_blocks = blocks_of<Type>(weights), stride = op->nb[1] / sizeof(float);
         const int64_t at_once = std::max<int64_t>(1, TILE_BYTES / (row_blocks * static_cast<int64_t>(sizeof(Panel))));
         for (int64_t start = from; start < to; start += at_once) {
             const int64_t end = std::min(start + at_once, to);
@@ -139,7 +128,7 @@ private:
                     const int64_t panel = which(i), count = std::min<int64_t>(PANEL_ROWS, weights->ne[1] - panel * PANEL_ROWS);
                     for (int64_t group = tile; group < tile_end; group++) {
                         const int64_t row = groups.first(group);
-                        kernel(groups.first(group + 1) - row)(
+                        kernel_for<Type>(groups.first(group + 1) - row)(
                             all + panel * row_blocks, quantized + row * row_blocks * activation_bytes<Type>(), row_blocks,
                             static_cast<float *>(op->data) + row * stride + panel * PANEL_ROWS, stride, count);
                     }
@@ -160,7 +149,7 @@ private:
                 listed.push_back(panel);
             }
         }
-        const auto wanted = static_cast<int64_t>(listed.size()), end = panels(op->src[0]);
+        const auto wanted = static_cast<int64_t>(listed.size()), end = panels_of(op->src[0]);
         share(params, wanted, [&](int64_t from, int64_t to) {
             by_tiles(op, groups, quantized, from, to, [&](int64_t i) { return listed[i]; });
             for (int64_t i = from; i < to; i++) {

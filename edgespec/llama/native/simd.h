@@ -10,6 +10,9 @@
 
 namespace few_rows {
 
+// Into the nearest cache.
+inline void prefetch(const void * from) { _mm_prefetch(static_cast<const char *>(from), _MM_HINT_T0); }
+
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 
 using FloatVector = __m512;
@@ -20,6 +23,7 @@ inline FloatVector load(const float * from) { return _mm512_loadu_ps(from); }
 inline FloatVector load_half(const ggml_fp16_t * from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)));
 }
+inline FloatVector broadcast_half(uint16_t value) { return _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<short>(value))); }
 inline void store(float * to, FloatVector lanes) { _mm512_storeu_ps(to, lanes); }
 inline FloatVector multiply(FloatVector a, FloatVector b) { return _mm512_mul_ps(a, b); }
 inline FloatVector add(FloatVector a, FloatVector b) { return _mm512_add_ps(a, b); }
@@ -31,8 +35,24 @@ inline void store_rounded(int8_t * to, FloatVector lanes) {
     _mm_storeu_si128(reinterpret_cast<__m128i *>(to), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(lanes)));
 }
 inline float largest(FloatVector lanes) { return _mm512_reduce_max_ps(lanes); }
-inline __m256 fold(FloatVector lanes) {
-    return _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+inline bool any_above(FloatVector lanes, float limit) { return _mm512_cmp_ps_mask(lanes, broadcast(limit), _CMP_GT_OQ) != 0; }
+inline FloatVector floats_of_signed(const int8_t * bytes) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes))));
+}
+inline FloatVector neighbours(FloatVector a, FloatVector b) {
+    return add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+}
+// Of each four lanes the sums of `a`, `b`, `c` and `d`.
+inline FloatVector fold_four(FloatVector a, FloatVector b, FloatVector c, FloatVector d) {
+    const __m512d first = _mm512_castps_pd(neighbours(a, b)), second = _mm512_castps_pd(neighbours(c, d));
+    return add(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)), _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
+}
+// The sums of SIMD_WIDTH vectors, from what fold_four made of each four of them.
+inline FloatVector join_folded(const FloatVector (&folded)[SIMD_WIDTH / 4]) {
+    const auto halve = [](FloatVector a, FloatVector b) {
+        return add(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+    };
+    return halve(halve(folded[0], folded[1]), halve(folded[2], folded[3]));
 }
 
 #else
@@ -45,6 +65,7 @@ inline FloatVector load(const float * from) { return _mm256_loadu_ps(from); }
 inline FloatVector load_half(const ggml_fp16_t * from) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
 }
+inline FloatVector broadcast_half(uint16_t value) { return _mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(value))); }
 inline void store(float * to, FloatVector lanes) { _mm256_storeu_ps(to, lanes); }
 inline FloatVector multiply(FloatVector a, FloatVector b) { return _mm256_mul_ps(a, b); }
 inline FloatVector add(FloatVector a, FloatVector b) { return _mm256_add_ps(a, b); }
@@ -61,21 +82,34 @@ inline float largest(FloatVector lanes) {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
-inline __m256 fold(FloatVector lanes) { return lanes; }
+inline bool any_above(FloatVector lanes, float limit) {
+    return _mm256_movemask_ps(_mm256_cmp_ps(lanes, broadcast(limit), _CMP_GT_OQ)) != 0;
+}
+inline FloatVector floats_of_signed(const int8_t * bytes) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(bytes))));
+}
+inline FloatVector neighbours(FloatVector a, FloatVector b) {
+    return add(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+}
+inline FloatVector fold_four(FloatVector a, FloatVector b, FloatVector c, FloatVector d) {
+    const __m256d first = _mm256_castps_pd(neighbours(a, b)), second = _mm256_castps_pd(neighbours(c, d));
+    return add(_mm256_castpd_ps(_mm256_unpacklo_pd(first, second)), _mm256_castpd_ps(_mm256_unpackhi_pd(first, second)));
+}
+inline FloatVector join_folded(const FloatVector (&folded)[SIMD_WIDTH / 4]) {
+    return add(_mm256_permute2f128_ps(folded[0], folded[1], 0x20), _mm256_permute2f128_ps(folded[0], folded[1], 0x31));
+}
 
 #endif
 
-// The four sums of four vectors.
-inline __m128 add_up(FloatVector a, FloatVector b, FloatVector c, FloatVector d) {
-    const __m256 by_two = _mm256_hadd_ps(fold(a), fold(b)), others = _mm256_hadd_ps(fold(c), fold(d));
-    const __m256 by_four = _mm256_hadd_ps(by_two, others);
-    return _mm_add_ps(_mm256_castps256_ps128(by_four), _mm256_extractf128_ps(by_four, 1));
-}
-
-// The sum of one.
+// The sum of one vector's lanes.
 inline float add_up(FloatVector lanes) {
-    const FloatVector none = broadcast(0.0f);
-    return _mm_cvtss_f32(add_up(lanes, none, none, none));
+    alignas(64) float all[SIMD_WIDTH];
+    store(all, lanes);
+    float sum = 0.0f;
+    for (float lane : all) {
+        sum += lane;
+    }
+    return sum;
 }
 
 }  // namespace few_rows

@@ -1,10 +1,10 @@
 """The generation loop: prompt in, tokens out, whatever drafts them. The target decides every token."""
 
-import codecs
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as PyGenerator
 from time import perf_counter
 
+from edgespec.decode.course import Course
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.engines import Target
 from edgespec.decode.policy import DraftingPolicy
@@ -59,26 +59,19 @@ class Generator:
         self.stats = self._rounds.stats = stats
         self._inserted = []
         stats.vanilla_step_s = self._policy.costs.step_s
-        pieces = codecs.getincrementaldecoder("utf-8")("replace")
         began = self._clock()
         stats.prompt_evaluated_n = self._target.start(prompt)
         first = self._target.pick(0)
         stats.prefill_s = stats.ttft_s = self._clock() - began
         self._rounds.begin([*prompt, first])
-        limit = min(max_tokens, self._target.free_tokens)
+        course = Course(self._target, stats, max_tokens, self._target.free_tokens, ignore_end=ignore_end)
         batch, source_of = [first], [DraftSource.TARGET]
         round_s = stats.prefill_s
         while True:
             for token, source in zip(batch, source_of, strict=True):
-                stats.predicted_n += 1
-                ends = self._target.is_end(token) and not ignore_end
-                last = ends or stats.predicted_n >= limit
-                text = pieces.decode(b"" if ends else self._target.token_bytes(token), last)
-                if last:
-                    whole = stats.predicted_n >= max_tokens
-                    stats.stopped = "eog" if ends else "length" if whole else "context"
+                text = course.take(token)
                 yield Token(token, text, source, round_s, len(batch))
-                if last:
+                if stats.stopped:
                     return
                 history.append(token)
                 if self._inserted:
@@ -86,9 +79,9 @@ class Generator:
             before = self._clock()
             if self._inserted:
                 batch, source_of = self._go_on(history), [DraftSource.TARGET]
-                limit = min(limit, stats.predicted_n + self._target.free_tokens)
+                course.narrow(self._target.free_tokens)
             else:
-                batch, source_of = self._round(limit - stats.predicted_n)
+                batch, source_of = self._round(course.remaining)
             round_s = self._clock() - before
             stats.decode_s += round_s
 

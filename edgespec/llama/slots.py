@@ -288,6 +288,11 @@ class Slot:
             self.memory.take_back(n_past)
             self._drop(n_past)
 
+    def rollback_held(self, n_past: int) -> None:
+        """The same, and forgets what would have to be read again: `tokens` is then no more than the memory holds."""
+        self.rollback(n_past)
+        self._drop(self.memory.n_held)
+
     def _drop(self, n_past: int) -> None:
         self.context.cells.give_back(self.cells[n_past:])
         del self.tokens[n_past:], self.cells[n_past:]

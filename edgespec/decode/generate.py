@@ -9,6 +9,7 @@ from edgespec.decode.chain import Chain
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.drafting import Drafting
 from edgespec.decode.engines import Target
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.policy import DraftingPolicy
 from edgespec.decode.token import DraftSource, GenerationStats, Token
 
@@ -21,6 +22,7 @@ class Generator:
         drafters: Guess ahead; none for plain decoding.
         policy: Says how much is drafted. Its costs are corrected on the way.
         clock: Seconds; another one in tests.
+        constraint: What the target's tokens have to fit, if anything.
     """
 
     def __init__(
@@ -29,9 +31,10 @@ class Generator:
         drafters: Sequence[Drafter],
         policy: DraftingPolicy,
         clock: Callable[[], float] = perf_counter,
+        constraint: Constraint | None = None,
     ) -> None:
         self._target, self._policy, self._clock = target, policy, clock
-        self._drafting = Drafting(drafters, policy, clock)
+        self._drafting = Drafting(drafters, policy, clock, constraint)
         self._last = self._n_past = 0
         self._inserted: list[int] = []
         self.stats = GenerationStats()

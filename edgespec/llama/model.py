@@ -125,6 +125,12 @@ class Model(Closes):
         return self._token_text(self._lib.llama_vocab_eos(self.vocab))
 
     @property
+    def turn_end(self) -> int | None:
+        """The token that ends an answer, or where there is none the one that ends a text; None without either."""
+        ends = (self._lib.llama_vocab_eot(self.vocab), self._lib.llama_vocab_eos(self.vocab))
+        return next((int(token) for token in ends if token >= 0), None)
+
+    @property
     def chat_template(self) -> str | None:
         """The model's own Jinja template, if it carries one."""
         raw = self._lib.llama_model_chat_template(self.handle, None)

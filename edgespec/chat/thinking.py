@@ -21,6 +21,7 @@ from edgespec.chat.template import (
 )
 from edgespec.chat.thoughts import Parts, ThoughtReader, make_reader
 from edgespec.decode.generate import Generator
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.token import Token
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
@@ -101,7 +102,12 @@ def notes_of(model: Model) -> list[str]:
 
 
 def stream_answer(
-    generator: Generator, model: Model, prompt: ChatPrompt, max_tokens: int, budget: int | None = None
+    generator: Generator,
+    model: Model,
+    prompt: ChatPrompt,
+    max_tokens: int,
+    budget: int | None = None,
+    constraint: Constraint | None = None,
 ) -> PyGenerator[Token, None, None]:
     """Yields the answer's tokens, thoughts apart; the generator's `stats` count both.
 
@@ -111,10 +117,12 @@ def stream_answer(
         prompt: What it answers.
         max_tokens: Length limit, thoughts included.
         budget: Tokens of thought, after which it is ended once; None for as many as the model takes.
+        constraint: The generator's; it is told where a thought is ended.
 
     Raises:
         ContextOverflowError: the prompt does not fit.
         EngineError: llama.cpp failed.
+        UsageError: the model has no token for what the constraint wants.
     """
     if prompt.template is None:
         yield from generator.generate(prompt.tokens, max_tokens)
@@ -124,10 +132,14 @@ def stream_answer(
     if reader.in_thought and budget == 0:
         reader.add(reader.marks.ending)
         tokens, budget = tokens + ending_tokens(model, reader.marks), None
+        if constraint:
+            constraint.insert(ending_tokens(model, reader.marks))
     with closing(_counted(generator, model, tokens, max_tokens, reader)) as answer:
         for token in answer:
             if budget is not None and reader.in_thought and generator.stats.thought_n >= budget:
                 generator.insert(ending_tokens(model, reader.marks))
+                if constraint:
+                    constraint.insert(ending_tokens(model, reader.marks))
                 token = _with(token, reader.add(reader.marks.ending))
                 budget = None
             yield token

@@ -9,7 +9,9 @@ from typing import Final
 
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
+from edgespec.chat.answer_grammar import constrain_answer
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.structure import Structure
 from edgespec.chat.template import tokenize_messages
 from edgespec.chat.thinking import (
     AS_IT_LIKES,
@@ -20,6 +22,7 @@ from edgespec.chat.thinking import (
     stream_answer,
 )
 from edgespec.decode.generate import Generator
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.errors import UsageError
@@ -107,6 +110,7 @@ class Session(Closes):
         raw: bool = False,
         drop_oldest: bool = False,
         thinking: Thinking = AS_IT_LIKES,
+        structure: Structure | None = None,
     ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens as they come; `stats` is complete at the end.
 
@@ -119,12 +123,14 @@ class Session(Closes):
             raw: Send the text without the chat template; the answer then comes as it is written, thoughts and all.
             drop_oldest: Leave out the oldest turns where the conversation is too long (`shorten`); `stats` says how many messages.
             thinking: Whether it is to think, and how long.
+            structure: What the answer must look like; thoughts before it are free.
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
             EngineError: llama.cpp failed.
             ModelFileError: the chat template fails.
-            UsageError: the prompt is empty, `max_tokens` out of its range, or another answer under way: that one goes on.
+            UsageError: the prompt is empty, `max_tokens` out of its range, the structure is none, or another answer under way: that
+                one goes on.
         """
         with self._alone():
             check_ranges(max_tokens=max_tokens)
@@ -135,9 +141,13 @@ class Session(Closes):
                     dropped_n = len(whole) - len(prompt)
                 read = self._read(prompt, raw=raw, thinking=thinking)
                 sampling = sampling or Sampling()
-                generator = self.engine.generator(self.mode, self._draft_name, sampling, self.state)
+                constraint = self._constrain(read, structure)
+                generator = self.engine.generator(
+                    self.mode, self._draft_name, sampling, self.state, constraint=constraint
+                )
                 self._generator = generator
-            answer = stream_answer(generator, self.engine.target.model, read, max_tokens, thinking.budget)
+            model = self.engine.target.model
+            answer = stream_answer(generator, model, read, max_tokens, thinking.budget, constraint)
             try:
                 while (token := self._next_of(answer)) is not None:
                     yield token
@@ -145,6 +155,14 @@ class Session(Closes):
                 answer.close()
                 self._finish_stats(generator.stats, dropped_n)
                 generator.close()
+
+    def _constrain(self, read: ChatPrompt, structure: Structure | None) -> Constraint | None:
+        if structure is None:
+            return None
+        marks = read.template.abilities.marks if read.template else None
+        return constrain_answer(
+            self.engine.target.model, structure, marks, read.text if read.template else ""
+        )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

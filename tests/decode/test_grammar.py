@@ -195,7 +195,7 @@ def test_what_is_forced_are_the_tokens_of_the_text_and_then_of_the_end(model: Mo
 
 def test_text_that_nobody_picked_counts(model: Model):
     constraint = constraint_of(model, 'root ::= "one " "two"')
-    constraint.insert("one ")
+    constraint.insert(model.tokenize("one ", add_special=False))
     assert b"".join(map(model.token_bytes, constraint.forced()[:-1])) == b"two"
     constraint.reset()
     assert b"".join(map(model.token_bytes, constraint.forced()[:-1])) == b"one two"

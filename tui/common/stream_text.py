@@ -30,7 +30,11 @@ class StreamText(Widget):
         is_growing: Take several rows at a time.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"stream-text--model", "stream-text--ngram", "stream-text--grammar"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "stream-text--model",
+        "stream-text--ngram",
+        "stream-text--grammar",
+    }
     DEFAULT_CSS = """
     StreamText {
         height: auto;

@@ -87,7 +87,7 @@ def _fixed(bounds: Bounds) -> list[str]:
 
     def scaled(bound: float | None, excluded: bool, way: int) -> int:
         if bound is None:
-            return -way * (10 ** (decimals_n + 15) - 1)
+            return -way * int("9" * (decimals_n + 15))
         return int(Decimal(str(bound)) * unit) + way * excluded
 
     least, most = scaled(bounds.low, bounds.low_excluded, 1), scaled(bounds.high, bounds.high_excluded, -1)

@@ -181,6 +181,6 @@ class _Pattern:
 
     def _fail(self, what: str) -> NoReturn:
         raise UsageError(
-            f"`pattern` {self.text!r} of the schema cannot become a grammar: it has {what}",
+            f'"pattern" {self.text!r} of the schema cannot become a grammar: it has {what}',
             "use literals, classes, groups and repetitions",
         )

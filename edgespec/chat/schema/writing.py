@@ -1,12 +1,15 @@
 """GBNF as it is written: literals, classes of characters, and rules with names of their own."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 
 from edgespec.decode.grammar.byte_classes import LAST_CODE_POINT, merge_ranges, other_ranges
 from edgespec.errors import UsageError
 
 Ranges = list[tuple[int, int]]
+Mark = tuple[str, ...]
+"""A text as its characters, and the control tokens in it as `<[151657]>`."""
 _MOST_RULES = 20_000
 SPECIAL = {0x22: '\\"', 0x5C: "\\\\", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x08: "\\b", 0x0C: "\\f"}
 """Characters that JSON writes with a backslash."""
@@ -40,9 +43,14 @@ FORMATS = ("date", "time", "date-time", "uuid", "ipv4")
 
 
 class Rulebook:
-    """The rules of a grammar, as they are written."""
+    """The rules of a grammar, as they are written.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: Of the names of its rules.
+    """
+
+    def __init__(self, prefix: str = "r") -> None:
+        self._prefix = prefix
         self._rules: dict[str, str] = {}
         self._of_body: dict[str, str] = {}
 
@@ -57,13 +65,38 @@ class Rulebook:
         """A name for a rule whose text comes later."""
         if len(self._rules) >= _MOST_RULES:
             raise UsageError(f"the schema takes more than {_MOST_RULES} rules", "use a smaller one")
-        name = f"r{len(self._rules)}"
+        name = f"{self._prefix}{len(self._rules)}"
         self._rules[name] = ""
         return name
 
     def fill(self, name: str, body: str) -> None:
         """The text of a rule."""
         self._rules[name] = body
+
+    def scan(self, then: Mapping[Mark, str], *, may_end: bool = False) -> str:
+        """The name of a rule for any text up to the first of some marks, that mark, and what comes behind it.
+
+        Args:
+            then: The marks, none of which is empty or stands in another one, with the names of rules.
+            may_end: The text may also end without one.
+        """
+        beginnings = dict.fromkeys(mark[:length] for mark in then for length in range(len(mark)))
+        names = {beginning: self.reserve() for beginning in beginnings}
+        symbols = dict.fromkeys(symbol for mark in then for symbol in mark)
+        chars = "".join(_in_class(ord(symbol)) for symbol in symbols if len(symbol) == 1)
+        others = f"[^{chars}] {names[()]}"
+        for beginning, name in names.items():
+            parts = [others, *(['""'] if may_end else [])]
+            for symbol in symbols:
+                text = (*beginning, symbol)
+                mark = next((mark for mark in then if text[-len(mark) :] == mark), None)
+                if mark is None:
+                    place = next(place for place in range(len(text) + 1) if text[place:] in names)
+                    parts.append(f"{spell((symbol,))} {names[text[place:]]}")
+                else:
+                    parts.append(f"{spell((symbol,))} {then[mark]}")
+            self.fill(name, " | ".join(parts))
+        return names[()]
 
     def primitive(self, name: str) -> str:
         """The name of one of `PRIMITIVES`, written with all that it needs."""
@@ -75,14 +108,23 @@ class Rulebook:
                     self.primitive(other)
         return name
 
-    def text(self, root: str) -> str:
-        """The grammar; `root` is the text of its first rule."""
-        return "\n".join(f"{name} ::= {body}" for name, body in [("root", root), *self._rules.items()]) + "\n"
+    def text(self, root: str, name: str = "root") -> str:
+        """The grammar; `root` is the text of its first rule, which has that name."""
+        return "\n".join(f"{rule} ::= {body}" for rule, body in [(name, root), *self._rules.items()]) + "\n"
 
 
 def literal(text: str) -> str:
     """A text that has to come."""
     return '"' + "".join(_in_literal(char) for char in text) + '"'
+
+
+def spell(mark: Mark) -> str:
+    """A mark that has to come."""
+    parts = [
+        literal("".join(group)) if is_text else " ".join(group)
+        for is_text, group in groupby(mark, lambda symbol: len(symbol) == 1)
+    ]
+    return " ".join(parts) or '""'
 
 
 def json_literal(value: object) -> str:

@@ -1,5 +1,6 @@
 """Walks along a grammar byte by byte. Its states are made as they are come to, and kept."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edgespec.decode.grammar.byte_classes import ByteClass
@@ -84,7 +85,7 @@ class Automaton:
             known = state.steps[byte] = self._state(frames, ways)
         return known
 
-    def walk(self, state: State, text: bytes) -> State:
+    def walk(self, state: State, text: Iterable[int]) -> State:
         """The state after bytes; a dead one as soon as one does not fit.
 
         Raises:
@@ -96,14 +97,14 @@ class Automaton:
                 break
         return state
 
-    def forced(self, state: State) -> tuple[bytes, State]:
+    def forced(self, state: State) -> tuple[list[int], State]:
         """The bytes that have to come next, because the grammar allows nothing else, and the state after them."""
-        text = bytearray()
+        text: list[int] = []
         while not state.can_end and len(state.next_bytes) == 1 and len(text) < _LONGEST_FORCED:
             (byte,) = state.next_bytes
             text.append(byte)
             state = self.step(state, byte)
-        return bytes(text), state
+        return text, state
 
     def _state(self, frames: list[_Frame | None], ways: set[_Way]) -> State:
         can_end = False

@@ -9,6 +9,8 @@ ByteRange = tuple[int, int]
 _LAST_OF_LENGTH = (0x7F, 0x7FF, 0xFFFF, 0x10FFFF)
 _SURROGATES = (0xD800, 0xDFFF)
 LAST_CODE_POINT = 0x10FFFF
+FIRST_TOKEN = 256
+"""Control tokens have no text: in grammars they stand as further bytes, from here on in the order of their ids."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +42,12 @@ class ByteClass:
 def byte_class(sequences: tuple[tuple[ByteRange, ...], ...]) -> ByteClass:
     """The class of these sequences, the same object each time."""
     return ByteClass(sequences)
+
+
+def class_of_token(token: int) -> ByteClass:
+    """The class of a control token alone."""
+    code = FIRST_TOKEN + token
+    return byte_class((((code, code),),))
 
 
 def class_of_ranges(ranges: Iterable[tuple[int, int]], *, inverted: bool = False) -> ByteClass:

@@ -1,12 +1,14 @@
 """What an answer may go on with: asked before each of its tokens, and told each one."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.decode.grammar.automaton import Automaton, State
+from edgespec.decode.grammar.byte_classes import FIRST_TOKEN
 from edgespec.decode.grammar.vocabulary import Ids, Vocabulary
 from edgespec.errors import UsageError
 from edgespec.llama.sampler import Sampler
@@ -49,8 +51,8 @@ class Constraint(Protocol):
         """The token is part of the answer."""
         ...
 
-    def insert(self, text: str) -> None:
-        """Text became part of the answer that nobody picked."""
+    def insert(self, tokens: Iterable[int]) -> None:
+        """Tokens became part of the answer that nobody picked."""
         ...
 
     def forced(self, chain: Iterable[int] = ()) -> list[int]:
@@ -63,20 +65,15 @@ class Constraint(Protocol):
 
 
 class GrammarConstraint:
-    """A grammar that an answer has to match from its beginning.
+    """A grammar that an answer has to match from its beginning. Control tokens fit only where the grammar names them.
 
     Args:
         automaton: Of the grammar; shared by any number of answers.
         vocabulary: Of the model.
-        marks: Control tokens that are text here, with their names; all others do not fit.
     """
 
-    def __init__(
-        self, automaton: Automaton, vocabulary: Vocabulary, marks: Mapping[int, bytes] | None = None
-    ) -> None:
+    def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
         self._automaton, self._vocabulary = automaton, vocabulary
-        self._marks = dict(marks or {})
-        self._mark_ids = np.array(sorted(self._marks), np.int64)
         self._state = automaton.start
 
     @property
@@ -103,7 +100,7 @@ class GrammarConstraint:
     def _look_up(self, logits: Logits, most: int) -> list[int]:
         """The same, out of all that begin rightly."""
         vocabulary, state = self._vocabulary, self._state
-        ids = np.concatenate([vocabulary.beginning_with(state.next_bytes), vocabulary.ends, self._mark_ids])
+        ids = np.concatenate([vocabulary.beginning_with(state.next_bytes), vocabulary.ends])
         found: list[int] = []
         for token in _in_order(logits, ids):
             if self.allows(token):
@@ -130,11 +127,10 @@ class GrammarConstraint:
         if state is not None:
             self._state = state
 
-    def insert(self, text: str) -> None:
-        """Text became part of the answer that nobody picked."""
-        state = self._automaton.walk(self._state, text.encode())
-        if not state.is_dead:
-            self._state = state
+    def insert(self, tokens: Iterable[int]) -> None:
+        """Tokens became part of the answer that nobody picked."""
+        for token in tokens:
+            self.accept(token)
 
     def forced(self, chain: Iterable[int] = ()) -> list[int]:
         """Tokens that say what has to come next, after a chain of guesses."""
@@ -145,10 +141,9 @@ class GrammarConstraint:
             state = self._after(state, token)
         if state is None:
             return []
-        text, behind = self._automaton.forced(state)
-        tokens = self._tokenize(text)
-        whole = b"".join(self._text(token) for token in tokens) == text
-        if whole and behind.can_end and not behind.ways and self._vocabulary.end is not None:
+        codes, behind = self._automaton.forced(state)
+        tokens, is_whole = self._tokenize(codes)
+        if is_whole and behind.can_end and not behind.ways and self._vocabulary.end is not None:
             tokens.append(self._vocabulary.end)
         return tokens
 
@@ -158,30 +153,24 @@ class GrammarConstraint:
 
     def _after(self, state: State, token: int) -> State | None:
         """The state behind a token; None where it does not fit."""
-        text = self._text(token)
-        if not text:
-            return state if state.can_end and self._vocabulary.is_end(token) else None
-        behind = self._automaton.walk(state, text)
+        if self._vocabulary.is_end(token):
+            return state if state.can_end else None
+        behind = self._automaton.walk(state, self._vocabulary.text(token) or (FIRST_TOKEN + token,))
         return None if behind.is_dead else behind
 
-    def _text(self, token: int) -> bytes:
-        return self._marks.get(token) or (
-            b"" if self._vocabulary.is_end(token) else self._vocabulary.text(token)
-        )
-
-    def _tokenize(self, text: bytes) -> list[int]:
-        """Tokens of a text, the marks in it as the tokens that they are."""
+    def _tokenize(self, codes: Sequence[int]) -> tuple[list[int], bool]:
+        """Tokens of a text, and whether they are all of it."""
         tokens: list[int] = []
-        while text:
-            found = [(text.find(name), token) for token, name in self._marks.items() if name in text]
-            place, mark = min(found, default=(len(text), -1))
-            before = self._vocabulary.tokenize(text[:place])
-            tokens += before
-            if b"".join(map(self._vocabulary.text, before)) != text[:place] or mark < 0:
-                break
-            tokens.append(mark)
-            text = text[place + len(self._marks[mark]) :]
-        return tokens
+        for is_text, group in groupby(codes, lambda code: code < FIRST_TOKEN):
+            if not is_text:
+                tokens += [code - FIRST_TOKEN for code in group]
+                continue
+            text = bytes(group)
+            found = self._vocabulary.tokenize(text)
+            tokens += found
+            if b"".join(map(self._vocabulary.text, found)) != text:
+                return tokens, False
+        return tokens, True
 
 
 def pick_fitting(logits: Logits, constraint: Constraint, sampler: Sampler | None = None) -> int:

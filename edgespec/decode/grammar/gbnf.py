@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
-from edgespec.decode.grammar.byte_classes import LAST_CODE_POINT, ByteClass, class_of_ranges
+from edgespec.decode.grammar.byte_classes import LAST_CODE_POINT, ByteClass, class_of_ranges, class_of_token
 from edgespec.decode.grammar.rules import MOST_SYMBOLS, Alternative, Rules, Symbol, make_rules
 from edgespec.errors import UsageError
 
@@ -23,13 +23,19 @@ _BLANK: Final = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
 _BLANK_LINES: Final = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
 _NAME: Final = re.compile(r"[A-Za-z0-9-]+")
 _TIMES: Final = re.compile(r"\{\s*(\d{1,9})\s*(,?)\s*(\d{0,9})\s*\}")
+_TOKEN: Final = re.compile(r"<\[(\d{1,9})\]>")
 _HEX: Final = {"x": 2, "u": 4, "U": 8}
 _ESCAPED: Final = {"t": "\t", "r": "\r", "n": "\n"}
 _THEMSELVES: Final = '\\"[]-'
 
 
-def read_gbnf(text: str) -> Rules:
-    """The rules of a grammar whose start is `root`.
+def read_gbnf(text: str, root: str = ROOT, *, takes_tokens: bool = False) -> Rules:
+    """The rules of a grammar.
+
+    Args:
+        text: In llama.cpp's notation.
+        root: The rule of the whole text.
+        takes_tokens: Control tokens may stand in it, as `<[151657]>`.
 
     Raises:
         UsageError: what is wrong with it, and on which line.
@@ -38,19 +44,20 @@ def read_gbnf(text: str) -> Rules:
         raise UsageError(
             f"the grammar has {len(text)} characters, and {LONGEST_GRAMMAR} are read", "use a shorter one"
         )
-    return _Reader(text).read()
+    return _Reader(text, takes_tokens).read(root)
 
 
 @dataclass(slots=True)
 class _Reader:
     text: str
+    takes_tokens: bool
     place: int = 0
     _numbers: dict[str, int] = field(default_factory=dict)
     _names: list[str] = field(default_factory=list)
     _alternatives: list[list[Alternative] | None] = field(default_factory=list)
     _symbol_n: int = 0
 
-    def read(self) -> Rules:
+    def read(self, root: str) -> Rules:
         self._skip(_BLANK_LINES)
         while self.place < len(self.text):
             name = self._name()
@@ -63,14 +70,14 @@ class _Reader:
                 self._fail(f"{self.text[self.place]!r} is not expected")
             self._alternatives[self._number(name)] = alternatives
             self._skip(_BLANK_LINES)
-        if ROOT not in self._numbers:
-            raise UsageError("the grammar has no rule root", "name the rule of the whole text root")
+        if root not in self._numbers:
+            raise UsageError(f"the grammar has no rule {root}", f"name the rule of the whole text {root}")
         defined: list[list[Alternative]] = []
         for name, found in zip(self._names, self._alternatives, strict=True):
             if found is None:
                 raise UsageError(f"the grammar has no rule {name}", "define every rule that is used")
             defined.append(found)
-        return make_rules(self._names, defined, self._numbers[ROOT])
+        return make_rules(self._names, defined, self._numbers[root])
 
     def _read_alternatives(self, name: str, depth: int) -> list[Alternative]:
         if depth > _DEEPEST:
@@ -112,6 +119,9 @@ class _Reader:
         if char == ".":
             self.place += 1
             return [class_of_ranges((), inverted=True)]
+        if self.takes_tokens and (found := _TOKEN.match(self.text, self.place)):
+            self.place = found.end()
+            return [class_of_token(int(found[1]))]
         if char and char in "<!":
             self._fail("tokens in angle brackets are not supported")
         if _NAME.match(self.text, self.place):

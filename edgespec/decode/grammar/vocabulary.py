@@ -7,10 +7,10 @@ from weakref import WeakKeyDictionary, proxy
 import numpy as np
 from numpy.typing import NDArray
 
+from edgespec.decode.grammar.byte_classes import FIRST_TOKEN
 from edgespec.llama.model import Model
 
 Ids = NDArray[np.int64]
-_NONE: Final[Ids] = np.zeros(0, np.int64)
 
 
 class Vocabulary:
@@ -45,16 +45,16 @@ class Vocabulary:
     @cached_property
     def _by_first_byte(self) -> list[Ids]:
         found: list[list[int]] = [[] for _ in range(256)]
-        for token in range(self.n_tokens):
-            text = self.text(token)
+        for token, text in enumerate(self._model.all_token_bytes()):
             if text:
                 found[text[0]].append(token)
         return [np.array(ids, np.int64) for ids in found]
 
     def beginning_with(self, first_bytes: frozenset[int]) -> Ids:
-        """The tokens whose text begins with one of these bytes, in no order."""
-        lists = [self._by_first_byte[byte] for byte in first_bytes]
-        return np.concatenate([_NONE, *lists])
+        """The tokens whose text begins with one of these bytes, and the control tokens that stand as one; in no order."""
+        lists = [self._by_first_byte[byte] for byte in first_bytes if byte < FIRST_TOKEN]
+        controls = [byte - FIRST_TOKEN for byte in first_bytes if byte >= FIRST_TOKEN]
+        return np.concatenate([np.array(sorted(controls), np.int64), *lists])
 
     def tokenize(self, text: bytes) -> list[int]:
         """Tokens whose bytes are a text's, or its beginning."""

@@ -1,5 +1,6 @@
 """All that can be asked of one answer among many: stops, log probabilities, biases, limits, thoughts, and what is refused."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,15 @@ import numpy as np
 import pytest
 
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.structure import Structure, StructureKind
 from edgespec.chat.thinking import Thinking
+from edgespec.decode.token import DraftSource
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
+from edgespec.session import open_pair
 from edgespec.session.shared.asked import Ask, Detokenize, EndReason, Tokenize, Tokenized
 from edgespec.session.shared.stops import StopReader
 from tests.scripted_model import make_scripted_model
@@ -193,3 +197,38 @@ def test_thoughts_are_apart_and_end_where_their_budget_is_spent(
         assert one.ended.stats.thought_n == (budget or 7)
         assert (stopped.thought, stopped.text) == (thought, "Yes")
     assert len(short.tokens) == 2
+
+
+@pytest.mark.parametrize("draft", ["none", "ngram", "tiny-draft"])
+def test_structured_answers_match_beside_free_ones_and_are_those_of_one_alone(
+    tiny_model: Path, tiny_draft: Path, draft: str
+):
+    schema = '{"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}, "old": {"type": "boolean"}}, '
+    schema += '"required": ["name", "old"], "additionalProperties": false}'
+    structure = Structure(StructureKind.SCHEMA, schema)
+    texts = set()
+    for beside in (0, 3):
+        with shared(tiny_model, tiny_draft if draft == "tiny-draft" else draft) as session:
+            asks = [Ask(1, CAT, max_tokens=80, structure=structure)]
+            asks += [Ask(2 + number, user(f"the cat {number}"), max_tokens=30) for number in range(beside)]
+            ear = answer(session, *asks)
+        one = ear.written[1, 0]
+        assert set(json.loads(one.text)) == {"name", "old"}
+        assert one.ended
+        assert one.ended.reason is EndReason.STOP
+        if draft == "ngram":
+            assert one.ended.stats.by_source[DraftSource.GRAMMAR][1] > 5
+        texts.add(one.text)
+    with open_pair(tiny_model, "none", settings=EXACT) as session:
+        texts.add("".join(t.text for t in session.stream(CAT, max_tokens=80, structure=structure)))
+    assert len(texts) == 1
+
+
+def test_a_grammar_that_the_model_has_no_token_for_refuses_its_answer_alone(tiny_model: Path):
+    """A control token that is never written, by its number."""
+    impossible = Structure(StructureKind.GBNF, 'root ::= "a" <[99999]>')
+    with shared(tiny_model, "none") as session:
+        ear = answer(session, Ask(1, CAT, structure=impossible), Ask(2, CAT, max_tokens=9))
+        assert ear.refused[1].kind == "request"
+        assert len(ear.written[2, 0].tokens) == 9
+        assert session.is_idle

@@ -29,6 +29,7 @@ RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
     "max_tokens": (lambda value: 1 <= value <= _INT32, "1 or more tokens"),
     "min_p": _SHARE,
     "narrow": _SHARE,
+    "parallel": (lambda value: 1 <= value <= 128, "1 to 128"),
     "presence_penalty": _FINITE,
     "protect_first": _FROM_0,
     "protect_last": _FROM_0,

@@ -1,17 +1,10 @@
 """The whole server on tiny models: the command, its engine process, and what callers get."""
 
-import json
-import os
-import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 
-from edgespec.catalog.model_file import open_file
-from edgespec.llama.sampler import Sampling
 from edgespec.session import open_pair
 from edgespec.session.settings import EngineSettings
 from tests.serve.served import Json, Server, wait_for
@@ -48,7 +41,9 @@ def test_an_answer_is_that_of_a_session_whole_and_streamed(
 
 def test_many_callers_get_what_each_would_get_alone(server: Server) -> None:
     prompts = [f"story number {number} of {number * 7}" for number in range(8)]
-    alone = [server.ask(TEXT, {"prompt": one, "max_tokens": 20}).json["choices"][0]["text"] for one in prompts]
+    alone = [
+        server.ask(TEXT, {"prompt": one, "max_tokens": 20}).json["choices"][0]["text"] for one in prompts
+    ]
     with ThreadPoolExecutor(8) as callers:
         together = list(
             callers.map(

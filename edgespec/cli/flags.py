@@ -6,6 +6,7 @@ from edgespec.errors import name_settings
 
 FLAGS: Final = {
     "acceptance": "--acceptance",
+    "api_key": "--api-key",
     "batch": "--batch",
     "blocks": "--remove",
     "budget": "--budget",
@@ -27,6 +28,7 @@ FLAGS: Final = {
     "host": "--host",
     "imatrix": "--imatrix",
     "importance": "--importance",
+    "keep_alive": "--keep-alive",
     "kv_groups": "--kv-groups",
     "kv_type": "--kv-type",
     "kv_type_k": "--kv-type-k",
@@ -54,6 +56,7 @@ FLAGS: Final = {
     "repeat_penalty": "--repeat-penalty",
     "rpc": "--rpc",
     "seed": "--seed",
+    "server": "--server",
     "shape": "--shape",
     "structure": "--structure",
     "temperature": "--temperature",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from edgespec.chat.answers import AnswerParts, AnswerReader
 from edgespec.chat.marks import ThoughtMarks
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.template import (
@@ -19,7 +20,7 @@ from edgespec.chat.template import (
     template_of,
     tokenize_rendered,
 )
-from edgespec.chat.thoughts import Parts, ThoughtReader, make_reader
+from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.decode.generate import Generator
 from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.token import Token
@@ -57,6 +58,15 @@ class ChatPrompt:
     tokens: list[int]
     template: ChatTemplate | None
     """None where the text goes to the model as it is, and its answer to the user likewise."""
+    toolbox: Toolbox = NO_TOOLS
+    """That its answer may call."""
+
+    def make_reader(self) -> AnswerReader:
+        """Reads the answer: thoughts apart, and calls of its tools."""
+        if self.template is None:
+            raise ValueError("an answer without a template has no parts")
+        marks, tools = self.template.abilities.marks, self.toolbox.offered
+        return AnswerReader(marks, self.text, self.template.call_form if tools else None, tools)
 
 
 def read_prompt(
@@ -65,6 +75,7 @@ def read_prompt(
     *,
     raw: bool = False,
     thinking: Thinking = AS_IT_LIKES,
+    toolbox: Toolbox = NO_TOOLS,
 ) -> ChatPrompt:
     """A conversation that a context is to answer.
 
@@ -73,6 +84,7 @@ def read_prompt(
         messages: The oldest first.
         raw: Leave the chat template out.
         thinking: Has no effect where there is no template, or none with a switch; said once.
+        toolbox: What the answer may call; nothing where there is no template.
 
     Raises:
         ContextOverflowError: it does not fit the context.
@@ -82,8 +94,11 @@ def read_prompt(
     template = template_of(context.model, raw=raw)
     if template is None and thinking != AS_IT_LIKES:
         _tell_unheeded(context.model, thinking)
-    text = render_chat(template, messages, thinking.think)
-    return ChatPrompt(text, check_length(context, tokenize_rendered(context.model, text)), template)
+    if toolbox.offered and template is None:
+        say_once(_unheeded.setdefault(context.model, []), "tools are not offered: no chat template is used")
+    text = render_chat(template, messages, thinking.think, toolbox.offered)
+    tokens = check_length(context, tokenize_rendered(context.model, text))
+    return ChatPrompt(text, tokens, template, toolbox)
 
 
 def _tell_unheeded(model: Model, thinking: Thinking) -> None:
@@ -127,7 +142,7 @@ def stream_answer(
     if prompt.template is None:
         yield from generator.generate(prompt.tokens, max_tokens)
         return
-    reader = make_reader(prompt.template.abilities.marks, prompt.text)
+    reader = prompt.make_reader()
     tokens = prompt.tokens
     if reader.in_thought and budget == 0:
         reader.add(reader.marks.ending)
@@ -161,7 +176,7 @@ def count_thoughts(model: Model, prompt: ChatPrompt, tokens: Sequence[int], *, e
     """
     if prompt.template is None:
         return 0
-    reader = make_reader(prompt.template.abilities.marks, prompt.text)
+    reader = prompt.make_reader()
     pieces = codecs.getincrementaldecoder("utf-8")("replace")
     thought_n = 0
     for left, token in zip(range(len(tokens) - 1, -1, -1), tokens, strict=True):
@@ -173,7 +188,7 @@ def count_thoughts(model: Model, prompt: ChatPrompt, tokens: Sequence[int], *, e
 
 
 def _counted(
-    generator: Generator, model: Model, tokens: Sequence[int], max_tokens: int, reader: ThoughtReader
+    generator: Generator, model: Model, tokens: Sequence[int], max_tokens: int, reader: AnswerReader
 ) -> PyGenerator[Token, None, None]:
     """The tokens in their parts; those of thoughts are counted."""
     with closing(generator.generate(tokens, max_tokens)) as answer:
@@ -189,14 +204,13 @@ def _counted(
             yield _with(replace(token, text="", thought=""), parts)
 
 
-def _read_token(reader: ThoughtReader, text: str, control: str) -> tuple[Parts, bool]:
+def _read_token(reader: AnswerReader, text: str, control: str) -> tuple[AnswerParts, bool]:
     """What became sure with a token, and whether the model thinks with it, marks included."""
     was_thought = reader.in_thought
-    parts = reader.add(text)
-    if control:
-        parts += reader.add(control, is_control=True)
+    parts = reader.add(text, control)
     return parts, was_thought or reader.in_thought
 
 
-def _with(token: Token, parts: Parts) -> Token:
-    return replace(token, text=token.text + parts.answer, thought=token.thought + parts.thought)
+def _with(token: Token, parts: AnswerParts) -> Token:
+    calls = token.calls + parts.calls
+    return replace(token, text=token.text + parts.text, thought=token.thought + parts.thought, calls=calls)

@@ -28,7 +28,7 @@ class Proposer:
     ) -> tuple[list[tuple[Answer, list[int]]], list[tuple[Answer, EdgespecError]]]:
         """The rows of every answer, those that pay all together, and whose drafting failed.
 
-        Each drafts as if a row cost the least that it may cost beside others; what of all that is verified is seen then.
+        Each drafts as if all the others drafted as much; what of all that is verified is seen then.
 
         Args:
             answers: Those that write.
@@ -38,11 +38,10 @@ class Proposer:
         failed: list[tuple[Answer, EdgespecError]] = []
         wanting: list[tuple[Answer, Steps[list[int]], Part]] = []
         count = len(answers)
-        price = self._costs.row_price(count, min(rows_max, 2 * count + 1)) if count > 1 else 0.0
-        fair = max(rows_max // max(len(answers), 1), 1)
+        fair = max(rows_max // max(count, 1), 1)
         for answer in answers:
             assert answer.policy and answer.rounds and answer.course and answer.slot
-            answer.policy.join(count, price)
+            answer.policy.join(count)
             remaining = min(answer.course.remaining, answer.slot.free_tokens, fair)
             self._go_on(answer, answer.rounds.steps(remaining), done, wanting, failed)
         if self._seats:
@@ -86,7 +85,7 @@ class Proposer:
         for answer, rounds, policy in writing:
             assert rounds and policy
             done[answer] = rounds.cut(counts[answer])
-            policy.join(plain, price)
+            policy.charge(price)
 
     def _go_on(
         self,

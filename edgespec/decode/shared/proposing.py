@@ -11,6 +11,10 @@ from edgespec.decode.shared.seats import Seats
 from edgespec.errors import EdgespecError
 from edgespec.llama.slots import Part
 
+_ROWS_DOUBT = 1.15
+"""Times their price that rows have to be worth: an answer that ends sooner saves its share of the rounds to come only if another one
+takes its place. With 1, eight answers of SmolLM2 that ended together lost 5 % to drafts that were worth what they cost."""
+
 
 class Proposer:
     """Gathers the rows of rounds.
@@ -77,7 +81,7 @@ class Proposer:
         kept = 0
         for more, (worth, _) in enumerate(worths, 1):
             promised += worth
-            gain = promised - (cost(plain + more) - plain_s) / share_s
+            gain = promised - _ROWS_DOUBT * (cost(plain + more) - plain_s) / share_s
             if gain > best:
                 best, kept = gain, more
         counts = Counter(answer for _, answer in worths[:kept])

@@ -230,3 +230,19 @@ def test_conversations_are_kept_between_runs_and_damaged_files_are_not_taken(
     path.write_bytes(content)
     with open_shared(tiny_model, "none", settings=settings, cache_dir=tmp_path / "kept") as session:
         assert answer(session, ask).began[1].cached_n == 0
+
+
+def test_conversations_that_wait_take_few_cells_and_lose_nothing(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("edgespec.session.shared.size._LEAST_IDLE_CELLS", 200)
+    monkeypatch.setattr("edgespec.session.shared.size._IDLE_SHARE", 0.0)
+    talks = [long_talk(word) for word in WORDS[:6]]
+    with shared(tiny_model, "none") as session:
+        for turn in range(2):
+            for number, talk in enumerate(talks):
+                began = answer(session, Ask(10 * turn + number, talk, max_tokens=9)).began[10 * turn + number]
+                assert session.engine.target.context.cells.used_n <= 200 + 150
+                if turn:
+                    assert began.cached_n == began.prompt_n - 1
+        check_cells(session)

@@ -32,10 +32,11 @@ class Pool:
     Args:
         slots: All of them, empty.
         kept: Where conversations go that have to make room.
+        idle_cells: What conversations that wait may take of the cache beside the last one; others go to `kept`. None for any number.
     """
 
-    def __init__(self, slots: Slots, kept: KeptTexts | None = None) -> None:
-        self.slots = slots
+    def __init__(self, slots: Slots, kept: KeptTexts | None = None, idle_cells: int | None = None) -> None:
+        self.slots, self._idle_cells = slots, idle_cells
         self.kept = KeptTexts(0) if kept is None else kept
         self._free = list(reversed(slots.slots))
         self._idle: dict[Slot, None] = {}
@@ -167,9 +168,22 @@ class Pool:
         del self._used[slot]
         if slot.tokens and not is_damaged:
             self._idle[slot] = None
+            self._trim()
         else:
             slot.clear()
             self._free.append(slot)
+
+    def _trim(self) -> None:
+        """What waits is looked over by every row: all but some of it waits elsewhere."""
+        if self._idle_cells is None:
+            return
+        while len(self._idle) > 1:
+            cells: set[int] = set()
+            for slot in list(self._idle)[:-1]:
+                cells.update(slot.cells)
+            if len(cells) <= self._idle_cells:
+                return
+            self._forget(next(iter(self._idle)))
 
     def make_room(self, count: int) -> bool:
         """Forgets what was used least recently until so many cells are free; whether they are."""

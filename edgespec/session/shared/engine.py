@@ -39,7 +39,7 @@ from edgespec.session.loading import (
 )
 from edgespec.session.settings import EngineSettings
 from edgespec.session.shared.kept_files import KeptFiles
-from edgespec.session.shared.size import choose_cache_bytes, choose_size
+from edgespec.session.shared.size import choose_cache_bytes, choose_idle_cells, choose_size
 
 
 class SharedEngine(Closes):
@@ -135,7 +135,7 @@ class SharedEngine(Closes):
         kept = KeptTexts(self.cache_bytes)
         for text in self._kept_files.read() if self._kept_files else ():
             kept.add(text)
-        self._pool = Pool(self.target.context, kept)
+        self._pool = Pool(self.target.context, kept, self._idle_cells())
         return Batch(self._pool, self.state.costs, drafts, self.n_parallel)
 
     def _make_drafters(self, seat: Seat | None, constraint: Constraint | None) -> Sequence[Drafter]:
@@ -143,6 +143,13 @@ class SharedEngine(Closes):
         if seat and self._seats:
             model = SharedModelDrafter(seat.draft, state.costs, state.acceptance, perf_counter, self._seats)
         return make_drafters(self.mode, model, state, constraint)
+
+    def _idle_cells(self) -> int | None:
+        """Cells for conversations that wait; None for any number."""
+        if self.target.model.placement.gpu_layers or not self.cache_bytes:
+            return None
+        n_threads = self.target.context.settings.n_threads
+        return choose_idle_cells(self.target.file, self.state.costs.step_s, n_threads)
 
     def _make_policy(self) -> DraftingPolicy:
         abilities = self.target.context.abilities

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from edgespec.catalog.block_kinds import kinds_of_blocks
 from edgespec.catalog.memory import available_memory_bytes
 from edgespec.catalog.model_file import ModelFile
 from edgespec.llama.context_settings import ContextSettings
@@ -23,6 +24,8 @@ _CACHE_BYTES: Final = 512 << 20
 _MEMORY_SHARE: Final = 4
 """Of what is free beside the weights, they take a quarter at most."""
 _CELLS_STEP: Final = 256
+_IDLE_SHARE, _LOOK_S, _CELLS_A_LOOK, _LEAST_IDLE_CELLS = 0.01, 24e-9, 16, 512
+"""See `choose_idle_cells`; a short conversation or two always stay."""
 _KEPT_SHARE, _MOST_KEPT_BYTES = 8, 2 << 30
 """Of what is free when all is loaded, an eighth for copies of conversations, and no more than 2 GiB: chosen."""
 DRAFT_SEATS: Final = 4
@@ -80,6 +83,23 @@ def choose_size(
         n_outputs_max=seats,
     )
     return SharedSize(n_each, target_settings, draft_settings, draft_settings.n_ctx // seats)
+
+
+def choose_idle_cells(target: ModelFile, step_s: float, n_threads: int) -> int:
+    """Cells for conversations that wait in the cache for their next turn, so that a plain step is a hundredth slower at most.
+
+    Every row looks over all cells in use, sixteen at a time, in every block that has a cache and for each of its heads: with
+    7,000 cells of others a step of SmolLM2 (90 such heads) took 0.94 ms longer on one thread of Zen 4, 0.024 us a head and look.
+
+    Args:
+        target: Its file.
+        step_s: Of a plain step.
+        n_threads: Of the CPU.
+    """
+    kinds = kinds_of_blocks(target.meta)
+    heads = sum(kinds.kv_heads[block] for block in kinds.cached)
+    looks = _IDLE_SHARE * step_s * max(n_threads, 1) / (_LOOK_S * heads) if heads else 0.0
+    return max(int(looks * _CELLS_A_LOOK), _LEAST_IDLE_CELLS)
 
 
 def choose_cache_bytes() -> int:

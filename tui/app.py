@@ -14,6 +14,7 @@ from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from edgespec.worker.process import WorkerProcess
 from edgespec.worker.protocol import OpenPair
+from edgespec.worker.remote.worker import RemoteWorker
 from tui.bench.screen import BenchScreen
 from tui.chat.prompt_input import PromptInput
 from tui.chat.screen import ChatScreen
@@ -67,7 +68,9 @@ class EdgespecApp(App[int]):
         super().__init__()
         self.launch = launch or Launch()
         self.settings = settings or AppSettings()
-        self.engine = EngineClient(make_worker)
+        server = self.launch.server
+        # Work beside the chat is done on this machine, whoever answers.
+        self.engine = EngineClient(partial(RemoteWorker, server) if server else make_worker)
         self.jobs = JobRunner(make_worker)
         for screen in _SCREENS:
             self.add_mode(screen.NAME, partial(screen, self))

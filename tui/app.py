@@ -1,5 +1,6 @@
 """The app: its modes and keys, and what all of its screens are given. Nothing that it shows imports it."""
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from edgespec.errors import EdgespecError
@@ -74,6 +76,17 @@ class EdgespecApp(App[int]):
         self.jobs = JobRunner(make_worker)
         for screen in _SCREENS:
             self.add_mode(screen.NAME, partial(screen, self))
+
+    def get_driver_class(self) -> type[Driver]:
+        """Of a terminal that may go, or what Textual takes in a browser and on Windows."""
+        found = super().get_driver_class()
+        if sys.platform == "win32":
+            return found
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from tui.terminal_driver import TerminalDriver
+
+        return TerminalDriver if found is LinuxDriver else found
 
     def on_mount(self) -> None:
         """Takes theme and keys from the settings, and opens the first screen."""

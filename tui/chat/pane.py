@@ -118,7 +118,9 @@ class ChatPane(Vertical):
         self.answer()
 
     def answer(self) -> None:
-        """Has the conversation answered as it stands."""
+        """Has the conversation answered as it stands, unless the app is being left."""
+        if not self.transcript.is_attached:
+            return
         if self._engine.state in (EngineState.CLOSED, EngineState.DEAD):
             self._services.open_engine()
         self._waiting = not self._engine.is_ready

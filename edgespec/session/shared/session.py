@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import replace
 
+from edgespec.chat.answer_grammar import constrain_prompt
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.template import check_length, tokenize_rendered
 from edgespec.chat.thinking import AnswerReader, ChatPrompt, notes_of, read_prompt
@@ -113,14 +114,17 @@ class SharedSession(Closes):
         check_ranges(max_tokens=ask.max_tokens)
         self._check_tokens([token for token, _ in ask.logit_bias])
         if not 0 < ask.n_choices <= _MOST_CHOICES:
-            raise UsageError(f"`n` {ask.n_choices} is out of range", f"use 1 to {_MOST_CHOICES}")
+            raise UsageError(
+                f"{ask.n_choices} answers to one prompt are out of range", f"ask for 1 to {_MOST_CHOICES}"
+            )
         prompt = self._read(ask)
         model, choices = self.engine.target.model, []
         for number in range(ask.n_choices):
-            reader = AnswerReader(model, prompt, ask.thinking.budget)
+            constraint = constrain_prompt(model, ask.structure, prompt)
+            reader = AnswerReader(model, prompt, ask.thinking.budget, constraint)
             tokens = check_length(self.engine.target.context, reader.prompt)
             sampling = replace(ask.sampling, seed=(ask.sampling.seed + number) % _SEEDS)
-            picking = Picking(sampling, ask.logprobs_n, ask.logit_bias)
+            picking = Picking(sampling, ask.logprobs_n, ask.logit_bias, constraint)
             wanted = Wanted(tokens, ask.max_tokens or self.engine.n_ctx, picking, ignore_end=ask.ignore_end)
             choices.append(Choice(ask, number, Answer(wanted), reader, model))
         self._choices[ask.id] = choices
@@ -219,8 +223,8 @@ class SharedSession(Closes):
             waiting_n=batch.waiting_n,
             cells_n=cells.count,
             cells_used_n=cells.used_n,
-            held_n=pool.held_n,
-            held_bytes=0,
+            held_n=pool.held_n + len(pool.kept),
+            held_bytes=pool.kept.n_bytes,
             prompt_n=batch.figures.prompt_n,
             cached_n=batch.figures.cached_n,
             prefill_s=batch.figures.prefill_s,

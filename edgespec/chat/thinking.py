@@ -22,6 +22,7 @@ from edgespec.chat.template import (
 )
 from edgespec.chat.thoughts import Parts, ThoughtReader, make_reader
 from edgespec.decode.generate import Generator
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
@@ -111,7 +112,12 @@ def notes_of(model: Model) -> list[str]:
 
 
 def stream_answer(
-    generator: Generator, model: Model, prompt: ChatPrompt, max_tokens: int, budget: int | None = None
+    generator: Generator,
+    model: Model,
+    prompt: ChatPrompt,
+    max_tokens: int,
+    budget: int | None = None,
+    constraint: Constraint | None = None,
 ) -> PyGenerator[Token, None, None]:
     """Yields the answer's tokens, thoughts apart; the generator's `stats` count both.
 
@@ -121,12 +127,14 @@ def stream_answer(
         prompt: What it answers.
         max_tokens: Length limit, thoughts included.
         budget: Tokens of thought, after which it is ended once; None for as many as the model takes.
+        constraint: The generator's; it is told where a thought is ended.
 
     Raises:
         ContextOverflowError: the prompt does not fit.
         EngineError: llama.cpp failed.
+        UsageError: the model has no token for what the constraint wants.
     """
-    reader = AnswerReader(model, prompt, budget)
+    reader = AnswerReader(model, prompt, budget, constraint)
     with closing(generator.generate(reader.prompt, max_tokens)) as answer:
         for token in answer:
             stats = generator.stats
@@ -154,19 +162,36 @@ class AnswerReader:
         model: The target.
         prompt: What it answers.
         budget: Tokens of thought, after which it is ended once; None for as many as the model takes.
+        constraint: Of the answer; it is told where a thought is ended.
     """
 
-    def __init__(self, model: Model, prompt: ChatPrompt, budget: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        prompt: ChatPrompt,
+        budget: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> None:
         self.prompt = prompt.tokens
         """Tokens that the answer goes on from: a thought may be ended there already."""
-        self._model, self._budget = model, budget
+        self._model, self._budget, self._constraint = model, budget, constraint
+        self._read: list[int] = []
+        """All of the answer, where a constraint has to be told."""
         self._reader: ThoughtReader | None = None
         if prompt.template is None:
             return
         self._reader = reader = make_reader(prompt.template.abilities.marks, prompt.text)
         if reader.in_thought and budget == 0:
             reader.add(reader.marks.ending)
+            self._tell(ending_tokens(model, reader.marks))
             self.prompt, self._budget = self.prompt + ending_tokens(model, reader.marks), None
+
+    def _tell(self, ending: Sequence[int]) -> None:
+        """A thought is ended here: what was picked behind it does not count."""
+        if self._constraint:
+            self._read += ending
+            self._constraint.reset()
+            self._constraint.insert(self._read)
 
     @property
     def in_thought(self) -> bool:
@@ -184,6 +209,8 @@ class AnswerReader:
         """
         if self._reader is None:
             return Parts(text)
+        if self._constraint:
+            self._read.append(token)
         control = "" if stats.stopped == "eog" else self._model.control_text(token)
         parts, is_thought = _read_token(self._reader, text, control)
         if is_thought:
@@ -199,6 +226,7 @@ class AnswerReader:
             return None
         self._budget = None
         tokens = ending_tokens(self._model, reader.marks)
+        self._tell(tokens)
         return ThoughtEnding(tokens, reader.add(reader.marks.ending))
 
 

@@ -10,6 +10,7 @@ import click
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
 from edgespec.cli.output import print_json
+from edgespec.cli.structure_options import StructureOptions, structure_options
 from edgespec.cli.thinking_options import ThinkingOptions, thinking_options
 from edgespec.errors import UsageError
 from edgespec.text import plain_text
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--show-thinking", is_flag=True, help="Print what the model thinks to stderr.")
 @click.option("--stats", is_flag=True, help="Print speed and acceptance to stderr afterwards.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer and its figures as JSON.")
+@structure_options
 @thinking_options
 @sampling_options
 @engine_options
@@ -47,6 +49,7 @@ def command(
     show_thinking: bool,
     stats: bool,
     as_json: bool,
+    structure: StructureOptions,
     thinking: ThinkingOptions,
     sampling: SamplingOptions,
     engine: EngineOptions,
@@ -54,6 +57,7 @@ def command(
     """Answer one prompt with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
     if raw:
         thinking.check_raw()
+    wanted = structure.make_structure()
     text = _read_prompt(prompt)
     picked, engine_settings = sampling.make_sampling(), engine.make_settings()
 
@@ -64,7 +68,12 @@ def command(
     messages.append(ChatMessage("user", text))
     with open_with_progress(target, draft, engine_settings, settings) as session:
         tokens = session.stream(
-            messages, max_tokens=max_tokens, sampling=picked, raw=raw, thinking=thinking.make_thinking()
+            messages,
+            max_tokens=max_tokens,
+            sampling=picked,
+            raw=raw,
+            thinking=thinking.make_thinking(),
+            structure=wanted,
         )
         answer = _print_answer(tokens, silent=as_json, shows_thoughts=show_thinking)
         if session.stats.stopped == "context" and not settings.quiet:

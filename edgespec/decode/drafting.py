@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from edgespec.decode.beliefs import learn
 from edgespec.decode.chain import Chain
 from edgespec.decode.drafters.contract import Drafter, Reading
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.policy import DraftingPolicy, Extension
 
 
@@ -31,12 +32,18 @@ class Drafting:
         drafters: Who may guess.
         policy: Says who reads, who guesses, and how far.
         clock: Seconds.
+        constraint: What the target's tokens have to fit, if anything: no other guess is verified.
     """
 
     def __init__(
-        self, drafters: Sequence[Drafter], policy: DraftingPolicy, clock: Callable[[], float]
+        self,
+        drafters: Sequence[Drafter],
+        policy: DraftingPolicy,
+        clock: Callable[[], float],
+        constraint: Constraint | None = None,
     ) -> None:
         self._drafters, self._policy, self._clock = drafters, policy, clock
+        self._constraint = constraint
 
     def begin(self, history: Sequence[int]) -> None:
         """A new answer: `history` is its prompt and its first token."""
@@ -136,9 +143,13 @@ class Drafting:
         before = self._clock()
         reading = drafted.ready[drafter]
         guesses = drafter.draft(drafted.chain.tokens, extension.count, reading)
-        drafted.chain.extend(guesses)
         quote = extension.quote
         drafted.spent_s += quote.first_s + max(len(guesses) - 1, 0) * quote.next_s
+        if self._constraint:
+            chain = drafted.chain.tokens
+            fitting = self._constraint.count_fitting([*chain, *(guess.token for guess in guesses)])
+            del guesses[fitting - len(chain) :]
+        drafted.chain.extend(guesses)
         if reading:
             drafted.spent_s += reading.seconds
             drafted.ready[drafter] = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from edgespec.decode.grammar.constraint import Constraint, pick_fitting
 from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampler, Sampling
 
@@ -61,10 +62,12 @@ class LlamaTarget:
     Args:
         context: Keeps logits for all rows of a verification.
         sampling: How it picks.
+        constraint: What every token has to fit, if anything.
     """
 
-    def __init__(self, context: Context, sampling: Sampling) -> None:
+    def __init__(self, context: Context, sampling: Sampling, constraint: Constraint | None = None) -> None:
         self.context = context
+        self._constraint = constraint
         self._sampler = None if sampling.is_plain_greedy else Sampler(sampling, context.model.n_vocab)
 
     @property
@@ -113,7 +116,13 @@ class LlamaTarget:
         return rows
 
     def pick(self, row: int) -> int:
-        """The largest logit, or what the sampler chain draws."""
+        """The largest logit, or what the sampler chain draws, of what the constraint allows.
+
+        Raises:
+            UsageError: the model has no token for what the constraint wants.
+        """
+        if self._constraint:
+            return pick_fitting(self._logits[row], self._constraint, self._sampler)
         if self._sampler:
             return self._sampler.sample(self.context, row)
         return int(self._logits[row].argmax())

@@ -7,6 +7,7 @@ from time import perf_counter
 from edgespec.decode.course import Course
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.engines import Target
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.policy import DraftingPolicy
 from edgespec.decode.rounds import Rounds
 from edgespec.decode.token import DraftSource, GenerationStats, Token
@@ -20,6 +21,7 @@ class Generator:
         drafters: Guess ahead; none for plain decoding.
         policy: Says how much is drafted. Its costs are corrected on the way.
         clock: Seconds; another one in tests.
+        constraint: What the target's tokens have to fit, if anything.
     """
 
     def __init__(
@@ -28,9 +30,10 @@ class Generator:
         drafters: Sequence[Drafter],
         policy: DraftingPolicy,
         clock: Callable[[], float] = perf_counter,
+        constraint: Constraint | None = None,
     ) -> None:
         self._target, self._policy, self._clock = target, policy, clock
-        self._rounds = Rounds(target, drafters, policy, clock)
+        self._rounds = Rounds(target, drafters, policy, clock, constraint)
         self._inserted: list[int] = []
         self.stats = GenerationStats()
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.drafting import Drafted, Drafting
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.policy import DraftingPolicy
 from edgespec.decode.token import DraftSource, GenerationStats
 
@@ -33,6 +34,7 @@ class Rounds:
         drafters: Guess ahead; none for plain decoding.
         policy: Says how much is drafted.
         clock: Seconds.
+        constraint: What the target's tokens have to fit, if anything.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class Rounds:
         drafters: Sequence[Drafter],
         policy: DraftingPolicy,
         clock: Callable[[], float],
+        constraint: Constraint | None = None,
     ) -> None:
         self._picker, self._clock = picker, clock
-        self._drafting = Drafting(drafters, policy, clock)
+        self._drafting = Drafting(drafters, policy, clock, constraint)
         self._last = self._n_past = 0
         self._drafted: Drafted
         self.stats = GenerationStats()

@@ -12,6 +12,7 @@ class DraftSource(StrEnum):
     TARGET = "target"
     MODEL = "model"
     NGRAM = "ngram"
+    GRAMMAR = "grammar"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from typing import Final
 
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
+from edgespec.chat.answer_grammar import constrain_prompt
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.structure import Structure
 from edgespec.chat.template import tokenize_messages
 from edgespec.chat.thinking import (
     AS_IT_LIKES,
@@ -107,6 +109,7 @@ class Session(Closes):
         raw: bool = False,
         drop_oldest: bool = False,
         thinking: Thinking = AS_IT_LIKES,
+        structure: Structure | None = None,
     ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens as they come; `stats` is complete at the end.
 
@@ -119,12 +122,14 @@ class Session(Closes):
             raw: Send the text without the chat template; the answer then comes as it is written, thoughts and all.
             drop_oldest: Leave out the oldest turns where the conversation is too long (`shorten`); `stats` says how many messages.
             thinking: Whether it is to think, and how long.
+            structure: What the answer must look like; thoughts before it are free.
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
             EngineError: llama.cpp failed.
             ModelFileError: the chat template fails.
-            UsageError: the prompt is empty, `max_tokens` out of its range, or another answer under way: that one goes on.
+            UsageError: the prompt is empty, `max_tokens` out of its range, the structure is none, or another answer under way: that
+                one goes on.
         """
         with self._alone():
             check_ranges(max_tokens=max_tokens)
@@ -135,9 +140,13 @@ class Session(Closes):
                     dropped_n = len(whole) - len(prompt)
                 read = self._read(prompt, raw=raw, thinking=thinking)
                 sampling = sampling or Sampling()
-                generator = self.engine.generator(self.mode, self._draft_name, sampling, self.state)
+                constraint = constrain_prompt(self.engine.target.model, structure, read)
+                generator = self.engine.generator(
+                    self.mode, self._draft_name, sampling, self.state, constraint=constraint
+                )
                 self._generator = generator
-            answer = stream_answer(generator, self.engine.target.model, read, max_tokens, thinking.budget)
+            model = self.engine.target.model
+            answer = stream_answer(generator, model, read, max_tokens, thinking.budget, constraint)
             try:
                 while (token := self._next_of(answer)) is not None:
                     yield token

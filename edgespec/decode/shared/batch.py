@@ -8,6 +8,7 @@ from edgespec.decode.costs import PairCosts
 from edgespec.decode.course import Course
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.engines import LEAST_KEPT, TURN_END, shared_prefix
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.policy import DraftingPolicy
 from edgespec.decode.rounds import Rounds
 from edgespec.decode.shared.answer import Answer
@@ -45,8 +46,8 @@ class Got:
 class Drafts:
     """What may draft for the answers of a batch."""
 
-    make: Callable[[Seat | None], Sequence[Drafter]]
-    """The drafters of one answer, with a seat of the draft model or without."""
+    make: Callable[[Seat | None, Constraint | None], Sequence[Drafter]]
+    """The drafters of one answer, with a seat of the draft model or without, and what the answer has to fit."""
     make_policy: Callable[[], DraftingPolicy]
     seats: Seats | None = None
 
@@ -141,15 +142,21 @@ class Batch:
         except EdgespecError as error:
             return got + [Got(answer, error=error) for answer, _ in parts]
         written_n = min(written_n, sum(answer.is_writing for answer, _ in parts))
-        tokens = [_rounds_of(answer).verify() for answer, _ in parts[:written_n]]
+        tokens = [_verify(answer) for answer, _ in parts[:written_n]]
         seconds = perf_counter() - before
         self._observe(parts, written_n, rows_n, seconds)
         for (answer, _), picked in zip(parts, tokens, strict=False):
             answer.stats.verify_s += seconds
+            if isinstance(picked, EdgespecError):
+                got.append(Got(answer, error=picked))
+                continue
             sources = _rounds_of(answer).learn(picked)
             got.append(Got(answer, picked, sources, answer.count_time()))
         for answer, _ in parts[written_n:]:
-            got += self._advance(answer)
+            try:
+                got += self._advance(answer)
+            except EdgespecError as error:
+                got.append(Got(answer, error=error))
         self._book(written_n, perf_counter() - began)
         return got
 
@@ -314,8 +321,9 @@ class Batch:
             if self._drafts.seats:
                 answer.seat = self._drafts.seats.take(answer.history)
             answer.policy = self._drafts.make_policy()
-            drafters = self._drafts.make(answer.seat)
-            answer.rounds = Rounds(answer.picker, drafters, answer.policy, perf_counter)
+            constraint = answer.wanted.picking.constraint
+            drafters = self._drafts.make(answer.seat, constraint)
+            answer.rounds = Rounds(answer.picker, drafters, answer.policy, perf_counter, constraint)
             answer.rounds.stats = answer.stats
         answer.rounds.begin([*answer.history, first])
 
@@ -326,6 +334,14 @@ class Batch:
             figures.decode_s += seconds
         else:
             figures.prefill_s += seconds
+
+
+def _verify(answer: Answer) -> list[int] | EdgespecError:
+    """What the target says of an answer's rows; or why nothing can be picked, as where the model has no token for a grammar."""
+    try:
+        return _rounds_of(answer).verify()
+    except EdgespecError as error:
+        return error
 
 
 def _slot_of(answer: Answer) -> Slot:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgespec.decode.grammar.constraint import Constraint, pick_fitting
 from edgespec.llama.native_context import Logits
 from edgespec.llama.sampler import Sampler, Sampling
 from edgespec.llama.slots import Slot
@@ -19,6 +20,8 @@ class Picking:
     """How many of the likeliest tokens are told with each one; None for not even its own log probability."""
     logit_bias: tuple[tuple[int, float], ...] = ()
     """Added to the logits of tokens."""
+    constraint: Constraint | None = None
+    """What every token has to fit; of this answer alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class SlotPicker:
     def __init__(self, picking: Picking, n_vocab: int, slot: Slot) -> None:
         self.slot, self._picking = slot, picking
         self._sampler = None if picking.sampling.is_plain_greedy else Sampler(picking.sampling, n_vocab)
-        self._is_plain = self._sampler is None and not picking.logit_bias and picking.logprobs_n is None
+        has_more = picking.logit_bias or picking.logprobs_n is not None or picking.constraint
+        self._is_plain = self._sampler is None and not has_more
         self._rows: Logits
         self.likelihoods: list[Likelihood] = []
         """Of the tokens that were picked since the list was emptied, if they are wanted."""
@@ -56,7 +60,14 @@ class SlotPicker:
             self._sampler.start(history)
 
     def pick(self, row: int) -> int:
-        """The largest logit, or what the sampler chain draws; rows are asked for in order, from 0 after every decode."""
+        """The largest logit, or what the sampler chain draws, of what the constraint allows.
+
+        Args:
+            row: Asked for in order, from 0 after every decode.
+
+        Raises:
+            UsageError: the model has no token for what the constraint wants.
+        """
         slot = self.slot
         if not row:
             self._rows = slot.logits(slot.n_outputs)
@@ -66,7 +77,9 @@ class SlotPicker:
         plain = logits.copy() if wanted_n is not None and len(self._biased) else logits
         if len(self._biased):
             logits[self._biased] += self._bias
-        if self._sampler:
+        if self._picking.constraint:
+            token = pick_fitting(logits, self._picking.constraint, self._sampler)
+        elif self._sampler:
             token = self._sampler.sample(slot.context, slot.first_output + row)
         else:
             token = int(logits.argmax())

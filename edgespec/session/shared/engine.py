@@ -9,6 +9,7 @@ from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.fixed_policy import policy_for
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
 from edgespec.decode.policy import MAX_DRAFT, DraftingPolicy, Mode
 from edgespec.decode.shared.batch import Batch, Drafts
@@ -121,8 +122,8 @@ class SharedEngine(Closes):
         drafts = Drafts(self._make_drafters, self._make_policy, seats)
         return Batch(Pool(self.target.context), self.state.costs, drafts, self.n_parallel)
 
-    def _make_drafters(self, seat: Seat | None) -> Sequence[Drafter]:
-        return make_drafters(self.mode, seat.draft if seat else None, self.state)
+    def _make_drafters(self, seat: Seat | None, constraint: Constraint | None) -> Sequence[Drafter]:
+        return make_drafters(self.mode, seat.draft if seat else None, self.state, constraint)
 
     def _make_policy(self) -> DraftingPolicy:
         abilities = self.target.context.abilities

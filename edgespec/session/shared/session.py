@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import replace
 
+from edgespec.chat.answer_grammar import constrain_prompt
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.template import check_length, tokenize_rendered
 from edgespec.chat.thinking import AnswerReader, ChatPrompt, notes_of, read_prompt
@@ -119,10 +120,11 @@ class SharedSession(Closes):
         prompt = self._read(ask)
         model, choices = self.engine.target.model, []
         for number in range(ask.n_choices):
-            reader = AnswerReader(model, prompt, ask.thinking.budget)
+            constraint = constrain_prompt(model, ask.structure, prompt)
+            reader = AnswerReader(model, prompt, ask.thinking.budget, constraint)
             tokens = check_length(self.engine.target.context, reader.prompt)
             sampling = replace(ask.sampling, seed=(ask.sampling.seed + number) % _SEEDS)
-            picking = Picking(sampling, ask.logprobs_n, ask.logit_bias)
+            picking = Picking(sampling, ask.logprobs_n, ask.logit_bias, constraint)
             wanted = Wanted(tokens, ask.max_tokens or self.engine.n_ctx, picking, ignore_end=ask.ignore_end)
             choices.append(Choice(ask, number, Answer(wanted), reader, model))
         self._choices[ask.id] = choices

@@ -169,3 +169,44 @@ def test_a_conversation_is_counted_as_it_is_read(server: Server) -> None:
     assert len(counts) == 1
     prompt = server.ask("/apply-template", turn).json["prompt"]
     assert "<user>once upon a time" in prompt
+
+
+FORMS = [
+    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"const": "42"}}}}, '"42"'),
+    ({"response_format": {"type": "json_object", "schema": {"enum": [7]}}}, "7"),
+    ({"json_schema": {"const": "foo"}}, '"foo"'),
+    ({"grammar": 'root ::= "a"{5,5}'}, "aaaaa"),
+]
+
+
+@pytest.mark.parametrize(("form", "text"), FORMS)
+def test_an_answer_has_the_form_that_was_asked_for(server: Server, form: Json, text: str) -> None:
+    body = server.ask(CHAT, asking(**form)).json
+    assert body["choices"][0]["message"]["content"] == text
+    assert body["choices"][0]["finish_reason"] == "stop"
+    assert server.ask(TEXT, {"prompt": "once", "max_tokens": 24, **form}).json["choices"][0]["text"] == text
+    streamed = server.stream(CHAT, asking(**form))[:-1]
+    assert "".join(one["choices"][0]["delta"].get("content") or "" for one in streamed) == text
+
+
+def test_a_response_has_the_form_that_was_asked_for(server: Server) -> None:
+    form = {"type": "json_schema", "name": "answer", "schema": {"const": "42"}}
+    body = server.ask("/v1/responses", {"input": "once", "text": {"format": form}}).json
+    assert body["output"][0]["content"][0]["text"] == '"42"'
+    assert body["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"grammar": "root ::= this is (no grammar"},
+        {"response_format": {"type": "json_object", "schema": {"type": 123}}},
+        {"response_format": {"type": "json_object", "schema": {"type": "hiccup"}}},
+    ],
+)
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_form_that_is_none_is_refused(server: Server, form: Json, streams: bool) -> None:
+    reply = server.ask(CHAT, asking(**form, stream=streams))
+    assert reply.status == 400
+    assert reply.error["type"] == "invalid_request_error"
+    assert server.ask(CHAT, asking()).status == 200

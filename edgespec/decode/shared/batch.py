@@ -204,6 +204,8 @@ class Batch:
             self.figures.prompt_n += len(answer.history)
             self.figures.cached_n += len(slot.tokens)
         answer.picker.slot = slot
+        # One that had to wait may find all that it had.
+        answer.is_writing = answer.is_picked and not answer.unread_n
         turn = len(answer.history) - TURN_END
         is_worth = answer.unread_n > LEAST_KEPT and not slot.abilities.keeps_all and turn > len(slot.tokens)
         answer.kept_to = turn if is_worth else 0

@@ -54,7 +54,7 @@ async def answer(
     if service.logs_prompts:
         for ask in asks:
             log.warning("prompt: %s", _shown(ask.prompt))
-    answers = engine.ask(*asks)
+    answers = engine.ask(*(replace(ask, in_pieces=streams) for ask in asks))
     try:
         result = Result(answers)
         if streams:

@@ -1,8 +1,9 @@
 """Chat templates: the model's own Jinja template makes one text of a conversation."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from edgespec.chat.abilities import TemplateAbilities, base_variables, content_of, probe_template
@@ -11,6 +12,7 @@ from edgespec.chat.renderer import render_all, template_error
 from edgespec.errors import ContextOverflowError, UsageError
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
+from edgespec.llama.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,12 @@ class ChatTemplate:
         """
         return probe_template(self.source, self._bos_text, self._eos_text)
 
-    def render(self, messages: Sequence[ChatMessage], think: Think = "auto") -> str:
+    def render(
+        self,
+        messages: Sequence[ChatMessage],
+        think: Think = "auto",
+        more: Mapping[str, object] = MappingProxyType({}),
+    ) -> str:
         """The conversation as the model wants it, ending where its answer begins.
 
         A system prompt goes into the first question where the template knows no such role; said once.
@@ -50,6 +57,7 @@ class ChatTemplate:
         Args:
             messages: The conversation, the oldest first.
             think: Has no effect where the template has no switch; said once.
+            more: Variables that the template is given besides; they go before ours.
 
         Raises:
             ModelFileError: the template fails, or leaves out what the user says.
@@ -62,7 +70,7 @@ class ChatTemplate:
             messages = fold_system(messages)
         variables = base_variables(self._bos_text, self._eos_text)
         variables["messages"] = [_as_values(message, abilities) for message in messages]
-        variables |= self._switched(think)
+        variables |= self._switched(think) | dict(more)
         (result,) = render_all(self.source, [variables])
         if "text" not in result:
             raise template_error(result["error"])
@@ -128,7 +136,12 @@ def template_of(model: Model, *, raw: bool = False) -> ChatTemplate | None:
     return _load(source, model.bos_text, model.eos_text) if source else None
 
 
-def render_chat(template: ChatTemplate | None, messages: Sequence[ChatMessage], think: Think = "auto") -> str:
+def render_chat(
+    template: ChatTemplate | None,
+    messages: Sequence[ChatMessage],
+    think: Think = "auto",
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> str:
     """The text that the model goes on from: without a template the contents, joined by blank lines.
 
     Raises:
@@ -136,7 +149,7 @@ def render_chat(template: ChatTemplate | None, messages: Sequence[ChatMessage], 
     """
     if template is None:
         return "\n\n".join(message.content for message in messages)
-    return template.render(messages, think)
+    return template.render(messages, think, more)
 
 
 def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: bool = False) -> list[int]:
@@ -153,16 +166,18 @@ def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: boo
     return check_length(context, tokenize_messages(context.model, messages, raw=raw))
 
 
-def check_length(context: Context, tokens: list[int]) -> list[int]:
+def check_length(context: Context | Slots, tokens: list[int]) -> list[int]:
     """The tokens of a prompt, if they leave room for an answer.
 
     Raises:
         ContextOverflowError: they do not.
     """
-    if len(tokens) >= context.n_ctx:
+    n_ctx = context.n_each if isinstance(context, Slots) else context.n_ctx
+    if len(tokens) >= n_ctx:
         raise ContextOverflowError(
-            f"the prompt has {len(tokens)} tokens and the context {context.n_ctx}",
+            f"the prompt has {len(tokens)} tokens and the context {n_ctx}",
             "use a larger `ctx_size` or a shorter prompt",
+            n_tokens=len(tokens),
         )
     return tokens
 

@@ -2,9 +2,10 @@
 
 import codecs
 from collections.abc import Generator as PyGenerator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -21,9 +22,10 @@ from edgespec.chat.template import (
 )
 from edgespec.chat.thoughts import Parts, ThoughtReader, make_reader
 from edgespec.decode.generate import Generator
-from edgespec.decode.token import Token
+from edgespec.decode.token import GenerationStats, Token
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
+from edgespec.llama.slots import Slots
 from edgespec.ranges import check_ranges
 
 
@@ -59,11 +61,13 @@ class ChatPrompt:
 
 
 def read_prompt(
-    context: Context,
+    context: Context | Slots,
     messages: Sequence[ChatMessage],
     *,
     raw: bool = False,
     thinking: Thinking = AS_IT_LIKES,
+    variables: Mapping[str, object] = MappingProxyType({}),
+    continues: bool = False,
 ) -> ChatPrompt:
     """A conversation that a context is to answer.
 
@@ -72,6 +76,8 @@ def read_prompt(
         messages: The oldest first.
         raw: Leave the chat template out.
         thinking: Has no effect where there is no template, or none with a switch; said once.
+        variables: More of what the template is given.
+        continues: The last message is an answer that goes on where it ends.
 
     Raises:
         ContextOverflowError: it does not fit the context.
@@ -81,7 +87,11 @@ def read_prompt(
     template = template_of(context.model, raw=raw)
     if template is None and thinking != AS_IT_LIKES:
         _tell_unheeded(context.model, thinking)
-    text = render_chat(template, messages, thinking.think)
+    begun = ""
+    if continues and template is not None and messages and messages[-1].role == "assistant":
+        # What a template puts around a whole answer would end it.
+        messages, begun = messages[:-1], messages[-1].content
+    text = render_chat(template, messages, thinking.think, variables) + begun
     return ChatPrompt(text, check_length(context, tokenize_rendered(context.model, text)), template)
 
 
@@ -116,21 +126,80 @@ def stream_answer(
         ContextOverflowError: the prompt does not fit.
         EngineError: llama.cpp failed.
     """
-    if prompt.template is None:
-        yield from generator.generate(prompt.tokens, max_tokens)
-        return
-    reader = make_reader(prompt.template.abilities.marks, prompt.text)
-    tokens = prompt.tokens
-    if reader.in_thought and budget == 0:
-        reader.add(reader.marks.ending)
-        tokens, budget = tokens + ending_tokens(model, reader.marks), None
-    with closing(_counted(generator, model, tokens, max_tokens, reader)) as answer:
+    reader = AnswerReader(model, prompt, budget)
+    with closing(generator.generate(reader.prompt, max_tokens)) as answer:
         for token in answer:
-            if budget is not None and reader.in_thought and generator.stats.thought_n >= budget:
-                generator.insert(ending_tokens(model, reader.marks))
-                token = _with(token, reader.add(reader.marks.ending))
-                budget = None
-            yield token
+            stats = generator.stats
+            parts = reader.read(token.id, token.text, stats, token.round_s / token.round_tokens)
+            if ending := reader.end_thought(stats):
+                generator.insert(ending.tokens)
+                parts += ending.parts
+            yield replace(token, text=parts.answer, thought=parts.thought)
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtEnding:
+    """What ends a thought whose budget is spent."""
+
+    tokens: list[int]
+    """That join the answer."""
+    parts: Parts
+    """What that makes sure of what was held back."""
+
+
+class AnswerReader:
+    """Reads an answer token by token: what of it is thought, and when that has been enough.
+
+    Args:
+        model: The target.
+        prompt: What it answers.
+        budget: Tokens of thought, after which it is ended once; None for as many as the model takes.
+    """
+
+    def __init__(self, model: Model, prompt: ChatPrompt, budget: int | None = None) -> None:
+        self.prompt = prompt.tokens
+        """Tokens that the answer goes on from: a thought may be ended there already."""
+        self._model, self._budget = model, budget
+        self._reader: ThoughtReader | None = None
+        if prompt.template is None:
+            return
+        self._reader = reader = make_reader(prompt.template.abilities.marks, prompt.text)
+        if reader.in_thought and budget == 0:
+            reader.add(reader.marks.ending)
+            self.prompt, self._budget = self.prompt + ending_tokens(model, reader.marks), None
+
+    @property
+    def in_thought(self) -> bool:
+        """Whether the model thinks."""
+        return self._reader is not None and self._reader.in_thought
+
+    def read(self, token: int, text: str, stats: GenerationStats, seconds: float) -> Parts:
+        """What became sure with a token; all that is left with the last one, as `stats.stopped` says.
+
+        Args:
+            token: The token.
+            text: The characters that it completes.
+            stats: Of the answer; thoughts are counted there.
+            seconds: That it took.
+        """
+        if self._reader is None:
+            return Parts(text)
+        control = "" if stats.stopped == "eog" else self._model.control_text(token)
+        parts, is_thought = _read_token(self._reader, text, control)
+        if is_thought:
+            stats.thought_n += 1
+            stats.thought_s += seconds
+        return parts + self._reader.finish() if stats.stopped else parts
+
+    def end_thought(self, stats: GenerationStats) -> ThoughtEnding | None:
+        """What ends the thought here, if its budget is spent."""
+        reader = self._reader
+        is_spent = self._budget is not None and stats.thought_n >= self._budget
+        if reader is None or not is_spent or not reader.in_thought or stats.stopped:
+            return None
+        self._budget = None
+        tokens = ending_tokens(self._model, reader.marks)
+        return ThoughtEnding(tokens, reader.add(reader.marks.ending))
 
 
 def ending_tokens(model: Model, marks: ThoughtMarks) -> list[int]:
@@ -160,23 +229,6 @@ def count_thoughts(model: Model, prompt: ChatPrompt, tokens: Sequence[int], *, e
     return thought_n
 
 
-def _counted(
-    generator: Generator, model: Model, tokens: Sequence[int], max_tokens: int, reader: ThoughtReader
-) -> PyGenerator[Token, None, None]:
-    """The tokens in their parts; those of thoughts are counted."""
-    with closing(generator.generate(tokens, max_tokens)) as answer:
-        for token in answer:
-            stats = generator.stats
-            control = "" if stats.stopped == "eog" else model.control_text(token.id)
-            parts, is_thought = _read_token(reader, token.text, control)
-            if is_thought:
-                stats.thought_n += 1
-                stats.thought_s += token.round_s / token.round_tokens
-            if stats.stopped:
-                parts += reader.finish()
-            yield _with(replace(token, text="", thought=""), parts)
-
-
 def _read_token(reader: ThoughtReader, text: str, control: str) -> tuple[Parts, bool]:
     """What became sure with a token, and whether the model thinks with it, marks included."""
     was_thought = reader.in_thought
@@ -184,7 +236,3 @@ def _read_token(reader: ThoughtReader, text: str, control: str) -> tuple[Parts, 
     if control:
         parts += reader.add(control, is_control=True)
     return parts, was_thought or reader.in_thought
-
-
-def _with(token: Token, parts: Parts) -> Token:
-    return replace(token, text=token.text + parts.answer, thought=token.thought + parts.thought)

@@ -28,6 +28,7 @@ FLAGS: Final = {
     "host": "--host",
     "imatrix": "--imatrix",
     "importance": "--importance",
+    "keep_alive": "--keep-alive",
     "kv_groups": "--kv-groups",
     "kv_type": "--kv-type",
     "kv_type_k": "--kv-type-k",

@@ -20,6 +20,9 @@ class FixedPolicy:
     def begin(self) -> None:
         """A new answer is like the last one."""
 
+    def join(self, n_answers: int, others: int) -> None:
+        """Others make no difference."""
+
     def most(self, remaining: int) -> int:
         """K, or what fits the answer."""
         return min(self.length, remaining - 1)

@@ -78,6 +78,10 @@ class DraftingPolicy(Protocol):
         """A new answer."""
         ...
 
+    def join(self, n_answers: int, others: int) -> None:
+        """The next round is decoded with so many rows of other answers."""
+        ...
+
     def most(self, remaining: int) -> int:
         """Tokens that a round may draft at most, 0 for none, where the answer may still have `remaining`."""
         ...
@@ -118,6 +122,7 @@ class Policy:
     def __init__(self, costs: PairCosts, *, longest: int = MAX_DRAFT, replays: bool = False) -> None:
         self.costs = costs
         self._longest, self._replays = longest, replays
+        self._beside = (1, 0)
         self.begin()
 
     def begin(self) -> None:
@@ -132,12 +137,31 @@ class Policy:
         trusted."""
         self._refresh()
 
+    def join(self, n_answers: int, others: int) -> None:
+        """The next round is decoded with rows of other answers: an answer's own are priced by what they add.
+
+        Args:
+            n_answers: Of the round, this one included.
+            others: Rows of the others.
+        """
+        if (n_answers, others) != self._beside:
+            self._beside = (n_answers, others)
+            self._price()
+
     def _refresh(self) -> None:
-        costs = self.costs
-        costs.refresh_batches()
-        self._step_s = step_s = costs.step_s
+        self.costs.refresh_batches()
+        self._known_passes: dict[tuple[int, int], list[float]] = {}
+        """Plain steps by rows, by what is decoded beside them."""
+        self._price()
+
+    def _price(self) -> None:
+        n_answers, others = self._beside
+        self._step_s = self.costs.share_s(n_answers)
         most = _MOST_ROWS + (LONGEST_REPLAY if self._replays else 0)
-        self._passes = [0.0, *(costs.verify_s(rows) / step_s for rows in range(1, most + 1))]
+        passes = self._known_passes.get(self._beside)
+        if passes is None:
+            passes = self._known_passes[self._beside] = self.costs.passes_beside(n_answers, others, most)
+        self._passes = passes
         """Plain steps by rows, from none on."""
         self._row = (self._passes[_ROWS_APART] - 1.0) / (_ROWS_APART - 1) if self._replays else 0.0
         """Plain steps of a row that the next pass reads again."""
@@ -157,7 +181,9 @@ class Policy:
         Returns:
             0 once drafts have lost what they may, and where only a plain step can tell what drafts cost beside it.
         """
-        return min(self._longest, remaining - 1) if self.budget > 0.0 and self.costs.knows_step else 0
+        # Of several answers a plain step has several rows, which are timed by every round.
+        is_known = self.costs.knows_step or self._beside[0] > 1
+        return min(self._longest, remaining - 1) if self.budget > 0.0 and is_known else 0
 
     def choose_reading(
         self, drafter: Drafter, readings: Sequence[Reading], done: int, remaining: int
@@ -285,7 +311,7 @@ class Policy:
         if self._rounds % _REFRESH_ROUNDS == 0:
             self._refresh()
         # What is worked out is in plain steps and keeps while all passes change alike; what drafters quote is in seconds.
-        self._step_s = self.costs.step_s
+        self._step_s = self.costs.share_s(self._beside[0])
 
 
 def _tokens_until_known(stretch: Stretch) -> float:

@@ -82,6 +82,10 @@ class _WatchedPolicy:
         self._policy.begin()
         self._knowing.begin()
 
+    def join(self, n_answers: int, others: int) -> None:
+        self._policy.join(n_answers, others)
+        self._knowing.join(n_answers, others)
+
     def most(self, remaining: int) -> int:
         if 2 * remaining <= self._n_tokens:
             self.clock.slowdown = self._slowdown

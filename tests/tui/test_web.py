@@ -18,12 +18,13 @@ from edgespec.cli.chat import command as chat_command
 from edgespec.cli.chat_web import app_arguments
 from edgespec.cli.context import Settings
 from edgespec.cli.options import add_global_options
+from edgespec.page_origin import address_of
 from edgespec.paths import app_settings_file, chats_dir
 from tests.conftest import Outcome
 from tests.tui.browser import CHROMIUM, open_page
 from tests.tui.served import LIMIT_S, Served, connect, end_all, read_until, wait_for
 from tui.chat.store import ChatStore
-from tui.web.server import AppServer, address_of
+from tui.web.server import AppServer
 from tui.web.visitor import Visitor
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from edgespec.decode.tokenmap import Translator
 from edgespec.llama.context import Context
+from edgespec.llama.slots import Slot
 
 HEADROOM = 64
 """Places of the draft's context that stay free for what is drafted, 15 tokens at most; a history beyond them is read anew
@@ -28,7 +29,7 @@ class LlamaDraft:
         step_batch: A single row is evaluated as a batch of so many, where that is faster.
     """
 
-    def __init__(self, context: Context, translator: Translator, step_batch: int = 1) -> None:
+    def __init__(self, context: Context | Slot, translator: Translator, step_batch: int = 1) -> None:
         self.context = context
         self._step_batch = step_batch
         self._translator = translator

@@ -42,6 +42,7 @@ FLAGS: Final = {
     "offline": "--offline",
     "output": "-o",
     "output_type": "--output-type",
+    "parallel": "--parallel",
     "params": "--params",
     "port": "--port",
     "presence_penalty": "--presence-penalty",

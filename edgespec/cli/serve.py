@@ -46,7 +46,7 @@ _KEY_VARIABLE: Final = "EDGESPEC_API_KEY"
 )
 @click.option("--alias", multiple=True, help="Another name for the first model; may be repeated.")
 @click.option(
-    "-np", "--parallel", type=click.IntRange(1, 256), default=4, show_default=True, help="Answers at a time."
+    "-np", "--parallel", type=click.IntRange(1, 128), default=4, show_default=True, help="Answers at a time."
 )
 @click.option(
     "--queue",

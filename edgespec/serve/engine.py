@@ -180,7 +180,7 @@ class Engine:
                 case OpeningFailed():
                     self._settle(OpeningError(event))
                 case Logged(line):
-                    log.log(logging.WARNING if line.startswith("WARNING ") else logging.DEBUG, "%s", line)
+                    _pass_on(line)
                 case WorkerDied(cause):
                     self._die(cause)
 
@@ -288,6 +288,15 @@ class Engine:
         if isinstance(told, Refused):
             raise error_of(told)
         return told
+
+
+def _pass_on(line: str) -> None:
+    """A line of a process's log, whose warnings are the server's own."""
+    level, _, rest = line.partition(" ")
+    if level in ("WARNING", "ERROR") and ": " in rest:
+        log.log(logging.getLevelNamesMapping()[level], "%s", rest.partition(": ")[2])
+    else:
+        log.debug("%s", line)
 
 
 def api_error_of(error: OpeningError, name: str) -> ApiError:

@@ -57,7 +57,7 @@ class Pool:
         registry: Registry,
         free_bytes: Callable[[], int] = available_memory_bytes,
     ) -> None:
-        self._settings, self._registry, self._free_bytes = settings, registry, free_bytes
+        self._settings, self.registry, self._free_bytes = settings, registry, free_bytes
         self._engines: dict[str, Engine] = {}
         """By the ids of their models, the one that was used last at the end."""
         self._loading: dict[str, asyncio.Task[Engine]] = {}
@@ -158,7 +158,7 @@ class Pool:
                         continue
                     raise
                 self._engines[served.id] = engine
-                self._registry.learn_path(served, Path(opened.path).resolve(), opened.target)
+                self.registry.learn_path(served, Path(opened.path).resolve(), opened.target)
                 log.info("%s is loaded, draft %s", served.id, opened.draft or "none")
                 return engine
 

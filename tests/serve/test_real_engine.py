@@ -1,17 +1,11 @@
 """The whole server on tiny models: the command, its engine process, and what callers get."""
 
-import json
-import os
-import signal
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 
-from edgespec.catalog.model_file import open_file
-from edgespec.llama.sampler import Sampling
 from edgespec.session import open_pair
 from edgespec.session.settings import EngineSettings
 from tests.serve.served import Json, Server, wait_for
@@ -21,7 +15,8 @@ ENGINE = ("-t", "1")
 
 
 @pytest.fixture(scope="module")
-def server(tiny_model: Path, tiny_draft: Path):
+def server(tiny_model: Path, tiny_draft: Path) -> Iterator[Server]:
+    """A server of a pair, for all tests that leave it as it is."""
     one = Server(tiny_model, "--draft", tiny_draft, *ENGINE, "-np", "4")
     yield one.wait_ready()
     one.close()
@@ -48,7 +43,9 @@ def test_an_answer_is_that_of_a_session_whole_and_streamed(
 
 def test_many_callers_get_what_each_would_get_alone(server: Server) -> None:
     prompts = [f"story number {number} of {number * 7}" for number in range(8)]
-    alone = [server.ask(TEXT, {"prompt": one, "max_tokens": 20}).json["choices"][0]["text"] for one in prompts]
+    alone = [
+        server.ask(TEXT, {"prompt": one, "max_tokens": 20}).json["choices"][0]["text"] for one in prompts
+    ]
     with ThreadPoolExecutor(8) as callers:
         together = list(
             callers.map(
@@ -58,3 +55,117 @@ def test_many_callers_get_what_each_would_get_alone(server: Server) -> None:
         )
     assert together == alone
     wait_for(lambda: server.processing_n() == 0)
+
+
+def test_stops_end_an_answer_before_them_and_are_told(server: Server) -> None:
+    text = server.ask(TEXT, {"prompt": "once", "max_tokens": 24}).json["choices"][0]["text"]
+    stop = text[6:9]
+    body = server.ask(TEXT, {"prompt": "once", "max_tokens": 24, "stop": ["never", stop]}).json
+    assert body["choices"][0]["text"] == text[: text.index(stop)]
+    assert body["choices"][0]["finish_reason"] == "stop"
+    native = server.ask("/completion", {"prompt": "once", "n_predict": 24, "stop": [stop]}).json
+    assert (native["stop_type"], native["stopping_word"]) == ("word", stop)
+    message = {"messages": [{"role": "user", "content": "once"}], "max_tokens": 24}
+    whole = server.ask("/v1/messages", message).json["content"][0]["text"]
+    body = server.ask("/v1/messages", {**message, "stop_sequences": [whole[3:6]]}).json
+    assert (body["stop_reason"], body["stop_sequence"]) == ("stop_sequence", whole[3:6])
+
+
+def test_a_seed_makes_a_draw_come_again_and_without_one_it_does_not(server: Server) -> None:
+    def draw(**fields: Json) -> list[str]:
+        body = {"prompt": "once", "max_tokens": 12, "temperature": 1.5, **fields}
+        return [choice["text"] for choice in server.ask(TEXT, body).json["choices"]]
+
+    draw()  # from here on the prompt is held
+    assert draw(seed=7) == draw(seed=7) != draw(seed=8)
+    assert len({draw()[0] for _ in range(4)}) > 1
+    first, second = draw(seed=7, n=2)
+    assert first != second
+
+
+def test_tokens_make_the_answer_that_their_text_makes(server: Server) -> None:
+    tokens = server.ask("/tokenize", {"content": "once upon", "add_special": True}).json["tokens"]
+    bodies = [server.ask(TEXT, {"prompt": prompt, "max_tokens": 8}).json for prompt in ("once upon", tokens)]
+    assert bodies[0]["choices"][0]["text"] == bodies[1]["choices"][0]["text"]
+    assert bodies[1]["usage"]["prompt_tokens"] == len(tokens)
+    told = server.ask("/detokenize", {"tokens": tokens}).json["content"]
+    assert "once upon" in told
+
+
+def test_a_prompt_that_came_before_is_not_read_again(server: Server) -> None:
+    body = {"prompt": "a prompt that comes twice " * 6, "max_tokens": 4}
+    first, second = (server.ask(TEXT, body).json for _ in range(2))
+    assert second["choices"][0]["text"] == first["choices"][0]["text"]
+    usage = second["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] >= usage["prompt_tokens"] - 1
+    assert second["timings"]["cache_n"] + second["timings"]["prompt_n"] == usage["prompt_tokens"]
+
+
+def test_logprobs_are_those_of_the_target_and_add_up_to_the_text(server: Server) -> None:
+    body = server.ask(CHAT, asking(logprobs=True, top_logprobs=3)).json
+    content = body["choices"][0]["logprobs"]["content"]
+    assert len(content) == 24
+    assert (
+        b"".join(bytes(one["bytes"]) for one in content).decode("utf-8", "replace")
+        == (body["choices"][0]["message"]["content"])
+    )
+    for one in content:
+        assert len(one["top_logprobs"]) == 3
+        # Greedy: the likeliest is taken.
+        assert one["logprob"] == one["top_logprobs"][0]["logprob"] <= 0
+
+
+def test_a_bias_forbids_a_token(server: Server) -> None:
+    body = {"prompt": "once", "max_tokens": 1, "logprobs": 1, "return_tokens": True}
+    first = server.ask("/completion", body | {"n_predict": 1}).json["tokens"][0]
+    for bias in ({str(first): -100}, [[first, False]]):
+        other = server.ask("/completion", body | {"n_predict": 1, "logit_bias": bias}).json["tokens"][0]
+        assert other != first
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT, "/v1/messages", "/v1/responses", "/completion"])
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(
+    server: Server, path: str, streams: bool
+) -> None:
+    text = "word " * 600
+    body = {"prompt": text, "input": text, **asking(text), "stream": streams}
+    reply = server.ask(path, body)
+    assert reply.status == 400
+    assert "512" in reply.error["message"]
+    if path != "/v1/messages":
+        assert reply.error["code"] == "context_length_exceeded"
+        assert reply.error["n_ctx"] == 512 < reply.error["n_prompt_tokens"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"prompt": [10**6]}, {"prompt": "a", "logit_bias": {"1000000": 1}}],
+    ids=["no token", "a bias of no token"],
+)
+def test_what_the_engine_refuses_is_said_and_it_lives_on(server: Server, body: Json) -> None:
+    reply = server.ask(TEXT, {"max_tokens": 2, **body})
+    assert reply.status == 400, reply.body
+    assert reply.error["type"] == "invalid_request_error"
+    assert server.ask(TEXT, {"prompt": "a", "max_tokens": 2}).status == 200
+
+
+def test_an_answer_whose_caller_hangs_up_ends_within_a_round(server: Server) -> None:
+    before = server.metric("edgespec_predicted_tokens_total")
+    with server.streaming(CHAT, asking(max_tokens=450)) as events:
+        next(events)
+    wait_for(lambda: server.processing_n() == 0)
+    assert server.metric("edgespec_predicted_tokens_total") - before < 450
+
+
+def test_a_conversation_is_counted_as_it_is_read(server: Server) -> None:
+    turn = {"messages": asking()["messages"]}
+    counts = {
+        server.ask("/v1/chat/completions/input_tokens", turn).json["input_tokens"],
+        server.ask("/v1/messages/count_tokens", turn).json["input_tokens"],
+        server.ask("/v1/responses/input_tokens", {"input": "once upon a time"}).json["input_tokens"],
+        server.ask(CHAT, asking()).json["usage"]["prompt_tokens"],
+    }
+    assert len(counts) == 1
+    prompt = server.ask("/apply-template", turn).json["prompt"]
+    assert "<user>once upon a time" in prompt

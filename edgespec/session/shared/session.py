@@ -113,7 +113,9 @@ class SharedSession(Closes):
         check_ranges(max_tokens=ask.max_tokens)
         self._check_tokens([token for token, _ in ask.logit_bias])
         if not 0 < ask.n_choices <= _MOST_CHOICES:
-            raise UsageError(f"`n` {ask.n_choices} is out of range", f"use 1 to {_MOST_CHOICES}")
+            raise UsageError(
+                f"{ask.n_choices} answers to one prompt are out of range", f"ask for 1 to {_MOST_CHOICES}"
+            )
         prompt = self._read(ask)
         model, choices = self.engine.target.model, []
         for number in range(ask.n_choices):

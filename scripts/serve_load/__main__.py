@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from .callers import questions
-from .load import Load, answers_of, load, started, tiny_pair
+from .load import Load, answers_of, load, started, sure_prompts, tiny_pair
 
 _KEPT_TROUBLES: Final = 20
 
@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             model, draft = tiny_pair(Path(folder))
         engine = ("-np", str(options.parallel), "-t", str(options.threads))
         with started(model, draft, *engine) as server:
-            right = answers_of(server, questions(options.prompts, options.max_tokens, options.seed))
+            sure = sure_prompts(server, options.prompts, options.max_tokens, options.seed)
+            right = answers_of(server, questions(sure, options.max_tokens))
             found = load(
                 server,
                 right,

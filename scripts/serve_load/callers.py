@@ -1,9 +1,10 @@
 """What callers do to a server: questions whose answers are known, and everything that a server should shrug off."""
 
+import itertools
 import json
 import random
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -41,8 +42,8 @@ class Question:
         return fields | asked | several | {"max_tokens": self.max_tokens}
 
 
-def questions(n_prompts: int, max_tokens: int, seed: int = 0) -> list[Question]:
-    """Every prompt in every form; some of them begin alike, as the turns of a conversation do."""
+def prompts(seed: int = 0) -> Iterator[str]:
+    """As many as are wanted; some of them begin alike, as the turns of a conversation do."""
     chance = random.Random(seed)
     words = [
         "the",
@@ -63,10 +64,13 @@ def questions(n_prompts: int, max_tokens: int, seed: int = 0) -> list[Question]:
         "was",
         "evening",
     ]
-    begins = [" ".join(chance.choices(words, k=24)) for _ in range(max(1, n_prompts // 4))]
-    prompts = [
-        f"{begins[i % len(begins)]} {i} {' '.join(chance.choices(words, k=6))}" for i in range(n_prompts)
-    ]
+    begins = [" ".join(chance.choices(words, k=24)) for _ in range(4)]
+    for number in itertools.count():
+        yield f"{begins[number % len(begins)]} {number} {' '.join(chance.choices(words, k=6))}"
+
+
+def questions(prompts: Iterable[str], max_tokens: int) -> list[Question]:
+    """Every prompt in every form."""
     return [
         Question(path, prompt, max_tokens, streams, n)
         for prompt in prompts
@@ -101,6 +105,20 @@ class Caller:
         if question.streams:
             return ["".join(map(_piece_of, _events(answer)))]
         return _texts_of(json.loads(answer.read()))
+
+    def margin(self, prompt: str, max_tokens: int) -> float:
+        """By how many nats the likeliest token leads, where it leads least, in the answers to a chat and to a text.
+
+        Who is asked beside others computes in batches of another size, and rounding decides where nothing else does.
+        """
+        said = {"messages": [{"role": "user", "content": prompt}], "logprobs": True, "top_logprobs": 2}
+        shared = {"max_tokens": max_tokens, "temperature": 0}
+        chat = json.loads(self._send(_CHAT, json.dumps(said | shared).encode()).read())
+        asked = {"prompt": prompt, "n_probs": 2} | shared
+        text = json.loads(self._send("/completion", json.dumps(asked).encode()).read())
+        tokens = chat["choices"][0]["logprobs"]["content"] + text["completion_probabilities"]
+        pairs = [[one["logprob"] for one in token["top_logprobs"][:2]] for token in tokens]
+        return float(min(first - second for first, second in pairs))
 
     def offend(self, kind: str, chance: random.Random) -> str:
         """Does something that no client should; what is wrong with how the server took it, or nothing."""

@@ -8,7 +8,7 @@ import pytest
 
 from scripts.serve_load.callers import OFFENCES, questions
 from scripts.serve_load.growth import MIB, Sample, growth_of
-from scripts.serve_load.load import Server, answers_of, load, started, tiny_pair
+from scripts.serve_load.load import Server, answers_of, load, started, sure_prompts, tiny_pair
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="handles are counted as POSIX counts them")
 
@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_answers_stay_right_beside_broken_and_hostile_requests(server: Server) -> None:
-    right = answers_of(server, questions(4, 16))
+    right = answers_of(server, questions(sure_prompts(server, 4, 16), 16))
     found = load(server, right, 320, 8, n_rounds=2, told=lambda _line: None)
     assert found.troubles == []
     assert found.n_requests == 320
@@ -62,7 +62,7 @@ def test_answers_stay_right_beside_broken_and_hostile_requests(server: Server) -
 
 
 def test_an_answer_that_is_another_one_is_seen(server: Server) -> None:
-    right = answers_of(server, questions(1, 16))
+    right = answers_of(server, questions(["the heron"], 16))
     wrong = {question: [f"{text}." for text in texts] for question, texts in right.items()}
     found = load(server, wrong, 16, 2, n_rounds=1, deadline=math.inf, told=lambda _line: None)
     assert found.answers.total() == 0

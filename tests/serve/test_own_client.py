@@ -42,6 +42,14 @@ def test_the_answer_is_that_of_an_engine_here(
     assert remote["tok_per_s"] > 0
 
 
+def test_an_answer_of_a_schema_is_one_as_well(server: Server, run_cli: RunCli, tiny_model: Path) -> None:
+    schema = '{"type": "object", "properties": {"a": {"enum": ["cat", "dog"]}}, "required": ["a"]}'
+    asked = ("-p", "the cat", "--json-schema", schema)
+    remote = run_cli("run", "--server", address(server), *asked)
+    assert json.loads(remote.out)["a"] in ("cat", "dog")
+    assert remote.out == run_cli("run", tiny_model, "--draft", "none", "-t", "1", *asked).out
+
+
 async def test_the_app_knows_pair_and_context_and_gets_figures(server: Server) -> None:
     async with asking(address(server)) as heard:
         (pair,) = await heard.do(opened())

@@ -122,6 +122,10 @@ class EngineError(EdgespecError):
     """llama.cpp returned a failure."""
 
 
+class ServerError(EdgespecError):
+    """A server that cannot be reached, or that refuses or breaks off what it is asked for."""
+
+
 class InterruptedRunError(EdgespecError):
     """Ctrl-C. The message says what was kept."""
 

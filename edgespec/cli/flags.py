@@ -6,6 +6,7 @@ from edgespec.errors import name_settings
 
 FLAGS: Final = {
     "acceptance": "--acceptance",
+    "api_key": "--api-key",
     "batch": "--batch",
     "blocks": "--remove",
     "budget": "--budget",
@@ -55,6 +56,7 @@ FLAGS: Final = {
     "repeat_penalty": "--repeat-penalty",
     "rpc": "--rpc",
     "seed": "--seed",
+    "server": "--server",
     "shape": "--shape",
     "structure": "--structure",
     "temperature": "--temperature",

@@ -9,8 +9,10 @@ import pytest
 from edgespec.chat.messages import ChatMessage
 from edgespec.decode.shared.reading import ReadingSpeed
 from edgespec.errors import EngineError
+from edgespec.llama.kv_types import KvType
 from edgespec.llama.slots import Part, Slots
 from edgespec.session.shared.asked import Ask, Cancel
+from edgespec.session.shared.opening import open_shared
 from edgespec.session.shared.session import SharedSession
 from tests.session.eager import draft_eagerly
 from tests.session.shared import EXACT, Ear, alone, answer, figures, finish, shared, user
@@ -173,3 +175,58 @@ def test_every_kind_of_memory_gives_the_text_of_one_alone(
                 text = ear.written[ask.id, 0].text
                 more = (ChatMessage("assistant", text), ChatMessage("user", random_words(random, 20)))
                 talks[number] = (*talks[number], *more)
+
+
+def long_talk(word: str) -> tuple[ChatMessage, ...]:
+    return user(f"{word} is what I want to hear of, and of nothing else. " * 3)
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 24])
+def test_a_conversation_that_left_the_cache_comes_back_with_its_text(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, cache_bytes: int
+):
+    monkeypatch.setattr("edgespec.session.shared.size._CACHE_BYTES", 1)
+    talks = [long_talk(word) for word in WORDS[:6]]
+    plain = [alone(tiny_model, Ask(0, talk, max_tokens=20)) for talk in talks]
+    with open_shared(tiny_model, "none", settings=EXACT, n_parallel=2, cache_bytes=cache_bytes) as session:
+        assert session.engine.target.context.cells.count == 512
+        for round_number in range(2):
+            for number, talk in enumerate(talks):
+                ask = Ask(10 * round_number + number, talk, max_tokens=20)
+                ear = answer(session, ask)
+                assert ear.written[ask.id, 0].tokens == plain[number]
+                began = ear.began[ask.id]
+                if round_number and cache_bytes:
+                    assert began.cached_n == began.prompt_n - 1
+                elif round_number:
+                    assert began.cached_n < began.prompt_n // 2
+        found = figures(session)
+        assert (found.held_bytes > 0) == (cache_bytes > 0)
+        assert found.held_bytes <= cache_bytes
+        check_cells(session)
+
+
+def test_conversations_are_kept_between_runs_and_damaged_files_are_not_taken(
+    tiny_model: Path, tmp_path: Path
+):
+    ask = Ask(1, long_talk("cat"), max_tokens=20)
+
+    def run() -> tuple[int, list[int]]:
+        with open_shared(tiny_model, "none", settings=EXACT, cache_dir=tmp_path / "kept") as session:
+            ear = answer(session, ask)
+            return ear.began[1].prompt_n - ear.began[1].cached_n, ear.written[1, 0].tokens
+
+    first, second = run(), run()
+    assert first[0] > 100
+    assert second == (1, first[1])
+    (path,) = (tmp_path / "kept").iterdir()
+    content = path.read_bytes()
+    for damaged in (content[:-1], content[:-9] + b"\x55" + content[-8:], b"{}\n" + content, b""):
+        path.write_bytes(damaged)
+        assert run() == first
+        path.write_bytes(damaged)
+    # Other types of cache are another model's.
+    settings = replace(EXACT, kv_type_k=KvType.F16, kv_type_v=KvType.F16)
+    path.write_bytes(content)
+    with open_shared(tiny_model, "none", settings=settings, cache_dir=tmp_path / "kept") as session:
+        assert answer(session, ask).began[1].cached_n == 0

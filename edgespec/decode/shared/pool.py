@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgespec.decode.engines import LEAST_KEPT, TURN_END, shared_prefix
+from edgespec.decode.shared.kept import KeptTexts
+from edgespec.errors import EdgespecError
+from edgespec.llama.context import SavedCache
 from edgespec.llama.slots import Slot, Slots
 
 _LOST_IN_PLACE = 16
@@ -28,10 +31,12 @@ class Pool:
 
     Args:
         slots: All of them, empty.
+        kept: Where conversations go that have to make room.
     """
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: Slots, kept: KeptTexts | None = None) -> None:
         self.slots = slots
+        self.kept = KeptTexts(0) if kept is None else kept
         self._free = list(reversed(slots.slots))
         self._idle: dict[Slot, None] = {}
         """Held for later, the least recently used first."""
@@ -86,7 +91,10 @@ class Pool:
             EngineError: llama.cpp failed.
         """
         found = self.find(text)
-        if found is None:
+        slot = self._bring_back(text, found.n_tokens if found else 0)
+        if slot is not None:
+            pass
+        elif found is None:
             slot = self._empty()
         elif self._goes_on_in_place(found):
             slot = found.slot
@@ -96,6 +104,27 @@ class Pool:
             slot = self._empty(other_than=found.slot)
             slot.copy(found.slot, found.n_tokens)
         self._used[slot] = None
+        return slot
+
+    def _bring_back(self, text: Sequence[int], n_held: int) -> Slot | None:
+        """A sequence with what was kept of a text outside the cache, if that is worth it."""
+        found = self.kept.find(text, whole=not self.slots.abilities.keeps_all)
+        if found is None or found[1] < n_held + LEAST_KEPT:
+            return None
+        kept, count = found
+        saved = self.kept.use(kept)
+        if saved is None or not self.make_room(len(saved.tokens)):
+            return None
+        slot = self._empty()
+        try:
+            slot.restore(saved)
+        except EdgespecError:
+            slot.clear()
+            self._free.append(slot)
+            if kept in set(self.kept):
+                self.kept.drop(kept)
+            return None
+        slot.rollback_held(count)
         return slot
 
     def _goes_on_in_place(self, found: Beginning) -> bool:
@@ -113,8 +142,25 @@ class Pool:
 
     def _forget(self, slot: Slot) -> None:
         del self._idle[slot]
+        if self.kept.limit_bytes and self._is_worth_keeping(slot):
+            self.kept.put(slot.save())
         slot.clear()
         self._free.append(slot)
+
+    def _is_worth_keeping(self, slot: Slot) -> bool:
+        """Whether nothing else holds its text, which is long enough that it is better not read again."""
+        slot.rollback_held(len(slot.tokens))
+        tokens = slot.tokens
+        if len(tokens) < LEAST_KEPT or self.kept.holds(tokens):
+            return False
+        others = [other for other in (*self._idle, *self._used) if other is not slot]
+        return not any(shared_prefix(other.tokens, tokens) == len(tokens) for other in others)
+
+    def keep_all(self) -> list[SavedCache]:
+        """Copies of all conversations that are held for later, in the cache or outside of it, the most recently used last."""
+        kept = [text.load() for text in self.kept if text.n_bytes]
+        held = [slot.save() for slot in self._idle if self._is_worth_keeping(slot)]
+        return [saved for saved in kept if saved] + held
 
     def give_back(self, slot: Slot, *, is_damaged: bool = False) -> None:
         """An answer has ended: its text is held for the next one, unless nobody knows what the cache holds of it."""

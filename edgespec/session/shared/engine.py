@@ -1,6 +1,8 @@
 """The models of a shared session, loaded and measured."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
 from types import MappingProxyType
 
 from edgespec.catalog.compatibility import check_writes_text
@@ -13,6 +15,8 @@ from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
 from edgespec.decode.policy import MAX_DRAFT, DraftingPolicy, Mode
 from edgespec.decode.shared.batch import Batch, Drafts
+from edgespec.decode.shared.kept import KeptTexts
+from edgespec.decode.shared.model_drafter import SharedModelDrafter
 from edgespec.decode.shared.pool import Pool
 from edgespec.decode.shared.seats import Seat, Seats
 from edgespec.lifetime import Closes
@@ -34,7 +38,8 @@ from edgespec.session.loading import (
     share_here,
 )
 from edgespec.session.settings import EngineSettings
-from edgespec.session.shared.size import choose_size
+from edgespec.session.shared.kept_files import KeptFiles
+from edgespec.session.shared.size import choose_cache_bytes, choose_size
 
 
 class SharedEngine(Closes):
@@ -46,6 +51,8 @@ class SharedEngine(Closes):
         settings: Placement, context, threads; `n_ctx` is what one conversation may have.
         n_parallel: Answers that are computed at a time.
         draft: As it was asked for: `auto`, `ngram`, `none`, or a model.
+        cache_bytes: What copies of conversations may take that have left the cache; None for a share of what is free.
+        cache_dir: Where conversations are kept between runs; None keeps none.
         acceptance: What was measured of the draft elsewhere, by its name.
         progress: Gets a stage for every model that is loaded, and where the pair has to be measured.
 
@@ -63,6 +70,8 @@ class SharedEngine(Closes):
         n_parallel: int,
         *,
         draft: str,
+        cache_bytes: int | None = None,
+        cache_dir: Path | None = None,
         acceptance: Mapping[str, float] = MappingProxyType({}),
         progress: Progress = SILENT,
     ) -> None:
@@ -78,6 +87,8 @@ class SharedEngine(Closes):
         self.draft_name = files[0].name if files else None
         self.target = self._load_target(target, progress)
         self.draft: LoadedAs[Slots] | None = None
+        self._seats: Seats | None = None
+        self._pool: Pool | None = None
         try:
             if files:
                 chosen, placement, has_list = place_draft(files[0], settings, size.draft.n_ctx, progress)
@@ -93,6 +104,8 @@ class SharedEngine(Closes):
             self._store = CostStore(self.target, self.draft)
             saved = self._store.load()
             self.state = PairState(*saved) if saved else self._measure(acceptance, progress)
+            self._kept_files = KeptFiles(cache_dir, self.target) if cache_dir else None
+            self.cache_bytes = choose_cache_bytes() if cache_bytes is None else cache_bytes
         except BaseException:
             self._free()
             raise
@@ -116,14 +129,20 @@ class SharedEngine(Closes):
 
     def make_batch(self) -> Batch:
         """The answers of these models, none yet."""
-        seats = None
         if self.draft and self.mode is Mode.AUTO:
-            seats = Seats(self.draft.context, self.draft.translator, self.state.costs.draft_batch)
-        drafts = Drafts(self._make_drafters, self._make_policy, seats)
-        return Batch(Pool(self.target.context), self.state.costs, drafts, self.n_parallel)
+            self._seats = Seats(self.draft.context, self.draft.translator, self.state.costs.draft_batch)
+        drafts = Drafts(self._make_drafters, self._make_policy, self._seats)
+        kept = KeptTexts(self.cache_bytes)
+        for text in self._kept_files.read() if self._kept_files else ():
+            kept.add(text)
+        self._pool = Pool(self.target.context, kept)
+        return Batch(self._pool, self.state.costs, drafts, self.n_parallel)
 
     def _make_drafters(self, seat: Seat | None, constraint: Constraint | None) -> Sequence[Drafter]:
-        return make_drafters(self.mode, seat.draft if seat else None, self.state, constraint)
+        model, state = None, self.state
+        if seat and self._seats:
+            model = SharedModelDrafter(seat.draft, state.costs, state.acceptance, perf_counter, self._seats)
+        return make_drafters(self.mode, model, state, constraint)
 
     def _make_policy(self) -> DraftingPolicy:
         abilities = self.target.context.abilities
@@ -132,9 +151,13 @@ class SharedEngine(Closes):
 
     def close(self) -> None:
         """Keeps what was learnt and frees everything. A second call does nothing."""
-        if self.target.context.handle:
-            self._store.save(self.state.costs, self.state.acceptance)
-        self._free()
+        try:
+            if self.target.context.handle:
+                self._store.save(self.state.costs, self.state.acceptance)
+                if self._kept_files and self._pool:
+                    self._kept_files.write(self._pool.keep_all(), self.cache_bytes)
+        finally:
+            self._free()
 
     def _free(self) -> None:
         if self.draft:

@@ -16,6 +16,8 @@ def open_shared(
     *,
     settings: EngineSettings | None = None,
     n_parallel: int = 4,
+    cache_bytes: int | None = None,
+    cache_dir: Path | None = None,
     offline: bool = False,
     progress: Progress = SILENT,
 ) -> SharedSession:
@@ -26,6 +28,8 @@ def open_shared(
         draft: `auto`, `ngram`, `none`, or a model like `target`.
         settings: Placement, threads, and the context that one conversation may have.
         n_parallel: Answers that are computed at a time; more wait.
+        cache_bytes: What copies of conversations may take that have left the KV cache; None for a share of what is free.
+        cache_dir: Where conversations are kept between runs; None keeps none.
         offline: Fetch nothing.
         progress: Gets a stage for everything that is fetched, loaded or measured.
 
@@ -41,6 +45,8 @@ def open_shared(
         settings or EngineSettings(),
         n_parallel,
         draft=str(draft),
+        cache_bytes=cache_bytes,
+        cache_dir=cache_dir,
         acceptance=files.acceptance,
         progress=progress,
     )

@@ -23,6 +23,8 @@ _CACHE_BYTES: Final = 512 << 20
 _MEMORY_SHARE: Final = 4
 """Of what is free beside the weights, they take a quarter at most."""
 _CELLS_STEP: Final = 256
+_KEPT_SHARE, _MOST_KEPT_BYTES = 8, 2 << 30
+"""Of what is free when all is loaded, an eighth for copies of conversations, and no more than 2 GiB: chosen."""
 DRAFT_SEATS: Final = 4
 """Answers that a draft model drafts for at a time: with more, rows of the target cost more than they bring."""
 
@@ -78,6 +80,11 @@ def choose_size(
         n_outputs_max=seats,
     )
     return SharedSize(n_each, target_settings, draft_settings, draft_settings.n_ctx // seats)
+
+
+def choose_cache_bytes() -> int:
+    """What copies of conversations may take where nobody says, of what is free beside the models."""
+    return min(available_memory_bytes() // _KEPT_SHARE, _MOST_KEPT_BYTES)
 
 
 def _bytes_of(file: ModelFile, settings: EngineSettings, n_ctx: int) -> float:

@@ -24,7 +24,6 @@ from tests.conftest import Outcome
 from tests.tui.browser import CHROMIUM, open_page
 from tests.tui.served import LIMIT_S, Served, connect, end_all, read_until, wait_for
 from tui.chat.store import ChatStore
-from tui.web.server import AppServer
 from tui.web.visitor import Visitor
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")

@@ -58,10 +58,15 @@ def command(
     """Answer one prompt with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
     if raw:
         thinking.check_raw()
+<<<<<<< HEAD
     wanted = structure.make_structure()
     address = remote.make_address()
     if address is not None and wanted is not None:
         raise UsageError("--json-schema and --grammar need a model that is loaded here", "leave --server out")
+=======
+    address = remote.make_address()
+    wanted = structure.make_structure()
+>>>>>>> main
     text = _read_prompt(prompt)
     picked, engine_settings = sampling.make_sampling(), engine.make_settings()
 
@@ -97,7 +102,15 @@ def command(
             for token in tokens:
                 printer.add(token.text, token.thought)
         if not settings.quiet:
-            warn_of_answer(session.stats, printer, session.engine.target.context.n_ctx)
+            from edgespec.chat.thinking import can_stop_thinking
+
+            target_loaded = session.engine.target
+            warn_of_answer(
+                session.stats,
+                printer,
+                target_loaded.context.n_ctx,
+                can_stop_thinking=thinking.think != "off" and can_stop_thinking(target_loaded.model),
+            )
         if as_json:
             _print_json(session, printer)
         elif stats:

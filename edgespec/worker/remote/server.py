@@ -78,6 +78,11 @@ class RemoteAnswer:
         return self._connection.address
 
     @property
+    def decode_s(self) -> float:
+        """From the first piece to the last: as the server tells it, or else as seen from here."""
+        return self.stats.decode_s or self._reader.seen_s
+
+    @property
     def tells_timings(self) -> bool:
         """Whether the server gave figures under llama.cpp's names."""
         return self._reader.has_timings

@@ -75,7 +75,9 @@ def command(
         from edgespec.worker.protocol import Answer
 
         request = Answer(tuple(messages), max_tokens, picked, thinking=thinking.make_thinking())
-        answered = answer_remotely(address, target, request, printer, raw=raw, quiet=settings.quiet)
+        answered = answer_remotely(
+            address, target, request, printer, raw=raw, structure=wanted, quiet=settings.quiet
+        )
         if as_json:
             print_json(answered.document)
         elif stats:

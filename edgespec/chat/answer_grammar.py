@@ -1,10 +1,12 @@
 """What a whole answer has to match: the thoughts before it, which are free, and then its structure."""
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from edgespec.chat.marks import HARMONY, ThoughtMarks
+from edgespec.chat.calls.grammar import calls_gbnf
+from edgespec.chat.marks import HARMONY
 from edgespec.chat.schema.convert import schema_to_gbnf
 from edgespec.chat.schema.writing import Mark, Rulebook, spell
 from edgespec.chat.structure import Structure, StructureKind
@@ -55,55 +57,43 @@ def check_structure(structure: Structure) -> None:
 
 
 def constrain_answer(
-    model: Model, structure: Structure, marks: ThoughtMarks | None, prompt: str
-) -> GrammarConstraint:
-    """What an answer has to fit.
-
-    Args:
-        model: The target.
-        structure: Of the answer.
-        marks: Of thoughts, as the template has them; None without any.
-        prompt: The text that the answer goes on from; it may have begun a thought, or ended one.
-
-    Raises:
-        UsageError: a schema or a grammar that cannot be kept to.
-    """
-    body = structure_gbnf(structure)
-    # Alone first: its errors name lines of what was given.
-    _automaton(body, ROOT)
-    return constrain(model, f"{body}\n", ROOT, marks, prompt)
-
-
-def constrain_prompt(
-    model: Model, structure: Structure | None, prompt: ChatPrompt
+    model: Model, prompt: ChatPrompt, structure: Structure | None = None
 ) -> GrammarConstraint | None:
-    """What the answer to a prompt has to fit, if anything.
-
-    Raises:
-        UsageError: a schema or a grammar that cannot be kept to.
-    """
-    if structure is None:
-        return None
-    if prompt.template is None:
-        return constrain_answer(model, structure, None, "")
-    return constrain_answer(model, structure, prompt.template.abilities.marks, prompt.text)
-
-
-def constrain(
-    model: Model, body: str, root: str, marks: ThoughtMarks | None, prompt: str
-) -> GrammarConstraint:
-    """What an answer has to fit, as a grammar.
+    """What an answer has to fit: its structure, or calls of tools in the model's own notation; None for whatever it says.
 
     Args:
         model: The target.
-        body: The grammar of the answer behind its thoughts.
-        root: Its rule.
-        marks: Of thoughts, if the answer may have any.
-        prompt: The text that the answer goes on from.
+        prompt: What is answered; its toolbox says whether a tool has to be called.
+        structure: Of the answer, where it is no call.
+
+    Raises:
+        UsageError: a schema or a grammar that cannot be kept to, or the tool that has to be called is not there.
     """
+    bodies, roots = [], []
+    if structure is not None:
+        bodies.append(structure_gbnf(structure) + "\n")
+        roots.append(ROOT)
+        # Alone first: its errors name lines of what was given.
+        _automaton(bodies[0], ROOT)
+    template, toolbox = prompt.template, prompt.toolbox
+    calls_only = False
+    if template is not None and toolbox.offered:
+        marks = template.abilities.marks
+        calls_only = toolbox.choice == "required"
+        if structure is not None and not calls_only:
+            toolbox = replace(toolbox, choice="required")
+        # What gpt-oss writes beside its calls has channels of its own, and stays free.
+        if calls_only or marks != HARMONY:
+            ends = model.end_texts
+            body, root = calls_gbnf(template.call_form, toolbox, lambda text: mark_of(model, text), ends)
+            bodies, roots = ([body], [root]) if calls_only else ([*bodies, body], [*roots, root])
+    if not roots:
+        return None
     rules = Rulebook(_PREFIX)
-    start = _behind_thoughts(model, rules, root, marks, prompt)
-    return GrammarConstraint(_automaton(body + rules.text(start, _ANSWER), _ANSWER), vocabulary_of(model))
+    root = roots[0] if len(roots) == 1 else rules.add(" | ".join(roots))
+    start = _behind_thoughts(model, rules, root, prompt, is_call=calls_only)
+    gbnf = "".join(bodies) + rules.text(start, _ANSWER)
+    return GrammarConstraint(_automaton(gbnf, _ANSWER), vocabulary_of(model))
 
 
 @lru_cache(maxsize=8)
@@ -121,18 +111,19 @@ def mark_of(model: Model, text: str) -> Mark:
     return tuple(symbol for piece in pieces for symbol in ([names[piece]] if piece in names else piece))
 
 
-def _behind_thoughts(
-    model: Model, rules: Rulebook, root: str, marks: ThoughtMarks | None, prompt: str
-) -> str:
+def _behind_thoughts(model: Model, rules: Rulebook, root: str, prompt: ChatPrompt, *, is_call: bool) -> str:
     """The text of a rule: a thought, if the model may have one, and then the answer."""
 
     def said(text: str) -> str:
         return spell(mark_of(model, text))
 
-    reader = make_reader(marks, prompt)
+    if prompt.template is None:
+        return root
+    marks = prompt.template.abilities.marks
+    reader = make_reader(marks, prompt.text)
     if marks == HARMONY:
         speaker, channel, rest = HARMONY.bridge.partition("<|channel|>")
-        direct = f"{said(channel + rest)} {root}"
+        direct = root if is_call else f"{said(channel + rest)} {root}"
         behind = rules.add(f"{said(speaker)} {direct}")
         thought = rules.scan({mark_of(model, HARMONY.closing): behind})
         return f"{said(HARMONY.opening)} {thought} | {direct}"
@@ -141,7 +132,7 @@ def _behind_thoughts(
         return root
     bridge = f"({said(kind.bridge)} {_SPACE})?" if kind.bridge else ""
     answer = rules.add(f"{_SPACE} {bridge} {root}")
-    if not reader.in_thought and prompt.rstrip().endswith(kind.closing.strip()):
+    if not reader.in_thought and prompt.text.rstrip().endswith(kind.closing.strip()):
         return answer
     thought = rules.scan({mark_of(model, kind.closing): answer})
     return thought if reader.in_thought else f"{_SPACE} {said(kind.opening.strip())} {thought} | {answer}"

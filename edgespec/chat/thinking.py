@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from edgespec.chat.answers import AnswerParts, AnswerReader
 from edgespec.chat.marks import ThoughtMarks
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.template import (
@@ -20,7 +21,7 @@ from edgespec.chat.template import (
     template_of,
     tokenize_rendered,
 )
-from edgespec.chat.thoughts import Parts, ThoughtReader, make_reader
+from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.decode.generate import Generator
 from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.token import GenerationStats, Token
@@ -59,6 +60,15 @@ class ChatPrompt:
     tokens: list[int]
     template: ChatTemplate | None
     """None where the text goes to the model as it is, and its answer to the user likewise."""
+    toolbox: Toolbox = NO_TOOLS
+    """That its answer may call."""
+
+    def make_reader(self) -> AnswerReader:
+        """Reads the answer: thoughts apart, and calls of its tools."""
+        if self.template is None:
+            raise ValueError("an answer without a template has no parts")
+        marks, tools = self.template.abilities.marks, self.toolbox.offered
+        return AnswerReader(marks, self.text, self.template.call_form if tools else None, tools)
 
 
 def read_prompt(
@@ -67,6 +77,7 @@ def read_prompt(
     *,
     raw: bool = False,
     thinking: Thinking = AS_IT_LIKES,
+    toolbox: Toolbox = NO_TOOLS,
     variables: Mapping[str, object] = MappingProxyType({}),
     continues: bool = False,
 ) -> ChatPrompt:
@@ -77,6 +88,7 @@ def read_prompt(
         messages: The oldest first.
         raw: Leave the chat template out.
         thinking: Has no effect where there is no template, or none with a switch; said once.
+        toolbox: What the answer may call; nothing where there is no template.
         variables: More of what the template is given.
         continues: The last message is an answer that goes on where it ends.
 
@@ -88,12 +100,15 @@ def read_prompt(
     template = template_of(context.model, raw=raw)
     if template is None and thinking != AS_IT_LIKES:
         _tell_unheeded(context.model, thinking)
+    if toolbox.offered and template is None:
+        say_once(_unheeded.setdefault(context.model, []), "tools are not offered: no chat template is used")
     begun = ""
     if continues and template is not None and messages and messages[-1].role == "assistant":
         # What a template puts around a whole answer would end it.
         messages, begun = messages[:-1], messages[-1].content
-    text = render_chat(template, messages, thinking.think, variables) + begun
-    return ChatPrompt(text, check_length(context, tokenize_rendered(context.model, text)), template)
+    text = render_chat(template, messages, thinking.think, toolbox.offered, variables) + begun
+    tokens = check_length(context, tokenize_rendered(context.model, text))
+    return ChatPrompt(text, tokens, template, toolbox)
 
 
 def can_stop_thinking(model: Model) -> bool:
@@ -141,7 +156,7 @@ def stream_answer(
         EngineError: llama.cpp failed.
         UsageError: the model has no token for what the constraint wants.
     """
-    reader = AnswerReader(model, prompt, budget, constraint)
+    reader = TokenReader(model, prompt, budget, constraint)
     with closing(generator.generate(reader.prompt, max_tokens)) as answer:
         for token in answer:
             stats = generator.stats
@@ -149,7 +164,7 @@ def stream_answer(
             if ending := reader.end_thought(stats):
                 generator.insert(ending.tokens)
                 parts += ending.parts
-            yield replace(token, text=parts.answer, thought=parts.thought)
+            yield replace(token, text=parts.text, thought=parts.thought, calls=parts.calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +173,11 @@ class ThoughtEnding:
 
     tokens: list[int]
     """That join the answer."""
-    parts: Parts
+    parts: AnswerParts
     """What that makes sure of what was held back."""
 
 
-class AnswerReader:
+class TokenReader:
     """Reads an answer token by token: what of it is thought, and when that has been enough.
 
     Args:
@@ -184,10 +199,10 @@ class AnswerReader:
         self._model, self._budget, self._constraint = model, budget, constraint
         self._read: list[int] = []
         """All of the answer, where a constraint has to be told."""
-        self._reader: ThoughtReader | None = None
+        self._reader: AnswerReader | None = None
         if prompt.template is None:
             return
-        self._reader = reader = make_reader(prompt.template.abilities.marks, prompt.text)
+        self._reader = reader = prompt.make_reader()
         if reader.in_thought and budget == 0:
             reader.add(reader.marks.ending)
             self._tell(ending_tokens(model, reader.marks))
@@ -205,7 +220,12 @@ class AnswerReader:
         """Whether the model thinks."""
         return self._reader is not None and self._reader.in_thought
 
-    def read(self, token: int, text: str, stats: GenerationStats, seconds: float) -> Parts:
+    @property
+    def call_n(self) -> int:
+        """Calls that were read."""
+        return self._reader.call_n if self._reader else 0
+
+    def read(self, token: int, text: str, stats: GenerationStats, seconds: float) -> AnswerParts:
         """What became sure with a token; all that is left with the last one, as `stats.stopped` says.
 
         Args:
@@ -215,7 +235,7 @@ class AnswerReader:
             seconds: That it took.
         """
         if self._reader is None:
-            return Parts(text)
+            return AnswerParts(text)
         if self._constraint:
             self._read.append(token)
         control = "" if stats.stopped == "eog" else self._model.control_text(token)
@@ -253,7 +273,7 @@ def count_thoughts(model: Model, prompt: ChatPrompt, tokens: Sequence[int], *, e
     """
     if prompt.template is None:
         return 0
-    reader = make_reader(prompt.template.abilities.marks, prompt.text)
+    reader = prompt.make_reader()
     pieces = codecs.getincrementaldecoder("utf-8")("replace")
     thought_n = 0
     for left, token in zip(range(len(tokens) - 1, -1, -1), tokens, strict=True):
@@ -264,10 +284,8 @@ def count_thoughts(model: Model, prompt: ChatPrompt, tokens: Sequence[int], *, e
     return thought_n
 
 
-def _read_token(reader: ThoughtReader, text: str, control: str) -> tuple[Parts, bool]:
+def _read_token(reader: AnswerReader, text: str, control: str) -> tuple[AnswerParts, bool]:
     """What became sure with a token, and whether the model thinks with it, marks included."""
     was_thought = reader.in_thought
-    parts = reader.add(text)
-    if control:
-        parts += reader.add(control, is_control=True)
+    parts = reader.add(text, control)
     return parts, was_thought or reader.in_thought

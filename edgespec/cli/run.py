@@ -58,8 +58,10 @@ def command(
     """Answer one prompt with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
     if raw:
         thinking.check_raw()
-    address = remote.make_address()
     wanted = structure.make_structure()
+    address = remote.make_address()
+    if address is not None and wanted is not None:
+        raise UsageError("--json-schema and --grammar need a model that is loaded here", "leave --server out")
     text = _read_prompt(prompt)
     picked, engine_settings = sampling.make_sampling(), engine.make_settings()
 

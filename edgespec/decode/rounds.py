@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from edgespec.decode.drafters.contract import Drafter
+from edgespec.decode.drafters.contract import Drafter, Steps, run_alone
 from edgespec.decode.drafting import Drafted, Drafting
 from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.policy import DraftingPolicy
@@ -67,8 +67,12 @@ class Rounds:
         Raises:
             EngineError: llama.cpp failed.
         """
+        return run_alone(self.steps(remaining))
+
+    def steps(self, remaining: int) -> Steps[list[int]]:
+        """The same, with passes of drafters that others can share left to whoever runs this."""
         stats, before = self.stats, self._clock()
-        self._drafted = drafted = self._drafting.draft(stats.predicted_n, remaining)
+        self._drafted = drafted = yield from self._drafting.steps(stats.predicted_n, remaining)
         stats.draft_s += drafted.drafters_s
         stats.policy_s += self._clock() - before - drafted.drafters_s
         return [self._last, *drafted.chain.tokens]

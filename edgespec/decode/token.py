@@ -16,6 +16,17 @@ class DraftSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CallDelta:
+    """More of a call that is being written: its name and id come whole and first, its arguments in pieces."""
+
+    index: int
+    """Of the call in its answer, from 0."""
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """One generated token.
 
@@ -30,6 +41,8 @@ class Token:
     round_tokens: int
     thought: str = ""
     """Likewise, of what the model thinks before it answers; `text` is then the answer's alone."""
+    calls: tuple[CallDelta, ...] = ()
+    """Likewise, of the tools that it calls."""
 
     @property
     def from_draft(self) -> bool:

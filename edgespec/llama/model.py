@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,12 @@ class Model(Closes):
         """The token that ends an answer, or where there is none the one that ends a text; None without either."""
         ends = (self._lib.llama_vocab_eot(self.vocab), self._lib.llama_vocab_eos(self.vocab))
         return next((int(token) for token in ends if token >= 0), None)
+
+    @cached_property
+    def end_texts(self) -> tuple[str, ...]:
+        """The names of the tokens that end an answer, or at least those that are said to."""
+        ends = (self._lib.llama_vocab_eot(self.vocab), self._lib.llama_vocab_eos(self.vocab))
+        return tuple(dict.fromkeys(self._token_text(token) for token in ends if token >= 0))
 
     @property
     def chat_template(self) -> str | None:

@@ -129,8 +129,6 @@ class Engine:
         self.opened: SharedOpened | None = None
         self.is_dead = False
         self._answer_s = _SOME_ANSWER_S
-        self.users = 0
-        """Requests that have it in hand."""
 
     @property
     def pid(self) -> int | None:
@@ -145,7 +143,7 @@ class Engine:
     @property
     def is_idle(self) -> bool:
         """Whether nobody wants anything of it."""
-        return not (self.users or self._answers or self._questions)
+        return not (self._answers or self._questions)
 
     async def open(self) -> SharedOpened:
         """Starts the process and waits until the pair is loaded.

@@ -42,6 +42,10 @@ class Registry:
         self._aliases = tuple(aliases)
         self._found: dict[str, Served] = {}
 
+    def aliases_of(self, served: Served) -> tuple[str, ...]:
+        """Its other names."""
+        return self._aliases if served.id == self.default.id else ()
+
     @property
     def default(self) -> Served:
         """What a request gets that names no model."""

@@ -47,13 +47,13 @@ class PairState:
 
 
 def make_drafters(
-    mode: Mode, model: LlamaDraft | None, state: PairState, constraint: Constraint | None = None
+    mode: Mode, model: ModelDrafter | None, state: PairState, constraint: Constraint | None = None
 ) -> list[Drafter]:
     """Who drafts for one answer.
 
     Args:
         mode: What may draft.
-        model: The draft model, if there is one.
+        model: The draft model's, if there is one.
         state: Of the pair.
         constraint: What the answer has to fit, if anything.
     """
@@ -63,7 +63,7 @@ def make_drafters(
     if mode in (Mode.NGRAM, Mode.AUTO):
         drafters.append(NgramDrafter(state.acceptance))
     if model and mode in (Mode.MODEL, Mode.AUTO):
-        drafters.append(ModelDrafter(model, state.costs, state.acceptance, perf_counter))
+        drafters.append(model)
     return drafters
 
 
@@ -185,7 +185,8 @@ class Engine(Closes):
         contexts = contexts or ContextPair(self.target.context, loaded.context if loaded else None)
         model = None
         if loaded and contexts.draft:
-            model = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
+            draft = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
+            model = ModelDrafter(draft, state.costs, state.acceptance, perf_counter)
         drafters = make_drafters(mode, model, state, constraint)
         abilities = contexts.target.abilities
         longest = min(abilities.most_drafted or MAX_DRAFT, MAX_DRAFT)

@@ -9,7 +9,7 @@ from typing import Final
 
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
-from edgespec.chat.answer_grammar import constrain_prompt
+from edgespec.chat.answer_grammar import constrain_answer
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.structure import Structure
 from edgespec.chat.template import tokenize_messages
@@ -21,6 +21,7 @@ from edgespec.chat.thinking import (
     read_prompt,
     stream_answer,
 )
+from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
@@ -110,6 +111,7 @@ class Session(Closes):
         drop_oldest: bool = False,
         thinking: Thinking = AS_IT_LIKES,
         structure: Structure | None = None,
+        toolbox: Toolbox = NO_TOOLS,
     ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens as they come; `stats` is complete at the end.
 
@@ -122,7 +124,8 @@ class Session(Closes):
             raw: Send the text without the chat template; the answer then comes as it is written, thoughts and all.
             drop_oldest: Leave out the oldest turns where the conversation is too long (`shorten`); `stats` says how many messages.
             thinking: Whether it is to think, and how long.
-            structure: What the answer must look like; thoughts before it are free.
+            structure: What the answer must look like, where it is no call of a tool; thoughts before it are free.
+            toolbox: Tools that the answer may call, or has to; calls come in `Token.calls`.
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
@@ -138,9 +141,9 @@ class Session(Closes):
                 if drop_oldest and not isinstance(prompt, str):
                     prompt, whole = self.shorten(prompt, max_tokens, raw=raw), prompt
                     dropped_n = len(whole) - len(prompt)
-                read = self._read(prompt, raw=raw, thinking=thinking)
+                read = self._read(prompt, raw=raw, thinking=thinking, toolbox=toolbox)
                 sampling = sampling or Sampling()
-                constraint = constrain_prompt(self.engine.target.model, structure, read)
+                constraint = constrain_answer(self.engine.target.model, read, structure)
                 generator = self.engine.generator(
                     self.mode, self._draft_name, sampling, self.state, constraint=constraint
                 )
@@ -217,9 +220,12 @@ class Session(Closes):
         with self._models:
             return self._read(prompt, raw=raw, thinking=AS_IT_LIKES).tokens
 
-    def _read(self, prompt: Prompt, *, raw: bool, thinking: Thinking) -> ChatPrompt:
+    def _read(
+        self, prompt: Prompt, *, raw: bool, thinking: Thinking, toolbox: Toolbox = NO_TOOLS
+    ) -> ChatPrompt:
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
-        return read_prompt(self.engine.target.context, messages, raw=raw, thinking=thinking)
+        context = self.engine.target.context
+        return read_prompt(context, messages, raw=raw, thinking=thinking, toolbox=toolbox)
 
     def shorten(
         self, messages: Sequence[ChatMessage], max_tokens: int = 1024, *, raw: bool = False

@@ -141,6 +141,18 @@ def test_a_server_that_loads_says_so_and_lets_callers_wait(
     assert server.ask("/health").status == 200
 
 
+def test_a_server_that_is_asked_to_end_while_it_loads_ends(
+    start: Callable[..., Server], script_file: Path
+) -> None:
+    server = start(script_file, module=SCRIPTED, SCRIPT_LOADS_S="600")
+    wait_for_port(server)
+    wait_for(lambda: len(server.engines()) == 1)
+    engines = server.engines()
+    assert server.end() == 0
+    assert list(iter(server.read_line, "")) == ["edgespec: ended\n"]
+    assert not psutil.wait_procs(engines, timeout=LIMIT_S)[1]
+
+
 def wait_for_port(server: Server) -> int:
     """Where it listens, before it tells."""
     process = psutil.Process(server.process.pid)

@@ -55,6 +55,17 @@ async def test_one_that_is_busy_stays(pool: Pool) -> None:
         assert set(pool.loaded()) == {"a", "c"}
 
 
+async def test_two_that_are_waited_for_at_once_are_both_had(pool: Pool) -> None:
+    registry = pool.registry
+    await use(pool, registry, "a")
+
+    async def look(name: str) -> int:
+        async with pool.engine(await registry.find(name)) as engine:
+            return (await engine.look()).cells_n
+
+    assert await asyncio.gather(*map(look, "bcbc")) == [512] * 4
+
+
 async def test_a_loading_that_nobody_waits_for_any_more_is_of_use_to_the_next(pool: Pool) -> None:
     served = await pool.registry.find("a")
     first = asyncio.create_task(pool.load(served))

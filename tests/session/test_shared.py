@@ -1,5 +1,6 @@
 """A pair for many callers: everybody gets the text of plain decoding, whoever asks beside them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -7,9 +8,11 @@ from random import Random
 import pytest
 
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.slots import Part, Slots
+from edgespec.session import DraftType
 from edgespec.session.shared.asked import Ask, Cancel, EndReason
 from tests.session.eager import draft_eagerly
-from tests.session.shared import Ear, alone, answer, figures, finish, shared, user
+from tests.session.shared import EXACT, Ear, alone, answer, figures, finish, shared, user
 
 PROMPTS = (
     "the cat and the hat",
@@ -160,3 +163,23 @@ def test_several_choices_read_their_prompt_once_and_draw_with_seeds_of_their_own
         for number in (0, 3):
             one = Ask(9, user(PROMPTS[3]), max_tokens=10, sampling=replace(sampling, seed=40 + number))
             assert list(texts[number]) == alone(tiny_model, one)
+
+
+def test_guesses_for_several_answers_come_from_the_same_passes_of_the_draft(
+    eager: None, tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    passes: list[int] = []
+    decode = Slots.decode
+
+    def watched(context: Slots, parts: Sequence[Part], pad_to: int = 0) -> int:
+        if context.model.path == tiny_draft:
+            passes.append(len(parts))
+        return decode(context, parts, pad_to)
+
+    monkeypatch.setattr(Slots, "decode", watched)
+    settings = replace(EXACT, draft_type=DraftType.AS_IS)
+    with shared(tiny_model, tiny_draft, settings=settings, n_parallel=3) as session:
+        ear = answer(session, *asks()[:3])
+    tested = [ear.written[number, 0].ended.stats.draft_n for number in range(3)]  # type: ignore[union-attr]
+    assert min(tested) > 20
+    assert passes.count(3) > max(passes.count(1), passes.count(2))

@@ -11,6 +11,7 @@ import pytest
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.structure import Structure, StructureKind
 from edgespec.chat.thinking import Thinking
+from edgespec.chat.tools import CallDelta, Tool, Toolbox
 from edgespec.decode.token import DraftSource
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
@@ -18,7 +19,7 @@ from edgespec.llama.kv_types import KvType
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
 from edgespec.session import open_pair
-from edgespec.session.shared.asked import Ask, Detokenize, EndReason, Tokenize, Tokenized
+from edgespec.session.shared.asked import Ask, Detokenize, EndReason, Tokenize, Tokenized, Wrote
 from edgespec.session.shared.stops import StopReader
 from tests.scripted_model import make_scripted_model
 from tests.session.eager import draft_eagerly
@@ -232,3 +233,31 @@ def test_a_grammar_that_the_model_has_no_token_for_refuses_its_answer_alone(tiny
         assert ear.refused[1].kind == "request"
         assert len(ear.written[2, 0].tokens) == 9
         assert session.is_idle
+
+
+def test_a_tool_that_has_to_be_called_is_called_piece_by_piece(tiny_model: Path):
+    parameters = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 6}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    toolbox = Toolbox((Tool("weather", "Of a city.", parameters),), "required", "weather", parallel=False)
+    with shared(tiny_model, settings=replace(EXACT, n_ctx=1024)) as session:
+        asks = Ask(1, CAT, max_tokens=150, toolbox=toolbox), Ask(2, CAT, max_tokens=20)
+        for ask in asks:
+            session.submit(ask)
+        ear, deltas = Ear(), list[CallDelta]()
+        while not session.is_idle:
+            told = session.step()
+            deltas += [call for one in told if isinstance(one, Wrote) for call in one.calls]
+            ear.hear(told)
+        assert session.is_idle
+    ended = ear.written[1, 0].ended
+    assert ended
+    assert ended.reason is EndReason.TOOL_CALLS
+    assert (deltas[0].name, deltas[0].index) == ("weather", 0)
+    assert set(json.loads("".join(delta.arguments for delta in deltas))) == {"city"}
+    assert len(deltas) > 2
+    assert ear.written[1, 0].text == ""
+    assert len(ear.written[2, 0].tokens) == 20

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from edgespec.chat.tools import CallDelta
 from edgespec.decode.token import GenerationStats
-from edgespec.session.shared.asked import Began, Cancel, Ended, EndReason, Figures, Refused, Told, Wrote
+from edgespec.session.shared.asked import Ask, Began, Cancel, Ended, EndReason, Figures, Refused, Told, Wrote
 from edgespec.worker.frames import read_frame
 from edgespec.worker.outbox import BATCH_S, Outbox, joined
 
@@ -110,3 +110,27 @@ def test_answers_are_joined_each_for_itself_and_in_their_order() -> None:
     thought = Wrote(2, 0, thought="again")
     assert joined([*told, thought])[-1] == thought
     assert joined([ENDED, replace(ENDED, choice=1)]) == (ENDED, replace(ENDED, choice=1))
+
+
+def test_who_wants_the_whole_hears_of_it_once() -> None:
+    sent = Sent()
+    sent.outbox.asked(Ask(1, "p", n_choices=2, in_pieces=False))
+    for letter in "abc":
+        sent.clock.now_s += 2 * BATCH_S
+        sent.outbox.add([Began(1, 5, 0), Wrote(1, 0, text=letter), Wrote(1, 1, text=letter)][letter != "a" :])
+    sent.outbox.flush()
+    assert sent.new() == []
+    sent.outbox.add([Wrote(1, 0, text="d"), ENDED])
+    begun = (Began(1, 5, 0), Wrote(1, 0, text="abcd"), Wrote(1, 1, text="abc"))
+    assert sent.new() == [(*begun, ENDED)]
+    sent.outbox.add([Wrote(1, 1, text="d")])
+    assert sent.new() == []
+    ended = replace(ENDED, choice=1)
+    sent.outbox.add([ended])
+    assert sent.new() == [(Wrote(1, 1, text="d"), ended)]
+    sent.outbox.ended(1)
+    sent.outbox.asked(Ask(2, "p", in_pieces=False))
+    sent.outbox.add([Wrote(2, 0, text="a"), Wrote(3, 0, text="x")])
+    sent.outbox.cancelled(Cancel(2))
+    sent.outbox.add([ENDED])
+    assert sent.new() == [(Wrote(3, 0, text="x"),), (ENDED,)]

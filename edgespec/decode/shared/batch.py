@@ -14,6 +14,7 @@ from edgespec.decode.rounds import Rounds
 from edgespec.decode.shared.answer import Answer
 from edgespec.decode.shared.picker import SlotPicker
 from edgespec.decode.shared.pool import Pool
+from edgespec.decode.shared.proposing import Proposer
 from edgespec.decode.shared.reading import ROUND_S, ReadingSpeed, share_out
 from edgespec.decode.shared.seats import Seat, Seats
 from edgespec.decode.token import DraftSource
@@ -78,6 +79,7 @@ class Batch:
         self._waiting: list[Answer] = []
         self._active: list[Answer] = []
         """Those that have a sequence, the oldest first."""
+        self._proposer = Proposer(costs, drafts.seats)
         self._speed = ReadingSpeed(costs.verify)
         self.figures = BatchFigures()
 
@@ -124,13 +126,17 @@ class Batch:
         began = perf_counter()
         parts: list[tuple[Answer, Part]] = []
         writing = [answer for answer in self._active if answer.is_writing]
-        for place, answer in enumerate(writing):
+        proposed, failed = self._proposer.propose(writing, self._rows_max())
+        got += [Got(answer, error=error) for answer, error in failed]
+        for answer, rows in proposed:
+            slot = _slot_of(answer)
             try:
-                rows = self._propose(answer, writing, place, parts)
+                if len(rows) > 1:
+                    slot.mark(len(rows))
             except EdgespecError as error:
                 got.append(Got(answer, error=error))
                 continue
-            parts.append((answer, Part(_slot_of(answer), rows, len(rows))))
+            parts.append((answer, Part(slot, rows, len(rows))))
         written_n = len(parts)
         parts += self._read(sum(len(part.tokens) for _, part in parts))
         parts = self._make_room(parts)
@@ -210,24 +216,14 @@ class Batch:
         is_worth = answer.unread_n > LEAST_KEPT and not slot.abilities.keeps_all and turn > len(slot.tokens)
         answer.kept_to = turn if is_worth else 0
 
-    def _propose(
-        self, answer: Answer, writing: Sequence[Answer], place: int, parts: Sequence[tuple[Answer, Part]]
-    ) -> list[int]:
-        """An answer's rows of this round: as many as pay beside those of the others."""
-        slot, rounds, policy = _slot_of(answer), _rounds_of(answer), answer.policy
-        assert answer.course and policy
-        others = sum(len(part.tokens) for _, part in parts) + len(writing) - place - 1
-        policy.join(len(writing), others)
-        remaining = min(answer.course.remaining, slot.free_tokens)
-        if len(self._active) > 1:
-            # Rows for everybody have to fit the batch, and those who begin want one each.
-            rows_max = min(slot.settings.n_outputs_max, slot.settings.n_batch) - self.n_parallel
-            fair = max(rows_max // len(writing), 1)
-            remaining = min(remaining, fair) if slot.abilities.pads else 1
-        rows = rounds.propose(remaining)
-        if len(rows) > 1:
-            slot.mark(len(rows))
-        return rows
+    def _rows_max(self) -> int:
+        """Rows that may be proposed in a round, for all answers together."""
+        settings = self.pool.slots.settings
+        if len(self._active) == 1:
+            return settings.n_outputs_max
+        # Memories of which nothing can be taken back at once take a row of each. Those who begin want one each, too.
+        rows_max = min(settings.n_outputs_max, settings.n_batch) - self.n_parallel
+        return rows_max if self.pool.slots.abilities.pads else 1
 
     def _read(self, rows: int) -> list[tuple[Answer, Part]]:
         """Rows of prompts, as many as this round has time for."""

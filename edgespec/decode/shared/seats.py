@@ -27,6 +27,9 @@ class Seats:
     """
 
     def __init__(self, slots: Slots, translator: Translator, step_batch: int) -> None:
+        self.context = slots
+        self.drafting_n = 0
+        """Answers that shared the first pass of the last round."""
         self._free = [Seat(LlamaDraft(slot, translator, step_batch)) for slot in slots.slots]
 
     def take(self, history: Sequence[int]) -> Seat | None:

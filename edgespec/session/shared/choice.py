@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from edgespec.chat.thinking import AnswerReader
-from edgespec.chat.thoughts import Parts
+from edgespec.chat.answers import AnswerParts
+from edgespec.chat.thinking import TokenReader
 from edgespec.decode.shared.answer import Answer
 from edgespec.decode.shared.batch import Got
 from edgespec.decode.shared.picker import Likelihood
@@ -30,7 +30,7 @@ class Choice:
         model: The target.
     """
 
-    def __init__(self, ask: Ask, number: int, answer: Answer, reader: AnswerReader, model: Model) -> None:
+    def __init__(self, ask: Ask, number: int, answer: Answer, reader: TokenReader, model: Model) -> None:
         self.ask, self.number, self.answer = ask, number, answer
         self._reader, self._model = reader, model
         self._stops = StopReader(ask.stops)
@@ -43,6 +43,8 @@ class Choice:
     @property
     def reason(self) -> EndReason:
         """Why it ended."""
+        if self._reader.call_n and self.answer.stats.stopped == "eog":
+            return EndReason.TOOL_CALLS
         return _REASONS[self.answer.stats.stopped]
 
     @property
@@ -58,7 +60,7 @@ class Choice:
             round_s: Seconds since the round before.
         """
         answer, stats = self.answer, self.answer.stats
-        parts, tokens = Parts(), list[int]()
+        parts, tokens = AnswerParts(), list[int]()
         for token in got.tokens:
             tokens.append(token)
             text = answer.take(token)
@@ -66,11 +68,11 @@ class Choice:
             ending = self._reader.end_thought(stats)
             if ending:
                 read += ending.parts
-            parts += Parts(self._stops.add(read.answer), read.thought)
+            parts += AnswerParts(self._stops.add(read.text), read.thought, read.calls)
             if self._stops.found:
                 stats.stopped = "stop"
             if stats.stopped:
-                parts += Parts(self._stops.finish())
+                parts += AnswerParts(self._stops.finish())
                 break
             if ending:
                 answer.insert(ending.tokens)
@@ -79,8 +81,9 @@ class Choice:
         return Wrote(
             self.ask.id,
             self.number,
-            text=parts.answer,
+            text=parts.text,
             thought=parts.thought,
+            calls=parts.calls,
             tokens=tuple(tokens),
             logprobs=logprobs,
         )

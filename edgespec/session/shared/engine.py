@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from types import MappingProxyType
 
 from edgespec.catalog.compatibility import check_writes_text
@@ -15,6 +16,7 @@ from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
 from edgespec.decode.policy import MAX_DRAFT, DraftingPolicy, Mode
 from edgespec.decode.shared.batch import Batch, Drafts
 from edgespec.decode.shared.kept import KeptTexts
+from edgespec.decode.shared.model_drafter import SharedModelDrafter
 from edgespec.decode.shared.pool import Pool
 from edgespec.decode.shared.seats import Seat, Seats
 from edgespec.lifetime import Closes
@@ -85,6 +87,7 @@ class SharedEngine(Closes):
         self.draft_name = files[0].name if files else None
         self.target = self._load_target(target, progress)
         self.draft: LoadedAs[Slots] | None = None
+        self._seats: Seats | None = None
         self._pool: Pool | None = None
         try:
             if files:
@@ -126,10 +129,9 @@ class SharedEngine(Closes):
 
     def make_batch(self) -> Batch:
         """The answers of these models, none yet."""
-        seats = None
         if self.draft and self.mode is Mode.AUTO:
-            seats = Seats(self.draft.context, self.draft.translator, self.state.costs.draft_batch)
-        drafts = Drafts(self._make_drafters, self._make_policy, seats)
+            self._seats = Seats(self.draft.context, self.draft.translator, self.state.costs.draft_batch)
+        drafts = Drafts(self._make_drafters, self._make_policy, self._seats)
         kept = KeptTexts(self.cache_bytes)
         for text in self._kept_files.read() if self._kept_files else ():
             kept.add(text)
@@ -137,7 +139,10 @@ class SharedEngine(Closes):
         return Batch(self._pool, self.state.costs, drafts, self.n_parallel)
 
     def _make_drafters(self, seat: Seat | None, constraint: Constraint | None) -> Sequence[Drafter]:
-        return make_drafters(self.mode, seat.draft if seat else None, self.state, constraint)
+        model, state = None, self.state
+        if seat and self._seats:
+            model = SharedModelDrafter(seat.draft, state.costs, state.acceptance, perf_counter, self._seats)
+        return make_drafters(self.mode, model, state, constraint)
 
     def _make_policy(self) -> DraftingPolicy:
         abilities = self.target.context.abilities

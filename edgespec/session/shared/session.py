@@ -1,12 +1,13 @@
 """One pair for many callers: what they ask is taken in between rounds, and every round is told to all of them."""
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 
-from edgespec.chat.answer_grammar import constrain_prompt
+from edgespec.chat.answer_grammar import constrain_answer
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import check_length, tokenize_rendered
-from edgespec.chat.thinking import AnswerReader, ChatPrompt, notes_of, read_prompt
+from edgespec.chat.template import check_length, template_of, tokenize_rendered
+from edgespec.chat.thinking import ChatPrompt, TokenReader, notes_of, read_prompt
 from edgespec.decode.shared.answer import Answer, Wanted
 from edgespec.decode.shared.batch import Batch, Got
 from edgespec.decode.shared.picker import Picking
@@ -64,6 +65,10 @@ class SharedSession(Closes):
         self._begun: set[int] = set()
         self._done = GenerationStats()
         """The sum of all answers that have ended."""
+        with suppress(EdgespecError):
+            # The first question does not wait for it.
+            if template := template_of(engine.target.model):
+                _ = template.abilities, template.calls
 
     @property
     def is_idle(self) -> bool:
@@ -120,8 +125,8 @@ class SharedSession(Closes):
         prompt = self._read(ask)
         model, choices = self.engine.target.model, []
         for number in range(ask.n_choices):
-            constraint = constrain_prompt(model, ask.structure, prompt)
-            reader = AnswerReader(model, prompt, ask.thinking.budget, constraint)
+            constraint = constrain_answer(model, prompt, ask.structure)
+            reader = TokenReader(model, prompt, ask.thinking.budget, constraint)
             tokens = check_length(self.engine.target.context, reader.prompt)
             sampling = replace(ask.sampling, seed=(ask.sampling.seed + number) % _SEEDS)
             picking = Picking(sampling, ask.logprobs_n, ask.logit_bias, constraint)
@@ -142,6 +147,7 @@ class SharedSession(Closes):
                 context,
                 messages,
                 thinking=ask.thinking,
+                toolbox=ask.toolbox,
                 variables=ask.template_variables,
                 continues=ask.continues,
             )
@@ -205,7 +211,9 @@ class SharedSession(Closes):
             return self._tokenized(
                 asked.id, tuple(model.tokenize(asked.prompt, add_special=asked.add_special))
             )
-        return self._tokenized(asked.id, tuple(self._read(Ask(asked.id, asked.prompt)).tokens))
+        return self._tokenized(
+            asked.id, tuple(self._read(Ask(asked.id, asked.prompt, toolbox=asked.toolbox)).tokens)
+        )
 
     def _tokenized(self, number: int, tokens: tuple[int, ...]) -> Tokenized:
         self._check_tokens(list(tokens))

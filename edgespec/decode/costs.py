@@ -138,23 +138,19 @@ class PairCosts:
         """What a plain step of one of several answers costs that are decoded together, a row of each."""
         return self.verify.cost(n_answers) / n_answers
 
-    def passes_beside(self, n_answers: int, others: int, most: int) -> list[float]:
-        """Plain steps by an answer's rows, none to `most`, beside rows of other answers in the same decode.
+    def row_price(self, n_answers: int, most: int) -> float:
+        """What one more row costs at least beside a row of each of several answers, in plain steps of one of them.
 
-        A row costs what it makes the decode dearer: with 20 ms for two rows, 22 for three and 30 for four, the second row of one
-        of two answers is 0.2 plain steps, and the third one 0.8 more, where the other one has a single row.
+        With 20 ms for two rows, 28 for three and 30 for four, that is 0.5 for two answers: two more rows cost 5 ms each, and
+        whether there will be two is for all answers together to see.
 
         Args:
-            n_answers: That are decoded together, this one included.
-            others: Rows of the others.
-            most: Rows of this one.
+            n_answers: That are decoded together.
+            most: Rows that all of them may have together.
         """
-        if n_answers == 1:
-            step_s = self.step_s
-            return [0.0, *(self.verify_s(rows) / step_s for rows in range(1, most + 1))]
-        share_s, alone_s = self.share_s(n_answers), self.verify.cost(others + 1)
-        cost = self.verify.cost
-        return [0.0, *(1.0 + (cost(others + rows) - alone_s) / share_s for rows in range(1, most + 1))]
+        plain_s, cost = self.verify.cost(n_answers), self.verify.cost
+        slopes = [(cost(rows) - plain_s) / (rows - n_answers) for rows in range(n_answers + 1, most + 1)]
+        return max(min(slopes, default=plain_s), 0.0) / self.share_s(n_answers)
 
     def refresh_batches(self) -> None:
         """For every number of rows, the batch size at least as large that costs least (a staircase can go down).

@@ -8,6 +8,8 @@ from edgespec.decode.costs import PairCosts
 from edgespec.decode.drafters.contract import Drafter, Quote, Reading
 from edgespec.decode.policy import MAX_DRAFT, DraftingPolicy, Extension, Policy
 
+_PRICELESS = 1e9
+
 
 @dataclass(slots=True)
 class FixedPolicy:
@@ -20,7 +22,12 @@ class FixedPolicy:
     def begin(self) -> None:
         """A new answer is like the last one."""
 
-    def join(self, n_answers: int, others: int) -> None:
+    @property
+    def token_worth(self) -> float:
+        """More than anything costs."""
+        return _PRICELESS
+
+    def join(self, n_answers: int, row_price: float) -> None:
         """Others make no difference."""
 
     def most(self, remaining: int) -> int:

@@ -1,6 +1,7 @@
 """The rounds of one answer, apart from the target's decode: what is proposed to it, and what comes of what it says."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 from edgespec.decode.drafters.contract import Drafter, Steps, run_alone
@@ -76,6 +77,17 @@ class Rounds:
         stats.draft_s += drafted.drafters_s
         stats.policy_s += self._clock() - before - drafted.drafters_s
         return [self._last, *drafted.chain.tokens]
+
+    @property
+    def promises(self) -> list[float]:
+        """Chances that the drafted tokens come out of the round, one by one: none is above the one before it."""
+        gained = self._drafted.chain.gained
+        return [more - less for less, more in pairwise(gained)]
+
+    def cut(self, count: int) -> list[int]:
+        """Leaves all drafted tokens out but the first `count`; returns what is then proposed."""
+        self._drafted.chain.cut(count)
+        return [self._last, *self._drafted.chain.tokens]
 
     def verify(self) -> list[int]:
         """After that decode: the drafted tokens that the target picks too, and its own next one. The cache keeps no others."""

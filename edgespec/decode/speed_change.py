@@ -82,9 +82,13 @@ class _WatchedPolicy:
         self._policy.begin()
         self._knowing.begin()
 
-    def join(self, n_answers: int, others: int) -> None:
-        self._policy.join(n_answers, others)
-        self._knowing.join(n_answers, others)
+    @property
+    def token_worth(self) -> float:
+        return self._policy.token_worth
+
+    def join(self, n_answers: int, row_price: float) -> None:
+        self._policy.join(n_answers, row_price)
+        self._knowing.join(n_answers, row_price)
 
     def most(self, remaining: int) -> int:
         if 2 * remaining <= self._n_tokens:

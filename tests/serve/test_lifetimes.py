@@ -231,3 +231,19 @@ def test_a_model_that_is_here_but_not_whole_is_told_of(
         assert "broken" in reply.error["message"]
     assert server.ask(TEXT, GOOD).status == 200
     wait_for(lambda: len(server.engines()) == 1)
+
+
+def test_a_conversation_outlives_the_server_in_its_folder(
+    start: Callable[..., Server], tiny_model: Path, tmp_path: Path
+) -> None:
+    body = {"prompt": "a prompt that comes twice " * 6, "max_tokens": 4}
+    told = []
+    for _ in range(2):
+        server = start(
+            tiny_model, "--draft", "none", "-t", "1", "--cache-dir", tmp_path / "kept"
+        ).wait_ready()
+        told.append(server.ask(TEXT, body).json)
+        assert server.end() == 0
+    assert told[0]["choices"][0]["text"] == told[1]["choices"][0]["text"]
+    cached = [one["usage"]["prompt_tokens_details"]["cached_tokens"] for one in told]
+    assert cached[0] == 0 < cached[1]

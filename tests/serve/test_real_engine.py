@@ -1,5 +1,6 @@
 """The whole server on tiny models: the command, its engine process, and what callers get."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -210,3 +211,72 @@ def test_a_form_that_is_none_is_refused(server: Server, form: Json, streams: boo
     assert reply.status == 400
     assert reply.error["type"] == "invalid_request_error"
     assert server.ask(CHAT, asking()).status == 200
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"day": {"enum": ["today"]}},
+    "required": ["day"],
+    "additionalProperties": False,
+}
+FUNCTION = {"name": "weather", "description": "Of a city.", "parameters": SCHEMA}
+REQUIRED = {
+    "tools": [{"type": "function", "function": FUNCTION}],
+    "tool_choice": "required",
+    "parallel_tool_calls": False,
+}
+
+
+def test_a_tool_that_has_to_be_called_is_called_in_every_protocol(server: Server) -> None:
+    body = server.ask(CHAT, asking(max_tokens=150, **REQUIRED)).json
+    (choice,) = body["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    (call,) = choice["message"]["tool_calls"]
+    assert call["function"]["name"] == "weather"
+    assert json.loads(call["function"]["arguments"]) == {"day": "today"}
+    assert call["id"]
+    events = server.stream(CHAT, asking(max_tokens=150, **REQUIRED))[:-1]
+    deltas = [one for event in events for one in event["choices"][0]["delta"].get("tool_calls", [])]
+    assert deltas[0]["function"]["name"] == "weather"
+    assert json.loads("".join(one["function"]["arguments"] for one in deltas)) == {"day": "today"}
+    assert events[-1]["choices"][0]["finish_reason"] == "tool_calls"
+    tools = [{"name": "weather", "description": "Of a city.", "input_schema": SCHEMA}]
+    message = {**asking(max_tokens=150), "tools": tools, "tool_choice": {"type": "any"}}
+    body = server.ask("/v1/messages", message).json
+    assert body["stop_reason"] == "tool_use"
+    block = body["content"][-1]
+    assert (block["type"], block["name"], block["input"]) == ("tool_use", "weather", {"day": "today"})
+    request = {"input": "once", "tools": [{"type": "function", **FUNCTION}], "tool_choice": "required"}
+    body = server.ask("/v1/responses", request | {"max_output_tokens": 150}).json
+    item = body["output"][-1]
+    assert (item["type"], item["name"]) == ("function_call", "weather")
+    assert json.loads(item["arguments"]) == {"day": "today"}
+    assert body["status"] == "completed"
+
+
+def test_tools_are_a_part_of_what_is_read_and_counted(server: Server) -> None:
+    plain = server.ask("/apply-template", asking()).json["prompt"]
+    with_tools = server.ask("/apply-template", asking(tools=REQUIRED["tools"])).json["prompt"]
+    without = server.ask("/apply-template", asking(tools=REQUIRED["tools"], tool_choice="none")).json[
+        "prompt"
+    ]
+    assert "weather" in with_tools
+    assert without == plain
+    counted = server.ask("/v1/chat/completions/input_tokens", asking(tools=REQUIRED["tools"])).json[
+        "input_tokens"
+    ]
+    answered = server.ask(CHAT, asking(tools=REQUIRED["tools"], max_tokens=1)).json["usage"]["prompt_tokens"]
+    assert counted == answered
+
+
+def test_the_result_of_a_call_is_read(server: Server) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"day":"today"}'}}
+    turns = [
+        {"role": "user", "content": "once"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "sunny and warm"},
+    ]
+    body = {"messages": turns, "tools": REQUIRED["tools"], "max_tokens": 4}
+    prompt = server.ask("/apply-template", body).json["prompt"]
+    assert "sunny and warm" in prompt
+    assert server.ask(CHAT, body).status == 200

@@ -140,6 +140,10 @@ def test_prompts_that_are_too_long_are_refused_with_both_numbers_and_others_go_o
         Ask(1, CAT, max_tokens=0),
         Ask(1, CAT, n_choices=0),
         Ask(1, CAT, logit_bias=((-1, 1.0),)),
+        Ask(1, CAT, logit_bias=((5, math.inf),)),
+        Ask(1, CAT, logit_bias=((5, math.nan),)),
+        Ask(1, CAT, logprobs_n=-1),
+        Ask(1, CAT, logprobs_n=101),
     ],
 )
 def test_what_makes_no_sense_is_refused(tiny_model: Path, ask: Ask):
@@ -202,7 +206,7 @@ def test_thoughts_are_apart_and_end_where_their_budget_is_spent(
 
 @pytest.mark.parametrize("draft", ["none", "ngram", "tiny-draft"])
 def test_structured_answers_match_beside_free_ones_and_are_those_of_one_alone(
-    tiny_model: Path, tiny_draft: Path, draft: str
+    eager: None, tiny_model: Path, tiny_draft: Path, draft: str
 ):
     schema = '{"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}, "old": {"type": "boolean"}}, '
     schema += '"required": ["name", "old"], "additionalProperties": false}'

@@ -44,8 +44,6 @@ class Answer:
         self.picker: SlotPicker | None = None
         self.rounds: Rounds | None = None
         self.policy: DraftingPolicy | None = None
-        self.n_rows = 1
-        """Of its last round."""
         self.cached_n = 0
         """Tokens of the prompt that were held when it began to be read."""
         self.began_s = self.told_s = 0.0

@@ -28,6 +28,9 @@ _ROOM_EACH = 32
 """Cells for what every answer writes next that have to be there before another one begins: bounds how often the youngest of them has
 to wait again."""
 
+_LOOKED_AT = 2
+"""Of those that wait, as many times the answers that there is a place for: bounds the work of a round."""
+
 
 @dataclass(frozen=True, slots=True)
 class Got:
@@ -169,7 +172,7 @@ class Batch:
     def _admit(self) -> list[Got]:
         """Gives sequences to those that wait, in their order, as far as there is room for what they have yet to read."""
         failed = []
-        for answer in list(self._waiting):
+        for answer in self._waiting[: _LOOKED_AT * self.n_parallel]:
             if len(self._active) >= self.n_parallel or not self.pool.has_sequence:
                 break
             if self._active:

@@ -1,5 +1,6 @@
 """What all answers of a round propose to the target: each decides for itself, and passes of the draft model are made together."""
 
+from collections import Counter
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -25,7 +26,9 @@ class Proposer:
     def propose(
         self, answers: Sequence[Answer], rows_max: int
     ) -> tuple[list[tuple[Answer, list[int]]], list[tuple[Answer, EdgespecError]]]:
-        """The rows of every answer, those that pay beside the rows of the others, and whose drafting failed.
+        """The rows of every answer, those that pay all together, and whose drafting failed.
+
+        Each drafts as if a row cost the least that it may cost beside others; what of all that is verified is seen then.
 
         Args:
             answers: Those that write.
@@ -34,11 +37,12 @@ class Proposer:
         done: dict[Answer, list[int]] = {}
         failed: list[tuple[Answer, EdgespecError]] = []
         wanting: list[tuple[Answer, Steps[list[int]], Part]] = []
-        total = sum(answer.n_rows for answer in answers)
+        count = len(answers)
+        price = self._costs.row_price(count, min(rows_max, 2 * count + 1)) if count > 1 else 0.0
         fair = max(rows_max // max(len(answers), 1), 1)
         for answer in answers:
             assert answer.policy and answer.rounds and answer.course and answer.slot
-            answer.policy.join(len(answers), total - answer.n_rows)
+            answer.policy.join(count, price)
             remaining = min(answer.course.remaining, answer.slot.free_tokens, fair)
             self._go_on(answer, answer.rounds.steps(remaining), done, wanting, failed)
         if self._seats:
@@ -51,10 +55,38 @@ class Proposer:
                     failed.append((answer, error))
                 else:
                     self._go_on(answer, steps, done, wanting, failed)
-        for answer, rows in done.items():
-            answer.n_rows = len(rows)
+        if len(done) > 1:
+            self._cut(done)
         # In the order of the answers, whoever was ready first.
         return [(answer, done[answer]) for answer in answers if answer in done], failed
+
+    def _cut(self, done: dict[Answer, list[int]]) -> None:
+        """Keeps what is worth its rows: of all drafted tokens together the likeliest, as many as promise most over a plain step."""
+        writing = [(answer, answer.rounds, answer.policy) for answer in done]
+        worths = [
+            (promise * policy.token_worth, answer)
+            for answer, rounds, policy in writing
+            if rounds and policy
+            for promise in rounds.promises
+        ]
+        if not worths:
+            return
+        worths.sort(key=lambda one: -one[0])
+        plain, cost = len(done), self._costs.verify.cost
+        plain_s, share_s = cost(plain), self._costs.share_s(plain)
+        best = promised = 0.0
+        kept = 0
+        for more, (worth, _) in enumerate(worths, 1):
+            promised += worth
+            gain = promised - (cost(plain + more) - plain_s) / share_s
+            if gain > best:
+                best, kept = gain, more
+        counts = Counter(answer for _, answer in worths[:kept])
+        price = (cost(plain + kept) - plain_s) / share_s / kept if kept else 0.0
+        for answer, rounds, policy in writing:
+            assert rounds and policy
+            done[answer] = rounds.cut(counts[answer])
+            policy.join(plain, price)
 
     def _go_on(
         self,

@@ -1,5 +1,6 @@
 """One pair for many callers: what they ask is taken in between rounds, and every round is told to all of them."""
 
+import math
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
@@ -41,7 +42,7 @@ from edgespec.session.shared.asked import (
 from edgespec.session.shared.choice import Choice
 from edgespec.session.shared.engine import SharedEngine
 
-_MOST_CHOICES = 128
+_MOST_CHOICES, _MOST_LOGPROBS = 128, 100
 _SEEDS = 2**32 - 1
 """The number behind the last seed asks llama.cpp for a random one."""
 
@@ -86,21 +87,26 @@ class SharedSession(Closes):
             What there is to tell, in its order.
         """
         told: list[Told] = []
-        for cancel in [one for one in self._inbox if isinstance(one, Cancel)]:
-            self._cancel(cancel.id)
-        while self._inbox:
-            self._take_in(self._inbox.popleft(), told)
+        for asked in self._asked_now():
+            self._take_in(asked, told)
         if self._of:
             for got in self._batch.step():
                 self._tell(got, told)
         return told
 
-    def _cancel(self, number: int) -> None:
-        """Ends an answer that nobody waits for, or takes its question out of those that have yet to be read."""
-        for choice in self._choices.pop(number, ()):
-            self._end(choice)
-        self._begun.discard(number)
-        self._inbox = deque(one for one in self._inbox if one.id != number)
+    def _asked_now(self) -> list[Asked]:
+        """What has come in since the last round, without what nobody waits for any more; answers under way end here."""
+        asked: list[Asked] = []
+        while self._inbox:
+            one = self._inbox.popleft()
+            if not isinstance(one, Cancel):
+                asked.append(one)
+                continue
+            asked = [before for before in asked if before.id != one.id]
+            for choice in self._choices.pop(one.id, ()):
+                self._end(choice)
+            self._begun.discard(one.id)
+        return asked
 
     def _take_in(self, asked: Asked, told: list[Told]) -> None:
         try:
@@ -118,6 +124,12 @@ class SharedSession(Closes):
     def _begin(self, ask: Ask) -> None:
         check_ranges(max_tokens=ask.max_tokens)
         self._check_tokens([token for token, _ in ask.logit_bias])
+        if not all(-math.inf <= bias < math.inf for _, bias in ask.logit_bias):
+            raise UsageError("a bias of a token is no number", "use a finite one, or minus infinity")
+        if ask.logprobs_n is not None and not 0 <= ask.logprobs_n <= _MOST_LOGPROBS:
+            raise UsageError(
+                f"{ask.logprobs_n} log probabilities are out of range", f"ask for 0 to {_MOST_LOGPROBS}"
+            )
         if not 0 < ask.n_choices <= _MOST_CHOICES:
             raise UsageError(
                 f"{ask.n_choices} answers to one prompt are out of range", f"ask for 1 to {_MOST_CHOICES}"

@@ -1,6 +1,7 @@
 """Calls of tools: their notation found out from templates, read back however they are cut, and made a grammar of."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgespec.chat.calls.form import HERMES, CallForm
+from edgespec.chat.answers import AnswerParts, AnswerReader
+from edgespec.chat.calls.form import HARMONY_CALLS, HERMES, CallForm
 from edgespec.chat.calls.grammar import calls_gbnf
 from edgespec.chat.calls.reader import CallReader, new_call_id
 from edgespec.chat.calls.writing import write_calls
+from edgespec.chat.marks import HARMONY
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.template import ChatTemplate
 from edgespec.chat.tools import Tool, Toolbox, ToolCall
@@ -297,3 +300,29 @@ def test_ids_are_nine_letters_where_a_template_wants_that():
     calls = (ToolCall("call_1234567890", "now", "{}"),)
     text = template.render([QUESTION, ChatMessage("assistant", "", calls=calls)], tools=TOOLS)
     assert "call_1234567890" not in text
+
+
+HEADERS = (
+    "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>",
+    " to=functions.weather<|channel|>commentary json<|message|>",
+)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_gpt_oss_calls_in_a_channel_of_its_own(header: str):
+    reader = AnswerReader(HARMONY, "<|start|>assistant", HARMONY_CALLS, TOOLS)
+    said = f'<|channel|>analysis<|message|>Hm<|end|><|start|>assistant{header}{{"city": "x"}}'
+    parts = AnswerParts()
+    for piece in re.split(r"(<\|\w+\|>)", said):
+        is_mark = piece.startswith("<|")
+        parts += reader.add("" if is_mark else piece, piece if is_mark else "")
+    parts += reader.finish()
+    assert (parts.text, parts.thought, reader.call_n) == ("", "Hm", 1)
+    assert parts.calls[0].name == "weather"
+    assert "".join(one.arguments for one in parts.calls) == '{"city": "x"}'
+
+
+def test_gpt_oss_answers_without_calls_are_as_before():
+    reader = AnswerReader(HARMONY, "<|start|>assistant", HARMONY_CALLS, TOOLS)
+    parts = reader.add("<|channel|>final<|message|>Yes, <b>") + reader.finish()
+    assert (parts.text, parts.calls) == ("Yes, <b>", ())

@@ -19,6 +19,7 @@ from edgespec.chat.tools import Tool, ToolCall
 from edgespec.errors import ContextOverflowError, UsageError
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
+from edgespec.llama.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -200,6 +201,7 @@ def render_chat(
     messages: Sequence[ChatMessage],
     think: Think = "auto",
     tools: Sequence[Tool] = (),
+    variables: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
     """The text that the model goes on from: without a template the contents, joined by blank lines.
 
@@ -208,7 +210,7 @@ def render_chat(
     """
     if template is None:
         return "\n\n".join(message.content for message in messages)
-    return template.render(messages, think, tools)
+    return template.render(messages, think, tools, variables)
 
 
 def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: bool = False) -> list[int]:
@@ -225,16 +227,18 @@ def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: boo
     return check_length(context, tokenize_messages(context.model, messages, raw=raw))
 
 
-def check_length(context: Context, tokens: list[int]) -> list[int]:
+def check_length(context: Context | Slots, tokens: list[int]) -> list[int]:
     """The tokens of a prompt, if they leave room for an answer.
 
     Raises:
         ContextOverflowError: they do not.
     """
-    if len(tokens) >= context.n_ctx:
+    n_ctx = context.n_each if isinstance(context, Slots) else context.n_ctx
+    if len(tokens) >= n_ctx:
         raise ContextOverflowError(
-            f"the prompt has {len(tokens)} tokens and the context {context.n_ctx}",
+            f"the prompt has {len(tokens)} tokens and the context {n_ctx}",
             "use a larger `ctx_size` or a shorter prompt",
+            n_tokens=len(tokens),
         )
     return tokens
 

@@ -134,6 +134,24 @@ class PairCosts:
         """Seconds of a target decode of `rows` rows, padded where that is cheaper."""
         return self.verify.cost(self.batch_for.get(rows, rows))
 
+    def share_s(self, n_answers: int) -> float:
+        """What a plain step of one of several answers costs that are decoded together, a row of each."""
+        return self.verify.cost(n_answers) / n_answers
+
+    def row_price(self, n_answers: int, most: int) -> float:
+        """What one more row costs at least beside a row of each of several answers, in plain steps of one of them.
+
+        With 20 ms for two rows, 28 for three and 30 for four, that is 0.5 for two answers: two more rows cost 5 ms each, and
+        whether there will be two is for all answers together to see.
+
+        Args:
+            n_answers: That are decoded together.
+            most: Rows that all of them may have together.
+        """
+        plain_s, cost = self.verify.cost(n_answers), self.verify.cost
+        slopes = [(cost(rows) - plain_s) / (rows - n_answers) for rows in range(n_answers + 1, most + 1)]
+        return max(min(slopes, default=plain_s), 0.0) / self.share_s(n_answers)
+
     def refresh_batches(self) -> None:
         """For every number of rows, the batch size at least as large that costs least (a staircase can go down).
 

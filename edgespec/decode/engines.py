@@ -9,8 +9,10 @@ from edgespec.llama.sampler import Sampler, Sampling
 
 LEAST_KEPT = 64
 """Tokens of a prompt from which on it pays to keep a copy of a state that cannot be gone back to: fewer are read again."""
-_TURN_END = 8
+TURN_END = 8
 """Tokens of a prompt behind that copy: what opens the answer is often another text in the next turn's prompt."""
+
+_BLOCK = 64
 
 
 class Target(Protocol):
@@ -90,7 +92,7 @@ class LlamaTarget:
         context.rollback(kept)
         evaluated = len(prompt) - kept + context.n_unread
         if evaluated > LEAST_KEPT and not context.abilities.keeps_all:
-            turn = len(prompt) - _TURN_END
+            turn = len(prompt) - TURN_END
             # An earlier answer to this prompt leaves all of it but the last token, and perhaps none of it to come back to.
             kept = min(kept, turn)
             context.rollback(kept)
@@ -147,6 +149,9 @@ def shared_prefix(left: Sequence[int], right: Sequence[int], known: int = 0) -> 
     """How many leading tokens two sequences share, of which `known` need not be compared: 2 for 5, 6, 7 and 5, 6, 8."""
     limit = min(len(left), len(right))
     count = min(known, limit)
+    # A block at a time is compared in C.
+    while count < limit and left[count : count + _BLOCK] == right[count : count + _BLOCK]:
+        count = min(count + _BLOCK, limit)
     while count < limit and left[count] == right[count]:
         count += 1
     return count

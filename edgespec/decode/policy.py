@@ -78,6 +78,15 @@ class DraftingPolicy(Protocol):
         """A new answer."""
         ...
 
+    @property
+    def token_worth(self) -> float:
+        """Plain steps that an expected token is worth."""
+        ...
+
+    def join(self, n_answers: int, row_price: float) -> None:
+        """The round is decoded with those of other answers, and a row costs so many plain steps."""
+        ...
+
     def most(self, remaining: int) -> int:
         """Tokens that a round may draft at most, 0 for none, where the answer may still have `remaining`."""
         ...
@@ -118,6 +127,7 @@ class Policy:
     def __init__(self, costs: PairCosts, *, longest: int = MAX_DRAFT, replays: bool = False) -> None:
         self.costs = costs
         self._longest, self._replays = longest, replays
+        self._n_answers, self._row_price = 1, 0.0
         self.begin()
 
     def begin(self) -> None:
@@ -132,12 +142,34 @@ class Policy:
         trusted."""
         self._refresh()
 
+    def join(self, n_answers: int, row_price: float) -> None:
+        """The round is decoded with rows of other answers: its own are priced by what they add.
+
+        Args:
+            n_answers: Of the round, this one included.
+            row_price: Plain steps that every row behind its first one costs; of no account where it is alone.
+        """
+        if (n_answers, row_price) != (self._n_answers, self._row_price):
+            self._n_answers, self._row_price = n_answers, row_price
+            self._price()
+
+    @property
+    def token_worth(self) -> float:
+        """Plain steps that an expected token is worth."""
+        return self._token
+
     def _refresh(self) -> None:
+        self.costs.refresh_batches()
+        self._price()
+
+    def _price(self) -> None:
         costs = self.costs
-        costs.refresh_batches()
-        self._step_s = step_s = costs.step_s
+        self._step_s = step_s = costs.share_s(self._n_answers)
         most = _MOST_ROWS + (LONGEST_REPLAY if self._replays else 0)
-        self._passes = [0.0, *(costs.verify_s(rows) / step_s for rows in range(1, most + 1))]
+        if self._n_answers == 1:
+            self._passes = [0.0, *(costs.verify_s(rows) / step_s for rows in range(1, most + 1))]
+        else:
+            self._passes = [0.0, *(1.0 + self._row_price * rows for rows in range(most))]
         """Plain steps by rows, from none on."""
         self._row = (self._passes[_ROWS_APART] - 1.0) / (_ROWS_APART - 1) if self._replays else 0.0
         """Plain steps of a row that the next pass reads again."""
@@ -157,7 +189,9 @@ class Policy:
         Returns:
             0 once drafts have lost what they may, and where only a plain step can tell what drafts cost beside it.
         """
-        return min(self._longest, remaining - 1) if self.budget > 0.0 and self.costs.knows_step else 0
+        # Of several answers a plain step has several rows, which are timed by every round.
+        is_known = self.costs.knows_step or self._n_answers > 1
+        return min(self._longest, remaining - 1) if self.budget > 0.0 and is_known else 0
 
     def choose_reading(
         self, drafter: Drafter, readings: Sequence[Reading], done: int, remaining: int
@@ -285,7 +319,7 @@ class Policy:
         if self._rounds % _REFRESH_ROUNDS == 0:
             self._refresh()
         # What is worked out is in plain steps and keeps while all passes change alike; what drafters quote is in seconds.
-        self._step_s = self.costs.step_s
+        self._step_s = self.costs.share_s(self._n_answers)
 
 
 def _tokens_until_known(stretch: Stretch) -> float:

@@ -82,6 +82,14 @@ class _WatchedPolicy:
         self._policy.begin()
         self._knowing.begin()
 
+    @property
+    def token_worth(self) -> float:
+        return self._policy.token_worth
+
+    def join(self, n_answers: int, row_price: float) -> None:
+        self._policy.join(n_answers, row_price)
+        self._knowing.join(n_answers, row_price)
+
     def most(self, remaining: int) -> int:
         if 2 * remaining <= self._n_tokens:
             self.clock.slowdown = self._slowdown

@@ -46,6 +46,27 @@ class PairState:
     acceptance: Acceptance
 
 
+def make_drafters(
+    mode: Mode, model: ModelDrafter | None, state: PairState, constraint: Constraint | None = None
+) -> list[Drafter]:
+    """Who drafts for one answer.
+
+    Args:
+        mode: What may draft.
+        model: The draft model's, if there is one.
+        state: Of the pair.
+        constraint: What the answer has to fit, if anything.
+    """
+    drafters: list[Drafter] = []
+    if constraint and mode is not Mode.OFF:
+        drafters.append(ForcedDrafter(constraint, state.acceptance))
+    if mode in (Mode.NGRAM, Mode.AUTO):
+        drafters.append(NgramDrafter(state.acceptance))
+    if model and mode in (Mode.MODEL, Mode.AUTO):
+        drafters.append(model)
+    return drafters
+
+
 class Engine(Closes):
     """Owns the models. Generators made from it share its contexts, one at a time, unless they get contexts of their own.
 
@@ -162,14 +183,11 @@ class Engine(Closes):
         """
         loaded = self.drafts[draft_name] if draft_name else None
         contexts = contexts or ContextPair(self.target.context, loaded.context if loaded else None)
-        drafters: list[Drafter] = []
-        if constraint and mode is not Mode.OFF:
-            drafters.append(ForcedDrafter(constraint, state.acceptance))
-        if mode in (Mode.NGRAM, Mode.AUTO):
-            drafters.append(NgramDrafter(state.acceptance))
-        if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
-            model = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
-            drafters.append(ModelDrafter(model, state.costs, state.acceptance, perf_counter))
+        model = None
+        if loaded and contexts.draft:
+            draft = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
+            model = ModelDrafter(draft, state.costs, state.acceptance, perf_counter)
+        drafters = make_drafters(mode, model, state, constraint)
         abilities = contexts.target.abilities
         longest = min(abilities.most_drafted or MAX_DRAFT, MAX_DRAFT)
         policy = policy_for(state.costs, draft_length, longest=longest, replays=abilities.replays)

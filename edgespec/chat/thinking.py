@@ -111,6 +111,13 @@ def read_prompt(
     return ChatPrompt(text, tokens, template, toolbox)
 
 
+def can_stop_thinking(model: Model) -> bool:
+    """Whether the chat template has a switch that keeps the model from thinking."""
+    template = template_of(model)
+    switch = template.abilities.switch if template else None
+    return switch is not None and switch.stops
+
+
 def _tell_unheeded(model: Model, thinking: Thinking) -> None:
     """Says that nothing comes of what was asked, where no template is used."""
     switched = thinking.think != "auto"

@@ -67,24 +67,27 @@ class AnswerPrinter:
         self._is_open = False
 
 
-def warn_of_answer(stats: "GenerationStats", answer: AnswerPrinter, n_ctx: int | None) -> None:
+def warn_of_answer(
+    stats: "GenerationStats", answer: AnswerPrinter, n_ctx: int | None, *, can_stop_thinking: bool = True
+) -> None:
     """Says what is odd about an answer: the context was full, or all of it was thought.
 
     Args:
         stats: Its figures.
         answer: What was printed of it.
         n_ctx: Tokens of the context; None for that of a server.
+        can_stop_thinking: Whether the model may have a switch for that which has not been tried.
     """
     if stats.stopped == "context":
         full = "the server's context is" if n_ctx is None else f"the context of {n_ctx} tokens is"
         way_out = "start it with a larger one" if n_ctx is None else "use a larger --ctx-size"
         click.echo(f"edgespec: warning: {full} full, and the answer cut short; {way_out}", err=True)
     if not answer.text and (stats.thought_n or answer.thought):
-        _explain_empty(stats)
+        _explain_empty(stats, "--think off" if can_stop_thinking else "--think-budget 0")
 
 
-def _explain_empty(stats: "GenerationStats") -> None:
-    """Says where the tokens went when all of them were thoughts."""
+def _explain_empty(stats: "GenerationStats", way_out: str) -> None:
+    """Says where the tokens went when all of them were thoughts, and how to get an answer."""
     if stats.stopped == "length":
         count = f"{stats.predicted_n} tokens" if stats.predicted_n else "tokens"
         click.echo(
@@ -96,6 +99,6 @@ def _explain_empty(stats: "GenerationStats") -> None:
         count = f"{stats.thought_n} tokens of thought" if stats.thought_n else "its thought"
         click.echo(
             f"edgespec: warning: the model ended after {count} without an answer; "
-            "read them with --show-thinking, or ask again with --think off",
+            f"read them with --show-thinking, or ask again with {way_out}",
             err=True,
         )

@@ -75,7 +75,9 @@ def command(
         from edgespec.worker.protocol import Answer
 
         request = Answer(tuple(messages), max_tokens, picked, thinking=thinking.make_thinking())
-        answered = answer_remotely(address, target, request, printer, raw=raw, quiet=settings.quiet)
+        answered = answer_remotely(
+            address, target, request, printer, raw=raw, structure=wanted, quiet=settings.quiet
+        )
         if as_json:
             print_json(answered.document)
         elif stats:
@@ -97,7 +99,15 @@ def command(
             for token in tokens:
                 printer.add(token.text, token.thought)
         if not settings.quiet:
-            warn_of_answer(session.stats, printer, session.engine.target.context.n_ctx)
+            from edgespec.chat.thinking import can_stop_thinking
+
+            target_loaded = session.engine.target
+            warn_of_answer(
+                session.stats,
+                printer,
+                target_loaded.context.n_ctx,
+                can_stop_thinking=thinking.think != "off" and can_stop_thinking(target_loaded.model),
+            )
         if as_json:
             _print_json(session, printer)
         elif stats:

@@ -11,6 +11,7 @@ from edgespec.cli.answer_printer import AnswerPrinter, warn_of_answer
 from edgespec.text import one_line, plain_text
 
 if TYPE_CHECKING:
+    from edgespec.chat.structure import Structure
     from edgespec.worker.protocol import Answer
     from edgespec.worker.remote.address import ServerAddress
     from edgespec.worker.remote.server import RemoteAnswer
@@ -33,6 +34,7 @@ def answer_remotely(
     printer: AnswerPrinter,
     *,
     raw: bool,
+    structure: "Structure | None",
     quiet: bool,
 ) -> RemoteRun:
     """Asks a server and prints what comes.
@@ -43,6 +45,7 @@ def answer_remotely(
         request: What is asked.
         printer: Takes the answer.
         raw: Send the text without the model's chat template.
+        structure: What the answer must look like.
         quiet: No warnings, and no word on why it takes longer.
 
     Raises:
@@ -60,7 +63,7 @@ def answer_remotely(
 
         async with aclosing(RemoteServer(address, tell)) as server:
             model = await server.open(target)
-            answer = server.ask(request, raw=raw)
+            answer = server.ask(request, raw=raw, structure=structure)
             with printer:
                 async with aclosing(answer.pieces()) as pieces:
                     async for parts in pieces:

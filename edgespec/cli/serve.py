@@ -46,7 +46,7 @@ _KEY_VARIABLE: Final = "EDGESPEC_API_KEY"
 )
 @click.option("--alias", multiple=True, help="Another name for the first model; may be repeated.")
 @click.option(
-    "-np", "--parallel", type=click.IntRange(1, 256), default=4, show_default=True, help="Answers at a time."
+    "-np", "--parallel", type=click.IntRange(1, 128), default=4, show_default=True, help="Answers at a time."
 )
 @click.option(
     "--queue",
@@ -57,6 +57,17 @@ _KEY_VARIABLE: Final = "EDGESPEC_API_KEY"
 )
 @click.option(
     "--keep-alive", default="1h", show_default=True, help="A model that is idle for so long is unloaded."
+)
+@click.option(
+    "--cache-ram",
+    type=click.IntRange(0),
+    metavar="MIB",
+    help="Memory for conversations that have left the KV cache [default: a share of what is free].",
+)
+@click.option(
+    "--cache-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep conversations in this folder until the next start.",
 )
 @click.option("--log-prompts", is_flag=True, help="Write prompts to stderr; else they are nowhere.")
 @engine_options
@@ -75,6 +86,8 @@ def command(
     parallel: int,
     queue: int,
     keep_alive: str,
+    cache_ram: int | None,
+    cache_dir: Path | None,
     log_prompts: bool,
     engine: EngineOptions,
 ) -> int:
@@ -96,7 +109,15 @@ def command(
             f"{host} can be reached by other machines, and there is no key",
             "give a file of keys with --api-key, or say --allow-without-key",
         )
-    opening = OpenShared(None, "auto", engine.make_settings(), parallel, settings.offline)
+    opening = OpenShared(
+        None,
+        "auto",
+        engine.make_settings(),
+        parallel,
+        None if cache_ram is None else cache_ram << 20,
+        cache_dir.absolute() if cache_dir else None,
+        settings.offline,
+    )
     pool = PoolSettings(opening, queue, parse_duration_s(keep_alive, "keep_alive"), ENGINE_COMMAND)
     registry = _make_registry(models, draft, alias)
     shown = _Shown(registry.default.id, quiet=settings.quiet)

@@ -16,7 +16,9 @@ from edgespec.serve.service import Service
 from edgespec.serve.wishes import TextBias
 from edgespec.session.shared.asked import Ask, Tokenize, Told
 
-log = logging.getLogger(__name__)
+prompts_log = logging.getLogger("edgespec.serve.prompts")
+"""Only written to where that is asked for, and then whatever else is told."""
+prompts_log.setLevel(logging.INFO)
 
 FINGERPRINT = f"edgespec-{__version__}"
 
@@ -53,8 +55,8 @@ async def answer(
     """
     if service.logs_prompts:
         for ask in asks:
-            log.warning("prompt: %s", _shown(ask.prompt))
-    answers = engine.ask(*asks)
+            prompts_log.info("%s", _shown(ask.prompt))
+    answers = engine.ask(*(replace(ask, in_pieces=streams) for ask in asks))
     try:
         result = Result(answers)
         if streams:

@@ -1,6 +1,7 @@
 """The turns of Anthropic's messages: blocks of text, thoughts, calls and their results, and a system prompt beside them."""
 
 import json
+import re
 from typing import Final
 
 from edgespec.chat.messages import ChatMessage
@@ -8,6 +9,9 @@ from edgespec.chat.tools import ToolCall
 from edgespec.serve.errors import invalid
 from edgespec.serve.fields import Fields
 
+_STAMP: Final = re.compile(r"(x-anthropic-billing-header:[^\n]*?\bcch=)[0-9a-f]+(?=;)")
+"""Claude Code's stamp of a request, in the first words of its system prompt: it changes every time, and nothing behind it could be
+held for the next turn (llama.cpp PR 21793)."""
 _MEDIA: Final = ("image", "document", "container_upload")
 _LEFT_OUT: Final = ("redacted_thinking",)
 
@@ -21,7 +25,7 @@ def read_turns(fields: Fields) -> tuple[ChatMessage, ...]:
     if not fields.has("messages"):
         raise fields.missing("messages")
     turns: list[ChatMessage] = []
-    system = _read_texts(fields, "system")
+    system = _STAMP.sub(r"\g<1>0", _read_texts(fields, "system"))
     if system:
         turns.append(ChatMessage("system", system))
     names: dict[str, str] = {}

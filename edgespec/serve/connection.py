@@ -1,20 +1,19 @@
 """A caller's connection: one that sends no whole request, or does not read its answer, is not waited for."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-HEAD_S: Final = 20.0
-"""Within that the head of a request has to be there."""
-UNREAD_S: Final = 60.0
-"""An answer of which more than asyncio buffers, 64 KiB, has lain unread for so long is given up."""
 
 
 class BoundConnection(H11Protocol):
     """uvicorn's own has no limit of time but between requests."""
 
+    head_s: ClassVar[float] = 20.0
+    """Within that the head of a request has to be there."""
+    unread_s: ClassVar[float] = 60.0
+    """An answer of which more than asyncio buffers, 64 KiB, has lain unread for so long is given up."""
     _head_timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
 
@@ -33,13 +32,13 @@ class BoundConnection(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer("_head_timer")
         elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_S, self.transport.abort)
+            self._head_timer = self.loop.call_later(self.head_s, self.transport.abort)
 
     def pause_writing(self) -> None:
         """The caller does not read as fast as the answer comes."""
         super().pause_writing()
         if self._unread_timer is None:
-            self._unread_timer = self.loop.call_later(UNREAD_S, self.transport.abort)
+            self._unread_timer = self.loop.call_later(self.unread_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The caller reads again."""

@@ -129,8 +129,6 @@ class Engine:
         self.opened: SharedOpened | None = None
         self.is_dead = False
         self._answer_s = _SOME_ANSWER_S
-        self.users = 0
-        """Requests that have it in hand."""
 
     @property
     def pid(self) -> int | None:
@@ -145,7 +143,7 @@ class Engine:
     @property
     def is_idle(self) -> bool:
         """Whether nobody wants anything of it."""
-        return not (self.users or self._answers or self._questions)
+        return not (self._answers or self._questions)
 
     async def open(self) -> SharedOpened:
         """Starts the process and waits until the pair is loaded.
@@ -180,7 +178,7 @@ class Engine:
                 case OpeningFailed():
                     self._settle(OpeningError(event))
                 case Logged(line):
-                    log.log(logging.WARNING if line.startswith("WARNING ") else logging.DEBUG, "%s", line)
+                    _pass_on(line)
                 case WorkerDied(cause):
                     self._die(cause)
 
@@ -288,6 +286,15 @@ class Engine:
         if isinstance(told, Refused):
             raise error_of(told)
         return told
+
+
+def _pass_on(line: str) -> None:
+    """A line of a process's log, whose warnings are the server's own."""
+    level, _, rest = line.partition(" ")
+    if level in ("WARNING", "ERROR") and ": " in rest:
+        log.log(logging.getLevelNamesMapping()[level], "%s", rest.partition(": ")[2])
+    else:
+        log.debug("%s", line)
 
 
 def api_error_of(error: OpeningError, name: str) -> ApiError:

@@ -85,8 +85,11 @@ class Exchange:
             yield part
 
     def _check_kind(self) -> None:
-        kind = self.request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        if kind != "application/json" and not kind.endswith("+json"):
+        headers = self.request.headers
+        kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        # `curl -d` says that of any text; a form of a page says where it comes from, too.
+        is_unsaid = kind == "application/x-www-form-urlencoded" and "origin" not in headers
+        if kind != "application/json" and not kind.endswith("+json") and not is_unsaid:
             said = f"the body is {kind[:80]!r}; send JSON, with the header Content-Type: application/json"
             raise ApiError(415, said, None, "unsupported_media_type")
 

@@ -65,7 +65,9 @@ def _read_thinking(thinking: Fields | None) -> tuple[str, int | None]:
 
 
 def _read_toolbox(fields: Fields) -> Toolbox:
-    tools = tuple(read_function(one, "input_schema") for one in fields.each("tools"))
+    # Those of another type are run by Anthropic's own servers.
+    own = (one for one in fields.each("tools") if one.text("type") in (None, "custom"))
+    tools = tuple(read_function(one, "input_schema") for one in own)
     choice = fields.inside("tool_choice")
     if choice is None:
         return Toolbox(tools) if tools else NO_TOOLS

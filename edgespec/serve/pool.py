@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -57,11 +58,13 @@ class Pool:
         registry: Registry,
         free_bytes: Callable[[], int] = available_memory_bytes,
     ) -> None:
-        self._settings, self._registry, self._free_bytes = settings, registry, free_bytes
+        self._settings, self.registry, self._free_bytes = settings, registry, free_bytes
         self._engines: dict[str, Engine] = {}
         """By the ids of their models, the one that was used last at the end."""
         self._loading: dict[str, asyncio.Task[Engine]] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._wanted: Counter[str] = Counter()
+        """Requests that have a model in hand, or wait until it is loaded."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self.tell_progress: Callable[[Progressed], None] | None = None
@@ -83,15 +86,20 @@ class Pool:
         Raises:
             ApiError: the model cannot be loaded.
         """
-        engine = await self.load(served)
-        engine.users += 1
-        if (timer := self._timers.pop(served.id, None)) is not None:
-            timer.cancel()
+        self._wanted[served.id] += 1
+        engine: Engine | None = None
         try:
+            engine = await self.load(served)
+            if (timer := self._timers.pop(served.id, None)) is not None:
+                timer.cancel()
             yield engine
         finally:
-            engine.users -= 1
-            self._rest(served.id, engine)
+            self._wanted[served.id] -= 1
+            if engine is not None:
+                self._rest(served.id, engine)
+
+    def _is_idle(self, name: str, engine: Engine) -> bool:
+        return engine.is_dead or (engine.is_idle and not self._wanted[name])
 
     def _rest(self, name: str, engine: Engine) -> None:
         """Used last of all; it ends when nobody uses it for long."""
@@ -105,7 +113,7 @@ class Pool:
 
     def _end_idle(self, name: str) -> None:
         engine = self._engines.get(name)
-        if engine is not None and engine.is_idle:
+        if engine is not None and self._is_idle(name, engine):
             log.info("%s was idle for %g s and is unloaded", name, self._settings.keep_alive_s)
             task = asyncio.create_task(self._end(name))
             self._ending.add(task)
@@ -158,7 +166,7 @@ class Pool:
                         continue
                     raise
                 self._engines[served.id] = engine
-                self._registry.learn_path(served, Path(opened.path).resolve(), opened.target)
+                self.registry.learn_path(served, Path(opened.path).resolve(), opened.target)
                 log.info("%s is loaded, draft %s", served.id, opened.draft or "none")
                 return engine
 
@@ -185,7 +193,7 @@ class Pool:
 
     async def _end_least_used(self) -> bool:
         """Ends the idle engine that was used longest ago; whether there was one."""
-        name = next((name for name, one in self._engines.items() if one.is_idle or one.is_dead), None)
+        name = next((name for name, one in self._engines.items() if self._is_idle(name, one)), None)
         if name is None:
             return False
         log.info("%s is unloaded to make room", name)

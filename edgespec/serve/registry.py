@@ -42,6 +42,10 @@ class Registry:
         self._aliases = tuple(aliases)
         self._found: dict[str, Served] = {}
 
+    def aliases_of(self, served: Served) -> tuple[str, ...]:
+        """Its other names."""
+        return self._aliases if served.id == self.default.id else ()
+
     @property
     def default(self) -> Served:
         """What a request gets that names no model."""
@@ -95,16 +99,18 @@ def _find_here(name: str) -> Served | None:
     """A pair, a model of the catalogue, one of the hub's cache, or one that another program keeps; never a path."""
     try:
         catalog = load_catalog()
-        for one in _list_here(catalog):
-            if one.id == name:
-                return one
-        if parse_hub_spec(name) is None:
-            return None
-        entry = entry_of(name, catalog)
+        here = list(_list_here(catalog))
+        if (found := next((one for one in here if one.id == name), None)) is not None:
+            return found
+        # One of the hub has several names.
+        entry = entry_of(name, catalog) if parse_hub_spec(name) else None
         model = find_on_disk(entry) if entry is not None else None
     except (EdgespecError, OSError, ValueError):
         return None
-    return None if model is None else _served(model)
+    if model is None:
+        return None
+    path = model.path.resolve()
+    return next((one for one in here if one.path == path), _served(model))
 
 
 def _list_here(catalog: Catalog) -> Iterator[Served]:

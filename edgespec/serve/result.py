@@ -30,7 +30,7 @@ class Choice:
         self.tokens += wrote.tokens
         self.logprobs += wrote.logprobs
         for delta in wrote.calls:
-            if delta.index == len(self.calls):
+            while delta.index >= len(self.calls):
                 self.calls.append(ToolCall(delta.id, delta.name, ""))
             call = self.calls[delta.index]
             self.calls[delta.index] = replace(call, arguments=call.arguments + delta.arguments)

@@ -44,6 +44,7 @@ def _described(service: Service, served: Served) -> dict[str, object]:
         "object": "model",
         "created": _changed_s(served.path),
         "owned_by": "edgespec",
+        "aliases": list(service.registry.aliases_of(served)),
         "status": {"value": service.pool.state_of(served)},
         "meta": None,
     }

@@ -18,7 +18,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.devices import list_devices
 from edgespec.llama.model import Model
-from edgespec.llama.placement import Placement, PlacementRequest, place_model
+from edgespec.llama.placement import Placement, PlacementRequest, check_request, place_model
 from edgespec.llama.rpc import connect_servers, notice_silence
 from edgespec.llama.slots import Slot, Slots
 from edgespec.progress import SILENT, Progress
@@ -83,13 +83,17 @@ def settle_context(target: ModelFile, drafts: list[ModelFile], settings: EngineS
 
     Raises:
         EngineError: an RPC server cannot be reached.
-        UsageError: there is no such device.
+        UsageError: there is no such device, or no share of the layers.
     """
     connect_servers(settings.rpc)
+    devices = list_devices()
+    # Both, although there may be no draft yet: one that is added later has this placement too.
+    for request in (settings.placement, settings.draft_placement):
+        check_request(request, devices)
     for file in (target, *drafts):
         for caution in cautions(file, settings, is_target=file is target):
             log.warning("%s", caution)
-    return replace(settings, n_ctx=choose_n_ctx(target, settings, drafts, list_devices()))
+    return replace(settings, n_ctx=choose_n_ctx(target, settings, drafts, devices))
 
 
 def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> None:
@@ -136,7 +140,7 @@ def share_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> float
     """Of a target's blocks, where others take some."""
     if not settings.rpc:
         return 1
-    placement = place_file(target, settings.placement, n_ctx, settings)
+    placement = place_file(target, settings.placement, target_context(settings, n_ctx), settings)
     return 1 - placement.gpu_layers / ((target.meta.block_count or 0) + 1)
 
 
@@ -170,8 +174,8 @@ def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = 
     """
     n_ctx = choose_n_ctx(file, settings)
     progress.stage(f"loading {file.name}", 1)
-    placement = place_file(file, settings.placement, n_ctx, settings)
     context_settings = target_context(settings, n_ctx)
+    placement = place_file(file, settings.placement, context_settings, settings)
     return load_as(file, placement, settings, lambda model: Context(model, context_settings), progress)
 
 
@@ -214,7 +218,8 @@ def place_draft(
         progress: Gets a stage for a faster copy, if one is made, and one for loading.
     """
     # The loaded target is already missing from the free memory that the devices report.
-    placement = place_file(file, settings.draft_placement, n_ctx, settings, takes_remote=False)
+    context_settings = draft_context(settings, n_ctx)
+    placement = place_file(file, settings.draft_placement, context_settings, settings, takes_remote=False)
     chosen = choose_draft_file(file, placement, settings, progress)
     progress.stage(f"loading {chosen.name}", 1)
     is_fast = chosen is not file or (SHORTLIST_KEY in file.meta.fields and not placement.gpu_layers)
@@ -293,26 +298,26 @@ def resident_bytes() -> int:
 def place_file(
     file: ModelFile,
     request: PlacementRequest,
-    n_ctx: int,
+    context: ContextSettings,
     settings: EngineSettings,
     *,
     takes_remote: bool = True,
 ) -> Placement:
-    """Where the layers of a model go, a cache of `n_ctx` tokens beside them.
+    """Where the layers of a model go, and beside them what its context keeps of them.
 
     Args:
         file: The model.
         request: What was asked for it.
-        n_ctx: Tokens of its context.
+        context: How its context is made: its cells, and the states of all its sequences with their snapshots.
         settings: Name RPC servers, whose devices come last.
         takes_remote: Whether these count where none is named.
 
     Raises:
-        UsageError: there is no such device, or there are more shares than devices.
+        UsageError: there is no such device, no share of the layers, or more shares than devices.
         EngineError: an RPC server cannot be reached.
     """
     connect_servers(settings.rpc)
-    estimate = estimate_context(file.meta, draft_context(settings, n_ctx))
+    estimate = estimate_context(file.meta, context)
     placement = place_model(
         request,
         list_devices(),

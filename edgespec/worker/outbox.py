@@ -5,7 +5,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import BinaryIO, Final
 
-from edgespec.session.shared.asked import Began, Cancel, Ended, Refused, Told, Wrote
+from edgespec.session.shared.asked import Ask, Began, Cancel, Ended, Refused, Told, Wrote
 from edgespec.worker.frames import pack
 
 BATCH_S: Final = 0.035
@@ -25,13 +25,27 @@ class Outbox:
         self._waiting: list[Told] = []
         self._begun: set[tuple[int, int]] = set()
         """Answers, by id and choice, that some text has left of."""
+        self._held: dict[int, list[Told]] = {}
+        """What is told of asks whose callers want the whole only."""
         self._sent_s = float("-inf")
+
+    def asked(self, ask: Ask) -> None:
+        """An answer is to come."""
+        if not ask.in_pieces:
+            self._held[ask.id] = []
 
     def add(self, told: Sequence[Told]) -> None:
         """Takes what a round brought, and sends what may not wait."""
-        self._waiting.extend(told)
         is_urgent = False
         for one in told:
+            held = self._held.get(one.id)
+            if held is not None and isinstance(one, Began | Wrote):
+                held.append(one)
+                continue
+            if held:
+                self._waiting += joined(held)
+                held.clear()
+            self._waiting.append(one)
             is_urgent |= self._cannot_wait(one)
         if is_urgent or (self._waiting and self._clock() - self._sent_s >= BATCH_S):
             self.flush()
@@ -50,6 +64,7 @@ class Outbox:
                 return True
             case Refused(id=number):
                 self._forget(number)
+                self._held.pop(number, None)
                 return True
             case _:
                 return True
@@ -57,10 +72,15 @@ class Outbox:
     def cancelled(self, cancel: Cancel) -> None:
         """Nobody waits for that answer any more."""
         self._forget(cancel.id)
+        self._held.pop(cancel.id, None)
         self._waiting = [one for one in self._waiting if one.id != cancel.id]
 
     def _forget(self, number: int) -> None:
         self._begun = {one for one in self._begun if one[0] != number}
+
+    def ended(self, number: int) -> None:
+        """Nothing more comes of that ask."""
+        self._held.pop(number, None)
 
     def flush(self) -> None:
         """Sends what is left."""

@@ -92,13 +92,14 @@ class Rounds:
                 told = self._pair.step()
             except Exception as error:
                 return self._give_up(error)
-            self._count(told)
             self._outbox.add(told)
+            self._count(told)
         return ExitCode.OK
 
     def _submit(self, asked: Asked) -> None:
         if isinstance(asked, Ask):
             self._choices_left[asked.id] = asked.n_choices
+            self._outbox.asked(asked)
         elif isinstance(asked, Cancel):
             self._choices_left.pop(asked.id, None)
             self._outbox.cancelled(asked)
@@ -106,8 +107,8 @@ class Rounds:
             self._pair.submit(asked)
         except Exception as error:
             refused = refused_for(asked.id, error, "request")
-            self._count([refused])
             self._outbox.add([refused])
+            self._count([refused])
 
     def _count(self, told: Sequence[Told]) -> None:
         for one in told:
@@ -117,6 +118,8 @@ class Rounds:
                 left = self._choices_left.pop(one.id, 1) - 1
                 if left:
                     self._choices_left[one.id] = left
+                else:
+                    self._outbox.ended(one.id)
 
     def _give_up(self, error: Exception) -> ExitCode:
         log.error("a round failed", exc_info=error)

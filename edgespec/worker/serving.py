@@ -55,6 +55,8 @@ def _open(request: OpenShared, inbox: Inbox, outbox: Outbox) -> SharedSession | 
             request.draft,
             settings=request.settings,
             n_parallel=request.n_parallel,
+            cache_bytes=request.cache_bytes,
+            cache_dir=request.cache_dir,
             offline=request.offline,
             progress=progress,
         )

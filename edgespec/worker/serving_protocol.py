@@ -4,6 +4,7 @@ Whatever is asked of an open pair travels as it is; what is told comes in tuples
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgespec.session.settings import EngineSettings
 from edgespec.session.shared.asked import Asked, Told
@@ -19,6 +20,10 @@ class OpenShared:
     settings: EngineSettings
     n_parallel: int
     """Answers that are computed together at most; others wait."""
+    cache_bytes: int | None = None
+    """For copies of conversations that have left the KV cache; None for a share of what is free."""
+    cache_dir: Path | None = None
+    """Where conversations are kept until the next start, if they are."""
     offline: bool = False
 
 

@@ -116,6 +116,32 @@ def test_a_full_context_is_told(run_cli: RunCli, foreign: Foreign) -> None:
     assert "the server's context is full, and the answer cut short; start it with a larger one" in result.err
 
 
+SCHEMA = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
+
+
+def test_a_schema_goes_along_in_openais_form(run_cli: RunCli, foreign: Foreign) -> None:
+    result = run_cli("run", "--server", foreign.url, "-p", "hi", "--json-schema", json.dumps(SCHEMA))
+    assert result.code == 0
+    form = foreign.bodies[0]["response_format"]
+    assert (form["type"], form["json_schema"]["schema"]) == ("json_schema", SCHEMA)
+
+
+def test_a_grammar_goes_to_servers_that_know_them_alone(
+    run_cli: RunCli, foreign: Foreign, tmp_path: Path
+) -> None:
+    grammar = tmp_path / "yes.gbnf"
+    grammar.write_text('root ::= "yes" | "no"', encoding="utf-8")
+    asked = ("run", "--server", foreign.url, "-p", "hi", "--grammar", grammar)
+    result = run_cli(*asked)
+    assert (result.code, result.err) == (
+        2,
+        "edgespec: the server knows no grammars. Give a JSON schema instead\n",
+    )
+    foreign.props = LLAMA_PROPS
+    assert run_cli(*asked).code == 0
+    assert foreign.bodies[-1]["grammar"] == 'root ::= "yes" | "no"'
+
+
 # Errors, each in one line.
 
 

@@ -125,12 +125,7 @@ class Server:
 
     def engines(self) -> list[psutil.Process]:
         """Engine processes."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [
-            one
-            for one in children
-            if any("serving" in part or "scripted_engine" in part for part in one.cmdline())
-        ]
+        return [one for one in psutil.Process(self.process.pid).children(recursive=True) if _is_engine(one)]
 
     def processing_n(self) -> float:
         """Answers under way, as the metrics have it."""
@@ -155,6 +150,12 @@ class Server:
             psutil.wait_procs(engines, timeout=LIMIT_S)
         if self.process.stderr is not None:
             self.process.stderr.close()
+
+
+def _is_engine(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):  # it may be gone by now
+        return any("worker.serving" in part or "scripted_engine" in part for part in process.cmdline())
+    return False
 
 
 def read_events(answer: HTTPResponse) -> Iterator[Json]:

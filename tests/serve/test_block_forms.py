@@ -71,6 +71,31 @@ def test_systems_results_of_tools_and_thoughts_are_read(scripted: Server) -> Non
     assert counted == {"input_tokens": len("be what\nis  sunny Error: no well")}
 
 
+def test_what_changes_with_every_request_of_one_program_does_not_reach_the_model(scripted: Server) -> None:
+    def text(stamp: str) -> str:
+        system = f"x-anthropic-billing-header: cc_version=2; cch={stamp};You help."
+        body = scripted.ask(MESSAGES, asking("one", system=system, max_tokens=6)).json
+        return str(body["content"][0]["text"])
+
+    assert (
+        text("a5145")
+        == text("ef01a")
+        == "x-anthropic-billing-header: cc_version=2; cch=0;You help. one x-anthropic-billing-header: "
+    )
+
+
+def test_tools_that_others_would_run_are_left_out(scripted: Server) -> None:
+    tools = [{"type": "web_search_20250305", "name": "web_search"}]
+    assert scripted.ask(MESSAGES, asking(tools=tools)).status == 200
+    assert scripted.ask(MESSAGES, asking(tools=tools, tool_choice={"type": "any"})).status == 400
+    assert (
+        scripted.ask(
+            MESSAGES, asking(tools=[*tools, {**TOOL, "type": "custom"}], tool_choice={"type": "any"})
+        ).status
+        == 200
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -48,16 +48,15 @@ def test_a_body_that_is_no_object_is_refused(scripted: Server, body: bytes, said
 
 def test_a_body_that_is_said_to_be_something_else_is_refused(scripted: Server) -> None:
     data = json.dumps(GOOD).encode()
-    for kind in (
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "\xe9",
-    ):
-        reply = scripted.ask(CHAT, data=data, headers={"Content-Type": kind})
+    form = "application/x-www-form-urlencoded"
+    own_page = {"Content-Type": form, "Origin": f"http://127.0.0.1:{scripted.port}"}
+    others = ("text/plain", "multipart/form-data; boundary=x", "\xe9")
+    for headers in (own_page, *({"Content-Type": kind} for kind in others)):
+        reply = scripted.ask(CHAT, data=data, headers=headers)
         assert reply.status == 415
         assert "Content-Type: application/json" in reply.error["message"]
-    for kind in ("application/json; charset=utf-8", "application/vnd.api+json"):
+    # The last is what `curl -d` says of any text.
+    for kind in ("application/json; charset=utf-8", "application/vnd.api+json", form):
         assert scripted.ask(CHAT, data=data, headers={"Content-Type": kind}).status == 200
 
 

@@ -17,6 +17,7 @@ def test_the_list_of_models_begins_with_the_servers_own(scripted: Server) -> Non
         first = body["data"][0]
         assert (first["id"], first["object"], first["owned_by"]) == ("script", "model", "edgespec")
         assert first["status"] == {"value": "loaded"}
+        assert first["aliases"] == ["gpt-4o"]
         assert first["meta"]["n_ctx"] == 512
         assert first["created"] > 1_700_000_000
     assert scripted.ask("/v1/models/script").json == first

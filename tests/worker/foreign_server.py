@@ -118,7 +118,13 @@ class Foreign:
             raise
 
 
+class Busy:
+    """In the place of a value: it is not there now, and a 503 says so."""
+
+
 def _found(value: object) -> Response:
+    if isinstance(value, Busy):
+        return JSONResponse({"error": {"message": "not loaded"}}, 503, {"Retry-After": "1"})
     return JSONResponse(value) if value is not None else JSONResponse({"detail": "Not Found"}, 404)
 
 

@@ -35,6 +35,7 @@ from tests.worker.foreign_server import (
     DONE,
     LLAMA_PROPS,
     MODEL,
+    Busy,
     Foreign,
     Reply,
     chunk,
@@ -192,6 +193,18 @@ async def test_of_several_the_one_that_is_loaded_answers() -> None:
     assert pair.target == "b"
 
 
+async def test_of_edgespecs_own_the_first_answers_and_what_its_list_tells_is_known() -> None:
+    meta = {"n_ctx": 4096, "draft": "small"}
+    models = [{"id": name, "owned_by": "edgespec", "meta": meta} for name in ("a", "b")]
+    with serving(Foreign(models={"data": models}, props=Busy(), replies=[said("yes")])) as foreign:
+        async with asking(foreign.url) as heard:
+            (pair,) = await heard.do(opened())
+            await heard.do(ASK)
+    assert isinstance(pair, PairOpened)
+    assert (pair.target, pair.n_ctx, pair.draft) == ("a", 4096, "small")
+    assert foreign.bodies[0]["timings_per_token"] is True
+
+
 @pytest.mark.parametrize("models", [[], "text", {"message": "welcome"}, {"data": 7}])
 async def test_what_is_no_such_server_is_said_to_be_none(models: object) -> None:
     with serving(Foreign(models=models)) as foreign:
@@ -271,7 +284,10 @@ async def test_signs_of_life_and_empty_pieces_between_the_text_change_nothing() 
     ]
     arrived, answered = await answer_of(Foreign(replies=[Reply(pieces)]))
     assert text_of(arrived) == "one two"
+    assert (arrived[0].decode_s, arrived[-1].predicted_n) == (0.0, 0)
+    assert arrived[-1].decode_s > 0  # as seen from here: by it the app tells how far an answer is
     assert isinstance(answered, Answered)
+    assert answered.stats.decode_s == 0
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

@@ -113,7 +113,7 @@ class SharedEngine(Closes):
     def _load_target(self, file: ModelFile, progress: Progress) -> LoadedAs[Slots]:
         size, settings = self.size, self.settings
         progress.stage(f"loading {file.name}", 1)
-        placement = place_file(file, settings.placement, size.target.n_ctx, settings)
+        placement = place_file(file, settings.placement, size.target, settings)
         return load_as(
             file, placement, settings, lambda model: Slots(model, size.target, size.n_each), progress
         )

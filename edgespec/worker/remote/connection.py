@@ -54,13 +54,23 @@ class ServerConnection:
         """What lies at a path, as JSON; None where there is nothing, or something else.
 
         Raises:
-            ServerError: the server cannot be reached, fails, or wants a key.
+            ServerError: the server cannot be reached, or fails.
+            UsageError: it wants a key.
         """
         async with self._request("GET", path, params=params, timeout_s=_ANSWER_S) as response:
             if response.status_code == 404:
                 return None
             await self._check(response)
             return _as_json(await self._read_whole(response))
+
+    async def look(self, path: str, **params: str) -> object:
+        """As `get`, for what not every server has, or not now: None then, without waiting.
+
+        Raises:
+            ServerError: the server cannot be reached.
+        """
+        async with self._request("GET", path, params=params, timeout_s=_ANSWER_S, patience_s=0) as response:
+            return _as_json(await self._read_whole(response)) if response.status_code == 200 else None
 
     @asynccontextmanager
     async def post(self, path: str, body: Mapping[str, object]) -> AsyncIterator["Response"]:
@@ -140,20 +150,21 @@ class ServerConnection:
         params: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
         timeout_s: float | None,
+        patience_s: float = _PATIENCE_S,
     ) -> AsyncIterator["Response"]:
-        """Asks until the server is not busy any more, or for two minutes."""
+        """Asks until the server is not busy any more, or for as long as `patience_s`; with 0 whatever comes is the answer."""
         import httpx2
 
         client = self._client = self._client or self._make_client()
         timeout = httpx2.Timeout(timeout_s, connect=_CONNECT_S)
-        left_s = _PATIENCE_S
+        left_s = patience_s
         try:
             while True:
                 async with client.stream(
                     method, f"{self.address.url}{path}", params=params or None, json=body, timeout=timeout
                 ) as response:
                     wait_s = _wait_of(response)
-                    if wait_s is None:
+                    if wait_s is None or not patience_s:
                         yield response
                         return
                     if wait_s > left_s:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Final
 
 from edgespec.errors import ModelMissingError
 from edgespec.text import nearest, one_line
 from edgespec.worker.remote.address import ServerAddress
 from edgespec.worker.remote.connection import ServerConnection
+
+_OWN: Final = "edgespec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ async def find_remote_model(connection: ServerConnection, target: str | None) ->
         entries = []  # some have no list
     entry = _choose(connection.address, entries, target)
     name = str(entry["id"])
-    props = await connection.get("/props", model=name) if len(entries) > 1 else await connection.get("/props")
+    props = await connection.look("/props", **({"model": name} if len(entries) > 1 else {}))
     return _described(name, entry, props)
 
 
@@ -65,8 +67,11 @@ def _choose(
     names = [str(entry["id"]) for entry in entries]
     if target is None:
         loaded = [entry for entry in entries if _is_loaded(entry)]
-        if len(entries) == 1 or len(loaded) == 1:
-            return (loaded or list(entries))[0]
+        # Of edgespec's own the first is what a request gets that names none.
+        if len(entries) == 1 or (entries and entries[0].get("owned_by") == _OWN):
+            return entries[0]
+        if len(loaded) == 1:
+            return loaded[0]
         if not entries:
             raise ModelMissingError(
                 f"the server at {address} lists no model", "load one there, or name the one that shall answer"
@@ -117,14 +122,21 @@ def _is_loaded(entry: Mapping[str, Any]) -> bool:
 
 
 def _described(name: str, entry: Mapping[str, Any], props: object) -> RemoteModel:
-    defaults = props.get("default_generation_settings") if isinstance(props, Mapping) else None
-    if not isinstance(defaults, Mapping):
-        # vLLM's list says it.
-        return RemoteModel(name, count_of(entry.get("max_model_len")))
-    draft = props.get("draft") if isinstance(props, Mapping) else None
+    told, meta = _mapping(props), _mapping(entry.get("meta"))
+    defaults = _mapping(told.get("default_generation_settings"))
+    # The last is vLLM's.
+    sizes = map(count_of, (defaults.get("n_ctx"), meta.get("n_ctx"), entry.get("max_model_len")))
+    draft = told.get("draft") or meta.get("draft")
     return RemoteModel(
-        name, count_of(defaults.get("n_ctx")), draft if isinstance(draft, str) and draft else None, True
+        name,
+        next(filter(None, sizes), 0),
+        draft if isinstance(draft, str) else None,
+        bool(defaults) or entry.get("owned_by") in (_OWN, "llamacpp"),
     )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def count_of(value: object) -> int:

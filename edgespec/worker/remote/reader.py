@@ -55,6 +55,11 @@ class AnswerReader:
             self._end(str(reason))
         return parts
 
+    @property
+    def seen_s(self) -> float:
+        """From the first piece to the last, as seen from here."""
+        return self._last_s - self._first_s
+
     def finish(self) -> Parts:
         """It is whole: what was held back. Called once."""
         parts = self._tags.finish()
@@ -91,7 +96,7 @@ class AnswerReader:
     def _time_here(self) -> None:
         """Of a server that counts tokens and tells no times, those of this side are the answer's."""
         if self.stats.predicted_n and not self._times_itself:
-            self.stats.decode_s = self._last_s - self._first_s
+            self.stats.decode_s = self.seen_s
 
     def _end(self, reason: str) -> None:
         self.has_ended = True

@@ -1,10 +1,12 @@
 """A server's model, asked: the conversation goes out, and the answer comes in pieces."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.structure import Structure, StructureKind
 from edgespec.chat.thoughts import Parts
 from edgespec.errors import ContextOverflowError, ServerError, UsageError
 from edgespec.llama.sampler import Sampling
@@ -46,28 +48,39 @@ class RemoteServer:
         """Ends the connections."""
         await self._connection.close()
 
-    def ask(self, request: Answer, *, raw: bool = False) -> "RemoteAnswer":
+    def ask(
+        self, request: Answer, *, raw: bool = False, structure: Structure | None = None
+    ) -> "RemoteAnswer":
         """An answer that is asked for when its pieces are.
 
         Args:
             request: What is asked.
             raw: Send the text without the model's chat template.
+            structure: What the answer must look like.
 
         Raises:
-            UsageError: no model has been opened.
+            UsageError: no model has been opened, or the server takes no such structure.
         """
         if self._model is None:
             raise UsageError("no model is loaded", "open one first")
-        return RemoteAnswer(self._connection, self._model, request, raw=raw)
+        form = _structure_fields(structure, knows_llama=self._model.takes_llama_settings)
+        return RemoteAnswer(self._connection, self._model, request, form, raw=raw)
 
 
 class RemoteAnswer:
     """An answer on its way, with its figures so far."""
 
     def __init__(
-        self, connection: ServerConnection, model: RemoteModel, request: Answer, *, raw: bool
+        self,
+        connection: ServerConnection,
+        model: RemoteModel,
+        request: Answer,
+        form: Mapping[str, object],
+        *,
+        raw: bool,
     ) -> None:
         self._connection, self._model, self._request, self._raw = connection, model, request, raw
+        self._form = form
         self._reader = AnswerReader(request.max_tokens)
         self.stats = self._reader.stats
         self._notes: list[str] = []
@@ -76,6 +89,11 @@ class RemoteAnswer:
     def address(self) -> ServerAddress:
         """Of the server."""
         return self._connection.address
+
+    @property
+    def decode_s(self) -> float:
+        """From the first piece to the last: as the server tells it, or else as seen from here."""
+        return self.stats.decode_s or self._reader.seen_s
 
     @property
     def tells_timings(self) -> bool:
@@ -128,6 +146,7 @@ class RemoteAnswer:
     def _body(self, messages: Sequence[ChatMessage]) -> dict[str, Any]:
         request, knows_llama = self._request, self._model.takes_llama_settings
         body: dict[str, Any] = {
+            **self._form,
             "model": self._model.name,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -162,6 +181,26 @@ def _sampling_fields(sampling: Sampling, *, knows_llama: bool) -> dict[str, Any]
         if knows_llama or value != getattr(usual, name):
             fields[name] = value
     return fields
+
+
+def _structure_fields(structure: Structure | None, *, knows_llama: bool) -> dict[str, object]:
+    """What the answer must look like, in OpenAI's form; grammars are llama.cpp's own.
+
+    Raises:
+        UsageError: a grammar, for a server of another kind.
+    """
+    if structure is None:
+        return {}
+    match structure.kind:
+        case StructureKind.GBNF if knows_llama:
+            return {"grammar": structure.text}
+        case StructureKind.GBNF:
+            raise UsageError("the server knows no grammars", "give a JSON schema instead")
+        case StructureKind.SCHEMA:
+            schema = {"name": "answer", "strict": True, "schema": json.loads(structure.text)}
+            return {"response_format": {"type": "json_schema", "json_schema": schema}}
+        case StructureKind.JSON:
+            return {"response_format": {"type": "json_object"}}
 
 
 def _message_fields(message: ChatMessage, *, with_thought: bool) -> dict[str, Any]:

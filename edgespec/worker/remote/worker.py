@@ -8,7 +8,7 @@ from typing import Final
 
 from edgespec.chat.thoughts import Parts
 from edgespec.decode.policy import Mode
-from edgespec.decode.token import DraftSource, GenerationStats
+from edgespec.decode.token import DraftSource
 from edgespec.errors import ContextOverflowError, EdgespecError
 from edgespec.worker.protocol import (
     Answer,
@@ -138,7 +138,7 @@ class RemoteWorker:
 
     def _flush(self, batch: "_Batch", answer: RemoteAnswer) -> None:
         if parts := batch.take():
-            self._events.put_nowait(_arrived(parts, answer.stats))
+            self._events.put_nowait(_arrived(parts, answer))
 
     def _tell(self, text: str) -> None:
         self._events.put_nowait(Progressed(text, 0, None))
@@ -167,13 +167,14 @@ class _Batch:
         return parts
 
 
-def _arrived(parts: Parts, stats: GenerationStats) -> TokensArrived:
+def _arrived(parts: Parts, answer: RemoteAnswer) -> TokensArrived:
+    stats = answer.stats
     # The server does not tell who thought of a token.
     pieces = (Piece(parts.answer, DraftSource.TARGET),) if parts.answer else ()
     return TokensArrived(
         pieces,
         stats.predicted_n,
-        stats.decode_s,
+        answer.decode_s,
         stats.draft_n,
         stats.draft_n_accepted,
         target_passes=0,

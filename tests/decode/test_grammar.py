@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgespec.decode.grammar import constraint as constraint_module
 from edgespec.decode.grammar.automaton import Automaton
 from edgespec.decode.grammar.byte_classes import class_of_ranges
 from edgespec.decode.grammar.constraint import GrammarConstraint
@@ -130,6 +131,24 @@ def test_a_grammar_of_too_many_ways_is_an_error_and_not_all_memory():
     automaton = Automaton(read_gbnf('root ::= "a" root "b" | "a" root "c" | "a"'))
     with pytest.raises(UsageError, match="more than 2000 ways"):
         automaton.walk(automaton.start, b"a" * 40)
+
+
+def test_guesses_that_cannot_be_followed_are_none_and_the_answer_ends_with_an_error(model: Model):
+    constraint = constraint_of(model, 'root ::= "a" root "b" | "a" root "c" | "a"')
+    token = model.tokenize("a", add_special=False)[-1]
+    assert model.token_bytes(token) == b"a"
+    assert constraint.count_fitting([token] * 40) < 20
+    assert constraint.forced([token] * 40) == []
+    with pytest.raises(UsageError, match="more than 2000 ways"):
+        constraint.insert([token] * 40)
+
+
+def test_a_token_that_takes_too_long_to_find_is_an_error(model: Model, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constraint_module, "_MOST_WORK", 20)
+    constraint = constraint_of(model, GRAMMARS["list"])
+    logits = np.zeros(model.n_vocab, np.float32)
+    with pytest.raises(UsageError, match="takes too long to follow here"):
+        constraint.fitting(logits)
 
 
 def test_what_is_kept_of_a_long_text_stays_bounded():

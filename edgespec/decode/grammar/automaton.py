@@ -14,6 +14,8 @@ _MOST_KEPT = 20_000
 """States that are kept; then all are forgotten. Some 20 MB."""
 _LONGEST_FORCED = 512
 """Bytes."""
+_MOST_FORCED_WORK = 50_000
+"""Of looking ahead: 50 ms."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +65,8 @@ class Automaton:
         self._rules = rules
         self._frames: dict[tuple[int, int, _Frame | None], _Frame] = {}
         self._states: dict[tuple[frozenset[_Way], bool], State] = {}
+        self.work = 0
+        """Places of the grammar that were looked at so far, a microsecond each."""
         root = self._frame((rules.root,), 0, None)
         self.start = self._state([root], set())
 
@@ -100,7 +104,13 @@ class Automaton:
     def forced(self, state: State) -> tuple[list[int], State]:
         """The bytes that have to come next, because the grammar allows nothing else, and the state after them."""
         text: list[int] = []
-        while not state.can_end and len(state.next_bytes) == 1 and len(text) < _LONGEST_FORCED:
+        most_work = self.work + _MOST_FORCED_WORK
+        while (
+            self.work < most_work
+            and not state.can_end
+            and len(state.next_bytes) == 1
+            and len(text) < _LONGEST_FORCED
+        ):
             (byte,) = state.next_bytes
             text.append(byte)
             state = self.step(state, byte)
@@ -129,6 +139,7 @@ class Automaton:
                     f"the grammar can be read in more than {_MOST_WAYS} ways at once",
                     "use one whose alternatives differ at their beginning",
                 )
+        self.work += len(seen) + len(ways)
         if len(self._states) > _MOST_KEPT:
             self._forget()
         key = frozenset(ways), can_end

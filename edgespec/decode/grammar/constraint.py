@@ -16,6 +16,8 @@ from edgespec.llama.sampler import Sampler
 FITTING_N: Final = 1024
 """Tokens among which one is drawn where the first that was drawn does not fit: the likeliest that do. Of 150,000 the others
 have no weight worth the second that it takes to try them."""
+_MOST_WORK: Final = 1_000_000
+"""Places of the grammar that are looked at for one token, a second: what takes longer is made to take long."""
 _FEW: Final = 64
 """Tokens that are tried before all that begin rightly are looked up."""
 _FIRST_ONES: Final = (256, 4096)
@@ -88,7 +90,7 @@ class GrammarConstraint:
     def fitting(self, logits: Logits, most: int = FITTING_N) -> Ids:
         """The likeliest tokens that may come next; one at least."""
         few = _likeliest(logits, _FEW)
-        found = [token for token in few.tolist() if self.allows(token)][:most]
+        found = self._allowed(few.tolist(), most)
         if len(found) < most:
             found = self._look_up(logits, most) or found
         if not found:
@@ -101,12 +103,21 @@ class GrammarConstraint:
         """The same, out of all that begin rightly."""
         vocabulary, state = self._vocabulary, self._state
         ids = np.concatenate([vocabulary.beginning_with(state.next_bytes), vocabulary.ends])
+        return self._allowed(_in_order(logits, ids), most)
+
+    def _allowed(self, tokens: Iterable[int], most: int) -> list[int]:
+        """The first of the tokens that fit."""
         found: list[int] = []
-        for token in _in_order(logits, ids):
+        most_work = self._automaton.work + _MOST_WORK
+        for token in tokens:
             if self.allows(token):
                 found.append(token)
                 if len(found) == most:
                     break
+            if self._automaton.work > most_work:
+                raise UsageError(
+                    "the grammar takes too long to follow here", "use one with fewer ways to say the same"
+                )
         return found
 
     def count_fitting(self, tokens: Iterable[int]) -> int:
@@ -114,7 +125,7 @@ class GrammarConstraint:
         state: State | None = self._state
         count = 0
         for token in tokens:
-            if state is None or (state := self._after(state, token)) is None:
+            if state is None or (state := self._ahead(state, token)) is None:
                 break
             count += 1
             if self._vocabulary.is_end(token):
@@ -138,10 +149,13 @@ class GrammarConstraint:
         for token in chain:
             if state is None or self._vocabulary.is_end(token):
                 return []
-            state = self._after(state, token)
+            state = self._ahead(state, token)
         if state is None:
             return []
-        codes, behind = self._automaton.forced(state)
+        try:
+            codes, behind = self._automaton.forced(state)
+        except UsageError:
+            return []
         tokens, is_whole = self._tokenize(codes)
         if is_whole and behind.can_end and not behind.ways and self._vocabulary.end is not None:
             tokens.append(self._vocabulary.end)
@@ -157,6 +171,13 @@ class GrammarConstraint:
             return state if state.can_end else None
         behind = self._automaton.walk(state, self._vocabulary.text(token) or (FIRST_TOKEN + token,))
         return None if behind.is_dead else behind
+
+    def _ahead(self, state: State, token: int) -> State | None:
+        """The same for a guess: one that cannot be followed does not fit."""
+        try:
+            return self._after(state, token)
+        except UsageError:
+            return None
 
     def _tokenize(self, codes: Sequence[int]) -> tuple[list[int], bool]:
         """Tokens of a text, and whether they are all of it."""

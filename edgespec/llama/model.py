@@ -125,11 +125,13 @@ class Model(Closes):
         """Text of the end-of-text token, for chat templates."""
         return self._token_text(self._lib.llama_vocab_eos(self.vocab))
 
-    @property
+    @cached_property
     def turn_end(self) -> int | None:
-        """The token that ends an answer, or where there is none the one that ends a text; None without either."""
+        """The token that an answer is most likely to end with: of the ends of turn and text the one that the template writes."""
         ends = (self._lib.llama_vocab_eot(self.vocab), self._lib.llama_vocab_eos(self.vocab))
-        return next((int(token) for token in ends if token >= 0), None)
+        known = [int(token) for token in ends if token >= 0]
+        written = (token for token in known if self._token_text(token) in (self.chat_template or ""))
+        return next(written, known[0] if known else None)
 
     @cached_property
     def end_texts(self) -> tuple[str, ...]:
@@ -209,11 +211,12 @@ class Model(Closes):
         to_piece, vocab, size = self._lib.llama_token_to_piece, self.vocab, 512
         buffer = ctypes.create_string_buffer(size)
         view = memoryview(buffer).cast("B")
+        found: list[bytes] = []
         for token in range(self.n_vocab):
             count = to_piece(vocab, token, buffer, size, 0, False)
-            if count >= 0:
-                self._pieces[token] = view[:count].tobytes()
-        return [self.token_bytes(token) for token in range(self.n_vocab)]
+            found.append(view[:count].tobytes() if count >= 0 else self.token_bytes(token))
+        self._pieces = dict(enumerate(found))
+        return found
 
     def control_text(self, token: int) -> str:
         """What a control token is called, such as `<|im_start|>`; empty for tokens that stand for text."""

@@ -187,14 +187,6 @@ def test_a_tie_goes_to_the_lower_id(model: Model):
     assert constraint.fitting(np.zeros(model.n_vocab, np.float32), 1).tolist() == [first]
 
 
-def test_a_text_that_the_model_has_no_tokens_for_is_an_error(bpe_model: Model):
-    constraint = constraint_of(bpe_model, 'root ::= "\\x00"')
-    if any(constraint.allows(token) for token in range(bpe_model.n_vocab)):
-        pytest.skip("this vocabulary has a token of a zero byte")
-    with pytest.raises(UsageError, match="no token for what the grammar wants"):
-        constraint.fitting(np.zeros(bpe_model.n_vocab, np.float32), 1)
-
-
 def test_what_is_forced_are_the_tokens_of_the_text_and_then_of_the_end(model: Model):
     constraint = constraint_of(model, 'root ::= "the cat " ("sat" | "is") " here"')
     text = b"".join(map(model.token_bytes, constraint.forced()))

@@ -11,6 +11,7 @@ from edgespec.decode.grammar.byte_classes import FIRST_TOKEN
 from edgespec.llama.model import Model
 
 Ids = NDArray[np.int64]
+_NO_TEXT: Final = 256
 
 
 class Vocabulary:
@@ -35,7 +36,9 @@ class Vocabulary:
     @cached_property
     def ends(self) -> Ids:
         """The tokens that end an answer."""
-        return np.array([token for token in range(self.n_tokens) if self._model.is_end(token)], np.int64)
+        # They are control tokens, which have no text, or look like ones.
+        likely = np.concatenate([self._lists[ord("<")], self._lists[_NO_TEXT]])
+        return np.array(sorted(token for token in likely.tolist() if self._model.is_end(token)), np.int64)
 
     @cached_property
     def end(self) -> int | None:
@@ -43,16 +46,16 @@ class Vocabulary:
         return self._model.turn_end
 
     @cached_property
-    def _by_first_byte(self) -> list[Ids]:
-        found: list[list[int]] = [[] for _ in range(256)]
+    def _lists(self) -> list[Ids]:
+        """The tokens by their first bytes, and in the last list those without text."""
+        found: list[list[int]] = [[] for _ in range(_NO_TEXT + 1)]
         for token, text in enumerate(self._model.all_token_bytes()):
-            if text:
-                found[text[0]].append(token)
+            found[text[0] if text else _NO_TEXT].append(token)
         return [np.array(ids, np.int64) for ids in found]
 
     def beginning_with(self, first_bytes: frozenset[int]) -> Ids:
         """The tokens whose text begins with one of these bytes, and the control tokens that stand as one; in no order."""
-        lists = [self._by_first_byte[byte] for byte in first_bytes if byte < FIRST_TOKEN]
+        lists = [self._lists[byte] for byte in first_bytes if byte < FIRST_TOKEN]
         controls = [byte - FIRST_TOKEN for byte in first_bytes if byte >= FIRST_TOKEN]
         return np.concatenate([np.array(sorted(controls), np.int64), *lists])
 

@@ -1,5 +1,6 @@
 """Pictures in this program's style: written whole, and equal drawings give equal bytes."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,10 +47,10 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 def check_plot_path(path: Path) -> None:
-    """Whether a picture can be written there, as far as its name tells; asked before a long run.
+    """Whether a picture can be written there; asked before a long run.
 
     Raises:
-        UsageError: the suffix is not one of `FORMATS`.
+        UsageError: the suffix is not one of `FORMATS`, the name is a folder's, or it has no folder that can be written to.
     """
     if path.suffix.lower() not in FORMATS:
         ending = repr(path.suffix) if path.suffix else "no suffix"
@@ -57,6 +58,13 @@ def check_plot_path(path: Path) -> None:
             f"cannot draw {path.name!r}: a plot is a .png or a .svg file, this has {ending}",
             f"Name it {path.stem or 'plot'}.png or {path.stem or 'plot'}.svg.",
         )
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder} for the plot {path.name}", "make it first")
+    if path.is_dir():
+        raise UsageError(f"the plot {path} is a folder", "give it another name")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"the folder {folder} cannot be written to", "choose another one for the plot")
 
 
 def save_figure(draw: Callable[[], "Figure"], path: Path) -> None:
@@ -67,7 +75,7 @@ def save_figure(draw: Callable[[], "Figure"], path: Path) -> None:
         path: The file; its suffix says the format.
 
     Raises:
-        UsageError: the suffix is not one of `FORMATS`.
+        UsageError: any of `check_plot_path`.
         EdgespecError: the file cannot be written; none is left behind.
     """
     check_plot_path(path)

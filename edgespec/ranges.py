@@ -1,6 +1,7 @@
 """What the numbers of settings may be, from wherever they come: the command line, a file of settings, a Python program."""
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -8,6 +9,9 @@ from edgespec.errors import UsageError
 
 _INT32: Final = 2**31 - 1
 """llama.cpp's own numbers end there; larger ones would wrap around."""
+MOST_THREADS: Final = min(512, max(64, 8 * (os.cpu_count() or 1)))
+"""512 is GGML_MAX_N_THREADS of ggml.h. Threads of ggml wait for each other in a loop after every product: 512 of them on two cores
+took 40 s of processor time for four tokens of a small model, 64 of them 5 s."""
 _FINITE: Final = (math.isfinite, "a finite number; 0 is off")
 _FROM_0: Final = (lambda value: 0 <= value <= _INT32, "0 or more")
 _FROM_1: Final = (lambda value: 1 <= value <= _INT32, "1 or more")
@@ -24,10 +28,12 @@ RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
     "drop_attention": _FROM_1,
     "frequency_penalty": _FINITE,
     "gpu_layers": _FROM_0,
+    "keep_alive": (lambda value: 0.0 < value < math.inf, "a time above 0"),
     "kv_groups": _FROM_0,
     "max_tokens": (lambda value: 1 <= value <= _INT32, "1 or more tokens"),
     "min_p": _SHARE,
     "narrow": _SHARE,
+    "parallel": (lambda value: 1 <= value <= 128, "1 to 128"),
     "presence_penalty": _FINITE,
     "protect_first": _FROM_0,
     "protect_last": _FROM_0,
@@ -38,8 +44,10 @@ RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
     "temperature": (lambda value: 0.0 <= value <= 10.0, "0 (greedy) to 10"),
     "tensor_split": (lambda value: 0.0 <= value < math.inf, "shares such as 3,1"),
     "think_budget": (lambda value: 0 <= value <= _INT32, "0 or more tokens"),
-    # GGML_MAX_N_THREADS of ggml.h.
-    "threads": (lambda value: 0 <= value <= 512, "1 to 512, or 0 for the physical cores"),
+    "threads": (
+        lambda value: 0 <= value <= MOST_THREADS,
+        f"1 to {MOST_THREADS}, or 0 for the physical cores",
+    ),
     "top_k": (lambda value: 0 <= value <= _INT32, "0 (off) or more"),
     "top_p": (lambda value: 0.0 < value <= 1.0, "above 0, at most 1"),
     "warmup": _FROM_0,

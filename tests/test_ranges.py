@@ -11,7 +11,7 @@ from edgespec.chat.thinking import Thinking
 from edgespec.errors import UsageError
 from edgespec.llama.placement import PlacementRequest
 from edgespec.llama.sampler import Sampling
-from edgespec.ranges import RANGES, check_ranges
+from edgespec.ranges import MOST_THREADS, RANGES, check_ranges
 from edgespec.session import EngineSettings
 from quant.prune.amount import Amount
 from quant.prune.settings import PruneSettings
@@ -32,7 +32,7 @@ def prune(**changes: object) -> None:
         (lambda: EngineSettings(n_ctx=63), "ctx_size"),
         (lambda: EngineSettings(n_ctx=2**32 + 512), "ctx_size"),
         (lambda: EngineSettings(n_threads=-1), "threads"),
-        (lambda: EngineSettings(n_threads=100_000), "threads"),
+        (lambda: EngineSettings(n_threads=MOST_THREADS + 1), "threads"),
         (lambda: PlacementRequest(-1), "gpu_layers"),
         (lambda: PlacementRequest(tensor_split=(1.0, -1.0)), "tensor_split"),
         (lambda: PlacementRequest(tensor_split=(math.nan,)), "tensor_split"),
@@ -63,7 +63,7 @@ def test_a_number_out_of_its_range_is_refused_by_its_name(make: Callable[[], obj
 
 def test_the_defaults_and_what_stands_for_them_are_in_range() -> None:
     EngineSettings()
-    EngineSettings(n_ctx=64, n_threads=512)
+    EngineSettings(n_ctx=64, n_threads=MOST_THREADS)
     PlacementRequest(1 << 16, tensor_split=(0.0, 3.0))
     Sampling(top_k=0, repeat_last_n=0)
     Thinking(budget=0)

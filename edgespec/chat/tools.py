@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from edgespec.decode.token import CallDelta as CallDelta
+
 ToolChoice = Literal["auto", "none", "required"]
 """Whether the model calls a tool: as it likes, not at all, or one at least."""
 
@@ -29,6 +31,11 @@ class Toolbox:
     parallel: bool = True
     """Whether one answer may call several."""
 
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """Those that the model is told of: none where it is to call none."""
+        return () if self.choice == "none" else self.tools
+
 
 NO_TOOLS: Final = Toolbox()
 
@@ -41,14 +48,3 @@ class ToolCall:
     name: str
     arguments: str
     """JSON text of an object."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallDelta:
-    """More of a call that is being written: its name and id come whole and first, its arguments in pieces."""
-
-    index: int
-    """Of the call in its answer, from 0."""
-    id: str = ""
-    name: str = ""
-    arguments: str = ""

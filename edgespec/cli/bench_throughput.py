@@ -110,8 +110,8 @@ def _load(
     variants: Sequence["Variant"], sweep: "SweepSettings", engine: "EngineSettings", opened: ExitStack
 ) -> list["PointRunner"]:
     from edgespec.bench.sweep.point_runner import LoadedModels, PointRunner
-    from edgespec.bench.sweep.variant import check_weights, largest_cache
+    from edgespec.bench.sweep.variant import check_weights
 
     check_weights(variants)
-    models = opened.enter_context(LoadedModels(engine, largest_cache(sweep.shapes, sweep.batches)))
+    models = opened.enter_context(LoadedModels(engine, sweep.shapes, sweep.batches))
     return [PointRunner(variant, models, sweep.sampling) for variant in variants]

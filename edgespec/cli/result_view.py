@@ -49,7 +49,7 @@ class OutputOptions:
         """Looks at the plot's name before anything is done for it.
 
         Raises:
-            UsageError: it ends in neither .png nor .svg.
+            UsageError: it ends in neither .png nor .svg, or has no folder that can be written to.
         """
         if self.plot is not None:
             from edgespec.figure import check_plot_path
@@ -65,7 +65,7 @@ def show_result(result: "Result", output: OutputOptions, *, quiet: bool = False)
     """Prints the run; with a plot, draws it as well and says so on stderr.
 
     Raises:
-        UsageError: the plot's name ends in neither .png nor .svg; nothing has been printed then.
+        UsageError: any of `check_plot`; nothing has been printed then.
     """
     output.check_plot()
     if output.output_format is None:

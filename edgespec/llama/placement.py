@@ -86,9 +86,9 @@ def place_model(
         takes_remote: Whether devices of RPC servers count where none is named.
 
     Raises:
-        UsageError: a device was named that this build of llama.cpp does not have, or more shares than devices.
+        UsageError: any of `check_request`, or more shares than devices.
     """
-    _check_devices(request, available)
+    check_request(request, available)
     candidates = accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
     if request.devices:
         accelerators = [d for d in candidates if d.name.lower() in {n.lower() for n in request.devices}]
@@ -121,9 +121,25 @@ def place_model(
     return Placement(fitting, names, request.tensor_split, f"{fitting} of {layers} layers fit on {where}")
 
 
-def _check_devices(request: PlacementRequest, available: tuple[Device, ...]) -> None:
+def check_request(request: PlacementRequest, available: tuple[Device, ...]) -> None:
+    """Refuses what no model could be placed by.
+
+    Args:
+        request: What the user asked for.
+        available: What llama.cpp reports.
+
+    Raises:
+        UsageError: a device was named that this build of llama.cpp does not have, or every share is 0, which llama.cpp
+            would take for none given.
+    """
     known = {device.name.lower() for device in available}
+    names = ", ".join(device.name for device in available)
     for name in request.devices:
         if name.lower() not in known:
-            names = ", ".join(device.name for device in available)
             raise UsageError(f"there is no device {name!r}", f"this build of llama.cpp has: {names}")
+    if request.tensor_split and not any(request.tensor_split):
+        shares = ",".join(f"{share:g}" for share in request.tensor_split)
+        raise UsageError(
+            f"`tensor_split` {shares} gives no device a share",
+            f"use shares such as 3,1; this build of llama.cpp has: {names}",
+        )

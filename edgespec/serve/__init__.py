@@ -1,1 +1,1 @@
-"""The server that speaks OpenAI's protocol: routes, streams, keys and limits. The engines are in processes of their own."""
+"""The server: one answer's speed for every program that speaks OpenAI's or Anthropic's protocol. Needs the extra `serve`."""

@@ -99,9 +99,18 @@ def test_another_suffix_is_a_usage_error_that_names_both(tmp_path: Path, name: s
 def test_nothing_measured_and_nowhere_to_write_are_errors_that_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(EdgespecError, match="nothing to draw"):
         save_plot([], tmp_path / "a.png")
-    with pytest.raises(EdgespecError, match="cannot write the plot"):
+    with pytest.raises(UsageError, match="there is no folder"):
         save_plot([run()], tmp_path / "missing" / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_where_no_picture_can_be_is_refused_before_it_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    for name, says in (("missing/a.png", "there is no folder"), ("folder.png", "is a folder")):
+        with pytest.raises(UsageError, match=says):
+            check_plot_path(tmp_path / name)
+    check_plot_path(tmp_path / "a.png")
+    check_plot_path(Path("a.png"))
 
 
 def test_drawing_leaves_the_settings_of_matplotlib(tmp_path: Path) -> None:

@@ -69,8 +69,26 @@ def test_an_answer_that_ends_within_the_thought_is_explained(run_cli: RunCli, ti
     result = run_cli("run", path, "-p", "Is it?")
     assert (result.code, result.out) == (0, "\n")
     assert "ended after 4 tokens of thought without an answer" in result.err
-    assert "--show-thinking" in result.err
+    assert result.err.endswith("with --show-thinking, or ask again with --think-budget 0\n")
     assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "way_out"), [((), "--think off"), (("--think", "off"), "--think-budget 0")]
+)
+def test_a_switch_is_offered_where_there_is_one_that_was_not_tried(
+    run_cli: RunCli, tiny_folder: Path, options: tuple[str, ...], way_out: str
+):
+    off = "{% if enable_thinking is false %}{{ '\\n' }}{% endif %}{% endif %}"
+    path = make_scripted_model(
+        tiny_folder / "silent-switch.gguf",
+        ("<think>", "Hm", " it is", "</think>"),
+        after={"\n": "<think>"},
+        chat_template=TEMPLATE.replace("{% endif %}", off),
+    )
+    result = run_cli("run", path, "-p", "Is it?", *options)
+    assert (result.code, result.out) == (0, "\n")
+    assert result.err.endswith(f"ask again with {way_out}\n")
 
 
 def test_thinking_is_not_switched_where_the_template_is_left_out(run_cli: RunCli, thinker: Path):

@@ -105,6 +105,18 @@ def test_more_shares_than_devices_are_refused():
     assert caught.value.message == "`tensor_split` names 3 shares and there are 2 devices: CUDA0, CUDA1"
 
 
+@pytest.mark.parametrize("shares", [(0.0,), (0.0, 0.0)])
+@pytest.mark.parametrize("devices", [(), (gpu("CUDA0", GIB), gpu("CUDA1", GIB))])
+def test_shares_that_are_all_nothing_are_refused(shares: tuple[float, ...], devices: tuple[Device, ...]):
+    """llama.cpp would take them for none given."""
+    with pytest.raises(UsageError) as caught:
+        place(PlacementRequest(tensor_split=shares), *devices)
+    written = ",".join(["0"] * len(shares))
+    assert caught.value.message == f"`tensor_split` {written} gives no device a share"
+    names = ", ".join(device.name for device in (CPU, *devices))
+    assert caught.value.hint == f"use shares such as 3,1; this build of llama.cpp has: {names}"
+
+
 @pytest.mark.parametrize(("text", "layers"), [("auto", "auto"), ("0", 0), ("35", 35)])
 def test_layers_are_a_word_or_a_number(text: str, layers):
     assert parse_gpu_layers(text) == layers

@@ -13,7 +13,13 @@ import pytest
 from edgespec.catalog import memory
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.measure_costs import BUDGET_S
-from edgespec.errors import EngineError, IncompatibleDraftError, ModelFileError, NotEnoughMemoryError
+from edgespec.errors import (
+    EngineError,
+    IncompatibleDraftError,
+    ModelFileError,
+    NotEnoughMemoryError,
+    UsageError,
+)
 from edgespec.llama import shortlist as shortlist_module
 from edgespec.llama.build import native_kernels
 from edgespec.llama.context import Context
@@ -21,14 +27,16 @@ from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.devices import Device
 from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
+from edgespec.llama.placement import DEVICE_RESERVE_BYTES, PlacementRequest
 from edgespec.paths import derived_models_dir, user_catalog_file
 from edgespec.session import DraftType, EngineSettings, loading, memory_needs, open_pair
 from edgespec.session import fast_draft as fast_draft_module
-from edgespec.session.loading import check_pair
-from edgespec.session.memory_needs import measure_target
+from edgespec.session.loading import check_pair, load_target
+from edgespec.session.memory_needs import draft_context, estimate_context, measure_target, target_context
 from tests.catalog.gguf_files import write_gguf
 from tests.recorded_progress import RecordedProgress
 from tests.tiny import make_tiny_model
+from tests.tiny_memories import make_tiny_memory
 
 GIB = 1 << 30
 
@@ -289,6 +297,30 @@ def test_a_draft_on_a_gpu_is_not_copied(tiny_model: Path, tiny_draft: Path, monk
         placement = session.engine.drafts["tiny-draft"].model.placement
     assert (placement.gpu_layers, placement.reason) == (3, "3 of 3 layers fit on GPU0")
     assert copies() == []
+
+
+def test_a_target_on_a_gpu_leaves_room_for_the_snapshots_of_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = open_file("m", make_tiny_memory(tmp_path / "m.gguf", "snapshots", context=4096))
+    settings = EngineSettings(n_ctx=256, n_threads=1)
+    n_layers = (file.meta.block_count or 0) + 1
+    needed = estimate_context(file.meta, draft_context(settings, 256))
+    free = file.meta.weights_bytes + needed.kv_bytes + needed.state_bytes + n_layers
+    card = Device("GPU0", "A card", "gpu", free + DEVICE_RESERVE_BYTES, 8 * GIB)
+    monkeypatch.setattr(loading, "list_devices", lambda: (card,))
+    with load_target(file, settings).model as model:
+        assert 0 < model.placement.gpu_layers < n_layers
+        states = estimate_context(file.meta, target_context(settings, 256)).state_bytes
+        each = (file.meta.weights_bytes + needed.kv_bytes + states) // n_layers
+        assert model.placement.gpu_layers == free // each
+
+
+def test_a_device_that_is_not_there_is_refused_for_a_draft_that_is_not_there_yet(tiny_model: Path):
+    wanted = PlacementRequest(devices=("nope",))
+    with pytest.raises(UsageError, match="there is no device 'nope'") as caught:
+        open_pair(tiny_model, "none", settings=EngineSettings(n_threads=1, draft_placement=wanted))
+    assert "CPU" in caught.value.hint
 
 
 def test_target_and_draft_get_the_same_context_and_cache(tiny_model: Path, tiny_draft: Path):

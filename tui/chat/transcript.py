@@ -68,6 +68,8 @@ class Transcript(VerticalScroll, can_focus=False):
         self.query_one("#empty").display = not conversation.messages
         for message in conversation.messages:
             is_question = message.role == "user"
+            if not self.is_attached:  # the app is being left
+                return
             await self.mount(
                 UserTurn(message.content) if is_question else AnswerTurn(message, tinted=self.tinted)
             )
@@ -155,6 +157,8 @@ class Transcript(VerticalScroll, can_focus=False):
         return True
 
     def _add_turn(self, turn: UserTurn | AnswerTurn) -> None:
+        if not self.is_attached:  # the app is being left
+            return
         self.query_one("#empty").display = False
         self.mount(turn)
         self.anchor()

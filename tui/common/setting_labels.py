@@ -6,6 +6,7 @@ from edgespec.errors import name_settings
 
 LABELS: Final = {
     "acceptance": "acceptance",
+    "api_key": "--api-key",
     "batch": "batch size",
     "blocks": "Remove (by number)",
     "budget": "time budget",
@@ -53,6 +54,7 @@ LABELS: Final = {
     "repeat_penalty": "repeat penalty",
     "rpc": "list of RPC servers",
     "seed": "seed",
+    "server": "--server",
     "shape": "shape",
     "structure": "Widths",
     "temperature": "temperature",
@@ -67,8 +69,8 @@ LABELS: Final = {
 }
 """Setting -> the label of its field, with the choice or the hint beside it in parentheses where a field is for several.
 
-Capitals are the app's own labels, or a key's as with `draft`. What has no field is a plain phrase, and `host` and `port`,
-which are named only within a command to type, are that command's flags.
+Capitals are the app's own labels, or a key's as with `draft`. What has no field is a plain phrase. `host` and `port`, which are
+named only within a command to type, are that command's flags; `server` and `api_key` are those that the app was started with.
 """
 
 

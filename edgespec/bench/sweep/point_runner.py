@@ -1,6 +1,6 @@
 """Runs one point: contexts for its batch, the layout of the cache that is faster here, timed batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from edgespec.bench.builtin_text import TIMING_PROMPT
-from edgespec.bench.sweep.variant import Variant, context_settings
+from edgespec.bench.sweep.variant import Variant, context_settings, largest_context
 from edgespec.bench.throughput.result import Run
-from edgespec.bench.throughput.shapes import Batch, Layout
+from edgespec.bench.throughput.shapes import Batch, Layout, Shape
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.batched import BatchAnswer, generate_batch
 from edgespec.decode.batched_speculative import SpeculativeBatch, measure_batch_costs
@@ -51,11 +51,12 @@ class LoadedModels(Closes):
 
     Args:
         engine: Placement, threads, types.
-        n_ctx: Tokens of the largest context: layers are placed so that it fits a device, too.
+        shapes: Of the prompts and answers that they are for.
+        sizes: Of the batches: layers are placed so that the largest context fits a device, too.
     """
 
-    def __init__(self, engine: EngineSettings, n_ctx: int) -> None:
-        self.engine, self._n_ctx = engine, n_ctx
+    def __init__(self, engine: EngineSettings, shapes: Sequence[Shape], sizes: Sequence[int]) -> None:
+        self.engine, self._shapes, self._sizes = engine, shapes, sizes
         self._loaded: dict[Path, tuple[Model, int]] = {}
 
     def load(self, file: ModelFile, placement: Placement) -> tuple[Model, int]:
@@ -75,14 +76,20 @@ class LoadedModels(Closes):
             self._loaded[file.path] = (model, max(0, resident_bytes() - before))
         return self._loaded[file.path]
 
-    def place(self, file: ModelFile, request: PlacementRequest) -> Placement:
+    def place(self, file: ModelFile, request: PlacementRequest, rows_each: int) -> Placement:
         """Where the layers of a model go.
+
+        Args:
+            file: The model.
+            request: What was asked for it.
+            rows_each: Rows of each sequence in one of its decodes.
 
         Raises:
             UsageError: there is not such a device.
             EngineError: an RPC server cannot be reached.
         """
-        return place_file(file, request, self._n_ctx, self.engine)
+        largest = largest_context(self.engine, self._shapes, self._sizes, rows_each)
+        return place_file(file, request, largest, self.engine)
 
     def close(self) -> None:
         """Frees the weights. A second call does nothing."""
@@ -105,11 +112,11 @@ class PointRunner:
 
     def __init__(self, variant: Variant, models: LoadedModels, sampling: Sampling) -> None:
         self.variant, self._engine, self._sampling = variant, models.engine, sampling
-        placement = models.place(variant.model, self._engine.placement)
+        placement = models.place(variant.model, self._engine.placement, variant.rows_each)
         self._model, self.loaded_bytes = models.load(variant.model, placement)
         self._draft: Model | None = None
         if variant.draft:
-            placement = models.place(variant.draft, self._engine.draft_placement)
+            placement = models.place(variant.draft, self._engine.draft_placement, variant.rows_each)
             draft = choose_draft_file(variant.draft, placement, self._engine)
             self._draft, draft_bytes = models.load(draft, placement)
             self.loaded_bytes += draft_bytes

@@ -76,13 +76,23 @@ def context_settings(
     )
 
 
-def largest_cache(shapes: Sequence[Shape], sizes: Sequence[int]) -> int:
-    """Tokens of the largest cache of a sweep over these shapes and batch sizes."""
-    return max(
-        cache_tokens(size, shape.prompt_n, shape.output_n, unified=size == 1, shared=True)
+def largest_context(
+    engine: EngineSettings, shapes: Sequence[Shape], sizes: Sequence[int], rows_each: int = 1
+) -> ContextSettings:
+    """Of a sweep over these shapes and batch sizes, the context that takes the most memory.
+
+    Args:
+        engine: Threads, types, flash attention.
+        shapes: Of its prompts and answers.
+        sizes: Of its batches.
+        rows_each: As of `context_settings`.
+    """
+    contexts = (
+        context_settings(engine, Batch(shape, size), Layout.UNIFIED if size == 1 else Layout.SPLIT, rows_each)
         for shape in shapes
         for size in sizes
     )
+    return max(contexts, key=lambda context: context.n_ctx)
 
 
 def predict_context_bytes(variant: Variant, engine: EngineSettings, batch: Batch, layout: Layout) -> int:

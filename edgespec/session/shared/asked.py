@@ -46,6 +46,8 @@ class Ask:
     """Whether the last message is an answer that is to go on."""
     ignore_end: bool = False
     """Goes on after an end token."""
+    in_pieces: bool = True
+    """Whether what is written is told as it comes, and not only with the end of each choice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,6 @@ def command(
         thinking.check_raw()
     wanted = structure.make_structure()
     address = remote.make_address()
-    if address is not None and wanted is not None:
-        raise UsageError("--json-schema and --grammar need a model that is loaded here", "leave --server out")
     text = _read_prompt(prompt)
     picked, engine_settings = sampling.make_sampling(), engine.make_settings()
 

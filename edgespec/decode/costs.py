@@ -138,19 +138,19 @@ class PairCosts:
         """What a plain step of one of several answers costs that are decoded together, a row of each."""
         return self.verify.cost(n_answers) / n_answers
 
-    def row_price(self, n_answers: int, most: int) -> float:
-        """What one more row costs at least beside a row of each of several answers, in plain steps of one of them.
+    def passes(self, n_answers: int, most: int) -> list[float]:
+        """Plain steps of one of several answers by the rows of each, none to `most`, where all have as many.
 
-        With 20 ms for two rows, 28 for three and 30 for four, that is 0.5 for two answers: two more rows cost 5 ms each, and
-        whether there will be two is for all answers together to see.
+        With 20 ms for two rows, 28 for four and 40 for six, a second row of two answers is 0.4 of a plain step (10 ms) and a third
+        one 0.6.
 
         Args:
-            n_answers: That are decoded together.
-            most: Rows that all of them may have together.
+            n_answers: That are decoded together; alone, rows are padded where that is cheaper.
+            most: Rows of each.
         """
-        plain_s, cost = self.verify.cost(n_answers), self.verify.cost
-        slopes = [(cost(rows) - plain_s) / (rows - n_answers) for rows in range(n_answers + 1, most + 1)]
-        return max(min(slopes, default=plain_s), 0.0) / self.share_s(n_answers)
+        step_s = self.verify.cost(n_answers)
+        cost = self.verify_s if n_answers == 1 else self.verify.cost
+        return [0.0, *(cost(n_answers * rows) / step_s for rows in range(1, most + 1))]
 
     def refresh_batches(self) -> None:
         """For every number of rows, the batch size at least as large that costs least (a staircase can go down).

@@ -27,8 +27,11 @@ class FixedPolicy:
         """More than anything costs."""
         return _PRICELESS
 
-    def join(self, n_answers: int, row_price: float) -> None:
+    def join(self, n_answers: int) -> None:
         """Others make no difference."""
+
+    def charge(self, row_price: float) -> None:
+        """Nor what it costs."""
 
     def most(self, remaining: int) -> int:
         """K, or what fits the answer."""

@@ -83,8 +83,12 @@ class DraftingPolicy(Protocol):
         """Plain steps that an expected token is worth."""
         ...
 
-    def join(self, n_answers: int, row_price: float) -> None:
-        """The round is decoded with those of other answers, and a row costs so many plain steps."""
+    def join(self, n_answers: int) -> None:
+        """The next round is decoded with those of other answers, so many in all."""
+        ...
+
+    def charge(self, row_price: float) -> None:
+        """What a row of the round does cost behind an answer's first one, in plain steps."""
         ...
 
     def most(self, remaining: int) -> int:
@@ -127,7 +131,8 @@ class Policy:
     def __init__(self, costs: PairCosts, *, longest: int = MAX_DRAFT, replays: bool = False) -> None:
         self.costs = costs
         self._longest, self._replays = longest, replays
-        self._n_answers, self._row_price = 1, 0.0
+        self._n_answers = 1
+        self._row_price: float | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -142,16 +147,20 @@ class Policy:
         trusted."""
         self._refresh()
 
-    def join(self, n_answers: int, row_price: float) -> None:
-        """The round is decoded with rows of other answers: its own are priced by what they add.
+    def join(self, n_answers: int) -> None:
+        """The next round is decoded with those of other answers: rows cost what they do if all of them have as many.
 
         Args:
             n_answers: Of the round, this one included.
-            row_price: Plain steps that every row behind its first one costs; of no account where it is alone.
         """
-        if (n_answers, row_price) != (self._n_answers, self._row_price):
-            self._n_answers, self._row_price = n_answers, row_price
-            self._price()
+        self._row_price = None
+        if n_answers != self._n_answers:
+            self._n_answers = n_answers
+            self._refresh()
+
+    def charge(self, row_price: float) -> None:
+        """What a row of the round that is under way does cost behind an answer's first one, in plain steps."""
+        self._row_price = row_price
 
     @property
     def token_worth(self) -> float:
@@ -159,17 +168,11 @@ class Policy:
         return self._token
 
     def _refresh(self) -> None:
-        self.costs.refresh_batches()
-        self._price()
-
-    def _price(self) -> None:
         costs = self.costs
-        self._step_s = step_s = costs.share_s(self._n_answers)
+        costs.refresh_batches()
+        self._step_s = costs.share_s(self._n_answers)
         most = _MOST_ROWS + (LONGEST_REPLAY if self._replays else 0)
-        if self._n_answers == 1:
-            self._passes = [0.0, *(costs.verify_s(rows) / step_s for rows in range(1, most + 1))]
-        else:
-            self._passes = [0.0, *(1.0 + self._row_price * rows for rows in range(most))]
+        self._passes = costs.passes(self._n_answers, most)
         """Plain steps by rows, from none on."""
         self._row = (self._passes[_ROWS_APART] - 1.0) / (_ROWS_APART - 1) if self._replays else 0.0
         """Plain steps of a row that the next pass reads again."""
@@ -303,7 +306,9 @@ class Policy:
             drafts_s: What the drafts should have cost, in seconds.
             was_read: Whether a drafter was made ready for it.
         """
-        spent = drafts_s / self._step_s + self._verify[rows]
+        price = self._row_price
+        spent = drafts_s / self._step_s
+        spent += self._verify[rows] if price is None else 1.0 + price * (rows - 1)
         self.elapsed += spent
         self.tokens += tokens
         cost = min(1.0, (PRIOR_TOKENS + self.elapsed) / (PRIOR_TOKENS + self.tokens))

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgespec.chat.schema.convert import schema_to_gbnf
@@ -21,6 +22,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
 from tests.chat.schemas import Checked, nested
+from tests.decode.native_grammar import NativeGrammar
 from tests.decode.real import answer, open_context
 from tests.tiny import make_tiny_model
 
@@ -169,6 +171,18 @@ def test_a_schema_that_is_too_deep_is_an_error():
         automaton_of(schema)
 
 
+@pytest.mark.parametrize("joined", [{"type": "object"}, None], ids=["beside others", "all of"])
+def test_a_schema_whose_parts_double_with_every_level_is_an_error_in_time(joined: Any):
+    levels = 24
+    definitions: dict[str, Any] = {f"d{levels}": {"type": "object"}}
+    for level in range(levels):
+        following = {"$ref": f"#/$defs/d{level + 1}", **(joined or {})}
+        pair = {"properties": {"a": following, "b": following}} if joined else {"allOf": [following] * 2}
+        definitions[f"d{level}"] = pair
+    with pytest.raises(UsageError, match="refers to its own parts too often"):
+        automaton_of({"$ref": "#/$defs/d0", "$defs": definitions})
+
+
 @pytest.fixture(scope="module", params=["spm", "bpe"])
 def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     path = make_tiny_model(tmp_path_factory.mktemp("schema") / "m.gguf", tokenizer=request.param)
@@ -195,6 +209,28 @@ def test_random_weights_write_values_of_the_schema_and_drafts_change_nothing(
     assert plain.stats.stopped == "eog"
     assert one.holds(json.loads(plain.text))
     assert drafted.ids == plain.ids
+
+
+@settings(max_examples=25)
+@given(nested(open_objects=True), st.integers())
+def test_llama_cpp_takes_the_grammars_too_and_allows_the_same(context: Context, one: Checked, seed: int):
+    gbnf, model, random = schema_to_gbnf(json.dumps(one.schema)), context.model, Random(seed)
+    constraint = GrammarConstraint(Automaton(read_gbnf(gbnf)), vocabulary_of(model))
+    plain = [token for token in range(model.n_vocab) if is_plain(model, token)]
+    with closing(NativeGrammar(model, gbnf)) as native:
+        for _ in range(8):
+            ours = {token for token in plain if constraint.allows(token)}
+            assert ours == native.allowed() & set(plain)
+            going_on = sorted(token for token in ours if not model.is_end(token))
+            if not going_on:
+                break
+            token = random.choice(going_on)
+            constraint.accept(token)
+            native.accept(token)
+
+
+def is_plain(model: Model, token: int) -> bool:
+    return model.is_end(token) or (model.token_bytes(token).isascii() and model.token_bytes(token) > b"\0")
 
 
 def test_forced_text_is_drafted_and_saves_passes(context: Context):

@@ -12,20 +12,22 @@ from tests.session.shared import answer, figures, shared, user
 COPIED = "the cat sat on the mat. the cat sat on the mat. the cat sat on the mat. the cat sat on"
 
 
-def test_a_row_is_priced_by_what_it_adds_at_least():
-    costs = PairCosts(CostCurve({1: 15.0, 2: 20.0, 3: 28.0, 4: 30.0}))
+def test_rows_of_several_answers_cost_what_they_do_if_all_have_as_many():
+    costs = PairCosts(CostCurve({1: 15.0, 2: 20.0, 4: 28.0, 6: 40.0}))
     assert costs.share_s(2) == 10.0
-    assert costs.row_price(2, 4) == pytest.approx(0.5)
-    assert costs.row_price(2, 3) == pytest.approx(0.8)
-    assert costs.row_price(4, 4) == pytest.approx(4.0)
+    assert costs.passes(2, 3) == pytest.approx([0.0, 1.0, 1.4, 2.0])
+    assert costs.passes(1, 2) == pytest.approx([0.0, 1.0, 20 / 15])
 
 
-def test_the_last_round_of_several_answers_leaves_no_price_to_one_alone():
-    policy = Policy(PairCosts(CostCurve({1: 10.0, 2: 11.0, 4: 13.0})))
+def test_a_policy_prices_rounds_with_others_and_then_alone_again():
+    policy = Policy(PairCosts(CostCurve({1: 10.0, 2: 11.0, 4: 13.0, 8: 26.0})))
     alone = list(policy._passes)
-    policy.join(4, 3.0)
-    assert policy._passes[:4] == [0.0, 1.0, 4.0, 7.0]
-    policy.join(1, 0.0)
+    policy.join(4)
+    assert policy._passes[:3] == [0.0, 1.0, 2.0]
+    policy.charge(0.25)
+    policy.observe_round(2, 3, 0.0, was_read=False)
+    assert policy.elapsed == 1.5
+    policy.join(1)
     assert policy._passes == alone
 
 

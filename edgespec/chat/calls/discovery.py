@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from edgespec.chat.calls.form import HARMONY_CALLS, KEY, KNOWN_FORMS, WILD, CallForm, TaggedArguments
+from edgespec.chat.calls.form import HARMONY_CALLS, KEY, KNOWN_FORMS, NUMBER, WILD, CallForm, TaggedArguments
 from edgespec.chat.marks import ThoughtMarks, is_harmony
 from edgespec.chat.renderer import render_all
 
@@ -276,7 +276,10 @@ def _joined(one: str, other: str) -> str:
     words, others = re.split(r"(\W+)", one), re.split(r"(\W+)", other)
     if len(words) != len(others):
         return one
-    return "".join(left if left == right else WILD for left, right in zip(words, others, strict=True))
+    return "".join(
+        left if left == right else NUMBER if left.isdecimal() and right.isdecimal() else WILD
+        for left, right in zip(words, others, strict=True)
+    )
 
 
 def _word_before(text: str, place: int) -> str:

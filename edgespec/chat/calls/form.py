@@ -8,7 +8,9 @@ from typing import Final
 from edgespec.chat.marks import HARMONY_ARGUMENTS, HARMONY_CALL, HARMONY_CALL_END
 
 WILD: Final = "\x00"
-"""In the texts of a form: an id, or the number of the call."""
+"""In the texts of a form: an id."""
+NUMBER: Final = "\x02"
+"""Likewise the number of the call, from 0 or 1."""
 KEY: Final = "\x01"
 """In the text behind a value: the argument's name once more."""
 _TAG: Final = re.compile(r"<[^<>\s=]+>|\[[A-Z_]+\]")
@@ -59,7 +61,7 @@ class CallForm:
         found = _TAG.match(whole)
         if found:
             return found[0]
-        head = whole.partition(WILD)[0]
+        head = re.split(f"[{WILD}{NUMBER}]", whole)[0]
         return head if head.startswith("<") else re.split(r"[{\[]", head)[0].rstrip()
 
     @cached_property
@@ -109,7 +111,7 @@ KNOWN_FORMS: Final = (
         CallForm(
             "<|tool_calls_section_begin|>",
             "<|tool_call_begin|>functions.",
-            f":{WILD}<|tool_call_argument_begin|>",
+            f":{NUMBER}<|tool_call_argument_begin|>",
             None,
             "<|tool_call_end|>",
             "",

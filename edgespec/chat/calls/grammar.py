@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from edgespec.chat.calls.form import KEY, WILD, CallForm, TaggedArguments
+from edgespec.chat.calls.form import KEY, NUMBER, WILD, CallForm, TaggedArguments
 from edgespec.chat.schema.convert import schema_rule
 from edgespec.chat.schema.writing import Mark, Rulebook, literal, spell
 from edgespec.chat.tools import Tool, Toolbox
@@ -85,8 +85,9 @@ class _Calls:
         return text[: min(places)] if places else text
 
     def _said(self, text: str) -> str:
-        parts = [spell(self._spell_mark(part)) if part else "" for part in text.split(WILD)]
-        return f" {_ID} ".join(parts) if text else '""'
+        parts = re.split(f"([{WILD}{NUMBER}])", text)
+        said = {WILD: _ID, NUMBER: "[0-9]{1,3}"}
+        return " ".join(said.get(part) or spell(self._spell_mark(part)) for part in parts if part) or '""'
 
     def _call(self, tool: Tool) -> str:
         """From its name to the end of its arguments."""

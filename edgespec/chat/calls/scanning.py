@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 
-from edgespec.chat.calls.form import WILD
+from edgespec.chat.calls.form import NUMBER, WILD
 
 Reading = Generator[None, None, str]
 """Reads a text; yields where it needs more."""
@@ -57,8 +57,9 @@ class Feed:
             if char.isspace():
                 continue
             yield from self.skip_space()
-            if char == WILD:
-                wild = yield from self.word()
+            if char in (WILD, NUMBER):
+                word = yield from self.word()
+                wild = word if char == WILD else wild
             elif (yield from self.need()) and self.text[0] == char:
                 self.take(1)
             else:
@@ -77,7 +78,7 @@ class Feed:
     def is_next(self, wanted: str) -> Generator[None, None, bool]:
         """Whether a text comes next behind white space, which is skipped; the text itself stays."""
         yield from self.skip_space()
-        wanted = wanted.partition(WILD)[0].strip()
+        wanted = wanted.partition(WILD)[0].partition(NUMBER)[0].strip()
         count = 0
         for char in wanted:
             if char.isspace():

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from edgespec.chat.calls.form import KEY, WILD, CallForm, TaggedArguments
+from edgespec.chat.calls.form import KEY, NUMBER, WILD, CallForm, TaggedArguments
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.tools import Tool, ToolCall
 
@@ -36,7 +36,7 @@ def arguments_of(call: ToolCall) -> Any:
 def write_calls(form: CallForm, calls: Sequence[ToolCall]) -> str:
     """Calls as the model itself would write them."""
     written = []
-    for call in calls:
+    for number, call in enumerate(calls):
         arguments = arguments_of(call)
         if form.arguments is not None and isinstance(arguments, Mapping):
             said = _write_tagged(form.arguments, arguments)
@@ -46,7 +46,8 @@ def write_calls(form: CallForm, calls: Sequence[ToolCall]) -> str:
                 if isinstance(arguments, Mapping)
                 else call.arguments
             )
-        written.append(f"{form.start}{call.name}{form.middle}{said}{form.end}".replace(WILD, call.id))
+        text = f"{form.start}{call.name}{form.middle}{said}{form.end}"
+        written.append(text.replace(WILD, call.id).replace(NUMBER, str(number)))
     return form.opening + form.separator.join(written) + form.closing
 
 

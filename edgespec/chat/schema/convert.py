@@ -19,6 +19,8 @@ from edgespec.errors import UsageError
 
 _DEEPEST: Final = 60
 """Schemas inside of one another."""
+_MOST_LOOKED_AT: Final = 50_000
+"""Schemas, each as often as it is referred to beside other keywords: a few dozen may otherwise be looked at for ever."""
 _REFUSED: Final = frozenset(
     {"not", "if", "then", "else", "patternProperties", "propertyNames", "dependentRequired", "contains"}
     | {"dependentSchemas", "dependencies", "unevaluatedProperties", "unevaluatedItems", "minContains"}
@@ -79,9 +81,16 @@ class _Converter:
     def __init__(self, document: object, rules: Rulebook) -> None:
         self._document, self._rules = document, rules
         self._references: dict[str, str] = {}
+        self._looked_at_n = 0
+
+    def _count(self) -> None:
+        self._looked_at_n += 1
+        if self._looked_at_n > _MOST_LOOKED_AT:
+            raise UsageError("the schema refers to its own parts too often", "use a flatter one")
 
     def visit(self, schema: Any, depth: int) -> str:
         """The name of a rule for a schema."""
+        self._count()
         if depth > _DEEPEST:
             raise UsageError(f"the schema is nested deeper than {_DEEPEST}", "use a flatter one")
         if schema is True:
@@ -169,6 +178,7 @@ class _Converter:
         return found
 
     def _all_of(self, schema: Schema) -> Schema:
+        self._count()
         merged: Schema = _without(schema, "allOf")
         for one in schema["allOf"]:
             resolved = self._resolve(one)

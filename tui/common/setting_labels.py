@@ -28,6 +28,7 @@ LABELS: Final = {
     "host": "--host",
     "imatrix": "an imatrix",
     "importance": "Score",
+    "keep_alive": "--keep-alive",
     "kv_groups": "number of KV groups",
     "kv_type": "type of the KV cache",
     "kv_type_k": "KV cache keys",
@@ -41,6 +42,7 @@ LABELS: Final = {
     "offline": "the offline mode",
     "output": "Write to",
     "output_type": "type of the output",
+    "parallel": "--parallel",
     "params": "Remove (params left)",
     "port": "--port",
     "presence_penalty": "presence penalty",
@@ -70,7 +72,8 @@ LABELS: Final = {
 """Setting -> the label of its field, with the choice or the hint beside it in parentheses where a field is for several.
 
 Capitals are the app's own labels, or a key's as with `draft`. What has no field is a plain phrase. `host` and `port`, which are
-named only within a command to type, are that command's flags; `server` and `api_key` are those that the app was started with.
+named only within a command to type, and `parallel` and `keep_alive`, of the server alone, are that command's flags; `server` and
+`api_key` are those that the app was started with.
 """
 
 

@@ -182,6 +182,6 @@ def test_the_table_has_trials_and_faults_of_works_by_kinds(capsys: pytest.Captur
 
 def test_a_trial_can_be_repeated_by_its_name_and_seed() -> None:
     asked = [sys.executable, "-m", "scripts.faults", "--only", "pipe/help", "--seed", "1", "--trials", "1"]
-    ran = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "1 trials, 0 faults" in ran.stdout

@@ -39,7 +39,7 @@ test: $(VENV)/.test-tools llama ## Run the tests (ARGS="tests/cli -k help")
 fuzz: $(VENV)/.test-tools llama ## Run the commands on damaged model files, in processes that may end (MINUTES=10, ARGS="--command run")
 	$(VENV_PYTHON) scripts/fuzz_gguf.py --minutes $(MINUTES) $(ARGS)
 
-faults: $(VENV)/.test-tools llama ## Kill, fill, fail and cut off on purpose (MINUTES=20 ARGS="--only kill/"); Linux
+faults: $(VENV)/.test-tools llama ## Kill, fill, fail, lie and cut off on purpose (MINUTES=20 ARGS="--only kill/"); Linux
 	$(VENV_PYTHON) -m scripts.faults --minutes $(MINUTES) $(ARGS)
 
 soak: $(VENV)/.test-tools llama ## 1,000 turns of chat: memory, handles, threads, start (MINUTES=20)

@@ -15,7 +15,7 @@ from edgespec.decode.shared.answer import Answer
 from edgespec.decode.shared.picker import SlotPicker
 from edgespec.decode.shared.pool import Pool
 from edgespec.decode.shared.proposing import Proposer
-from edgespec.decode.shared.reading import ROUND_S, ReadingSpeed, share_out
+from edgespec.decode.shared.reading import ReadingSpeed, round_s, share_out
 from edgespec.decode.shared.seats import Seat, Seats
 from edgespec.decode.token import DraftSource
 from edgespec.errors import EdgespecError
@@ -235,7 +235,8 @@ class Batch:
             return []
         most = self.pool.slots.settings.n_batch - rows
         if rows:
-            most = min(most, self._speed.rows_in(ROUND_S - self.costs.verify.cost(rows)))
+            step_s = self.costs.verify.cost(rows)
+            most = min(most, self._speed.rows_in(round_s(step_s) - step_s))
         parts = []
         for answer, count in zip(reading, share_out(most, [one.unread_n for one in reading]), strict=True):
             slot = _slot_of(answer)

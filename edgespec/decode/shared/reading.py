@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from edgespec.decode.costs import CostCurve
 
-ROUND_S = 0.15
-"""What a round takes at most, if it can be helped, while prompts are read beside answers: the time between their tokens."""
+ROUND_STEPS, SHORTEST_ROUND_S, LONGEST_ROUND_S = 2.0, 0.03, 0.15
+"""What a round takes at most, if it can be helped, while prompts are read beside answers, which is the time between their tokens: twice
+what it would without, in these bounds. Shorter ones read prompts in pieces too small to be read well."""
 LEAST_CHUNK = 16
 """Rows of prompts that every round has room for, however long it takes."""
 _OLDEST_SHARE = 2
@@ -36,6 +37,11 @@ class ReadingSpeed:
     def rows_in(self, seconds: float) -> int:
         """How many can be read in that time."""
         return max(LEAST_CHUNK, int(seconds / self._row_s))
+
+
+def round_s(step_s: float) -> float:
+    """Seconds that a round may take in which prompts are read beside answers whose own rows take `step_s`."""
+    return min(max(ROUND_STEPS * step_s, SHORTEST_ROUND_S), LONGEST_ROUND_S)
 
 
 def share_out(rows: int, unread: Sequence[int]) -> list[int]:

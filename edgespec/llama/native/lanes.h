@@ -20,6 +20,9 @@ namespace few_rows {
 
 constexpr int PANEL_ROWS = 16;
 
+// Into the second-level cache.
+inline void prefetch_far(const void * from) { _mm_prefetch(static_cast<const char *>(from), _MM_HINT_T1); }
+
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 
 constexpr int LANES = 16;

@@ -24,18 +24,15 @@ namespace few_rows {
 constexpr int QUANTIZED = 32;
 
 // How far ahead of their use weights are asked for, into the second-level cache: the first one has too few places for reads
-// on their way, and 2 KiB ahead is less than memory takes under load (Zen 4: two rows 35 ms so, and 29 ms like this). Several
-// rows keep the arithmetic busy for so long that the processor falls behind with its own reading ahead; one row leaves
-// that to it.
-constexpr size_t AHEAD_BYTES = 4096;
+// on their way, and 2 KiB ahead is less than memory takes under load. The arithmetic keeps the processor from reading ahead far
+// enough by itself (Zen 5: one row of Q4_K and Q6_K at half the speed of memory).
+constexpr size_t AHEAD_BYTES = 16384;
 
-template <int N, typename Panel>
+template <typename Panel>
 void prefetch_after(const Panel & panel) {
-    if constexpr (N > 0) {
-        const char * from = reinterpret_cast<const char *>(&panel) + AHEAD_BYTES;
-        for (size_t at = 0; at < sizeof(Panel); at += 64) {
-            _mm_prefetch(from + at, _MM_HINT_T0);
-        }
+    const char * from = reinterpret_cast<const char *>(&panel) + AHEAD_BYTES;
+    for (size_t at = 0; at < sizeof(Panel); at += 64) {
+        prefetch_far(from + at);
     }
 }
 
@@ -67,7 +64,7 @@ void multiply_32(
     for (int64_t b = 0; b < blocks; b++) {
         const typename Type::Panel & panel = panels[b];
         const Activations<Type, N> & row = rows[b];
-        prefetch_after<N>(panel);
+        prefetch_after(panel);
         Bytes weights[8];
         Type::unpack(panel, part, weights);
         const Floats scale = Type::scale(panel, part);
@@ -106,7 +103,7 @@ void multiply_256(
     for (int64_t b = 0; b < blocks; b++) {
         const typename Type::Panel & panel = panels[b];
         const Activations<Type, N> & row = rows[b];
-        prefetch_after<N>(panel);
+        prefetch_after(panel);
         typename Type::Scales scales;
         Type::unpack_scales(panel, scales);
         Ints totals[N];

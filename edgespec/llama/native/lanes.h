@@ -20,7 +20,8 @@ namespace few_rows {
 
 constexpr int PANEL_ROWS = 16;
 
-// Into the second-level cache.
+// Into the first-level cache, and into the second one.
+inline void prefetch_near(const void * from) { _mm_prefetch(static_cast<const char *>(from), _MM_HINT_T0); }
 inline void prefetch_far(const void * from) { _mm_prefetch(static_cast<const char *>(from), _MM_HINT_T1); }
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)

@@ -23,17 +23,17 @@ namespace few_rows {
 
 constexpr int QUANTIZED = 32;
 
-// How far ahead of their use weights are asked for. One row leaves the processor time to wait only for the nearest cache; several
-// keep its arithmetic busy, and what they will need must come from further ahead, into the second-level cache, which has more
-// places for reads on their way. (Zen 5, one row of the 1.5B: 59 tokens per second so, 47 from 16 KiB ahead, 26 without.)
-constexpr size_t AHEAD_OF_ONE_BYTES = 4096, AHEAD_OF_MANY_BYTES = 16384;
+// How far ahead of their use weights are asked for. One or two rows leave the processor time to wait only for the nearest cache;
+// more keep its arithmetic busy, and what they will need must come from further ahead, into the second-level cache, which has
+// more places for reads on their way. (Zen 5, the 1.5B, one row: 59 tokens per second so, 47 from 16 KiB ahead, 26 without.)
+constexpr size_t AHEAD_OF_FEW_BYTES = 4096, AHEAD_OF_MANY_BYTES = 16384;
 
 template <int N, typename Panel>
 void prefetch_after(const Panel & panel) {
     const auto * from = reinterpret_cast<const char *>(&panel);
     for (size_t at = 0; at < sizeof(Panel); at += 64) {
-        if constexpr (N == 1) {
-            prefetch_near(from + AHEAD_OF_ONE_BYTES + at);
+        if constexpr (N <= 2) {
+            prefetch_near(from + AHEAD_OF_FEW_BYTES + at);
         } else {
             prefetch_far(from + AHEAD_OF_MANY_BYTES + at);
         }

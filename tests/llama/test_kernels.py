@@ -15,6 +15,7 @@ from edgespec.llama.context import Context
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings, quantize_file
+from edgespec.llama.sequences import SequencesContext
 from tests.llama.engines import TEXT, settings
 from tests.tiny import TinyShape, make_tiny_model
 from tests.tiny_memories import make_tiny_memory
@@ -112,6 +113,24 @@ def test_a_row_has_the_same_logits_in_a_prompts_batch_as_alone(quantized: Path, 
                     np.testing.assert_array_equal(row, single.logits(1)[0])
                 else:
                     np.testing.assert_allclose(row, single.logits(1)[0], rtol=0, atol=0.1 * row.std())
+
+
+@pytest.mark.parametrize("kv_type", [KvType.F16, KvType.Q8_0])
+def test_a_row_has_the_same_logits_wherever_its_sequence_lies_in_the_cache(quantized: Path, kv_type: KvType):
+    with Model(quantized) as model:
+        tokens = np.array((model.tokenize(TEXT) * 4)[:80], np.int32)
+        one = settings(type_k=kv_type, type_v=kv_type)
+        several = replace(one, n_ctx=1024, n_sequences=3, kv_unified=True)
+        with Context(model, one) as alone, SequencesContext(model, several) as beside:
+            # An odd place to begin at, and then tokens of another sequence between.
+            beside.decode(tokens[:37], np.ones(37, np.int32), np.arange(37) == 36)
+            for place, token in enumerate(tokens):
+                alone.decode([int(token)])
+                count = 1 + (place % 3 == 0)
+                sequences = np.array([0, 2][:count], np.int32)
+                beside.decode(np.repeat(token, count).astype(np.int32), sequences, np.ones(count, np.bool_))
+                if native_kernels().isa:
+                    np.testing.assert_array_equal(beside.logits(1)[0], alone.logits(1)[0])
 
 
 def figures_by_switch(

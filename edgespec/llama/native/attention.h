@@ -1,12 +1,13 @@
 // Attention over a cache in half precision or Q8_0 (flash attention: https://arxiv.org/abs/2205.14135).
 //
 // ggml converts every key and value anew for each row and each head. Here the rows and heads that share a KV head share the
-// conversion, by groups whose sums stay in registers. A query's sums are made in one order whatever else is in the batch, so that a
-// row has the same result alone.
+// conversion, by groups whose sums stay in registers. A query's sums are made in one order whatever else is in the batch or in the
+// cache, so that a row has the same result alone (visible_places.h).
 
 #pragma once
 
 #include "cache_types.h"
+#include "visible_places.h"
 
 #include <algorithm>
 #include <cmath>
@@ -50,6 +51,7 @@ public:
         value_size_ = v_->ne[0];
         heads_ = q_->ne[2] / k_->ne[2];
         std::memcpy(&scale_, op->op_params, sizeof scale_);
+        visible_.read(mask_, q_->ne[1], k_->ne[1]);
         return heads_ * q_->ne[1] * k_->ne[2] * q_->ne[3];
     }
 
@@ -73,26 +75,41 @@ private:
 
     void attend(int64_t first, int64_t count) {
         begin(first, count);
-        for (place_ = 0; place_ < k_->ne[1]; place_ += PLACES) {
-            places_ = static_cast<int>(std::min<int64_t>(PLACES, k_->ne[1] - place_));
-            read_masks(first, count);
+        for (int64_t from = 0; from < count;) {
+            const RowGroup group = visible_.of(stream_, (first + from) / heads_);
+            const int64_t to = std::min(count, group.end * heads_ - first);
+            attend_group(group, first, from, to);
+            from = to;
+        }
+        finish(first, count);
+    }
+
+    // Queries from..to, which are of one group of rows.
+    void attend_group(const RowGroup & group, int64_t first, int64_t from, int64_t to) {
+        for (int64_t done = 0; done < group.count; done += PLACES) {
+            list_ = group.list + done;
+            listed_ = group.count - done;
+            places_ = static_cast<int>(std::min<int64_t>(PLACES, listed_));
+            read_masks(first, from, to);
+            if (seen_.empty()) {
+                break;  // nor do they see any that follows
+            }
             ask_for_next(k_);
             ask_for_next(v_);
             const auto groups = (static_cast<int64_t>(seen_.size()) + GROUP - 1) / GROUP;
             for (int64_t i = 0; i < groups; i++) {
-                const int64_t from = seen_.size() * i / groups, n = seen_.size() * (i + 1) / groups - from;
-                add_group(seen_.data() + from, n);
+                const int64_t begin = seen_.size() * i / groups, n = seen_.size() * (i + 1) / groups - begin;
+                add_group(seen_.data() + begin, n);
             }
         }
-        finish(first, count);
     }
 
     // Rows of one head lie apart, by all heads of a place, and the processor does not read ahead of such jumps by itself.
     void ask_for_next(const ggml_tensor * cache) const {
         const size_t bytes = ggml_row_size(cache->type, cache->ne[0]);
-        const int64_t end = std::min(place_ + 2 * PLACES, cache->ne[1]);
-        for (int64_t place = place_ + PLACES; place < end; place++) {
-            const char * from = at(cache, place - place_);
+        const int64_t end = std::min<int64_t>(2 * PLACES, listed_);
+        for (int64_t place = PLACES; place < end; place++) {
+            const char * from = at(cache, place);
             for (size_t i = 0; i < bytes; i += 64) {
                 prefetch(from + i);
             }
@@ -121,6 +138,7 @@ private:
         weights_.assign(count * SIMD_WIDTH, 0.0f);
         largest_.assign(count, -INFINITY);
         masks_.resize(count * PLACES);
+        mask_of_.resize(count);
         for (int64_t i = 0; i < count; i++) {
             const int64_t row = (first + i) / heads_, head = kv_head_ * heads_ + (first + i) % heads_;
             const char * from =
@@ -131,12 +149,11 @@ private:
         }
     }
 
-    // Fills masks_ for each row, and seen_ with the queries that see any of the places. A row's heads have the same mask.
-    void read_masks(int64_t first, int64_t count) {
+    // Fills masks_ for each row of queries from..to, and seen_ with those that see any of the places. A row's heads have the same mask.
+    void read_masks(int64_t first, int64_t from, int64_t to) {
         seen_.clear();
-        mask_of_.resize(count);
-        for (int64_t i = 0; i < count;) {
-            const int64_t row = (first + i) / heads_, end = std::min(count, (row + 1) * heads_ - first);
+        for (int64_t i = from; i < to;) {
+            const int64_t row = (first + i) / heads_, end = std::min(to, (row + 1) * heads_ - first);
             float * mask = &masks_[i * PLACES];
             const bool is_seen = read_mask(row, mask);
             for (; i < end; i++) {
@@ -157,11 +174,16 @@ private:
         }
         const int64_t stream = mask_->ne[3] == 1 ? 0 : stream_;
         const auto * from = reinterpret_cast<const ggml_fp16_t *>(
-            static_cast<const char *>(mask_->data) + row * mask_->nb[1] + stream * mask_->nb[3]) + place_;
-        ggml_fp16_t padded[PLACES];
-        if (places_ < PLACES) {
-            std::fill_n(padded, PLACES, GGML_CPU_FP32_TO_FP16(-INFINITY));
-            from = static_cast<const ggml_fp16_t *>(std::memcpy(padded, from, places_ * sizeof *from));
+            static_cast<const char *>(mask_->data) + row * mask_->nb[1] + stream * mask_->nb[3]);
+        ggml_fp16_t gathered[PLACES];
+        if (places_ == PLACES && list_[PLACES - 1] - list_[0] == PLACES - 1) {
+            from += list_[0];
+        } else {
+            for (int j = 0; j < places_; j++) {
+                gathered[j] = from[list_[j]];
+            }
+            std::fill_n(gathered + places_, PLACES - places_, GGML_CPU_FP32_TO_FP16(-INFINITY));
+            from = gathered;
         }
         FloatVector most = broadcast(-INFINITY);
         for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
@@ -173,8 +195,8 @@ private:
     }
 
     const char * at(const ggml_tensor * cache, int64_t place) const {
-        return static_cast<const char *>(cache->data) + (place_ + place) * cache->nb[1] +
-               kv_head_ * cache->nb[2] + stream_ * cache->nb[3];
+        return static_cast<const char *>(cache->data) + list_[place] * cache->nb[1] + kv_head_ * cache->nb[2] +
+               stream_ * cache->nb[3];
     }
 
     template <int N>
@@ -272,8 +294,8 @@ private:
                 sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
             }
         }
-        const char * row = at(v_, 0);
-        for (int j = 0; j < places_; j++, row += v_->nb[1]) {
+        for (int j = 0; j < places_; j++) {
+            const char * row = at(v_, j);
             FloatVector value[C];
             for (int c = 0; c < C; c++) {
                 value[c] = Cache::load(row, d + c * SIMD_WIDTH);
@@ -309,8 +331,12 @@ private:
     const ggml_tensor *op_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr;
     // Floats of a key and of a value of one head, and heads that share a KV head.
     int64_t size_ = 0, value_size_ = 0, heads_ = 0;
-    // The KV head and the stream at hand, and the places: PLACES of them but at the end.
-    int64_t kv_head_ = 0, stream_ = 0, place_ = 0;
+    // The KV head and the stream at hand.
+    int64_t kv_head_ = 0, stream_ = 0;
+    VisiblePlaces visible_;
+    // The places at hand, PLACES of them but at the end, and how many there are with those that follow in the list.
+    const int32_t * list_ = nullptr;
+    int64_t listed_ = 0;
     int places_ = 0;
     // Of the scores: 1 / sqrt(head_size) in most models.
     float scale_ = 1.0f;

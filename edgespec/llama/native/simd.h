@@ -13,7 +13,7 @@ namespace few_rows {
 // Into the nearest cache.
 inline void prefetch(const void * from) { _mm_prefetch(static_cast<const char *>(from), _MM_HINT_T0); }
 
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__)
 
 using FloatVector = __m512;
 constexpr int SIMD_WIDTH = 16;
@@ -36,6 +36,13 @@ inline void store_rounded(int8_t * to, FloatVector lanes) {
 }
 inline float largest(FloatVector lanes) { return _mm512_reduce_max_ps(lanes); }
 inline bool any_above(FloatVector lanes, float limit) { return _mm512_cmp_ps_mask(lanes, broadcast(limit), _CMP_GT_OQ) != 0; }
+// A bit for each of 64 words that is another one than `word`.
+inline uint64_t bits_unlike(const uint16_t * words, uint16_t word) {
+    const __m512i like = _mm512_set1_epi16(static_cast<short>(word));
+    const uint64_t low = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(words), like);
+    const uint64_t high = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(words + 32), like);
+    return low | high << 32;
+}
 inline FloatVector floats_of_signed(const int8_t * bytes) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes))));
 }
@@ -84,6 +91,18 @@ inline float largest(FloatVector lanes) {
 }
 inline bool any_above(FloatVector lanes, float limit) {
     return _mm256_movemask_ps(_mm256_cmp_ps(lanes, broadcast(limit), _CMP_GT_OQ)) != 0;
+}
+inline uint64_t bits_unlike(const uint16_t * words, uint16_t word) {
+    const __m256i like = _mm256_set1_epi16(static_cast<short>(word));
+    const auto is_like = [&](int from) {
+        return _mm256_cmpeq_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(words + from)), like);
+    };
+    uint64_t bits = 0;
+    for (int from = 0; from < 64; from += 32) {
+        const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(is_like(from), is_like(from + 16)), 0xd8);
+        bits |= static_cast<uint64_t>(static_cast<uint32_t>(~_mm256_movemask_epi8(bytes))) << from;
+    }
+    return bits;
 }
 inline FloatVector floats_of_signed(const int8_t * bytes) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(bytes))));

@@ -28,6 +28,6 @@ if bounded != free:
 pair = {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 2}
 if to_gbnf(json.dumps(pair)) == to_gbnf(json.dumps({"type": "array", "items": {"type": "boolean"}})):
     sys.exit("changed: lengths are not heard either")
-if '"maximum"' not in Path("vendor/llama.cpp/common/json-schema-to-grammar.cpp").read_text():
+if "build_min_max_int(i.minimum" not in Path("vendor/llama.cpp/common/json-schema-to-grammar.cpp").read_text():
     sys.exit("changed: llama.cpp's own converter does not know bounds")
 PY

@@ -9,7 +9,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from edgespec.catalog.metadata import GgufMetadata, is_whole
+from edgespec.catalog.derived import find_or_make
+from edgespec.catalog.metadata import GgufMetadata
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.errors import EdgespecError
 from edgespec.llama.library import default_threads
@@ -45,15 +46,16 @@ def find_or_make_fast_copy(path: Path, *, n_threads: int, progress: Progress = S
         progress: Advanced once per tensor.
     """
     copy = derived_file(path, f"{FAST_TYPE.lower()}.gguf")
-    if is_whole(copy):
-        return copy
-    log.info("making a %s copy of %s for drafting: once, a few seconds", FAST_TYPE, path.name)
-    try:
+
+    def make() -> None:
+        log.info("making a %s copy of %s for drafting: once, a few seconds", FAST_TYPE, path.name)
         requantize_file(path, copy, FAST_TYPE, n_threads=n_threads, progress=progress)
+
+    try:
+        return find_or_make(copy, make, progress)
     except (EdgespecError, OSError) as err:
         log.warning("no %s copy of %s: %s; drafting with the file itself", FAST_TYPE, path.name, err)
         return path
-    return copy
 
 
 def choose_draft_file(

@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from edgespec.catalog.metadata import GgufMetadata, is_whole
+from edgespec.catalog.derived import find_or_make
+from edgespec.catalog.metadata import GgufMetadata
 from edgespec.decode.replay import Recording
 from edgespec.files import scratch_folder
 from edgespec.llama.context import Context
@@ -18,7 +19,7 @@ from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import requantize_file
-from edgespec.paths import derived_file, derived_models_dir
+from edgespec.paths import derived_file
 from edgespec.progress import SILENT, Progress
 from edgespec.session.fast_draft import FAST_TYPE
 from quant.measure.ablation import Bypass, ablated
@@ -101,11 +102,11 @@ def find_or_make_pruned(meta: GgufMetadata, span: BlockSpan, text: str, progress
         EdgespecError: any error of `plan_pruning` and `prune`.
     """
     file = derived_file(meta.path, f"tune-{span.first}-{span.last}.{FAST_TYPE.lower()}.gguf")
-    if is_whole(file):
-        return file
-    folder = derived_models_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(folder) as inside:
+    return find_or_make(file, lambda: _make_pruned(meta, span, text, file, progress), progress)
+
+
+def _make_pruned(meta: GgufMetadata, span: BlockSpan, text: str, file: Path, progress: Progress) -> None:
+    with scratch_folder(file.parent) as inside:
         calibration = inside / "target-text.txt"
         calibration.write_text(text, encoding="utf-8")
         settings = PruneSettings(
@@ -117,4 +118,3 @@ def find_or_make_pruned(meta: GgufMetadata, span: BlockSpan, text: str, progress
         pruned = inside / "pruned.gguf"
         prune(plan_pruning(meta, settings), pruned, progress=progress)
         requantize_file(pruned, file, FAST_TYPE, n_threads=default_threads())
-    return file

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.catalog.metadata import GgufMetadata, is_whole, read_metadata
+from edgespec.catalog.derived import find_or_make
+from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.eval_callback import EvalCallback, Node
@@ -62,19 +63,31 @@ def find_or_make_distilled(
         DiskSpaceError: no room for the file.
     """
     file = derived_file(fast, f"tune-taught.{identity_of(target.path)}.gguf")
-    if is_whole(file):
-        return file
+
+    def make() -> None:
+        student, n_tokens = _taught(meta, fast, target, n_threads, has_time, progress)
+        step = {"step": "distill", "blocks": student.n_blocks, "tokens": n_tokens}
+        write_gguf(stamp(distilled_plan(fast, student), step), file, force=True)
+
+    return find_or_make(file, make, progress)
+
+
+def _taught(
+    meta: GgufMetadata,
+    fast: Path,
+    target: TargetVariant,
+    n_threads: int,
+    has_time: Callable[[], bool],
+    progress: Progress,
+) -> tuple[Student, int]:
+    """The last blocks of the draft, trained, and how many tokens of answers they were trained on."""
     with Model(target.path) as model:
         samples = write_distillation_data(model, DATA_TOKENS, n_threads, has_time, progress)
     listed = np.unique(np.concatenate([one.likeliest.ravel() for one in samples]))
     student = Student(copy_of(meta), min(N_BLOCKS, (meta.block_count or 2) - 1), listed)
     exercises = make_exercises(fast, student, samples, n_threads, progress)
     train(student, exercises, TrainSettings(), progress=progress)
-    n_tokens = sum(one.n_answered for one in samples)
-    step = {"step": "distill", "blocks": student.n_blocks, "tokens": n_tokens}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_gguf(stamp(distilled_plan(fast, student), step), file, force=True)
-    return file
+    return student, sum(one.n_answered for one in samples)
 
 
 def make_exercises(

@@ -1,22 +1,22 @@
 """The finalists: which predictions are worth a benchmark in the time that is left, on what, and their models, loaded for it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from edgespec.bench.arm import ArmSpec
 from edgespec.bench.arm_loop import TokenizedPrompt
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.policy import Mode
-from edgespec.paths import derived_file
+from edgespec.files import scratch_folder
+from edgespec.paths import derived_models_dir
 from edgespec.session.engine import Engine
 from edgespec.session.memory_needs import TARGET_ROWS
 from edgespec.session.settings import DraftType, EngineSettings
 from edgespec.tune.predictions import CandidatePrediction
 from edgespec.tune.questions import SPARED_CATEGORIES
 from edgespec.tune.recordings import ANSWER_TOKENS
-from edgespec.tune.variants import DraftVariant, write_draft
+from edgespec.tune.variants import write_draft
 
 _FEWEST: Final = 3
 _SPARE: Final = 0.1
@@ -109,7 +109,9 @@ def loaded_finalists(
     settings = EngineSettings(n_ctx=n_ctx, n_threads=n_threads, draft_type=DraftType.AS_IS)
     engines: dict[str, Engine] = {}
     finalists = []
-    with ExitStack() as opened:
+    derived_models_dir().mkdir(parents=True, exist_ok=True)
+    # A folder of this search's own: another one that runs has finalists too.
+    with scratch_folder(derived_models_dir()) as folder, ExitStack() as opened:
         for number, one in enumerate(chosen):
             target, draft, name = one.target.variant, one.pair.draft, None
             if target.label not in engines:
@@ -117,22 +119,9 @@ def loaded_finalists(
                 engines[target.label] = opened.enter_context(engine)
             engine = engines[target.label]
             if draft is not None:
-                name = draft.label
-                engine.add_draft(open_file(name, _written(draft, number, opened)))
+                name, file = draft.label, folder / f"finalist-{number}.gguf"
+                write_draft(draft, file)
+                engine.add_draft(open_file(name, file))
             label = f"{one.candidate.target} + {one.candidate.draft}"
             finalists.append(ArmSpec(label, engine, one.mode, name, engine.measure_costs(name)))
         yield finalists
-
-
-def _written(draft: DraftVariant, number: int, opened: ExitStack) -> Path:
-    """The draft as a file that is deleted when `opened` ends."""
-    path = derived_file(draft.path, f"tune-finalist-{number}.gguf")
-    opened.callback(_delete, path)
-    write_draft(draft, path)
-    return path
-
-
-def _delete(path: Path) -> None:
-    # A system that does not let go of a mapped file keeps this one in the cache; the next search writes it anew.
-    with suppress(OSError):
-        path.unlink(missing_ok=True)

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from edgespec.catalog.metadata import GgufMetadata, is_whole
+from edgespec.catalog.derived import find_or_make
+from edgespec.catalog.metadata import GgufMetadata
 from edgespec.decode.replay import Recording
 from edgespec.llama.model import Model
 from edgespec.llama.quantizer import QuantizeSettings
@@ -44,9 +45,9 @@ def requantized_target(
         EdgespecError: any error of `quant.convert.quantize.quantize_model` and `quant.measure.evaluate.evaluate`.
     """
     file = derived_file(meta.path, f"tune-{type_label.lower()}.gguf")
-    if not is_whole(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _quantize(meta, TARGET_TYPES[type_label], answers.fit, file, progress)
+    find_or_make(
+        file, lambda: _quantize(meta, TARGET_TYPES[type_label], answers.fit, file, progress), progress
+    )
     compared = evaluate(
         file,
         answers.fit_text(),

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from edgespec.catalog.metadata import GgufMetadata, is_whole
+from edgespec.catalog.derived import find_or_make
+from edgespec.catalog.metadata import GgufMetadata
 from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError
 from edgespec.files import written_whole
@@ -40,11 +41,12 @@ def find_or_make_version(
         EdgespecError: any error of `plan_pruning` and `prune`.
     """
     version = derived_file(meta.path, f"{method}-{ratio:.4g}.gguf")
-    if not is_whole(version):
-        version.parent.mkdir(parents=True, exist_ok=True)
-        settings = PruneSettings(Amount(ratio=ratio), method, n_tokens=CALIBRATION_TOKENS)
+    settings = PruneSettings(Amount(ratio=ratio), method, n_tokens=CALIBRATION_TOKENS)
+
+    def make() -> None:
         prune(plan_pruning(meta, settings), version, force=True, progress=progress)
-    return version
+
+    return find_or_make(version, make, progress)
 
 
 def measure_quality(

@@ -105,7 +105,7 @@ def test_a_wait_is_a_stage_of_its_own(hub: Hub) -> None:
     assert found.path.read_bytes() == LONG
     assert progress.labels == [
         "looking for m on the hub",
-        "waiting for another process that fetches m",
+        "waiting for another process that is fetching m",
         "checking m",
     ]
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from edgespec.session.loading import check_pair, load_target
 from edgespec.session.memory_needs import draft_context, estimate_context, measure_target, target_context
 from tests.catalog.gguf_files import write_gguf
 from tests.recorded_progress import RecordedProgress
+from tests.threads import run_together
 from tests.tiny import make_tiny_model
 from tests.tiny_memories import make_tiny_memory
 
@@ -282,6 +284,22 @@ def test_a_draft_that_cannot_be_copied_is_used_as_it_is(
     assert [record.getMessage() for record in caplog.records] == [
         "no Q4_0 copy of tiny-draft.gguf: llama.cpp could not requantize it; drafting with the file itself"
     ]
+
+
+def test_two_that_want_the_same_copy_at_once_make_it_once(
+    tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[Path] = []
+    real = fast_draft_module.requantize_file
+
+    def counted(source: Path, *arguments: Any, **options: Any) -> None:
+        asked.append(source)
+        real(source, *arguments, **options)
+
+    monkeypatch.setattr(fast_draft_module, "requantize_file", counted)
+    copy = partial(fast_draft_module.find_or_make_fast_copy, tiny_draft, n_threads=1)
+    assert run_together([copy] * 3) == [copies()[0]] * 3
+    assert asked == [tiny_draft]
 
 
 def test_a_folder_without_room_for_copies_is_not_an_obstacle(tiny_model: Path, tiny_draft: Path):

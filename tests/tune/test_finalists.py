@@ -6,6 +6,7 @@ import pytest
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.decode.policy import Mode
+from edgespec.errors import ModelMissingError
 from edgespec.paths import derived_models_dir
 from edgespec.session.fast_draft import SHORTLIST_KEY
 from edgespec.session.memory_needs import TARGET_ROWS
@@ -114,7 +115,7 @@ def pairs(tiny_model: Path, tiny_draft: Path) -> list[CandidatePrediction]:
 
 
 def _files() -> list[Path]:
-    return sorted(derived_models_dir().glob("*finalist*"))
+    return sorted(derived_models_dir().rglob("*finalist*"))
 
 
 def test_finalists_of_one_target_share_its_engine_and_drafts_are_loaded_as_they_would_be_saved(
@@ -132,6 +133,12 @@ def test_finalists_of_one_target_share_its_engine_and_drafts_are_loaded_as_they_
     assert _files() == []
 
 
+def test_two_searches_at_once_have_files_of_their_own(pairs: list[CandidatePrediction]):
+    with loaded_finalists(pairs, PROMPTS, 1), loaded_finalists(pairs, PROMPTS, 1):
+        assert len(_files()) == 4
+    assert _files() == []
+
+
 def test_the_files_of_finalists_are_gone_when_something_fails(pairs: list[CandidatePrediction]):
     with pytest.raises(KeyboardInterrupt), loaded_finalists(pairs, PROMPTS, 1):
         assert len(_files()) == 2
@@ -144,6 +151,9 @@ def test_the_files_of_finalists_are_gone_when_the_next_one_cannot_be_loaded(
 ):
     missing = DraftVariant("missing", "small", tmp_path / "missing.gguf", "published")
     broken = _loadable(pairs[0].target, TimedDraft(missing, timed_draft(STEP_S).curve, pads=False), Mode.AUTO)
-    with pytest.raises(OSError, match=r"missing\.gguf"), loaded_finalists([*pairs, broken], PROMPTS, 1):
+    with (
+        pytest.raises(ModelMissingError, match=r"missing\.gguf"),
+        loaded_finalists([*pairs, broken], PROMPTS, 1),
+    ):
         pass
     assert _files() == []

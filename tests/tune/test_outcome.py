@@ -8,6 +8,7 @@ import pytest
 from edgespec.errors import ConfigError, UsageError
 from edgespec.paths import tunes_dir
 from edgespec.tune.outcome import (
+    SCHEMA,
     Candidate,
     TuneOutcome,
     conclude,
@@ -119,3 +120,23 @@ def test_an_outcome_of_before_proofs_were_recorded_says_nothing_of_one():
     del document["proof"]
     file.write_text(json.dumps(document))
     assert load_outcome("big").proof_note == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"schema": "edgespec.tune/99"}',
+        f'{{"schema": "{SCHEMA}"}}',
+        f'{{"schema": "{SCHEMA}", "target": 3, "candidates": "none"}}',
+    ],
+)
+def test_a_file_that_holds_no_outcome_is_named(text: str):
+    tunes_dir().mkdir(parents=True)
+    file = tunes_dir() / "m.json"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_outcome("m")
+    assert str(file) in caught.value.message

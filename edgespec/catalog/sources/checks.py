@@ -109,23 +109,24 @@ def full_disk_named(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def only_writer(lock_file: Path, what: str, progress: Progress) -> Iterator[None]:
-    """Hold a lock between processes for as long as the block runs, which may have to wait for another one to fetch the same.
+def only_writer(lock_file: Path, work: str, progress: Progress, *, keep: bool = True) -> Iterator[None]:
+    """Hold a lock between processes for as long as the block runs, which may have to wait for another one to do the same.
 
     Args:
-        lock_file: Made with its folder where it is not there, and left behind.
-        what: What is fetched.
+        lock_file: Made with its folder where it is not there.
+        work: What the block does, as in "fetching m".
         progress: Gets a stage of its own while there is something to wait for.
+        keep: Leave the lock's file behind, for programs that expect to find it.
 
     Raises:
         OSError: The file cannot be made.
     """
 
     def tell() -> None:
-        progress.stage(f"waiting for another process that fetches {what}", unit="bytes")
-        _log.warning("another process is fetching %s: waiting for it", what)
+        progress.stage(f"waiting for another process that is {work}", unit="bytes")
+        _log.warning("another process is %s: waiting for it", work)
 
-    with locked(lock_file, wait_s=math.inf, waiting=tell, keep=True):
+    with locked(lock_file, wait_s=math.inf, waiting=tell, keep=keep):
         yield
 
 

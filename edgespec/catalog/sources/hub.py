@@ -183,7 +183,7 @@ def _fetch_blob(entry: ModelEntry, file: _RemoteFile, begin: Callable[[], None],
     if urlsplit(file.location).netloc != hub_host:
         headers.pop("authorization", None)  # a login is the hub's business, not its storage's
     # The library's own lock: no other program of this user fetches the same bytes.
-    with only_writer(lock_file(entry, file.etag or ""), entry.name, progress):
+    with only_writer(lock_file(entry, file.etag or ""), f"fetching {entry.name}", progress):
         if _is_here(entry, file):  # another program was faster
             return False
         begin()

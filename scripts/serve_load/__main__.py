@@ -22,6 +22,8 @@ from .callers import questions
 from .load import Load, answers_of, load, started, sure_prompts, tiny_pair
 
 _KEPT_TROUBLES: Final = 20
+_CACHE_MIB: Final = "4"
+"""For conversations that have left the cache: full within the warm-up, where the default would go on filling."""
 
 
 def report(found: Load) -> bool:
@@ -61,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if model is None:
             os.environ |= {"EDGESPEC_HOME": folder, "HF_HOME": folder, "HOME": folder}
             model, draft = tiny_pair(Path(folder))
-        engine = ("-np", str(options.parallel), "-t", str(options.threads))
+        engine = ("-np", str(options.parallel), "-t", str(options.threads), "--cache-ram", _CACHE_MIB)
         with started(model, draft, *engine) as server:
             sure = sure_prompts(server, options.prompts, options.max_tokens, options.seed)
             right = answers_of(server, questions(sure, options.max_tokens))

@@ -1,6 +1,7 @@
 """Callers that break off, flood, stall or send what is none: each gets its answer or is left, and the next one is served."""
 
 import json
+import platform
 import re
 import socket
 import struct
@@ -160,3 +161,16 @@ def test_as_many_as_the_queue_holds_wait_and_one_more_is_sent_away(
         assert server.ask("/v1/messages", {**GOOD}).error["type"] == "overloaded_error"
     wait_for(lambda: server.processing_n() == 0)
     assert server.ask(CHAT, GOOD).status == 200
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that would keep it")
+def test_large_requests_leave_no_memory_behind(start: Callable[..., Server], script_file: Path) -> None:
+    server = start(script_file, module=SCRIPTED).wait_ready()
+    process = psutil.Process(server.process.pid)
+    assert server.ask(CHAT, data=b"{").status == 400
+    usual_mib = process.memory_full_info().uss >> 20
+    # glibc takes each for what is usual from now on, if it is let.
+    for n_mib in (4, 8, 12, 15):
+        assert server.ask(CHAT, data=b"[" + b"0," * (n_mib << 19)).status == 400
+    assert server.ask(CHAT, GOOD).status == 200
+    wait_for(lambda: (process.memory_full_info().uss >> 20) < usual_mib + 4)

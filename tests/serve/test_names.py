@@ -1,5 +1,6 @@
 """Names of models in requests: the catalogue's, pairs, the hub's cache; and which of them are one process."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgespec import paths
+from edgespec.catalog.entries import Catalog
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.serve.errors import ApiError
-from edgespec.serve.registry import Registry, Served
+from edgespec.serve.registry import _MOST_NAMES, Registry, Served
 from tests.serve.served import Server
 
 TEXT = "/v1/completions"
@@ -69,6 +72,54 @@ async def test_two_names_of_one_file_are_one_model() -> None:
     assert await registry.find("mine") == both
     # The draft of that pair is not here, and is not fetched: its target drafts with what is.
     assert await registry.find("half") == both
+
+
+@pytest.mark.usefixtures("named")
+async def test_many_unknown_names_are_one_look_at_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Catalog] = []
+
+    def look() -> Catalog:
+        looks.append(load_catalog())
+        return looks[-1]
+
+    monkeypatch.setattr("edgespec.serve.registry.load_catalog", look)
+    registry = Registry([Served("first", "first")])
+    found = await asyncio.gather(
+        *(registry.find(f"unknown-{number}") for number in range(20)), return_exceptions=True
+    )
+    assert {one.status for one in found if isinstance(one, ApiError)} == {404}
+    assert len(found) == 20
+    assert len(looks) == 1
+
+
+@pytest.mark.usefixtures("named")
+async def test_whoever_hangs_up_does_not_stop_the_look_for_others() -> None:
+    registry = Registry([Served("first", "first")])
+    gone, stays = (asyncio.create_task(registry.find(name)) for name in ("mine", "small"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await stays).id == "small"
+    assert (await asyncio.wait([gone]))[0] == {gone}
+
+
+@pytest.mark.usefixtures("named")
+async def test_a_model_of_any_number_of_names_stays_one_and_no_list_grows() -> None:
+    registry = Registry([Served("first", "first")])
+    found = {
+        (await registry.find(f"https://huggingface.co/owner/repo/blob/main/bpe-Q8_0.gguf?{number}")).id
+        for number in range(_MOST_NAMES + 20)
+    }
+    assert found == {"owner/repo:bpe-Q8_0.gguf"}
+    assert len(registry._found) == _MOST_NAMES
+
+
+@pytest.mark.usefixtures("named")
+async def test_a_name_that_is_too_long_for_one_is_not_looked_for() -> None:
+    registry = Registry([Served("first", "first")])
+    with pytest.raises(ApiError) as refused:
+        await registry.find("https://huggingface.co/owner/repo/blob/main/bpe-Q8_0.gguf?" + "x" * 1000)
+    assert refused.value.status == 404
+    assert len(refused.value.message) < 400
 
 
 @pytest.mark.usefixtures("named")

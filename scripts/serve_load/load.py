@@ -52,10 +52,11 @@ class Load:
         """All of them."""
         return self.answers.total() + self.offences.total() + len(self.troubles)
 
-    def growths(self) -> list[Growth]:
-        """Of each process, after the warm-up."""
+    def growths(self, warm_up_n: int) -> list[Growth]:
+        """Of each process, after so many requests."""
+        warm_up = min(warm_up_n / self.n_requests, 0.5)
         kept = {name: samples for name, samples in self.samples.items() if len(samples) > 3}
-        return [growth_of(name, samples, limit_share=_LIMIT_SHARE) for name, samples in kept.items()]
+        return [growth_of(name, samples, warm_up, limit_share=_LIMIT_SHARE) for name, samples in kept.items()]
 
 
 @dataclass(frozen=True, slots=True)

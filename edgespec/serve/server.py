@@ -12,7 +12,7 @@ from typing import Final
 import uvicorn
 
 from edgespec.errors import EdgespecError, ExitCode
-from edgespec.llama.memory import release_large_buffers_at_once
+from edgespec.llama.memory import keep_little_freed_memory
 from edgespec.page_origin import address_of
 from edgespec.serve.app import make_app
 from edgespec.serve.connection import BoundConnection
@@ -75,7 +75,7 @@ def serve(
         EdgespecError: the address cannot be listened on, or the first model cannot be loaded.
     """
     # What a request takes may be 16 MiB, and this process computes nothing.
-    release_large_buffers_at_once()
+    keep_little_freed_memory()
     with closing(listen(settings.host, settings.port)) as listening:
         address = address_of(settings.host, listening.getsockname()[1])
         asyncio.run(

@@ -19,10 +19,13 @@ from typing import Final
 
 import psutil
 
+from scripts.growth import Growth, Sample, growth_of, take_sample
+
 from .callers import OFFENCES, TROUBLES, WAIT_S, Caller, Question, prompts
-from .growth import Growth, Sample, growth_of, take_sample
 
 _ROUNDS: Final = 40
+_LIMIT_SHARE: Final = 0.01
+"""That all requests after the warm-up may add to a process."""
 _MARGIN: Final = 0.03
 """Nats. What a batch of another size changed in tiny models was below 0.01."""
 _TRIED: Final = 50
@@ -49,9 +52,11 @@ class Load:
         """All of them."""
         return self.answers.total() + self.offences.total() + len(self.troubles)
 
-    def growths(self) -> list[Growth]:
-        """Of each process, after the warm-up."""
-        return [growth_of(name, kept) for name, kept in self.samples.items() if len(kept) > 3]
+    def growths(self, warm_up_n: int) -> list[Growth]:
+        """Of each process, after so many requests."""
+        warm_up = min(warm_up_n / self.n_requests, 0.5)
+        kept = {name: samples for name, samples in self.samples.items() if len(samples) > 3}
+        return [growth_of(name, samples, warm_up, limit_share=_LIMIT_SHARE) for name, samples in kept.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """`edgespec serve`: the server for programs."""
 
 import contextlib
-import importlib.util
+import logging
 import os
+import re
+import stat
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -12,6 +15,7 @@ import click
 
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, engine_options
+from edgespec.cli.extras import check_extra
 from edgespec.errors import ExitCode, UsageError
 from edgespec.text import plain_text
 
@@ -21,9 +25,13 @@ if TYPE_CHECKING:
     from edgespec.worker.protocol import Progressed
     from edgespec.worker.serving_protocol import SharedOpened
 
+log = logging.getLogger(__name__)
+
 ENGINE_COMMAND: Final = (sys.executable, "-P", "-X", "faulthandler", "-m", "edgespec.worker.serving")
 """Runs the process of a model."""
 _KEY_VARIABLE: Final = "EDGESPEC_API_KEY"
+_ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+")
+"""As of the header `Origin`: without a path."""
 
 
 @click.command("serve")
@@ -95,8 +103,9 @@ def command(
 
     A request may name any other model that is on this machine: it is loaded when it is asked for. Nothing is fetched for a request.
     """
-    _check_extra()
+    check_extra("edgespec serve", "serve", "starlette", "uvicorn")
     keys = _read_keys(api_key)
+    _check_places(host, cors, cache_dir)
     from edgespec.durations import parse_duration_s
     from edgespec.llama.rpc import Endpoint
     from edgespec.serve.guard import Access
@@ -129,14 +138,6 @@ def command(
     return ExitCode.OK
 
 
-def _check_extra() -> None:
-    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"edgespec serve needs {' and '.join(missing)}", "install it with pip install 'edgespec[serve]'"
-        )
-
-
 def _read_keys(file: Path | None) -> tuple[str, ...]:
     """The keys of a file and of the environment.
 
@@ -148,8 +149,38 @@ def _read_keys(file: Path | None) -> tuple[str, ...]:
         lines = [line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
         if not any(lines):
             raise UsageError(f"{file} holds no key", "write one a line")
+        if os.name == "posix" and file.stat().st_mode & stat.S_IROTH:
+            log.warning("the mode of %s lets other users read its keys; chmod 600 mends that", file)
         keys += lines
     return tuple(dict.fromkeys(filter(None, keys)))
+
+
+def _check_places(host: str, origins: Sequence[str], cache_dir: Path | None) -> None:
+    """What would else only be noticed when nobody looks any more.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if not host.strip():
+        raise UsageError(
+            f"--host {host!r} is no address", "write 127.0.0.1, or 0.0.0.0 for all of this machine's"
+        )
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise UsageError(
+                f"--cors {origin!r} is no origin",
+                "write it as browsers do: https://editor.example, or * for all",
+            )
+    if cache_dir is not None:
+        try:
+            cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=cache_dir):
+                pass
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(
+                f"--cache-dir {cache_dir} cannot be written: {reason}", "name another folder"
+            ) from None
 
 
 def _make_registry(models: Sequence[str], draft: str, alias: Sequence[str]) -> "Registry":

@@ -231,7 +231,11 @@ class Engine:
 
     def _busy(self, wanted: int) -> ApiError:
         rounds = -(-(self.n_answers + wanted) // self.request.n_parallel)
-        said = f"{self.n_answers} answers are written or wait already, and no more may wait; ask again later"
+        room = self.request.n_parallel + self._n_queue
+        said = (
+            f"{self.n_answers} of {room} places are taken by answers that are written or wait, "
+            f"and {wanted} more were asked for; ask again later"
+        )
         wait_s = min(max(1, round(self._answer_s * rounds / 2)), 120)
         return ApiError(503, said, None, "queue_full", retry_after_s=wait_s)
 

@@ -1,5 +1,6 @@
 """How the server is doing: `/health`, `/v1/models`, `/props`, `/metrics`."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,8 @@ from edgespec.serve.service import Service
 from edgespec.session.shared.asked import Figures
 
 _METRICS_KIND = "text/plain; version=0.0.4; charset=utf-8"
+_LOOK_S = 5.0
+"""Prometheus gives up after ten, unless told otherwise."""
 
 
 async def health(service: Service, exchange: Exchange) -> None:
@@ -99,9 +102,23 @@ async def props(service: Service, exchange: Exchange) -> None:
 async def metrics(service: Service, exchange: Exchange) -> None:
     """Figures in Prometheus's text form."""
     lines = [*_of_server(service)]
-    for name, engine in service.pool.loaded().items():
-        lines += _of_engine(name, engine, await engine.look())
+    engines = service.pool.loaded()
+    figures = await asyncio.gather(*map(_look, engines.values()))
+    for (name, engine), found in zip(engines.items(), figures, strict=True):
+        up = "Whether the engine tells its figures"
+        lines.append(("edgespec_engine_up", up, {"model": name}, int(found is not None)))
+        if found is not None:
+            lines += _of_engine(name, engine, found)
     await exchange.reply_bytes("".join(_with_heads(lines)).encode(), _METRICS_KIND)
+
+
+async def _look(engine: Engine) -> Figures | None:
+    """None of one that has hung or died: the others are still of interest."""
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            return await engine.look()
+    except (TimeoutError, ApiError):
+        return None
 
 
 Sample = tuple[str, str, dict[str, str], float]

@@ -47,6 +47,21 @@ def test_an_engine_that_dies_costs_its_answers_and_nothing_else(
     assert another.pid != engine.pid
 
 
+def test_an_engine_that_hangs_leaves_the_other_metrics(
+    start: Callable[..., Server], tiny_model: Path
+) -> None:
+    server = start(tiny_model, "--draft", "none", "-t", "1").wait_ready()
+    assert server.metric("edgespec_engine_up") == 1
+    (engine,) = server.engines()
+    engine.suspend()
+    try:
+        assert server.metric("edgespec_engine_up") == 0
+        assert server.metric("edgespec_models_loaded") == 1
+    finally:
+        engine.resume()
+    assert server.ask(TEXT, GOOD).status == 200
+
+
 def test_an_error_in_a_stream_has_the_form_of_its_protocol(
     start: Callable[..., Server], script_file: Path
 ) -> None:

@@ -236,7 +236,8 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "textual_serve", None)
     result = run_cli("chat", "--web")
     assert (result.code, result.out) == (2, "")
-    assert result.err == "edgespec: --web needs textual-serve. Install it with pip install 'edgespec[web]'\n"
+    pip = f"{sys.executable} -m pip install 'edgespec[web]'"
+    assert result.err == f"edgespec: --web needs textual-serve. Install what is missing with {pip}\n"
 
 
 @pytest.mark.parametrize(

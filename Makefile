@@ -3,7 +3,7 @@
 #   VENV        where it is
 #   ARGS        arguments for `make bench` and `make test`
 #   WORKERS     processes that run the tests; 1 runs them one after the other in this one
-#   MINUTES     how long `make fuzz`, `make faults` and `make soak` may take
+#   MINUTES     how long `make fuzz`, `make faults`, `make soak` and `make serve-load` may take
 #   CMAKE_ARGS  flags for llama.cpp's build, such as -DGGML_CUDA=on
 
 PYTHON ?= python3
@@ -23,10 +23,10 @@ VENV_PYTHON := $(BIN)/python
 EMPTY_TREE = $$(git hash-object -t tree /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench install llama test fuzz faults soak check format lock clean distclean
+.PHONY: help bench install llama test fuzz faults soak serve-load check format lock clean distclean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 bench: install ## Install, fetch the default model and measure (ARGS="TARGET --draft NAME")
 	$(BIN)/edgespec bench $(ARGS)
@@ -39,11 +39,14 @@ test: $(VENV)/.test-tools llama ## Run the tests (ARGS="tests/cli -k help")
 fuzz: $(VENV)/.test-tools llama ## Run the commands on damaged model files, in processes that may end (MINUTES=10, ARGS="--command run")
 	$(VENV_PYTHON) scripts/fuzz_gguf.py --minutes $(MINUTES) $(ARGS)
 
-faults: $(VENV)/.test-tools llama ## Kill, fill, fail and cut off on purpose (MINUTES=20 ARGS="--only kill/"); Linux
+faults: $(VENV)/.test-tools llama ## Kill, fill, fail, lie and cut off on purpose (MINUTES=20 ARGS="--only kill/"); Linux
 	$(VENV_PYTHON) -m scripts.faults --minutes $(MINUTES) $(ARGS)
 
 soak: $(VENV)/.test-tools llama ## 1,000 turns of chat: memory, handles, threads, start (MINUTES=20)
 	$(VENV_PYTHON) -m scripts.soak --minutes $(MINUTES) $(ARGS)
+
+serve-load: $(VENV)/.test-tools llama ## 10,000 requests of a server, a third of them hostile (MINUTES=20 ARGS="--requests 20000")
+	$(VENV_PYTHON) -m scripts.serve_load --minutes $(MINUTES) $(ARGS)
 
 check: $(VENV)/.dev-tools llama ## Lint, format, types, import floors, white space
 	$(VENV_PYTHON) -m ruff check .

@@ -103,13 +103,27 @@ class NotEnoughMemoryError(EdgespecError):
 
 
 class ContextOverflowError(EdgespecError):
-    """A prompt longer than the context."""
+    """A prompt longer than the context.
+
+    Args:
+        message: As of all errors.
+        hint: Likewise.
+        n_tokens: Of the prompt, where it is a prompt that is too long.
+    """
 
     exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, hint: str = "", *, n_tokens: int = 0) -> None:
+        super().__init__(message, hint)
+        self.n_tokens = n_tokens
 
 
 class EngineError(EdgespecError):
     """llama.cpp returned a failure."""
+
+
+class ServerError(EdgespecError):
+    """A server that cannot be reached, or that refuses or breaks off what it is asked for."""
 
 
 class InterruptedRunError(EdgespecError):

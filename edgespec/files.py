@@ -29,6 +29,7 @@ _REPLACE_PAUSE_S: Final = 0.05
 """Both bound the wait for a file that another program has open: half a second."""
 _PREFIX: Final = ".edgespec-"
 _LOCK: Final = "lock"
+_UNFINISHED: Final = ".new"
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -168,7 +169,9 @@ def _write_note(note: Path, folder: Path) -> None:
     # In a home that cannot be written to there is none: who looks beside the file finds the folder all the same.
     with suppress(OSError):
         _make_folder(note.parent, private=True)
-        note.write_text(str(folder), encoding="utf-8")
+        unfinished = note.with_name(note.name + _UNFINISHED)
+        unfinished.write_text(str(folder), encoding="utf-8")
+        unfinished.replace(note)
 
 
 def clear_leftovers(*places: Path) -> None:
@@ -272,8 +275,15 @@ def _noted() -> dict[Path, Path]:
 
 
 def _forget_gone() -> None:
-    """Deletes the notes of folders that are gone; a disk or a machine that is not here may come back."""
-    for note, folder in _noted().items():
-        with suppress(OSError):
-            if folder.parent.is_dir() and not folder.exists():
-                note.unlink()
+    """Deletes the notes of folders that are gone; a disk or a machine that is not here may come back.
+
+    A note that tells of nothing goes too: one that lost power has emptied, or one that is being written, whose writer loses a hint.
+    """
+    noted = _noted()
+    with suppress(OSError):
+        for note in list(scratch_notes_dir().iterdir()):
+            folder = noted.get(note)
+            tells_nothing = folder is None and note.name.startswith(_PREFIX)
+            if tells_nothing or (folder and folder.parent.is_dir() and not folder.exists()):
+                with suppress(OSError):
+                    note.unlink()

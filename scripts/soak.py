@@ -16,17 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import psutil
 
-MIB: Final = 1 << 20
-LIMIT_MIB: Final = 1.0
-"""That 1,000 turns may add to a process."""
+from scripts.growth import Growth, Sample, growth_of, take_sample
+
 LIMIT_START_S: Final = 0.1
 """That 1,000 conversations may add to the start."""
 _TURNS_A_CHAT: Final = 10
@@ -42,58 +39,6 @@ _QUESTIONS: Final = (
     "what is **this**?",
     "`x = 1` and then",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Of one process, at one moment."""
-
-    turn: int
-    n_bytes: int
-    """Memory of its own (USS)."""
-    n_handles: int
-    n_threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """What became of a process after its warm-up."""
-
-    name: str
-    first: Sample
-    last: Sample
-    mib_per_1000: float
-
-    @property
-    def is_within(self) -> bool:
-        """Whether nothing leaks."""
-        return (
-            self.mib_per_1000 < LIMIT_MIB
-            and self.last.n_handles <= self.first.n_handles
-            and self.last.n_threads <= self.first.n_threads
-        )
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name:<7} {self.first.n_bytes / MIB:7.1f} -> {self.last.n_bytes / MIB:7.1f} MiB, "
-            f"{self.mib_per_1000:+.2f} MiB per 1,000 turns; handles {self.first.n_handles} -> {self.last.n_handles}, "
-            f"threads {self.first.n_threads} -> {self.last.n_threads}"
-        )
-
-
-def sample(pid: int, turn: int) -> Sample:
-    """How a process stands."""
-    process = psutil.Process(pid)
-    with process.oneshot():
-        return Sample(turn, process.memory_full_info().uss, process.num_fds(), process.num_threads())
-
-
-def growth_of(name: str, samples: Sequence[Sample], warm_up: float = _WARM_UP) -> Growth:
-    """The line through what came after the warm-up; at least two samples."""
-    kept = [one for one in samples if one.turn >= warm_up * samples[-1].turn]
-    turns = np.array([one.turn for one in kept], float)
-    slope = np.polyfit(turns, [one.n_bytes / MIB for one in kept], 1)[0]
-    return Growth(name, kept[0], kept[-1], 1000 * float(slope))
 
 
 async def chat(
@@ -126,12 +71,12 @@ async def chat(
                 await _begin_another(pilot)
             if turn % _SAMPLE_TURNS == 0:
                 gc.collect()
-                samples["app"].append(sample(os.getpid(), turn))
-                samples["engine"].append(sample(engine, turn))
+                samples["app"].append(take_sample(os.getpid(), turn))
+                samples["engine"].append(take_sample(engine, turn))
                 told(f"turn {turn}: {samples['app'][-1]} {samples['engine'][-1]}")
                 if time.monotonic() > deadline:
                     break
-    return [growth_of(name, kept) for name, kept in samples.items()]
+    return [growth_of(name, kept, _WARM_UP) for name, kept in samples.items()]
 
 
 async def _ask(pilot: Any, text: str) -> None:
@@ -218,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         growths = asyncio.run(chat(model, options.turns, deadline))
         one_s, many_s = time_starts()
     added_s = many_s - one_s
-    print(f"{growths[0].last.turn} turns")
+    print(f"{growths[0].last.done_n} turns")
     for growth in growths:
         print(growth)
     print(f"start   {one_s:.2f} s with one conversation, {many_s:.2f} s with 1,000: {added_s:+.2f} s")

@@ -12,7 +12,8 @@ ODD = st.one_of(
     st.sampled_from([0, -1, 1, 2**31, -(2**63), 2**64, 10**400]),
     st.sampled_from([0.0, -0.0, 0.5, -1.5, 1e-320, 1e308, float("inf"), float("nan")]),
     st.sampled_from(["", " ", "x", "12", "\x1b[31m", "a\nb", "\ud800", "../..", "\u202e", "n" * 500]),
-    st.sampled_from([[], [[]], {}, {"x": {}}, [1, "a"], {"": 1}]),
+    # Copies: the next change may be made inside one.
+    st.sampled_from([[], [[]], {}, {"x": {}}, [1, "a"], {"": 1}]).map(copy.deepcopy),
 )
 """What stands where something else is expected."""
 

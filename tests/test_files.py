@@ -200,6 +200,14 @@ def test_links_and_strangers_folders_are_not_followed(tmp_path: Path) -> None:
     assert (mine / "thesis.txt").read_text() == "text"
 
 
+def test_a_note_that_a_power_cut_emptied_goes(tmp_path: Path) -> None:
+    notes = scratch_notes_dir()
+    notes.mkdir(parents=True, exist_ok=True)
+    (notes / ".edgespec-emptied").touch()
+    clear_leftovers(tmp_path)
+    assert list(notes.iterdir()) == []
+
+
 def test_the_note_of_a_disk_that_is_not_here_is_kept(tmp_path: Path) -> None:
     left = leave_behind(tmp_path / "disk")
     (tmp_path / "disk").rename(tmp_path / "elsewhere")

@@ -16,6 +16,7 @@ from edgespec.files import find_leftovers
 from edgespec.paths import app_settings_file, costs_dir, derived_models_dir, user_catalog_file
 from tests.cli.processes import start
 from tests.conftest import Outcome
+from tests.leftovers import leave_behind
 from tests.test_files import run_together
 from tests.tiny import TinyShape, make_tiny_model
 from tui.services.settings import AppSettings, load_settings, save_settings
@@ -97,6 +98,16 @@ def killed_while_it_writes(folder: Path, *arguments: str | Path) -> None:
         time.sleep(0.001)
     process.kill()
     process.communicate()
+
+
+def test_a_pull_that_finds_all_there_clears_what_an_earlier_one_left(
+    run_cli: Callable[..., Outcome], large: Path, tmp_path: Path
+) -> None:
+    left = leave_behind(tmp_path / "models")
+    outcome = run_cli("models", "pull", large)
+    assert (outcome.code, outcome.out) == (0, f"large: {large}\n")
+    assert not left.exists()
+    assert find_leftovers(left.parent) == []
 
 
 @pytest.mark.parametrize("command", ["quantize", "prune"])

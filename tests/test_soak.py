@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.soak import MIB, Sample, chat, growth_of, save_conversations
+from scripts.growth import MIB, Sample, growth_of
+from scripts.soak import chat, save_conversations
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 
 
@@ -45,6 +46,6 @@ async def test_turns_and_conversations_keep_no_handle_and_no_thread(
     growths = await chat(model, 50, math.inf, told=lambda _line: None)
     assert [growth.name for growth in growths] == ["app", "engine"]
     for growth in growths:
-        assert growth.first.turn < growth.last.turn == 50
+        assert growth.first.done_n < growth.last.done_n == 50
         assert growth.last.n_handles <= growth.first.n_handles
         assert growth.last.n_threads <= growth.first.n_threads

@@ -1,5 +1,6 @@
 """The app: its modes and keys, and what all of its screens are given. Nothing that it shows imports it."""
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from edgespec.errors import EdgespecError
@@ -14,6 +16,7 @@ from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from edgespec.worker.process import WorkerProcess
 from edgespec.worker.protocol import OpenPair
+from edgespec.worker.remote.worker import RemoteWorker
 from tui.bench.screen import BenchScreen
 from tui.chat.prompt_input import PromptInput
 from tui.chat.screen import ChatScreen
@@ -67,10 +70,23 @@ class EdgespecApp(App[int]):
         super().__init__()
         self.launch = launch or Launch()
         self.settings = settings or AppSettings()
-        self.engine = EngineClient(make_worker)
+        server = self.launch.server
+        # Work beside the chat is done on this machine, whoever answers.
+        self.engine = EngineClient(partial(RemoteWorker, server) if server else make_worker)
         self.jobs = JobRunner(make_worker)
         for screen in _SCREENS:
             self.add_mode(screen.NAME, partial(screen, self))
+
+    def get_driver_class(self) -> type[Driver]:
+        """Of a terminal that may go, or what Textual takes in a browser and on Windows."""
+        found = super().get_driver_class()
+        if sys.platform == "win32":
+            return found
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from tui.terminal_driver import TerminalDriver
+
+        return TerminalDriver if found is LinuxDriver else found
 
     def on_mount(self) -> None:
         """Takes theme and keys from the settings, and opens the first screen."""

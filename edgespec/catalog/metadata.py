@@ -8,11 +8,12 @@ from typing import TypeGuard
 
 from edgespec.catalog import gguf_types as types
 from edgespec.catalog.gguf_fields import Fields
-from edgespec.catalog.gguf_header import GgufHeader, TensorInfo, read_header
-from edgespec.catalog.gguf_names import part_names
-from edgespec.errors import EdgespecError, ModelFileError
+from edgespec.catalog.gguf_header import TensorInfo, read_header
+from edgespec.catalog.split_files import check_split, split_parts
+from edgespec.catalog.weights_check import check_weights
+from edgespec.errors import EdgespecError
 
-__all__ = ["GgufMetadata", "TensorInfo", "read_metadata", "split_parts"]
+__all__ = ["GgufMetadata", "TensorInfo", "read_metadata"]
 
 # llama.cpp's own defaults where a file does not say (`llama_vocab::impl::load` in src/llama-vocab.cpp).
 _ADD_BOS_MODELS = frozenset({"llama", "bert"})
@@ -240,13 +241,14 @@ def read_metadata(path: Path) -> GgufMetadata:
 
     Raises:
         ModelMissingError: There is no such file.
-        ModelFileError: Not a GGUF, an unsupported version, a damaged or truncated file, a missing part.
+        ModelFileError: Not a GGUF, an unsupported version, a damaged or truncated file, a missing part, a header that
+            disagrees with the weights.
     """
     files = split_parts(path)
     headers = [read_header(file) for file in files]
     first = headers[0]
-    _check_split(first, len(files))
-    return GgufMetadata(
+    check_split(first, len(files))
+    meta = GgufMetadata(
         path=first.path,
         version=first.version,
         fields=first.fields,
@@ -260,47 +262,5 @@ def read_metadata(path: Path) -> GgufMetadata:
         file_bytes=sum(header.file_bytes for header in headers),
         parts=tuple(files) if len(files) > 1 else (),
     )
-
-
-def split_parts(path: Path) -> list[Path]:
-    """All files of the model that `path` belongs to, in order; `[path]` when its name is not that of a part.
-
-    Raises:
-        ModelFileError: A part is not there.
-    """
-    files = [path.with_name(name) for name in part_names(path.name)]
-    count = len(files)
-    if count < 2:
-        return [path]
-    missing = [file.name for file in files if not file.is_file()]
-    if missing and len(missing) < count:
-        raise ModelFileError(
-            f"{path} is one of {count} parts, and {len(missing)} of them are not beside it: {', '.join(missing[:3])}"
-            + (", ..." if len(missing) > 3 else "."),
-            "Put all parts into one folder under their own names.",
-        )
-    return files
-
-
-def _check_split(header: GgufHeader, n_files: int) -> None:
-    claimed = header.fields.get("split.count")
-    if not isinstance(claimed, int) or claimed < 2 or claimed == n_files:
-        return
-    if _is_followed_by_another(header):
-        raise ModelFileError(
-            f"{header.path} is made of parts of a split model, put one behind the other, which no program reads.",
-            f"Put the parts themselves into one folder and name the first, NAME-00001-of-{claimed:05d}.gguf; "
-            "to merge them into one file takes llama-gguf-split.",
-        )
-    raise ModelFileError(
-        f"{header.path} says that it is one of {claimed} parts, but its name does not say which.",
-        f"Give the parts their own names back: NAME-00001-of-{claimed:05d}.gguf and so on.",
-    )
-
-
-def _is_followed_by_another(header: GgufHeader) -> bool:
-    """Whether a second GGUF file begins where the weights of the first one end, padded or not."""
-    end = header.data_offset + max((t.offset + t.n_bytes for t in header.tensors), default=0)
-    with header.path.open("rb") as file:
-        file.seek(end)
-        return types.MAGIC in file.read(header.alignment + len(types.MAGIC))
+    check_weights(meta.path, meta.architecture, meta.fields, meta.tensors)
+    return meta

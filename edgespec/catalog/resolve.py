@@ -13,9 +13,9 @@ from edgespec import paths
 from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.gguf_names import choose_model, part_names
 from edgespec.catalog.hub_spec import HubSpec, parse_hub_spec
-from edgespec.catalog.metadata import split_parts
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.sources import hub, hub_cache, programs, wheels
+from edgespec.catalog.split_files import split_parts
 from edgespec.errors import ConfigError, DownloadError, ModelMissingError
 from edgespec.progress import SILENT, Progress
 

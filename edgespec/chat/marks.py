@@ -32,6 +32,10 @@ HARMONY: Final = _tokens(
     "<|channel|>analysis<|message|>", "<|end|>", "<|start|>assistant<|channel|>final<|message|>"
 )
 """gpt-oss: every message names its channel (https://cookbook.openai.com/articles/openai-harmony)."""
+HARMONY_CALL: Final = "<|channel|>commentary to=functions."
+HARMONY_ARGUMENTS: Final = " <|constrain|>json<|message|>"
+HARMONY_CALL_END: Final = "<|call|>"
+"""Of a call: before the name of the function, between it and its arguments, and behind them."""
 KNOWN_MARKS: Final = (
     _tags("<think>", "</think>"),  # Qwen3, DeepSeek R1, GLM, SmolLM3, MiniMax, LFM2.5, Nemotron, Granite 3.3
     _tags("<thinking>", "</thinking>"),

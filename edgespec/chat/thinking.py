@@ -2,12 +2,14 @@
 
 import codecs
 from collections.abc import Generator as PyGenerator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from edgespec.chat.answers import AnswerParts, AnswerReader
 from edgespec.chat.marks import ThoughtMarks
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.template import (
@@ -19,11 +21,13 @@ from edgespec.chat.template import (
     template_of,
     tokenize_rendered,
 )
-from edgespec.chat.thoughts import Parts, ThoughtReader, make_reader
+from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.decode.generate import Generator
-from edgespec.decode.token import Token
+from edgespec.decode.grammar.constraint import Constraint
+from edgespec.decode.token import GenerationStats, Token
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
+from edgespec.llama.slots import Slots
 from edgespec.ranges import check_ranges
 
 
@@ -56,14 +60,26 @@ class ChatPrompt:
     tokens: list[int]
     template: ChatTemplate | None
     """None where the text goes to the model as it is, and its answer to the user likewise."""
+    toolbox: Toolbox = NO_TOOLS
+    """That its answer may call."""
+
+    def make_reader(self) -> AnswerReader:
+        """Reads the answer: thoughts apart, and calls of its tools."""
+        if self.template is None:
+            raise ValueError("an answer without a template has no parts")
+        marks, tools = self.template.abilities.marks, self.toolbox.offered
+        return AnswerReader(marks, self.text, self.template.call_form if tools else None, tools)
 
 
 def read_prompt(
-    context: Context,
+    context: Context | Slots,
     messages: Sequence[ChatMessage],
     *,
     raw: bool = False,
     thinking: Thinking = AS_IT_LIKES,
+    toolbox: Toolbox = NO_TOOLS,
+    variables: Mapping[str, object] = MappingProxyType({}),
+    continues: bool = False,
 ) -> ChatPrompt:
     """A conversation that a context is to answer.
 
@@ -72,6 +88,9 @@ def read_prompt(
         messages: The oldest first.
         raw: Leave the chat template out.
         thinking: Has no effect where there is no template, or none with a switch; said once.
+        toolbox: What the answer may call; nothing where there is no template.
+        variables: More of what the template is given.
+        continues: The last message is an answer that goes on where it ends.
 
     Raises:
         ContextOverflowError: it does not fit the context.
@@ -81,8 +100,15 @@ def read_prompt(
     template = template_of(context.model, raw=raw)
     if template is None and thinking != AS_IT_LIKES:
         _tell_unheeded(context.model, thinking)
-    text = render_chat(template, messages, thinking.think)
-    return ChatPrompt(text, check_length(context, tokenize_rendered(context.model, text)), template)
+    if toolbox.offered and template is None:
+        say_once(_unheeded.setdefault(context.model, []), "tools are not offered: no chat template is used")
+    begun = ""
+    if continues and template is not None and messages and messages[-1].role == "assistant":
+        # What a template puts around a whole answer would end it.
+        messages, begun = messages[:-1], messages[-1].content
+    text = render_chat(template, messages, thinking.think, toolbox.offered, variables) + begun
+    tokens = check_length(context, tokenize_rendered(context.model, text))
+    return ChatPrompt(text, tokens, template, toolbox)
 
 
 def can_stop_thinking(model: Model) -> bool:
@@ -108,7 +134,12 @@ def notes_of(model: Model) -> list[str]:
 
 
 def stream_answer(
-    generator: Generator, model: Model, prompt: ChatPrompt, max_tokens: int, budget: int | None = None
+    generator: Generator,
+    model: Model,
+    prompt: ChatPrompt,
+    max_tokens: int,
+    budget: int | None = None,
+    constraint: Constraint | None = None,
 ) -> PyGenerator[Token, None, None]:
     """Yields the answer's tokens, thoughts apart; the generator's `stats` count both.
 
@@ -118,26 +149,112 @@ def stream_answer(
         prompt: What it answers.
         max_tokens: Length limit, thoughts included.
         budget: Tokens of thought, after which it is ended once; None for as many as the model takes.
+        constraint: The generator's; it is told where a thought is ended.
 
     Raises:
         ContextOverflowError: the prompt does not fit.
         EngineError: llama.cpp failed.
+        UsageError: the model has no token for what the constraint wants.
     """
-    if prompt.template is None:
-        yield from generator.generate(prompt.tokens, max_tokens)
-        return
-    reader = make_reader(prompt.template.abilities.marks, prompt.text)
-    tokens = prompt.tokens
-    if reader.in_thought and budget == 0:
-        reader.add(reader.marks.ending)
-        tokens, budget = tokens + ending_tokens(model, reader.marks), None
-    with closing(_counted(generator, model, tokens, max_tokens, reader)) as answer:
+    reader = TokenReader(model, prompt, budget, constraint)
+    with closing(generator.generate(reader.prompt, max_tokens)) as answer:
         for token in answer:
-            if budget is not None and reader.in_thought and generator.stats.thought_n >= budget:
-                generator.insert(ending_tokens(model, reader.marks))
-                token = _with(token, reader.add(reader.marks.ending))
-                budget = None
-            yield token
+            stats = generator.stats
+            parts = reader.read(token.id, token.text, stats, token.round_s / token.round_tokens)
+            if ending := reader.end_thought(stats):
+                generator.insert(ending.tokens)
+                parts += ending.parts
+            yield replace(token, text=parts.text, thought=parts.thought, calls=parts.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtEnding:
+    """What ends a thought whose budget is spent."""
+
+    tokens: list[int]
+    """That join the answer."""
+    parts: AnswerParts
+    """What that makes sure of what was held back."""
+
+
+class TokenReader:
+    """Reads an answer token by token: what of it is thought, and when that has been enough.
+
+    Args:
+        model: The target.
+        prompt: What it answers.
+        budget: Tokens of thought, after which it is ended once; None for as many as the model takes.
+        constraint: Of the answer; it is told where a thought is ended.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        prompt: ChatPrompt,
+        budget: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> None:
+        self.prompt = prompt.tokens
+        """Tokens that the answer goes on from: a thought may be ended there already."""
+        self._model, self._budget, self._constraint = model, budget, constraint
+        self._read: list[int] = []
+        """All of the answer, where a constraint has to be told."""
+        self._reader: AnswerReader | None = None
+        if prompt.template is None:
+            return
+        self._reader = reader = prompt.make_reader()
+        if reader.in_thought and budget == 0:
+            reader.add(reader.marks.ending)
+            self._tell(ending_tokens(model, reader.marks))
+            self.prompt, self._budget = self.prompt + ending_tokens(model, reader.marks), None
+
+    def _tell(self, ending: Sequence[int]) -> None:
+        """A thought is ended here: what was picked behind it does not count."""
+        if self._constraint:
+            self._read += ending
+            self._constraint.reset()
+            self._constraint.insert(self._read)
+
+    @property
+    def in_thought(self) -> bool:
+        """Whether the model thinks."""
+        return self._reader is not None and self._reader.in_thought
+
+    @property
+    def call_n(self) -> int:
+        """Calls that were read."""
+        return self._reader.call_n if self._reader else 0
+
+    def read(self, token: int, text: str, stats: GenerationStats, seconds: float) -> AnswerParts:
+        """What became sure with a token; all that is left with the last one, as `stats.stopped` says.
+
+        Args:
+            token: The token.
+            text: The characters that it completes.
+            stats: Of the answer; thoughts are counted there.
+            seconds: That it took.
+        """
+        if self._reader is None:
+            return AnswerParts(text)
+        if self._constraint:
+            self._read.append(token)
+        control = "" if stats.stopped == "eog" else self._model.control_text(token)
+        parts, is_thought = _read_token(self._reader, text, control)
+        if is_thought:
+            stats.thought_n += 1
+            stats.thought_s += seconds
+        return parts + self._reader.finish() if stats.stopped else parts
+
+    def end_thought(self, stats: GenerationStats) -> ThoughtEnding | None:
+        """What ends the thought here, if its budget is spent."""
+        reader = self._reader
+        is_spent = self._budget is not None and stats.thought_n >= self._budget
+        if reader is None or not is_spent or not reader.in_thought or stats.stopped:
+            return None
+        self._budget = None
+        tokens = ending_tokens(self._model, reader.marks)
+        self._tell(tokens)
+        return ThoughtEnding(tokens, reader.add(reader.marks.ending))
 
 
 def ending_tokens(model: Model, marks: ThoughtMarks) -> list[int]:
@@ -156,7 +273,7 @@ def count_thoughts(model: Model, prompt: ChatPrompt, tokens: Sequence[int], *, e
     """
     if prompt.template is None:
         return 0
-    reader = make_reader(prompt.template.abilities.marks, prompt.text)
+    reader = prompt.make_reader()
     pieces = codecs.getincrementaldecoder("utf-8")("replace")
     thought_n = 0
     for left, token in zip(range(len(tokens) - 1, -1, -1), tokens, strict=True):
@@ -167,31 +284,8 @@ def count_thoughts(model: Model, prompt: ChatPrompt, tokens: Sequence[int], *, e
     return thought_n
 
 
-def _counted(
-    generator: Generator, model: Model, tokens: Sequence[int], max_tokens: int, reader: ThoughtReader
-) -> PyGenerator[Token, None, None]:
-    """The tokens in their parts; those of thoughts are counted."""
-    with closing(generator.generate(tokens, max_tokens)) as answer:
-        for token in answer:
-            stats = generator.stats
-            control = "" if stats.stopped == "eog" else model.control_text(token.id)
-            parts, is_thought = _read_token(reader, token.text, control)
-            if is_thought:
-                stats.thought_n += 1
-                stats.thought_s += token.round_s / token.round_tokens
-            if stats.stopped:
-                parts += reader.finish()
-            yield _with(replace(token, text="", thought=""), parts)
-
-
-def _read_token(reader: ThoughtReader, text: str, control: str) -> tuple[Parts, bool]:
+def _read_token(reader: AnswerReader, text: str, control: str) -> tuple[AnswerParts, bool]:
     """What became sure with a token, and whether the model thinks with it, marks included."""
     was_thought = reader.in_thought
-    parts = reader.add(text)
-    if control:
-        parts += reader.add(control, is_control=True)
+    parts = reader.add(text, control)
     return parts, was_thought or reader.in_thought
-
-
-def _with(token: Token, parts: Parts) -> Token:
-    return replace(token, text=token.text + parts.answer, thought=token.thought + parts.thought)

@@ -1,11 +1,20 @@
 """Parts a growing answer from the thoughts in it, however its text is cut into pieces."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from edgespec.chat.marks import HARMONY, KNOWN_MARKS, ThoughtMarks
+from edgespec.chat.marks import (
+    HARMONY,
+    HARMONY_ARGUMENTS,
+    HARMONY_CALL,
+    HARMONY_CALL_END,
+    KNOWN_MARKS,
+    ThoughtMarks,
+)
 
+_FUNCTION: Final = re.compile(r"to=functions\.([\w.-]+)")
 _LONGEST_HEADER: Final = 200
 """Characters of the header of a message of gpt-oss; what is longer is none."""
 
@@ -43,15 +52,16 @@ class ThoughtReader(Protocol):
         """It is whole: what was held back."""
 
 
-def make_reader(marks: ThoughtMarks | None, prompt: str) -> ThoughtReader:
+def make_reader(marks: ThoughtMarks | None, prompt: str, *, has_calls: bool = False) -> ThoughtReader:
     """A reader for the answers of a model.
 
     Args:
         marks: Its template's own; None where the template shows none: then those that many models share.
         prompt: The text that the answer goes on from; it may have begun a thought.
+        has_calls: Somebody reads calls of tools in the answer.
     """
     if marks == HARMONY:
-        return HarmonyReader()
+        return HarmonyReader(has_calls=has_calls)
     kinds = (marks,) if marks else KNOWN_MARKS
     end = prompt.rstrip()
     begun = next((kind for kind in kinds if end.endswith(kind.opening.strip())), None)
@@ -218,14 +228,21 @@ class TagReader:
 
 
 class HarmonyReader:
-    """The messages of gpt-oss: those of the channel `analysis` are thoughts, all others are the answer."""
+    """The messages of gpt-oss: those of the channel `analysis` are thoughts, all others are the answer.
+
+    Args:
+        has_calls: Messages to functions are part of the answer with their headers, in one form.
+    """
 
     marks = HARMONY
     _MARKS: Final = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>")
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_calls: bool = False) -> None:
         self.in_thought = False
         self._held = _Held()
+        self._has_calls = has_calls
+        self._to = ""
+        """The function that the message under way calls."""
         self._header: str | None = None
         """Of the message that begins; None inside of one."""
         self._begun: set[bool] = set()
@@ -242,24 +259,34 @@ class HarmonyReader:
                 return parts + self._put(self._held.take(self._held.sure(self._MARKS)))
             parts += self._put(self._held.take(place))
             self._held.drop(len(mark))
-            self._turn(mark)
+            parts += self._turn(mark)
 
     def finish(self) -> Parts:
         """It is whole: what was held back."""
         return self._put(self._held.take(len(self._held.text)))
 
-    def _turn(self, mark: str) -> None:
+    def _turn(self, mark: str) -> Parts:
+        # `<|start|>assistant to=functions.f<|channel|>commentary json`: whom it is for may stand before the channel too.
+        if self._has_calls and (found := _FUNCTION.search(self._header or "")):
+            self._to = found[1]
         if mark == "<|start|>":
             self._header = self._header or ""
         elif mark == "<|channel|>":
             # `<|start|>assistant<|channel|>analysis`: the channel's name is what counts.
             self._header = ""
         elif mark == "<|message|>":
-            self.in_thought = (self._header or "").startswith("analysis")
+            self.in_thought = (self._header or "").startswith("analysis") and not self._to
             self._gap = "\n\n" if self.in_thought in self._begun else ""
             self._header = None
+            if self._to:
+                self._gap = ""
+                return Parts(f"{HARMONY_CALL}{self._to}{HARMONY_ARGUMENTS}")
         else:
+            called, self._to = self._to, ""
             self.in_thought, self._header = False, None
+            if called:
+                return Parts(HARMONY_CALL_END)
+        return Parts()
 
     def _put(self, text: str) -> Parts:
         if self._header is not None:

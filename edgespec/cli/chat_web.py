@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import sys
 
 import click
 from click.core import ParameterSource
 
 from edgespec.cli.context import Settings
-from edgespec.errors import ExitCode, UsageError
+from edgespec.cli.extras import check_extra
+from edgespec.errors import ExitCode
 
 _OF_SERVER = ("web", "host", "port")
 
@@ -26,8 +26,7 @@ def serve(ctx: click.Context, host: str, port: int) -> int:
         UsageError: textual-serve is not installed.
         EdgespecError: the address cannot be listened on.
     """
-    if importlib.util.find_spec("textual_serve") is None:
-        raise UsageError("--web needs textual-serve", "install it with pip install 'edgespec[web]'")
+    check_extra("--web", "web", "textual_serve")
     from edgespec.llama.rpc import Endpoint
     from tui.web.server import AppServer
 

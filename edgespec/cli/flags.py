@@ -6,6 +6,7 @@ from edgespec.errors import name_settings
 
 FLAGS: Final = {
     "acceptance": "--acceptance",
+    "api_key": "--api-key",
     "batch": "--batch",
     "blocks": "--remove",
     "budget": "--budget",
@@ -27,6 +28,7 @@ FLAGS: Final = {
     "host": "--host",
     "imatrix": "--imatrix",
     "importance": "--importance",
+    "keep_alive": "--keep-alive",
     "kv_groups": "--kv-groups",
     "kv_type": "--kv-type",
     "kv_type_k": "--kv-type-k",
@@ -40,6 +42,7 @@ FLAGS: Final = {
     "offline": "--offline",
     "output": "-o",
     "output_type": "--output-type",
+    "parallel": "--parallel",
     "params": "--params",
     "port": "--port",
     "presence_penalty": "--presence-penalty",
@@ -53,6 +56,7 @@ FLAGS: Final = {
     "repeat_penalty": "--repeat-penalty",
     "rpc": "--rpc",
     "seed": "--seed",
+    "server": "--server",
     "shape": "--shape",
     "structure": "--structure",
     "temperature": "--temperature",

@@ -70,7 +70,9 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
     """Fetch models, and of pairs the target and every draft. Prints where they are."""
     from edgespec.catalog.resolve import resolve_model
     from edgespec.catalog.toml_file import load_catalog
+    from edgespec.files import clear_leftovers
 
+    clear_leftovers()  # of a pull that was killed when all was there: nothing may be left to write
     catalog = load_catalog()
     specs: list[str] = []
     for name in names:

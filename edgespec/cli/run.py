@@ -1,22 +1,21 @@
 """`edgespec run`: one answer, streamed to stdout."""
 
 import sys
-from collections.abc import Generator
-from dataclasses import dataclass
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgespec.cli.answer_printer import AnswerPrinter, warn_of_answer
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
 from edgespec.cli.output import print_json
+from edgespec.cli.server_options import ServerOptions, server_options
+from edgespec.cli.structure_options import StructureOptions, structure_options
 from edgespec.cli.thinking_options import ThinkingOptions, thinking_options
 from edgespec.errors import UsageError
-from edgespec.text import plain_text
 
 if TYPE_CHECKING:
-    from edgespec.chat.template import Think
-    from edgespec.decode.token import Token
     from edgespec.session import Session
 
 
@@ -32,9 +31,11 @@ if TYPE_CHECKING:
 @click.option("--show-thinking", is_flag=True, help="Print what the model thinks to stderr.")
 @click.option("--stats", is_flag=True, help="Print speed and acceptance to stderr afterwards.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer and its figures as JSON.")
+@structure_options
 @thinking_options
 @sampling_options
 @engine_options
+@server_options
 @click.pass_obj
 def command(
     settings: Settings,
@@ -48,32 +49,65 @@ def command(
     show_thinking: bool,
     stats: bool,
     as_json: bool,
+    structure: StructureOptions,
     thinking: ThinkingOptions,
     sampling: SamplingOptions,
     engine: EngineOptions,
+    remote: ServerOptions,
 ) -> None:
     """Answer one prompt with TARGET, a pair's or model's name or a GGUF file [default: the embedded model]."""
     if raw:
         thinking.check_raw()
+    wanted = structure.make_structure()
+    address = remote.make_address()
     text = _read_prompt(prompt)
     picked, engine_settings = sampling.make_sampling(), engine.make_settings()
 
     from edgespec.chat.messages import ChatMessage
-    from edgespec.cli.opening import open_with_progress
 
     messages = [ChatMessage("system", system)] if system else []
     messages.append(ChatMessage("user", text))
+    printer = AnswerPrinter(silent=as_json, shows_thoughts=show_thinking)
+    if address is not None:
+        from edgespec.cli.run_remote import answer_remotely
+        from edgespec.worker.protocol import Answer
+
+        request = Answer(tuple(messages), max_tokens, picked, thinking=thinking.make_thinking())
+        answered = answer_remotely(
+            address, target, request, printer, raw=raw, structure=wanted, quiet=settings.quiet
+        )
+        if as_json:
+            print_json(answered.document)
+        elif stats:
+            click.echo(answered.receipt, err=True)
+        return
+
+    from edgespec.cli.opening import open_with_progress
+
     with open_with_progress(target, draft, engine_settings, settings) as session:
         tokens = session.stream(
-            messages, max_tokens=max_tokens, sampling=picked, raw=raw, thinking=thinking.make_thinking()
+            messages,
+            max_tokens=max_tokens,
+            sampling=picked,
+            raw=raw,
+            thinking=thinking.make_thinking(),
+            structure=wanted,
         )
-        answer = _print_answer(tokens, silent=as_json, shows_thoughts=show_thinking)
-        if session.stats.stopped == "context" and not settings.quiet:
-            _tell_full(session.engine.target.context.n_ctx)
-        if not (answer.text or settings.quiet):
-            _explain_empty(session, thinking.think)
+        with printer, closing(tokens):
+            for token in tokens:
+                printer.add(token.text, token.thought)
+        if not settings.quiet:
+            from edgespec.chat.thinking import can_stop_thinking
+
+            target_loaded = session.engine.target
+            warn_of_answer(
+                session.stats,
+                printer,
+                target_loaded.context.n_ctx,
+                can_stop_thinking=thinking.think != "off" and can_stop_thinking(target_loaded.model),
+            )
         if as_json:
-            _print_json(session, answer)
+            _print_json(session, printer)
         elif stats:
             from edgespec.session.explain import receipt
 
@@ -102,80 +136,7 @@ def _read_stdin() -> str:
     return sys.stdin.read()
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came of a prompt."""
-
-    text: str
-    thought: str
-
-
-def _print_answer(tokens: "Generator[Token, None, None]", *, silent: bool, shows_thoughts: bool) -> _Answer:
-    """Streams the answer to stdout and the thought to stderr, and returns both whole.
-
-    Control characters become visible, lest a model drives the terminal.
-    """
-    answer: list[str] = []
-    thought: list[str] = []
-    is_open = False
-    try:
-        for token in tokens:
-            answer.append(token.text)
-            thought.append(token.thought)
-            if shows_thoughts and token.thought:
-                click.echo(plain_text(token.thought), nl=False, err=True)
-                is_open = True
-            if token.text:
-                is_open = _end_thought(is_open)
-                if not silent:
-                    click.echo(plain_text(token.text), nl=False)
-    finally:
-        tokens.close()
-        _end_thought(is_open)
-        if not silent and answer:
-            click.echo()
-    return _Answer("".join(answer), "".join(thought))
-
-
-def _tell_full(n_ctx: int) -> None:
-    click.echo(
-        f"edgespec: warning: the context of {n_ctx} tokens is full, and the answer cut short; use a larger --ctx-size",
-        err=True,
-    )
-
-
-def _end_thought(is_open: bool) -> bool:
-    """Ends the line of a thought on stderr; it is then closed."""
-    if is_open:
-        click.echo(err=True)
-    return False
-
-
-def _explain_empty(session: "Session", think: "Think") -> None:
-    """Says where the tokens went when all of them were thoughts."""
-    from edgespec.chat.thinking import can_stop_thinking
-
-    stats = session.stats
-    if not stats.thought_n:
-        return
-    if stats.stopped == "length":
-        click.echo(
-            f"edgespec: warning: all {stats.predicted_n} tokens were thoughts and the answer did not begin; "
-            "allow a larger --max-tokens or set a --think-budget",
-            err=True,
-        )
-    elif stats.stopped == "eog":
-        # A budget ends thoughts that no switch keeps from beginning.
-        has_switch = think != "off" and can_stop_thinking(session.engine.target.model)
-        way_out = "--think off" if has_switch else "--think-budget 0"
-        click.echo(
-            f"edgespec: warning: the model ended after {stats.thought_n} tokens of thought without an answer; "
-            f"read them with --show-thinking, or ask again with {way_out}",
-            err=True,
-        )
-
-
-def _print_json(session: "Session", answer: _Answer) -> None:
+def _print_json(session: "Session", answer: AnswerPrinter) -> None:
     stats = session.stats
     document = {
         "schema": "edgespec.run/1",

@@ -45,6 +45,8 @@ _AGREED_PRIORS = (0.61, 0.64, 0.72, 0.76, 0.76, 0.77, 0.80, 0.85, 0.91, 0.94)
 """Where the other matches were followed by the same token."""
 _SPLIT_PRIORS = (0.27, 0.47, 0.54, 0.62, 0.66, 0.66, 0.66, 0.70, 0.75, 0.80)
 """Where one of them was not."""
+_FORCED_PRIORS = (0.97, 0.8)
+"""The tokenizer's tokens are the target's own, unless it cuts the text in another way."""
 
 
 def _terms(chances: tuple[float, ...]) -> list[Term]:
@@ -67,6 +69,9 @@ class Acceptance:
     """A model's guess once it is made."""
     agreed_match: list[Term] = field(default_factory=lambda: _terms(_AGREED_PRIORS))
     split_match: list[Term] = field(default_factory=lambda: _terms(_SPLIT_PRIORS))
+    forced: list[Term] = field(default_factory=lambda: _terms(_FORCED_PRIORS))
+    """Tokens of a text that a grammar forces: those inside of it, and the last one, which the target often joins with what
+    follows. Not kept across runs: it is learnt within an answer."""
     model_guessed: bool = True
     """Whether a model made a guess at the answer at hand."""
     _first: Term = field(init=False)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from edgespec.decode.beliefs import learn
 from edgespec.decode.chain import Chain
-from edgespec.decode.drafters.contract import Drafter, Reading
+from edgespec.decode.drafters.contract import Drafter, Reading, SharingDrafter, Steps, run_alone
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.policy import DraftingPolicy, Extension
 
 
@@ -31,12 +32,19 @@ class Drafting:
         drafters: Who may guess.
         policy: Says who reads, who guesses, and how far.
         clock: Seconds.
+        constraint: What the target's tokens have to fit, if anything: no other guess is verified.
     """
 
     def __init__(
-        self, drafters: Sequence[Drafter], policy: DraftingPolicy, clock: Callable[[], float]
+        self,
+        drafters: Sequence[Drafter],
+        policy: DraftingPolicy,
+        clock: Callable[[], float],
+        constraint: Constraint | None = None,
     ) -> None:
         self._drafters, self._policy, self._clock = drafters, policy, clock
+        self._constraint = constraint
+        self._sharing = {drafter: drafter for drafter in drafters if isinstance(drafter, SharingDrafter)}
 
     def begin(self, history: Sequence[int]) -> None:
         """A new answer: `history` is its prompt and its first token."""
@@ -46,6 +54,18 @@ class Drafting:
 
     def draft(self, done: int, remaining: int) -> Drafted:
         """The guesses that go to the target with the next pass.
+
+        Args:
+            done: Tokens of the answer that are out.
+            remaining: Tokens that it may still have.
+
+        Raises:
+            EngineError: llama.cpp failed.
+        """
+        return run_alone(self.steps(done, remaining))
+
+    def steps(self, done: int, remaining: int) -> Steps[Drafted]:
+        """The same, with every pass of a drafter that can share it left to whoever runs this.
 
         Args:
             done: Tokens of the answer that are out.
@@ -64,7 +84,7 @@ class Drafting:
             if found is None:
                 break
             drafter, extension = found
-            self._extend(drafted, drafter, extension)
+            yield from self._extend(drafted, drafter, extension)
             idle = drafter if drafter.sees_ahead else None
         chain.cut(self._policy.count_worth_verifying(chain))
         return drafted
@@ -131,14 +151,21 @@ class Drafting:
             return best
         return None if drafted.chain.guesses else untried
 
-    def _extend(self, drafted: Drafted, drafter: Drafter, extension: Extension) -> None:
+    def _extend(self, drafted: Drafted, drafter: Drafter, extension: Extension) -> Steps[None]:
         """Lets a drafter go on; one without a word is out of the round."""
         before = self._clock()
         reading = drafted.ready[drafter]
-        guesses = drafter.draft(drafted.chain.tokens, extension.count, reading)
-        drafted.chain.extend(guesses)
+        if drafter in self._sharing:
+            guesses = yield from self._sharing[drafter].steps(drafted.chain.tokens, reading)
+        else:
+            guesses = drafter.draft(drafted.chain.tokens, extension.count, reading)
         quote = extension.quote
         drafted.spent_s += quote.first_s + max(len(guesses) - 1, 0) * quote.next_s
+        if self._constraint:
+            chain = drafted.chain.tokens
+            fitting = self._constraint.count_fitting([*chain, *(guess.token for guess in guesses)])
+            del guesses[fitting - len(chain) :]
+        drafted.chain.extend(guesses)
         if reading:
             drafted.spent_s += reading.seconds
             drafted.ready[drafter] = None

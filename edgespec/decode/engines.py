@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from edgespec.decode.grammar.constraint import Constraint, pick_fitting
 from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampler, Sampling
 
 LEAST_KEPT = 64
 """Tokens of a prompt from which on it pays to keep a copy of a state that cannot be gone back to: fewer are read again."""
-_TURN_END = 8
+TURN_END = 8
 """Tokens of a prompt behind that copy: what opens the answer is often another text in the next turn's prompt."""
+
+_BLOCK = 64
 
 
 class Target(Protocol):
@@ -59,10 +62,12 @@ class LlamaTarget:
     Args:
         context: Keeps logits for all rows of a verification.
         sampling: How it picks.
+        constraint: What every token has to fit, if anything.
     """
 
-    def __init__(self, context: Context, sampling: Sampling) -> None:
+    def __init__(self, context: Context, sampling: Sampling, constraint: Constraint | None = None) -> None:
         self.context = context
+        self._constraint = constraint
         self._sampler = None if sampling.is_plain_greedy else Sampler(sampling, context.model.n_vocab)
 
     @property
@@ -87,7 +92,7 @@ class LlamaTarget:
         context.rollback(kept)
         evaluated = len(prompt) - kept + context.n_unread
         if evaluated > LEAST_KEPT and not context.abilities.keeps_all:
-            turn = len(prompt) - _TURN_END
+            turn = len(prompt) - TURN_END
             # An earlier answer to this prompt leaves all of it but the last token, and perhaps none of it to come back to.
             kept = min(kept, turn)
             context.rollback(kept)
@@ -111,7 +116,13 @@ class LlamaTarget:
         return rows
 
     def pick(self, row: int) -> int:
-        """The largest logit, or what the sampler chain draws."""
+        """The largest logit, or what the sampler chain draws, of what the constraint allows.
+
+        Raises:
+            UsageError: the model has no token for what the constraint wants.
+        """
+        if self._constraint:
+            return pick_fitting(self._logits[row], self._constraint, self._sampler)
         if self._sampler:
             return self._sampler.sample(self.context, row)
         return int(self._logits[row].argmax())
@@ -138,6 +149,9 @@ def shared_prefix(left: Sequence[int], right: Sequence[int], known: int = 0) -> 
     """How many leading tokens two sequences share, of which `known` need not be compared: 2 for 5, 6, 7 and 5, 6, 8."""
     limit = min(len(left), len(right))
     count = min(known, limit)
+    # A block at a time is compared in C.
+    while count < limit and left[count : count + _BLOCK] == right[count : count + _BLOCK]:
+        count = min(count + _BLOCK, limit)
     while count < limit and left[count] == right[count]:
         count += 1
     return count

@@ -8,6 +8,8 @@ from edgespec.decode.costs import PairCosts
 from edgespec.decode.drafters.contract import Drafter, Quote, Reading
 from edgespec.decode.policy import MAX_DRAFT, DraftingPolicy, Extension, Policy
 
+_PRICELESS = 1e9
+
 
 @dataclass(slots=True)
 class FixedPolicy:
@@ -19,6 +21,17 @@ class FixedPolicy:
 
     def begin(self) -> None:
         """A new answer is like the last one."""
+
+    @property
+    def token_worth(self) -> float:
+        """More than anything costs."""
+        return _PRICELESS
+
+    def join(self, n_answers: int) -> None:
+        """Others make no difference."""
+
+    def charge(self, row_price: float) -> None:
+        """Nor what it costs."""
 
     def most(self, remaining: int) -> int:
         """K, or what fits the answer."""

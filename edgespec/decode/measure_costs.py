@@ -7,6 +7,7 @@ from time import perf_counter
 from edgespec.decode.costs import CostCurve, PairCosts, pays_to_pad
 from edgespec.decode.timed_text import TimedText
 from edgespec.llama.context import Context
+from edgespec.llama.slots import Slot
 from edgespec.progress import SILENT, Progress
 
 BUDGET_S = 4.0
@@ -34,8 +35,8 @@ _ROW_SHARE = 0.6
 
 
 def measure_pair_costs(
-    target: Context,
-    draft: Context | None,
+    target: Context | Slot,
+    draft: Context | Slot | None,
     *,
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = perf_counter,
@@ -68,7 +69,7 @@ def measure_pair_costs(
     return costs
 
 
-def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve, bool]:
+def single_as_run(times: dict[int, float], context: Context | Slot) -> tuple[CostCurve, bool]:
     """The curve with a single row at the cost of the batch that it will be run as, and whether that is one of two.
 
     Args:
@@ -80,7 +81,7 @@ def single_as_run(times: dict[int, float], context: Context) -> tuple[CostCurve,
 
 
 def time_decodes(
-    context: Context,
+    context: Context | Slot,
     rows_in_order: Sequence[int],
     budget_s: float,
     *,

@@ -78,6 +78,19 @@ class DraftingPolicy(Protocol):
         """A new answer."""
         ...
 
+    @property
+    def token_worth(self) -> float:
+        """Plain steps that an expected token is worth."""
+        ...
+
+    def join(self, n_answers: int) -> None:
+        """The next round is decoded with those of other answers, so many in all."""
+        ...
+
+    def charge(self, row_price: float) -> None:
+        """What a row of the round does cost behind an answer's first one, in plain steps."""
+        ...
+
     def most(self, remaining: int) -> int:
         """Tokens that a round may draft at most, 0 for none, where the answer may still have `remaining`."""
         ...
@@ -118,6 +131,8 @@ class Policy:
     def __init__(self, costs: PairCosts, *, longest: int = MAX_DRAFT, replays: bool = False) -> None:
         self.costs = costs
         self._longest, self._replays = longest, replays
+        self._n_answers = 1
+        self._row_price: float | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -132,12 +147,32 @@ class Policy:
         trusted."""
         self._refresh()
 
+    def join(self, n_answers: int) -> None:
+        """The next round is decoded with those of other answers: rows cost what they do if all of them have as many.
+
+        Args:
+            n_answers: Of the round, this one included.
+        """
+        self._row_price = None
+        if n_answers != self._n_answers:
+            self._n_answers = n_answers
+            self._refresh()
+
+    def charge(self, row_price: float) -> None:
+        """What a row of the round that is under way does cost behind an answer's first one, in plain steps."""
+        self._row_price = row_price
+
+    @property
+    def token_worth(self) -> float:
+        """Plain steps that an expected token is worth."""
+        return self._token
+
     def _refresh(self) -> None:
         costs = self.costs
         costs.refresh_batches()
-        self._step_s = step_s = costs.step_s
+        self._step_s = costs.share_s(self._n_answers)
         most = _MOST_ROWS + (LONGEST_REPLAY if self._replays else 0)
-        self._passes = [0.0, *(costs.verify_s(rows) / step_s for rows in range(1, most + 1))]
+        self._passes = costs.passes(self._n_answers, most)
         """Plain steps by rows, from none on."""
         self._row = (self._passes[_ROWS_APART] - 1.0) / (_ROWS_APART - 1) if self._replays else 0.0
         """Plain steps of a row that the next pass reads again."""
@@ -157,7 +192,9 @@ class Policy:
         Returns:
             0 once drafts have lost what they may, and where only a plain step can tell what drafts cost beside it.
         """
-        return min(self._longest, remaining - 1) if self.budget > 0.0 and self.costs.knows_step else 0
+        # Of several answers a plain step has several rows, which are timed by every round.
+        is_known = self.costs.knows_step or self._n_answers > 1
+        return min(self._longest, remaining - 1) if self.budget > 0.0 and is_known else 0
 
     def choose_reading(
         self, drafter: Drafter, readings: Sequence[Reading], done: int, remaining: int
@@ -269,7 +306,9 @@ class Policy:
             drafts_s: What the drafts should have cost, in seconds.
             was_read: Whether a drafter was made ready for it.
         """
-        spent = drafts_s / self._step_s + self._verify[rows]
+        price = self._row_price
+        spent = drafts_s / self._step_s
+        spent += self._verify[rows] if price is None else 1.0 + price * (rows - 1)
         self.elapsed += spent
         self.tokens += tokens
         cost = min(1.0, (PRIOR_TOKENS + self.elapsed) / (PRIOR_TOKENS + self.tokens))
@@ -285,7 +324,7 @@ class Policy:
         if self._rounds % _REFRESH_ROUNDS == 0:
             self._refresh()
         # What is worked out is in plain steps and keeps while all passes change alike; what drafters quote is in seconds.
-        self._step_s = self.costs.step_s
+        self._step_s = self.costs.share_s(self._n_answers)
 
 
 def _tokens_until_known(stretch: Stretch) -> float:

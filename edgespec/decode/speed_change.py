@@ -82,6 +82,18 @@ class _WatchedPolicy:
         self._policy.begin()
         self._knowing.begin()
 
+    @property
+    def token_worth(self) -> float:
+        return self._policy.token_worth
+
+    def join(self, n_answers: int) -> None:
+        self._policy.join(n_answers)
+        self._knowing.join(n_answers)
+
+    def charge(self, row_price: float) -> None:
+        self._policy.charge(row_price)
+        self._knowing.charge(row_price)
+
     def most(self, remaining: int) -> int:
         if 2 * remaining <= self._n_tokens:
             self.clock.slowdown = self._slowdown

@@ -4,6 +4,7 @@ from typing import Final
 
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
+from edgespec.llama.slots import Slot
 
 PRIMER_TOKENS: Final = 1
 """In the cache before the first timed decode."""
@@ -74,7 +75,7 @@ class TimedText:
         EngineError: llama.cpp failed.
     """
 
-    def __init__(self, context: Context, most_rows: int) -> None:
+    def __init__(self, context: Context | Slot, most_rows: int) -> None:
         self._context = context
         tokens = timed_tokens(context.model)
         self._tokens = tokens * -(-(PRIMER_TOKENS + most_rows) // len(tokens))

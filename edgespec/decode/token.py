@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 
 class DraftSource(StrEnum):
@@ -11,6 +12,18 @@ class DraftSource(StrEnum):
     TARGET = "target"
     MODEL = "model"
     NGRAM = "ngram"
+    GRAMMAR = "grammar"
+
+
+@dataclass(frozen=True, slots=True)
+class CallDelta:
+    """More of a call that is being written: its name and id come whole and first, its arguments in pieces."""
+
+    index: int
+    """Of the call in its answer, from 0."""
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,8 @@ class Token:
     round_tokens: int
     thought: str = ""
     """Likewise, of what the model thinks before it answers; `text` is then the answer's alone."""
+    calls: tuple[CallDelta, ...] = ()
+    """Likewise, of the tools that it calls."""
 
     @property
     def from_draft(self) -> bool:
@@ -67,7 +82,7 @@ class GenerationStats:
     by_source: dict[DraftSource, tuple[int, int]] = field(default_factory=dict)
     """Draft tokens by who thought of them: (tested, accepted)."""
     stopped: str = ""
-    """`eog`, `length` (the limit), `context` (which is full) or `interrupted`."""
+    """`eog`, `length` (the limit), `context` (which is full), `stop` (a text that ends answers) or `interrupted`."""
     dropped_n: int = 0
     """Messages that were left out of the conversation, the oldest, to make room."""
     why: str = ""
@@ -90,6 +105,14 @@ class GenerationStats:
             self.accepted_at[position] += accepted
         self.draft_n += len(held)
         self.draft_n_accepted += sum(held)
+
+    def add(self, other: "GenerationStats") -> None:
+        """Adds another answer's counts and times; what is not a sum stays as it is."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for source, (tested_n, accepted_n) in other.by_source.items():
+            before = self.by_source.get(source, (0, 0))
+            self.by_source[source] = (before[0] + tested_n, before[1] + accepted_n)
 
     @property
     def tok_per_s(self) -> float:
@@ -117,3 +140,20 @@ class GenerationStats:
         if not self.vanilla_step_s or not self.decode_s:
             return None
         return (self.predicted_n - 1) * self.vanilla_step_s / self.decode_s
+
+
+_SUMS: Final = (
+    "prompt_n",
+    "prompt_evaluated_n",
+    "predicted_n",
+    "thought_n",
+    "thought_s",
+    "prefill_s",
+    "decode_s",
+    "draft_s",
+    "verify_s",
+    "policy_s",
+    "draft_n",
+    "draft_n_accepted",
+    "target_passes",
+)

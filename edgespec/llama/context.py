@@ -235,14 +235,7 @@ class Context(NativeContext):
 
         Both are of the shortlist, if there is one.
         """
-        row = self.logits(1)[0]
-        if self.shortlist is None:
-            best = int(row.argmax())
-            return best, top_two_gap(row, best)
-        ids = self.shortlist.ids
-        listed = row[ids]
-        place = int(listed.argmax())
-        return int(ids[place]), top_two_gap(listed, place)
+        return best_of(self.logits(1)[0], self.shortlist)
 
     def rollback(self, n_past: int) -> None:
         """Forgets all tokens from position `n_past` on; nothing where the cache holds no more than that.
@@ -302,6 +295,17 @@ class Context(NativeContext):
         self._lib.llama_memory_clear(self._memory, False)
         self._sequence.forget()
         self._unsettled = False
+
+
+def best_of(row: Logits, shortlist: Shortlist | None) -> tuple[int, float]:
+    """The best token of a row of logits, `[n_vocab]`, and its lead over the second best; both of the shortlist, if there is one."""
+    if shortlist is None:
+        best = int(row.argmax())
+        return best, top_two_gap(row, best)
+    ids = shortlist.ids
+    listed = row[ids]
+    place = int(listed.argmax())
+    return int(ids[place]), top_two_gap(listed, place)
 
 
 def top_two_gap(row: Logits, best: int) -> float:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
 from edgespec.llama.library import ClosedLibrary, load_library
@@ -21,6 +24,8 @@ _RANGED: Final = (
     "frequency_penalty",
     "seed",
 )
+_CANDIDATE: Final = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""`llama_token_data` of llama.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,27 @@ class Sampler(Closes):
         # llama.cpp counts positive indices over all rows of the batch and negative ones over those with logits.
         index = row - context.n_outputs
         return int(self._lib.llama_sampler_sample(self.handle, context.handle, ctypes.c_int32(index)))
+
+    def draw(self, logits: NDArray[np.float32], ids: NDArray[np.int64] | None = None) -> int:
+        """Draws a token from a row of logits, of all of them or of some. `accept` tells the chain which one it was to be.
+
+        Args:
+            logits: Of all tokens, `[n_vocab]`.
+            ids: The tokens to draw from, in an order that does not change from one run to the next.
+        """
+        candidates = np.empty(len(logits) if ids is None else len(ids), _CANDIDATE)
+        candidates["id"] = np.arange(len(logits)) if ids is None else ids
+        candidates["logit"] = logits if ids is None else logits[ids]
+        candidates["p"] = 0.0
+        given = self._lib.llama_token_data_array()
+        given.data = ctypes.cast(candidates.ctypes.data, type(given.data))
+        given.size, given.selected, given.sorted = len(candidates), -1, False
+        self._lib.llama_sampler_apply(self.handle, ctypes.byref(given))
+        return int(given.data[given.selected].id)
+
+    def accept(self, token: int) -> None:
+        """The token is part of the answer: the penalties count it."""
+        self._lib.llama_sampler_accept(self.handle, token)
 
     def close(self) -> None:
         """Frees the chain. A second call does nothing."""

@@ -133,13 +133,13 @@ class SequencesContext(NativeContext):
         batch.positions[:rows] = held[sequences] + _places_in_sequence(sequences)
         batch.outputs[:rows] = outputs
         code = self._compute(rows)
-        has_snapshots = _has_snapshots(counts)
+        snapshots = has_snapshots(counts)
         for sequence, count in zip(present.tolist(), counts.tolist(), strict=True):
             memory = self._held[sequence]
             if code:
                 memory.take_back(memory.n_held, is_damaged=True)
             else:
-                memory.count(count, has_snapshots=has_snapshots)
+                memory.count(count, has_snapshots=snapshots)
         if code:
             raise decode_error(code, rows, self.n_ctx)
 
@@ -168,7 +168,7 @@ class SequencesContext(NativeContext):
         Raises:
             EngineError: llama.cpp failed.
         """
-        rows = None if counts is None or not _has_snapshots(counts) else int(counts.max())
+        rows = None if counts is None or not has_snapshots(counts) else int(counts.max())
         if self._held[0].wants_mark(rows):
             self._read_again(sequences)
             for sequence in sequences.tolist():
@@ -233,13 +233,13 @@ def cache_tokens(n_sequences: int, prompt_n: int, output_n: int, *, unified: boo
     return n_sequences * -(-(prompt_n + output_n) // STREAM_PAD) * STREAM_PAD
 
 
-def _has_snapshots(counts: NDArray[np.integer]) -> bool:
+def has_snapshots(counts: Sequence[int] | NDArray[np.integer]) -> bool:
     """Whether the snapshots of a decode are where they are looked for, by its rows of each sequence.
 
     llama.cpp computes sequences with as many rows each together and the others after them, and then states move to other
     cells and their snapshots stay: it goes on with another text (measured after a prompt that several sequences share).
     """
-    return bool((counts == counts[0]).all())
+    return all(count == counts[0] for count in counts)
 
 
 def _places_in_sequence(sequences: Ints) -> Ints:

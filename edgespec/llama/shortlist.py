@@ -55,6 +55,14 @@ class Shortlist:
             self._listed[groups] = True
             self._is_changed = True
 
+    def joined(self, others: Iterable["Shortlist"]) -> "Shortlist":
+        """A list of what this one and others of its vocabulary have, as they are now."""
+        joined = Shortlist(len(self._always) * _SIDE_BY_SIDE, 0)
+        joined._listed[:] = self._listed
+        for other in others:
+            joined._listed |= other._listed
+        return joined
+
     @property
     def ids(self) -> NDArray[np.intp]:
         """The listed tokens in ascending order, `[n_listed]`."""

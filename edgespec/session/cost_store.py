@@ -17,7 +17,7 @@ from edgespec.files import written_whole
 from edgespec.llama.build import native_kernels, native_version
 from edgespec.llama.devices import list_devices
 from edgespec.paths import costs_dir
-from edgespec.session.loading import Loaded
+from edgespec.session.loading import AnyLoaded
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class _CostFile:
 class CostStore:
     """The costs and the acceptance of one pair on disk. A missing or damaged file is simply measured again."""
 
-    def __init__(self, target: Loaded, draft: Loaded | None) -> None:
+    def __init__(self, target: AnyLoaded, draft: AnyLoaded | None) -> None:
         parts = [_describe(target), _describe(draft) if draft else "", platform.processor(), platform.node()]
         parts += [native_version(), repr(native_kernels())]
         key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
@@ -106,7 +106,7 @@ class CostStore:
             log.info("the costs are not saved: %s", err)
 
 
-def _describe(loaded: Loaded) -> str:
+def _describe(loaded: AnyLoaded) -> str:
     path: Path = loaded.file.path
     stat = path.stat()
     settings = loaded.context.settings

@@ -12,11 +12,13 @@ from edgespec.decode.costs import PairCosts
 from edgespec.decode.draft_length import best_token_s
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.drafters.draft_model import ModelDrafter
+from edgespec.decode.drafters.forced import ForcedDrafter
 from edgespec.decode.drafters.llama_draft import LlamaDraft
 from edgespec.decode.drafters.ngrams import NgramDrafter
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.fixed_policy import policy_for
 from edgespec.decode.generate import Generator
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
 from edgespec.decode.policy import MAX_DRAFT, Mode
 from edgespec.lifetime import Closes
@@ -42,6 +44,27 @@ class PairState:
 
     costs: PairCosts
     acceptance: Acceptance
+
+
+def make_drafters(
+    mode: Mode, model: ModelDrafter | None, state: PairState, constraint: Constraint | None = None
+) -> list[Drafter]:
+    """Who drafts for one answer.
+
+    Args:
+        mode: What may draft.
+        model: The draft model's, if there is one.
+        state: Of the pair.
+        constraint: What the answer has to fit, if anything.
+    """
+    drafters: list[Drafter] = []
+    if constraint and mode is not Mode.OFF:
+        drafters.append(ForcedDrafter(constraint, state.acceptance))
+    if mode in (Mode.NGRAM, Mode.AUTO):
+        drafters.append(NgramDrafter(state.acceptance))
+    if model and mode in (Mode.MODEL, Mode.AUTO):
+        drafters.append(model)
+    return drafters
 
 
 class Engine(Closes):
@@ -145,6 +168,7 @@ class Engine(Closes):
         state: PairState,
         contexts: ContextPair | None = None,
         draft_length: int | None = None,
+        constraint: Constraint | None = None,
     ) -> Generator:
         """A generator with its own n-gram table.
 
@@ -155,19 +179,20 @@ class Engine(Closes):
             state: Its costs and its acceptance are corrected as the generator runs.
             contexts: Its own, from `open_context_pair`; None for the engine's, which serve one generator at a time.
             draft_length: Of every draft; None: as long as it pays.
+            constraint: What the answer has to fit, if anything.
         """
         loaded = self.drafts[draft_name] if draft_name else None
         contexts = contexts or ContextPair(self.target.context, loaded.context if loaded else None)
-        drafters: list[Drafter] = []
-        if mode in (Mode.NGRAM, Mode.AUTO):
-            drafters.append(NgramDrafter(state.acceptance))
-        if loaded and contexts.draft and mode in (Mode.MODEL, Mode.AUTO):
-            model = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
-            drafters.append(ModelDrafter(model, state.costs, state.acceptance, perf_counter))
+        model = None
+        if loaded and contexts.draft:
+            draft = LlamaDraft(contexts.draft, loaded.translator, state.costs.draft_batch)
+            model = ModelDrafter(draft, state.costs, state.acceptance, perf_counter)
+        drafters = make_drafters(mode, model, state, constraint)
         abilities = contexts.target.abilities
         longest = min(abilities.most_drafted or MAX_DRAFT, MAX_DRAFT)
         policy = policy_for(state.costs, draft_length, longest=longest, replays=abilities.replays)
-        return Generator(LlamaTarget(contexts.target, sampling), drafters, policy)
+        target = LlamaTarget(contexts.target, sampling, constraint)
+        return Generator(target, drafters, policy, constraint=constraint)
 
     def open_context_pair(self, draft_name: str | None, n_ctx: int) -> ContextPair:
         """Contexts of its own for one generator, to be closed before the engine is.

@@ -21,6 +21,7 @@ def explain(mode: Mode, draft_name: str | None, stats: GenerationStats, *, repla
     for source, label in (
         (DraftSource.MODEL, draft_name or "the draft"),
         (DraftSource.NGRAM, "the text itself"),
+        (DraftSource.GRAMMAR, "the grammar"),
     ):
         tested, accepted = stats.by_source.get(source, (0, 0))
         if tested:

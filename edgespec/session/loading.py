@@ -2,8 +2,10 @@
 
 import logging
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from edgespec.catalog.compatibility import Compatibility, check_draft, token_map
 from edgespec.catalog.memory import MemoryEstimate, check_fits
@@ -18,7 +20,7 @@ from edgespec.llama.devices import list_devices
 from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement, PlacementRequest, check_request, place_model
 from edgespec.llama.rpc import connect_servers, notice_silence
-from edgespec.llama.shortlist import Shortlist
+from edgespec.llama.slots import Slot, Slots
 from edgespec.progress import SILENT, Progress
 from edgespec.session.context_choice import cautions, choose_n_ctx
 from edgespec.session.fast_draft import SHORTLIST_KEY, choose_draft_file, shortlist_of
@@ -32,13 +34,16 @@ _WOKEN = 5.0
 """Times that every expert is woken on the average: exp(-5) of them, 0.7 %, stay asleep where all are alike."""
 
 
+AnyContext = TypeVar("AnyContext", Context, Slots)
+
+
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedAs(Generic[AnyContext]):
     """A model with its context; `translator` joins a draft's vocabulary to the target's."""
 
     file: ModelFile
     model: Model
-    context: Context
+    context: AnyContext
     translator: Translator
     memory_bytes: int
     """Growth of resident memory through loading it."""
@@ -47,6 +52,13 @@ class Loaded:
         """Frees context and weights."""
         self.context.close()
         self.model.close()
+
+
+Loaded = LoadedAs[Context]
+"""For one answer at a time."""
+AnyLoaded = LoadedAs[Context] | LoadedAs[Slots]
+Partner = tuple[AnyLoaded, Compatibility]
+"""The target of a draft, and what its vocabulary has to do with the draft's."""
 
 
 def check_pair(target: ModelFile, draft: ModelFile) -> Compatibility:
@@ -99,13 +111,17 @@ def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSet
     n_ctx = choose_n_ctx(target, settings)
     contexts = [(target, target_context(settings, n_ctx))]
     contexts += [(draft, draft_context(settings, n_ctx)) for draft in drafts]
-    _check_fit(contexts, _share_here(target, n_ctx, settings), first_alone="`draft` none")
+    check_contexts(contexts, share_here(target, n_ctx, settings), first_alone="`draft` none")
 
 
-def _check_fit(
+def check_contexts(
     contexts: list[tuple[ModelFile, ContextSettings]], first_share: float = 1, *, first_alone: str = ""
 ) -> None:
-    """Checks that models with these contexts fit; of the first, only a share is held by this machine."""
+    """Checks that models with these contexts fit; of the first, only a share is held by this machine.
+
+    Raises:
+        NotEnoughMemoryError: they do not.
+    """
 
     def measure() -> list[tuple[str, MemoryEstimate]]:
         return [(file.name, measure_context(file, context)) for file, context in contexts]
@@ -120,7 +136,7 @@ def _check_fit(
     )
 
 
-def _share_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> float:
+def share_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> float:
     """Of a target's blocks, where others take some."""
     if not settings.rpc:
         return 1
@@ -139,7 +155,7 @@ def check_draft_memory(draft: ModelFile, n_ctx: int, settings: EngineSettings) -
     Raises:
         NotEnoughMemoryError: it does not fit.
     """
-    _check_fit([(draft, draft_context(settings, n_ctx))])
+    check_contexts([(draft, draft_context(settings, n_ctx))])
 
 
 def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = SILENT) -> Loaded:
@@ -160,7 +176,7 @@ def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = 
     progress.stage(f"loading {file.name}", 1)
     context_settings = target_context(settings, n_ctx)
     placement = place_file(file, settings.placement, context_settings, settings)
-    return _load(file, placement, settings, context_settings, progress)
+    return load_as(file, placement, settings, lambda model: Context(model, context_settings), progress)
 
 
 def load_draft(
@@ -181,49 +197,68 @@ def load_draft(
         NotEnoughMemoryError: there is no room for it.
         UsageError: there is no such device, or the model cannot have such a cache.
     """
-    # The loaded target is already missing from the free memory that the devices report.
+    chosen, placement, has_list = place_draft(file, settings, target.context.n_ctx, progress)
     context_settings = draft_context(settings, target.context.n_ctx)
+
+    def make_context(model: Model) -> Context:
+        return Context(model, context_settings, shortlist=shortlist_of(chosen.meta) if has_list else None)
+
+    return load_as(chosen, placement, settings, make_context, progress, (target, verdict))
+
+
+def place_draft(
+    file: ModelFile, settings: EngineSettings, n_ctx: int, progress: Progress
+) -> tuple[ModelFile, Placement, bool]:
+    """Which file drafts, where its layers go, and whether it guesses from a list of tokens.
+
+    Args:
+        file: The draft as it was asked for.
+        settings: Placement, context, threads.
+        n_ctx: Tokens of its context.
+        progress: Gets a stage for a faster copy, if one is made, and one for loading.
+    """
+    # The loaded target is already missing from the free memory that the devices report.
+    context_settings = draft_context(settings, n_ctx)
     placement = place_file(file, settings.draft_placement, context_settings, settings, takes_remote=False)
     chosen = choose_draft_file(file, placement, settings, progress)
     progress.stage(f"loading {chosen.name}", 1)
     is_fast = chosen is not file or (SHORTLIST_KEY in file.meta.fields and not placement.gpu_layers)
-    shortlist = shortlist_of(chosen.meta) if is_fast else None
-    return _load(
-        chosen,
-        placement,
-        settings,
-        context_settings,
-        progress,
-        shortlist=shortlist,
-        partner=(target, verdict),
-    )
+    return chosen, placement, is_fast
 
 
-def _load(
+def load_as(
     file: ModelFile,
     placement: Placement,
     settings: EngineSettings,
-    context_settings: ContextSettings,
+    make_context: Callable[[Model], AnyContext],
     progress: Progress,
-    *,
-    shortlist: Shortlist | None = None,
-    partner: tuple[Loaded, Compatibility] | None = None,
-) -> Loaded:
+    partner: Partner | None = None,
+) -> LoadedAs[AnyContext]:
+    """Loads a model with a context of any kind, touches its weights once, and joins its vocabulary to its partner's.
+
+    Args:
+        file: The model.
+        placement: Where its layers go.
+        settings: Name RPC servers.
+        make_context: Makes its context.
+        progress: Advanced by what is loaded.
+        partner: Of a draft: its target.
+    """
     before = resident_bytes()
     with ExitStack() as undo:
         model = undo.enter_context(Model(file.path, placement, progress))
         # What is mapped into memory comes from the disk only now, and nobody knows how far that is.
         progress.stage(f"loading {file.name}")
-        context = undo.enter_context(Context(model, context_settings, shortlist=shortlist))
-        warm_up(context, file.meta)
+        context = undo.enter_context(make_context(model))
+        warm_up(context.slots[0] if isinstance(context, Slots) else context, file.meta)
         notice_silence(settings.rpc)
         translator = _translator(model, file, partner)
         undo.pop_all()
     log.info("%s: %s", file.name, placement.reason)
-    return Loaded(file, model, context, translator, max(0, resident_bytes() - before))
+    return LoadedAs(file, model, context, translator, max(0, resident_bytes() - before))
 
 
-def _translator(model: Model, file: ModelFile, partner: tuple[Loaded, Compatibility] | None) -> Translator:
+def _translator(model: Model, file: ModelFile, partner: Partner | None) -> Translator:
     if partner is None:
         return SameVocabulary(model.n_vocab, model.n_vocab)
     target, verdict = partner
@@ -238,7 +273,7 @@ def _translator(model: Model, file: ModelFile, partner: tuple[Loaded, Compatibil
     return TextMap(to_target, to_draft, pieces)
 
 
-def warm_up(context: Context, meta: GgufMetadata) -> None:
+def warm_up(context: Context | Slot, meta: GgufMetadata) -> None:
     """Touches all weights once, so that the first answer is not the one that reads them from the disk.
 
     Args:

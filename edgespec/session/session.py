@@ -9,7 +9,9 @@ from typing import Final
 
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
+from edgespec.chat.answer_grammar import constrain_answer
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.structure import Structure
 from edgespec.chat.template import tokenize_messages
 from edgespec.chat.thinking import (
     AS_IT_LIKES,
@@ -19,6 +21,7 @@ from edgespec.chat.thinking import (
     read_prompt,
     stream_answer,
 )
+from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.decode.generate import Generator
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
@@ -107,6 +110,8 @@ class Session(Closes):
         raw: bool = False,
         drop_oldest: bool = False,
         thinking: Thinking = AS_IT_LIKES,
+        structure: Structure | None = None,
+        toolbox: Toolbox = NO_TOOLS,
     ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens as they come; `stats` is complete at the end.
 
@@ -119,12 +124,15 @@ class Session(Closes):
             raw: Send the text without the chat template; the answer then comes as it is written, thoughts and all.
             drop_oldest: Leave out the oldest turns where the conversation is too long (`shorten`); `stats` says how many messages.
             thinking: Whether it is to think, and how long.
+            structure: What the answer must look like, where it is no call of a tool; thoughts before it are free.
+            toolbox: Tools that the answer may call, or has to; calls come in `Token.calls`.
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
             EngineError: llama.cpp failed.
             ModelFileError: the chat template fails.
-            UsageError: the prompt is empty, `max_tokens` out of its range, or another answer under way: that one goes on.
+            UsageError: the prompt is empty, `max_tokens` out of its range, the structure is none, or another answer under way: that
+                one goes on.
         """
         with self._alone():
             check_ranges(max_tokens=max_tokens)
@@ -133,11 +141,15 @@ class Session(Closes):
                 if drop_oldest and not isinstance(prompt, str):
                     prompt, whole = self.shorten(prompt, max_tokens, raw=raw), prompt
                     dropped_n = len(whole) - len(prompt)
-                read = self._read(prompt, raw=raw, thinking=thinking)
+                read = self._read(prompt, raw=raw, thinking=thinking, toolbox=toolbox)
                 sampling = sampling or Sampling()
-                generator = self.engine.generator(self.mode, self._draft_name, sampling, self.state)
+                constraint = constrain_answer(self.engine.target.model, read, structure)
+                generator = self.engine.generator(
+                    self.mode, self._draft_name, sampling, self.state, constraint=constraint
+                )
                 self._generator = generator
-            answer = stream_answer(generator, self.engine.target.model, read, max_tokens, thinking.budget)
+            model = self.engine.target.model
+            answer = stream_answer(generator, model, read, max_tokens, thinking.budget, constraint)
             try:
                 while (token := self._next_of(answer)) is not None:
                     yield token
@@ -208,9 +220,12 @@ class Session(Closes):
         with self._models:
             return self._read(prompt, raw=raw, thinking=AS_IT_LIKES).tokens
 
-    def _read(self, prompt: Prompt, *, raw: bool, thinking: Thinking) -> ChatPrompt:
+    def _read(
+        self, prompt: Prompt, *, raw: bool, thinking: Thinking, toolbox: Toolbox = NO_TOOLS
+    ) -> ChatPrompt:
         messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
-        return read_prompt(self.engine.target.context, messages, raw=raw, thinking=thinking)
+        context = self.engine.target.context
+        return read_prompt(context, messages, raw=raw, thinking=thinking, toolbox=toolbox)
 
     def shorten(
         self, messages: Sequence[ChatMessage], max_tokens: int = 1024, *, raw: bool = False

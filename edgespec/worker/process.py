@@ -10,7 +10,7 @@ from typing import Final
 from edgespec.bound_process import python_path
 from edgespec.helper_process import describe_exit
 from edgespec.worker.frames import pack, receive_frame
-from edgespec.worker.protocol import AnyEvent, Logged, Request, WorkerDied
+from edgespec.worker.protocol import AnyEvent, Logged, WorkerDied
 
 _LONGEST_LINE: Final = 1 << 16
 _CLOSE_S: Final = 3.0
@@ -19,7 +19,12 @@ _COMMAND: Final = (sys.executable, "-P", "-X", "faulthandler", "-m", "edgespec.w
 
 
 class WorkerProcess:
-    """Runs `edgespec.worker.server` and speaks with it over its standard streams; its stderr is the native log."""
+    """Runs a program of this floor and speaks with it over its standard streams; its stderr is the native log.
+
+    Args:
+        command: The program and its arguments; `edgespec.worker.server` unless given. What it is sent and what it says is its own
+            affair, besides `Logged` and `WorkerDied`.
+    """
 
     def __init__(self, command: Sequence[str] = _COMMAND) -> None:
         self._command = command
@@ -33,7 +38,7 @@ class WorkerProcess:
         """Of the process, once it runs."""
         return self._process.pid if self._process else None
 
-    def send(self, request: Request) -> None:
+    def send(self, request: object) -> None:
         """Asks for something; kept until the process runs, dropped when it has ended."""
         stdin = self._process.stdin if self._process else None
         if stdin is None:

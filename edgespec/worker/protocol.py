@@ -131,6 +131,8 @@ class PairOpened:
     """Resident, of the worker process."""
     note: str = ""
     """Where the layers of each model went; empty when all of them are on the CPU."""
+    server: str = ""
+    """The address of the server that answers; empty for the engine of a worker. Figures that it does not tell are 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,7 @@
-"""The worker process: the main thread does what is asked, a second one listens, so that work can be stopped.
-
-Events leave through a copy of stdout. File descriptor 1 itself points at stderr, where native code may print.
-"""
+"""The worker process: the main thread does what is asked, a second one listens, so that work can be stopped."""
 
 import contextlib
-import io
 import logging
-import os
 import queue
 import signal
 import sys
@@ -14,6 +9,7 @@ import threading
 from typing import BinaryIO, Final
 
 from edgespec.errors import ContextOverflowError, EdgespecError
+from edgespec.worker.entry import claim_stdout, interrupt_main_thread, send_log_to_stderr
 from edgespec.worker.frames import read_frame
 from edgespec.worker.link import PipeLink
 from edgespec.worker.pair import PairServer
@@ -92,24 +88,11 @@ class Listener(threading.Thread):
                 interrupt_main_thread()
 
 
-def interrupt_main_thread() -> None:
-    """Ctrl-C for the main thread; on POSIX it also ends a system call that waits."""
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    else:  # pragma: no cover
-        import _thread
-
-        _thread.interrupt_main()
-
-
 def main() -> int:
     """Serves requests until stdin ends."""
-    sys.path[:] = [path for path in sys.path if path]
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), line_buffering=True)
+    out = claim_stdout()
     _ignore_interrupts()
-    _send_log_to_stderr()
+    send_log_to_stderr()
     link = PipeLink(out)
     listener = Listener(sys.stdin.buffer, link)
     listener.start()
@@ -165,14 +148,6 @@ def _do(request: Request, link: PipeLink, pair: PairServer) -> None:
         link.send(JobFinished(request.job.run(link)))
     else:
         pair.serve(request)
-
-
-def _send_log_to_stderr() -> None:
-    """llama.cpp's own lines are records of `edgespec.llama.native`."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("edgespec").setLevel(logging.DEBUG)
 
 
 if __name__ == "__main__":

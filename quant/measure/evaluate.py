@@ -109,10 +109,12 @@ def evaluate(
     for each in (path, *([against] if against else [])):
         check_writes_text(each.name, read_metadata(each))
     with ExitStack() as opened:
-        model = opened.enter_context(Model(path))
+        # ggml's kernels want the weights as ggml lays them out.
+        with ggml_kernels():
+            model = opened.enter_context(Model(path))
+            dense = opened.enter_context(Model(against)) if against is not None else None
         if isinstance(text, str):
             windows = split_windows(model, text, n_ctx=n_ctx, n_chunks=n_chunks)
-        dense = opened.enter_context(Model(against)) if against is not None else None
         if not isinstance(text, str):
             windows = text(dense or model)[:n_chunks]
         if dense is not None:

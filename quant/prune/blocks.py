@@ -4,11 +4,11 @@ Tensors are renamed and otherwise untouched, so that what is kept stays byte for
 `prune_layers` and `only_copy` gives the same tensors, but leaves per-block arrays and window patterns wrong.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from edgespec.catalog.weights_check import BLOCK_TENSOR
 from edgespec.errors import ModelFileError, UsageError
 from quant.gguf.fields import FieldValue
 from quant.gguf.plan import GgufPlan, PlannedTensor
@@ -16,9 +16,6 @@ from quant.gguf.plan import GgufPlan, PlannedTensor
 DEPTH_ARCHITECTURES: Final = ("llama", "deci", "qwen2", "qwen3", "gemma3")
 """Those whose blocks can be removed: their loaders were read for everything that depends on a block's number."""
 
-_MOST_DIGITS = 9
-"""Of a block's number; what is longer is none."""
-_BLOCK_TENSOR = re.compile(r"blk\.(?P<block>\d+)\.(?P<rest>.+)", re.ASCII | re.DOTALL)
 _NOT_PER_BLOCK = frozenset({"rope.dimension_sections"})
 """Arrays whose length may equal the number of blocks by chance."""
 _GEMMA3_PERIOD = 6
@@ -38,12 +35,6 @@ class BlockSpan:
     def blocks(self) -> range:
         """Their numbers."""
         return range(self.first, self.last + 1)
-
-
-def block_numbers(names: Iterable[str]) -> set[int]:
-    """The blocks that have weights, by the names of all tensors: 0 and 3 for `blk.0.attn_q.weight` and `blk.3.ffn_up.weight`."""
-    found = (match["block"] for name in names if (match := _BLOCK_TENSOR.fullmatch(name)))
-    return {int(number) for number in found if len(number) <= _MOST_DIGITS}
 
 
 def spans_of(blocks: Sequence[int]) -> tuple[BlockSpan, ...]:
@@ -164,7 +155,7 @@ def _renumbered(tensors: tuple[PlannedTensor, ...], kept: tuple[int, ...]) -> tu
     numbers = {old: new for new, old in enumerate(kept)}
     result: list[PlannedTensor] = []
     for tensor in tensors:
-        match = _BLOCK_TENSOR.fullmatch(tensor.name)
+        match = BLOCK_TENSOR.fullmatch(tensor.name)
         if match is None:
             result.append(tensor)
         elif (number := numbers.get(int(match["block"]))) is not None:

@@ -14,7 +14,7 @@ from quant.gguf.plan import GgufPlan, copy_of
 from quant.gguf.sizes import block_parameters
 from quant.numeric.architectures import COMPUTED_ARCHITECTURES
 from quant.prune.amount import BlockAmount, WidthAmount
-from quant.prune.blocks import block_numbers, remove_blocks
+from quant.prune.blocks import remove_blocks
 from quant.prune.choices import Method
 from quant.prune.settings import PruneSettings
 
@@ -97,18 +97,6 @@ def _check_model(whole: PrunePlan) -> None:
         raise ModelFileError(
             f"{dense.path.name} has no blocks of weights that could be removed",
             "name a model with transformer blocks; `edgespec show` lists what a file holds",
-        )
-    numbers = block_numbers(tensor.name for tensor in dense.tensors)
-    if dense.block_count > max(numbers, default=-1) + 1:
-        raise ModelFileError(
-            f"{dense.path.name} says that it has {dense.block_count} blocks, and has weights of {len(numbers)}",
-            "the file is damaged: download it again",
-        )
-    embeddings = next((tensor for tensor in dense.tensors if tensor.name == "token_embd.weight"), None)
-    if embeddings and embeddings.shape[0] != dense.embedding_length:
-        raise ModelFileError(
-            f"{dense.path.name} says that it is {dense.embedding_length} wide, and its embeddings are {embeddings.shape[0]}",
-            "the file is damaged: download it again",
         )
     if whole.reads_text:
         check_writes_text(dense.path.name, dense)

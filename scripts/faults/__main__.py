@@ -9,71 +9,94 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Final
 
-from .chats import Chats, End
+from .commands import Inputs, readers
+from .kinds import N_STREAMS, Bench, Outcome
 from .layer import compile_layer, is_possible
-from .pipes import COMMANDS, streams
-from .trials import KILLS_A_TRIAL, Bench, Outcome
-from .work import Inputs, Work
+from .work import Work
 
-_MOMENTS = 100
-"""Of each kind that a budget may have at most, unless a number is asked for."""
+KINDS: Final = (
+    "kill",
+    "child",
+    "stop",
+    "terminal",
+    "full",
+    "fail",
+    "lie",
+    "clock",
+    "pipe",
+    "memory",
+    "limits",
+)
+"""Methods of `Bench`."""
+_NOT_KILLED: Final = ("run",)
+"""Writes nothing but what it has learnt."""
+_MOST_TRIALS: Final = 100
+"""Of each kind and work that a budget may have, unless a number is asked for."""
+_MOST_MISSES: Final = 2
+"""Begun to one that meets its process: what happens after the end does not count."""
 
 
 @dataclass(slots=True)
 class Row:
-    """One kind of trial, and how it has gone."""
+    """One kind of trouble for one work, and how it has gone."""
 
-    name: str
+    kind: str
+    work: str
     trial: Callable[[int], Outcome]
-    faults_a_trial: int = 1
+    most: int
+    n_begun: int = 0
     n_trials: int = 0
     n_faults: int = 0
-    n_failed: int = 0
+
+    @property
+    def name(self) -> str:
+        """As `--only` takes it."""
+        return f"{self.kind}/{self.work}"
+
+    def is_done(self) -> bool:
+        """Whether there were as many as there are to be."""
+        return self.n_trials >= self.most or self.n_begun >= _MOST_MISSES * self.most
 
 
-def rows_of(bench: Bench, chats: Chats, works: dict[str, Work], folder: Path, inputs: Path) -> list[Row]:
-    """Every kind of trial."""
+def rows_of(bench: Bench, works: Mapping[str, Work], most: int | None = None) -> list[Row]:
+    """Every kind of trouble for every work, and troubles with streams for the commands that only read."""
 
-    def on(trial: Callable[[Work, int], Outcome], name: str) -> Callable[[int], Outcome]:
-        return partial(trial, works[name])
+    def row(kind: str, work: Work) -> Row:
+        rest = 3 * N_STREAMS if kind == "pipe" else _MOST_TRIALS
+        return Row(kind, work.name, partial(getattr(bench, kind), work), most or rest)
 
-    rows = [Row(f"kill/{name}", on(bench.kills, name), KILLS_A_TRIAL) for name in works if name != "run"]
-    rows += [Row(f"chat/{end}", partial(chats.trial, end)) for end in get_args(End)]
-    rows += [Row(f"disk/{name}", on(bench.disk, name)) for name in works]
-    rows += [Row(f"clock/{name}", on(bench.clock, name)) for name in works]
-    rows += [Row(f"memory/{name}", on(bench.memory, name)) for name in works]
-    return [*rows, Row("streams", partial(streams, folder, inputs))]
+    rows = [
+        row(kind, work)
+        for kind in KINDS
+        for work in works.values()
+        if kind != "kill" or work.name not in _NOT_KILLED
+    ]
+    return [*rows, *(row("pipe", work) for work in readers().values())]
 
 
-def go_round(rows: Sequence[Row], deadline: float, first_seed: int, most: int | None) -> list[str]:
-    """One trial of each kind in turn; returns the failures."""
-    failures: list[str] = []
-    while True:
-        left = [
-            row
-            for row in rows
-            if row.n_faults < (most or max(_MOMENTS, 8 * len(COMMANDS) * (row.name == "streams")))
-        ]
-        if not left:
-            return failures
+def go_round(rows: Sequence[Row], deadline: float, first_seed: int) -> list[str]:
+    """One trial of each kind in turn; returns the faults."""
+    faults: list[str] = []
+    while left := [row for row in rows if not row.is_done()]:
         for row in left:
             if time.monotonic() >= deadline:
-                return failures
-            seed = first_seed + row.n_trials
+                return faults
+            seed = first_seed + row.n_begun
             outcome = row.trial(seed)
-            row.n_trials += 1
-            row.n_faults += outcome.n_faults
-            row.n_failed += bool(outcome.complaints)
-            for complaint in outcome.complaints:
-                failures.append(f"{row.name} seed {seed}: {complaint}")
-                print(f"FAILED {failures[-1]}", flush=True)
+            row.n_begun += 1
+            row.n_trials += outcome.n_trials
+            row.n_faults += len(outcome.faults)
+            for fault in outcome.faults:
+                faults.append(f"{row.name} seed {seed}: {fault}")
+                print(f"FAULT {faults[-1]}", flush=True)
+    return faults
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,9 +105,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m scripts.faults", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="how long, at most")
-    parser.add_argument("--only", default="", help="kinds whose names begin so, such as kill/ or disk/prune")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="those whose names begin so, such as kill/ or full/prune; several with commas",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first trial of each kind")
-    parser.add_argument("--trials", type=int, help="faults of each kind, at most")
+    parser.add_argument("--trials", type=int, help="of each kind and work, at most")
     options = parser.parse_args(argv)
     if sys.platform != "linux" or not is_possible():
         print("make faults needs Linux and a C compiler", file=sys.stderr)
@@ -93,26 +120,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     deadline = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="edgespec-faults-") as name:
         folder = Path(name).resolve()
-        inputs, library = folder / "inputs", compile_layer(folder)
-        with closing(Inputs(inputs)) as given:
-            rows = rows_of(
-                Bench(folder, inputs, library), Chats(folder, inputs, library), given.works(), folder, inputs
-            )
-            rows = [row for row in rows if row.name.startswith(options.only)]
-            failures = go_round(rows, deadline, options.seed, options.trials)
-    _print_table(rows, failures)
-    return 1 if failures else 0
+        library = compile_layer(folder)
+        with closing(Inputs(folder / "inputs")) as given:
+            rows = rows_of(Bench(folder, given.folder, library), given.works(), options.trials)
+            rows = [row for row in rows if row.name.startswith(tuple(options.only.split(",")))]
+            faults = go_round(rows, deadline, options.seed)
+    print_table(rows)
+    for fault in faults:
+        print(f"  {fault}")
+    if faults:
+        print("repeat one with: python -m scripts.faults --only KIND/WORK --seed SEED --trials 1")
+    return 1 if faults else 0
 
 
-def _print_table(rows: Sequence[Row], failures: Sequence[str]) -> None:
-    print(f"{'trial':<20} {'trials':>6} {'faults':>6} {'failed':>6}")
-    for row in rows:
-        print(f"{row.name:<20} {row.n_trials:>6} {row.n_faults:>6} {row.n_failed:>6}")
-    print(f"{sum(row.n_faults for row in rows)} faults, {len(failures)} complaints")
-    for failure in failures:
-        print(f"  {failure}")
-    if failures:
-        print("repeat one with: python -m scripts.faults --only NAME --seed SEED --trials 1")
+def print_table(rows: Sequence[Row]) -> None:
+    """Works by kinds: trials, and faults after a stroke where there were any."""
+    kinds = [kind for kind in KINDS if any(row.kind == kind for row in rows)]
+    cells = {(row.work, row.kind): row for row in rows}
+    works = list(dict.fromkeys(row.work for row in rows))
+    print(f"{'trials/faults':<14}" + "".join(f"{kind:>10}" for kind in kinds))
+    for work in works:
+        shown = (cells.get((work, kind)) for kind in kinds)
+        texts = (f"{row.n_trials}/{row.n_faults}" if row else "" for row in shown)
+        print(f"{work:<14}" + "".join(f"{text:>10}" for text in texts))
+    print(f"{sum(row.n_trials for row in rows)} trials, {sum(row.n_faults for row in rows)} faults")
 
 
 if __name__ == "__main__":

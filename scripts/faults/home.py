@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import sqlite3
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,8 +20,7 @@ import numpy as np
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import EdgespecError
 
-from .work import REPOSITORY, Work
-
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
 _PRIVATE: Final = (
     "EDGESPEC_",
     "HF_",
@@ -40,6 +40,9 @@ _UNFINISHED: Final = re.compile(
 """What temporaries are called."""
 _CHANGING: Final = re.compile(r"[0-9a-f]{12,40}|\d{8}-\d{6}(-\d+)?")
 """What differs between the names of two runs: identities of files, moments."""
+STATE: Final = "state"
+"""Among the inputs: settings and conversations of a user who has been here before."""
+CONVERSATIONS: Final = "data/chats/conversations.db"
 _COMPARED: Final = (".gguf",)
 """Files that are the same after every run."""
 
@@ -53,11 +56,13 @@ class Home:
     """Stands in the environment of every process of the trial."""
 
     @classmethod
-    def make(cls, folder: Path, work: Work, inputs: Path) -> "Home":
-        """A new one, with copies of the work's inputs."""
+    def make(cls, folder: Path, inputs: Path, names: Sequence[str] = ()) -> "Home":
+        """A new one, with copies of inputs, and of the state of a user who has been here before where there is any."""
         for name in ("work", "tmp", "user"):
             (folder / name).mkdir(parents=True)
-        for name in work.inputs:
+        if (inputs / STATE).is_dir():
+            shutil.copytree(inputs / STATE, folder / "edgespec")
+        for name in names:
             source = inputs / name
             copy = shutil.copytree if source.is_dir() else shutil.copyfile
             copy(source, folder / "work" / name)
@@ -65,13 +70,19 @@ class Home:
 
     def remove(self) -> None:
         """Deletes it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, self.streams):
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def environment(self, work: Work) -> dict[str, str]:
-        """For the processes of a run."""
+    @property
+    def streams(self) -> Path:
+        """A folder for what processes say; no part of the home."""
+        return self.folder.with_name(f"{self.folder.name}-streams")
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """For the processes of a run, with what the work gives them."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
         places = {"EDGESPEC_HOME": "edgespec", "HF_HOME": "hub", "HOME": "user", "TMPDIR": "tmp"}
-        path = [work.environment.get("PYTHONPATH", ""), str(REPOSITORY)]
+        path = [given.get("PYTHONPATH", ""), str(REPOSITORY)]
         return {
             **kept,
             **{name: str(self.folder / place) for name, place in places.items()},
@@ -79,7 +90,7 @@ class Home:
             "PYTHONDONTWRITEBYTECODE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "FAULTS_TRIAL": self.token,
-            **work.environment,
+            **given,
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
         }
 
@@ -87,8 +98,9 @@ class Home:
         """Path below the home -> hash of what is in it, of every file that is not empty."""
         found = {}
         for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and path.stat().st_size:
-                found[str(path.relative_to(self.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+            with suppress(FileNotFoundError):  # somebody still clears up
+                if path.is_file() and not path.is_symlink() and path.stat().st_size:
+                    found[str(path.relative_to(self.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
         return found
 
     def damaged(self, whole: Mapping[str, str]) -> Iterator[str]:
@@ -122,6 +134,33 @@ class Home:
                 known[general] -= 1
             elif general not in {_general(other) for other in whole} or _UNFINISHED.search(name):
                 yield f"{name} was left behind"
+
+    def lost(self, inputs: Path) -> Iterator[str]:
+        """What is gone of the settings and conversations that were there before."""
+        for before in sorted((inputs / STATE).rglob("*.toml")):
+            now = self.folder / "edgespec" / before.relative_to(inputs / STATE)
+            if not now.is_file() or before.read_text() not in now.read_text():
+                yield f"{now.name} lost what stood in it"
+        lines, kept = (
+            set(_lines_of(folder / CONVERSATIONS)) for folder in (inputs / STATE, self.folder / "edgespec")
+        )
+        yield from (f"the conversation lost '{line}'" for line in sorted(lines - kept))
+
+    def forget(self, unflushed: Set[int], chance: random.Random) -> None:
+        """What a disk does to files that were not flushed when the power fails: nothing in them, half, or zeros."""
+        for name in self.files():
+            path = self.folder / name
+            if path.stat().st_ino in unflushed:
+                size = path.stat().st_size
+                kept = chance.choice((0, size // 2))
+                with path.open("r+b") as file:
+                    file.truncate(kept)
+                    file.truncate(chance.choice((kept, size)))
+
+    def hidden(self) -> set[str]:
+        """Scratch folders that lie in no other, by their paths."""
+        found = (path for path in self.folder.rglob(".edgespec-*") if path.is_dir())
+        return {str(path) for path in found if not path.parent.name.startswith(".edgespec-")}
 
     def unfinished(self) -> Iterator[str]:
         """Files that are called as temporaries are."""
@@ -158,3 +197,10 @@ def _database_fault(path: Path) -> str:
     with closing(sqlite3.connect(path)) as database:
         (found,) = database.execute("PRAGMA integrity_check").fetchone()
     return "" if found == "ok" else str(found)
+
+
+def _lines_of(file: Path) -> Iterator[str]:
+    """The messages in a database of conversations."""
+    if file.is_file():
+        with closing(sqlite3.connect(file)) as database:
+            yield from (text for (text,) in database.execute("SELECT text FROM messages"))

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/types.h>
@@ -19,8 +20,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SLOTS 4096
+
+/* Beside the counts: files, by their numbers, and whether they hold anything that was not flushed. */
 struct page {
-    atomic_long calls, bytes, syncs, looks;
+    atomic_long calls, bytes, syncs, looks, reads;
+    struct { atomic_long file, is_dirty; } files[SLOTS];
 };
 
 static struct page *page;
@@ -61,17 +66,31 @@ static int opened(int file) {
     return lies_under(path);
 }
 
+static void note(int file, long is_dirty) {
+    struct stat about;
+    if (!is("power") || syscall(SYS_fstat, file, &about)) return;
+    for (long slot = about.st_ino % SLOTS, tries = 0; tries < SLOTS; slot = (slot + 1) % SLOTS, tries++) {
+        long nobody = 0;
+        if (!atomic_compare_exchange_strong(&page->files[slot].file, &nobody, (long)about.st_ino) &&
+            nobody != (long)about.st_ino)
+            continue;
+        atomic_store(&page->files[slot].is_dirty, is_dirty);
+        return;
+    }
+}
+
 /* Counts a call that changes the disk; 1 when it is to fail. */
 static int strikes(int error) {
     long number = atomic_fetch_add(&page->calls, 1) + 1;
-    if (is("kill") && number == at) kill(getpid(), SIGKILL);
+    if ((is("kill") && number == at) || (is("power") && number >= at)) kill(getpid(), SIGKILL);
     errno = error;
     return (is("fail") && number == at) || (is("dead") && number >= at);
 }
 
 /* How many of `wanted` bytes may be written; -1 for none. */
-static ssize_t room_for(size_t wanted) {
+static ssize_t room_for(int file, size_t wanted) {
     if (strikes(EIO)) return -1;
+    note(file, 1);
     long before = atomic_fetch_add(&page->bytes, (long)wanted);
     if (is("short") && wanted > 1) return (ssize_t)(wanted + 1) / 2;
     if (!is("full") || before + (long)wanted <= at) return (ssize_t)wanted;
@@ -79,22 +98,47 @@ static ssize_t room_for(size_t wanted) {
     return before < at ? at - before : wanted ? -1 : 0;
 }
 
-static int sync_strikes(void) {
+static int sync_strikes(int file) {
     long number = atomic_fetch_add(&page->syncs, 1) + 1;
     if (strikes(EIO)) return 1;
     errno = EIO;
-    return is("fsync") && number == at;
+    if (is("fsync") && number == at) return 1;
+    note(file, 0);
+    return 0;
+}
+
+/* Reading. */
+
+static int read_strikes(int file) {
+    if (!opened(file)) return 0;
+    long number = atomic_fetch_add(&page->reads, 1) + 1;
+    errno = EIO;
+    return is("read") && number == at;
+}
+
+ssize_t read(int file, void *data, size_t size) {
+    return read_strikes(file) ? -1 : syscall(SYS_read, file, data, size);
+}
+
+ssize_t pread64(int file, void *data, size_t size, off64_t place) {
+    return read_strikes(file) ? -1 : syscall(SYS_pread64, file, data, size, place);
+}
+
+ssize_t pread(int file, void *data, size_t size, off_t place) { return pread64(file, data, size, place); }
+
+ssize_t readv(int file, const struct iovec *parts, int count) {
+    return read_strikes(file) ? -1 : syscall(SYS_readv, file, parts, count);
 }
 
 /* Writing. */
 
 ssize_t write(int file, const void *data, size_t size) {
-    ssize_t room = opened(file) ? room_for(size) : (ssize_t)size;
+    ssize_t room = opened(file) ? room_for(file, size) : (ssize_t)size;
     return room < 0 ? -1 : syscall(SYS_write, file, data, room);
 }
 
 ssize_t pwrite64(int file, const void *data, size_t size, off64_t place) {
-    ssize_t room = opened(file) ? room_for(size) : (ssize_t)size;
+    ssize_t room = opened(file) ? room_for(file, size) : (ssize_t)size;
     return room < 0 ? -1 : syscall(SYS_pwrite64, file, data, room, place);
 }
 
@@ -109,7 +153,7 @@ ssize_t writev(int file, const struct iovec *parts, int count) {
 
 ssize_t sendfile64(int out, int in, off64_t *place, size_t size) {
     size_t wanted = size > 1 << 20 ? 1 << 20 : size;
-    ssize_t room = opened(out) ? room_for(wanted) : (ssize_t)size;
+    ssize_t room = opened(out) ? room_for(out, wanted) : (ssize_t)size;
     return room < 0 ? -1 : syscall(SYS_sendfile, out, in, place, room);
 }
 
@@ -117,7 +161,7 @@ ssize_t sendfile(int out, int in, off_t *place, size_t size) { return sendfile64
 
 ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size_t size, unsigned flags) {
     size_t wanted = size > 1 << 20 ? 1 << 20 : size;
-    ssize_t room = opened(out) ? room_for(wanted) : (ssize_t)size;
+    ssize_t room = opened(out) ? room_for(out, wanted) : (ssize_t)size;
     return room < 0 ? -1 : syscall(SYS_copy_file_range, in, from, out, to, room, flags);
 }
 
@@ -127,9 +171,9 @@ int ftruncate64(int file, off64_t size) {
 
 int ftruncate(int file, off_t size) { return ftruncate64(file, size); }
 
-int fsync(int file) { return opened(file) && sync_strikes() ? -1 : (int)syscall(SYS_fsync, file); }
+int fsync(int file) { return opened(file) && sync_strikes(file) ? -1 : (int)syscall(SYS_fsync, file); }
 
-int fdatasync(int file) { return opened(file) && sync_strikes() ? -1 : (int)syscall(SYS_fdatasync, file); }
+int fdatasync(int file) { return opened(file) && sync_strikes(file) ? -1 : (int)syscall(SYS_fdatasync, file); }
 
 void *mmap64(void *where, size_t size, int rights, int flags, int file, off64_t place) {
     if (opened(file) && strikes(ENOMEM)) return MAP_FAILED;

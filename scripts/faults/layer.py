@@ -1,6 +1,5 @@
 """The layer between a program and the system's calls (`layer.c`): compiled on the spot, loaded by LD_PRELOAD."""
 
-import mmap
 import shutil
 import struct
 import subprocess
@@ -9,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["count", "kill", "fail", "dead", "full", "fsync", "short", "clock"]
+Kind = Literal["count", "kill", "fail", "dead", "read", "full", "fsync", "short", "power", "clock"]
 """What the layer does:
 
 - `count`: nothing; it counts.
 - `kill`: the process that makes the Nth call is killed (SIGKILL) before it.
 - `fail`: the Nth call fails once with EIO.
 - `dead`: every call from the Nth on fails with EIO.
+- `read`: the Nth read fails once with EIO.
 - `full`: nothing can be written after N bytes (ENOSPC); the call that crosses the line writes a part.
 - `fsync`: the Nth flush fails with EIO.
 - `short`: every write takes half of what it is given.
+- `power`: all processes are killed at the Nth call; what was not flushed until then is known by `unflushed`.
 - `clock`: the time of day jumps by hours, days and years, from the Nth place of a table on.
 """
 
@@ -32,6 +33,7 @@ class Counted:
     n_bytes: int
     """That were to be written."""
     syncs: int
+    reads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,16 @@ class Layer:
         page: A file for the counts, outside that folder.
     """
 
-    _COUNTS = struct.Struct("4l")
+    _COUNTS = struct.Struct("5l")
+    _FILE = struct.Struct("2l")
+    _N_FILES = 4096
 
     def __init__(self, library: Path, under: Path, page: Path) -> None:
         self._library, self._under, self._page = library, under.resolve(), page
 
     def environment(self, fault: Fault) -> Mapping[str, str]:
         """Variables for the processes that are to meet the fault; counting begins anew."""
-        self._page.write_bytes(bytes(mmap.PAGESIZE))
+        self._page.write_bytes(bytes(self._COUNTS.size + self._N_FILES * self._FILE.size))
         return {
             "LD_PRELOAD": str(self._library),
             "FAULTS_UNDER": f"{self._under}/",
@@ -89,5 +93,10 @@ class Layer:
 
     def counted(self) -> Counted:
         """Since `environment`."""
-        calls, n_bytes, syncs, _ = self._COUNTS.unpack_from(self._page.read_bytes())
-        return Counted(calls, n_bytes, syncs)
+        calls, n_bytes, syncs, _, reads = self._COUNTS.unpack_from(self._page.read_bytes())
+        return Counted(calls, n_bytes, syncs, reads)
+
+    def unflushed(self) -> set[int]:
+        """Numbers (inodes) of the files with something that was not flushed when the power failed."""
+        files = self._FILE.iter_unpack(self._page.read_bytes()[self._COUNTS.size :])
+        return {number for number, is_dirty in files if is_dirty}

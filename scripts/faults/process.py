@@ -1,4 +1,4 @@
-"""A command in a process of its own: how it ended, what it said, and who outlived it."""
+"""A process of a work, with files or a terminal for its streams: how it ends, what it says, and who outlives it."""
 
 import os
 import signal
@@ -6,20 +6,16 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from edgespec.errors import ExitCode
 
-from .home import Home
-from .work import Work
+from .patience import Patience
 
-LIMIT_S: Final = 600.0
-"""Nothing that is run here takes so long: what does has hung."""
+_POLL_S: Final = 0.005
 _GRACE_S: Final = 10.0
 """In which whatever a killed process began has to end, too."""
-_POLL_S: Final = 0.005
 _BUGS: Final = (
     "Traceback",
     "Exception ignored",
@@ -29,38 +25,82 @@ _BUGS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A run that is over."""
+class Running:
+    """A process whose streams are files; its children are known by a variable of its environment.
 
-    code: int
-    """Negative: the signal that ended it."""
-    out: str
-    err: str
-    duration_s: float
-    survivors: tuple[str, ...] = ()
-    """Command lines of processes that it began and that did not end with it."""
-    hung: bool = False
+    Args:
+        command: Program and arguments.
+        folder: Where it runs.
+        environment: Its variables.
+        streams: A folder for what it says.
+    """
 
-    def complaints(self) -> Iterator[str]:
-        """What a user could hold against this end, where nobody killed it."""
-        yield from self.left_alive()
-        if self.code not in set(ExitCode):
-            yield f"ended with {describe(self.code)}: {_last_line(self.err)}"
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], streams: Path
+    ) -> None:
+        self._streams = streams
+        streams.mkdir(exist_ok=True)
+        with (streams / "out").open("wb") as out, (streams / "err").open("wb") as err:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=environment
+            )
+
+    def read(self, seconds: float) -> None:
+        """Takes in what it says, for so long at most."""
+        time.sleep(min(seconds, _POLL_S))
+
+    def count(self, text: bytes) -> int:
+        """How often it has said that."""
+        return (self._streams / "out").read_bytes().count(text)
+
+    def type(self, text: bytes) -> None:
+        """Presses keys; without a terminal there are none."""
+
+    def hang_up(self) -> None:
+        """Its terminal goes: the kernel tells it by a signal."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit code, None where it has not ended by then."""
+        patience = Patience(seconds)
+        while (code := self.process.poll()) is None and (left_s := patience.left_s()):
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(min(left_s, 0.5))
+        return code
+
+    def errors(self) -> str:
+        """What it said on stderr."""
+        return (self._streams / "err").read_text(encoding="utf-8", errors="replace")
+
+    def last_line(self) -> str:
+        """Of what it said."""
+        lines = [line for line in self.errors().splitlines() if line.strip()]
+        return lines[-1][:300] if lines else "(nothing was said)"
+
+    def complaints(self, *, quiet: bool = False) -> Iterator[str]:
+        """What a user could hold against its end, where nobody killed it.
+
+        Args:
+            quiet: It could say nothing.
+        """
+        code, said = self.process.returncode, self.errors()
+        if code not in set(ExitCode):
+            yield f"ended with {describe(code)}: {self.last_line()}"
             return
-        said = [line for line in self.err.splitlines() if line.startswith("edgespec: ")]
-        errors = [line for line in said if not line.startswith(("edgespec: warning: ", "edgespec: note: "))]
-        if bug := next((bug for bug in _BUGS if bug in self.err), ""):
-            yield f"said '{bug}': {_last_line(self.err)}"
-        if self.code and len(errors) != 1:
-            yield f"ended with {self.code} and {len(errors)} lines in place of one: {_last_line(self.err)}"
+        if bug := next((bug for bug in _BUGS if bug in said), ""):
+            yield f"said '{bug}': {self.last_line()}"
+        elif code and not quiet and (n_lines := self._n_errors(said)) != 1:
+            yield f"ended with {code} and {n_lines} lines in place of one: {self.last_line()}"
 
-    def left_alive(self) -> Iterator[str]:
-        """Processes that stayed."""
-        if self.hung:
-            yield f"did not end in {LIMIT_S:.0f} s"
-        for one in self.survivors:
-            yield f"outlived by {one}"
+    def _n_errors(self, said: str) -> int:
+        lines = [line for line in said.splitlines() if line.startswith("edgespec: ")]
+        return sum(not line.startswith(("edgespec: warning: ", "edgespec: note: ")) for line in lines)
+
+    def close(self) -> None:
+        """Ends it where it has not ended."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
 
 def describe(code: int) -> str:
@@ -68,61 +108,10 @@ def describe(code: int) -> str:
     return f"code {code}" if code >= 0 else signal.Signals(-code).name
 
 
-def run(
-    work: Work,
-    home: Home,
-    layer: Mapping[str, str] | None = None,
-    *,
-    kill_after_s: float | None = None,
-    before: Sequence[str] = (),
-    limit_s: float = LIMIT_S,
-    grace_s: float = _GRACE_S,
-) -> Ended:
-    """Runs a work to its end.
-
-    Args:
-        work: What is done.
-        home: Where.
-        layer: Variables of the layer that it meets.
-        kill_after_s: SIGKILL for its first process, so long after its start.
-        before: A command that runs it in place of itself, such as one that sets limits.
-        limit_s: Killed after so long, as hung.
-        grace_s: In which whatever it began has to end, too.
-    """
-    streams = home.folder.with_name(f"{home.folder.name}-streams")
-    streams.mkdir(exist_ok=True)
-    with (streams / "out").open("wb") as out, (streams / "err").open("wb") as err:
-        began = time.monotonic()
-        process = subprocess.Popen(
-            [*before, *work.program, *work.arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            cwd=home.folder / "work",
-            env={**home.environment(work), **(layer or {})},
-        )
-        hung = not _wait(process, limit_s if kill_after_s is None else kill_after_s)
-        if hung:
-            process.kill()
-        process.wait()
-        duration_s = time.monotonic() - began
-    hung = hung and kill_after_s is None
-    survivors = end_all(home.token, 0.0 if hung else grace_s)
-    said, errors = ((streams / name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err"))
-    return Ended(process.returncode, said, errors, duration_s, survivors, hung)
-
-
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-        return True
-    return False
-
-
 def end_all(token: str, grace_s: float = _GRACE_S) -> tuple[str, ...]:
     """Waits for the processes of a trial, kills those that are still there after a while, and names them."""
-    deadline = time.monotonic() + grace_s
-    while (found := alive(token)) and time.monotonic() < deadline:
+    patience = Patience(grace_s)
+    while (found := alive(token)) and patience.left_s():
         time.sleep(10 * _POLL_S)
     for pid in found:
         with suppress(ProcessLookupError):
@@ -140,8 +129,3 @@ def alive(token: str) -> dict[int, str]:
                     words = (folder / "cmdline").read_bytes().split(b"\0")
                     found[int(folder.name)] = b" ".join(words).decode(errors="replace")[:120].strip()
     return found
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "(nothing was said)"

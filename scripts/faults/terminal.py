@@ -1,4 +1,4 @@
-"""The app in a pseudo-terminal: what it draws, what it leaves of the terminal, and what becomes of it when that goes."""
+"""A process in a pseudo-terminal: what it draws, and what it leaves of the terminal."""
 
 import fcntl
 import os
@@ -9,17 +9,16 @@ import signal
 import struct
 import subprocess
 import termios
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
-from .home import Home
-from .work import EDGESPEC
+from edgespec.errors import ExitCode
 
-READY: Final = b"tokens of context"
-ANSWERED: Final = b"TTFT"
-_LEAVE: Final = b"\x11"
+from .patience import Patience
+from .process import Running, describe
+
 _MODES: Final = {
     "the alternate screen": (b"\x1b[?1049h", b"\x1b[?1049l"),
     "the hidden cursor": (b"\x1b[?25l", b"\x1b[?25h"),
@@ -31,26 +30,27 @@ _STYLES: Final = re.compile(rb"\x1b\[[\d;:]*m")
 _ESCAPES: Final = re.compile(r"\x1b\[[\d;:?<>=]*[A-Za-z]|[\u2500-\u259f]+")
 
 
-class Terminal:
-    """The app in a terminal of 98 columns and 30 lines that is read as fast as it draws.
+class Terminal(Running):
+    """A process in a terminal of 98 columns and 30 lines that is read as fast as it draws.
 
     Args:
-        home: Where.
-        arguments: Of edgespec.
-        environment: Of the process.
+        command: Program and arguments.
+        folder: Where it runs.
+        environment: Its variables.
     """
 
-    def __init__(self, home: Home, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
         self._screen, self._tty = pty.openpty()
         fcntl.ioctl(self._tty, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 98, 0, 0))
         self._before = termios.tcgetattr(self._tty)
-        self.drawn = bytearray()
+        self._drawn = bytearray()
+        self.is_read = True
         self.process = subprocess.Popen(
-            [*EDGESPEC, *arguments],
+            command,
             stdin=self._tty,
             stdout=self._tty,
             stderr=self._tty,
-            cwd=home.folder / "work",
+            cwd=folder,
             env={**environment, "TERM": "xterm-256color", "TEXTUAL_ANIMATIONS": "none"},
             start_new_session=True,
             preexec_fn=_take_terminal,
@@ -58,21 +58,13 @@ class Terminal:
 
     def read(self, seconds: float) -> None:
         """Takes in what is drawn, for so long at most."""
-        deadline = time.monotonic() + seconds
-        while self._screen >= 0 and (left_s := deadline - time.monotonic()) > 0:
-            if select.select([self._screen], [], [], left_s)[0]:
-                with suppress(OSError):
-                    self.drawn += os.read(self._screen, 1 << 16)
-                return
+        if self._screen >= 0 and self.is_read and select.select([self._screen], [], [], seconds)[0]:
+            with suppress(OSError):
+                self._drawn += os.read(self._screen, 1 << 16)
 
     def count(self, text: bytes) -> int:
         """How often that was drawn."""
-        return _STYLES.sub(b"", bytes(self.drawn)).count(text)
-
-    def words(self, n: int = 600) -> str:
-        """The last of what was drawn, without colours and lines."""
-        text = _ESCAPES.sub(" ", self.drawn.decode(errors="replace"))
-        return " ".join(text.split())[-n:]
+        return _STYLES.sub(b"", bytes(self._drawn)).count(text)
 
     def type(self, text: bytes) -> None:
         """Presses keys."""
@@ -85,34 +77,44 @@ class Terminal:
         os.close(self._screen)
         self._screen = self._tty = -1
 
-    def leave(self, seconds: float) -> int | None:
-        """Presses Ctrl+Q until the app has ended: before it takes the keys, they are lost. The exit code as `wait` gives it."""
-        deadline = time.monotonic() + seconds
-        code = None
-        while code is None and time.monotonic() < deadline:
-            self.type(_LEAVE)
-            code = self.wait(1.0)
-        return code
-
     def wait(self, seconds: float) -> int | None:
         """The exit code, None where it has not ended by then; what is drawn is taken in meanwhile."""
-        deadline = time.monotonic() + seconds
-        while (code := self.process.poll()) is None and time.monotonic() < deadline:
-            if self._screen < 0:
-                time.sleep(0.01)
+        patience = Patience(seconds)
+        while (code := self.process.poll()) is None and patience.left_s():
+            if self._screen < 0 or not self.is_read:
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(0.1)
             self.read(0.05)
+        self.is_read = True
         while self._screen >= 0 and select.select([self._screen], [], [], 0)[0]:
-            self.read(0.05)
+            self.read(0.0)
         return code
 
-    def left_behind(self) -> Iterator[str]:
+    def errors(self) -> str:
+        """What was drawn, without colours and lines."""
+        return _ESCAPES.sub(" ", self._drawn.decode(errors="replace"))
+
+    def last_line(self) -> str:
+        """The last of it."""
+        return " ".join(self.errors().split())[-600:] or "(nothing was drawn)"
+
+    def complaints(self, *, quiet: bool = False) -> Iterator[str]:
+        """What a user could hold against its end; how many lines an error takes is not counted on a screen."""
+        code = self.process.returncode
+        if code not in set(ExitCode):
+            yield f"ended with {describe(code)}: {self.last_line()}"
+        elif "Traceback" in self.errors():
+            yield f"shows a traceback: {self.last_line()}"
+        yield from self._left_behind()
+
+    def _left_behind(self) -> Iterator[str]:
         """What of the terminal is not as it was."""
         if self._tty < 0:
             return
         for name, (on, off) in _MODES.items():
-            if self.drawn.rfind(on) > self.drawn.rfind(off):
+            if self._drawn.rfind(on) > self._drawn.rfind(off):
                 yield f"{name} stayed"
-        if _settings(self._before) != _settings(termios.tcgetattr(self._tty)):
+        if self._before != termios.tcgetattr(self._tty):
             yield "the terminal's settings are others than before"
 
     def close(self) -> None:
@@ -129,7 +131,3 @@ class Terminal:
 
 def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-def _settings(found: list[Any]) -> list[Any]:
-    return found

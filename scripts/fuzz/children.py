@@ -15,11 +15,13 @@ from typing import Final
 PROCESSOR_S: Final = 20
 """Of the processor. The slowest sound file takes less than two."""
 WALL_S: Final = 90.0
+"""In which nothing of it runs, or wants to: where others have the processor, that is not its fault."""
 MEMORY_BYTES: Final = 2 << 30
 """Of address space, beyond what the parent has."""
 _MOST_READ: Final = 1 << 20
 _SLEEP_S: Final = 0.003
-_LONGEST_STEP_S: Final = 0.5
+STEP_S: Final = 0.5
+"""Between two looks at what waits: time for which all of this was stopped does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +97,31 @@ def _redirect(folder: Path) -> None:
 
 def _wait(pid: int) -> tuple[int, bool, int]:
     """Its status, whether it took too long, and its peak of resident memory."""
-    # In short steps: time for which all of this was stopped does not count.
     waited_s, looked_s, timed_out = 0.0, time.monotonic(), False
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:
             is_over = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
             return status, timed_out or is_over, usage.ru_maxrss * 1024
-        now_s = time.monotonic()
-        waited_s, looked_s = waited_s + min(now_s - looked_s, _LONGEST_STEP_S), now_s
+        if time.monotonic() - looked_s > STEP_S:
+            looked_s = time.monotonic()
+            waited_s += 0.0 if wants_processor(pid) else STEP_S
         if not timed_out and waited_s > WALL_S:
             timed_out = True
             os.killpg(pid, signal.SIGKILL)
         time.sleep(_SLEEP_S)
+
+
+def wants_processor(session: int) -> bool:
+    """Whether any other process of a session runs, waits for its turn to, or for the disk."""
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        if file.parent.name == str(os.getpid()):
+            continue
+        with contextlib.suppress(OSError):
+            state, _, _, its_session = file.read_text(errors="replace").rpartition(")")[2].split()[:4]
+            if its_session == str(session) and state in "RD":
+                return True
+    return False
 
 
 def _resident_bytes() -> int:

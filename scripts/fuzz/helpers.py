@@ -15,11 +15,10 @@ from typing import Any, Final
 from edgespec.helper_process import HelperLostError, describe_exit
 from edgespec.lifetime import Closes
 
-from .children import address_bytes
+from .children import STEP_S, address_bytes, wants_processor
 
 _PROCESSOR_S: Final = 5
 _WALL_S: Final = 60.0
-_STEP_S: Final = 0.5
 
 _requests = _answers = -1
 """Pipes to and from the process that forks, once there is one."""
@@ -133,9 +132,8 @@ def _read_line(reader: int, *, waits: bool = False) -> bytes | None:
     data = bytearray()
     waited_s = 0.0
     while waits or waited_s < _WALL_S:
-        # In short steps: time for which all of this was stopped does not count.
-        if not select.select([reader], [], [], _STEP_S)[0]:
-            waited_s += _STEP_S
+        if not select.select([reader], [], [], STEP_S)[0]:
+            waited_s += 0.0 if waits or wants_processor(os.getsid(0)) else STEP_S
             continue
         more = os.read(reader, 1 << 16)
         data += more

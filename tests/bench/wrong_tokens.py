@@ -18,15 +18,15 @@ def accept_wrong_tokens(monkeypatch: pytest.MonkeyPatch, arm: str) -> None:
     def generator(engine: Engine, mode: Any, draft: Any, *rest: Any) -> Generator:
         made = make(engine, mode, draft, *rest)
         if arm in (draft, mode.value):
-            verify = made._verify
+            verify = made._rounds.verify
 
-            def accept_anything(proposal: Any) -> list[int]:
-                tokens = verify(proposal)
+            def accept_anything() -> list[int]:
+                tokens: list[int] = verify()
                 if made.stats.predicted_n >= FIRST_WRONG:
                     tokens[-1] = tokens[-1] - 1 if tokens[-1] > 200 else tokens[-1] + 1
                 return tokens
 
-            monkeypatch.setattr(made, "_verify", accept_anything)
+            monkeypatch.setattr(made._rounds, "verify", accept_anything)
         return made
 
     monkeypatch.setattr(Engine, "generator", generator)

@@ -1,6 +1,5 @@
 """What writes no text is refused in one line by every command that wants some, before llama.cpp sees it."""
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,23 +91,3 @@ def test_plan_refuses_the_draft_that_run_refuses(
     assert planned.code == run.code == ExitCode.MODEL
     assert planned.err == run.err
     assert "odd cannot draft for tiny: the draft is" in planned.err
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "other", "said"),
-    [
-        ("embedding_length", 64, 128, "says that it is 128 wide, and its embeddings are 64"),
-        ("block_count", 3, 9, "says that it has 9 blocks, and has weights of 3"),
-    ],
-)
-def test_a_file_whose_header_disagrees_with_its_weights_cannot_be_pruned(
-    run_cli: RunCli, tmp_path: Path, key: str, value: int, other: int, said: str
-):
-    path = make_tiny_model(tmp_path / "odd.gguf", blocks=3)
-    start = f"llama.{key}".encode() + struct.pack("<I", 4)
-    path.write_bytes(
-        path.read_bytes().replace(start + struct.pack("<I", value), start + struct.pack("<I", other))
-    )
-    for amount in (("--blocks", "1"), ("--remove", "0", "--no-repair"), ("--method", "flap")):
-        result = run_cli("prune", path, *amount, "--dry-run")
-        assert (result.code, result.out, said in result.err) == (ExitCode.MODEL, "", True)

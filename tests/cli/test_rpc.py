@@ -28,7 +28,11 @@ def run_process(*arguments: str | Path) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-def test_one_and_two_servers_give_the_text_of_this_machine(home_with_smollm2: Path):
+def test_one_and_two_servers_give_the_text_of_this_machine(
+    home_with_smollm2: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Weights that lie elsewhere are multiplied by ggml's kernels, whose sums have another order.
+    monkeypatch.setenv("EDGESPEC_KERNELS", "0")
     answer = ("-n", "20", "--draft", "ngram")
     local = run_process(*answer)
     assert local[0] == 0

@@ -12,11 +12,13 @@ from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.costs import CostCurve, PairCosts
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.drafters.draft_model import ModelDrafter
+from edgespec.decode.drafters.forced import ForcedDrafter
 from edgespec.decode.drafters.llama_draft import LlamaDraft
 from edgespec.decode.drafters.ngrams import NgramDrafter
 from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.fixed_policy import FixedPolicy
 from edgespec.decode.generate import Generator
+from edgespec.decode.grammar.constraint import Constraint
 from edgespec.decode.policy import DraftingPolicy, Mode
 from edgespec.decode.token import GenerationStats
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
@@ -58,9 +60,14 @@ class TimedTarget(LlamaTarget):
     """A target whose reads cost what a curve says."""
 
     def __init__(
-        self, context: Context, sampling: Sampling, clock: FakeClock, points: Mapping[int, float]
+        self,
+        context: Context,
+        sampling: Sampling,
+        clock: FakeClock,
+        points: Mapping[int, float],
+        constraint: Constraint | None = None,
     ) -> None:
-        super().__init__(context, sampling)
+        super().__init__(context, sampling, constraint)
         self.clock, self.curve = clock, CostCurve(points)
         self.batches: list[tuple[int, int]] = []
 
@@ -121,18 +128,21 @@ def answer(
     sampling: Sampling = GREEDY,
     policy: Callable[[PairCosts], DraftingPolicy] = EagerPolicy,
     verify: Mapping[int, float] = FLAT,
+    constraint: Constraint | None = None,
 ) -> Answer:
     """Generates `count` tokens, by default with as many drafts as can be."""
     clock = draft.clock if draft else FakeClock()
     costs = PairCosts(CostCurve(verify), CostCurve(CHEAP_DRAFT) if draft else None)
     acceptance = Acceptance()
     drafters: list[Drafter] = []
+    if constraint and mode is not Mode.OFF:
+        drafters.append(ForcedDrafter(constraint, acceptance))
     if mode in (Mode.NGRAM, Mode.AUTO):
         drafters.append(NgramDrafter(acceptance))
     if draft and mode in (Mode.MODEL, Mode.AUTO):
         drafters.append(ModelDrafter(draft, costs, acceptance, clock))
-    timed = TimedTarget(target, sampling, clock, verify)
-    generator = Generator(timed, drafters, policy(costs), clock)
+    timed = TimedTarget(target, sampling, clock, verify, constraint)
+    generator = Generator(timed, drafters, policy(costs), clock, constraint)
     try:
         tokens = list(generator.generate(prompt, count))
     finally:

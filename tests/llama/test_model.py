@@ -277,3 +277,18 @@ def test_a_text_that_cannot_be_tokenized_is_an_error(model: Model, monkeypatch: 
     monkeypatch.setattr(load_library(), "llama_tokenize", refuse)
     with pytest.raises(EngineError, match=r"tiny\.gguf cannot tokenize a text of 3 bytes"):
         model.tokenize("abc")
+
+
+def test_the_token_that_ends_answers_is_the_one_that_the_template_writes(tiny_bpe: Path, tmp_path: Path):
+    with Model(tiny_bpe) as model:
+        assert model.turn_end is not None
+        assert model.is_end(model.turn_end)
+        assert model.end_texts == ("<|endoftext|>",)
+    path = make_tiny_model(tmp_path / "m.gguf", chat_template="{{ messages }}</s>")
+    with Model(path) as model:
+        assert model.control_text(model.turn_end or 0) == "</s>"
+
+
+def test_the_texts_of_all_tokens_are_those_of_each(tiny_model: Path):
+    with Model(tiny_model) as model, Model(tiny_model) as other:
+        assert other.all_token_bytes() == [model.token_bytes(token) for token in range(model.n_vocab)]

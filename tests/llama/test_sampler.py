@@ -204,3 +204,25 @@ def test_a_closed_sampler_is_an_error_and_not_a_crash(after_prompt: Context):
         sampler.sample(after_prompt, 0)
     with pytest.raises(EngineError, match="the sampler is closed"):
         sampler.start([])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"temperature": 0.0}, {"temperature": 0.8}, {**WARM, "repeat_penalty": 1.5}]
+)
+def test_a_row_of_logits_is_drawn_from_as_the_context_is(after_prompt: Context, changes: dict[str, Any]):
+    n_vocab = after_prompt.model.n_vocab
+    row = after_prompt.logits(6)[5]
+    with Sampler(Sampling(seed=4, **changes), n_vocab) as sampler:
+        sampler.start([])
+        found = []
+        for _ in range(20):
+            found.append(sampler.draw(row))
+            sampler.accept(found[-1])
+    assert found == draws(after_prompt, 20, seed=4, **changes)
+
+
+def test_a_draw_from_some_tokens_is_one_of_them(after_prompt: Context):
+    row, few = after_prompt.logits(6)[5], np.array([7, 70, 17])
+    with Sampler(Sampling(seed=4, **WARM), after_prompt.model.n_vocab) as sampler:
+        sampler.start([])
+        assert {sampler.draw(row, few) for _ in range(60)} <= {7, 17, 70}

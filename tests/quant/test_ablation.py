@@ -59,7 +59,7 @@ def test_attention_taken_out_in_memory_gives_the_logits_of_the_file_without_it(
     in_memory = logits_of(
         deep, windows, ablated([Bypass(block, block, part="attention") for block in silent])
     )
-    assert np.allclose(in_memory, expected, atol=1e-3)
+    assert np.allclose(in_memory, expected, atol=5e-3)
     assert not np.allclose(logits_of(deep, windows), expected, atol=0.5)
 
 

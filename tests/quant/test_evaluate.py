@@ -127,8 +127,7 @@ _PRINT = "import sys; from tests.quant.test_evaluate import perplexity_of; print
 
 
 def perplexity_of(path: str) -> str:
-    with Model(Path(path)) as model:
-        return repr(perplexity(model, split_windows(model, TEXT, n_ctx=N_CTX, n_chunks=3)).mean)
+    return repr(evaluate(Path(path), TEXT, n_ctx=N_CTX, n_chunks=3).perplexity)
 
 
 def test_the_figures_are_those_of_ggmls_own_kernels(tmp_path: Path):

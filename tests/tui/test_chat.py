@@ -118,6 +118,18 @@ async def test_the_app_is_left_while_an_answer_is_rendered(bench: AppBench) -> N
     assert app.return_code == 0
 
 
+async def test_what_is_asked_while_the_app_is_left_is_kept(bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        pane, requests = chat_of(app).pane, bench.workers[0].requests
+        n_requests = len(requests)
+        app.exit(0)
+        pane.ask("too late")
+    assert len(requests) == n_requests
+    assert [saved.title for saved in pane.store.summaries()] == ["too late"]
+
+
 async def test_a_second_message_waits_for_the_first_answer(bench: AppBench) -> None:
     app = bench.make(hold=True)
     async with app.run_test(size=LARGE) as pilot:

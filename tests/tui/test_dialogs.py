@@ -7,6 +7,7 @@ from textual.widgets import DataTable, Input, Log, Select, Static
 
 from edgespec.errors import ConfigError
 from edgespec.paths import app_settings_file
+from edgespec.ranges import MOST_THREADS
 from edgespec.worker.protocol import Logged, OpenPair
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.app import EdgespecApp
@@ -81,7 +82,11 @@ async def test_settings_are_taken_kept_and_used_by_the_next_engine(bench: AppBen
     ("field", "value", "said"),
     [
         ("threads", "-1", "Threads is '-1'"),
-        ("threads", "513", "Threads 513 is out of range; use 1 to 512, or 0 for the physical cores"),
+        (
+            "threads",
+            "99999",
+            f"Threads 99999 is out of range; use 1 to {MOST_THREADS}, or 0 for the physical cores",
+        ),
         ("ctx_size", "8", "Context 8 is out of range; use 64 or more tokens, or 0"),
         ("ctx_size", "9" * 5000, "Context is '999"),
         ("max_tokens", "0", "Longest answer 0 is out of range; use 1 or more tokens"),

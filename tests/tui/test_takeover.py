@@ -35,7 +35,7 @@ ODD_FILES = {
     "another.json": '{"name": "no conversation"}',
     "list.json": "[]",
     "deep.json": NESTED_TOO_DEEP,
-    "role.json": '{"version": 1, "id": "a", "created_at": "", "messages": [{"role": "tool", "content": ""}]}',
+    "role.json": '{"version": 1, "id": "a", "created_at": "", "messages": [{"role": "robot", "content": ""}]}',
     "number.json": '{"version": 1, "id": "a", "created_at": "", "messages": '
     '[{"role": "user", "content": "", "thought_s": 1' + "0" * 400 + "}]}",
     "bytes.json": "\udcff\udcfe",

@@ -18,12 +18,12 @@ from edgespec.cli.chat import command as chat_command
 from edgespec.cli.chat_web import app_arguments
 from edgespec.cli.context import Settings
 from edgespec.cli.options import add_global_options
+from edgespec.page_origin import address_of, is_own_name
 from edgespec.paths import app_settings_file, chats_dir
 from tests.conftest import Outcome
 from tests.tui.browser import CHROMIUM, open_page
 from tests.tui.served import LIMIT_S, Served, connect, end_all, read_until, wait_for
 from tui.chat.store import ChatStore
-from tui.web.server import AppServer, address_of
 from tui.web.visitor import Visitor
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -181,18 +181,21 @@ async def test_no_other_site_may_drive_the_app(serve: Callable[..., Served]) -> 
 
 
 @pytest.mark.parametrize(
-    ("host", "name", "is_own"),
+    ("listening", "host", "is_own"),
     [
         ("127.0.0.1", "localhost", True),
-        ("127.0.0.1", "192.168.0.9", True),
-        ("127.0.0.1", "::1", True),
+        ("127.0.0.1", "localhost:8000", True),
+        ("127.0.0.1", "192.168.0.9:8000", True),
+        ("127.0.0.1", "[::1]:8000", True),
         ("box.lan", "box.lan", True),
         ("0.0.0.0", "evil.example", False),
+        ("0.0.0.0", "localhost.evil.example:8000", False),
+        ("127.0.0.1", "[::1", False),
         ("127.0.0.1", "", False),
     ],
 )
-def test_only_own_names_are_served(host: str, name: str, is_own: bool) -> None:
-    assert AppServer(["app"], host, 8000)._is_own_name(name) is is_own
+def test_only_own_names_are_served(listening: str, host: str, is_own: bool) -> None:
+    assert is_own_name(host, listening) is is_own
 
 
 def test_an_address_is_one_that_a_browser_can_open() -> None:
@@ -233,7 +236,8 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "textual_serve", None)
     result = run_cli("chat", "--web")
     assert (result.code, result.out) == (2, "")
-    assert result.err == "edgespec: --web needs textual-serve. Install it with pip install 'edgespec[web]'\n"
+    pip = f"{sys.executable} -m pip install 'edgespec[web]'"
+    assert result.err == f"edgespec: --web needs textual-serve. Install what is missing with {pip}\n"
 
 
 @pytest.mark.parametrize(

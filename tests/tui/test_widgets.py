@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.app import App, ComposeResult
 
 from edgespec.decode.token import DraftSource
 from edgespec.helper_process import describe_exit
 from tui.chat.markdown_stream import MarkdownSplitter
 from tui.common.pace import LONGEST_S, SHORTEST_S, Pace
+from tui.common.plot import Plot
 from tui.common.stream_text import wrap_runs
 
 RUNS = st.lists(st.tuples(st.text("ab 日本é\u0301", min_size=1), st.sampled_from(DraftSource)), max_size=6)
@@ -100,3 +102,18 @@ def test_the_end_of_a_process_is_said_in_words() -> None:
     assert "memory" in describe_exit(-9)
     assert describe_exit(-6) == "crashed (SIGABRT)"
     assert describe_exit(3) == "ended with code 3"
+
+
+async def test_a_plot_that_comes_while_the_app_is_left_needs_no_parts() -> None:
+    class WithoutParts(Plot):
+        def compose(self) -> ComposeResult:
+            yield from ()
+
+    class Charts(App[None]):
+        def compose(self) -> ComposeResult:
+            yield WithoutParts()
+
+    app = Charts()
+    async with app.run_test():
+        app.exit()
+    assert app.return_code == 0

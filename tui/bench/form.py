@@ -51,12 +51,14 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
 
     def compose(self) -> ComposeResult:
         """A row for each choice."""
+        # A server's models are not on this machine, where it is measured.
+        here = self._launch.target if self._launch.server is None else None
         with VerticalScroll(classes="dialog dialog-wide"):
             yield Static("New benchmark", classes="dialog-title")
             with Grid(id="settings-grid"):
                 for name, title, value, hint in _FIELDS:
                     yield Label(title)
-                    given = self._launch.target or "" if name == "target" else value
+                    given = here or "" if name == "target" else value
                     yield Input(given, id=f"bench-{name}", placeholder=hint, compact=True)
             yield Static("", id="bench-form-note", markup=False, classes="dialog-text")
             with Horizontal(classes="dialog-buttons"):

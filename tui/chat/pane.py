@@ -30,7 +30,7 @@ from tui.chat.transcript import Transcript
 from tui.common.ask import AskScreen
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
-from tui.common.wording import MODE_NAMES, joined, progress_line
+from tui.common.wording import drafting_of, joined, progress_line
 from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
@@ -112,7 +112,9 @@ class ChatPane(Vertical):
         self.answer()
 
     def answer(self) -> None:
-        """Has the conversation answered as it stands."""
+        """Has the conversation answered as it stands, unless the app is being left."""
+        if not self.transcript.is_attached:
+            return
         if self._engine.state in (EngineState.CLOSED, EngineState.DEAD):
             self._services.open_engine()
         self._waiting = not self._engine.is_ready
@@ -176,7 +178,7 @@ class ChatPane(Vertical):
 
     async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> None:
         pair = self._engine.pair
-        receipt = answer_receipt(answered, race_gain(pair, self._engine.races)) if answered else None
+        receipt = answer_receipt(answered, pair, race_gain(pair, self._engine.races)) if answered else None
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
         if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
@@ -211,8 +213,9 @@ class ChatPane(Vertical):
                 self._shortened, self._left_out = conversation.id, 0
                 go_on()
 
+        size = f" of {pair.n_ctx} tokens" if pair and pair.n_ctx else ""
         question = (
-            f"The context of {pair.n_ctx if pair else 0} tokens is full. Go on with the oldest turns left out? "
+            f"The context{size} is full. Go on with the oldest turns left out? "
             "They stay on the screen and are kept."
         )
         self.app.push_screen(AskScreen(question, "Go on", "Not now"), take)
@@ -232,9 +235,11 @@ class ChatPane(Vertical):
         if pair is None:
             self._tell("")
             return
-        draft = f" with {pair.draft}" if pair.draft else ", no draft model on disk"
+        nothing = "" if pair.server else ", no draft model on disk"
+        draft = f" with {pair.draft}" if pair.draft else nothing
         note = f" · {with_labels(pair.note)}" if pair.note else ""
-        self._tell(f"{pair.target}{draft} · {MODE_NAMES[pair.mode]} · {pair.n_ctx} tokens of context{note}")
+        size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
+        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{note}")
 
     def _tell(self, text: str, *, error: bool = False) -> None:
         self._status.tell(text, error=error)

@@ -103,11 +103,13 @@ class Rail(Vertical):
             now.draft_n - (before.draft_n if before else 0),
             now.draft_n_accepted - (before.draft_n_accepted if before else 0),
         )
-        if seconds <= 0 or passes <= 0:
+        if seconds <= 0 or tokens <= 0:
             return
         self._rates.append(tokens / seconds)
-        self._lengths.append(tokens / passes)
-        self._acceptance.append(accepted / tested if tested else 0.0)
+        if passes > 0:  # a server does not tell them
+            self._lengths.append(tokens / passes)
+        if passes > 0 or tested > 0:
+            self._acceptance.append(accepted / tested if tested else 0.0)
         self._cpu.append(psutil.cpu_percent())
         self._tell_memory(now.memory_bytes)
         self._draw()
@@ -142,6 +144,5 @@ class Rail(Vertical):
 
     def _tell_memory(self, n_bytes: int) -> None:
         free = psutil.virtual_memory().available
-        self.query_one("#rail-memory", Static).update(
-            f"memory {human_bytes(n_bytes)}, {human_bytes(free)} free", layout=False
-        )
+        used = f"{human_bytes(n_bytes)}, " if n_bytes else ""
+        self.query_one("#rail-memory", Static).update(f"memory {used}{human_bytes(free)} free", layout=False)

@@ -8,12 +8,23 @@ from edgespec.bench.summary import arm_name, arm_named
 from edgespec.session.explain import receipt
 from edgespec.text import human_bytes
 from edgespec.worker.protocol import Answered, PairOpened, TokensArrived
+from edgespec.worker.remote.figures import remote_receipt
 from tui.chat.conversation import Receipt
 from tui.common.wording import rate_of
 
 
-def answer_receipt(answered: Answered, race_gain: float | None = None) -> Receipt:
-    """The receipt of an answer, memory included, and what the same way of drafting brought in a race, if one was run."""
+def answer_receipt(
+    answered: Answered, pair: PairOpened | None = None, race_gain: float | None = None
+) -> Receipt:
+    """The receipt of an answer, memory included, and what the same way of drafting brought in a race, if one was run.
+
+    Args:
+        answered: The answer.
+        pair: What wrote it; of a server, only what it tells is known.
+        race_gain: Of `race_gain`.
+    """
+    if pair is not None and pair.server:
+        return Receipt(f"{remote_receipt(answered.stats)} · at {pair.server}", answered.stats.why)
     measured = "" if race_gain is None else f" · {race_gain:.2f}x vanilla in the last race (measured)"
     figures = f"{receipt(answered.stats)}{measured} · {human_bytes(answered.memory_bytes)}"
     return Receipt(figures, answered.stats.why)
@@ -31,8 +42,11 @@ def race_gain(pair: PairOpened | None, races: Mapping[str, BenchResult]) -> floa
 def live_line(tokens: TokensArrived) -> str:
     """The figures of an answer that is under way."""
     rate = rate_of(tokens)
-    doing = "thinking" if tokens.thought_n == tokens.predicted_n else "answering"
-    parts = [f"{doing} · {tokens.predicted_n} tokens"]
+    is_counted = tokens.predicted_n > 0
+    thinks = tokens.thought_n == tokens.predicted_n if is_counted else not tokens.pieces
+    parts = ["thinking" if thinks else "answering"]
+    if is_counted:
+        parts.append(f"{tokens.predicted_n} tokens")
     if rate:
         parts.append(f"{rate:.1f} tok/s")
         if tokens.vanilla_tok_per_s and tokens.draft_n:

@@ -13,6 +13,7 @@ from textual.events import Resize
 from textual.widgets import TextArea
 
 from edgespec.chat.template import Think
+from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
 from tui.chat.choices import conversation_choices, draft_choices
@@ -84,6 +85,8 @@ class ChatScreen(ModeScreen):
 
     @on(PromptInput.Submitted)
     def _submitted(self, event: PromptInput.Submitted) -> None:
+        # What the command says is the last word, not the help that goes with its text.
+        self._end_help()
         try:
             if self._run_slash(event.text):
                 self.prompt.remember(event.text)
@@ -104,9 +107,14 @@ class ChatScreen(ModeScreen):
         fitting = matching_commands(self.prompt.text)
         if fitting:
             self.tell(describe_commands(fitting))
-        elif self._is_helping and not self.transcript.is_answering:
+            self._is_helping = True
+        else:
+            self._end_help()
+
+    def _end_help(self) -> None:
+        if self._is_helping and not self.transcript.is_answering:
             self.pane.tell_pair()
-        self._is_helping = bool(fitting)
+        self._is_helping = False
 
     def _run_slash(self, text: str) -> bool:
         """Does what a slash command says; False when the text is a message.
@@ -120,7 +128,7 @@ class ChatScreen(ModeScreen):
         argument = line.argument
         match line.command.name:
             case "mode" if argument:
-                self._engine.ask(ChangeMode(mode_named(argument)))
+                self._change_mode(mode_named(argument))
             case "think" if argument:
                 self._set_think(think_named(argument))
             case "draft" if argument:
@@ -147,7 +155,11 @@ class ChatScreen(ModeScreen):
         if pair is None:
             self.tell("no model is loaded yet")
         else:
-            self._engine.ask(ChangeMode(next_mode(pair)))
+            self._change_mode(next_mode(pair))
+
+    def _change_mode(self, mode: Mode) -> None:
+        if not self.lacks_engine("another way of drafting"):
+            self._engine.ask(ChangeMode(mode))
 
     def action_next_think(self) -> None:
         """Lets the model think, or not, or as its template has it, from the next answer on."""
@@ -163,6 +175,8 @@ class ChatScreen(ModeScreen):
     async def action_draft(self) -> None:
         """Chooses a draft among what is here."""
         pair = self._engine.pair
+        if self.lacks_engine("another draft"):
+            return
         if pair is None:
             self.tell("no model is loaded yet")
             return
@@ -173,7 +187,8 @@ class ChatScreen(ModeScreen):
 
     def _change_draft(self, name: str) -> None:
         """Drafts with another model; the target stays loaded."""
-        self._engine.ask(ChangeDraft(name, self.services.launch.offline))
+        if not self.lacks_engine("another draft"):
+            self._engine.ask(ChangeDraft(name, self.services.launch.offline))
 
     def action_restart_engine(self) -> None:
         """Loads the models again in a new process."""
@@ -182,6 +197,8 @@ class ChatScreen(ModeScreen):
 
     def action_race_last(self) -> None:
         """Races the last message."""
+        if self.lacks_engine("a race"):
+            return
         before = self.transcript.conversation.without_last_answer()
         self.services.go("race", with_=before.messages[-1].content if before.messages else None)
 
@@ -293,6 +310,8 @@ class ChatScreen(ModeScreen):
 
     async def action_tint(self) -> None:
         """Shows or hides who thought of each token."""
+        if self.lacks_engine("a tint of drafted tokens"):
+            return
         await self.transcript.tint(not self.transcript.tinted)
         shown = "green: from the draft model, violet: from the text itself"
         self.tell(shown if self.transcript.tinted else "")

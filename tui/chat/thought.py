@@ -37,8 +37,9 @@ class ThoughtFold(Collapsible):
 
 
 def describe_thought(count: int, seconds: float, *, is_growing: bool) -> str:
-    """The line in words."""
-    return f"{'thinking' if is_growing else 'thought'} · {count} tokens · {seconds:.1f} s"
+    """The line in words; a server may not tell how many tokens there are."""
+    size = f" · {count} tokens" if count else ""
+    return f"{'thinking' if is_growing else 'thought'}{size} · {seconds:.1f} s"
 
 
 def _as_pieces(text: str) -> list[Piece]:

@@ -70,6 +70,8 @@ class Transcript(VerticalScroll, can_focus=False):
         self._empty.display = not conversation.messages
         for message in conversation.messages:
             is_question = message.role == "user"
+            if not self.is_attached:  # the app is being left
+                return
             await self.mount(
                 UserTurn(message.content) if is_question else AnswerTurn(message, tinted=self.tinted)
             )
@@ -157,6 +159,8 @@ class Transcript(VerticalScroll, can_focus=False):
         return True
 
     def _add_turn(self, turn: UserTurn | AnswerTurn) -> None:
+        if not self.is_attached:  # the app is being left
+            return
         self._empty.display = False
         self.mount(turn)
         self.anchor()

@@ -41,6 +41,19 @@ class ModeScreen(Screen[None]):
         """Says it in the status line."""
         self.query_one(StatusLine).tell(text, error=error)
 
+    def lacks_engine(self, what: str) -> bool:
+        """Whether a server answers, of whose engine nothing can be changed from here; it is then said.
+
+        Args:
+            what: Needs one on this machine.
+        """
+        server = self.services.launch.server
+        if server is not None:
+            self.tell(
+                f"{what} needs the models on this machine, and {server} answers: start without --server"
+            )
+        return server is not None
+
     @on(Told)
     def _widget_told(self, told: Told) -> None:
         self.tell(told.text, error=told.error)

@@ -2,6 +2,7 @@
 
 from textual.app import ComposeResult
 from textual.containers import Grid
+from textual.events import Mount
 from textual.strip import Strip
 from textual_hires_canvas import Canvas
 from textual_plot import PlotWidget
@@ -17,6 +18,15 @@ class Plot(PlotWidget):
             for name in ("margin-top", "margin-left", "plot", "margin-bottom"):
                 yield _StyledCanvas(1, 1, id=name)
         yield Legend(id="legend")
+
+    def on_mount(self, event: Mount) -> None:  # type: ignore[override]
+        """Where there are no parts the app is being left: then nothing is done to them."""
+        if not self.query(Grid):
+            event.prevent_default()
+
+    def _update_margin_sizes(self) -> None:
+        if self.query(Grid):
+            super()._update_margin_sizes()
 
 
 class _StyledCanvas(Canvas):

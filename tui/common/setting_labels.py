@@ -6,6 +6,7 @@ from edgespec.errors import name_settings
 
 LABELS: Final = {
     "acceptance": "acceptance",
+    "api_key": "--api-key",
     "batch": "batch size",
     "blocks": "Remove (by number)",
     "budget": "time budget",
@@ -27,6 +28,7 @@ LABELS: Final = {
     "host": "--host",
     "imatrix": "an imatrix",
     "importance": "Score",
+    "keep_alive": "--keep-alive",
     "kv_groups": "number of KV groups",
     "kv_type": "type of the KV cache",
     "kv_type_k": "KV cache keys",
@@ -40,6 +42,7 @@ LABELS: Final = {
     "offline": "the offline mode",
     "output": "Write to",
     "output_type": "type of the output",
+    "parallel": "--parallel",
     "params": "Remove (params left)",
     "port": "--port",
     "presence_penalty": "presence penalty",
@@ -53,6 +56,7 @@ LABELS: Final = {
     "repeat_penalty": "repeat penalty",
     "rpc": "list of RPC servers",
     "seed": "seed",
+    "server": "--server",
     "shape": "shape",
     "structure": "Widths",
     "temperature": "temperature",
@@ -67,8 +71,9 @@ LABELS: Final = {
 }
 """Setting -> the label of its field, with the choice or the hint beside it in parentheses where a field is for several.
 
-Capitals are the app's own labels, or a key's as with `draft`. What has no field is a plain phrase, and `host` and `port`,
-which are named only within a command to type, are that command's flags.
+Capitals are the app's own labels, or a key's as with `draft`. What has no field is a plain phrase. `host` and `port`, which are
+named only within a command to type, and `parallel` and `keep_alive`, of the server alone, are that command's flags; `server` and
+`api_key` are those that the app was started with.
 """
 
 

@@ -30,13 +30,18 @@ class StreamText(Widget):
         is_growing: Take several rows at a time.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"stream-text--model", "stream-text--ngram"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "stream-text--model",
+        "stream-text--ngram",
+        "stream-text--grammar",
+    }
     DEFAULT_CSS = """
     StreamText {
         height: auto;
         width: 1fr;
         .stream-text--model { background: $success-muted; color: $text-success; }
         .stream-text--ngram { background: $accent-muted; color: $text-accent; }
+        .stream-text--grammar { background: $primary-muted; color: $text-primary; }
     }
     """
 

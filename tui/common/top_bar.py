@@ -5,7 +5,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from edgespec.text import one_line
-from tui.common.wording import MODE_NAMES
+from tui.common.wording import drafting_of
 from tui.services.engine_client import EngineClient, EngineState
 from tui.services.messages import EngineChanged
 
@@ -63,5 +63,5 @@ class TopBar(Static):
             )
         draft = f" + {pair.draft}" if pair.draft else ""
         if self.size.width < _SHORT_COLUMNS:
-            return MODE_NAMES[pair.mode]
-        return f"{pair.target}{draft} · {MODE_NAMES[pair.mode]}"
+            return drafting_of(pair)
+        return f"{pair.target}{draft} · {drafting_of(pair)}"

@@ -4,7 +4,7 @@ from typing import Final
 
 from edgespec.decode.policy import Mode
 from edgespec.text import human_bytes
-from edgespec.worker.protocol import Progressed, TokensArrived
+from edgespec.worker.protocol import PairOpened, Progressed, TokensArrived
 from tui.common.setting_labels import with_labels
 
 MODE_NAMES: Final = {
@@ -15,9 +15,14 @@ MODE_NAMES: Final = {
 }
 
 
+def drafting_of(pair: PairOpened) -> str:
+    """How answers are drafted, or which server knows."""
+    return f"at {pair.server}" if pair.server else MODE_NAMES[pair.mode]
+
+
 def rate_of(tokens: TokensArrived) -> float:
-    """Tokens a second since the first one, as the engine timed them."""
-    return (tokens.predicted_n - 1) / tokens.decode_s if tokens.decode_s > 0 else 0.0
+    """Tokens a second since the first one, as the engine timed them; 0 where that is not known."""
+    return max(0, tokens.predicted_n - 1) / tokens.decode_s if tokens.decode_s > 0 else 0.0
 
 
 def progress_line(event: Progressed, eta_s: float | None = None) -> str:

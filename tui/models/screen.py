@@ -120,7 +120,7 @@ class ModelsScreen(ModeScreen):
 
     def _open_and_go(self, screen: ScreenName) -> None:
         row, engine = self.table.row, self.services.engine
-        if row is None or not self._is_usable(row):
+        if row is None or self.lacks_engine("another model of this list") or not self._is_usable(row):
             return
         if row.role_in(engine.pair) is not Role.TARGET:
             if engine.state is EngineState.BUSY:

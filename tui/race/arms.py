@@ -59,7 +59,8 @@ class Arms(Horizontal):
                 pane.empty()
             return True
         self.remove_children()
-        self.mount(*(ArmPane(name) for name in names))
+        if self.is_attached:  # else the app is being left
+            self.mount(*(ArmPane(name) for name in names))
         return False
 
     def pane(self, name: str) -> ArmPane:

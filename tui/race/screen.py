@@ -72,7 +72,7 @@ class RaceScreen(ModeScreen):
     def on_mount(self) -> None:
         """Listens to the engine, and loads a pair when there is none."""
         self._engine.subscribe(self, TokensArrived, RaceAdvanced, RequestFailed, WorkerDied, Progressed)
-        if self._engine.state is EngineState.CLOSED:
+        if not self.lacks_engine("a race") and self._engine.state is EngineState.CLOSED:
             self.services.open_engine()
 
     def on_unmount(self) -> None:
@@ -114,6 +114,8 @@ class RaceScreen(ModeScreen):
 
     def _start(self, prompt: str) -> None:
         pair = self._engine.pair
+        if self.lacks_engine("a race"):
+            return
         if self._racing or pair is None or not self._engine.is_ready:
             self.tell(self._why_not())
             return

@@ -9,6 +9,7 @@ from edgespec.llama.sampler import Sampling
 from edgespec.session.choice import AUTO_DRAFT
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.protocol import Job, Worker
+from edgespec.worker.remote.address import ServerAddress
 
 ScreenName = Literal["chat", "race", "bench", "models", "workshop"]
 WorkerFactory = Callable[[], Worker]
@@ -26,6 +27,8 @@ class Launch:
     thinking: Thinking = AS_IT_LIKES
     engine: EngineSettings | None = None
     offline: bool = False
+    server: ServerAddress | None = None
+    """What answers in the place of an engine on this machine; `target` is then one of its models."""
     screen: ScreenName = "chat"
     bench_job: Job | None = None
     """A benchmark to run at once, on the bench screen."""

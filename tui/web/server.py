@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import io
-import ipaddress
 import os
 import secrets
 import signal
@@ -14,13 +13,13 @@ from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from textual_serve.app_service import AppService
 from textual_serve.server import Server, to_int
 
 from edgespec.errors import EdgespecError
+from edgespec.page_origin import address_of, is_own_name, is_same_origin
 from edgespec.text import plain_text
 from tui.web.page_messages import FocusChanged, Pinged, Resized, Typed, read_message
 from tui.web.visitor import Visitor, cells
@@ -147,9 +146,9 @@ class AppServer(Server):
     async def _refuse_strangers(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """A browser lets any site connect to this machine: what counts is where it says that the page comes from, and the token."""
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and not is_same_origin(origin, request.host):
             raise web.HTTPForbidden(text="only the app's own page may connect\n")
-        if not self._is_own_name(urlsplit(f"//{request.host}").hostname or ""):
+        if not is_own_name(request.host, self.host):
             raise web.HTTPForbidden(
                 text="open the app by this machine's address, or by the name given to --host\n"
             )
@@ -157,13 +156,6 @@ class AppServer(Server):
         if not secrets.compare_digest(said, self._token.encode()):
             raise web.HTTPForbidden(text="open the address that `edgespec chat --web` printed\n")
         return await handler(request)
-
-    def _is_own_name(self, name: str) -> bool:
-        """Whether it cannot be the name of another site that was made to point here."""
-        with contextlib.suppress(ValueError):
-            return bool(ipaddress.ip_address(name))
-        machine = socket.gethostname().lower()
-        return name in ("localhost", self.host.lower(), machine, f"{machine}.local")
 
     async def _process_messages(self, websocket: web.WebSocketResponse, app_service: AppService) -> None:
         """Passes on what the page says; what is no message of a page is left out, where textual-serve would fail."""
@@ -194,12 +186,6 @@ class _HarmlessStderr(io.TextIOBase):
     def write(self, text: str) -> int:
         sys.stderr.write(plain_text(text))
         return len(text)
-
-
-def address_of(host: str, port: int) -> str:
-    """Where a browser finds the page."""
-    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 async def _asked_to_end() -> None:

@@ -299,7 +299,7 @@ class WorkshopScreen(ModeScreen):
         self._open("chat")
 
     def _open(self, screen: ScreenName) -> None:
-        if self._made is not None:
+        if self._made is not None and not self.lacks_engine("the new model"):
             self.services.open_engine(str(self._made.path.resolve()))
             self.services.go(screen)
 

@@ -76,6 +76,8 @@ class Stages(Vertical):
 
     async def show_progress(self, event: Progressed, left_s: float | None) -> None:
         """A report of the running stage, or the first one of the next."""
+        if not self.is_attached:  # the app is being left
+            return
         if self._current is None or self._current.label != event.label:
             self.end(whole=True)
             line = StageLine(event.label)

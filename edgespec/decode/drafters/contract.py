@@ -5,12 +5,13 @@ on where another stopped: a model behind an n-gram match, an n-gram match behind
 the target's own, a block in one pass, tokens that a grammar forces) is one more file with these methods.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 from edgespec.decode.beliefs import Terms
 from edgespec.decode.token import DraftSource
+from edgespec.llama.slots import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +106,28 @@ class Drafter(Protocol):
             EngineError: llama.cpp failed.
         """
         ...
+
+
+Result = TypeVar("Result")
+Steps = Generator[Part, None, Result]
+"""Work that stops before each of its decodes, hands out what it wants decoded, and goes on when that is done."""
+
+
+@runtime_checkable
+class SharingDrafter(Drafter, Protocol):
+    """A drafter whose passes can be made together with those of other answers."""
+
+    def steps(self, chain: Sequence[int], reading: Reading | None) -> Steps[list[Guess]]:
+        """As `draft` of one token, with its decode left to whoever runs this."""
+        ...
+
+
+def run_alone(steps: Steps[Result]) -> Result:
+    """Does work to its end, with decodes of its own."""
+    try:
+        while True:
+            part = next(steps)
+            part.slot.context.decode([part])
+    except StopIteration as done:
+        result: Result = done.value
+        return result

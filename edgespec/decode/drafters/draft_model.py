@@ -127,6 +127,12 @@ class ModelDrafter:
         said = self._model.guess()
         if rows:
             self._costs.observe_draft(rows, self._clock() - before)
+        return self._take(said, chain, reading)
+
+    def _take(
+        self, said: tuple[int, float] | None, chain: Sequence[int], reading: Reading | None
+    ) -> list[Guess]:
+        """What the model said becomes a guess."""
         if reading:
             self._chance = None
         self._is_read, self._chain_read = True, len(chain)

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from edgespec.decode.drafters.contract import Steps
 from edgespec.decode.tokenmap import Translator
 from edgespec.llama.context import Context
+from edgespec.llama.slots import Part, Slot
 
 HEADROOM = 64
 """Places of the draft's context that stay free for what is drafted, 15 tokens at most; a history beyond them is read anew
@@ -28,14 +30,14 @@ class LlamaDraft:
         step_batch: A single row is evaluated as a batch of so many, where that is faster.
     """
 
-    def __init__(self, context: Context, translator: Translator, step_batch: int = 1) -> None:
+    def __init__(self, context: Context | Slot, translator: Translator, step_batch: int = 1) -> None:
         self.context = context
         self._step_batch = step_batch
         self._translator = translator
         self._wanted: list[int] = []
         """The history in the draft's ids."""
         self._translated_n = 0
-        self._offset = self._held = self._text_n = self._listed_n = 0
+        self._offset = self._held = self._text_n = self._listed_n = self._behind_n = 0
         self._said: dict[int, int] = {}
         """Guesses of this round, from the target's ids to the draft's."""
 
@@ -81,6 +83,46 @@ class LlamaDraft:
         Raises:
             EngineError: llama.cpp failed.
         """
+        prepared = self._prepare(history, chain, window)
+        if prepared is None:
+            return 0
+        text, valid = prepared
+        rows = len(text) - valid + self.context.n_unread
+        step = self.context.settings.n_batch
+        for start in range(valid, len(text), step):
+            self.context.decode(text[start : start + step], outputs=1, pad_to=self._step_batch)
+        self._finish(text)
+        return rows
+
+    def steps(self, history: Sequence[int], chain: Sequence[int], window: int | None = None) -> Steps[None]:
+        """As `read`, with the last decode left to whoever runs this: other answers may share it.
+
+        Args:
+            history: All of the text.
+            chain: Guesses behind it.
+            window: Forgets what it holds and begins with so many tokens of the history's end.
+
+        Raises:
+            EngineError: llama.cpp failed.
+        """
+        slot = self.context
+        assert isinstance(slot, Slot)
+        prepared = self._prepare(history, chain, window)
+        if prepared is None:
+            return
+        text, valid = prepared
+        step = slot.settings.n_batch // slot.settings.n_sequences
+        while len(text) - valid > step:
+            slot.decode(text[valid : valid + step])
+            valid += step
+        slot.read_again(step)
+        yield Part(slot, text[valid:], 1)
+        self._finish(text)
+
+    def _prepare(
+        self, history: Sequence[int], chain: Sequence[int], window: int | None
+    ) -> tuple[list[int], int] | None:
+        """The text to be held and how much of it is; None where there is nothing to read."""
         self._translate(history)
         self._list_new()
         if not chain:
@@ -91,18 +133,17 @@ class LlamaDraft:
         text = [*self._wanted[self._offset :], *behind]
         if len(text) > self.context.n_ctx:
             self._text_n = 0
-            return 0
+            return None
         # The logits wanted are those after the last token: it is read again if it was there already.
         valid = max(min(self._count_held(behind), len(text) - 1), 0)
         self.context.rollback(valid)
-        rows = len(text) - valid + self.context.n_unread
-        step = self.context.settings.n_batch
-        for start in range(valid, len(text), step):
-            self.context.decode(text[start : start + step], outputs=1, pad_to=self._step_batch)
-        if not behind:
+        self._behind_n = len(behind)
+        return text, valid
+
+    def _finish(self, text: Sequence[int]) -> None:
+        if not self._behind_n:
             self.context.mark(None)  # guesses are taken back to here
-        self._held, self._text_n = len(text) - len(behind), len(text)
-        return rows
+        self._held, self._text_n = len(text) - self._behind_n, len(text)
 
     def guess(self) -> tuple[int, float] | None:
         """Its next token in the target's ids, and that token's lead in logits over the second best.

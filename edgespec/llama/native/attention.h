@@ -1,11 +1,13 @@
-// Attention of a few rows over a cache in half precision (flash attention: https://arxiv.org/abs/2205.14135).
+// Attention over a cache in half precision or Q8_0 (flash attention: https://arxiv.org/abs/2205.14135).
 //
 // ggml converts every key and value anew for each row and each head. Here the rows and heads that share a KV head share the
-// conversion. A query's sums are made in one order whatever else is in the batch, so that a row has the same result alone.
+// conversion, by groups whose sums stay in registers. A query's sums are made in one order whatever else is in the batch or in the
+// cache, so that a row has the same result alone (visible_places.h).
 
 #pragma once
 
-#include "simd.h"
+#include "cache_types.h"
+#include "visible_places.h"
 
 #include <algorithm>
 #include <cmath>
@@ -16,7 +18,11 @@
 namespace few_rows {
 
 // Places of the cache that are handled at once.
-constexpr int PLACES = 16;
+constexpr int PLACES = 64;
+// Queries of a KV head that go through the cache together: their sums stay in the nearest caches.
+constexpr int64_t MOST_QUERIES = 48;
+// Of those, the ones whose sums are in registers at the same time.
+constexpr int GROUP = SIMD_WIDTH == 16 ? 6 : 2;
 
 // One product after the other, by one thread, which keeps its buffers between them.
 // A KV head's queries are the rows by the heads that share it, the heads of a row side by side.
@@ -27,113 +33,157 @@ public:
         float max_bias, softcap;
         std::memcpy(&max_bias, op->op_params + 1, sizeof max_bias);
         std::memcpy(&softcap, op->op_params + 2, sizeof softcap);
-        return max_bias == 0.0f && softcap == 0.0f && op->src[4] == nullptr && q->type == GGML_TYPE_F32 &&
-               k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 && q->ne[0] == k->ne[0] && k->ne[0] == v->ne[0] &&
-               k->ne[0] % (4 * SIMD_WIDTH) == 0 && k->ne[2] == v->ne[2] && q->ne[2] % k->ne[2] == 0 && q->ne[3] == 1 &&
-               k->ne[3] == 1 && v->ne[3] == 1 && q->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) &&
-               k->nb[0] == sizeof(ggml_fp16_t) && v->nb[0] == sizeof(ggml_fp16_t) &&
-               (mask == nullptr || (mask->type == GGML_TYPE_F16 && mask->ne[2] == 1 && mask->ne[3] == 1));
+        return max_bias == 0.0f && softcap == 0.0f && op->src[4] == nullptr && q->type == GGML_TYPE_F32 && is_cache(k) &&
+               is_cache(v) && q->ne[0] == k->ne[0] && k->ne[2] == v->ne[2] && q->ne[2] % k->ne[2] == 0 &&
+               k->ne[3] == q->ne[3] && v->ne[3] == q->ne[3] && q->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) &&
+               (mask == nullptr || (mask->type == GGML_TYPE_F16 && mask->ne[2] == 1 &&
+                                    (mask->ne[3] == 1 || mask->ne[3] == q->ne[3])));
     }
 
-    // Does part `part` of 0..`parts` of a product; queries are shared out evenly.
-    void attend_part(const ggml_tensor * op, int part, int parts) {
-        start(op);
-        const int64_t by_head = heads_ * q_->ne[1], all = by_head * k_->ne[2];
-        const int64_t to = all * (part + 1) / parts;
-        for (int64_t from = all * part / parts; from < to;) {
-            const int64_t kv_head = from / by_head, first = from % by_head;
-            const int64_t count = std::min(by_head - first, to - from);
-            attend(kv_head, first, count);
-            from += count;
-        }
-    }
-
-private:
-    void start(const ggml_tensor * op) {
+    // Starts with a product; returns the number of its queries, which can be attended to in any parts.
+    int64_t start(const ggml_tensor * op) {
         op_ = op;
         q_ = op->src[0];
         k_ = op->src[1];
         v_ = op->src[2];
         mask_ = op->src[3];
         size_ = k_->ne[0];
+        value_size_ = v_->ne[0];
         heads_ = q_->ne[2] / k_->ne[2];
         std::memcpy(&scale_, op->op_params, sizeof scale_);
+        visible_.read(mask_, q_->ne[1], k_->ne[1]);
+        return heads_ * q_->ne[1] * k_->ne[2] * q_->ne[3];
     }
 
-    void attend(int64_t kv_head, int64_t first, int64_t count) {
-        begin(kv_head, first, count);
-        for (int64_t place = 0; place < k_->ne[1]; place += PLACES) {
-            const int places = static_cast<int>(std::min<int64_t>(PLACES, k_->ne[1] - place));
-            read_masks(first, count, place, places);
+    void attend_part(int64_t from, int64_t to) {
+        const int64_t by_head = heads_ * q_->ne[1];
+        while (from < to) {
+            const int64_t first = from % by_head, kv_head = from / by_head;
+            const int64_t count = std::min({by_head - first, to - from, MOST_QUERIES});
+            stream_ = kv_head / k_->ne[2];
+            kv_head_ = kv_head % k_->ne[2];
+            attend(first, count);
+            from += count;
+        }
+    }
+
+private:
+    static bool is_cache(const ggml_tensor * cache) {
+        return is_cache_type(cache->type) && cache->ne[0] % ggml_blck_size(cache->type) == 0 && cache->ne[0] % SIMD_WIDTH == 0 &&
+               cache->nb[0] == ggml_type_size(cache->type);
+    }
+
+    void attend(int64_t first, int64_t count) {
+        begin(first, count);
+        for (int64_t from = 0; from < count;) {
+            const RowGroup group = visible_.of(stream_, (first + from) / heads_);
+            const int64_t to = std::min(count, group.end * heads_ - first);
+            attend_group(group, first, from, to);
+            from = to;
+        }
+        finish(first, count);
+    }
+
+    // Queries from..to, which are of one group of rows.
+    void attend_group(const RowGroup & group, int64_t first, int64_t from, int64_t to) {
+        for (int64_t done = 0; done < group.count; done += PLACES) {
+            list_ = group.list + done;
+            listed_ = group.count - done;
+            places_ = static_cast<int>(std::min<int64_t>(PLACES, listed_));
+            read_masks(first, from, to);
             if (seen_.empty()) {
-                continue;
+                break;  // nor do they see any that follows
             }
-            convert(k_, kv_head, place, places, keys_.data());
-            convert(v_, kv_head, place, places, values_.data());
-            size_t i = 0;
-            for (; i + 2 <= seen_.size(); i += 2) {
-                add_places<2>({seen_[i], seen_[i + 1]});
-            }
-            if (i < seen_.size()) {
-                add_places<1>({seen_[i]});
+            ask_for_next(k_);
+            ask_for_next(v_);
+            const auto groups = (static_cast<int64_t>(seen_.size()) + GROUP - 1) / GROUP;
+            for (int64_t i = 0; i < groups; i++) {
+                const int64_t begin = seen_.size() * i / groups, n = seen_.size() * (i + 1) / groups - begin;
+                add_group(seen_.data() + begin, n);
             }
         }
-        finish(kv_head, first, count);
     }
 
-    template <int N>
-    struct Group {
-        int64_t at[N];
-    };
+    // Rows of one head lie apart, by all heads of a place, and the processor does not read ahead of such jumps by itself.
+    void ask_for_next(const ggml_tensor * cache) const {
+        const size_t bytes = ggml_row_size(cache->type, cache->ne[0]);
+        const int64_t end = std::min<int64_t>(2 * PLACES, listed_);
+        for (int64_t place = PLACES; place < end; place++) {
+            const char * from = at(cache, place);
+            for (size_t i = 0; i < bytes; i += 64) {
+                prefetch(from + i);
+            }
+        }
+    }
+
+    void add_group(const int64_t * queries, int64_t n) {
+        switch (n) {
+            case 1: add_places<1>(queries); break;
+            case 2: add_places<2>(queries); break;
+#if defined(__AVX512F__)
+            case 3: add_places<3>(queries); break;
+            case 4: add_places<4>(queries); break;
+            case 5: add_places<5>(queries); break;
+            default: add_places<6>(queries); break;
+#endif
+        }
+    }
 
     // Query i of 0..count is head (first + i) % heads_ of the KV head, in row (first + i) / heads_: with two heads to a KV head,
     // first = 1 and count = 2 are head 1 of row 0 and head 0 of row 1.
-    void begin(int64_t kv_head, int64_t first, int64_t count) {
+    void begin(int64_t first, int64_t count) {
         queries_.resize(count * size_);
         scores_.resize(count * PLACES);
-        keys_.resize(PLACES * size_);
-        values_.resize(PLACES * size_);
-        sums_.assign(count * size_, 0.0f);
-        weights_.assign(count, 0.0f);
+        sums_.assign(count * value_size_, 0.0f);
+        weights_.assign(count * SIMD_WIDTH, 0.0f);
         largest_.assign(count, -INFINITY);
+        masks_.resize(count * PLACES);
+        mask_of_.resize(count);
         for (int64_t i = 0; i < count; i++) {
-            const int64_t row = (first + i) / heads_, head = kv_head * heads_ + (first + i) % heads_;
-            const char * from = static_cast<const char *>(q_->data) + row * q_->nb[1] + head * q_->nb[2];
+            const int64_t row = (first + i) / heads_, head = kv_head_ * heads_ + (first + i) % heads_;
+            const char * from =
+                static_cast<const char *>(q_->data) + row * q_->nb[1] + head * q_->nb[2] + stream_ * q_->nb[3];
             for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
                 store(&queries_[i * size_ + d], multiply(load(reinterpret_cast<const float *>(from) + d), broadcast(scale_)));
             }
         }
     }
 
-    // Fills scores_ with the mask, and seen_ with the queries that see any of the places. A row's heads have the same mask.
-    void read_masks(int64_t first, int64_t count, int64_t place, int places) {
+    // Fills masks_ for each row of queries from..to, and seen_ with those that see any of the places. A row's heads have the same mask.
+    void read_masks(int64_t first, int64_t from, int64_t to) {
         seen_.clear();
-        for (int64_t i = 0; i < count;) {
-            const int64_t row = (first + i) / heads_, end = std::min(count, (row + 1) * heads_ - first);
-            if (!read_mask(row, place, places, row_mask_)) {
-                i = end;
-                continue;
-            }
+        for (int64_t i = from; i < to;) {
+            const int64_t row = (first + i) / heads_, end = std::min(to, (row + 1) * heads_ - first);
+            float * mask = &masks_[i * PLACES];
+            const bool is_seen = read_mask(row, mask);
             for (; i < end; i++) {
-                std::memcpy(&scores_[i * PLACES], row_mask_, sizeof row_mask_);
-                seen_.push_back(i);
+                if (is_seen) {
+                    mask_of_[i] = mask;
+                    seen_.push_back(i);
+                }
             }
         }
     }
 
     // Whether a row sees any of the places.
-    bool read_mask(int64_t row, int64_t place, int places, float * out) const {
+    bool read_mask(int64_t row, float * out) const {
         if (!mask_) {
-            std::fill_n(out, places, 0.0f);
-            std::fill_n(out + places, PLACES - places, -INFINITY);
+            std::fill_n(out, places_, 0.0f);
+            std::fill_n(out + places_, PLACES - places_, -INFINITY);
             return true;
         }
+        const int64_t stream = mask_->ne[3] == 1 ? 0 : stream_;
         const auto * from = reinterpret_cast<const ggml_fp16_t *>(
-            static_cast<const char *>(mask_->data) + row * mask_->nb[1]) + place;
-        ggml_fp16_t padded[PLACES];
-        if (places < PLACES) {
-            std::fill_n(padded, PLACES, GGML_CPU_FP32_TO_FP16(-INFINITY));
-            from = static_cast<const ggml_fp16_t *>(std::memcpy(padded, from, places * sizeof *from));
+            static_cast<const char *>(mask_->data) + row * mask_->nb[1] + stream * mask_->nb[3]);
+        ggml_fp16_t gathered[PLACES];
+        if (places_ == PLACES && list_[PLACES - 1] - list_[0] == PLACES - 1) {
+            from += list_[0];
+        } else {
+            for (int j = 0; j < places_; j++) {
+                gathered[j] = from[list_[j]];
+            }
+            std::fill_n(gathered + places_, PLACES - places_, GGML_CPU_FP32_TO_FP16(-INFINITY));
+            from = gathered;
         }
         FloatVector most = broadcast(-INFINITY);
         for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
@@ -141,54 +191,71 @@ private:
             store(out + j, mask);
             most = larger(most, mask);
         }
-        return largest(most) != -INFINITY;
+        return any_above(most, -INFINITY);
     }
 
-    void convert(const ggml_tensor * cache, int64_t kv_head, int64_t place, int places, float * out) const {
-        for (int j = 0; j < places; j++) {
-            const char * row = static_cast<const char *>(cache->data) + (place + j) * cache->nb[1] + kv_head * cache->nb[2];
-            for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
-                store(out + j * size_ + d, load_half(reinterpret_cast<const ggml_fp16_t *>(row) + d));
-            }
-        }
-        std::fill(out + places * size_, out + PLACES * size_, 0.0f);
+    const char * at(const ggml_tensor * cache, int64_t place) const {
+        return static_cast<const char *>(cache->data) + list_[place] * cache->nb[1] + kv_head_ * cache->nb[2] +
+               stream_ * cache->nb[3];
     }
 
     template <int N>
-    void add_places(const Group<N> & group) {
-        multiply_keys(group);
+    void add_places(const int64_t * group) {
+        const auto multiply_keys = [&](auto cache) { this->multiply_keys<N, decltype(cache)>(group); };
+        with_cache_type(k_->type, multiply_keys);
         float shrunk[N];
         for (int n = 0; n < N; n++) {
-            shrunk[n] = weigh(group.at[n]);
+            shrunk[n] = weigh(group[n]);
         }
-        for (int64_t d = 0; d < size_; d += 4 * SIMD_WIDTH) {
-            add_values(group, shrunk, d);
-        }
+        with_cache_type(v_->type, [&](auto cache) {
+            int64_t d = 0;
+            for (; d + 4 * SIMD_WIDTH <= value_size_; d += 4 * SIMD_WIDTH) {
+                this->add_values<N, 4, decltype(cache)>(group, shrunk, d);
+            }
+            for (; d < value_size_; d += SIMD_WIDTH) {
+                this->add_values<N, 1, decltype(cache)>(group, shrunk, d);
+            }
+        });
     }
 
-    // scores_ holds the mask and gets the products with the keys on top.
-    template <int N>
-    void multiply_keys(const Group<N> & group) {
-        for (int j = 0; j < PLACES; j += 4) {
-            FloatVector dots[N][4];
-            for (int n = 0; n < N; n++) {
+    // Makes scores_ of the products with the keys.
+    template <int N, typename Cache>
+    void multiply_keys(const int64_t * group) {
+        const float * queries[N];
+        for (int n = 0; n < N; n++) {
+            queries[n] = &queries_[group[n] * size_];
+        }
+        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
+            FloatVector folded[N][SIMD_WIDTH / 4];
+            for (int four = 0; four < SIMD_WIDTH / 4; four++) {
+                const char * keys[4];
                 for (int c = 0; c < 4; c++) {
-                    dots[n][c] = broadcast(0.0f);
+                    keys[c] = at(k_, std::min(j + 4 * four + c, places_ - 1));
                 }
-            }
-            const float * keys = keys_.data() + j * size_;
-            for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
+                FloatVector dots[N][4];
                 for (int n = 0; n < N; n++) {
-                    const FloatVector query = load(&queries_[group.at[n] * size_ + d]);
                     for (int c = 0; c < 4; c++) {
-                        dots[n][c] = multiply_add(query, load(keys + c * size_ + d), dots[n][c]);
+                        dots[n][c] = broadcast(0.0f);
                     }
                 }
+                for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
+                    FloatVector key[4];
+                    for (int c = 0; c < 4; c++) {
+                        key[c] = Cache::load(keys[c], d);
+                    }
+                    for (int n = 0; n < N; n++) {
+                        const FloatVector query = load(queries[n] + d);
+                        for (int c = 0; c < 4; c++) {
+                            dots[n][c] = multiply_add(query, key[c], dots[n][c]);
+                        }
+                    }
+                }
+                for (int n = 0; n < N; n++) {
+                    folded[n][four] = fold_four(dots[n][0], dots[n][1], dots[n][2], dots[n][3]);
+                }
             }
             for (int n = 0; n < N; n++) {
-                float * score = &scores_[group.at[n] * PLACES + j];
-                const __m128 dot = add_up(dots[n][0], dots[n][1], dots[n][2], dots[n][3]);
-                _mm_storeu_ps(score, _mm_add_ps(_mm_loadu_ps(score), dot));
+                store(&scores_[group[n] * PLACES + j], add(join_folded(folded[n]), load(mask_of_[group[n]] + j)));
             }
         }
     }
@@ -200,71 +267,89 @@ private:
         for (int j = SIMD_WIDTH; j < PLACES; j += SIMD_WIDTH) {
             high = larger(high, load(score + j));
         }
-        const float before = largest_[query], most = std::max(before, largest(high));
-        FloatVector total = broadcast(0.0f);
+        float most = largest_[query], shrunk = 1.0f;
+        if (any_above(high, most)) {
+            const float before = most;
+            most = largest_[query] = largest(high);
+            shrunk = std::exp(before - most);
+        }
+        FloatVector total = multiply(load(&weights_[query * SIMD_WIDTH]), broadcast(shrunk));
         for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
             const FloatVector weight = ggml_v_expf(add(load(score + j), broadcast(-most)));
             store(score + j, weight);
             total = add(total, weight);
         }
-        const float shrunk = before == most ? 1.0f : std::exp(before - most);
-        largest_[query] = most;
-        weights_[query] = weights_[query] * shrunk + add_up(total);
+        store(&weights_[query * SIMD_WIDTH], total);
         return shrunk;
     }
 
-    template <int N>
-    void add_values(const Group<N> & group, const float (&shrunk)[N], int64_t d) {
-        FloatVector sums[N][4];
+    // Of C vectors of the values, from number `d` on.
+    template <int N, int C, typename Cache>
+    void add_values(const int64_t * group, const float (&shrunk)[N], int64_t d) {
+        FloatVector sums[N][C];
+        const float * weights[N];
         for (int n = 0; n < N; n++) {
-            for (int c = 0; c < 4; c++) {
-                sums[n][c] = multiply(load(&sums_[group.at[n] * size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
+            weights[n] = &scores_[group[n] * PLACES];
+            for (int c = 0; c < C; c++) {
+                sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
             }
         }
-        for (int j = 0; j < PLACES; j++) {
-            const float * values = values_.data() + j * size_ + d;
+        for (int j = 0; j < places_; j++) {
+            const char * row = at(v_, j);
+            FloatVector value[C];
+            for (int c = 0; c < C; c++) {
+                value[c] = Cache::load(row, d + c * SIMD_WIDTH);
+            }
             for (int n = 0; n < N; n++) {
-                const FloatVector weight = broadcast(scores_[group.at[n] * PLACES + j]);
-                for (int c = 0; c < 4; c++) {
-                    sums[n][c] = multiply_add(weight, load(values + c * SIMD_WIDTH), sums[n][c]);
+                const FloatVector weight = broadcast(weights[n][j]);
+                for (int c = 0; c < C; c++) {
+                    sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
                 }
             }
         }
         for (int n = 0; n < N; n++) {
-            for (int c = 0; c < 4; c++) {
-                store(&sums_[group.at[n] * size_ + d + c * SIMD_WIDTH], sums[n][c]);
+            for (int c = 0; c < C; c++) {
+                store(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH], sums[n][c]);
             }
         }
     }
 
-    void finish(int64_t kv_head, int64_t first, int64_t count) const {
+    void finish(int64_t first, int64_t count) const {
         for (int64_t i = 0; i < count; i++) {
-            const int64_t row = (first + i) / heads_, head = kv_head * heads_ + (first + i) % heads_;
-            char * to = static_cast<char *>(op_->data) + row * op_->nb[2] + head * op_->nb[1];
-            const FloatVector share = broadcast(weights_[i] == 0.0f ? 0.0f : 1.0f / weights_[i]);
-            for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
-                store(reinterpret_cast<float *>(to) + d, multiply(load(&sums_[i * size_ + d]), share));
+            const int64_t row = (first + i) / heads_, head = kv_head_ * heads_ + (first + i) % heads_;
+            char * to = static_cast<char *>(op_->data) + row * op_->nb[2] + head * op_->nb[1] + stream_ * op_->nb[3];
+            const float weight = add_up(load(&weights_[i * SIMD_WIDTH]));
+            const FloatVector share = broadcast(weight == 0.0f ? 0.0f : 1.0f / weight);
+            for (int64_t d = 0; d < value_size_; d += SIMD_WIDTH) {
+                store(reinterpret_cast<float *>(to) + d, multiply(load(&sums_[i * value_size_ + d]), share));
             }
         }
     }
 
-    // ggml's shapes, innermost first: q [head_size, rows, heads], k and v [head_size, places, KV heads], mask [places, rows],
-    // op [head_size, heads, rows].
+    // ggml's shapes, innermost first: q [head_size, rows, heads, streams], k and v [head_size, places, KV heads, streams],
+    // mask [places, rows, 1, streams], op [head_size, heads, rows, streams].
     const ggml_tensor *op_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr;
-    // Floats of a head, and heads that share a KV head.
-    int64_t size_ = 0, heads_ = 0;
+    // Floats of a key and of a value of one head, and heads that share a KV head.
+    int64_t size_ = 0, value_size_ = 0, heads_ = 0;
+    // The KV head and the stream at hand.
+    int64_t kv_head_ = 0, stream_ = 0;
+    VisiblePlaces visible_;
+    // The places at hand, PLACES of them but at the end, and how many there are with those that follow in the list.
+    const int32_t * list_ = nullptr;
+    int64_t listed_ = 0;
+    int places_ = 0;
     // Of the scores: 1 / sqrt(head_size) in most models.
     float scale_ = 1.0f;
-    float row_mask_[PLACES];
     // Numbers of the queries that see any of the places at hand, in 0..count: at most `count` of them.
     std::vector<int64_t> seen_;
     // Row-major, `count` queries of one KV head (see begin):
-    std::vector<float> queries_;        // [count, size_], scaled
-    std::vector<float> scores_;         // [count, PLACES]: mask, then scores, then weights of the places at hand
-    std::vector<float> keys_, values_;  // [PLACES, size_], zeros behind the last place
-    std::vector<float> sums_;           // [count, size_]: weighted sums of the values so far
-    std::vector<float> weights_;        // [count]: sums of the weights so far
-    std::vector<float> largest_;        // [count]: the largest score so far, which the weights are relative to
+    std::vector<float> queries_;           // [count, size_], scaled
+    std::vector<float> masks_;             // [count, PLACES]: of a row's first query, for all of its
+    std::vector<const float *> mask_of_;   // [count]: where in masks_ a query's is
+    std::vector<float> scores_;            // [count, PLACES]: scores, then weights of the places at hand
+    std::vector<float> sums_;              // [count, value_size_]: weighted sums of the values so far
+    std::vector<float> weights_;           // [count, SIMD_WIDTH]: sums of the weights so far, by lanes
+    std::vector<float> largest_;           // [count]: the largest score so far, which the weights are relative to
 };
 
 }  // namespace few_rows

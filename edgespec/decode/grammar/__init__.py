@@ -1,0 +1,1 @@
+"""Grammars over bytes: what a constrained answer may go on with, read from llama.cpp's notation."""

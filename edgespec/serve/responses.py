@@ -1,0 +1,219 @@
+"""`/v1/responses`: OpenAI's newer form of chats, as far as llama-server has it: nothing is kept between requests."""
+
+from dataclasses import dataclass, field
+
+from edgespec.chat.structure import Structure
+from edgespec.serve.answering import answer, new_id, now_s, with_text_bias
+from edgespec.serve.blocks import Block, BlockStream, whole_blocks
+from edgespec.serve.conversation import continues, make_thinking, read_thinking
+from edgespec.serve.errors import invalid
+from edgespec.serve.exchange import Event, Exchange
+from edgespec.serve.fields import Fields
+from edgespec.serve.response_items import read_items, read_tools
+from edgespec.serve.result import Result
+from edgespec.serve.service import Service
+from edgespec.serve.wishes import read_limit, read_response_format, read_structure, read_wishes
+from edgespec.session.shared.asked import Ask, EndReason, Tokenize, Told, Wrote
+
+
+async def responses(service: Service, exchange: Exchange) -> None:
+    """Answers a conversation."""
+    fields = exchange.fields
+    if fields.text("previous_response_id"):
+        raise invalid("previous_response_id", "is given; nothing is kept here: send the whole conversation")
+    turns, wishes = read_items(fields), read_wishes(fields)
+    thinking, variables = read_thinking(fields)
+    effort = reasoning.text("effort") if (reasoning := fields.inside("reasoning")) else None
+    if effort == "none":
+        thinking = make_thinking("off", thinking.budget)
+    elif effort:
+        variables["reasoning_effort"] = effort
+    ask = Ask(
+        id=0,
+        prompt=turns,
+        max_tokens=read_limit(fields, "max_output_tokens", "max_tokens"),
+        sampling=wishes.sampling,
+        stops=wishes.stops,
+        logit_bias=wishes.logit_bias,
+        structure=_read_structure(fields),
+        toolbox=read_tools(fields),
+        thinking=thinking,
+        template_variables=variables,
+        continues=continues(fields, turns),
+        ignore_end=wishes.ignore_end,
+    )
+    streams = fields.flag("stream")
+    async with service.engine_for(fields) as (engine, served):
+        ask = await with_text_bias(engine, ask, wishes.text_bias)
+        await answer(service, exchange, engine, [ask], ResponseWriter(served.id, fields), streams=streams)
+
+
+def _read_structure(fields: Fields) -> Structure | None:
+    text = fields.inside("text")
+    form = text.inside("format") if text else None
+    return read_response_format(form) if form else read_structure(fields)
+
+
+async def count_tokens(service: Service, exchange: Exchange) -> None:
+    """`/v1/responses/input_tokens`: how long a conversation is."""
+    fields = exchange.fields
+    question = Tokenize(0, read_items(fields), toolbox=read_tools(fields))
+    async with service.engine_for(fields) as (engine, _):
+        counted = await engine.tokenize(question)
+    await exchange.reply({"object": "response.input_tokens", "input_tokens": len(counted.tokens)})
+
+
+@dataclass
+class ResponseWriter:
+    """The form of OpenAI's responses."""
+
+    model: str
+    request: Fields
+    """Some of it is told again."""
+    _ids: dict[int, str] = field(default_factory=dict)
+    _n_events: int = 0
+
+    def __post_init__(self) -> None:
+        self._id, self._created = new_id("resp_"), now_s()
+        self._stream = BlockStream(self._start, self._grow, self._stop)
+
+    def _response(self, result: Result, output: list[dict[str, object]]) -> dict[str, object]:
+        ended = result.choices[0].ended
+        is_cut = ended is not None and ended.reason in (EndReason.LENGTH, EndReason.CONTEXT)
+        status = "in_progress" if ended is None else "incomplete" if is_cut else "completed"
+        values = self.request.values
+        return {
+            "id": self._id,
+            "object": "response",
+            "created_at": self._created,
+            "status": status,
+            "error": None,
+            "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
+            "instructions": values.get("instructions"),
+            "metadata": values.get("metadata") or {},
+            "model": self.model,
+            "output": output,
+            "parallel_tool_calls": values.get("parallel_tool_calls", True),
+            "temperature": values.get("temperature"),
+            "tool_choice": values.get("tool_choice") or "auto",
+            "tools": values.get("tools") or [],
+            "top_p": values.get("top_p"),
+            "max_output_tokens": values.get("max_output_tokens"),
+            "usage": _usage(result) if ended is not None else None,
+        }
+
+    def _item(self, block: Block, status: str = "completed") -> dict[str, object]:
+        prefix = {"thought": "rs_", "text": "msg_", "call": "fc_"}[block.kind]
+        number = self._ids.setdefault(block.place, new_id(prefix))
+        match block.kind:
+            case "thought":
+                content = [{"type": "reasoning_text", "text": block.text}] if block.text else []
+                return {
+                    "id": number,
+                    "type": "reasoning",
+                    "summary": [],
+                    "content": content,
+                    "status": status,
+                }
+            case "text":
+                parts = [_part(block.text)] if status == "completed" else []
+                return {
+                    "id": number,
+                    "type": "message",
+                    "role": "assistant",
+                    "content": parts,
+                    "status": status,
+                }
+            case "call":
+                called = {"call_id": block.id, "name": block.name, "arguments": block.text}
+                return {"id": number, "type": "function_call", **called, "status": status}
+
+    def whole(self, result: Result) -> dict[str, object]:
+        """A response."""
+        output = [self._item(block) for block in whole_blocks(result.choices[0])]
+        return self._response(result, output) | {"timings": result.timings()}
+
+    def _numbered(self, *events: dict[str, object]) -> list[Event]:
+        numbered: list[Event] = []
+        for event in events:
+            numbered.append(event | {"sequence_number": self._n_events})
+            self._n_events += 1
+        return numbered
+
+    def begin(self, result: Result) -> list[Event]:
+        """A response without output, twice, as the protocol wants it."""
+        response = self._response(result, [])
+        return self._numbered(
+            {"type": "response.created", "response": response},
+            {"type": "response.in_progress", "response": response},
+        )
+
+    def more(self, told: Told, result: Result) -> list[Event]:
+        """The events of items that begin, grow and end."""
+        return self._stream.add(told) if isinstance(told, Wrote) else []
+
+    def end(self, result: Result) -> list[Event]:
+        """The whole response."""
+        events = self._stream.close()
+        response = self._response(result, [self._item(block) for block in self._stream.blocks])
+        kind = f"response.{response['status']}"
+        return [*events, *self._numbered({"type": kind, "response": response, "timings": result.timings()})]
+
+    def _where(self, block: Block) -> dict[str, object]:
+        """Which item an event is about, and which part of it."""
+        where: dict[str, object] = {"item_id": self._ids[block.place], "output_index": block.place}
+        return where if block.kind == "call" else where | {"content_index": 0}
+
+    def _start(self, block: Block) -> list[Event]:
+        added: dict[str, object] = {
+            "type": "response.output_item.added",
+            "output_index": block.place,
+            "item": self._item(block, "in_progress"),
+        }
+        if block.kind != "text":
+            return self._numbered(added)
+        part = {"type": "response.content_part.added", **self._where(block), "part": _part("")}
+        return self._numbered(added, part)
+
+    def _grow(self, block: Block, text: str) -> list[Event]:
+        where = self._where(block)
+        match block.kind:
+            case "thought":
+                return self._numbered({"type": "response.reasoning_text.delta", **where, "delta": text})
+            case "text":
+                delta = {"type": "response.output_text.delta", **where, "delta": text, "logprobs": []}
+                return self._numbered(delta)
+            case "call":
+                kind = "response.function_call_arguments.delta"
+                return self._numbered({"type": kind, **where, "delta": text})
+
+    def _stop(self, block: Block) -> list[Event]:
+        where, text = self._where(block), block.text
+        done: list[dict[str, object]] = []
+        match block.kind:
+            case "thought":
+                done = [{"type": "response.reasoning_text.done", **where, "text": text}]
+            case "text":
+                done = [
+                    {"type": "response.output_text.done", **where, "text": text, "logprobs": []},
+                    {"type": "response.content_part.done", **where, "part": _part(text)},
+                ]
+            case "call":
+                kind = "response.function_call_arguments.done"
+                done = [{"type": kind, **where, "name": block.name, "arguments": text}]
+        last = {"type": "response.output_item.done", "output_index": block.place, "item": self._item(block)}
+        return self._numbered(*done, last)
+
+
+def _part(text: str) -> dict[str, object]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _usage(result: Result) -> dict[str, object]:
+    return {
+        "input_tokens": result.prompt_n,
+        "input_tokens_details": {"cached_tokens": result.cached_n},
+        "output_tokens": result.predicted_n,
+        "output_tokens_details": {"reasoning_tokens": result.thought_n},
+        "total_tokens": result.prompt_n + result.predicted_n,
+    }

@@ -1,0 +1,192 @@
+"""Runs the server: listens, loads the first model, and ends with all of its engines."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+
+from edgespec.errors import EdgespecError, ExitCode
+from edgespec.llama.memory import keep_little_freed_memory
+from edgespec.page_origin import address_of
+from edgespec.serve.app import make_app
+from edgespec.serve.connection import BoundConnection
+from edgespec.serve.engine import OpeningError
+from edgespec.serve.guard import Access
+from edgespec.serve.pool import Pool, PoolSettings
+from edgespec.serve.registry import Registry
+from edgespec.serve.service import Service
+from edgespec.worker.protocol import Progressed
+from edgespec.worker.serving_protocol import SharedOpened
+
+log = logging.getLogger(__name__)
+
+GRACE_S: Final = 5.0
+"""What running answers have left when the server is asked to end."""
+_KEEP_ALIVE_S: Final = 75
+"""Of a connection between two requests; longer than clients keep theirs, as a rule."""
+_MOST_HEAD_BYTES: Final = 64 << 10
+_CONNECTIONS: Final = 512
+"""Beside those that answer or wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where it listens, and to whom."""
+
+    host: str
+    port: int
+    """0 for any that is free."""
+    access: Access
+    logs_prompts: bool = False
+
+
+class OpeningFailedError(EdgespecError):
+    """The first model cannot be loaded, and so nothing is served."""
+
+    def __init__(self, error: OpeningError) -> None:
+        super().__init__(error.failed.message, error.failed.hint)
+        self.exit_code = ExitCode(error.failed.exit_code)
+
+
+def serve(
+    settings: ServerSettings,
+    pool_settings: PoolSettings,
+    registry: Registry,
+    *,
+    tell: Callable[[str, SharedOpened], None],
+    tell_progress: Callable[[Progressed], None],
+) -> None:
+    """Serves until it is asked to end.
+
+    Args:
+        settings: Where it listens.
+        pool_settings: How engines are opened.
+        registry: The models; the first one is loaded at once.
+        tell: Told the address and what is loaded, once that is so.
+        tell_progress: Of loading the first model.
+
+    Raises:
+        EdgespecError: the address cannot be listened on, or the first model cannot be loaded.
+    """
+    # What a request takes may be 16 MiB, and this process computes nothing.
+    keep_little_freed_memory()
+    with closing(listen(settings.host, settings.port)) as listening:
+        address = address_of(settings.host, listening.getsockname()[1])
+        asyncio.run(
+            _serve(
+                listening,
+                settings,
+                pool_settings,
+                registry,
+                lambda opened: tell(address, opened),
+                tell_progress,
+            )
+        )
+
+
+async def _serve(
+    listening: socket.socket,
+    settings: ServerSettings,
+    pool_settings: PoolSettings,
+    registry: Registry,
+    tell: Callable[[SharedOpened], None],
+    tell_progress: Callable[[Progressed], None],
+) -> None:
+    pool = Pool(pool_settings, registry)
+    service = Service(pool, registry, settings.logs_prompts)
+    n_answers = pool_settings.opening.n_parallel + pool_settings.n_queue
+    server = _Server(
+        uvicorn.Config(
+            make_app(service, settings.access),
+            http=BoundConnection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=_CONNECTIONS + n_answers,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=round(GRACE_S) + 2,
+            h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
+        ),
+        pool,
+    )
+    pool.tell_progress = tell_progress
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    loading = asyncio.create_task(pool.load(registry.default))
+    try:
+        await asyncio.wait([running, loading], return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            opened = _opened(loading)
+            pool.tell_progress = None
+            service.was_ready = True
+            tell(opened)
+        await running
+    finally:
+        server.should_exit = True
+        await pool.close()
+        await asyncio.wait([running, loading])
+
+
+def _opened(loading: "asyncio.Task[object]") -> SharedOpened:
+    error = loading.exception()
+    if error is not None:
+        cause = error.__cause__
+        raise OpeningFailedError(cause) if isinstance(cause, OpeningError) else error
+    engine = loading.result()
+    opened: SharedOpened = engine.opened  # type: ignore[attr-defined]
+    return opened
+
+
+class _Server(uvicorn.Server):
+    """Asked to end, it gives running answers a grace, and then ends them with an error that their callers can read."""
+
+    def __init__(self, config: uvicorn.Config, pool: Pool) -> None:
+        super().__init__(config)
+        self._pool = pool
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends within some seconds."""
+        log.info("asked to end; running answers have %g s left", GRACE_S)
+        ending = asyncio.get_running_loop().call_later(GRACE_S, self._pool.refuse_all)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ending.cancel()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at that address.
+
+    Raises:
+        EdgespecError: it cannot be listened on.
+    """
+    problem = ""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            listening = socket.socket(family, kind, protocol)
+            try:
+                if os.name == "posix":
+                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind(address)
+                listening.listen(512)
+                listening.setblocking(False)
+            except OSError:
+                listening.close()
+                raise
+            return listening
+    except (OSError, UnicodeError) as error:
+        problem = (getattr(error, "strerror", None) or str(error)).lower()
+    raise EdgespecError(
+        f"cannot listen on {host}, port {port}: {problem or 'no such address'}",
+        "name another address with `host` or `port`",
+    )

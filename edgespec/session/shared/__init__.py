@@ -1,0 +1,1 @@
+"""One pair for many callers: answers that come and go, computed together."""

@@ -1,0 +1,278 @@
+"""One pair for many callers: what they ask is taken in between rounds, and every round is told to all of them."""
+
+import math
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+
+from edgespec.chat.answer_grammar import constrain_answer
+from edgespec.chat.messages import ChatMessage
+from edgespec.chat.template import check_length, template_of, tokenize_rendered
+from edgespec.chat.thinking import ChatPrompt, TokenReader, notes_of, read_prompt
+from edgespec.decode.shared.answer import Answer, Wanted
+from edgespec.decode.shared.batch import Batch, Got
+from edgespec.decode.shared.picker import Picking
+from edgespec.decode.token import GenerationStats
+from edgespec.errors import (
+    ContextOverflowError,
+    EdgespecError,
+    ModelFileError,
+    NotEnoughMemoryError,
+    UsageError,
+)
+from edgespec.lifetime import Closes
+from edgespec.ranges import check_ranges
+from edgespec.session.explain import explain
+from edgespec.session.loading import resident_bytes
+from edgespec.session.shared.asked import (
+    Ask,
+    Asked,
+    Began,
+    Cancel,
+    Detokenize,
+    Ended,
+    Figures,
+    Look,
+    RefusalKind,
+    Refused,
+    Tokenize,
+    Tokenized,
+    Told,
+)
+from edgespec.session.shared.choice import Choice
+from edgespec.session.shared.engine import SharedEngine
+
+_MOST_CHOICES, _MOST_LOGPROBS = 128, 100
+_SEEDS = 2**32 - 1
+"""The number behind the last seed asks llama.cpp for a random one."""
+
+
+class SharedSession(Closes):
+    """Answers many at a time, in one thread. What was learnt is kept when it closes.
+
+    `submit` takes in what is asked and computes nothing; `step` computes a round of all answers and returns what there is to tell.
+
+    Args:
+        engine: With the models; closed with the session.
+    """
+
+    def __init__(self, engine: SharedEngine) -> None:
+        self.engine = engine
+        self._batch: Batch = engine.make_batch()
+        self._inbox: deque[Asked] = deque()
+        self._choices: dict[int, list[Choice]] = {}
+        """What is under way, by the caller's number."""
+        self._of: dict[Answer, Choice] = {}
+        self._begun: set[int] = set()
+        self._done = GenerationStats()
+        """The sum of all answers that have ended."""
+        with suppress(EdgespecError):
+            # The first question does not wait for it.
+            if template := template_of(engine.target.model):
+                _ = template.abilities, template.calls
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do until something is asked."""
+        return not self._inbox and not self._of
+
+    def submit(self, asked: Asked) -> None:
+        """Takes something in; `step` answers it."""
+        self._inbox.append(asked)
+
+    def step(self) -> list[Told]:
+        """One round of all answers.
+
+        Returns:
+            What there is to tell, in its order.
+        """
+        told: list[Told] = []
+        for asked in self._asked_now():
+            self._take_in(asked, told)
+        if self._of:
+            for got in self._batch.step():
+                self._tell(got, told)
+        return told
+
+    def _asked_now(self) -> list[Asked]:
+        """What has come in since the last round, without what nobody waits for any more; answers under way end here."""
+        asked: list[Asked] = []
+        while self._inbox:
+            one = self._inbox.popleft()
+            if not isinstance(one, Cancel):
+                asked.append(one)
+                continue
+            asked = [before for before in asked if before.id != one.id]
+            for choice in self._choices.pop(one.id, ()):
+                self._end(choice)
+            self._begun.discard(one.id)
+        return asked
+
+    def _take_in(self, asked: Asked, told: list[Told]) -> None:
+        try:
+            if isinstance(asked, Ask):
+                self._begin(asked)
+            elif isinstance(asked, Tokenize):
+                told.append(self._tokenize(asked))
+            elif isinstance(asked, Detokenize):
+                told.append(self._tokenized(asked.id, asked.tokens))
+            elif isinstance(asked, Look):
+                told.append(self._figures(asked.id))
+        except EdgespecError as error:
+            told.append(self._refusal(asked.id, error))
+
+    def _begin(self, ask: Ask) -> None:
+        check_ranges(max_tokens=ask.max_tokens)
+        self._check_tokens([token for token, _ in ask.logit_bias])
+        if not all(-math.inf <= bias < math.inf for _, bias in ask.logit_bias):
+            raise UsageError("a bias of a token is no number", "use a finite one, or minus infinity")
+        if ask.logprobs_n is not None and not 0 <= ask.logprobs_n <= _MOST_LOGPROBS:
+            raise UsageError(
+                f"{ask.logprobs_n} log probabilities are out of range", f"ask for 0 to {_MOST_LOGPROBS}"
+            )
+        if not 0 < ask.n_choices <= _MOST_CHOICES:
+            raise UsageError(
+                f"{ask.n_choices} answers to one prompt are out of range", f"ask for 1 to {_MOST_CHOICES}"
+            )
+        prompt = self._read(ask)
+        model, choices = self.engine.target.model, []
+        for number in range(ask.n_choices):
+            constraint = constrain_answer(model, prompt, ask.structure)
+            reader = TokenReader(model, prompt, ask.thinking.budget, constraint)
+            tokens = check_length(self.engine.target.context, reader.prompt)
+            sampling = replace(ask.sampling, seed=(ask.sampling.seed + number) % _SEEDS)
+            picking = Picking(sampling, ask.logprobs_n, ask.logit_bias, constraint)
+            wanted = Wanted(tokens, ask.max_tokens or self.engine.n_ctx, picking, ignore_end=ask.ignore_end)
+            choices.append(Choice(ask, number, Answer(wanted), reader, model))
+        self._choices[ask.id] = choices
+        for choice in choices:
+            self._of[choice.answer] = choice
+            self._batch.add(choice.answer)
+
+    def _read(self, ask: Ask) -> ChatPrompt:
+        context = self.engine.target.context
+        if isinstance(ask.prompt, str):
+            return ChatPrompt(ask.prompt, tokenize_rendered(context.model, ask.prompt), None)
+        if all(isinstance(one, ChatMessage) for one in ask.prompt) and ask.prompt:
+            messages = [one for one in ask.prompt if isinstance(one, ChatMessage)]
+            return read_prompt(
+                context,
+                messages,
+                thinking=ask.thinking,
+                toolbox=ask.toolbox,
+                variables=ask.template_variables,
+                continues=ask.continues,
+            )
+        tokens = [one for one in ask.prompt if isinstance(one, int)]
+        if not tokens:
+            raise UsageError("the prompt is empty", "give one with `prompt`")
+        self._check_tokens(tokens)
+        return ChatPrompt("", tokens, None)
+
+    def _check_tokens(self, tokens: list[int]) -> None:
+        n_vocab = self.engine.target.model.n_vocab
+        wrong = next((token for token in tokens if not 0 <= token < n_vocab), None)
+        if wrong is not None:
+            raise UsageError(f"the model has no token {wrong}", f"use 0 to {n_vocab - 1}")
+
+    def _tell(self, got: Got, told: list[Told]) -> None:
+        choice = self._of[got.answer]
+        ask = choice.ask
+        if got.error:
+            told.append(self._refusal(ask.id, got.error))
+            for other in self._choices.pop(ask.id):
+                self._end(other, is_damaged=other is choice)
+            self._begun.discard(ask.id)
+            return
+        if ask.id not in self._begun:
+            self._begun.add(ask.id)
+            told.append(Began(ask.id, got.answer.stats.prompt_n, got.answer.cached_n))
+        told.append(choice.read(got, got.seconds))
+        if choice.is_whole:
+            self._finish(choice, told)
+
+    def _finish(self, choice: Choice, told: list[Told]) -> None:
+        stats, ask, engine = choice.answer.stats, choice.ask, self.engine
+        # The machine may run at another speed than when the answer began.
+        stats.vanilla_step_s = engine.state.costs.step_s
+        replays = engine.target.context.abilities.replays
+        stats.why = explain(engine.mode, engine.draft_name, stats, replays=replays)
+        self._end(choice)
+        notes = tuple(notes_of(engine.target.model))
+        told.append(Ended(ask.id, choice.number, choice.reason, choice.stop, stats, notes))
+        left = self._choices[ask.id]
+        left.remove(choice)
+        if not left:
+            del self._choices[ask.id]
+            self._begun.discard(ask.id)
+
+    def _end(self, choice: Choice, *, is_damaged: bool = False) -> None:
+        if self._of.pop(choice.answer, None):
+            self._batch.end(choice.answer, is_damaged=is_damaged)
+            self._done.add(choice.answer.stats)
+
+    def _refusal(self, number: int, error: EdgespecError) -> Refused:
+        prompt_n = n_ctx = 0
+        if isinstance(error, ContextOverflowError):
+            prompt_n, n_ctx = error.n_tokens, self.engine.n_ctx
+        return Refused(number, _kind_of(error), error.message, error.hint, prompt_n, n_ctx)
+
+    def _tokenize(self, asked: Tokenize) -> Tokenized:
+        model = self.engine.target.model
+        if isinstance(asked.prompt, str):
+            return self._tokenized(
+                asked.id, tuple(model.tokenize(asked.prompt, add_special=asked.add_special))
+            )
+        return self._tokenized(
+            asked.id, tuple(self._read(Ask(asked.id, asked.prompt, toolbox=asked.toolbox)).tokens)
+        )
+
+    def _tokenized(self, number: int, tokens: tuple[int, ...]) -> Tokenized:
+        self._check_tokens(list(tokens))
+        pieces = tuple(self.engine.target.model.token_bytes(token, special=True) for token in tokens)
+        return Tokenized(number, tokens, pieces, b"".join(pieces).decode("utf-8", "replace"))
+
+    def _figures(self, number: int) -> Figures:
+        pool, batch, cells = self._batch.pool, self._batch, self._batch.pool.slots.cells
+        live = replace(self._done, by_source=dict(self._done.by_source))
+        for answer in self._of:
+            live.add(answer.stats)
+        return Figures(
+            number,
+            answering_n=batch.active_n,
+            waiting_n=batch.waiting_n,
+            cells_n=cells.count,
+            cells_used_n=cells.used_n,
+            held_n=pool.held_n + len(pool.kept),
+            held_bytes=pool.kept.n_bytes,
+            prompt_n=batch.figures.prompt_n,
+            cached_n=batch.figures.cached_n,
+            prefill_s=batch.figures.prefill_s,
+            predicted_n=live.predicted_n,
+            decode_s=batch.figures.decode_s,
+            target_passes=batch.figures.target_passes,
+            by_source={str(source): counts for source, counts in live.by_source.items()},
+            vanilla_step_s=self.engine.state.costs.step_s,
+            memory_bytes=resident_bytes(),
+        )
+
+    def close(self) -> None:
+        """Ends all answers, keeps what was learnt, and frees the models. A second call does nothing."""
+        for choices in list(self._choices.values()):
+            for choice in choices:
+                self._end(choice)
+        self._choices.clear()
+        self._inbox.clear()
+        self.engine.close()
+
+
+def _kind_of(error: EdgespecError) -> RefusalKind:
+    if isinstance(error, ContextOverflowError):
+        return "context"
+    if isinstance(error, UsageError):
+        return "request"
+    if isinstance(error, ModelFileError):
+        return "model"
+    if isinstance(error, NotEnoughMemoryError):
+        return "memory"
+    return "engine"

@@ -1,0 +1,144 @@
+"""Many callers of one pair: what they ask is taken from a pipe, and every round of all answers is told to them."""
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from typing import BinaryIO, Final, Protocol
+
+from edgespec.errors import EdgespecError, ExitCode
+from edgespec.session.shared.asked import Ask, Asked, Cancel, Ended, RefusalKind, Refused, Told
+from edgespec.worker.entry import interrupt_main_thread
+from edgespec.worker.frames import read_frame
+from edgespec.worker.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+_LONGEST_END_S: Final = 10.0
+"""A round of the largest models takes less; whoever takes longer is stuck."""
+
+
+class Inbox(threading.Thread):
+    """Takes what is asked from the server's pipe."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(name="inbox", daemon=True)
+        self._stream = stream
+        self._asked: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.is_opening = threading.Event()
+        """Whether the main thread loads, which the end of the pipe interrupts."""
+        self.has_ended = threading.Event()
+
+    def run(self) -> None:
+        """Until the server is gone."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._asked.put(read_frame(self._stream))
+        self.has_ended.set()
+        self._asked.put(None)
+        if self.is_opening.is_set():
+            interrupt_main_thread()
+        time.sleep(_LONGEST_END_S)
+        os._exit(ExitCode.FAILED)
+
+    def take_first(self) -> object:
+        """What comes first; None at the end."""
+        return self._asked.get()
+
+    def take(self, *, waits: bool) -> list[object]:
+        """What came since the last time; where it waits, something. A None in it is the end."""
+        taken: list[object] = [self._asked.get()] if waits else []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                taken.append(self._asked.get_nowait())
+        return taken
+
+
+class Answering(Protocol):
+    """A pair that answers many callers: `SharedSession`, or a script in tests."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to compute."""
+
+    def submit(self, asked: Asked) -> None:
+        """Takes what is asked."""
+
+    def step(self) -> Sequence[Told]:
+        """Computes a round."""
+
+
+class Rounds:
+    """Hands what is asked to the pair and what it tells to the server, round by round."""
+
+    def __init__(self, pair: Answering, inbox: Inbox, outbox: Outbox) -> None:
+        self._pair, self._inbox, self._outbox = pair, inbox, outbox
+        self._choices_left: dict[int, int] = {}
+        """Of the answers under way, by their ids."""
+
+    def run(self) -> ExitCode:
+        """Until the server is gone, or the pair fails in a way that leaves nothing to trust."""
+        while not self._inbox.has_ended.is_set():
+            if self._pair.is_idle:
+                self._outbox.flush()
+            for one in self._inbox.take(waits=self._pair.is_idle):
+                if one is None:
+                    return ExitCode.OK
+                self._submit(one)  # type: ignore[arg-type]
+            try:
+                told = self._pair.step()
+            except Exception as error:
+                return self._give_up(error)
+            self._outbox.add(told)
+            self._count(told)
+        return ExitCode.OK
+
+    def _submit(self, asked: Asked) -> None:
+        if isinstance(asked, Ask):
+            self._choices_left[asked.id] = asked.n_choices
+            self._outbox.asked(asked)
+        elif isinstance(asked, Cancel):
+            self._choices_left.pop(asked.id, None)
+            self._outbox.cancelled(asked)
+        try:
+            self._pair.submit(asked)
+        except Exception as error:
+            refused = refused_for(asked.id, error, "request")
+            self._outbox.add([refused])
+            self._count([refused])
+
+    def _count(self, told: Sequence[Told]) -> None:
+        for one in told:
+            if isinstance(one, Refused):
+                self._choices_left.pop(one.id, None)
+            elif isinstance(one, Ended):
+                left = self._choices_left.pop(one.id, 1) - 1
+                if left:
+                    self._choices_left[one.id] = left
+                else:
+                    self._outbox.ended(one.id)
+
+    def _give_up(self, error: Exception) -> ExitCode:
+        log.error("a round failed", exc_info=error)
+        self._outbox.add([refused_for(number, error, "engine") for number in self._choices_left])
+        self._outbox.flush()
+        return ExitCode.FAILED
+
+
+def refused_for(number: int, error: Exception, kind: RefusalKind) -> Refused:
+    """What an error is for whoever asked.
+
+    Args:
+        number: The id of what was asked.
+        error: What was raised.
+        kind: Unless the error tells it.
+    """
+    if isinstance(error, EdgespecError):
+        return Refused(number, kind, error.message, error.hint)
+    if isinstance(error, MemoryError):
+        return Refused(number, "memory", "the machine ran out of memory", "ask for less at a time")
+    log.error("unexpected", exc_info=error)
+    return Refused(number, "engine", f"{type(error).__name__}: {error}", "the server's log has the details")

@@ -1,0 +1,109 @@
+"""The engine process of a server: one pair that answers many callers at once.
+
+The main thread computes, a round of all answers at a time; a second one listens, so that what is asked or cancelled
+meanwhile counts from the next round on. It ends when its stdin does.
+"""
+
+import contextlib
+import logging
+import signal
+import sys
+
+from edgespec.errors import EdgespecError, ExitCode
+from edgespec.session.loading import resident_bytes
+from edgespec.session.shared.opening import open_shared
+from edgespec.session.shared.session import SharedSession
+from edgespec.worker.entry import claim_stdout, send_log_to_stderr
+from edgespec.worker.link import SentProgress
+from edgespec.worker.outbox import Outbox
+from edgespec.worker.rounds import Inbox, Rounds
+from edgespec.worker.serving_protocol import OpeningFailed, OpenShared, SharedOpened
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Serves until stdin ends; returns the exit code."""
+    out = claim_stdout()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    send_log_to_stderr()
+    inbox, outbox = Inbox(sys.stdin.buffer), Outbox(out)
+    inbox.start()
+    request = inbox.take_first()
+    if not isinstance(request, OpenShared):
+        return ExitCode.OK
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        pair = _open(request, inbox, outbox)
+        if pair is None:
+            return ExitCode.FAILED
+        with contextlib.closing(pair):
+            outbox.send(_opened(pair, request))
+            return Rounds(pair, inbox, outbox).run()
+    return ExitCode.OK
+
+
+def _open(request: OpenShared, inbox: Inbox, outbox: Outbox) -> SharedSession | None:
+    """Loads the pair; None where that failed, and the server knows why."""
+    progress = SentProgress(outbox.send, lambda: None)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        inbox.is_opening.set()
+        if inbox.has_ended.is_set():
+            return None
+        pair = open_shared(
+            request.target,
+            request.draft,
+            settings=request.settings,
+            n_parallel=request.n_parallel,
+            cache_bytes=request.cache_bytes,
+            cache_dir=request.cache_dir,
+            offline=request.offline,
+            progress=progress,
+        )
+    except EdgespecError as error:
+        outbox.send(OpeningFailed(error.message, error.hint, error.exit_code))
+        return None
+    except MemoryError:
+        hint = "take a smaller model or a shorter context"
+        outbox.send(OpeningFailed("the machine ran out of memory", hint, ExitCode.MEMORY))
+        return None
+    except Exception as error:
+        log.exception("unexpected")
+        said = f"{type(error).__name__}: {error}"
+        outbox.send(OpeningFailed(said, "the log has the details", ExitCode.FAILED))
+        return None
+    finally:
+        inbox.is_opening.clear()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return pair
+
+
+def _opened(pair: SharedSession, request: OpenShared) -> SharedOpened:
+    engine = pair.engine
+    target, model = engine.target.file, engine.target.model
+    draft = engine.draft.file if engine.draft else None
+    loaded = [engine.target, *([engine.draft] if engine.draft else [])]
+    placements = [
+        f"{one.file.name}: {one.model.placement.reason}" for one in loaded if one.model.placement.gpu_layers
+    ]
+    step_s = engine.state.costs.step_s
+    return SharedOpened(
+        target=target.name,
+        draft=engine.draft_name,
+        path=str(target.path),
+        n_ctx=engine.n_ctx,
+        n_parallel=request.n_parallel,
+        vanilla_tok_per_s=1 / step_s if step_s else 0.0,
+        memory_bytes=resident_bytes(),
+        file_bytes=target.meta.file_bytes + (draft.meta.file_bytes if draft else 0),
+        n_vocab=model.n_vocab,
+        n_ctx_train=target.meta.context_length or 0,
+        chat_template=model.chat_template or "",
+        bos_text=model.bos_text,
+        eos_text=model.eos_text,
+        note="; ".join(placements),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

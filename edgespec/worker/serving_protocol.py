@@ -1,0 +1,68 @@
+"""What a server says to the engine process of a model and what that says back, beside the values of `session/shared/asked.py`.
+
+Whatever is asked of an open pair travels as it is; what is told comes in tuples, several at a time.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgespec.session.settings import EngineSettings
+from edgespec.session.shared.asked import Asked, Told
+from edgespec.worker.protocol import Logged, Progressed, WorkerDied
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShared:
+    """Load a target and its draft for many callers. Answered by `SharedOpened` or `OpeningFailed`; comes first and once."""
+
+    target: str | None
+    draft: str
+    settings: EngineSettings
+    n_parallel: int
+    """Answers that are computed together at most; others wait."""
+    cache_bytes: int | None = None
+    """For copies of conversations that have left the KV cache; None for a share of what is free."""
+    cache_dir: Path | None = None
+    """Where conversations are kept until the next start, if they are."""
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SharedOpened:
+    """A pair is loaded, and may be asked."""
+
+    target: str
+    draft: str | None
+    path: str
+    """Of the target's file."""
+    n_ctx: int
+    """Tokens that a conversation may have."""
+    n_parallel: int
+    vanilla_tok_per_s: float
+    """From the measured cost of a plain step."""
+    memory_bytes: int
+    """Resident, of the process."""
+    file_bytes: int
+    """Of target and draft."""
+    n_vocab: int
+    n_ctx_train: int
+    chat_template: str
+    """Empty where the model has none."""
+    bos_text: str
+    eos_text: str
+    note: str = ""
+    """Where the layers of each model went; empty when all of them are on the CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningFailed:
+    """The pair cannot be opened, and the process ends."""
+
+    message: str
+    hint: str
+    exit_code: int
+    """Of `edgespec.errors.ExitCode`."""
+
+
+EngineRequest = OpenShared | Asked
+EngineEvent = Progressed | SharedOpened | OpeningFailed | tuple[Told, ...] | Logged | WorkerDied

@@ -1,0 +1,1 @@
+"""A server under load: who asks, what is compared, and what its processes do meanwhile."""

@@ -1,0 +1,155 @@
+"""An engine process whose answers are a script: what the server does with frames, without a model.
+
+The last message says what is answered: its words, each a token, over and over to the limit. `think`, `call`, `slow` and `die`
+do what they say.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from edgespec.chat.tools import CallDelta
+from edgespec.decode.token import GenerationStats
+from edgespec.session.shared.asked import (
+    Ask,
+    Asked,
+    Began,
+    Cancel,
+    Detokenize,
+    Ended,
+    EndReason,
+    Figures,
+    Look,
+    Refused,
+    Tokenize,
+    Tokenized,
+    TokenLogprob,
+    Told,
+    Wrote,
+)
+from edgespec.worker.entry import claim_stdout
+from edgespec.worker.outbox import Outbox
+from edgespec.worker.rounds import Inbox, Rounds
+from edgespec.worker.serving_protocol import OpenShared, SharedOpened
+
+N_CTX = 512
+
+
+def text_of(prompt: object) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    assert isinstance(prompt, tuple)
+    return " ".join(str(one) if isinstance(one, int) else one.content for one in prompt)
+
+
+class ScriptedPair:
+    """Writes a word of every answer a round."""
+
+    def __init__(self) -> None:
+        self._told: list[Told] = []
+        self._answers: dict[int, tuple[Ask, int, list[str]]] = {}
+        self._predicted_n = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._told or self._answers)
+
+    def submit(self, asked: Asked) -> None:
+        match asked:
+            case Ask():
+                self._begin(asked)
+            case Cancel(number):
+                self._answers.pop(number, None)
+            case Tokenize(number, prompt):
+                data = text_of(prompt).encode()
+                self._told.append(
+                    Tokenized(number, tuple(data), tuple(bytes([one]) for one in data), text_of(prompt))
+                )
+            case Detokenize(number, tokens):
+                self._told.append(Tokenized(number, tokens, (), bytes(tokens).decode()))
+            case Look(number):
+                self._told.append(self._figures(number))
+
+    def _begin(self, ask: Ask) -> None:
+        words = text_of(ask.prompt).split()
+        if len(words) > N_CTX:
+            said = f"the prompt has {len(words)} tokens and the context {N_CTX}"
+            self._told.append(Refused(ask.id, "context", said, "shorten it", len(words), N_CTX))
+        elif not words:
+            self._told.append(Refused(ask.id, "request", "the prompt is empty"))
+        else:
+            self._told.append(Began(ask.id, len(words), 0))
+            self._answers[ask.id] = (ask, 0, words)
+
+    def step(self) -> Sequence[Told]:
+        told, self._told = self._told, []
+        for number, (ask, written, words) in list(self._answers.items()):
+            told += self._write(ask, written, words)
+            if written + 1 >= (ask.max_tokens or 8):
+                del self._answers[number]
+                told += self._end(ask, words)
+            else:
+                self._answers[number] = (ask, written + 1, words)
+        return told
+
+    def _write(self, ask: Ask, written: int, words: list[str]) -> list[Told]:
+        if "die" in words and written == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "slow" in words:
+            time.sleep(0.01)
+        word = words[written % len(words)] + " "
+        top = (TokenLogprob(1, word, word.encode(), -0.1),) if ask.logprobs_n else ()
+        logprobs = (TokenLogprob(1, word, word.encode(), -0.1, top),) if ask.logprobs_n is not None else ()
+        self._predicted_n += ask.n_choices
+        is_thought = "think" in words and written < 2
+        return [
+            Wrote(
+                ask.id,
+                choice,
+                text="" if is_thought else word,
+                thought=word if is_thought else "",
+                tokens=(1,),
+                logprobs=logprobs,
+            )
+            for choice in range(ask.n_choices)
+        ]
+
+    def _end(self, ask: Ask, words: list[str]) -> list[Told]:
+        stats = GenerationStats(prompt_n=len(words), prompt_evaluated_n=len(words), prefill_s=0.1)
+        stats.predicted_n, stats.decode_s, stats.why = ask.max_tokens or 8, 0.5, "no draft: a script"
+        calls = "call" in words
+        told: list[Told] = []
+        for choice in range(ask.n_choices):
+            if calls:
+                deltas = (
+                    CallDelta(0, "c1", "look"),
+                    CallDelta(0, arguments='{"at":'),
+                    CallDelta(0, arguments="1}"),
+                )
+                told.append(Wrote(ask.id, choice, calls=deltas))
+            reason = EndReason.TOOL_CALLS if calls else EndReason.LENGTH
+            told.append(Ended(ask.id, choice, reason, "", stats))
+        return told
+
+    def _figures(self, number: int) -> Figures:
+        n = len(self._answers)
+        by_source = {"ngram": (4, 3)}
+        return Figures(number, n, 0, 512, 9, 1, 0, 7, 2, 0.5, self._predicted_n, 1.0, 5, by_source, 0.5, 1000)
+
+
+def main() -> int:
+    inbox, outbox = Inbox(sys.stdin.buffer), Outbox(claim_stdout())
+    inbox.start()
+    request = inbox.take_first()
+    if not isinstance(request, OpenShared):
+        return 0
+    outbox.send(
+        SharedOpened("scripted", None, request.target or "", N_CTX, 4, 10, 1000, 1000, 256, 512, "", "", "")
+    )
+    return Rounds(ScriptedPair(), inbox, outbox).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

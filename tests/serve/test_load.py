@@ -1,0 +1,69 @@
+"""A server under load, in short: `make serve-load` asks it ten thousand times."""
+
+import math
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from scripts.growth import MIB, Sample, growth_of
+from scripts.serve_load.callers import OFFENCES, questions
+from scripts.serve_load.load import Server, answers_of, load, started, sure_prompts, tiny_pair
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="handles are counted as POSIX counts them")
+
+
+def samples(mib_per_request: float, handles: int = 10, threads: int = 4) -> list[Sample]:
+    return [
+        Sample(
+            number,
+            int((50 + mib_per_request * number) * MIB),
+            handles if number == 100 else 10,
+            threads if number == 100 else 4,
+        )
+        for number in range(10, 101, 10)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mib_per_request", "handles", "threads", "is_within"),
+    [(0.0, 10, 4, True), (0.002, 10, 4, False), (0.0, 11, 4, False), (0.0, 10, 5, False)],
+)
+def test_a_leak_is_seen(mib_per_request: float, handles: int, threads: int, is_within: bool) -> None:
+    growth = growth_of("engine", samples(mib_per_request, handles, threads))
+    assert growth.is_within is is_within
+    assert growth.mib_per_1000 == pytest.approx(1000 * mib_per_request, abs=0.01)
+
+
+def test_what_adds_up_to_more_than_a_hundredth_is_seen_however_slow_it_is() -> None:
+    slow = [Sample(number, int((50 + number / 2000) * MIB), 10, 4) for number in range(0, 20_001, 500)]
+    growth = growth_of("engine", slow, limit_share=0.01)
+    assert growth.mib_per_1000 < 1
+    assert not growth.is_within
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with started(*tiny_pair(tmp_path_factory.mktemp("load")), "-np", "4", "-t", "1") as one:
+        yield one
+
+
+def test_answers_stay_right_beside_broken_and_hostile_requests(server: Server) -> None:
+    right = answers_of(server, questions(sure_prompts(server, 4, 16), 16))
+    found = load(server, right, 320, 8, n_rounds=2, told=lambda _line: None)
+    assert found.troubles == []
+    assert found.n_requests == 320
+    assert found.answers.total() > 160
+    assert len(found.offences) >= len(OFFENCES) - 2
+    assert server.busy_n == 0
+    assert sorted(found.samples) == ["engine", "server"]
+    for kept in found.samples.values():
+        assert kept[-1].n_handles <= kept[0].n_handles
+
+
+def test_an_answer_that_is_another_one_is_seen(server: Server) -> None:
+    right = answers_of(server, questions(["the heron"], 16))
+    wrong = {question: [f"{text}." for text in texts] for question, texts in right.items()}
+    found = load(server, wrong, 16, 2, n_rounds=1, deadline=math.inf, told=lambda _line: None)
+    assert found.answers.total() == 0
+    assert "another text than alone" in found.troubles[0]

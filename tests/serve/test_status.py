@@ -1,0 +1,62 @@
+"""Health, models, properties, metrics; and what has no place."""
+
+import re
+
+from tests.serve.served import Server
+
+
+def test_a_server_that_is_ready_says_so(scripted: Server) -> None:
+    for path in ("/health", "/v1/health"):
+        assert scripted.ask(path).json == {"status": "ok"}
+
+
+def test_the_list_of_models_begins_with_the_servers_own(scripted: Server) -> None:
+    for path in ("/v1/models", "/models"):
+        body = scripted.ask(path).json
+        assert body["object"] == "list"
+        first = body["data"][0]
+        assert (first["id"], first["object"], first["owned_by"]) == ("script", "model", "edgespec")
+        assert first["status"] == {"value": "loaded"}
+        assert first["aliases"] == ["gpt-4o"]
+        assert first["meta"]["n_ctx"] == 512
+        assert first["created"] > 1_700_000_000
+    assert scripted.ask("/v1/models/script").json == first
+    assert scripted.ask("/v1/models/gpt-4o").json["id"] == "script"
+    assert scripted.ask("/v1/models/nobody").status == 404
+
+
+def test_properties_have_llama_servers_names(scripted: Server) -> None:
+    body = scripted.ask("/props").json
+    assert body["total_slots"] == 4
+    assert body["default_generation_settings"]["n_ctx"] == 512
+    assert body["default_generation_settings"]["params"]["temperature"] == 0
+    assert body["model_path"].endswith(".gguf")
+
+
+def test_metrics_can_be_read_by_prometheus(scripted: Server) -> None:
+    scripted.ask("/v1/completions", {"prompt": "a", "max_tokens": 2})
+    reply = scripted.ask("/metrics")
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = reply.body.decode().splitlines()
+    kinds = {line.split()[2]: line.split()[3] for line in lines if line.startswith("# TYPE")}
+    for line in lines:
+        if not line.startswith("#"):
+            sample = re.fullmatch(r'(\w+)(\{(\w+="[^"]*",?)+\})? [-+.\de]+', line)
+            assert sample is not None, line
+            assert (kinds[sample[1]] == "counter") == sample[1].endswith("_total")
+    assert scripted.metric("edgespec_predicted_tokens_total") >= 2
+    assert scripted.metric("edgespec_draft_tokens_accepted_total") == 3
+    assert scripted.metric("edgespec_speed_against_plain") > 0
+    assert any('route="/v1/completions",status="200"' in line for line in lines)
+
+
+def test_what_has_no_place_is_refused_in_openais_form(scripted: Server) -> None:
+    for path, method, status in (
+        ("/v1/nothing", "GET", 404),
+        ("/v1/chat/completions", "GET", 405),
+        ("/", "GET", 404),
+    ):
+        reply = scripted.ask(path, method=method)
+        assert reply.status == status
+        assert reply.error["type"] in ("not_found_error", "invalid_request_error")
+        assert re.fullmatch(r"req_[0-9a-f]{16}", reply.headers["x-request-id"])

@@ -96,7 +96,7 @@ def test_every_option_is_told_and_no_other() -> None:
     options = {
         name
         for one in command.params
-        if isinstance(one, click.Option)
+        if isinstance(one, click.Option) and not one.hidden
         for name in one.opts
         if name[:2] == "--"
     }

@@ -312,13 +312,14 @@ def test_ctrl_c_during_the_benchmark_leaves_no_files_of_finalists(
     loaded: list[list[Path]] = []
 
     def interrupt(*_arguments: object, **_settings: object) -> None:
-        loaded.append(list(derived_models_dir().glob("*finalist*")))
+        loaded.append(list(derived_models_dir().rglob("finalist-*")))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("edgespec.tune.search.measure_finalists", interrupt)
     with pytest.raises(KeyboardInterrupt):
         _search(tune_request(tiny_model, tiny_draft))
     assert len(loaded[0]) == 2
+    assert not list(derived_models_dir().rglob("finalist-*"))
 
 
 # What is saved

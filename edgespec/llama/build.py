@@ -84,7 +84,8 @@ def native_kernels() -> Kernels:
 def ggml_kernels() -> Iterator[None]:
     """While it is entered, ggml's kernels do all the work: figures are those of llama.cpp's tools to the last digit.
 
-    Of models that were opened in it, too: weights of others stay laid out for edgespec's kernels, which multiply them. It is a switch of the whole process: contexts of other threads wait.
+    Of models that were opened in it, too: weights of others stay laid out for edgespec's kernels, which multiply them. It is a
+    switch of the whole process: contexts of other threads wait.
     """
     if not native_kernels().version:
         yield

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.errors import ContextOverflowError, EngineError
-from edgespec.llama.context_errors import decode_error
+from edgespec.llama.context_errors import decode_error, overflow_error
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.eval_callback import EvalCallback
 from edgespec.llama.interrupts import HeldInterrupts
@@ -103,10 +103,7 @@ class Context(NativeContext):
                 f"{count} rows with {outputs} outputs are not a batch", "please report this defect"
             )
         if count > self.free_tokens:
-            raise ContextOverflowError(
-                f"{len(self.tokens) + count} tokens do not fit a context of {self.n_ctx}",
-                "use a larger `ctx_size` or a shorter prompt",
-            )
+            raise overflow_error(len(self.tokens) + count, self.n_ctx)
         self._settle()
         self._read_again(self.settings.n_batch - count)
         unread, held = self.n_unread, len(self.tokens)

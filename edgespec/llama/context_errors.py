@@ -36,6 +36,13 @@ def creation_error(name: str, settings: ContextSettings, reason: str) -> Edgespe
     return EngineError(f"llama.cpp makes no context for {name}: {said}")
 
 
+def overflow_error(n_tokens: int, n_ctx: int) -> ContextOverflowError:
+    """The error of a conversation that is longer than its context, before llama.cpp is asked."""
+    return ContextOverflowError(
+        f"{n_tokens} tokens do not fit a context of {n_ctx}", "use a larger `ctx_size` or a shorter prompt"
+    )
+
+
 def decode_error(code: int, rows: int, n_ctx: int) -> EngineError | ContextOverflowError:
     """The error of a failed `llama_decode`.
 

@@ -9,7 +9,7 @@ import numpy as np
 from edgespec.errors import ContextOverflowError, EngineError
 from edgespec.llama.cells import Cells
 from edgespec.llama.context import SavedCache, best_of
-from edgespec.llama.context_errors import decode_error
+from edgespec.llama.context_errors import decode_error, overflow_error
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model
 from edgespec.llama.native_context import Logits, NativeContext
@@ -232,10 +232,7 @@ class Slot:
             ContextOverflowError: they are not.
         """
         if count > self.free_tokens:
-            raise ContextOverflowError(
-                f"{len(self.tokens) + count} tokens do not fit a context of {self.n_ctx}",
-                "use a larger `ctx_size` or a shorter prompt",
-            )
+            raise overflow_error(len(self.tokens) + count, self.n_ctx)
 
     def decode(self, tokens: Sequence[int], *, outputs: int = 1, pad_to: int = 0) -> int:
         """Evaluates rows of this sequence alone; see `Context.decode`."""

@@ -9,8 +9,10 @@ from typing import Protocol
 
 from edgespec import __version__
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.tools import Toolbox
 from edgespec.serve.engine import Engine
 from edgespec.serve.exchange import Event, Exchange
+from edgespec.serve.fields import Fields
 from edgespec.serve.result import Result
 from edgespec.serve.service import Service
 from edgespec.serve.wishes import TextBias
@@ -93,6 +95,18 @@ def _shown(prompt: tuple[ChatMessage, ...] | str | tuple[int, ...]) -> str:
         return prompt
     shown = (f"{one.role}: {one.content}" if isinstance(one, ChatMessage) else str(one) for one in prompt)
     return " ".join(shown)
+
+
+async def count_prompt(
+    service: Service, fields: Fields, messages: Sequence[ChatMessage], toolbox: Toolbox
+) -> int:
+    """Tokens of a conversation for the model that a request names.
+
+    Raises:
+        ApiError: there is no such model, or its engine refuses.
+    """
+    async with service.engine_for(fields) as (engine, _):
+        return len((await engine.tokenize(Tokenize(0, tuple(messages), toolbox=toolbox))).tokens)
 
 
 async def with_text_bias(engine: Engine, ask: Ask, biases: Sequence[TextBias]) -> Ask:

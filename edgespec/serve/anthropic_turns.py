@@ -10,8 +10,8 @@ from edgespec.serve.errors import invalid
 from edgespec.serve.fields import Fields
 
 _STAMP: Final = re.compile(r"(x-anthropic-billing-header:[^\n]*?\bcch=)[0-9a-f]+(?=;)")
-"""Claude Code's stamp of a request, in the first words of its system prompt: it changes every time, and nothing behind it could be
-held for the next turn (llama.cpp PR 21793)."""
+"""The stamp that some agents put into the first words of their system prompt: it changes with every request, and nothing behind it could
+be held for the next turn (llama.cpp PR 21793)."""
 _MEDIA: Final = ("image", "document", "container_upload")
 _LEFT_OUT: Final = ("redacted_thinking",)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edgespec.chat.tools import CallDelta
-from edgespec.serve.answering import FINGERPRINT, answer, new_id, now_s, with_text_bias
+from edgespec.serve.answering import FINGERPRINT, answer, count_prompt, new_id, now_s, with_text_bias
 from edgespec.serve.conversation import continues, read_messages, read_thinking, read_toolbox
 from edgespec.serve.errors import invalid
 from edgespec.serve.exchange import Event, Exchange
@@ -12,7 +12,7 @@ from edgespec.serve.logprobs import chat_logprobs
 from edgespec.serve.result import Choice, Result, finish_reason
 from edgespec.serve.service import Service
 from edgespec.serve.wishes import read_structure, read_top, read_wishes
-from edgespec.session.shared.asked import Ask, Ended, Tokenize, Told, Wrote
+from edgespec.session.shared.asked import Ask, Ended, Told, Wrote
 
 
 async def chat_completions(service: Service, exchange: Exchange) -> None:
@@ -32,10 +32,8 @@ async def chat_completions(service: Service, exchange: Exchange) -> None:
 async def count_tokens(service: Service, exchange: Exchange) -> None:
     """`/v1/chat/completions/input_tokens`: how long a conversation is."""
     fields = exchange.fields
-    question = Tokenize(0, read_messages(fields), toolbox=read_toolbox(fields))
-    async with service.engine_for(fields) as (engine, _):
-        counted = await engine.tokenize(question)
-    await exchange.reply({"object": "response.input_tokens", "input_tokens": len(counted.tokens)})
+    counted_n = await count_prompt(service, fields, read_messages(fields), read_toolbox(fields))
+    await exchange.reply({"object": "response.input_tokens", "input_tokens": counted_n})
 
 
 def read_chat(fields: Fields) -> Ask:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgespec.chat.tools import NO_TOOLS, Toolbox
-from edgespec.serve.answering import answer, new_id
+from edgespec.serve.answering import answer, count_prompt, new_id
 from edgespec.serve.anthropic_turns import read_turns
 from edgespec.serve.blocks import Block, BlockStream, whole_blocks
 from edgespec.serve.conversation import continues, make_thinking, read_function, required
@@ -15,7 +15,7 @@ from edgespec.serve.fields import Fields
 from edgespec.serve.result import Result
 from edgespec.serve.service import Service
 from edgespec.serve.wishes import read_limit, read_sampling, read_stops
-from edgespec.session.shared.asked import Ask, Ended, EndReason, Tokenize, Told, Wrote
+from edgespec.session.shared.asked import Ask, Ended, EndReason, Told, Wrote
 
 _MAX_TOKENS: Final = 4096
 """Where a request does not say; llama-server's."""
@@ -44,10 +44,8 @@ async def messages(service: Service, exchange: Exchange) -> None:
 async def count_tokens(service: Service, exchange: Exchange) -> None:
     """`/v1/messages/count_tokens`: how long a conversation is."""
     fields = exchange.fields
-    question = Tokenize(0, read_turns(fields), toolbox=_read_toolbox(fields))
-    async with service.engine_for(fields) as (engine, _):
-        counted = await engine.tokenize(question)
-    await exchange.reply({"input_tokens": len(counted.tokens)})
+    counted_n = await count_prompt(service, fields, read_turns(fields), _read_toolbox(fields))
+    await exchange.reply({"input_tokens": counted_n})
 
 
 def _read_thinking(thinking: Fields | None) -> tuple[str, int | None]:

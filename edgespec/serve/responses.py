@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from edgespec.chat.structure import Structure
-from edgespec.serve.answering import answer, new_id, now_s, with_text_bias
+from edgespec.serve.answering import answer, count_prompt, new_id, now_s, with_text_bias
 from edgespec.serve.blocks import Block, BlockStream, whole_blocks
 from edgespec.serve.conversation import continues, make_thinking, read_thinking
 from edgespec.serve.errors import invalid
@@ -13,7 +13,7 @@ from edgespec.serve.response_items import read_items, read_tools
 from edgespec.serve.result import Result
 from edgespec.serve.service import Service
 from edgespec.serve.wishes import read_limit, read_response_format, read_structure, read_wishes
-from edgespec.session.shared.asked import Ask, EndReason, Tokenize, Told, Wrote
+from edgespec.session.shared.asked import Ask, EndReason, Told, Wrote
 
 
 async def responses(service: Service, exchange: Exchange) -> None:
@@ -57,10 +57,8 @@ def _read_structure(fields: Fields) -> Structure | None:
 async def count_tokens(service: Service, exchange: Exchange) -> None:
     """`/v1/responses/input_tokens`: how long a conversation is."""
     fields = exchange.fields
-    question = Tokenize(0, read_items(fields), toolbox=read_tools(fields))
-    async with service.engine_for(fields) as (engine, _):
-        counted = await engine.tokenize(question)
-    await exchange.reply({"object": "response.input_tokens", "input_tokens": len(counted.tokens)})
+    counted_n = await count_prompt(service, fields, read_items(fields), read_tools(fields))
+    await exchange.reply({"object": "response.input_tokens", "input_tokens": counted_n})
 
 
 @dataclass

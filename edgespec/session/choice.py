@@ -11,6 +11,7 @@ from edgespec.catalog.metadata import read_metadata
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.resolve import find_on_disk, resolve_model
 from edgespec.catalog.toml_file import load_catalog
+from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.progress import SILENT, Progress
 
@@ -18,6 +19,11 @@ log = logging.getLogger(__name__)
 
 AUTO_DRAFT, NONE = "auto", "none"
 """In place of a draft's name: the pair's own, and no model at all."""
+
+
+def mode_for(draft: str) -> Mode:
+    """What may draft where a draft was asked for like that."""
+    return {NONE: Mode.OFF, NGRAM: Mode.NGRAM}.get(draft, Mode.AUTO)
 
 
 @dataclass(frozen=True, slots=True)

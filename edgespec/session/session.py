@@ -7,7 +7,6 @@ from pathlib import Path
 from threading import RLock
 from typing import Final
 
-from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
 from edgespec.chat.answer_grammar import constrain_answer
 from edgespec.chat.messages import ChatMessage
@@ -23,14 +22,13 @@ from edgespec.chat.thinking import (
 )
 from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.decode.generate import Generator
-from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
 from edgespec.ranges import check_ranges
-from edgespec.session.choice import AUTO_DRAFT, NONE, choose_files
+from edgespec.session.choice import AUTO_DRAFT, choose_files, mode_for
 from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
@@ -60,7 +58,7 @@ class Session(Closes):
         """Who has the contexts: an answer that is under way, or what may not come between its tokens."""
         self._models = RLock()
         """Held while they work, so that no thread frees them meanwhile."""
-        self.mode = {NONE: Mode.OFF, NGRAM: Mode.NGRAM}.get(draft, Mode.AUTO)
+        self.mode = mode_for(draft)
         """What may draft; it may be changed between two answers."""
         self._use_draft(next(iter(engine.drafts), None), progress)
         self.stats = GenerationStats()

@@ -115,7 +115,7 @@ def evaluate(
             dense = opened.enter_context(Model(against)) if against is not None else None
         if isinstance(text, str):
             windows = split_windows(model, text, n_ctx=n_ctx, n_chunks=n_chunks)
-        if not isinstance(text, str):
+        else:
             windows = text(dense or model)[:n_chunks]
         if dense is not None:
             _check_same_tokens(model, dense, windows, text if isinstance(text, str) else None)

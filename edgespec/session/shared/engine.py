@@ -6,7 +6,6 @@ from time import perf_counter
 from types import MappingProxyType
 
 from edgespec.catalog.compatibility import check_writes_text
-from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.drafters.contract import Drafter
@@ -23,7 +22,7 @@ from edgespec.lifetime import Closes
 from edgespec.llama.model import Model
 from edgespec.llama.slots import Slots
 from edgespec.progress import SILENT, Progress
-from edgespec.session.choice import NONE
+from edgespec.session.choice import mode_for
 from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import PairState, make_drafters
 from edgespec.session.fast_draft import shortlist_of
@@ -83,7 +82,7 @@ class SharedEngine(Closes):
         self.n_parallel, self.n_ctx = n_parallel, size.n_each
         contexts = [(target, size.target), *((file, size.draft) for file in files)]
         check_contexts(contexts, share_here(target, size.target.n_ctx, settings), first_alone="`draft` none")
-        self.mode = {NONE: Mode.OFF, NGRAM: Mode.NGRAM}.get(draft, Mode.AUTO)
+        self.mode = mode_for(draft)
         self.draft_name = files[0].name if files else None
         self.target = self._load_target(target, progress)
         self.draft: LoadedAs[Slots] | None = None

@@ -33,6 +33,18 @@ struct SixBitScales {
         }
     }
 
+    // All of a panel but its weights.
+    template <typename Source, typename Panel>
+    static void pack_scales(const Source * const (&blocks)[PANEL_ROWS], Panel & panel) {
+        const uint8_t * scales[PANEL_ROWS];
+        for (int row = 0; row < PANEL_ROWS; row++) {
+            panel.d[row] = blocks[row]->data.data.d;
+            panel.dmin[row] = blocks[row]->data.data.dmin;
+            scales[row] = blocks[row]->scales;
+        }
+        pack(scales, panel.scales);
+    }
+
     void unpack(const Packed & packed) {
         const Bytes low_four = all_bytes(0x0f), high_two = all_bytes(0x30);
         for (size_t i = 0; i < 64; i += sizeof(Bytes)) {
@@ -72,13 +84,7 @@ struct Q4_K {
     };
 
     static void pack(const Source * const (&blocks)[PANEL_ROWS], Panel & panel) {
-        const uint8_t * scales[PANEL_ROWS];
-        for (int row = 0; row < PANEL_ROWS; row++) {
-            panel.d[row] = blocks[row]->data.data.d;
-            panel.dmin[row] = blocks[row]->data.data.dmin;
-            scales[row] = blocks[row]->scales;
-        }
-        SixBitScales::pack(scales, panel.scales);
+        SixBitScales::pack_scales(blocks, panel);
         pack_words(blocks, 32, panel.qs, [](const Source & block) { return block.qs; });
     }
 
@@ -104,13 +110,7 @@ struct Q5_K {
     };
 
     static void pack(const Source * const (&blocks)[PANEL_ROWS], Panel & panel) {
-        const uint8_t * scales[PANEL_ROWS];
-        for (int row = 0; row < PANEL_ROWS; row++) {
-            panel.d[row] = blocks[row]->data.data.d;
-            panel.dmin[row] = blocks[row]->data.data.dmin;
-            scales[row] = blocks[row]->scales;
-        }
-        SixBitScales::pack(scales, panel.scales);
+        SixBitScales::pack_scales(blocks, panel);
         pack_words(blocks, 8, panel.qh, [](const Source & block) { return block.qh; });
         pack_words(blocks, 32, panel.qs, [](const Source & block) { return block.qs; });
     }

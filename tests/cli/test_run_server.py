@@ -11,8 +11,10 @@ import pytest
 from tests.cli.processes import free_port, interrupt, needs_signals, start
 from tests.worker.foreign_server import (
     DONE,
+    DRAFTED,
     LLAMA_PROPS,
     MODEL,
+    TIMINGS,
     Foreign,
     Reply,
     chunk,
@@ -23,8 +25,6 @@ from tests.worker.foreign_server import (
 )
 
 RunCli = Callable[..., Any]
-TIMINGS = {"prompt_n": 5, "prompt_ms": 250.0, "predicted_n": 21, "predicted_ms": 2000.0}
-DRAFTED = TIMINGS | {"draft_n": 12, "draft_n_accepted": 9}
 
 
 @pytest.fixture

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.serve.served import SCRIPTED, Server
+
+if TYPE_CHECKING:
+    import openai
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +40,12 @@ def start() -> Iterator[Callable[..., Server]]:
     yield start_one
     for server in started:
         server.close()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator["openai.OpenAI"]:
+    """The openai package's client of the module's own `server`."""
+    import openai
+
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0) as one:
+        yield one

@@ -28,12 +28,6 @@ def server(tiny_model: Path, tiny_draft: Path) -> Iterator[Server]:
     one.close()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0) as one:
-        yield one
-
-
 def test_an_answer_is_parsed_into_a_pydantic_model(client: openai.OpenAI) -> None:
     parsed = client.chat.completions.parse(
         model="tiny", messages=QUESTION, response_format=Animal, max_tokens=200

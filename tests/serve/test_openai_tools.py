@@ -45,12 +45,6 @@ def server(tiny_folder: Path, tiny_draft: Path) -> Iterator[Server]:
     one.close()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0) as one:
-        yield one
-
-
 def test_a_tool_is_called_whole_and_in_pieces_and_its_result_goes_back(client: openai.OpenAI) -> None:
     asked: Any = {
         "model": "tiny-tools",

@@ -12,16 +12,23 @@ from tests.cli.processes import free_port
 from tests.tui.conftest import LARGE, settle
 from tests.tui.test_chat import chat_of, roles, send, status_of
 from tests.tui.workshop_script import until
-from tests.worker.foreign_server import DONE, LLAMA_PROPS, Foreign, Reply, chunk, refused, said, serving
+from tests.worker.foreign_server import (
+    DONE,
+    DRAFTED,
+    LLAMA_PROPS,
+    Foreign,
+    Reply,
+    chunk,
+    refused,
+    said,
+    serving,
+)
 from tui.app import EdgespecApp
 from tui.chat.turn import AnswerTurn
 from tui.common.status_line import StatusLine
 from tui.models.model_table import ModelTable
 from tui.services.engine_client import EngineState
 from tui.services.launch import Launch, ScreenName
-
-TIMINGS = {"prompt_n": 5, "prompt_ms": 250.0, "predicted_n": 21, "predicted_ms": 2000.0}
-DRAFTED = TIMINGS | {"draft_n": 12, "draft_n_accepted": 9}
 
 
 @pytest.fixture

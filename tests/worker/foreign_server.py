@@ -18,6 +18,8 @@ from tests.cli.processes import free_port
 
 MODEL = "foreign-1b"
 EVENTS = "text/event-stream; charset=utf-8"
+TIMINGS = {"prompt_n": 5, "prompt_ms": 250.0, "predicted_n": 21, "predicted_ms": 2000.0}
+DRAFTED = TIMINGS | {"draft_n": 12, "draft_n_accepted": 9}
 LLAMA_PROPS = {"default_generation_settings": {"n_ctx": 4096}, "total_slots": 1}
 """What makes it look like llama.cpp's own."""
 

@@ -68,7 +68,10 @@ def test_answers_stay_right_beside_broken_and_hostile_requests(server: Server) -
 
 def test_requests_for_unknown_models_make_no_threads(server: Server) -> None:
     def ask(number: int) -> int:
-        body = {"model": f"owner/repo-{number}:Q4_K_M", "messages": [{"role": "user", "content": "the heron"}]}
+        body = {
+            "model": f"owner/repo-{number}:Q4_K_M",
+            "messages": [{"role": "user", "content": "the heron"}],
+        }
         with closing(HTTPConnection("127.0.0.1", server.port, timeout=WAIT_S)) as connection:
             connection.request(
                 "POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"}

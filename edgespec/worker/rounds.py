@@ -70,6 +70,9 @@ class Answering(Protocol):
     def step(self) -> Sequence[Told]:
         """Computes a round."""
 
+    def rest(self) -> None:
+        """Does what would keep the next question waiting; for when there is nothing to compute."""
+
 
 class Rounds:
     """Hands what is asked to the pair and what it tells to the server, round by round."""
@@ -84,6 +87,10 @@ class Rounds:
         while not self._inbox.has_ended.is_set():
             if self._pair.is_idle:
                 self._outbox.flush()
+                try:
+                    self._pair.rest()
+                except Exception as error:
+                    return self._give_up(error)
             for one in self._inbox.take(waits=self._pair.is_idle):
                 if one is None:
                     return ExitCode.OK

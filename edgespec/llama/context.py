@@ -31,6 +31,8 @@ class SavedCache:
     tokens: tuple[int, ...]
     data: NDArray[np.uint8]
     """Flat, in llama.cpp's own form (`read_sequence`)."""
+    order: tuple[int, ...] = ()
+    """Its positions in the order of their cells, of a cache that others shared; else, and where nobody knows, that of the text."""
 
 
 class Context(NativeContext):

@@ -1,7 +1,7 @@
 """Sequences that come and go in one KV cache: a decode takes rows of whichever are at work."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -315,8 +315,9 @@ class Slot:
         Raises:
             EngineError: llama.cpp copied only a part.
         """
-        data = self.context.read(self.number)
-        return SavedCache(tuple(self.tokens[: self.memory.n_held]), data)
+        data, held = self.context.read(self.number), self.memory.n_held
+        order = tuple(np.argsort(self.cells[:held]).tolist())
+        return SavedCache(tuple(self.tokens[:held]), data, order)
 
     def restore(self, saved: SavedCache) -> None:
         """Holds what was saved, and nothing else.
@@ -333,16 +334,15 @@ class Slot:
             )
         self.context.write(self.number, saved)
         self.tokens.extend(saved.tokens)
-        self.cells = self.context.cells.take(len(self.tokens))
+        taken = self.context.cells.take(len(self.tokens))
+        if saved.order:
+            # llama.cpp puts back one cell after the other.
+            self.cells = [0] * len(taken)
+            for cell, position in zip(taken, saved.order, strict=True):
+                self.cells[position] = cell
+        else:
+            self.cells = taken
         self.memory.hold(len(self.tokens))
-
-    def gather(self) -> None:
-        """Moves what it holds to the first free cells, in the order of the text, with all free ones behind it.
-
-        There have to be as many as it has tokens. Where llama.cpp fails it is empty.
-        """
-        with suppress(EngineError):
-            self.restore(self.save())
 
     def clear(self) -> None:
         """Forgets everything."""

@@ -137,11 +137,13 @@ def test_cells_have_the_order_that_llama_gives_them(model: Model):
         scattered_n, form = 0, form_of_copies(slots)
         for _ in range(120):
             slot, other = random.sample(slots.slots, 2)
-            match random.randrange(4):
+            match random.randrange(5):
                 case 0:
                     slot.rollback(random.randrange(len(slot.tokens) + 1))
                 case 1 if other.tokens:
                     slot.copy(other, random.randrange(1, len(other.tokens) + 1))
+                case 4 if other.tokens and slots.cells.free_n >= len(other.tokens):
+                    slot.restore(other.save())
                 case 2 if slot.tokens:
                     slot.decode([7, 8], pad_to=4)
                 case _ if slots.cells.free_n >= 30:
@@ -154,7 +156,7 @@ def test_cells_have_the_order_that_llama_gives_them(model: Model):
         assert scattered_n > 20
 
 
-def test_what_is_gathered_lies_before_all_free_cells_and_goes_on_as_before(model: Model):
+def test_what_comes_back_lies_before_all_free_cells_and_goes_on_as_before(model: Model):
     with Slots(model, SHARED) as slots:
         first, one, last = slots.slots[:3]
         for slot in (first, one, last):
@@ -162,7 +164,7 @@ def test_what_is_gathered_lies_before_all_free_cells_and_goes_on_as_before(model
         first.clear()
         one.decode(TEXT[20:22])
         assert one.cells != sorted(one.cells)
-        last.gather()
+        last.restore(last.save())
         assert last.cells == [*range(2, 20), 40, 41]
         assert slots.cells.next_free > last.cells[-1]
         last.decode(TEXT[20:22])

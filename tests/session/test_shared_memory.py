@@ -267,16 +267,16 @@ def test_there_is_room_for_the_next_prompt_before_it_comes(tiny_model: Path, mon
             assert began.cached_n == began.prompt_n - 1
 
 
-@pytest.mark.parametrize("words", [3, 120])
+@pytest.mark.parametrize(("words", "n_ctx"), [(3, 2048), (120, 2048), (120, 1024)])
 def test_an_answer_alone_lies_in_the_order_of_its_text_whatever_was_in_the_cache_before(
-    words: int, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    words: int, n_ctx: int, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Else the sums of attention are made in another order than by `edgespec run`, and the last bits may choose another token."""
     monkeypatch.setattr("edgespec.session.shared.size._CACHE_BYTES", 1)
     random = Random(5)
     begins = [" ".join(random.choices(WORDS, k=words)) for _ in range(3)]
     texts: list[str] = []
-    with shared(tiny_model, "ngram", settings=replace(EXACT, n_ctx=2048)) as session:
+    with shared(tiny_model, "ngram", settings=replace(EXACT, n_ctx=n_ctx)) as session:
         for number in range(60):
             if texts and random.random() < 0.3:
                 # The next turn of a conversation that may have left the cache.

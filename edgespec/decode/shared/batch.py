@@ -150,8 +150,10 @@ class Batch:
         parts = self._make_room(parts)
         if not parts:
             return got
-        before = perf_counter()
         try:
+            if len(self._active) == 1:
+                self.pool.put_in_order(parts[0][1].slot, len(parts[0][1].tokens))
+            before = perf_counter()
             rows_n = self._decode([part for _, part in parts])
         except EdgespecError as error:
             return got + [Got(answer, error=error) for answer, _ in parts]

@@ -96,36 +96,19 @@ class Pool:
         """
         found = self.find(text)
         slot = self._bring_back(text, found.n_tokens if found else 0)
-        if slot is None:
-            slot = self._take_over(found) if found else self._empty()
+        if slot is not None:
+            pass
+        elif found is None:
+            slot = self._empty()
+        elif self._goes_on_in_place(found):
+            slot = found.slot
+            del self._idle[slot]
+            slot.rollback_held(found.n_tokens)
+        else:
+            slot = self._empty(other_than=found.slot)
+            slot.copy(found.slot, found.n_tokens)
         self._used[slot] = None
         return slot
-
-    def _take_over(self, found: Beginning) -> Slot:
-        """A sequence that holds a beginning, and nothing else; what is too short to be worth its place may be left to be read again."""
-        slot, count = found.slot, found.n_tokens
-        is_in_place, is_moved = self._goes_on_in_place(found), self._has_to_move(found)
-        if is_in_place:
-            del self._idle[slot]
-            slot.rollback_held(count)
-        elif is_moved and count < LEAST_KEPT:
-            return self._empty()
-        else:
-            slot = self._empty(other_than=slot)
-            slot.copy(found.slot, count)
-        if is_moved:
-            slot.gather()
-        return slot
-
-    def _has_to_move(self, found: Beginning) -> bool:
-        """Whether what is written behind a beginning would lie before it in the cache, and nobody writes beside it.
-
-        Attention adds up what a row sees in the order of the cells, and so the last bits of logits hang on that order.
-        """
-        slots, cells = self.slots, found.slot.cells
-        if self._used or not slots.abilities.keeps_all:
-            return False
-        return slots.cells.next_free < cells[found.n_tokens - 1] and slots.cells.free_n >= found.n_tokens
 
     def _bring_back(self, text: Sequence[int], n_held: int) -> Slot | None:
         """A sequence with what was kept of a text outside the cache, if that is worth it."""
@@ -204,6 +187,26 @@ class Pool:
             if len(cells) <= self._idle_cells:
                 return
             self._forget(next(iter(self._idle)))
+
+    def put_in_order(self, slot: Slot, rows_n: int) -> None:
+        """Sees to it that rows of the only sequence that is written come to lie behind it, in the order of the text.
+
+        Attention adds up what a row sees in the order of the cells, and so the last bits of logits hang on that order. Where free cells lie
+        before its last one it is moved to the first ones.
+
+        Args:
+            slot: The sequence.
+            rows_n: That come next; there is room for them afterwards as before.
+
+        Raises:
+            EngineError: llama.cpp failed; the sequence is empty.
+        """
+        if not slot.abilities.keeps_all or not slot.cells or slot.cells[-1] < self.slots.cells.next_free:
+            return
+        saved = slot.save()
+        slot.clear()
+        self.make_room(len(saved.tokens) + rows_n)
+        slot.restore(saved)
 
     def rest(self) -> None:
         """Makes room for the next prompt while nobody waits for anything: what leaves the cache is copied first."""

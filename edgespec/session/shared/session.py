@@ -4,6 +4,7 @@ import math
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
+from time import monotonic
 
 from edgespec.chat.answer_grammar import constrain_answer
 from edgespec.chat.messages import ChatMessage
@@ -21,6 +22,7 @@ from edgespec.errors import (
     UsageError,
 )
 from edgespec.lifetime import Closes
+from edgespec.llama.memory import release_freed_memory
 from edgespec.ranges import check_ranges
 from edgespec.session.explain import explain
 from edgespec.session.loading import resident_bytes
@@ -43,6 +45,8 @@ from edgespec.session.shared.choice import Choice
 from edgespec.session.shared.engine import SharedEngine
 
 _MOST_CHOICES, _MOST_LOGPROBS = 128, 100
+_RELEASE_S = 10.0
+"""Between two looks at what the C library keeps of freed copies of conversations: it never gets back what lies between others."""
 _SEEDS = 2**32 - 1
 """The number behind the last seed asks llama.cpp for a random one."""
 
@@ -64,6 +68,7 @@ class SharedSession(Closes):
         """What is under way, by the caller's number."""
         self._of: dict[Answer, Choice] = {}
         self._begun: set[int] = set()
+        self._released_s = monotonic()
         self._done = GenerationStats()
         """The sum of all answers that have ended."""
         with suppress(EdgespecError):
@@ -87,6 +92,9 @@ class SharedSession(Closes):
             EngineError: llama.cpp failed.
         """
         self._batch.rest()
+        if monotonic() - self._released_s >= _RELEASE_S:
+            release_freed_memory()
+            self._released_s = monotonic()
 
     def step(self) -> list[Told]:
         """One round of all answers.

@@ -45,7 +45,7 @@ from edgespec.session.shared.choice import Choice
 from edgespec.session.shared.engine import SharedEngine
 
 _MOST_CHOICES, _MOST_LOGPROBS = 128, 100
-_RELEASE_S = 10.0
+_RELEASE_S = 1.0
 """Between two looks at what the C library keeps of freed copies of conversations: it never gets back what lies between others."""
 _SEEDS = 2**32 - 1
 """The number behind the last seed asks llama.cpp for a random one."""

@@ -1,6 +1,7 @@
 """The app on a screen of a fixed size, with scripted workers, and pictures of it to compare with."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,21 @@ class AppBench:
         """An app; the options are those of its workers."""
         self.options = options
         return EdgespecApp(launch or Launch(), settings or AppSettings(), self._make_worker)
+
+    @asynccontextmanager
+    async def run(
+        self,
+        launch: Launch | None = None,
+        settings: AppSettings | None = None,
+        *,
+        size: tuple[int, int] = LARGE,
+        **options: Any,
+    ) -> AsyncIterator[tuple[EdgespecApp, Pilot[int]]]:
+        """An app as `make` makes it, on a screen of that size, when it has come to rest."""
+        app = self.make(launch, settings, **options)
+        async with app.run_test(size=size) as pilot:
+            await settle(pilot)
+            yield app, pilot
 
     def _make_worker(self) -> ScriptedWorker:
         self.workers.append(ScriptedWorker(**self.options))

@@ -56,9 +56,7 @@ async def send(pilot: Pilot[int], text: str) -> None:
 
 
 async def test_an_answer_streams_and_is_kept_with_its_receipt(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press(*"hello", "enter")
         await settle(pilot)
         chat = chat_of(app)
@@ -76,9 +74,7 @@ async def test_an_answer_streams_and_is_kept_with_its_receipt(bench: AppBench) -
 
 
 async def test_the_whole_conversation_and_the_system_prompt_are_sent(bench: AppBench) -> None:
-    app = bench.make(Launch(system="Be brief.", max_tokens=77))
-    async with app.run_test(size=SMALL) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(system="Be brief.", max_tokens=77), size=SMALL) as (_, pilot):
         await send(pilot, "one")
         await send(pilot, "two")
         asked = [request for request in bench.workers[0].requests if isinstance(request, Answer)]
@@ -92,9 +88,7 @@ async def test_the_whole_conversation_and_the_system_prompt_are_sent(bench: AppB
 
 
 async def test_escape_stops_an_answer_and_keeps_what_came(bench: AppBench) -> None:
-    app = bench.make(hold=True)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(hold=True) as (app, pilot):
         await send(pilot, "hello")
         assert "answering" in status_of(app)
         await pilot.press("escape")
@@ -108,9 +102,7 @@ async def test_escape_stops_an_answer_and_keeps_what_came(bench: AppBench) -> No
 
 
 async def test_the_app_is_left_while_an_answer_is_rendered(bench: AppBench) -> None:
-    app = bench.make(hold=True)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(hold=True) as (app, pilot):
         await send(pilot, "hello")
         turn = chat_of(app).query_one(AnswerTurn)
         turn.call_later(turn.finish, Message("assistant", TEXT, ANSWER))
@@ -119,9 +111,7 @@ async def test_the_app_is_left_while_an_answer_is_rendered(bench: AppBench) -> N
 
 
 async def test_what_is_asked_while_the_app_is_left_is_kept(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, _):
         pane, requests = chat_of(app).pane, bench.workers[0].requests
         n_requests = len(requests)
         app.exit(0)
@@ -131,9 +121,7 @@ async def test_what_is_asked_while_the_app_is_left_is_kept(bench: AppBench) -> N
 
 
 async def test_a_second_message_waits_for_the_first_answer(bench: AppBench) -> None:
-    app = bench.make(hold=True)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(hold=True) as (app, pilot):
         await send(pilot, "one")
         await send(pilot, "two")
         assert roles(app) == ["user"]
@@ -142,9 +130,7 @@ async def test_a_second_message_waits_for_the_first_answer(bench: AppBench) -> N
 
 
 async def test_what_cannot_be_answered_goes_back_into_the_prompt(bench: AppBench) -> None:
-    app = bench.make(hold=True)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(hold=True) as (app, pilot):
         worker = bench.workers[0]
         worker.hold = True
         chat_of(app).prompt.load_text("a very long prompt")
@@ -159,9 +145,7 @@ async def test_what_cannot_be_answered_goes_back_into_the_prompt(bench: AppBench
 
 
 async def test_a_target_that_is_not_there_gives_the_reason_and_the_message_back(bench: AppBench) -> None:
-    app = bench.make(Launch(target="nonsense"), pair=None)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(target="nonsense"), pair=None) as (app, pilot):
         assert "there is no model 'nonsense'" in status_of(app)
         await send(pilot, "hello")
         assert chat_of(app).prompt.text == "hello"
@@ -169,9 +153,7 @@ async def test_a_target_that_is_not_there_gives_the_reason_and_the_message_back(
 
 
 async def test_ctrl_s_goes_through_the_modes(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         for wanted, said in (
             (Mode.MODEL, "draft model only"),
             (Mode.NGRAM, "n-grams only"),
@@ -185,9 +167,7 @@ async def test_ctrl_s_goes_through_the_modes(bench: AppBench) -> None:
 
 
 async def test_the_tint_shows_who_thought_of_each_token(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "hello")
         await pilot.press("ctrl+t")
         await settle(pilot)
@@ -201,9 +181,7 @@ async def test_the_tint_shows_who_thought_of_each_token(bench: AppBench) -> None
 
 
 async def test_regenerate_asks_the_same_again(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "hello")
         await pilot.press("ctrl+r")
         await settle(pilot)
@@ -214,9 +192,7 @@ async def test_regenerate_asks_the_same_again(bench: AppBench) -> None:
 
 
 async def test_edit_takes_the_last_message_back(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "first")
         await send(pilot, "second")
         await pilot.press("ctrl+up")
@@ -227,9 +203,7 @@ async def test_edit_takes_the_last_message_back(bench: AppBench) -> None:
 
 
 async def test_up_and_down_go_through_the_history(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "first")
         await send(pilot, "second")
         prompt = chat_of(app).prompt
@@ -242,18 +216,14 @@ async def test_up_and_down_go_through_the_history(bench: AppBench) -> None:
 
 
 async def test_ctrl_j_begins_a_line(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press("a", "ctrl+j", "b", "enter")
         await settle(pilot)
         assert chat_of(app).transcript.conversation.messages[0].content == "a\nb"
 
 
 async def test_saved_conversations_reopen(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "about apples")
         await pilot.press("ctrl+n")
         await settle(pilot)
@@ -271,9 +241,7 @@ async def test_saved_conversations_reopen(bench: AppBench) -> None:
 
 
 async def test_continue_reopens_the_newest(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (_, pilot):
         await send(pilot, "remember me")
     again = bench.make(Launch(resume_last=True))
     async with again.run_test(size=LARGE) as pilot:
@@ -282,9 +250,7 @@ async def test_continue_reopens_the_newest(bench: AppBench) -> None:
 
 
 async def test_clear_asks_first(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "hello")
         await pilot.press("ctrl+l")
         await settle(pilot)
@@ -301,9 +267,7 @@ async def test_clear_asks_first(bench: AppBench) -> None:
 
 
 async def test_the_system_prompt_is_changed_in_a_dialog(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press("f10")
         await settle(pilot)
         assert isinstance(app.screen, TextScreen)
@@ -315,9 +279,7 @@ async def test_the_system_prompt_is_changed_in_a_dialog(bench: AppBench) -> None
 
 
 async def test_the_draft_is_chosen_from_a_list(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press("f9")
         await settle(pilot)
         assert isinstance(app.screen, ChooseScreen)
@@ -328,9 +290,7 @@ async def test_the_draft_is_chosen_from_a_list(bench: AppBench) -> None:
 
 
 async def test_the_last_answer_is_copied(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press("f11")
         assert "no answer to copy" in status_of(app)
         await send(pilot, "hello")
@@ -340,9 +300,7 @@ async def test_the_last_answer_is_copied(bench: AppBench) -> None:
 
 
 async def test_export_writes_markdown_and_never_over_a_file(bench: AppBench, tmp_path: Path) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "hello")
         await send(pilot, f"/export {tmp_path / 'chat.md'}")
         text = (tmp_path / "chat.md").read_text()
@@ -361,9 +319,7 @@ async def test_an_editor_writes_the_message(
 ) -> None:
     editor = tmp_path / "editor.py"
     editor.write_text("import sys; open(sys.argv[1], 'a').write(' and more\\n')\n")
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press("ctrl+g")
         assert "set EDITOR" in status_of(app)
         monkeypatch.setenv("EDITOR", f"{sys.executable} {editor}")
@@ -383,9 +339,7 @@ async def test_an_editor_writes_the_message(
     ],
 )
 async def test_a_wrong_command_says_what_is_right(line: str, said: str, bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, line)
         assert said in status_of(app)
         assert roles(app) == []
@@ -400,17 +354,13 @@ async def test_a_wrong_command_says_what_is_right(line: str, said: str, bench: A
     ],
 )
 async def test_a_command_does_what_the_key_does(line: str, request_: object, bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (_, pilot):
         await send(pilot, line)
         assert bench.workers[0].requests[-1] == request_
 
 
 async def test_another_target_gets_a_new_engine(bench: AppBench) -> None:
-    app = bench.make(Launch(draft="old-draft"))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(draft="old-draft")) as (_, pilot):
         await send(pilot, "/model other")
         assert bench.workers[0].closed
         opened = bench.workers[1].requests[0]
@@ -419,9 +369,7 @@ async def test_another_target_gets_a_new_engine(bench: AppBench) -> None:
 
 
 async def test_tab_completes_a_command(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press(*"/reg")
         await settle(pilot)
         assert "Answer the last message again" in status_of(app)
@@ -430,9 +378,7 @@ async def test_tab_completes_a_command(bench: AppBench) -> None:
 
 
 async def test_a_slash_that_is_none_can_be_asked(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "//help me")
         await send(pilot, "/usr/bin is what?")
         assert [m.content for m in chat_of(app).transcript.conversation.messages if m.role == "user"] == [
@@ -442,9 +388,7 @@ async def test_a_slash_that_is_none_can_be_asked(bench: AppBench) -> None:
 
 
 async def test_a_dead_engine_leaves_the_conversation_and_restarts(bench: AppBench) -> None:
-    app = bench.make(hold=True)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(hold=True) as (app, pilot):
         await send(pilot, "hello")
         bench.workers[0].die()
         await settle(pilot)
@@ -480,9 +424,7 @@ async def test_what_a_model_writes_can_neither_drive_the_terminal_nor_mark_up(be
 
 
 async def test_a_long_answer_says_that_it_was_cut(bench: AppBench) -> None:
-    app = bench.make(hold=True)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(hold=True) as (app, pilot):
         await send(pilot, "hello")
         bench.workers[0].say(Answered(replace(finished_stats(), stopped="length"), 1))
         await settle(pilot)
@@ -494,9 +436,7 @@ async def test_a_long_answer_says_that_it_was_cut(bench: AppBench) -> None:
 async def test_an_answer_that_filled_the_context_can_be_given_again_without_the_oldest_turns(
     bench: AppBench, yes: bool
 ) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "one")
         bench.workers[0].hold = True
         await send(pilot, "two")
@@ -523,9 +463,7 @@ async def test_an_answer_that_filled_the_context_can_be_given_again_without_the_
 
 
 async def test_a_conversation_that_does_not_fit_can_go_on_without_its_oldest_turns(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "one")
         bench.workers[0].refuse = RequestFailed("the prompt has 9000 tokens", context_full=True)
         await send(pilot, "two")
@@ -540,9 +478,7 @@ async def test_a_conversation_that_does_not_fit_can_go_on_without_its_oldest_tur
 
 
 async def test_a_first_question_that_is_too_long_only_gives_the_reason(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         bench.workers[0].refuse = RequestFailed("the prompt has 9000 tokens", context_full=True)
         await send(pilot, "much too long")
         assert not isinstance(app.screen, AskScreen)
@@ -551,9 +487,7 @@ async def test_a_first_question_that_is_too_long_only_gives_the_reason(bench: Ap
 
 
 async def test_the_rail_hides_in_a_narrow_terminal(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         assert chat_of(app).rail.display
         await pilot.resize_terminal(*SMALL)
         await settle(pilot)
@@ -568,9 +502,7 @@ async def test_the_rail_hides_in_a_narrow_terminal(bench: AppBench) -> None:
 
 async def test_the_charts_do_without_colour(bench: AppBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "hello")
         assert app.no_color
         assert chat_of(app).rail.display
@@ -580,11 +512,9 @@ async def test_the_charts_do_without_colour(bench: AppBench, monkeypatch: pytest
 
 
 async def test_keys_can_be_remapped(bench: AppBench) -> None:
-    app = bench.make(
+    async with bench.run(
         settings=AppSettings(keys={"chat.mode": "f4", "prompt.send": "ctrl+y", "app.bench": "f12"})
-    )
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    ) as (app, pilot):
         await pilot.press("f4")
         await settle(pilot)
         assert bench.workers[0].requests[-1] == ChangeMode(Mode.MODEL)
@@ -594,9 +524,7 @@ async def test_keys_can_be_remapped(bench: AppBench) -> None:
 
 
 async def test_every_action_is_in_the_palette(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, _):
         titles = " ".join(command.title for command in app.get_system_commands(app.screen))
         for binding in ChatScreen.BINDINGS:
             assert binding.description in titles  # type: ignore[union-attr]
@@ -607,9 +535,7 @@ async def test_every_action_is_in_the_palette(bench: AppBench) -> None:
 async def test_the_chat_looks_as_it_did(
     tinted: bool, size: tuple[int, int], bench: AppBench, picture: Picture
 ) -> None:
-    app = bench.make(settings=AppSettings(tint_drafted=tinted))
-    async with app.run_test(size=size) as pilot:
-        await settle(pilot)
+    async with bench.run(settings=AppSettings(tint_drafted=tinted), size=size) as (app, pilot):
         await send(pilot, "What is a palindrome?")
         # Processor and memory differ between machines.
         chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
@@ -621,9 +547,7 @@ async def test_the_chat_looks_as_it_did(
 async def test_an_empty_chat_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, picture: Picture
 ) -> None:
-    app = bench.make()
-    async with app.run_test(size=size) as pilot:
-        await settle(pilot)
+    async with bench.run(size=size) as (app, pilot):
         chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
         await settle(pilot)
         await picture(pilot)
@@ -631,9 +555,7 @@ async def test_an_empty_chat_looks_as_it_did(
 
 @pytest.mark.parametrize("tinted", [False, True], ids=["rendered", "tinted"])
 async def test_text_can_be_selected_with_the_mouse_and_copied(tinted: bool, bench: AppBench) -> None:
-    app = bench.make(settings=AppSettings(tint_drafted=tinted))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(settings=AppSettings(tint_drafted=tinted)) as (app, pilot):
         await send(pilot, "select me")
         turn = chat_of(app).query_one(AnswerTurn)
         block = turn.query_one(StreamText) if tinted else turn.query("MarkdownParagraph").first()

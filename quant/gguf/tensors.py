@@ -51,6 +51,7 @@ def planned_bytes(plan: GgufPlan, name: str) -> NDArray[np.uint8]:
     Raises:
         KeyError: the plan has no such tensor.
         OSError: the source cannot be read.
+        TypeError: the tensor's source is neither copied nor computed.
     """
     tensor = find_tensor(plan, name)
     if tensor is None:

@@ -138,7 +138,11 @@ class ChatStore:
         self._change(lambda connection: connection.execute(line, (pinned, chat_id)))
 
     def delete(self, chat_id: str) -> None:
-        """Removes it with all of its messages, and the file that it was in before."""
+        """Removes it with all of its messages, and the file that it was in before.
+
+        Raises:
+            EdgespecError: one of both cannot be written to.
+        """
         self._change(lambda one: one.execute("DELETE FROM conversations WHERE id = ?", (chat_id,)))
         folder = self.folder / OLD_FILES_FOLDER
         file = folder / f"{chat_id}.json"

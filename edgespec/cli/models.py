@@ -121,5 +121,5 @@ def _is_terminal() -> bool:
 
 def _agrees(model: "LocalModel") -> bool:
     if not _is_terminal():
-        raise UsageError(f"Removing {model.name} needs a yes, and there is nobody to ask.", "Say it with -y.")
+        raise UsageError(f"removing {model.name} needs a yes, and there is nobody to ask", "say it with -y")
     return click.confirm(f"Remove {model.path} ({human_bytes(model.size_bytes)})?", err=True)

@@ -160,7 +160,7 @@ def test_a_disk_that_fills_meanwhile_is_named(hub: Hub, models_toml: Path, tmp_p
     hub.go_on.set()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert f"The disk of {disk / 'hub'} is full" in err.decode()
+    assert f"the disk of {disk / 'hub'} is full" in err.decode()
     assert "m did not fit. What arrived is kept. Free some space" in err.decode()
     assert "network" not in err.decode()
 

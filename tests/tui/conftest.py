@@ -13,6 +13,7 @@ from tests.tui.pictures import AppSnapshot, still_picture
 from tests.tui.scripted import ScriptedWorker
 from tests.tui.served import serve
 from tui.app import EdgespecApp
+from tui.chat.store import ChatStore
 from tui.services.launch import Launch
 from tui.services.settings import AppSettings
 
@@ -92,6 +93,12 @@ class AppBench:
 def bench() -> AppBench:
     """Makes apps."""
     return AppBench()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ChatStore:
+    """In a folder of the test's own."""
+    return ChatStore(tmp_path / "chats")
 
 
 async def settle(pilot: Pilot[int]) -> None:

@@ -286,9 +286,7 @@ async def test_the_loaded_model_is_marked_and_not_loaded_again(
 async def test_an_answer_under_way_is_not_cut_off_by_another_model(
     bench: AppBench, small_is_here: Path, own_files: list[Path]
 ) -> None:
-    app = bench.make(hold=True)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(hold=True) as (app, pilot):
         await pilot.press(*"hello", "enter")
         await settle(pilot)
         await pilot.press("f5")
@@ -355,7 +353,7 @@ async def test_a_model_of_the_hub_that_has_no_name_here_is_fetched_by_its_place(
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("nonsense-words", "There is no model 'nonsense-words'"),
+        ("nonsense-words", "there is no model 'nonsense-words'"),
         ("folder/none.gguf", "folder/none.gguf is not a model of the hub"),
     ],
 )

@@ -40,13 +40,10 @@ class CallReader:
     Args:
         form: How the model writes calls.
         tools: Those that it may call; what looks like a call of another one is text.
-        make_id: Of a call without an id of its own.
     """
 
-    def __init__(
-        self, form: CallForm, tools: tuple[Tool, ...], make_id: Callable[[], str] = new_call_id
-    ) -> None:
-        self._form, self._make_id = form, make_id
+    def __init__(self, form: CallForm, tools: tuple[Tool, ...]) -> None:
+        self._form = form
         self._tools = {tool.name: tool for tool in tools}
         self._feed = Feed()
         self._raw = ""
@@ -166,7 +163,7 @@ class CallReader:
         """A call is sure."""
         if name not in self._tools:
             raise NoCallError
-        call_id = call_id if len(call_id) >= _SHORTEST_ID else self._make_id()
+        call_id = call_id if len(call_id) >= _SHORTEST_ID else new_call_id()
         self._deltas.append(CallDelta(self.call_n, call_id, name))
 
     def _argue(self, text: str) -> None:

@@ -2,8 +2,6 @@
 
 import logging
 import os
-import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from edgespec.catalog.gguf_names import choose_model, part_names
 from edgespec.catalog.hub_spec import HubSpec, parse_hub_spec
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.sources import hub, hub_cache, programs, wheels
+from edgespec.catalog.sources.arrived import discard_arrived
 from edgespec.catalog.split_files import split_parts
 from edgespec.errors import ConfigError, DownloadError, ModelMissingError
 from edgespec.progress import SILENT, Progress
@@ -168,74 +167,6 @@ def _size_as_far_as_it_is_here(path: Path) -> int:
     return sum(
         part.stat().st_size for name in part_names(path.name) if (part := path.with_name(name)).is_file()
     )
-
-
-def arrived_bytes(entry: ModelEntry) -> int:
-    """Bytes that a download which broke off has left, and that the next one goes on from; 0 for a whole model."""
-    from_hub = sum(path.stat().st_size for path in hub_cache.find_arrived(entry))
-    return max(from_hub, wheels.arrived_bytes(entry))
-
-
-def discard_arrived(entry: ModelEntry) -> None:
-    """Remove what downloads that broke off have left of a model; of a whole one nothing is touched.
-
-    Raises:
-        OSError: a file cannot be removed.
-    """
-    hub_cache.discard_arrived(entry)
-    wheels.discard_arrived(entry)
-
-
-def find_removable(name: str, catalog: Catalog) -> LocalModel:
-    """The model on disk that `remove_model` would delete.
-
-    Raises:
-        ModelMissingError: Unknown name, nothing of it on disk, or a file of the user's own.
-    """
-    for model in local_models(catalog):
-        if model.name == name and model.origin != "file":
-            return _checked_removable(model)
-    entry = entry_of(name, catalog)
-    if entry is None or entry.path is not None:
-        raise ModelMissingError(
-            f"{name} is a file of your own, not one that edgespec fetched", "delete it yourself"
-        )
-    found = find_on_disk(entry)
-    if found is None:
-        raise ModelMissingError(f"nothing of {name} is on disk", "`edgespec models` shows what is")
-    return _checked_removable(found)
-
-
-def _checked_removable(model: LocalModel) -> LocalModel:
-    if model.origin not in ("hub", "wheels"):
-        raise ModelMissingError(f"{model.name} belongs to {model.origin}", "delete it there")
-    return model
-
-
-def remove_model(name: str, catalog: Catalog) -> int:
-    """Delete a model's files from the models folder and from the shared hub cache.
-
-    A file that the user's own catalogue names by its path is the user's: it is never deleted.
-
-    Returns:
-        The number of bytes freed.
-
-    Raises:
-        ModelMissingError: As `find_removable`.
-    """
-    model = find_removable(name, catalog)
-    freed = 0
-    folder = paths.models_dir() / name
-    if _is_plain_name(name) and folder.is_dir():
-        freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        shutil.rmtree(folder)
-    entry = model.entry or entry_of(model.spec, catalog)
-    return freed + sum(hub_cache.remove(path) for path in (hub_cache.find_cached(entry) if entry else ()))
-
-
-def _is_plain_name(name: str) -> bool:
-    # Nothing that could lead out of the models folder.
-    return re.fullmatch(r"[\w][\w.-]*", name, re.ASCII) is not None
 
 
 def entry_of(spec: str, catalog: Catalog) -> ModelEntry | None:

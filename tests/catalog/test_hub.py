@@ -9,14 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from edgespec.catalog.entries import Catalog, ModelEntry
-from edgespec.catalog.resolve import (
-    arrived_bytes,
-    discard_arrived,
-    find_on_disk,
-    remove_model,
-    resolve_model,
-)
+from edgespec.catalog.removal import remove_model
+from edgespec.catalog.resolve import find_on_disk, resolve_model
 from edgespec.catalog.sources import hub_cache
+from edgespec.catalog.sources.arrived import arrived_bytes, discard_arrived
 from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError, ModelMissingError
 from tests.catalog.hub_server import COMMIT, Hub, reached
 from tests.recorded_progress import RecordedProgress

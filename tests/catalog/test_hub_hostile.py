@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
+from edgespec.catalog.resolve import resolve_model
 from edgespec.catalog.sources import hub_cache
+from edgespec.catalog.sources.arrived import arrived_bytes, discard_arrived
 from edgespec.errors import DownloadError
 from tests.catalog.hub_server import COMMIT, Hub, reached
 from tests.catalog.test_hub import CONTENT, KEY, LONG, LONG_FACTS, MIB, catalog_of, weights_in_cache

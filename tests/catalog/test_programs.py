@@ -11,7 +11,8 @@ from edgespec import paths
 from edgespec.catalog import toml_file
 from edgespec.catalog.candidates import PairTarget, find_candidates
 from edgespec.catalog.entries import Catalog, ModelEntry
-from edgespec.catalog.resolve import find_on_disk, find_removable, local_models, resolve_model
+from edgespec.catalog.removal import find_removable
+from edgespec.catalog.resolve import find_on_disk, local_models, resolve_model
 from edgespec.catalog.sources import hub_cache, programs
 from edgespec.errors import ModelMissingError
 from tests.catalog.gguf_files import write_gguf

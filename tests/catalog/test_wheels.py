@@ -10,8 +10,9 @@ import pytest
 
 from edgespec import paths
 from edgespec.catalog.entries import Catalog, ModelEntry, WheelSource
-from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
+from edgespec.catalog.resolve import resolve_model
 from edgespec.catalog.sources import wheels
+from edgespec.catalog.sources.arrived import arrived_bytes, discard_arrived
 from edgespec.errors import ConfigError, DownloadError, HashMismatchError, ModelFileError
 from tests.catalog.wheel_index import asking_index
 from tests.recorded_progress import RecordedProgress

@@ -11,7 +11,8 @@ import pytest
 
 from edgespec import paths
 from edgespec.catalog.entries import WheelSource
-from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
+from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.sources.arrived import arrived_bytes, discard_arrived
 from edgespec.errors import DownloadError, HashMismatchError
 from edgespec.files import find_leftovers
 from edgespec.locks import locked

@@ -9,9 +9,9 @@ import pytest
 from edgespec.llama.sampler import Sampling
 from edgespec.paths import chats_dir
 from tests.tui.chat_files import conversation, edit_file, questions_of
+from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import PAIR
-from tests.tui.test_chat import chat_of, roles, send, status_of
 from tui.app import EdgespecApp
 from tui.chat.conversation import Message
 from tui.chat.database import VERSION

@@ -20,9 +20,9 @@ from textual.widgets import Input
 from edgespec.paths import chats_dir
 from tests.conftest import REPOSITORY
 from tests.tui.chat_files import conversation, is_sound, posix_only, questions_of
+from tests.tui.chat_script import chat_of, send, status_of
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import ANSWER
-from tests.tui.test_chat import chat_of, send, status_of
 from tui.chat.conversation import Conversation, Message, Receipt
 from tui.chat.store import OLD_FILES_FOLDER, ChatStore
 from tui.chat.takeover import has_old_files, take_over

@@ -14,7 +14,8 @@ from edgespec.serve.fields import Fields
 
 MOST_CHOICES: Final = 128
 """As of OpenAI."""
-_MOST_STOPS: Final = 256
+_MOST_TEXTS: Final = 256
+"""That end an answer, or whose tokens have a bias: the engine takes each apart by itself."""
 _MOST_TOP: Final = 20
 _MOST_DIGITS: Final = 18
 """Of a token's number."""
@@ -74,8 +75,8 @@ def read_limit(fields: Fields, *keys: str) -> int | None:
 def read_stops(fields: Fields, key: str) -> tuple[str, ...]:
     """Texts that end an answer; empty ones end none."""
     stops = fields.texts(key)
-    if len(stops) > _MOST_STOPS:
-        raise invalid(fields.name(key), f"has {len(stops)} texts; the most are {_MOST_STOPS}")
+    if len(stops) > _MOST_TEXTS:
+        raise invalid(fields.name(key), f"has {len(stops)} texts; the most are {_MOST_TEXTS}")
     return tuple(stop for stop in stops if stop)
 
 
@@ -122,6 +123,8 @@ def _read_bias(fields: Fields) -> tuple[tuple[tuple[int, float], ...], tuple[Tex
                 texts.append(TextBias(text, _bias(fields, bias)))
             case _:
                 raise fields.wrong("logit_bias", "made of pairs of a token and a number")
+    if len(texts) > _MOST_TEXTS:
+        raise invalid(fields.name("logit_bias"), f"has {len(texts)} texts; the most are {_MOST_TEXTS}")
     return tuple(tokens), tuple(texts)
 
 

@@ -60,6 +60,15 @@ def test_a_token_of_more_digits_than_any_has_is_refused(scripted: Server) -> Non
     assert scripted.ask(CHAT, {**GOOD, "logit_bias": {"1": 1}}).status == 200
 
 
+@pytest.mark.parametrize("key", ["logit_bias", "stop"])
+def test_more_texts_than_anybody_needs_are_refused(scripted: Server, key: str) -> None:
+    for count, status in ((256, 200), (257, 400)):
+        texts = [[f"x{number}", 1] if key == "logit_bias" else f"x{number}" for number in range(count)]
+        reply = scripted.ask(CHAT, {**GOOD, key: texts})
+        assert reply.status == status
+    assert reply.error["param"] == key
+
+
 def test_a_body_that_is_said_to_be_something_else_is_refused(scripted: Server) -> None:
     data = json.dumps(GOOD).encode()
     form = "application/x-www-form-urlencoded"

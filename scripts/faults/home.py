@@ -34,6 +34,8 @@ _PRIVATE: Final = (
     "COLUMNS",
     "LINES",
 )
+_ONE_THREAD: Final = {"OMP_THREAD_LIMIT": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Threads that wait for each other on a busy machine make a run ten times as long, and write no other files."""
 _UNFINISHED: Final = re.compile(
     r"(^|/)\.[^/]*(-|\.)[^/]*$|\.(part|incomplete|new|tmp)$|(^|/)(prune|tune|probe)-[^/]+/"
 )
@@ -85,6 +87,7 @@ class Home:
         path = [given.get("PYTHONPATH", ""), str(REPOSITORY)]
         return {
             **kept,
+            **_ONE_THREAD,
             **{name: str(self.folder / place) for name, place in places.items()},
             "NO_COLOR": "1",
             "PYTHONDONTWRITEBYTECODE": "1",

@@ -19,6 +19,7 @@ from tui.chat.store import ChatStore
 
 from .chat import Chat
 from .home import CONVERSATIONS, STATE
+from .serve import SCRIPT, make_serve
 from .work import MIB, Work
 
 _SHORTER_TUNE: Final = (
@@ -100,6 +101,7 @@ class Inputs:
                 varies=True,
             ),
             Chat(),
+            make_serve("speaker.gguf"),
         )
         return {one.name: one for one in found}
 
@@ -130,6 +132,7 @@ def _make_models(folder: Path) -> None:
     make_tiny_model(folder / "deep.gguf", blocks=6, chat_template=CHAT_TEMPLATE)
     make_tiny_model(folder / "wide.gguf", shape=wide)
     make_scripted_model(folder / "talker.gguf", ("A", " heron", " is", " a", " bird", "."))
+    make_scripted_model(folder / "speaker.gguf", SCRIPT)
 
 
 def _write_state(folder: Path) -> None:

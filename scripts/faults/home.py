@@ -189,11 +189,20 @@ def _unreadable(path: Path) -> str:
             case ".npz":
                 with np.load(path, allow_pickle=False) as stored:
                     _ = [stored[name] for name in stored]
+            case ".kept":
+                return _kept_fault(path)
             case ".db" | ".sqlite" | ".sqlite3":
                 return _database_fault(path)
-    except (OSError, ValueError, EdgespecError, sqlite3.Error) as error:
+    except (OSError, ValueError, KeyError, EdgespecError, sqlite3.Error) as error:
         return str(error)
     return ""
+
+
+def _kept_fault(path: Path) -> str:
+    """What is wrong with a conversation that a server keeps."""
+    head, _, content = path.read_bytes().partition(b"\n")
+    is_whole = json.loads(head)["checksum"] == hashlib.blake2b(content).hexdigest()
+    return "" if is_whole else "another checksum than it says"
 
 
 def _database_fault(path: Path) -> str:

@@ -21,12 +21,12 @@ KILLS_A_TRIAL: Final = 5
 _LEAST_MEMORY: Final = 300 * MIB
 _MOST_MEMORY: Final = 3000 * MIB
 _SHELL: Final = {
-    "stdout closed": '"$0" "$@" >&-',
-    "stdout full": '"$0" "$@" >/dev/full',
-    "stderr closed": '"$0" "$@" 2>&-',
-    "stderr full": '"$0" "$@" 2>/dev/full',
-    "stdin closed": '"$0" "$@" <&-',
-    "all closed": '"$0" "$@" <&- >&- 2>&-',
+    "stdout closed": 'exec "$0" "$@" >&-',
+    "stdout full": 'exec "$0" "$@" >/dev/full',
+    "stderr closed": 'exec "$0" "$@" 2>&-',
+    "stderr full": 'exec "$0" "$@" 2>/dev/full',
+    "stdin closed": 'exec "$0" "$@" <&-',
+    "all closed": 'exec "$0" "$@" <&- >&- 2>&-',
     "reader gone": '{ "$0" "$@"; echo $? >&3; } 3>code | head -c 1; exit "$(cat code)"',
 }
 N_STREAMS: Final = len(_SHELL) + 1
@@ -164,7 +164,15 @@ class Bench:
             # Before Python has taken a signal over, it ends any program; a shell calls that 128 and more, too.
             early = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
             said = () if cut.ends_it and ended.code in early else ended.said
-            found = [*ended.stayed, *said, *self._wrong(home, whole), *self._go_on(work, home, whole)]
+            # Who lost a helper and did not end of it goes on with another one.
+            missed = () if cut.ends_it or ended.code else ended.missed
+            found = [
+                *ended.stayed,
+                *said,
+                *missed,
+                *self._wrong(home, whole),
+                *self._go_on(work, home, whole),
+            ]
         return Outcome(
             int(ended.was_struck),
             tuple(f"{name} after {cut.after_s:.2f} s: {one}" for one in found),

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from edgespec import __version__
 from edgespec.serve import chat, messages, responses, status, texts
 from edgespec.serve.completions import completions
 from edgespec.serve.errors import ApiError, openai_error
@@ -20,6 +21,7 @@ from edgespec.serve.exchange import ANTHROPIC, OPENAI, RESPONSES, Endpoint, Exch
 from edgespec.serve.guard import Access, Guard
 from edgespec.serve.native_completions import native_completions
 from edgespec.serve.service import Service
+from edgespec.text import nearest
 
 _Work = Callable[[Service, Exchange], Awaitable[None]]
 
@@ -37,6 +39,8 @@ _POSTED: Final[tuple[tuple[_Work, Form, tuple[str, ...]], ...]] = (
     (texts.detokenize, OPENAI, ("/detokenize",)),
     (texts.apply_template, OPENAI, ("/apply-template",)),
 )
+DOCUMENTS: Final = "docs/serve.md"
+"""Of edgespec's repository; it has a section for every route."""
 _GOT: Final[tuple[tuple[_Work, tuple[str, ...]], ...]] = (
     (status.health, ("/health", "/v1/health")),
     (status.models, ("/v1/models", "/models")),
@@ -44,6 +48,11 @@ _GOT: Final[tuple[tuple[_Work, tuple[str, ...]], ...]] = (
     (status.props, ("/props",)),
     (status.metrics, ("/metrics",)),
 )
+
+
+_ROUTES: Final = [f"POST {path}" for _, _, paths in _POSTED for path in paths] + [
+    f"GET {path.partition('{')[0]}" for _, paths in _GOT for path in paths
+]
 
 
 def make_app(service: Service, access: Access) -> ASGIApp:
@@ -56,6 +65,7 @@ def make_app(service: Service, access: Access) -> ASGIApp:
     routes = [
         _route(service, path, work, "POST", form) for work, form, paths in _POSTED for path in paths
     ] + [_route(service, path, work, "GET", OPENAI) for work, paths in _GOT for path in paths]
+    routes.append(_route(service, "/", _tell_what_this_is, "GET", OPENAI))
     cors = Middleware(
         CORSMiddleware,
         allow_origins=access.origins,
@@ -80,13 +90,34 @@ def _route(service: Service, path: str, work: _Work, method: str, form: Form) ->
     return Route(path, endpoint, methods=[method])
 
 
+async def _tell_what_this_is(service: Service, exchange: Exchange) -> None:
+    """`/`: for whoever opens the address in a browser."""
+    await exchange.reply(
+        {
+            "name": "edgespec",
+            "version": __version__,
+            "about": "answers programs that speak OpenAI's or Anthropic's protocol, or llama-server's",
+            "model": service.registry.default.id,
+            "documentation": f"{DOCUMENTS} in edgespec's repository",
+            "routes": _ROUTES,
+        }
+    )
+
+
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
     """What no route takes."""
     assert isinstance(error, HTTPException)
     path = request.url.path[:200]
-    said = {
-        404: f"there is nothing at {path}",
-        405: f"{request.method} does not go with {path}",
-    }.get(error.status_code, str(error.detail))
-    refused = ApiError(error.status_code, said, None, None)
+    code = None
+    match error.status_code:
+        case 404:
+            near = nearest(path, [route.partition(" ")[2] for route in _ROUTES])
+            hint = f"did you mean {' or '.join(near)}?" if near else "/ lists what there is"
+            said, code = f"there is nothing at {path}; {hint}", "route_not_found"
+        case 405:
+            allowed = (error.headers or {}).get("Allow", "")
+            said = f"{request.method} does not go with {path}; it takes {allowed or 'another method'}"
+        case _:
+            said = str(error.detail)
+    refused = ApiError(error.status_code, said, None, code)
     return JSONResponse(openai_error(refused), error.status_code, headers=error.headers)

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.serve.served import Server
 
 
@@ -54,9 +56,40 @@ def test_what_has_no_place_is_refused_in_openais_form(scripted: Server) -> None:
     for path, method, status in (
         ("/v1/nothing", "GET", 404),
         ("/v1/chat/completions", "GET", 405),
-        ("/", "GET", 404),
+        ("/", "POST", 405),
     ):
         reply = scripted.ask(path, method=method)
         assert reply.status == status
         assert reply.error["type"] in ("not_found_error", "invalid_request_error")
         assert re.fullmatch(r"req_[0-9a-f]{16}", reply.headers["x-request-id"])
+
+
+def test_the_address_itself_says_what_this_is(scripted: Server) -> None:
+    body = scripted.ask("/").json
+    assert (body["name"], body["model"]) == ("edgespec", "script")
+    assert "docs/serve.md" in body["documentation"]
+    assert {"POST /v1/chat/completions", "GET /metrics"} <= set(body["routes"])
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/v1/chat/completion", "/v1/chat/completions"),
+        ("/v1/embedding", "/v1/embeddings"),
+        ("/api/metrics", "/metrics"),
+        ("/zzzzzzzz", "/ lists what there is"),
+    ],
+)
+def test_a_route_that_is_not_there_is_told_with_those_that_are_near(
+    scripted: Server, path: str, near: str
+) -> None:
+    reply = scripted.ask(path, {})
+    assert reply.status == 404
+    assert reply.error["code"] == "route_not_found"
+    assert near in reply.error["message"]
+
+
+def test_a_method_that_a_route_does_not_take_is_told_with_the_one_that_it_takes(scripted: Server) -> None:
+    reply = scripted.ask("/v1/completions", method="GET")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert "it takes POST" in reply.error["message"]

@@ -6,7 +6,7 @@ from typing import Final
 
 from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
-from edgespec.serve.engine import Answers
+from edgespec.serve.answers import Answers
 from edgespec.session.shared.asked import Began, Ended, EndReason, TokenLogprob, Told, Wrote
 
 _MS: Final = 1000.0

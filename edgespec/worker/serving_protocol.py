@@ -64,5 +64,13 @@ class OpeningFailed:
     """Of `edgespec.errors.ExitCode`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The process runs, and has something to do."""
+
+    rounds_n: int
+    """That it has computed; one that stays the same is under way, or hangs."""
+
+
 EngineRequest = OpenShared | Asked
-EngineEvent = Progressed | SharedOpened | OpeningFailed | tuple[Told, ...] | Logged | WorkerDied
+EngineEvent = Progressed | SharedOpened | OpeningFailed | Alive | tuple[Told, ...] | Logged | WorkerDied

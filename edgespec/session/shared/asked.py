@@ -149,8 +149,9 @@ class Ended:
     """What the chat template could not do as it was asked."""
 
 
-RefusalKind = Literal["context", "request", "engine", "memory", "model"]
-"""The prompt does not fit, something else in the request is wrong, llama.cpp failed, memory ran out, or the model's template fails."""
+RefusalKind = Literal["context", "request", "engine", "memory", "model", "silent"]
+"""The prompt does not fit, something else in the request is wrong, llama.cpp failed, memory ran out, the model's template fails, or
+the engine does not answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from edgespec import __version__
-from edgespec.serve import chat, messages, responses, status, texts
+from edgespec.serve import chat, messages, responses, slots, status, texts
 from edgespec.serve.completions import completions
 from edgespec.serve.errors import ApiError, openai_error
 from edgespec.serve.exchange import ANTHROPIC, OPENAI, RESPONSES, Endpoint, Exchange, Form
 from edgespec.serve.guard import Access, Guard
-from edgespec.serve.native_completions import native_completions
+from edgespec.serve.native_completions import infill, native_completions
 from edgespec.serve.service import Service
 from edgespec.text import nearest
 
@@ -30,22 +30,27 @@ _POSTED: Final[tuple[tuple[_Work, Form, tuple[str, ...]], ...]] = (
     (chat.count_tokens, OPENAI, ("/v1/chat/completions/input_tokens", "/chat/completions/input_tokens")),
     (completions, OPENAI, ("/v1/completions",)),
     (native_completions, OPENAI, ("/completion", "/completions")),
+    (infill, OPENAI, ("/infill",)),
     (responses.responses, RESPONSES, ("/v1/responses", "/responses")),
     (responses.count_tokens, OPENAI, ("/v1/responses/input_tokens", "/responses/input_tokens")),
     (messages.messages, ANTHROPIC, ("/v1/messages",)),
     (messages.count_tokens, ANTHROPIC, ("/v1/messages/count_tokens",)),
     (texts.embeddings, OPENAI, ("/v1/embeddings", "/embeddings", "/embedding")),
+    (texts.rerank, OPENAI, ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")),
     (texts.tokenize, OPENAI, ("/tokenize",)),
     (texts.detokenize, OPENAI, ("/detokenize",)),
     (texts.apply_template, OPENAI, ("/apply-template",)),
 )
+_ALIKE: Final = 0.7
+"""Paths look alike sooner than names do."""
 DOCUMENTS: Final = "docs/serve.md"
 """Of edgespec's repository; it has a section for every route."""
 _GOT: Final[tuple[tuple[_Work, tuple[str, ...]], ...]] = (
     (status.health, ("/health", "/v1/health")),
     (status.models, ("/v1/models", "/models")),
     (status.model, ("/v1/models/{name:path}",)),
-    (status.props, ("/props",)),
+    (slots.props, ("/props",)),
+    (slots.slots, ("/slots",)),
     (status.metrics, ("/metrics",)),
 )
 
@@ -111,7 +116,7 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     code = None
     match error.status_code:
         case 404:
-            near = nearest(path, [route.partition(" ")[2] for route in _ROUTES])
+            near = nearest(path, [route.partition(" ")[2] for route in _ROUTES], least_alike=_ALIKE)
             hint = f"did you mean {' or '.join(near)}?" if near else "/ lists what there is"
             said, code = f"there is nothing at {path}; {hint}", "route_not_found"
         case 405:

@@ -17,6 +17,8 @@ from edgespec.session.shared.asked import (
     Detokenize,
     Figures,
     Look,
+    LookAtAnswers,
+    Places,
     RefusalKind,
     Refused,
     Tokenize,
@@ -238,7 +240,15 @@ class Engine:
         """
         return cast(Figures, await self._question(Look(next(self._numbers))))
 
-    async def _question(self, question: Tokenize | Detokenize | Look) -> Told:
+    async def look_at_answers(self, *, with_texts: bool) -> Places:
+        """What is being written.
+
+        Raises:
+            ApiError: the engine ended.
+        """
+        return cast(Places, await self._question(LookAtAnswers(next(self._numbers), with_texts)))
+
+    async def _question(self, question: Tokenize | Detokenize | Look | LookAtAnswers) -> Told:
         self._check_alive()
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._questions[question.id] = answer

@@ -148,5 +148,14 @@ def timings_of(stats: Sequence[GenerationStats], prompt_n: int, cached_n: int) -
     }
 
 
+def timings_so_far(result: Result, place: int) -> dict[str, object]:
+    """What is known of an answer while it is written."""
+    return {
+        "cache_n": result.cached_n,
+        "prompt_n": result.prompt_n - result.cached_n,
+        "predicted_n": len(result.choices[place].tokens),
+    }
+
+
 def _ratio(above: float, below: float) -> float:
     return round(above / below, 3) if below else 0.0

@@ -112,6 +112,9 @@ def _opened(pair: SharedSession, request: OpenShared) -> SharedOpened:
         chat_template=model.chat_template or "",
         bos_text=model.bos_text,
         eos_text=model.eos_text,
+        n_embd=model.n_embd,
+        n_params=model.n_params,
+        quantization=target.meta.quantization,
         note="; ".join(placements),
     )
 

@@ -50,6 +50,12 @@ class SharedOpened:
     """Empty where the model has none."""
     bos_text: str
     eos_text: str
+    n_embd: int = 0
+    """Width of the target."""
+    n_params: int = 0
+    """Its weights."""
+    quantization: str = ""
+    """`Q4_K_M` and the like."""
     note: str = ""
     """Where the layers of each model went; empty when all of them are on the CPU."""
 

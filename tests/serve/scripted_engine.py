@@ -9,7 +9,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
+from edgespec.chat.infill import Infill
 from edgespec.chat.tools import CallDelta
 from edgespec.decode.token import GenerationStats
 from edgespec.session.shared.asked import (
@@ -22,6 +24,9 @@ from edgespec.session.shared.asked import (
     EndReason,
     Figures,
     Look,
+    LookAtAnswers,
+    Place,
+    Places,
     Refused,
     Tokenize,
     Tokenized,
@@ -44,6 +49,9 @@ IMPATIENT_STUCK_S = 10.0
 def text_of(prompt: object) -> str:
     if isinstance(prompt, str):
         return prompt
+    if isinstance(prompt, Infill):
+        files = [f"{file.name} {file.text}" for file in prompt.extra]
+        return " ".join([*files, prompt.prefix, prompt.suffix, prompt.begun])
     assert isinstance(prompt, tuple)
     return " ".join(str(one) if isinstance(one, int) else one.content for one in prompt)
 
@@ -75,6 +83,16 @@ class ScriptedPair:
                 self._told.append(Tokenized(number, tokens, (), bytes(tokens).decode()))
             case Look(number):
                 self._told.append(self._figures(number))
+            case LookAtAnswers(number, with_texts):
+                places = tuple(
+                    Place(replace(ask, prompt=""), len(words), 0, len(words), written, False)
+                    if not with_texts
+                    else Place(
+                        replace(ask, prompt=""), len(words), 0, 0, written, False, " ".join(words), "?"
+                    )
+                    for ask, written, words in self._answers.values()
+                )
+                self._told.append(Places(number, places, True))
 
     def _begin(self, ask: Ask) -> None:
         words = text_of(ask.prompt).split()
@@ -158,7 +176,21 @@ def main() -> int:
     pulse.work()
     time.sleep(float(os.environ.get("SCRIPT_LOADS_S", "0")))
     outbox.send(
-        SharedOpened("scripted", None, request.target or "", N_CTX, 4, 1000, 1000, 1000, 256, 512, "", "", "")
+        SharedOpened(
+            "scripted",
+            None,
+            request.target or "",
+            N_CTX,
+            request.n_parallel,
+            1000,
+            1000,
+            1000,
+            256,
+            512,
+            "",
+            "",
+            "",
+        )
     )
     try:
         return Rounds(ScriptedPair(), inbox, outbox, pulse).run()

@@ -2,9 +2,12 @@
 
 import re
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from tests.serve.served import Server
+from tests.serve.served import SCRIPTED, Server
 
 
 def test_a_server_that_is_ready_says_so(scripted: Server) -> None:
@@ -33,6 +36,8 @@ def test_properties_have_llama_servers_names(scripted: Server) -> None:
     assert body["default_generation_settings"]["n_ctx"] == 512
     assert body["default_generation_settings"]["params"]["temperature"] == 0
     assert body["model_path"].endswith(".gguf")
+    assert body["modalities"] == {"vision": False, "video": False, "audio": False}
+    assert {"chat_template_caps", "model_ftype", "endpoint_slots", "is_sleeping", "ui"} <= set(body)
 
 
 def test_metrics_can_be_read_by_prometheus(scripted: Server) -> None:
@@ -93,3 +98,42 @@ def test_a_method_that_a_route_does_not_take_is_told_with_the_one_that_it_takes(
     reply = scripted.ask("/v1/completions", method="GET")
     assert (reply.status, reply.headers["allow"]) == (405, "POST")
     assert "it takes POST" in reply.error["message"]
+
+
+def test_places_tell_what_they_do_and_no_prompts(scripted: Server) -> None:
+    idle = scripted.ask("/slots").json
+    assert [one["id"] for one in idle] == [0, 1, 2, 3]
+    assert not any(one["is_processing"] for one in idle)
+    slow = {"prompt": "slow secret", "max_tokens": 100_000, "temperature": 0.5, "stop": ["x"]}
+    with scripted.streaming("/v1/completions", slow) as events:
+        next(events)
+        busy, *others = scripted.ask("/slots").json
+        assert not any(one["is_processing"] for one in others)
+        assert len(others) == 3
+        assert scripted.ask("/slots?fail_on_no_slot=1").status == 200
+        assert (busy["is_processing"], busy["n_prompt_tokens"], busy["n_ctx"]) == (True, 2, 512)
+        assert busy["params"]["temperature"] == 0.5
+        assert busy["params"]["stream"] is True
+        (next_token,) = busy["next_token"]
+        assert next_token["n_decoded"] + next_token["n_remain"] == 100_000
+        assert "secret" not in str(busy)
+
+
+def test_prompts_are_shown_where_they_are_logged_anyway(
+    start: Callable[..., Server], script_file: Path
+) -> None:
+    server = start(script_file, "-np", "1", "--log-prompts", module=SCRIPTED).wait_ready()
+    slow = {"prompt": "slow secret", "max_tokens": 100_000}
+    with server.streaming("/v1/completions", slow) as events:
+        next(events)
+        (busy,) = server.ask("/slots").json
+        assert busy["prompt"] == "slow secret"
+        reply = server.ask("/slots?fail_on_no_slot=1")
+        assert (reply.status, reply.error["code"]) == (503, "queue_full")
+
+
+def test_ranking_is_refused_with_what_can_be_done_instead(scripted: Server) -> None:
+    for path in ("/rerank", "/v1/rerank", "/reranking", "/v1/reranking"):
+        reply = scripted.ask(path, {"query": "a", "documents": ["b"]})
+        assert (reply.status, reply.error["type"]) == (501, "not_supported_error")
+        assert "/v1/embeddings" in reply.error["message"]

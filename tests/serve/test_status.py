@@ -1,7 +1,6 @@
 """Health, models, properties, metrics; and what has no place."""
 
 import re
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """pip as a program that is started: nothing of the current folder is run, a kill ends it, and no more comes than was promised."""
 
 import hashlib
+import os
 import random
 import subprocess
 import sys

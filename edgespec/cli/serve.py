@@ -64,7 +64,11 @@ _ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+")
     help="Answers that may wait beside them.",
 )
 @click.option(
-    "--keep-alive", default="1h", show_default=True, help="A model that is idle for so long is unloaded."
+    "--keep-alive",
+    metavar="TIME",
+    default="1h",
+    show_default=True,
+    help="A model that is idle for so long is unloaded: 90s, 15m; 0: at once; never (or -1): it stays.",
 )
 @click.option(
     "--cache-ram",
@@ -106,7 +110,7 @@ def command(
     check_extra("edgespec serve", "serve", "starlette", "uvicorn")
     keys = _read_keys(api_key)
     _check_places(host, cors, cache_dir)
-    from edgespec.durations import parse_duration_s
+    from edgespec.durations import parse_keep_alive_s
     from edgespec.llama.rpc import Endpoint
     from edgespec.serve.guard import Access
     from edgespec.serve.pool import PoolSettings
@@ -127,7 +131,7 @@ def command(
         cache_dir.absolute() if cache_dir else None,
         settings.offline,
     )
-    pool = PoolSettings(opening, queue, parse_duration_s(keep_alive, "keep_alive"), ENGINE_COMMAND)
+    pool = PoolSettings(opening, queue, parse_keep_alive_s(keep_alive), ENGINE_COMMAND)
     registry = _make_registry(models, draft, alias)
     shown = _Shown(registry.default.id, quiet=settings.quiet)
     where = ServerSettings(host, port, Access(host, keys, cors), log_prompts)

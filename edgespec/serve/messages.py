@@ -15,7 +15,7 @@ from edgespec.serve.fields import Fields
 from edgespec.serve.result import Result
 from edgespec.serve.service import Service
 from edgespec.serve.wishes import read_limit, read_sampling, read_stops
-from edgespec.session.shared.asked import Ask, Ended, EndReason, Told, Wrote
+from edgespec.session.shared.asked import Ask, Ended, EndReason, Tokenize, Told, Wrote
 
 _MAX_TOKENS: Final = 4096
 """Where a request does not say; llama-server's."""
@@ -44,7 +44,9 @@ async def messages(service: Service, exchange: Exchange) -> None:
 async def count_tokens(service: Service, exchange: Exchange) -> None:
     """`/v1/messages/count_tokens`: how long a conversation is."""
     fields = exchange.fields
-    counted_n = await count_prompt(service, fields, read_turns(fields), _read_toolbox(fields))
+    counted_n = await count_prompt(
+        service, fields, Tokenize(0, read_turns(fields), toolbox=_read_toolbox(fields))
+    )
     await exchange.reply({"input_tokens": counted_n})
 
 

@@ -34,8 +34,8 @@ class PoolSettings:
     opening: OpenShared
     """For every model, but for its names."""
     n_queue: int
-    keep_alive_s: float
-    """An engine that has been idle for so long ends."""
+    keep_alive_s: float | None
+    """An engine that has been idle for so long ends; 0 ends it at once, None never."""
     command: Sequence[str]
     """Runs an engine process."""
 
@@ -108,8 +108,9 @@ class Pool:
         self._engines[name] = self._engines.pop(name)
         if (timer := self._timers.pop(name, None)) is not None:
             timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timers[name] = loop.call_later(self._settings.keep_alive_s, self._end_idle, name)
+        keep_alive_s = self._settings.keep_alive_s
+        if keep_alive_s is not None:
+            self._timers[name] = asyncio.get_running_loop().call_later(keep_alive_s, self._end_idle, name)
 
     def _end_idle(self, name: str) -> None:
         engine = self._engines.get(name)

@@ -16,6 +16,7 @@ from edgespec.session.shared.session import SharedSession
 from edgespec.worker.entry import claim_stdout, send_log_to_stderr
 from edgespec.worker.link import SentProgress
 from edgespec.worker.outbox import Outbox
+from edgespec.worker.pulse import Pulse
 from edgespec.worker.rounds import Inbox, Rounds
 from edgespec.worker.serving_protocol import OpeningFailed, OpenShared, SharedOpened
 
@@ -29,16 +30,26 @@ def main() -> int:
     send_log_to_stderr()
     inbox, outbox = Inbox(sys.stdin.buffer), Outbox(out)
     inbox.start()
+    pulse = Pulse(outbox)
+    pulse.start()
+    try:
+        return _serve(inbox, outbox, pulse)
+    finally:
+        pulse.end()
+
+
+def _serve(inbox: Inbox, outbox: Outbox, pulse: Pulse) -> int:
     request = inbox.take_first()
     if not isinstance(request, OpenShared):
         return ExitCode.OK
+    pulse.work()
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
         pair = _open(request, inbox, outbox)
         if pair is None:
             return ExitCode.FAILED
         with contextlib.closing(pair):
             outbox.send(_opened(pair, request))
-            return Rounds(pair, inbox, outbox).run()
+            return Rounds(pair, inbox, outbox, pulse).run()
     return ExitCode.OK
 
 
@@ -101,6 +112,9 @@ def _opened(pair: SharedSession, request: OpenShared) -> SharedOpened:
         chat_template=model.chat_template or "",
         bos_text=model.bos_text,
         eos_text=model.eos_text,
+        n_embd=model.n_embd,
+        n_params=model.n_params,
+        quantization=target.meta.quantization,
         note="; ".join(placements),
     )
 

@@ -9,9 +9,10 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,8 @@ class Row:
     n_begun: int = 0
     n_trials: int = 0
     n_faults: int = 0
+    moments: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -89,10 +92,13 @@ def go_round(rows: Sequence[Row], deadline: float, first_seed: int) -> list[str]
             if time.monotonic() >= deadline:
                 return faults
             seed = first_seed + row.n_begun
+            began_s = time.monotonic()
             outcome = row.trial(seed)
+            row.seconds += time.monotonic() - began_s
             row.n_begun += 1
             row.n_trials += outcome.n_trials
             row.n_faults += len(outcome.faults)
+            row.moments += outcome.moments
             for fault in outcome.faults:
                 faults.append(f"{row.name} seed {seed}: {fault}")
                 print(f"FAULT {faults[-1]}", flush=True)
@@ -126,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows = [row for row in rows if row.name.startswith(tuple(options.only.split(",")))]
             faults = go_round(rows, deadline, options.seed)
     print_table(rows)
+    print_moments(rows)
     for fault in faults:
         print(f"  {fault}")
     if faults:
@@ -144,6 +151,17 @@ def print_table(rows: Sequence[Row]) -> None:
         texts = (f"{row.n_trials}/{row.n_faults}" if row else "" for row in shown)
         print(f"{work:<14}" + "".join(f"{text:>10}" for text in texts))
     print(f"{sum(row.n_trials for row in rows)} trials, {sum(row.n_faults for row in rows)} faults")
+
+
+def print_moments(rows: Sequence[Row]) -> None:
+    """Of the kinds that cut a work off: how many met it in each tenth of its way, and how long a trial took."""
+    met = [row for row in rows if row.moments]
+    if met:
+        print(f"{'met alive in each tenth of its way':<34}{'seconds a trial':>56}")
+    for row in met:
+        tenths = Counter(min(int(10 * moment), 9) for moment in row.moments)
+        shown = "".join(f"{tenths[tenth]:>6}" for tenth in range(10))
+        print(f"{row.name:<22}{shown}{row.seconds / row.n_begun:>8.1f}")
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ KILLS_A_TRIAL: Final = 5
 _LEAST_MEMORY: Final = 300 * MIB
 _MOST_MEMORY: Final = 3000 * MIB
 _SHELL: Final = {
-    "stdout closed": '"$0" "$@" >&-',
-    "stdout full": '"$0" "$@" >/dev/full',
-    "stderr closed": '"$0" "$@" 2>&-',
-    "stderr full": '"$0" "$@" 2>/dev/full',
-    "stdin closed": '"$0" "$@" <&-',
-    "all closed": '"$0" "$@" <&- >&- 2>&-',
+    "stdout closed": 'exec "$0" "$@" >&-',
+    "stdout full": 'exec "$0" "$@" >/dev/full',
+    "stderr closed": 'exec "$0" "$@" 2>&-',
+    "stderr full": 'exec "$0" "$@" 2>/dev/full',
+    "stdin closed": 'exec "$0" "$@" <&-',
+    "all closed": 'exec "$0" "$@" <&- >&- 2>&-',
     "reader gone": '{ "$0" "$@"; echo $? >&3; } 3>code | head -c 1; exit "$(cat code)"',
 }
 N_STREAMS: Final = len(_SHELL) + 1
@@ -48,6 +48,8 @@ class Outcome:
     n_trials: int
     """How often something happened to a run; a moment after its end does not count."""
     faults: tuple[str, ...]
+    moments: tuple[float, ...] = ()
+    """Of those that cut a run off: how far it was, as shares of an undisturbed one."""
 
 
 class Bench:
@@ -93,24 +95,26 @@ class Bench:
         """SIGKILL at random moments, half of them in the middle of a change to the disk; then a run to the end."""
         whole, chance = self.undisturbed(work), _chance(work, seed)
         faults: list[str] = []
-        n_landed = 0
+        moments: list[float] = []
         with self._home(work) as (home, layer):
             for _ in range(KILLS_A_TRIAL):
                 if chance.random() < 0.5:
                     fault = Fault("kill", chance.randint(1, max(1, whole.counted.calls)))
                     ended = run(work, home, layer=layer.environment(fault))
                     landed, what = layer.counted().calls >= fault.at, str(fault)
+                    moment = fault.at / max(1, whole.counted.calls)
                 else:
                     cut = Cut(chance.uniform(0.0, whole.ended.duration_s), _kill)
                     ended = run(work, home, cut=cut)
                     landed, what = ended.was_struck, f"kill after {cut.after_s:.2f} s"
-                n_landed += landed
+                    moment = cut.after_s / whole.ended.duration_s
+                moments += [moment] * landed
                 # What a child's death does is for its parent to tell.
                 found = [*ended.stayed, *(ended.said if ended.code >= 0 else ()), *self._wrong(home, whole)]
                 faults += (f"{what}: {one}" for one in dict.fromkeys(found))
             faults += _unlisted(home, work)
             faults += self._go_on(work, home, whole)
-        return Outcome(n_landed, tuple(faults))
+        return Outcome(len(moments), tuple(faults), tuple(moments))
 
     def child(self, work: Work, seed: int) -> Outcome:
         """SIGKILL for one of the processes that it began: the engine, pip, the quantizer."""
@@ -160,9 +164,19 @@ class Bench:
             # Before Python has taken a signal over, it ends any program; a shell calls that 128 and more, too.
             early = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
             said = () if cut.ends_it and ended.code in early else ended.said
-            found = [*ended.stayed, *said, *self._wrong(home, whole), *self._go_on(work, home, whole)]
+            # Who lost a helper and did not end of it goes on with another one.
+            missed = () if cut.ends_it or ended.code else ended.missed
+            found = [
+                *ended.stayed,
+                *said,
+                *missed,
+                *self._wrong(home, whole),
+                *self._go_on(work, home, whole),
+            ]
         return Outcome(
-            int(ended.was_struck), tuple(f"{name} after {cut.after_s:.2f} s: {one}" for one in found)
+            int(ended.was_struck),
+            tuple(f"{name} after {cut.after_s:.2f} s: {one}" for one in found),
+            (cut.after_s / whole.ended.duration_s,) * ended.was_struck,
         )
 
     def full(self, work: Work, seed: int) -> Outcome:

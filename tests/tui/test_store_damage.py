@@ -47,6 +47,15 @@ def test_what_was_saved_before_a_kill_is_there_after_it(store: ChatStore, seed: 
     assert is_sound(store.database.file)
 
 
+def test_what_is_saved_is_on_the_disk_and_so_is_its_name(store: ChatStore) -> None:
+    """Only with EXTRA does a commit outlive a power cut where a journal of this kind is deleted."""
+    store.save(conversation("one"))
+    settings = {"journal_mode": "delete", "synchronous": 3}
+    for name, value in settings.items():
+        found = store.database.read(lambda one, name=name: one.execute(f"PRAGMA {name}").fetchone(), None)
+        assert found == (value,)
+
+
 _FULL_DISK = """
 import resource, signal
 from pathlib import Path

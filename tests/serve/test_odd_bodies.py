@@ -71,7 +71,14 @@ TEXT = {
 }
 NATIVE = {
     **SAMPLING,
-    **{"prompt": [5, "cat", 6], "n_predict": 3, "n_probs": 1, "return_tokens": True, "json_schema": SCHEMA},
+    **{
+        "logit_bias": [[5, -1.5], ["cat", False]],
+        "prompt": [5, "cat", 6],
+        "n_predict": 3,
+        "n_probs": 1,
+        "return_tokens": True,
+        "json_schema": SCHEMA,
+    },
 }
 ITEMS = [
     {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
@@ -203,6 +210,7 @@ def test_any_body_is_answered_or_refused_and_the_engine_lives(server: Server, st
     @example(("/v1/responses", {**RESPONSE, "metadata": {"a": "\ud800"}}), "utf-8")
     @example(("/v1/responses", {**RESPONSE, "metadata": {"a": float("inf")}}), "ascii")
     @example(("/v1/chat/completions", {**CHAT, "model": "\ud800"}), "utf-16")
+    @example(("/completion", {**NATIVE, "logit_bias": [[2**31, 1]]}), "ascii")
     @given(
         st.sampled_from(BODIES).flatmap(lambda one: st.tuples(st.just(one[0]), changed(one[1]))), ENCODINGS
     )

@@ -186,7 +186,8 @@ def test_a_jumping_clock_changes_nothing(bench: Bench, inputs: Inputs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "seed"), [("help", 0), ("show", 1), ("models", 2), ("version", 3), ("results", 6), ("models", 7), ("show", 8)]
+    ("name", "seed"),
+    [("help", 0), ("show", 1), ("models", 2), ("version", 3), ("results", 6), ("models", 7), ("show", 8)],
 )
 def test_streams_in_trouble_are_one_line_or_nothing(bench: Bench, name: str, seed: int) -> None:
     assert bench.pipe(readers()[name], seed).faults == ()

@@ -10,8 +10,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -84,13 +84,12 @@ def rows_of(bench: Bench, works: Mapping[str, Work], most: int | None = None) ->
     return [*rows, *(row("pipe", work) for work in readers().values())]
 
 
-def go_round(rows: Sequence[Row], deadline: float, first_seed: int) -> list[str]:
-    """One trial of each kind in turn; returns the faults."""
-    faults: list[str] = []
+def go_round(rows: Sequence[Row], deadline: float, first_seed: int) -> Iterator[str]:
+    """One trial of each kind in turn; yields the faults."""
     while left := [row for row in rows if not row.is_done()]:
         for row in left:
             if time.monotonic() >= deadline:
-                return faults
+                return
             seed = first_seed + row.n_begun
             began_s = time.monotonic()
             outcome = row.trial(seed)
@@ -99,10 +98,7 @@ def go_round(rows: Sequence[Row], deadline: float, first_seed: int) -> list[str]
             row.n_trials += outcome.n_trials
             row.n_faults += len(outcome.faults)
             row.moments += outcome.moments
-            for fault in outcome.faults:
-                faults.append(f"{row.name} seed {seed}: {fault}")
-                print(f"FAULT {faults[-1]}", flush=True)
-    return faults
+            yield from (f"{row.name} seed {seed}: {fault}" for fault in outcome.faults)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform != "linux" or not is_possible():
         print("make faults needs Linux and a C compiler", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     deadline = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="edgespec-faults-") as name:
         folder = Path(name).resolve()
@@ -130,7 +127,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with closing(Inputs(folder / "inputs")) as given:
             rows = rows_of(Bench(folder, given.folder, library), given.works(), options.trials)
             rows = [row for row in rows if row.name.startswith(tuple(options.only.split(",")))]
-            faults = go_round(rows, deadline, options.seed)
+            faults: list[str] = []
+            with suppress(KeyboardInterrupt):  # then there is a table of what was done
+                for fault in go_round(rows, deadline, options.seed):
+                    print(f"FAULT {fault}", flush=True)
+                    faults.append(fault)
     print_table(rows)
     print_moments(rows)
     for fault in faults:

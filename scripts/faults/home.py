@@ -45,6 +45,8 @@ _CHANGING: Final = re.compile(r"[0-9a-f]{12,40}|\d{8}-\d{6}(-\d+)?")
 STATE: Final = "state"
 """Among the inputs: settings and conversations of a user who has been here before."""
 CONVERSATIONS: Final = "data/chats/conversations.db"
+_HINT: Final = "CACHEDIR.TAG"
+"""For backup programs: huggingface_hub writes it in place, and once. Nothing of edgespec reads or needs it."""
 _COMPARED: Final = (".gguf",)
 """Files that are the same after every run."""
 
@@ -98,11 +100,12 @@ class Home:
         }
 
     def files(self) -> dict[str, str]:
-        """Path below the home -> hash of what is in it, of every file that is not empty."""
+        """Path below the home -> hash of what is in it, of every file of some use that is not empty."""
         found = {}
         for path in sorted(self.folder.rglob("*")):
             with suppress(FileNotFoundError):  # somebody still clears up
-                if path.is_file() and not path.is_symlink() and path.stat().st_size:
+                is_plain = path.is_file() and not path.is_symlink() and path.name != _HINT
+                if is_plain and path.stat().st_size:
                     found[str(path.relative_to(self.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
         return found
 

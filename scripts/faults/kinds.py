@@ -28,6 +28,7 @@ _SHELL: Final = {
     "stdin closed": 'exec "$0" "$@" <&-',
     "all closed": 'exec "$0" "$@" <&- >&- 2>&-',
     "reader gone": '{ "$0" "$@"; echo $? >&3; } 3>code | head -c 1; exit "$(cat code)"',
+    "reader of stderr gone": '{ "$0" "$@"; echo $? >&3; } 3>code 2>&1 | head -c 1; exit "$(cat code)"',
 }
 N_STREAMS: Final = len(_SHELL) + 1
 

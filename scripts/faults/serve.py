@@ -23,7 +23,7 @@ from .work import Work
 SCRIPT: Final = ("A", *(f" heron{number}" for number in range(120)))
 """What its model answers, a token each."""
 _CALLERS: Final = 2
-_PROMPTS: Final = 4
+_PROMPTS: Final = 12
 _PROTOCOLS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 """In which the model's template is used, and the answer known."""
 _TRIES: Final = 5

@@ -90,6 +90,22 @@ def test_a_server_that_is_killed_leaves_no_engine(start: Callable[..., Server], 
     assert not alive
 
 
+def test_a_server_that_nobody_hears_answers_all_the_same(
+    start: Callable[..., Server], tiny_model: Path
+) -> None:
+    server = start(tiny_model, "--draft", "none", "-t", "1")
+    assert server.process.stderr is not None
+    server.process.stderr.close()
+    process = psutil.Process(server.process.pid)
+    wait_for(lambda: bool(process.net_connections("inet")) or server.process.poll() is not None)
+    (listening,) = process.net_connections("inet")
+    server.port = listening.laddr.port
+    assert server.ask(TEXT, GOOD).status == 200
+    wait_for(lambda: server.ask("/health").status == 200)
+    assert server.ask(TEXT, GOOD).status == 200
+    assert server.end() == 0
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_that_is_asked_to_end_finishes_what_is_short(
     start: Callable[..., Server], tiny_model: Path, how: int

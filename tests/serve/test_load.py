@@ -1,13 +1,16 @@
 """A server under load, in short: `make serve-load` asks it ten thousand times."""
 
 import math
+import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
 from scripts.growth import MIB, Sample, growth_of
-from scripts.serve_load.callers import OFFENCES, questions
+from scripts.serve_load.callers import OFFENCES, Caller, questions
 from scripts.serve_load.load import Server, answers_of, load, started, sure_prompts, tiny_pair
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="handles are counted as POSIX counts them")
@@ -40,6 +43,27 @@ def test_what_adds_up_to_more_than_a_hundredth_is_seen_however_slow_it_is() -> N
     growth = growth_of("engine", slow, limit_share=0.01)
     assert growth.mib_per_1000 < 1
     assert not growth.is_within
+
+
+def test_a_stream_that_breaks_off_is_no_answer() -> None:
+    event = b'data: {"choices": [{"delta": {"content": "A heron"}}]}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(event), event)
+    (question,) = [one for one in questions(["a heron?"], 9) if one.streams and "chat" in one.path]
+    for rest, is_whole in ((b"", False), (b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n", True)):
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listening,
+            ThreadPoolExecutor(1) as callers,
+            closing(Caller("127.0.0.1", listening.getsockname()[1])) as caller,
+        ):
+            asked = callers.submit(caller.ask, question)
+            with listening.accept()[0] as connection:
+                connection.recv(1 << 16)
+                connection.sendall(head + rest)
+            if is_whole:
+                assert asked.result() == ["A heron"]
+            else:
+                with pytest.raises(ValueError, match="broke off"):
+                    asked.result()
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,19 @@
 """A server under load, in short: `make serve-load` asks it ten thousand times."""
 
+import json
 import math
 import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.client import HTTPConnection
 
+import psutil
 import pytest
 
 from scripts.growth import MIB, Sample, growth_of
-from scripts.serve_load.callers import OFFENCES, Caller, questions
+from scripts.serve_load.callers import OFFENCES, WAIT_S, Caller, questions
 from scripts.serve_load.load import Server, answers_of, load, started, sure_prompts, tiny_pair
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="handles are counted as POSIX counts them")
@@ -83,6 +86,24 @@ def test_answers_stay_right_beside_broken_and_hostile_requests(server: Server) -
     assert sorted(found.samples) == ["engine", "server"]
     for kept in found.samples.values():
         assert kept[-1].n_handles <= kept[0].n_handles
+
+
+def test_requests_for_unknown_models_make_no_threads(server: Server) -> None:
+    def ask(number: int) -> int:
+        body = {
+            "model": f"owner/repo-{number}:Q4_K_M",
+            "messages": [{"role": "user", "content": "the heron"}],
+        }
+        with closing(HTTPConnection("127.0.0.1", server.port, timeout=WAIT_S)) as connection:
+            connection.request(
+                "POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"}
+            )
+            return connection.getresponse().status
+
+    before_n = psutil.Process(server.pid).num_threads()
+    with ThreadPoolExecutor(16) as callers:
+        assert set(callers.map(ask, range(200))) == {404}
+    assert psutil.Process(server.pid).num_threads() <= before_n + 1
 
 
 def test_an_answer_that_is_another_one_is_seen(server: Server) -> None:

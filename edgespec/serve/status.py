@@ -58,6 +58,7 @@ def _described(service: Service, served: Served) -> dict[str, object]:
             "size": opened.file_bytes,
             "ftype": opened.quantization,
             "draft": opened.draft,
+            "pooling": opened.pooling or None,
         }
     return described
 

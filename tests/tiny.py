@@ -55,6 +55,7 @@ def make_tiny_model(
     causal: bool = True,
     alignment: int | None = None,
     fim: Iterable[str] = (),
+    pooling: gguf.PoolingType | None = None,
 ) -> Path:
     """Writes a model and returns its path.
 
@@ -73,6 +74,7 @@ def make_tiny_model(
         noise_seed: Of that noise.
         causal: False says that it reads in both directions, as encoders do.
         fim: Names of control tokens for filling in, such as those of FIM_TOKENS, which are added to the vocabulary.
+        pooling: Says that it gives vectors of texts, and how those of the tokens become one.
         alignment: Bytes, a power of two, that tensors begin at a multiple of; None is 32 and leaves the key out.
     """
     shape = shape or TinyShape(blocks=blocks, embedding=embedding)
@@ -85,6 +87,8 @@ def make_tiny_model(
     write_vocabulary(writer, vocabulary)
     if alignment is not None:
         writer.add_custom_alignment(alignment)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     if not causal:
         writer.add_causal_attention(False)
     if chat_template is not None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from edgespec import __version__
 from edgespec.serve import chat, messages, responses, slots, status, texts
 from edgespec.serve.completions import completions
+from edgespec.serve.embeddings import embeddings, native_embeddings
 from edgespec.serve.errors import ApiError, openai_error
 from edgespec.serve.exchange import ANTHROPIC, OPENAI, RESPONSES, Endpoint, Exchange, Form
 from edgespec.serve.guard import Access, Guard
@@ -35,7 +36,8 @@ _POSTED: Final[tuple[tuple[_Work, Form, tuple[str, ...]], ...]] = (
     (responses.count_tokens, OPENAI, ("/v1/responses/input_tokens", "/responses/input_tokens")),
     (messages.messages, ANTHROPIC, ("/v1/messages",)),
     (messages.count_tokens, ANTHROPIC, ("/v1/messages/count_tokens",)),
-    (texts.embeddings, OPENAI, ("/v1/embeddings", "/embeddings", "/embedding")),
+    (embeddings, OPENAI, ("/v1/embeddings",)),
+    (native_embeddings, OPENAI, ("/embedding", "/embeddings")),
     (texts.rerank, OPENAI, ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")),
     (texts.tokenize, OPENAI, ("/tokenize",)),
     (texts.detokenize, OPENAI, ("/detokenize",)),

@@ -15,6 +15,8 @@ from edgespec.session.shared.asked import (
     Ask,
     Cancel,
     Detokenize,
+    Embed,
+    Embedded,
     Figures,
     Look,
     LookAtAnswers,
@@ -176,6 +178,9 @@ class Engine:
             ApiError: too many wait already, or the engine has ended.
         """
         self._check_alive()
+        if self.opened and self.opened.pooling:
+            said = "this is an embedding model, which writes no text; ask it at /v1/embeddings"
+            raise ApiError(400, said, "model", "writes_no_text")
         wanted = sum(ask.n_choices for ask in asks)
         room = self.request.n_parallel + self._n_queue
         if self.n_answers and self.n_answers + wanted > room:
@@ -232,6 +237,19 @@ class Engine:
         """
         return cast(Tokenized, await self._question(Detokenize(next(self._numbers), tokens)))
 
+    async def embed(self, question: Embed) -> Embedded:
+        """The vectors of texts; its id is replaced.
+
+        Raises:
+            ApiError: it is refused.
+        """
+        asked = replace(question, id=next(self._numbers))
+        try:
+            return cast(Embedded, await self._question(asked))
+        except asyncio.CancelledError:
+            self._process.send(Cancel(asked.id))
+            raise
+
     async def look(self) -> Figures:
         """How things stand.
 
@@ -248,7 +266,7 @@ class Engine:
         """
         return cast(Places, await self._question(LookAtAnswers(next(self._numbers), with_texts)))
 
-    async def _question(self, question: Tokenize | Detokenize | Look | LookAtAnswers) -> Told:
+    async def _question(self, question: Tokenize | Detokenize | Embed | Look | LookAtAnswers) -> Told:
         self._check_alive()
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._questions[question.id] = answer

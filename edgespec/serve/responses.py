@@ -19,8 +19,15 @@ from edgespec.session.shared.asked import Ask, EndReason, Tokenize, Told, Wrote
 async def responses(service: Service, exchange: Exchange) -> None:
     """Answers a conversation."""
     fields = exchange.fields
-    if fields.text("previous_response_id"):
-        raise invalid("previous_response_id", "is given; nothing is kept here: send the whole conversation")
+    for key in ("previous_response_id", "conversation"):
+        if fields.has(key):
+            raise invalid(key, "is given; nothing is kept here: send the whole conversation")
+    if isinstance(fields.values.get("prompt"), dict):
+        raise invalid(
+            "prompt", "names a prompt that is kept; nothing is kept here: send it as `instructions`"
+        )
+    if fields.flag("background"):
+        raise invalid("background", "is true; nothing is kept here: wait for the answer, or have it streamed")
     turns, wishes = read_items(fields), read_wishes(fields)
     thinking, variables = read_thinking(fields)
     effort = reasoning.text("effort") if (reasoning := fields.inside("reasoning")) else None

@@ -42,6 +42,9 @@ def _described(service: Service, served: Served) -> dict[str, object]:
     described: dict[str, object] = {
         "id": served.id,
         "object": "model",
+        # As Anthropic has it.
+        "type": "model",
+        "display_name": served.id,
         "created": _changed_s(served.path),
         "owned_by": "edgespec",
         "aliases": list(service.registry.aliases_of(served)),
@@ -58,6 +61,7 @@ def _described(service: Service, served: Served) -> dict[str, object]:
             "size": opened.file_bytes,
             "ftype": opened.quantization,
             "draft": opened.draft,
+            "pooling": opened.pooling or None,
         }
     return described
 

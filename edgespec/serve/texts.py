@@ -1,4 +1,4 @@
-"""What is asked of a model's tokenizer and template alone: `/tokenize`, `/detokenize`, `/apply-template`; and of its vectors."""
+"""What is asked of a model's tokenizer and template alone: `/tokenize`, `/detokenize`, `/apply-template`."""
 
 from dataclasses import replace
 
@@ -69,10 +69,3 @@ async def rerank(service: Service, exchange: Exchange) -> None:
     """Texts by how well they answer a question: there is nothing for that here."""
     said = "texts are not ranked here; ask /v1/embeddings of an embedding model, and compare the vectors"
     raise ApiError(501, said, None, "rerank_not_supported")
-
-
-async def embeddings(service: Service, exchange: Exchange) -> None:
-    """Vectors of texts: the models here write text and give none."""
-    served = await service.registry.find(exchange.fields.text("model"))
-    said = f"{served.id} writes text and gives no embeddings; no model is served here that does"
-    raise ApiError(400, said, "model", "embeddings_not_supported")

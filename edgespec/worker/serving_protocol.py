@@ -56,6 +56,8 @@ class SharedOpened:
     """Its weights."""
     quantization: str = ""
     """`Q4_K_M` and the like."""
+    pooling: str = ""
+    """Of an embedding model: `mean`, `cls` or `last`; empty for one that writes."""
     note: str = ""
     """Where the layers of each model went; empty when all of them are on the CPU."""
 

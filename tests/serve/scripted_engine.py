@@ -20,6 +20,7 @@ from edgespec.session.shared.asked import (
     Began,
     Cancel,
     Detokenize,
+    Embed,
     Ended,
     EndReason,
     Figures,
@@ -81,6 +82,8 @@ class ScriptedPair:
                 )
             case Detokenize(number, tokens):
                 self._told.append(Tokenized(number, tokens, (), bytes(tokens).decode()))
+            case Embed(number):
+                self._told.append(Refused(number, "request", "a script gives no vectors"))
             case Look(number):
                 self._told.append(self._figures(number))
             case LookAtAnswers(number, with_texts):

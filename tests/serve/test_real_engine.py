@@ -1,7 +1,7 @@
 """The whole server on tiny models: the command, its engine process, and what callers get."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -195,6 +195,18 @@ def test_a_response_has_the_form_that_was_asked_for(server: Server) -> None:
     body = server.ask("/v1/responses", {"input": "once", "text": {"format": form}}).json
     assert body["output"][0]["content"][0]["text"] == '"42"'
     assert body["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda form: {"output_config": {"format": form}}, lambda form: {"output_format": form}]
+)
+def test_a_message_has_the_form_that_was_asked_for(server: Server, wrap: Callable[[Json], Json]) -> None:
+    form = wrap({"type": "json_schema", "schema": {"const": "42"}})
+    body = server.ask("/v1/messages", asking(**form)).json
+    assert (body["content"], body["stop_reason"]) == ([{"type": "text", "text": '"42"'}], "end_turn")
+    reply = server.ask("/v1/messages", asking(**wrap({"type": "sound"})))
+    assert reply.status == 400
+    assert "sound" in reply.error["message"]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def test_the_list_of_models_begins_with_the_servers_own(scripted: Server) -> Non
         assert first["aliases"] == ["gpt-4o"]
         assert first["meta"]["n_ctx"] == 512
         assert first["created"] > 1_700_000_000
+        assert (first["type"], first["display_name"]) == ("model", "script")
     assert scripted.ask("/v1/models/script").json == first
     assert scripted.ask("/v1/models/gpt-4o").json["id"] == "script"
     assert scripted.ask("/v1/models/nobody").status == 404

@@ -86,6 +86,19 @@ class Detokenize:
 
 
 @dataclass(frozen=True, slots=True)
+class Embed:
+    """The vectors of texts, by an embedding model. Answered by `Embedded` or `Refused`."""
+
+    id: int
+    texts: tuple[str | tuple[int, ...], ...]
+    """Texts, or their tokens."""
+    norm: int = 2
+    """Vectors are scaled to a length of 1 by this p-norm; 0 to 16 bits by the largest number, -1 not at all."""
+    dimensions: int | None = None
+    """Numbers of a vector that are told, the first ones; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """How things stand. Answered by `Figures`."""
 
@@ -165,6 +178,17 @@ class Ended:
     stats: GenerationStats
     notes: tuple[str, ...] = ()
     """What the chat template could not do as it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of texts, in their order."""
+
+    id: int
+    vectors: tuple[bytes, ...]
+    """Numbers of 32 bits, the least byte first."""
+    prompt_n: int
+    """Tokens of all texts."""
 
 
 RefusalKind = Literal["context", "request", "engine", "memory", "model", "silent"]
@@ -255,5 +279,5 @@ class Places:
     """Whether something may draft for them."""
 
 
-Asked = Ask | Cancel | Tokenize | Detokenize | Look | LookAtAnswers
-Told = Began | Wrote | Ended | Refused | Tokenized | Figures | Places
+Asked = Ask | Cancel | Tokenize | Detokenize | Embed | Look | LookAtAnswers
+Told = Began | Wrote | Ended | Refused | Tokenized | Embedded | Figures | Places

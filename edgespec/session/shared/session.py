@@ -30,6 +30,7 @@ from edgespec.session.shared.asked import (
     Began,
     Cancel,
     Detokenize,
+    Embed,
     Ended,
     Look,
     LookAtAnswers,
@@ -117,6 +118,11 @@ class SharedSession(Closes):
                 told.append(self._tokenize(asked))
             elif isinstance(asked, Detokenize):
                 told.append(self._tokenized(asked.id, asked.tokens))
+            elif isinstance(asked, Embed):
+                raise UsageError(
+                    f"{self.engine.target.file.name} writes text and gives no embeddings",
+                    "name an embedding model",
+                )
             elif isinstance(asked, Look):
                 told.append(figures_of(asked, self.engine, self._batch, self._done, self._of))
             elif isinstance(asked, LookAtAnswers):

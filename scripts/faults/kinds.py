@@ -11,6 +11,7 @@ from typing import Final
 
 from .home import Home
 from .layer import Counted, Fault, Layer
+from .patience import Patience
 from .process import Running, alive
 from .run import LIMIT_S, Cut, Ended, run
 from .terminal import Terminal
@@ -18,6 +19,7 @@ from .work import EDGESPEC, MIB, Work
 
 KILLS_A_TRIAL: Final = 5
 """Before one run goes on to its end, over what all of them left."""
+_CHILD_S: Final = 10.0
 _LEAST_MEMORY: Final = 300 * MIB
 _MOST_MEMORY: Final = 3000 * MIB
 _SHELL: Final = {
@@ -316,11 +318,15 @@ def _kill(running: Running, _home: Home) -> bool:
 
 
 def _kill_child(running: Running, home: Home, chance: random.Random) -> bool:
-    children = sorted(alive(home.token).keys() - {running.process.pid})
-    if children:
-        with suppress(ProcessLookupError):
-            os.kill(chance.choice(children), signal.SIGKILL)
-    return bool(children)
+    """Waits for one where there is none yet: some works have a child for a small part of their way."""
+    patience = Patience(_CHILD_S)
+    while running.process.poll() is None and patience.left_s():
+        if children := sorted(alive(home.token).keys() - {running.process.pid}):
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(children), signal.SIGKILL)
+            return True
+        running.read(0.02)
+    return False
 
 
 def _unlisted(home: Home, work: Work) -> Iterator[str]:

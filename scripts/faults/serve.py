@@ -73,8 +73,8 @@ class Serve(Work):
     def troubles(self, running: Running) -> Iterator[str]:
         """A wrong answer, and a port that is not free again."""
         right = "".join(SCRIPT)
-        wrong = (f"{name} was answered '{text}'" for name, text in running.answers.items() if text != right)
-        yield from wrong
+        answers = dict(running.answers)  # a caller may still write down its last
+        yield from (f"{name} was answered '{text}'" for name, text in answers.items() if text != right)
         if not _is_free(self.port):
             yield f"port {self.port} is still taken"
 
@@ -113,6 +113,8 @@ def _ask(port: int, asked: Sequence[Question], running: Running, answers: dict[s
                     if running.process.poll() is not None:
                         return
                     time.sleep(_PAUSE_S)
+            else:
+                return
 
 
 def _is_ready(port: int) -> bool:

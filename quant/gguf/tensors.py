@@ -20,8 +20,8 @@ Weights = NDArray[np.float32]
 """A matrix `[n_rows, n_columns]`, whose rows are outputs, or a vector `[n]`."""
 
 _FALLBACKS: Final = {
-    "Q2_K": "IQ4_NL",
-    "Q3_K": "IQ4_NL",
+    "Q2_K": "Q4_0",
+    "Q3_K": "Q4_0",
     "Q4_K": "Q5_0",
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",

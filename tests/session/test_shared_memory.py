@@ -248,6 +248,25 @@ def test_conversations_that_wait_take_few_cells_and_lose_nothing(
         check_cells(session)
 
 
+def test_there_is_room_for_the_next_prompt_before_it_comes(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edgespec.session.shared.size._CACHE_BYTES", 1)
+    talks = [long_talk(word) for word in WORDS[:6]]
+    with shared(tiny_model, "none", settings=replace(EXACT, n_ctx=512)) as session:
+        cells = session.engine.target.context.cells
+        for number, talk in enumerate(talks):
+            answer(session, Ask(number, talk, max_tokens=9))
+        assert cells.free_n < 128
+        session.rest()
+        assert cells.free_n >= 128
+        check_cells(session)
+        held_n, free_n = figures(session).held_n, cells.free_n
+        session.rest()
+        assert (figures(session).held_n, cells.free_n) == (held_n, free_n)
+        for number, talk in enumerate(talks, 10):
+            began = answer(session, Ask(number, talk, max_tokens=9)).began[number]
+            assert began.cached_n == began.prompt_n - 1
+
+
 @pytest.mark.parametrize("words", [3, 120])
 def test_an_answer_alone_lies_in_the_order_of_its_text_whatever_was_in_the_cache_before(
     words: int, tiny_model: Path, monkeypatch: pytest.MonkeyPatch

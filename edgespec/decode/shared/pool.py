@@ -17,6 +17,9 @@ _LOST_IN_PLACE = 16
 """Tokens of a conversation that may be overwritten by the text that goes on from it: more are kept beside it, in cells that both share
 as far as they are alike."""
 
+_NEXT_PROMPT, _NEXT_SHARE = 512, 4
+"""Tokens, a batch of them, that there is room for beforehand; of a small cache a quarter at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
@@ -200,6 +203,13 @@ class Pool:
                 cells.update(slot.cells)
             if len(cells) <= self._idle_cells:
                 return
+            self._forget(next(iter(self._idle)))
+
+    def rest(self) -> None:
+        """Makes room for the next prompt while nobody waits for anything: what leaves the cache is copied first."""
+        cells = self.slots.cells
+        wanted_n = min(_NEXT_PROMPT, cells.count // _NEXT_SHARE)
+        while self.kept.limit_bytes and not self._used and len(self._idle) > 1 and cells.free_n < wanted_n:
             self._forget(next(iter(self._idle)))
 
     def make_room(self, count: int) -> bool:

@@ -3,13 +3,12 @@
 from typing import Final
 
 from edgespec.serve.answering import FINGERPRINT
-from edgespec.serve.engine import Engine
 from edgespec.serve.errors import ApiError
 from edgespec.serve.exchange import Exchange
 from edgespec.serve.generation_settings import settings_of
+from edgespec.serve.registry import Served
 from edgespec.serve.service import Service
 from edgespec.session.shared.asked import Place
-from edgespec.worker.serving_protocol import SharedOpened
 
 _CAPS: Final = (
     "supports_string_content",
@@ -22,18 +21,17 @@ _CAPS: Final = (
 """What a chat may hold whatever the template takes: what one lacks is written in words that the model reads (`edgespec.chat`)."""
 
 
-def _loaded(service: Service, name: str, engine: Engine | None) -> tuple[Engine, SharedOpened]:
-    opened = engine.opened if engine else None
-    if engine is None or opened is None:
-        said = f"{name} is not loaded; the first answer loads it"
-        raise ApiError(503, said, "model", "not_loaded", retry_after_s=1)
-    return engine, opened
+def _not_loaded(served: Served) -> ApiError:
+    said = f"{served.id} is not loaded; the first answer loads it"
+    return ApiError(503, said, "model", "not_loaded", retry_after_s=1)
 
 
 async def props(service: Service, exchange: Exchange) -> None:
-    """What a model was opened with; nothing is loaded to tell it."""
+    """What a model was opened with, perhaps before it was unloaded; nothing is loaded to tell it."""
     served = await service.registry.find(exchange.request.query_params.get("model"))
-    _, opened = _loaded(service, served.id, service.pool.loaded().get(served.id))
+    opened = service.pool.opened_as(served)
+    if opened is None:
+        raise _not_loaded(served)
     has_template = bool(opened.chat_template)
     await exchange.reply(
         {
@@ -54,7 +52,7 @@ async def props(service: Service, exchange: Exchange) -> None:
             "ui": False,
             "ui_settings": {},
             "build_info": FINGERPRINT,
-            "is_sleeping": False,
+            "is_sleeping": served.id not in service.pool.loaded(),
             "cors_proxy_enabled": False,
         }
     )
@@ -64,7 +62,10 @@ async def slots(service: Service, exchange: Exchange) -> None:
     """What each place does. Prompts and answers are shown where the server was started so that they are written anyway."""
     query = exchange.request.query_params
     served = await service.registry.find(query.get("model"))
-    engine, opened = _loaded(service, served.id, service.pool.loaded().get(served.id))
+    engine = service.pool.loaded().get(served.id)
+    if engine is None or engine.opened is None:
+        raise _not_loaded(served)
+    opened = engine.opened
     told = await engine.look_at_answers(with_texts=service.logs_prompts)
     idle_n = max(0, opened.n_parallel - len(told.places))
     if query.get("fail_on_no_slot", "") not in ("", "0") and not idle_n:

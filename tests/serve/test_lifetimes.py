@@ -222,7 +222,8 @@ def test_other_models_are_loaded_when_they_are_named_and_unloaded_when_idle(
     wait_for(lambda: not server.engines())
     assert {one["status"]["value"] for one in server.ask("/v1/models").json["data"]} == {"unloaded"}
     assert server.ask("/health").status == 200
-    assert server.ask("/props").status == 503
+    assert server.ask("/props").json["is_sleeping"] is True
+    assert server.ask("/slots").status == 503
     body = server.ask(TEXT, {**GOOD, "model": "second"}).json
     assert {body["choices"][0]["text"]} == answers["second"]
 

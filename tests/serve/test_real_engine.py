@@ -159,6 +159,19 @@ def test_an_answer_whose_caller_hangs_up_ends_within_a_round(server: Server) -> 
     assert server.metric("edgespec_predicted_tokens_total") - before < 450
 
 
+def test_a_place_tells_what_is_written_in_it(server: Server) -> None:
+    wait_for(lambda: server.processing_n() == 0)
+    with server.streaming(TEXT, {"prompt": "a place that is looked at", "max_tokens": 450}) as events:
+        next(events)
+        busy, *idle = server.ask("/slots").json
+    assert busy["is_processing"]
+    assert busy["n_prompt_tokens"] == busy["n_prompt_tokens_cache"] + busy["n_prompt_tokens_processed"]
+    assert 0 < busy["next_token"][0]["n_decoded"] <= 450
+    assert len(idle) == 3
+    assert not any(one["is_processing"] for one in idle)
+    wait_for(lambda: server.processing_n() == 0)
+
+
 def test_a_conversation_is_counted_as_it_is_read(server: Server) -> None:
     turn = {"messages": asking()["messages"]}
     counts = {

@@ -37,6 +37,7 @@ def test_properties_have_llama_servers_names(scripted: Server) -> None:
     assert body["default_generation_settings"]["params"]["temperature"] == 0
     assert body["model_path"].endswith(".gguf")
     assert body["modalities"] == {"vision": False, "video": False, "audio": False}
+    assert body["is_sleeping"] is False
     assert {"chat_template_caps", "model_ftype", "endpoint_slots", "is_sleeping", "ui"} <= set(body)
 
 

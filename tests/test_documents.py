@@ -112,6 +112,7 @@ def test_whole_numbers_serve_as_numbers_and_the_other_way_round_where_nothing_is
         ({"places": [[1, 2], [3]]}, "a.json: places[1] has 1 values, not 2"),
         ({"places": [[1, "far"]]}, "a.json: places[0][1] is 'far', not a number"),
         ({"places": [[1, True]]}, "a.json: places[0][1] is True, not a number"),
+        ({"places": [[1, 10**400]]}, "a.json: places[0][1] is 1" + "0" * 59 + ", not a number"),
         ({"by_floor": {"roof": []}}, "a.json: by_floor has the key 'roof', not a whole number"),
         ({"by_floor": {"2": ["a", 5]}}, "a.json: by_floor.2[1] is 5, not a string"),
         ({"label": [1]}, "a.json: label is [1], not a string or a whole number"),

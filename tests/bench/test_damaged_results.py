@@ -34,6 +34,8 @@ def save(name: str, text: str) -> None:
 
 def check_answer(run_cli: RunCli, command: tuple[str, ...]) -> None:
     result = run_cli(*command)
+    if command[1] == "list":
+        assert (result.code, "sound" in result.out) == (0, True), result.err
     if result.code:
         assert result.code in (ExitCode.FAILED, ExitCode.USAGE), result.err
         assert "bug" not in result.err

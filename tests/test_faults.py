@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from edgespec.files import clear_leftovers, find_leftovers
-from scripts.faults.__main__ import KINDS, Row, print_moments, print_table, rows_of
+from scripts.faults.__main__ import KINDS, Row, choose, print_moments, print_table, rows_of
 from scripts.faults.commands import Inputs, readers
 from scripts.faults.home import CONVERSATIONS, Home
 from scripts.faults.kinds import Bench, Outcome
@@ -219,6 +219,13 @@ def test_a_wrong_answer_and_a_port_that_is_taken_are_found(inputs: Inputs, folde
 def test_every_kind_is_tried_on_every_work(bench: Bench, inputs: Inputs) -> None:
     rows = {row.name for row in rows_of(bench, inputs.works())}
     assert {f"{kind}/{work}" for kind in KINDS for work in inputs.works()} - rows == {"kill/run"}
+
+
+def test_one_row_is_chosen_by_its_name_and_many_by_their_kind(bench: Bench, inputs: Inputs) -> None:
+    rows = rows_of(bench, inputs.works())
+    assert choose(rows, "") == rows
+    assert [row.name for row in choose(rows, "kill/pull,full/serve")] == ["kill/pull", "full/serve"]
+    assert {row.kind for row in choose(rows, "kill/,lie/tune")} == {"kill", "lie"}
 
 
 def test_the_table_has_trials_and_faults_of_works_by_kinds(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,12 @@ def rows_of(bench: Bench, works: Mapping[str, Work], most: int | None = None) ->
     return [*rows, *(row("pipe", work) for work in readers().values())]
 
 
+def choose(rows: Sequence[Row], only: str) -> list[Row]:
+    """Those that `--only` names: all, kinds, or single ones."""
+    named = only.split(",")
+    return [row for row in rows if {"", f"{row.kind}/", row.name} & set(named)]
+
+
 def go_round(rows: Sequence[Row], deadline: float, first_seed: int) -> Iterator[str]:
     """One trial of each kind in turn; yields the faults."""
     while left := [row for row in rows if not row.is_done()]:
@@ -110,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only",
         default="",
-        help="those whose names begin so, such as kill/ or full/prune; several with commas",
+        help="a kind such as kill/, or one work of it such as full/prune; several with commas",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the first trial of each kind")
     parser.add_argument("--trials", type=int, help="of each kind and work, at most")
@@ -126,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         library = compile_layer(folder)
         with closing(Inputs(folder / "inputs")) as given:
             rows = rows_of(Bench(folder, given.folder, library), given.works(), options.trials)
-            rows = [row for row in rows if row.name.startswith(tuple(options.only.split(",")))]
+            rows = choose(rows, options.only)
             faults: list[str] = []
             with suppress(KeyboardInterrupt):  # then there is a table of what was done
                 for fault in go_round(rows, deadline, options.seed):

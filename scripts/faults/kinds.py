@@ -99,22 +99,26 @@ class Bench:
         whole, chance = self.undisturbed(work), _chance(work, seed)
         faults: list[str] = []
         moments: list[float] = []
+        limit_s = _limit_s(work, whole)
         with self._home(work) as (home, layer):
             for _ in range(KILLS_A_TRIAL):
+                again = work.next_arguments(home.folder / "work") if moments else None
                 if chance.random() < 0.5:
                     fault = Fault("kill", chance.randint(1, max(1, whole.counted.calls)))
-                    ended = run(work, home, layer=layer.environment(fault))
+                    ended = run(work, home, layer=layer.environment(fault), arguments=again, limit_s=limit_s)
                     landed, what = layer.counted().calls >= fault.at, str(fault)
                     moment = fault.at / max(1, whole.counted.calls)
                 else:
                     cut = Cut(chance.uniform(0.0, whole.ended.duration_s), _kill)
-                    ended = run(work, home, cut=cut)
+                    ended = run(work, home, cut=cut, arguments=again, limit_s=limit_s)
                     landed, what = ended.was_struck, f"kill after {cut.after_s:.2f} s"
                     moment = cut.after_s / whole.ended.duration_s
                 moments += [moment] * landed
                 # What a child's death does is for its parent to tell.
                 found = [*ended.stayed, *(ended.said if ended.code >= 0 else ()), *self._wrong(home, whole)]
                 faults += (f"{what}: {one}" for one in dict.fromkeys(found))
+                if not landed:  # it is done: there is nothing left to kill
+                    break
             faults += _unlisted(home, work)
             faults += self._go_on(work, home, whole)
         return Outcome(len(moments), tuple(faults), tuple(moments))
@@ -163,7 +167,7 @@ class Bench:
         whole = self.undisturbed(work)
         cut = Cut(chance.uniform(0.0, whole.ended.duration_s), strike, ends_it=name != "child killed")
         with self._home(work) as (home, _):
-            ended = run(work, home, cut=cut, in_terminal=in_terminal)
+            ended = run(work, home, cut=cut, in_terminal=in_terminal, limit_s=_limit_s(work, whole))
             # Before Python has taken a signal over, it ends any program; a shell calls that 128 and more, too.
             early = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
             said = () if cut.ends_it and ended.code in early else ended.said
@@ -214,9 +218,8 @@ class Bench:
 
     def _disk(self, work: Work, fault: Fault) -> Outcome:
         whole = self.undisturbed(work)
-        limit_s = max(30.0, 4 * whole.ended.duration_s) if work.needs_terminal else LIMIT_S
         with self._home(work) as (home, layer):
-            ended = run(work, home, layer=layer.environment(fault), limit_s=limit_s)
+            ended = run(work, home, layer=layer.environment(fault), limit_s=_limit_s(work, whole))
             found = [*ended.stayed, *ended.said, *self._wrong(home, whole)]
             if fault.kind == "short":
                 found += ended.missed
@@ -250,9 +253,10 @@ class Bench:
 
     def _limited(self, work: Work, limit: str, what: str) -> Outcome:
         whole = self.undisturbed(work)
-        limit_s = max(30.0, 4 * whole.ended.duration_s) if work.needs_terminal else LIMIT_S
         with self._home(work) as (home, _):
-            ended = run(work, home, before=("sh", "-c", f'{limit}; exec "$0" "$@"'), limit_s=limit_s)
+            ended = run(
+                work, home, before=("sh", "-c", f'{limit}; exec "$0" "$@"'), limit_s=_limit_s(work, whole)
+            )
             found = [*ended.stayed, *ended.said, *self._wrong(home, whole)]
             if not ended.code:
                 found += _missing(work, home, whole)
@@ -310,6 +314,11 @@ Trial = Callable[[Work, int], Outcome]
 
 def _chance(work: Work, seed: int) -> random.Random:
     return random.Random(f"{work.name} {seed}")
+
+
+def _limit_s(work: Work, whole: Undisturbed) -> float:
+    """How long its user bears with it; one in a terminal sees that nothing comes any more."""
+    return max(30.0, 4 * whole.ended.duration_s) if work.needs_terminal else LIMIT_S
 
 
 def _kill(running: Running, _home: Home) -> bool:

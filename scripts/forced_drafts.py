@@ -38,13 +38,20 @@ _SCHEMAS = {
         requested_shipping_method={"enum": ["standard_ground_shipping", "express_overnight_shipping"]},
         order_confirmation_requested={"type": "boolean"},
     ),
-    "few forced": _object(t={"type": "string", "maxLength": 400}),
+    "few forced": _object(t={"type": "string", "maxLength": 4000}),
 }
-_QUESTIONS = (
-    "Ada Lovelace of 12 Hill Street in London wants her parcel tomorrow, and a confirmation. Write that down.",
-    "Send the order of Grace Hopper to 5 Bay Road, Boston. It need not be quick. Write that down.",
-    "Alan Turing, 3 King's Parade, Cambridge: ordinary post, and please confirm. Write that down.",
-)
+_QUESTIONS = {
+    "many forced": (
+        "Ada Lovelace of 12 Hill Street in London wants her parcel tomorrow, and a confirmation. Write that down.",
+        "Send the order of Grace Hopper to 5 Bay Road, Boston. It need not be quick. Write that down.",
+        "Alan Turing, 3 King's Parade, Cambridge: ordinary post, and please confirm. Write that down.",
+    ),
+    "few forced": (
+        "Tell in ten sentences how a bicycle stays upright.",
+        "Describe in ten sentences what a compiler does.",
+        "Explain in ten sentences why the sea is salty.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ def answer(session: Session, question: str, schema: str, mode: Mode, max_tokens:
 def pairs(session: Session, schema: str, repeat: int, max_tokens: int) -> Iterator[tuple[str, Timed, Timed]]:
     """Every question with both, whoever is first by turns."""
     for number in range(repeat):
-        for place, question in enumerate(_QUESTIONS):
+        for place, question in enumerate(_QUESTIONS[schema]):
             order = (PLAIN, FORCED) if (number + place) % 2 else (FORCED, PLAIN)
             found = {mode: answer(session, question, schema, mode, max_tokens) for mode in order}
             yield question, found[PLAIN], found[FORCED]
@@ -93,7 +100,7 @@ def main() -> None:
             ratios: dict[str, list[float]] = {}
             unequal = 0
             for mode in (PLAIN, FORCED):
-                answer(session, _QUESTIONS[0], schema, mode, 24)
+                answer(session, _QUESTIONS[schema][0], schema, mode, 24)
             for question, plain, forced in pairs(session, schema, options.repeat, options.max_tokens):
                 ratios.setdefault(question, []).append(forced.tok_per_s / plain.tok_per_s)
                 unequal += forced.text != plain.text

@@ -135,3 +135,20 @@ def test_a_model_without_such_tokens_says_so(tiny_model: Path) -> None:
         assert server.ask(TEXT, {"prompt": "one", "max_tokens": 1}).status == 200
     finally:
         server.close()
+
+
+def test_an_editor_that_asks_for_few_fields_and_warms_the_cache_is_served(server: Server) -> None:
+    """As llama.vim and its like ask: with fields that nobody reads, and first without an answer."""
+    usual = {"id_slot": 0, "cache_prompt": True, "stream": False, "t_max_prompt_ms": 500, "n_indent": 4}
+    extra = [{"text": "x = 1\n", "time": 3.5, "filename": "a.py"}]
+    warm = {"input_prefix": "", "input_suffix": "", "prompt": "", "input_extra": extra, "n_predict": 0}
+    reply = server.ask(
+        INFILL, usual | warm | {"samplers": [], "t_max_predict_ms": 1, "response_fields": [""]}
+    )
+    assert (reply.status, reply.json) == (200, {})
+    asked = usual | BETWEEN | {"input_extra": extra, "prompt": "two", "t_max_predict_ms": 60_000, "stop": []}
+    only = ["content", "tokens_cached", "truncated", "timings/prompt_n", "timings/predicted_per_second"]
+    sampling = {"top_k": 40, "top_p": 0.9, "samplers": ["top_k", "top_p", "infill"]}
+    body = server.ask(INFILL, asked | sampling | {"response_fields": only}).json
+    assert list(body) == only
+    assert body["truncated"] is False

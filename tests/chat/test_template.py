@@ -147,6 +147,7 @@ def body(template: str) -> str:
         ("{{ {'b': 1, 'a': 2} | tojson(sort_keys=true, separators=(',', ':')) }}", '{"a":2,"b":1}'),
         ("{{ [1] | tojson(indent=2) }}", "[\n  1\n]"),
         ("{{ strftime_now('%%') }}{{ strftime_now('%Y') | length }}", "%4"),
+        ("{{ ('<a>' | safe) + '<b>' + '&' }}", "<a><b>&"),
         ("{% if tools is none and tool_choice is none and functions is none %}none{% endif %}", "none"),
     ],
 )  # fmt: skip

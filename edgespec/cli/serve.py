@@ -236,6 +236,7 @@ class _Shown:
         self.say(f"serving {self._model} ({draft}{note}) at {address}/v1; Ctrl-C ends it")
 
     def say(self, text: str) -> None:
-        """One line."""
+        """One line; a log that is full or that nobody reads any more is no reason to end."""
         if not self._quiet:
-            click.echo(plain_text(f"edgespec: {text}"), err=True)
+            with contextlib.suppress(OSError):
+                click.echo(plain_text(f"edgespec: {text}"), err=True)

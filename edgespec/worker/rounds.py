@@ -71,6 +71,9 @@ class Answering(Protocol):
     def step(self) -> Sequence[Told]:
         """Computes a round."""
 
+    def rest(self) -> None:
+        """Does what would keep the next question waiting; for when there is nothing to compute."""
+
 
 class Rounds:
     """Hands what is asked to the pair and what it tells to the server, round by round."""
@@ -83,7 +86,11 @@ class Rounds:
     def run(self) -> ExitCode:
         """Until the server is gone, or the pair fails in a way that leaves nothing to trust."""
         while not self._inbox.has_ended.is_set():
-            for one in self._take():
+            try:
+                taken = self._take()
+            except Exception as error:
+                return self._give_up(error)
+            for one in taken:
                 if one is None:
                     return ExitCode.OK
                 self._submit(one)  # type: ignore[arg-type]
@@ -101,6 +108,7 @@ class Rounds:
         if not self._pair.is_idle:
             return self._inbox.take(waits=False)
         self._outbox.flush()
+        self._pair.rest()
         self._pulse.rest()
         taken = self._inbox.take(waits=True)
         self._pulse.work()

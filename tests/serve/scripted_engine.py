@@ -69,6 +69,9 @@ class ScriptedPair:
     def is_idle(self) -> bool:
         return not (self._told or self._answers)
 
+    def rest(self) -> None:
+        pass
+
     def submit(self, asked: Asked) -> None:
         match asked:
             case Ask():

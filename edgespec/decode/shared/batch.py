@@ -124,6 +124,11 @@ class Batch:
             answer.slot = None
         answer.is_writing = False
 
+    def rest(self) -> None:
+        """Does what would keep the next answer waiting; for when there is none."""
+        if not self._waiting:
+            self.pool.rest()
+
     def step(self) -> list[Got]:
         """One round of all: a decode at most.
 

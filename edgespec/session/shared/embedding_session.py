@@ -69,6 +69,9 @@ class EmbeddingSession(Closes):
         """Takes something in; `step` answers it."""
         self._inbox.append(asked)
 
+    def rest(self) -> None:
+        """Nothing: no text is held from one batch to the next."""
+
     def step(self) -> list[Told]:
         """One batch.
 

@@ -82,6 +82,14 @@ class SharedSession(Closes):
         """Takes something in; `step` answers it."""
         self._inbox.append(asked)
 
+    def rest(self) -> None:
+        """Does what would keep the next question waiting; for when there is none.
+
+        Raises:
+            EngineError: llama.cpp failed.
+        """
+        self._batch.rest()
+
     def step(self) -> list[Told]:
         """One round of all answers.
 

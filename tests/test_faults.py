@@ -60,7 +60,7 @@ def inputs(folder: Path) -> Iterator[Inputs]:
 
 @pytest.fixture(scope="module")
 def bench(folder: Path, library: Path, inputs: Inputs) -> Bench:
-    return Bench(folder, inputs.folder, library)
+    return Bench(folder, inputs.folder, library, n_kills=3)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform != "linux" or not is_possible():
         print("make faults needs Linux and a C compiler", file=sys.stderr)
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # What is ignored here, as after nohup, all works would ignore, too.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     deadline = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="edgespec-faults-") as name:

@@ -17,8 +17,6 @@ from .run import LIMIT_S, Cut, Ended, run
 from .terminal import Terminal
 from .work import EDGESPEC, MIB, Work
 
-KILLS_A_TRIAL: Final = 5
-"""Before one run goes on to its end, over what all of them left."""
 _CHILD_S: Final = 10.0
 _LEAST_MEMORY: Final = 300 * MIB
 _MOST_MEMORY: Final = 3000 * MIB
@@ -62,9 +60,11 @@ class Bench:
         folder: For homes; emptied after each trial.
         inputs: The folder of what works are given.
         library: The layer.
+        n_kills: Before one run goes on to its end, over what all of them left.
     """
 
-    def __init__(self, folder: Path, inputs: Path, library: Path) -> None:
+    def __init__(self, folder: Path, inputs: Path, library: Path, n_kills: int = 5) -> None:
+        self._n_kills = n_kills
         self._folder, self._inputs, self._library = folder, inputs, library
         self._undisturbed: dict[str, Undisturbed] = {}
         self._n_homes = 0
@@ -101,7 +101,7 @@ class Bench:
         moments: list[float] = []
         limit_s = _limit_s(work, whole)
         with self._home(work) as (home, layer):
-            for _ in range(KILLS_A_TRIAL):
+            for _ in range(self._n_kills):
                 again = work.next_arguments(home.folder / "work") if moments else None
                 if chance.random() < 0.5:
                     fault = Fault("kill", chance.randint(1, max(1, whole.counted.calls)))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from scripts.growth import MIB, Sample, growth_of
-from scripts.serve_load.callers import OFFENCES, WAIT_S, questions
+from scripts.serve_load.callers import OFFENCES, WAIT_S, Caller, questions
 from scripts.serve_load.load import Server, answers_of, load, started, sure_prompts, tiny_pair
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="handles are counted as POSIX counts them")
@@ -45,6 +46,31 @@ def test_what_adds_up_to_more_than_a_hundredth_is_seen_however_slow_it_is() -> N
     growth = growth_of("engine", slow, limit_share=0.01)
     assert growth.mib_per_1000 < 1
     assert not growth.is_within
+
+
+def test_a_stream_that_breaks_off_is_no_answer() -> None:
+    event = b'data: {"choices": [{"delta": {"content": "A heron"}}]}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(event), event)
+    (question,) = [one for one in questions(["a heron?"], 9) if one.streams and "chat" in one.path]
+    for rest, is_whole in ((b"", False), (b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n", True)):
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listening,
+            ThreadPoolExecutor(1) as callers,
+            closing(Caller("127.0.0.1", listening.getsockname()[1])) as caller,
+        ):
+            asked = callers.submit(caller.ask, question)
+            with listening.accept()[0] as connection, connection.makefile("rb") as request:
+                # All of it: with something unread, closing would reset the connection.
+                heads = dict(
+                    line.lower().split(b": ") for line in iter(request.readline, b"\r\n") if b": " in line
+                )
+                request.read(int(heads[b"content-length"]))
+                connection.sendall(head + rest)
+            if is_whole:
+                assert asked.result() == ["A heron"]
+            else:
+                with pytest.raises(ValueError, match="broke off"):
+                    asked.result()
 
 
 @pytest.fixture(scope="module")

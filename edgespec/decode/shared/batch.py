@@ -96,6 +96,11 @@ class Batch:
         """Answers whose prompts are read or that are written."""
         return len(self._active)
 
+    @property
+    def active(self) -> Sequence[Answer]:
+        """Those that have a sequence, the oldest first."""
+        return self._active
+
     def add(self, answer: Answer) -> None:
         """One more: it begins as soon as there is a place."""
         self._waiting.append(answer)

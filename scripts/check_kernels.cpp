@@ -256,6 +256,7 @@ public:
         std::printf("%-16s error %.5f  %s%s\n", name.c_str(), share, is_same ? "same bits in every batch" : "OTHER BITS IN ANOTHER BATCH",
                     is_right ? "" : "  WRONG");
         are_right_ = are_right_ && is_right;
+        write(output_, std::vector<char>(name.begin(), name.end()));
         write(output_, whole);
     }
 

@@ -171,7 +171,7 @@ def test_the_figures_of_a_cache_in_q8_0_are_those_of_ggmls_kernels(tmp_path: Pat
         assert_near(ours, ggmls)
 
 
-@pytest.fixture(scope="module", params=["Q4_0", "Q5_1", "Q8_0", "MXFP4", "F16"])
+@pytest.fixture(scope="module", params=["Q4_0", "Q5_1", "Q8_0", "MXFP4"])
 def experts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two of eight for each row, so that those of 16 rows share some."""
     folder = tmp_path_factory.mktemp("experts")

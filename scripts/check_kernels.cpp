@@ -29,7 +29,7 @@ constexpr float MOST_ERROR = 0.02f;  // Root mean square, as a share of the resu
 
 constexpr ggml_type TYPES[] = {
     GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_IQ4_NL, GGML_TYPE_MXFP4,
-    GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_XS,
+    GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_XS, GGML_TYPE_F16, GGML_TYPE_BF16,
 };
 constexpr ggml_type CACHE_TYPES[] = {GGML_TYPE_F16, GGML_TYPE_Q8_0};
 
@@ -256,6 +256,7 @@ public:
         std::printf("%-16s error %.5f  %s%s\n", name.c_str(), share, is_same ? "same bits in every batch" : "OTHER BITS IN ANOTHER BATCH",
                     is_right ? "" : "  WRONG");
         are_right_ = are_right_ && is_right;
+        write(output_, std::vector<char>(name.begin(), name.end()));
         write(output_, whole);
     }
 

@@ -23,7 +23,7 @@ from tests.tiny_memories import make_tiny_memory
 ROWS = range(1, 17)
 OF_256 = ("Q4_K", "Q5_K", "Q6_K", "Q3_K", "Q2_K", "IQ4_XS")
 """Types of which rows have to be multiples of 256."""
-TYPES = (*OF_256, "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4")
+TYPES = (*OF_256, "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4", "F16", "BF16")
 MIXTURES = {f"Q{bits}_K": f"Q{bits}_K_S" for bits in (3, 4, 5)} | {"MXFP4": "MXFP4_MOE"}
 """Files that have the type as their first one, where they have another name."""
 SHAPE = TinyShape(blocks=2, embedding=512, heads=8, kv_heads=4, feed_forward=768)

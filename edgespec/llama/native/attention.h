@@ -6,24 +6,18 @@
 
 #pragma once
 
-#include "cache_types.h"
+#include "attention_sums.h"
 #include "visible_places.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 namespace few_rows {
 
-// Places of the cache that are handled at once.
-constexpr int PLACES = 64;
 // Queries of a KV head that go through the cache together: their sums stay in the nearest caches.
 constexpr int64_t MOST_QUERIES = 48;
-// Of those, the ones whose sums are in registers at the same time.
-constexpr int GROUP = REGISTERS == 32 ? 6 : 2;
-
 // One product after the other, by one thread, which keeps its buffers between them.
 // A KV head's queries are the rows by the heads that share it, the heads of a row side by side.
 class Attention {
@@ -89,18 +83,25 @@ private:
         for (int64_t done = 0; done < group.count; done += PLACES) {
             list_ = group.list + done;
             listed_ = group.count - done;
-            places_ = static_cast<int>(std::min<int64_t>(PLACES, listed_));
+            find_places();
             read_masks(first, from, to);
             if (seen_.empty()) {
                 break;  // nor do they see any that follows
             }
             ask_for_next(k_);
             ask_for_next(v_);
-            const auto groups = (static_cast<int64_t>(seen_.size()) + GROUP - 1) / GROUP;
-            for (int64_t i = 0; i < groups; i++) {
-                const int64_t begin = seen_.size() * i / groups, n = seen_.size() * (i + 1) / groups - begin;
-                add_group(seen_.data() + begin, n);
-            }
+            sums_.go_through(places_, seen_);
+        }
+    }
+
+    void find_places() {
+        places_.count = static_cast<int>(std::min<int64_t>(PLACES, listed_));
+        places_.key_type = k_->type;
+        places_.value_type = v_->type;
+        for (int j = 0; j < PLACES; j++) {
+            const int place = std::min(j, places_.count - 1);
+            places_.keys[j] = at(k_, place);
+            places_.values[j] = at(v_, place);
         }
     }
 
@@ -116,35 +117,16 @@ private:
         }
     }
 
-    void add_group(const int64_t * queries, int64_t n) {
-        if constexpr (GROUP > 2) {
-            switch (n) {
-                case 3: return add_places<3>(queries);
-                case 4: return add_places<4>(queries);
-                case 5: return add_places<5>(queries);
-                case 6: return add_places<6>(queries);
-            }
-        }
-        return n == 1 ? add_places<1>(queries) : add_places<2>(queries);
-    }
-
     // Query i of 0..count is head (first + i) % heads_ of the KV head, in row (first + i) / heads_: with two heads to a KV head,
     // first = 1 and count = 2 are head 1 of row 0 and head 0 of row 1.
     void begin(int64_t first, int64_t count) {
-        queries_.resize(count * size_);
-        scores_.resize(count * PLACES);
-        sums_.assign(count * value_size_, 0.0f);
-        weights_.assign(count * SIMD_WIDTH, 0.0f);
-        largest_.assign(count, -INFINITY);
+        sums_.start(count, size_, value_size_);
         masks_.resize(count * PLACES);
-        mask_of_.resize(count);
         for (int64_t i = 0; i < count; i++) {
             const int64_t row = (first + i) / heads_, head = kv_head_ * heads_ + (first + i) % heads_;
             const char * from =
                 static_cast<const char *>(q_->data) + row * q_->nb[1] + head * q_->nb[2] + stream_ * q_->nb[3];
-            for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
-                store(&queries_[i * size_ + d], multiply(load(reinterpret_cast<const float *>(from) + d), broadcast(scale_)));
-            }
+            sums_.set_query(i, reinterpret_cast<const float *>(from), scale_);
         }
     }
 
@@ -157,7 +139,7 @@ private:
             const bool is_seen = read_mask(row, mask);
             for (; i < end; i++) {
                 if (is_seen) {
-                    mask_of_[i] = mask;
+                    sums_.set_mask(i, mask);
                     seen_.push_back(i);
                 }
             }
@@ -167,21 +149,21 @@ private:
     // Whether a row sees any of the places.
     bool read_mask(int64_t row, float * out) const {
         if (!mask_) {
-            std::fill_n(out, places_, 0.0f);
-            std::fill_n(out + places_, PLACES - places_, -INFINITY);
+            std::fill_n(out, places_.count, 0.0f);
+            std::fill_n(out + places_.count, PLACES - places_.count, -INFINITY);
             return true;
         }
         const int64_t stream = mask_->ne[3] == 1 ? 0 : stream_;
         const auto * from = reinterpret_cast<const ggml_fp16_t *>(
             static_cast<const char *>(mask_->data) + row * mask_->nb[1] + stream * mask_->nb[3]);
         ggml_fp16_t gathered[PLACES];
-        if (places_ == PLACES && list_[PLACES - 1] - list_[0] == PLACES - 1) {
+        if (places_.count == PLACES && list_[PLACES - 1] - list_[0] == PLACES - 1) {
             from += list_[0];
         } else {
-            for (int j = 0; j < places_; j++) {
+            for (int j = 0; j < places_.count; j++) {
                 gathered[j] = from[list_[j]];
             }
-            std::fill_n(gathered + places_, PLACES - places_, GGML_CPU_FP32_TO_FP16(-INFINITY));
+            std::fill_n(gathered + places_.count, PLACES - places_.count, GGML_CPU_FP32_TO_FP16(-INFINITY));
             from = gathered;
         }
         FloatVector most = broadcast(-INFINITY);
@@ -198,130 +180,11 @@ private:
                stream_ * cache->nb[3];
     }
 
-    template <int N>
-    void add_places(const int64_t * group) {
-        const auto multiply_keys = [&](auto cache) { this->multiply_keys<N, decltype(cache)>(group); };
-        with_cache_type(k_->type, multiply_keys);
-        float shrunk[N];
-        for (int n = 0; n < N; n++) {
-            shrunk[n] = weigh(group[n]);
-        }
-        with_cache_type(v_->type, [&](auto cache) {
-            int64_t d = 0;
-            for (; d + 4 * SIMD_WIDTH <= value_size_; d += 4 * SIMD_WIDTH) {
-                this->add_values<N, 4, decltype(cache)>(group, shrunk, d);
-            }
-            for (; d < value_size_; d += SIMD_WIDTH) {
-                this->add_values<N, 1, decltype(cache)>(group, shrunk, d);
-            }
-        });
-    }
-
-    // Makes scores_ of the products with the keys.
-    template <int N, typename Cache>
-    void multiply_keys(const int64_t * group) {
-        const float * queries[N];
-        for (int n = 0; n < N; n++) {
-            queries[n] = &queries_[group[n] * size_];
-        }
-        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
-            FloatVector folded[N][SIMD_WIDTH / 4];
-            for (int four = 0; four < SIMD_WIDTH / 4; four++) {
-                const char * keys[4];
-                for (int c = 0; c < 4; c++) {
-                    keys[c] = at(k_, std::min(j + 4 * four + c, places_ - 1));
-                }
-                FloatVector dots[N][4];
-                for (int n = 0; n < N; n++) {
-                    for (int c = 0; c < 4; c++) {
-                        dots[n][c] = broadcast(0.0f);
-                    }
-                }
-                for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
-                    FloatVector key[4];
-                    for (int c = 0; c < 4; c++) {
-                        key[c] = Cache::load(keys[c], d);
-                    }
-                    for (int n = 0; n < N; n++) {
-                        const FloatVector query = load(queries[n] + d);
-                        for (int c = 0; c < 4; c++) {
-                            dots[n][c] = multiply_add(query, key[c], dots[n][c]);
-                        }
-                    }
-                }
-                for (int n = 0; n < N; n++) {
-                    folded[n][four] = fold_four(dots[n][0], dots[n][1], dots[n][2], dots[n][3]);
-                }
-            }
-            for (int n = 0; n < N; n++) {
-                store(&scores_[group[n] * PLACES + j], add(join_folded(folded[n]), load(mask_of_[group[n]] + j)));
-            }
-        }
-    }
-
-    // Turns scores into weights; returns what the sums so far shrink by.
-    float weigh(int64_t query) {
-        float * score = &scores_[query * PLACES];
-        FloatVector high = load(score);
-        for (int j = SIMD_WIDTH; j < PLACES; j += SIMD_WIDTH) {
-            high = larger(high, load(score + j));
-        }
-        float most = largest_[query], shrunk = 1.0f;
-        if (any_above(high, most)) {
-            const float before = most;
-            most = largest_[query] = largest(high);
-            shrunk = std::exp(before - most);
-        }
-        FloatVector total = multiply(load(&weights_[query * SIMD_WIDTH]), broadcast(shrunk));
-        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
-            const FloatVector weight = exponential(add(load(score + j), broadcast(-most)));
-            store(score + j, weight);
-            total = add(total, weight);
-        }
-        store(&weights_[query * SIMD_WIDTH], total);
-        return shrunk;
-    }
-
-    // Of C vectors of the values, from number `d` on.
-    template <int N, int C, typename Cache>
-    void add_values(const int64_t * group, const float (&shrunk)[N], int64_t d) {
-        FloatVector sums[N][C];
-        const float * weights[N];
-        for (int n = 0; n < N; n++) {
-            weights[n] = &scores_[group[n] * PLACES];
-            for (int c = 0; c < C; c++) {
-                sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
-            }
-        }
-        for (int j = 0; j < places_; j++) {
-            const char * row = at(v_, j);
-            FloatVector value[C];
-            for (int c = 0; c < C; c++) {
-                value[c] = Cache::load(row, d + c * SIMD_WIDTH);
-            }
-            for (int n = 0; n < N; n++) {
-                const FloatVector weight = broadcast(weights[n][j]);
-                for (int c = 0; c < C; c++) {
-                    sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
-                }
-            }
-        }
-        for (int n = 0; n < N; n++) {
-            for (int c = 0; c < C; c++) {
-                store(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH], sums[n][c]);
-            }
-        }
-    }
-
     void finish(int64_t first, int64_t count) const {
         for (int64_t i = 0; i < count; i++) {
             const int64_t row = (first + i) / heads_, head = kv_head_ * heads_ + (first + i) % heads_;
             char * to = static_cast<char *>(op_->data) + row * op_->nb[2] + head * op_->nb[1] + stream_ * op_->nb[3];
-            const float weight = add_up(load(&weights_[i * SIMD_WIDTH]));
-            const FloatVector share = broadcast(weight == 0.0f ? 0.0f : 1.0f / weight);
-            for (int64_t d = 0; d < value_size_; d += SIMD_WIDTH) {
-                store(reinterpret_cast<float *>(to) + d, multiply(load(&sums_[i * value_size_ + d]), share));
-            }
+            sums_.finish(i, reinterpret_cast<float *>(to));
         }
     }
 
@@ -336,19 +199,13 @@ private:
     // The places at hand, PLACES of them but at the end, and how many there are with those that follow in the list.
     const int32_t * list_ = nullptr;
     int64_t listed_ = 0;
-    int places_ = 0;
+    Places places_{};
     // Of the scores: 1 / sqrt(head_size) in most models.
     float scale_ = 1.0f;
     // Numbers of the queries that see any of the places at hand, in 0..count: at most `count` of them.
     std::vector<int64_t> seen_;
-    // Row-major, `count` queries of one KV head (see begin):
-    std::vector<float> queries_;           // [count, size_], scaled
-    std::vector<float> masks_;             // [count, PLACES]: of a row's first query, for all of its
-    std::vector<const float *> mask_of_;   // [count]: where in masks_ a query's is
-    std::vector<float> scores_;            // [count, PLACES]: scores, then weights of the places at hand
-    std::vector<float> sums_;              // [count, value_size_]: weighted sums of the values so far
-    std::vector<float> weights_;           // [count, SIMD_WIDTH]: sums of the weights so far, by lanes
-    std::vector<float> largest_;           // [count]: the largest score so far, which the weights are relative to
+    std::vector<float> masks_;  // [count, PLACES], row-major: of a row's first query, for all of its
+    QuerySums sums_;
 };
 
 }  // namespace few_rows

@@ -7,6 +7,7 @@
 
 #ifdef EDGESPEC_KERNELS_ISA
 #    include "panel_matrix.h"
+#    include "panel_types_float.h"
 #    include "panel_types_k.h"
 #endif
 
@@ -41,6 +42,8 @@ AnyPanelMatrix * matrix_for(ggml_type type) {
         case GGML_TYPE_Q5_K: return matrix_of<few_rows::Q5_K>();
         case GGML_TYPE_Q6_K: return matrix_of<few_rows::Q6_K>();
         case GGML_TYPE_IQ4_XS: return matrix_of<few_rows::IQ4_XS>();
+        case GGML_TYPE_F16: return matrix_of<few_rows::F16>();
+        case GGML_TYPE_BF16: return matrix_of<few_rows::BF16>();
         default: return nullptr;
     }
 }
@@ -48,7 +51,8 @@ AnyPanelMatrix * matrix_for(ggml_type type) {
 // Of a tensor that is not laid out yet. Once it is, its `extra` says how.
 AnyPanelMatrix * matrix_for(const ggml_tensor * weights) {
     const int dims = ggml_n_dims(weights);
-    return few_rows::is_switched_on() && (dims == 2 || dims == 3) ? matrix_for(weights->type) : nullptr;
+    const bool fits = (dims == 2 || dims == 3) && weights->ne[0] % few_rows::QUANTIZED == 0;
+    return few_rows::is_switched_on() && fits ? matrix_for(weights->type) : nullptr;
 }
 
 // Whether `extra` is a matrix of ours, and not one of ggml's.

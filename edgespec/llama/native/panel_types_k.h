@@ -75,7 +75,7 @@ struct ByteScales {
 struct Q4_K {
     using Source = block_q4_K;
     using Scales = SixBitScales;
-    static constexpr int VALUES = 256, BITS = 4, OFFSET = 0, SUMS = 4, SCALES_OF_32 = 1;
+    static constexpr int VALUES = 256, BITS = 4, OFFSET = 0, SUMS = 4, SCALES_OF_32 = 1, TOGETHER = 2;
     static constexpr bool HAS_MINIMA = true;
     struct Panel {
         ggml_half d[PANEL_ROWS], dmin[PANEL_ROWS];
@@ -89,10 +89,10 @@ struct Q4_K {
     }
 
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.unpack(panel.scales); }
-    static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
+    static void unpack(const Panel & panel, int first, int number, int part, Bytes (&weights)[8]) {
         for (int i = 0; i < 8; i++) {
-            const Bytes bytes = load_bytes(panel.qs + 512 * (sub / 2) + 64 * i + 4 * SIMD_WIDTH * part);
-            weights[i] = and_bytes(shift_down(bytes, 4 * (sub % 2)), all_bytes(0x0f));
+            const Bytes bytes = load_bytes(panel.qs + 512 * (first / 2) + 64 * i + 4 * SIMD_WIDTH * part);
+            weights[i] = and_bytes(shift_down(bytes, 4 * number), all_bytes(0x0f));
         }
     }
 };
@@ -100,7 +100,7 @@ struct Q4_K {
 struct Q5_K {
     using Source = block_q5_K;
     using Scales = SixBitScales;
-    static constexpr int VALUES = 256, BITS = 5, OFFSET = 0, SUMS = 4, SCALES_OF_32 = 1;
+    static constexpr int VALUES = 256, BITS = 5, OFFSET = 0, SUMS = 4, SCALES_OF_32 = 1, TOGETHER = 2;
     static constexpr bool HAS_MINIMA = true;
     struct Panel {
         ggml_half d[PANEL_ROWS], dmin[PANEL_ROWS];
@@ -116,12 +116,12 @@ struct Q5_K {
     }
 
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.unpack(panel.scales); }
-    static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
+    static void unpack(const Panel & panel, int first, int number, int part, Bytes (&weights)[8]) {
         const int at = 4 * SIMD_WIDTH * part;
         for (int i = 0; i < 8; i++) {
-            const Bytes bytes = load_bytes(panel.qs + 512 * (sub / 2) + 64 * i + at);
-            const Bytes fifth = and_bytes(shift_down(load_bytes(panel.qh + 64 * i + at), sub), all_bytes(1));
-            weights[i] = or_bytes(and_bytes(shift_down(bytes, 4 * (sub % 2)), all_bytes(0x0f)), shift_up(fifth, 4));
+            const Bytes bytes = load_bytes(panel.qs + 512 * (first / 2) + 64 * i + at);
+            const Bytes fifth = and_bytes(shift_down(load_bytes(panel.qh + 64 * i + at), first + number), all_bytes(1));
+            weights[i] = or_bytes(and_bytes(shift_down(bytes, 4 * number), all_bytes(0x0f)), shift_up(fifth, 4));
         }
     }
 };
@@ -129,7 +129,7 @@ struct Q5_K {
 struct Q6_K {
     using Source = block_q6_K;
     using Scales = ByteScales<16>;
-    static constexpr int VALUES = 256, BITS = 6, OFFSET = 32, SUMS = 16, SCALES_OF_32 = 2;
+    static constexpr int VALUES = 256, BITS = 6, OFFSET = 32, SUMS = 16, SCALES_OF_32 = 2, TOGETHER = 1;
     static constexpr bool HAS_MINIMA = false;
     struct Panel {
         ggml_half d[PANEL_ROWS];
@@ -150,7 +150,7 @@ struct Q6_K {
     }
 
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.scales = panel.scales; }
-    static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
+    static void unpack(const Panel & panel, int sub, int, int part, Bytes (&weights)[8]) {
         const int half = sub / 4, quarter = sub % 4, at = 4 * SIMD_WIDTH * part;
         for (int i = 0; i < 8; i++) {
             const Bytes low = load_bytes(panel.ql + 1024 * half + 512 * (quarter % 2) + 64 * i + at);
@@ -164,7 +164,7 @@ struct Q6_K {
 struct Q3_K {
     using Source = block_q3_K;
     using Scales = ByteScales<16>;
-    static constexpr int VALUES = 256, BITS = 3, OFFSET = 4, SUMS = 16, SCALES_OF_32 = 2;
+    static constexpr int VALUES = 256, BITS = 3, OFFSET = 4, SUMS = 16, SCALES_OF_32 = 2, TOGETHER = 1;
     static constexpr bool HAS_MINIMA = false;
     // Scales have six bits in the file, and a byte here.
     struct Panel {
@@ -188,7 +188,7 @@ struct Q3_K {
     }
 
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.scales = panel.scales; }
-    static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
+    static void unpack(const Panel & panel, int sub, int, int part, Bytes (&weights)[8]) {
         const int at = 4 * SIMD_WIDTH * part;
         for (int i = 0; i < 8; i++) {
             const Bytes low = load_bytes(panel.qs + 512 * (sub / 4) + 64 * i + at);
@@ -220,7 +220,7 @@ struct FourBitScales {
 struct Q2_K {
     using Source = block_q2_K;
     using Scales = FourBitScales;
-    static constexpr int VALUES = 256, BITS = 2, OFFSET = 0, SUMS = 8, SCALES_OF_32 = 2;
+    static constexpr int VALUES = 256, BITS = 2, OFFSET = 0, SUMS = 8, SCALES_OF_32 = 2, TOGETHER = 4;
     static constexpr bool HAS_MINIMA = true;
     struct Panel {
         ggml_half d[PANEL_ROWS], dmin[PANEL_ROWS];
@@ -245,10 +245,10 @@ struct Q2_K {
     }
 
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.unpack(panel.scales); }
-    static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
+    static void unpack(const Panel & panel, int first, int number, int part, Bytes (&weights)[8]) {
         for (int i = 0; i < 8; i++) {
-            const Bytes bytes = load_bytes(panel.qs + 512 * (sub / 4) + 64 * i + 4 * SIMD_WIDTH * part);
-            weights[i] = and_bytes(shift_down(bytes, 2 * (sub % 4)), all_bytes(3));
+            const Bytes bytes = load_bytes(panel.qs + 512 * (first / 4) + 64 * i + 4 * SIMD_WIDTH * part);
+            weights[i] = and_bytes(shift_down(bytes, 2 * number), all_bytes(3));
         }
     }
 };
@@ -256,7 +256,7 @@ struct Q2_K {
 struct IQ4_XS {
     using Source = block_iq4_xs;
     using Scales = ByteScales<8>;
-    static constexpr int VALUES = 256, BITS = 8, OFFSET = TOO_HIGH, SUMS = 8, SCALES_OF_32 = 1;
+    static constexpr int VALUES = 256, BITS = 8, OFFSET = TOO_HIGH, SUMS = 8, SCALES_OF_32 = 1, TOGETHER = 1;
     static constexpr bool HAS_MINIMA = false;
     // Scales have six bits in the file, and a byte here.
     struct Panel {
@@ -278,7 +278,7 @@ struct IQ4_XS {
     }
 
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.scales = panel.scales; }
-    static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
+    static void unpack(const Panel & panel, int sub, int, int part, Bytes (&weights)[8]) {
         unpack_nibbles(panel.qs + 256 * sub, part, weights);
         const Bytes values = table_of(IQ4_NL::table.values);
         for (Bytes & weight : weights) {

@@ -35,11 +35,10 @@ inline float quantize_256(const float * from, int8_t * to) {
     return 1.0f / factor;
 }
 
-// One row of a group of `n`, as its number `r`: its block `block` of Type::VALUES values.
+// Of one row of a group of `n`, as its number `r`: the block at `at`.
 template <typename Type>
-void quantize_block(const float * from, char * group, int64_t block, int64_t n, int64_t r) {
+void quantize_values(const float * from, char * at, int64_t n, int64_t r) {
     constexpr int SUBS = Type::VALUES / QUANTIZED;
-    char * at = group + block * n * activation_bytes<Type>();
     auto * sums = reinterpret_cast<int32_t *>(at + n * SUBS * QUANTIZED);
     auto * scales = reinterpret_cast<float *>(sums + n * Type::SUMS);
     if constexpr (Type::VALUES == QUANTIZED) {
@@ -81,6 +80,20 @@ void quantize_block(const float * from, char * group, int64_t block, int64_t n, 
             sums[i * n + r] = Type::HAS_MINIMA ? (of_sub[2 * i] & 0xffff) | of_sub[2 * i + 1] * 65536
                                                : -Type::OFFSET * of_sub[i];
         }
+    }
+}
+
+// One row of a group of `n`, as its number `r`: its block `block` of Type::VALUES values, quantized unless the weights are floats.
+template <typename Type>
+void quantize_block(const float * from, char * group, int64_t block, int64_t n, int64_t r) {
+    char * at = group + block * n * activation_bytes<Type>();
+    if constexpr (IS_FLOAT<Type>) {
+        for (int step = 0; step < Type::STEPS; step++) {
+            const typename Type::Value value = Type::value(from + step * Type::VALUES / Type::STEPS);
+            std::memcpy(at + (step * n + r) * sizeof value, &value, sizeof value);
+        }
+    } else {
+        quantize_values<Type>(from, at, n, r);
     }
 }
 

@@ -34,6 +34,9 @@ inline Ints ints_of_signed(const void * bytes) {
 inline Ints ints_of_unsigned(const void * bytes) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i *>(bytes)));
 }
+inline Ints ints_of_words(const uint16_t * words) {
+    return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(words)));
+}
 inline Ints pairs_of_unsigned(const void * bytes) {
     return _mm256_cvtepu8_epi16(_mm_loadu_si128(static_cast<const __m128i *>(bytes)));
 }

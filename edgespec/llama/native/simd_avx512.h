@@ -34,6 +34,9 @@ inline Ints ints_of_signed(const void * bytes) {
 inline Ints ints_of_unsigned(const void * bytes) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i *>(bytes)));
 }
+inline Ints ints_of_words(const uint16_t * words) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(words)));
+}
 inline Ints pairs_of_unsigned(const void * bytes) {
     return _mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i *>(bytes)));
 }
@@ -52,6 +55,12 @@ inline FloatVector multiply(FloatVector a, FloatVector b) { return _mm512_mul_ps
 inline FloatVector add(FloatVector a, FloatVector b) { return _mm512_add_ps(a, b); }
 inline FloatVector multiply_add(FloatVector a, FloatVector b, FloatVector sum) { return _mm512_fmadd_ps(a, b, sum); }
 inline FloatVector subtract_product(FloatVector a, FloatVector b, FloatVector sum) { return _mm512_fnmadd_ps(a, b, sum); }
+#ifdef __AVX512BF16__
+// Adds products of two neighbouring floats in BF16, in each lane, with such a pair.
+inline FloatVector dot_brains(FloatVector sum, Bytes weights, int32_t pair) {
+    return _mm512_dpbf16_ps(sum, (__m512bh) weights, (__m512bh) all_ints(pair));
+}
+#endif
 inline FloatVector larger(FloatVector a, FloatVector b) { return _mm512_max_ps(a, b); }
 inline FloatVector smaller(FloatVector a, FloatVector b) { return _mm512_min_ps(a, b); }
 inline FloatVector floats_of(Ints ints) { return _mm512_cvtepi32_ps(ints); }

@@ -37,6 +37,7 @@ inline Ints ints_of_signed(const void * bytes) {
 inline Ints ints_of_unsigned(const void * bytes) {
     return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(four_bytes(bytes)))));
 }
+inline Ints ints_of_words(const uint16_t * words) { return vreinterpretq_s32_u32(vmovl_u16(vld1_u16(words))); }
 inline Ints pairs_of_unsigned(const void * bytes) {
     return vreinterpretq_s32_u16(vmovl_u8(vld1_u8(static_cast<const uint8_t *>(bytes))));
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cache_types.h"
+#include "pass.h"
 #include "visible_places.h"
 
 #include <algorithm>
@@ -19,13 +20,15 @@ namespace few_rows {
 
 // Places of the cache that are handled at once.
 constexpr int PLACES = 64;
-// Queries of a KV head that go through the cache together: their sums stay in the nearest caches.
+// Of those, the ones that are asked for together.
+constexpr int ASKED = 16;
+// Queries that go through the cache together: their sums stay in the nearest caches.
 constexpr int64_t MOST_QUERIES = 48;
-// Of those, the ones whose sums are in registers at the same time.
+// Of the queries, the ones whose sums are in registers at the same time.
 constexpr int GROUP = SIMD_WIDTH == 16 ? 6 : 2;
 
 // One product after the other, by one thread, which keeps its buffers between them.
-// A KV head's queries are the rows by the heads that share it, the heads of a row side by side.
+// A KV head's queries are the rows by the heads that share it, the heads of a row side by side; a stream's those of its KV heads.
 class Attention {
 public:
     static bool can(const ggml_tensor * op) {
@@ -51,19 +54,17 @@ public:
         value_size_ = v_->ne[0];
         heads_ = q_->ne[2] / k_->ne[2];
         std::memcpy(&scale_, op->op_params, sizeof scale_);
-        visible_.read(mask_, q_->ne[1], k_->ne[1]);
+        visible_ = &visible_places();
         return heads_ * q_->ne[1] * k_->ne[2] * q_->ne[3];
     }
 
     void attend_part(int64_t from, int64_t to) {
-        const int64_t by_head = heads_ * q_->ne[1];
+        const int64_t by_head = heads_ * q_->ne[1], by_stream = by_head * k_->ne[2];
         while (from < to) {
-            const int64_t first = from % by_head, kv_head = from / by_head;
-            const int64_t count = std::min({by_head - first, to - from, MOST_QUERIES});
-            stream_ = kv_head / k_->ne[2];
-            kv_head_ = kv_head % k_->ne[2];
-            attend(first, count);
-            from += count;
+            stream_ = from / by_stream;
+            const int64_t end = std::min({to, from + MOST_QUERIES, (stream_ + 1) * by_stream});
+            attend(from % by_stream, end - from);
+            from = end;
         }
     }
 
@@ -73,42 +74,81 @@ private:
                cache->nb[0] == ggml_type_size(cache->type);
     }
 
+    // What the mask shows: of one pass read once for all layers, which have one mask or, with a sliding window in some, two.
+    const VisiblePlaces & visible_places() {
+        const int64_t number = pass ? pass->number : 0;
+        for (const MaskRead & read : reads_) {
+            if (number != 0 && read.pass == number && read.mask == mask_ && read.places == k_->ne[1]) {
+                return read.visible;
+            }
+        }
+        last_read_ = (last_read_ + 1) % MASKS;
+        MaskRead & read = reads_[last_read_];
+        read.visible.read(mask_, q_->ne[1], k_->ne[1]);
+        read.pass = number;
+        read.mask = mask_;
+        read.places = k_->ne[1];
+        return read.visible;
+    }
+
+    // Queries of one stream, those of all KV heads one after the other. Blocks of places come one after the other and heads within
+    // them, because the heads of a place lie side by side.
     void attend(int64_t first, int64_t count) {
         begin(first, count);
-        for (int64_t from = 0; from < count;) {
-            const RowGroup group = visible_.of(stream_, (first + from) / heads_);
-            const int64_t to = std::min(count, group.end * heads_ - first);
-            attend_group(group, first, from, to);
-            from = to;
+        const int64_t rows = q_->ne[1], by_head = heads_ * rows;
+        for (int64_t row = 0; row < rows;) {
+            const RowGroup group = visible_->of(stream_, row);
+            parts_.clear();
+            for (int64_t from = 0; from < count;) {
+                const int64_t kv_head = (first + from) / by_head, start = kv_head * by_head - first;
+                const int64_t to = std::min(count, start + by_head);
+                const int64_t begin = std::max(from, start + row * heads_), end = std::min(to, start + group.end * heads_);
+                if (begin < end) {
+                    parts_.push_back({kv_head, begin, end});
+                }
+                from = to;
+            }
+            attend_group(group, first);
+            row = group.end;
         }
         finish(first, count);
     }
 
-    // Queries from..to, which are of one group of rows.
-    void attend_group(const RowGroup & group, int64_t first, int64_t from, int64_t to) {
-        for (int64_t done = 0; done < group.count; done += PLACES) {
+    // The queries of parts_, which are of one group of rows.
+    void attend_group(const RowGroup & group, int64_t first) {
+        bool is_seen = !parts_.empty();
+        for (int64_t done = 0; done < group.count && is_seen; done += PLACES) {
             list_ = group.list + done;
             listed_ = group.count - done;
             places_ = static_cast<int>(std::min<int64_t>(PLACES, listed_));
-            read_masks(first, from, to);
-            if (seen_.empty()) {
-                break;  // nor do they see any that follows
-            }
-            ask_for_next(k_);
-            ask_for_next(v_);
-            const auto groups = (static_cast<int64_t>(seen_.size()) + GROUP - 1) / GROUP;
-            for (int64_t i = 0; i < groups; i++) {
-                const int64_t begin = seen_.size() * i / groups, n = seen_.size() * (i + 1) / groups - begin;
-                add_group(seen_.data() + begin, n);
+            is_seen = false;
+            for (const Part & part : parts_) {
+                kv_head_ = part.kv_head;
+                read_masks(first, part.from, part.to);
+                if (seen_.empty()) {
+                    continue;
+                }
+                is_seen = true;  // else nor do they see any that follows
+                const auto groups = (static_cast<int64_t>(seen_.size()) + GROUP - 1) / GROUP;
+                for (int64_t i = 0; i < groups; i++) {
+                    const int64_t begin = seen_.size() * i / groups, n = seen_.size() * (i + 1) / groups - begin;
+                    is_first_group_ = i == 0;
+                    add_group(seen_.data() + begin, n);
+                }
             }
         }
     }
 
-    // Rows of one head lie apart, by all heads of a place, and the processor does not read ahead of such jumps by itself.
-    void ask_for_next(const ggml_tensor * cache) const {
+    // Asks for ASKED rows PLACES places behind those from `place` on: rows of one head lie apart, by all heads of a place, and the
+    // processor does not read ahead of such jumps by itself. A few at a time, while others are computed with: were all of a block
+    // asked for at once, nothing would be computed until memory has taken the last of these questions.
+    void ask_behind(const ggml_tensor * cache, int64_t place) const {
+        if (!is_first_group_) {
+            return;
+        }
         const size_t bytes = ggml_row_size(cache->type, cache->ne[0]);
-        const int64_t end = std::min<int64_t>(2 * PLACES, listed_);
-        for (int64_t place = PLACES; place < end; place++) {
+        const int64_t end = std::min<int64_t>(place + PLACES + ASKED, listed_);
+        for (place += PLACES; place < end; place++) {
             const char * from = at(cache, place);
             for (size_t i = 0; i < bytes; i += 64) {
                 prefetch(from + i);
@@ -129,8 +169,11 @@ private:
         }
     }
 
-    // Query i of 0..count is head (first + i) % heads_ of the KV head, in row (first + i) / heads_: with two heads to a KV head,
-    // first = 1 and count = 2 are head 1 of row 0 and head 0 of row 1.
+    // Where query `number` of a stream is: with two heads to a KV head and three rows, number 7 is the second head of KV head 1 in row 0.
+    int64_t row_of(int64_t number) const { return number / heads_ % q_->ne[1]; }
+    int64_t head_of(int64_t number) const { return number / (heads_ * q_->ne[1]) * heads_ + number % heads_; }
+
+    // Of queries first..first + count.
     void begin(int64_t first, int64_t count) {
         queries_.resize(count * size_);
         scores_.resize(count * PLACES);
@@ -140,7 +183,7 @@ private:
         masks_.resize(count * PLACES);
         mask_of_.resize(count);
         for (int64_t i = 0; i < count; i++) {
-            const int64_t row = (first + i) / heads_, head = kv_head_ * heads_ + (first + i) % heads_;
+            const int64_t row = row_of(first + i), head = head_of(first + i);
             const char * from =
                 static_cast<const char *>(q_->data) + row * q_->nb[1] + head * q_->nb[2] + stream_ * q_->nb[3];
             for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
@@ -153,9 +196,9 @@ private:
     void read_masks(int64_t first, int64_t from, int64_t to) {
         seen_.clear();
         for (int64_t i = from; i < to;) {
-            const int64_t row = (first + i) / heads_, end = std::min(to, (row + 1) * heads_ - first);
+            const int64_t end = std::min(to, ((first + i) / heads_ + 1) * heads_ - first);
             float * mask = &masks_[i * PLACES];
-            const bool is_seen = read_mask(row, mask);
+            const bool is_seen = read_mask(row_of(first + i), mask);
             for (; i < end; i++) {
                 if (is_seen) {
                     mask_of_[i] = mask;
@@ -226,6 +269,9 @@ private:
             queries[n] = &queries_[group[n] * size_];
         }
         for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
+            if (j % ASKED == 0) {
+                ask_behind(k_, j);
+            }
             FloatVector folded[N][SIMD_WIDTH / 4];
             for (int four = 0; four < SIMD_WIDTH / 4; four++) {
                 const char * keys[4];
@@ -294,16 +340,22 @@ private:
                 sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
             }
         }
-        for (int j = 0; j < places_; j++) {
-            const char * row = at(v_, j);
-            FloatVector value[C];
-            for (int c = 0; c < C; c++) {
-                value[c] = Cache::load(row, d + c * SIMD_WIDTH);
+        for (int from = 0; from < places_; from += ASKED) {
+            if (d == 0) {
+                ask_behind(v_, from);
             }
-            for (int n = 0; n < N; n++) {
-                const FloatVector weight = broadcast(weights[n][j]);
+            const int to = std::min(from + ASKED, places_);
+            for (int j = from; j < to; j++) {
+                const char * row = at(v_, j);
+                FloatVector value[C];
                 for (int c = 0; c < C; c++) {
-                    sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
+                    value[c] = Cache::load(row, d + c * SIMD_WIDTH);
+                }
+                for (int n = 0; n < N; n++) {
+                    const FloatVector weight = broadcast(weights[n][j]);
+                    for (int c = 0; c < C; c++) {
+                        sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
+                    }
                 }
             }
         }
@@ -316,7 +368,7 @@ private:
 
     void finish(int64_t first, int64_t count) const {
         for (int64_t i = 0; i < count; i++) {
-            const int64_t row = (first + i) / heads_, head = kv_head_ * heads_ + (first + i) % heads_;
+            const int64_t row = row_of(first + i), head = head_of(first + i);
             char * to = static_cast<char *>(op_->data) + row * op_->nb[2] + head * op_->nb[1] + stream_ * op_->nb[3];
             const float weight = add_up(load(&weights_[i * SIMD_WIDTH]));
             const FloatVector share = broadcast(weight == 0.0f ? 0.0f : 1.0f / weight);
@@ -333,7 +385,21 @@ private:
     int64_t size_ = 0, value_size_ = 0, heads_ = 0;
     // The KV head and the stream at hand.
     int64_t kv_head_ = 0, stream_ = 0;
-    VisiblePlaces visible_;
+    const VisiblePlaces * visible_ = nullptr;
+    static constexpr int MASKS = 2;
+    struct MaskRead {
+        int64_t pass = 0, places = 0;
+        const ggml_tensor * mask = nullptr;
+        VisiblePlaces visible;
+    };
+    MaskRead reads_[MASKS];
+    int last_read_ = 0;
+    bool is_first_group_ = true;  // Of the queries that the places at hand are computed with.
+    // Queries of one KV head among those at hand.
+    struct Part {
+        int64_t kv_head, from, to;
+    };
+    std::vector<Part> parts_;
     // The places at hand, PLACES of them but at the end, and how many there are with those that follow in the list.
     const int32_t * list_ = nullptr;
     int64_t listed_ = 0;
@@ -342,7 +408,7 @@ private:
     float scale_ = 1.0f;
     // Numbers of the queries that see any of the places at hand, in 0..count: at most `count` of them.
     std::vector<int64_t> seen_;
-    // Row-major, `count` queries of one KV head (see begin):
+    // Row-major, of `count` queries:
     std::vector<float> queries_;           // [count, size_], scaled
     std::vector<float> masks_;             // [count, PLACES]: of a row's first query, for all of its
     std::vector<const float *> mask_of_;   // [count]: where in masks_ a query's is

@@ -14,6 +14,7 @@
 #include "ggml-cpu.h"
 #include "ggml-impl.h"
 
+extern "C" ggml_cplan edgespec_graph_plan(const ggml_cgraph * graph, int threads, ggml_threadpool * threadpool);
 extern "C" ggml_status edgespec_graph_compute(ggml_cgraph * graph, ggml_cplan * plan);
 EDGESPEC_EXPORT void edgespec_profile_start(void);
 EDGESPEC_EXPORT const char * edgespec_profile_stop(void);
@@ -22,7 +23,7 @@ EDGESPEC_EXPORT const char * edgespec_profile_stop(void);
 
 namespace few_rows {
 
-thread_local Meeting * meeting = nullptr;
+thread_local Pass * pass = nullptr;
 
 namespace {
 
@@ -41,7 +42,7 @@ public:
                 while (to < steps_.size() && (steps_[to].kind != Step::NODE || steps_[to].function != nullptr)) {
                     to++;
                 }
-                groups_.push_back(std::make_unique<StepGroup>(&steps_[from], &steps_[to], &meeting_));
+                groups_.push_back(std::make_unique<StepGroup>(&steps_[from], &steps_[to], &pass_));
                 nodes_.push_back(groups_.back()->node());
             }
             from = to;
@@ -53,6 +54,8 @@ public:
     }
 
     ggml_status compute(const ggml_cgraph * graph, ggml_cplan * plan) {
+        static std::atomic<int64_t> passes{0};
+        pass_.number = ++passes;
         for (const auto & group : groups_) {
             group->begin(plan);
         }
@@ -80,7 +83,31 @@ private:
     std::vector<Step> steps_;
     std::vector<std::unique_ptr<StepGroup>> groups_;
     std::vector<ggml_tensor *> nodes_;
-    Meeting meeting_;
+    Pass pass_{};
+};
+
+// What ggml works out anew for each pass from all nodes, by the graph and the number of threads.
+class KeptPlans {
+public:
+    const ggml_cplan & of(const ggml_cgraph * graph, int threads) {
+        const auto is_it = [&](const Kept & one) { return one.uid == graph->uid && one.nodes == graph->n_nodes && one.threads == threads; };
+        auto found = std::find_if(std::begin(all_), std::end(all_), is_it);
+        if (graph->uid == 0 || found == std::end(all_)) {
+            found = std::end(all_) - 1;
+            *found = {graph->uid, graph->n_nodes, threads, ggml_graph_plan(graph, threads, nullptr)};
+        }
+        std::rotate(std::begin(all_), found, found + 1);
+        return all_[0].plan;
+    }
+
+private:
+    struct Kept {
+        uint64_t uid;
+        int nodes, threads;
+        ggml_cplan plan;
+    };
+
+    Kept all_[KEPT_GRAPHS] = {};
 };
 
 StepGraph & steps_of(const ggml_cgraph * graph, const ggml_cplan * plan) {
@@ -105,6 +132,16 @@ StepGraph & steps_of(const ggml_cgraph * graph, const ggml_cplan * plan) {
 }  // namespace
 }  // namespace few_rows
 
+ggml_cplan edgespec_graph_plan(const ggml_cgraph * graph, int threads, ggml_threadpool * threadpool) {
+    static thread_local few_rows::KeptPlans kept;
+    if (threads <= 0) {
+        return ggml_graph_plan(graph, threads, threadpool);
+    }
+    ggml_cplan plan = kept.of(graph, threads);
+    plan.threadpool = threadpool;
+    return plan;
+}
+
 ggml_status edgespec_graph_compute(ggml_cgraph * graph, ggml_cplan * plan) {
     if (!few_rows::is_switched_on() || plan->use_ref || plan->work_size == 0) {
         return ggml_graph_compute(graph, plan);
@@ -124,6 +161,10 @@ const char * edgespec_profile_stop(void) {
 }
 
 #else
+
+ggml_cplan edgespec_graph_plan(const ggml_cgraph * graph, int threads, ggml_threadpool * threadpool) {
+    return ggml_graph_plan(graph, threads, threadpool);
+}
 
 ggml_status edgespec_graph_compute(ggml_cgraph * graph, ggml_cplan * plan) {
     return ggml_graph_compute(graph, plan);

@@ -8,7 +8,7 @@ namespace few_rows {
 
 class StepGroup {
 public:
-    StepGroup(const Step * first, const Step * end, Meeting * meeting) : first_(first), end_(end), meeting_(meeting) {
+    StepGroup(const Step * first, const Step * end, Pass * its_pass) : first_(first), end_(end), pass_(its_pass) {
         node_.op = GGML_OP_CUSTOM;
         node_.flags = GGML_TENSOR_FLAG_COMPUTE;
         for (int64_t & size : node_.ne) {
@@ -34,7 +34,7 @@ public:
 
     // By each thread of a pool.
     void run(const ggml_compute_params * params) const {
-        meeting = meeting_;
+        pass = pass_;
         StepTime * times = times_.empty() ? nullptr : &times_[(end_ - first_) * params->ith];
         Nanoseconds began = times ? now() : 0;
         const auto count = [&](Nanoseconds & sum) {
@@ -57,7 +57,7 @@ public:
                 count(times[step - first_].computing);
             }
         }
-        meeting = nullptr;
+        pass = nullptr;
     }
 
     bool is_aborted() const { return aborted_before_.load(std::memory_order_relaxed) != nullptr; }
@@ -82,7 +82,7 @@ private:
         if (params->ith == 0 && plan_->abort_callback && plan_->abort_callback(plan_->abort_callback_data)) {
             aborted_before_.store(step, std::memory_order_relaxed);
         }
-        meeting_->wait(params->nth);
+        pass_->meeting.wait(params->nth);
         return aborted_before_.load(std::memory_order_relaxed) != step;
     }
 
@@ -93,7 +93,7 @@ private:
     }
 
     const Step *first_, *end_;
-    Meeting * meeting_;
+    Pass * pass_;
     const ggml_cplan * plan_ = nullptr;
     mutable std::atomic<const Step *> aborted_before_{nullptr};
     mutable std::vector<StepTime> times_;  // [threads, steps]; none without a profile.

@@ -13,11 +13,6 @@
 
 #include "repack.h"
 
-#ifdef __linux__
-#    include <sys/mman.h>
-#    include <unistd.h>
-#endif
-
 extern "C++" ggml_backend_buffer_type_t edgespec_buffer_type(void);
 
 #ifdef EDGESPEC_KERNELS_ISA
@@ -90,27 +85,12 @@ const char * get_name(ggml_backend_buffer_type_t) {
     return "CPU_REPACK";
 }
 
-// Weights are read from end to end: with pages of 4 KiB the processor looks up where they are 512 times as often.
-void ask_for_large_pages(void * from, size_t size) {
-#ifdef MADV_HUGEPAGE
-    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), first = reinterpret_cast<uintptr_t>(from);
-    const uintptr_t start = (first + page - 1) / page * page, end = (first + size) / page * page;
-    if (start < end) {
-        madvise(reinterpret_cast<void *>(start), end - start, MADV_HUGEPAGE);
-    }
-#else
-    GGML_UNUSED(from);
-    GGML_UNUSED(size);
-#endif
-}
-
 ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
     ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_repack_buffer_type(), size);
     if (buffer != nullptr) {
         buffer->buft = type;
         buffer->iface.init_tensor = init_tensor;
         buffer->iface.set_tensor = set_tensor;
-        ask_for_large_pages(buffer->iface.get_base(buffer), size);
     }
     return buffer;
 }

@@ -6,7 +6,7 @@
 #include "ggml-cpu-impl.h"
 #include "ggml-cpu.h"
 
-#include "meeting.h"
+#include "pass.h"
 
 #include <cstdint>
 #include <cstring>

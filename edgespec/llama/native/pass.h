@@ -1,4 +1,4 @@
-// Where the threads of a pass wait for each other.
+// A pass through a graph, and where its threads wait for each other.
 
 #pragma once
 
@@ -52,13 +52,18 @@ private:
     alignas(64) std::atomic<int> round_{0};
 };
 
-// Of the steps that this thread does; null while ggml itself goes from node to node.
-extern thread_local Meeting * meeting;
+// One computation of a graph.
+struct Pass {
+    int64_t number;  // No other one of this process has it.
+    Meeting meeting;
+};
+// Whose steps this thread does; null while ggml itself goes from node to node.
+extern thread_local Pass * pass;
 
 // Waits for all threads of the pass.
 inline void meet_others(const ggml_compute_params * params) {
-    if (meeting != nullptr) {
-        meeting->wait(params->nth);
+    if (pass != nullptr) {
+        pass->meeting.wait(params->nth);
     } else {
         ggml_barrier(params->threadpool);
     }

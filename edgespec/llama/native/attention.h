@@ -169,7 +169,8 @@ private:
         }
     }
 
-    // Where query `number` of a stream is: with two heads to a KV head and three rows, number 7 is the second head of KV head 1 in row 0.
+    // Where query `number` of a stream is: with two heads to a KV head and three rows, number 7 is the second head of KV head 1
+    // in row 0.
     int64_t row_of(int64_t number) const { return number / heads_ % q_->ne[1]; }
     int64_t head_of(int64_t number) const { return number / (heads_ * q_->ne[1]) * heads_ + number % heads_; }
 
@@ -192,7 +193,8 @@ private:
         }
     }
 
-    // Fills masks_ for each row of queries from..to, and seen_ with those that see any of the places. A row's heads have the same mask.
+    // Fills masks_ for each row of queries from..to, and seen_ with those that see any of the places. A row's heads have the same
+    // mask.
     void read_masks(int64_t first, int64_t from, int64_t to) {
         seen_.clear();
         for (int64_t i = from; i < to;) {

@@ -90,7 +90,9 @@ private:
 class KeptPlans {
 public:
     const ggml_cplan & of(const ggml_cgraph * graph, int threads) {
-        const auto is_it = [&](const Kept & one) { return one.uid == graph->uid && one.nodes == graph->n_nodes && one.threads == threads; };
+        const auto is_it = [&](const Kept & one) {
+            return one.uid == graph->uid && one.nodes == graph->n_nodes && one.threads == threads;
+        };
         auto found = std::find_if(std::begin(all_), std::end(all_), is_it);
         if (graph->uid == 0 || found == std::end(all_)) {
             found = std::end(all_) - 1;

@@ -1,6 +1,6 @@
-// Memory of ggml's buffers in large pages, where the system gives them to who asks: weights and caches are read from end to end, and
-// with pages of 4 KiB the processor looks up 512 times as often where they are. (Attention over 2,048 places of SmolLM2's cache, which
-// reads a page in strides, takes 0.7 of the time so.)
+// Memory of ggml's buffers in large pages, where the system gives them to who asks: weights and caches are read from end to end,
+// and with pages of 4 KiB the processor looks up 512 times as often where they are. (Attention over 2,048 places of SmolLM2's
+// cache, which reads a page in strides, takes 0.7 of the time so.)
 //
 // Called in place of ggml's function that allocates them (few_rows.cmake).
 

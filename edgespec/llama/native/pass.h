@@ -15,8 +15,8 @@
 
 namespace few_rows {
 
-// OpenMP's barrier, which ggml waits at, asks the operating system to wake others even where nobody sleeps. Here threads only look at
-// one number, and sleep where that takes long, as when another program has the processor that the last thread needs.
+// OpenMP's barrier, which ggml waits at, asks the operating system to wake others even where nobody sleeps. Here threads only look
+// at one number, and sleep where that takes long, as when another program has the processor that the last thread needs.
 class Meeting {
 public:
     void wait(int threads) {

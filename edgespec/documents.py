@@ -47,7 +47,7 @@ def read_toml(source: Path | Traversable) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(source))
     except tomllib.TOMLDecodeError as err:
-        raise ConfigError(f"{source} is not valid TOML: {err}", "Correct that line.") from None
+        raise ConfigError(f"{source} is not valid TOML: {err}", "correct that line") from None
 
 
 def read_json(path: Path, **stamp: object) -> Any:
@@ -64,7 +64,7 @@ def read_json(path: Path, **stamp: object) -> Any:
     for key, wanted in stamp.items():
         found = document.get(key) if isinstance(document, dict) else None
         if found != wanted:
-            raise ConfigError(f"{path}: {key} is {found!r:.60}, not {wanted!r}", "Another version wrote it.")
+            raise ConfigError(f"{path}: {key} is {found!r:.60}, not {wanted!r}", "another version wrote it")
     return document
 
 
@@ -179,7 +179,7 @@ def _dataclass_builder(kind: Any, known_only: bool) -> _Builder:
                 raise _unknown_key(key, builders)
         missing = [name for name in needed if name not in arguments]
         if missing:
-            raise _PartError(f"lacks {_listed(missing)}", "Add it.")
+            raise _PartError(f"lacks {_listed(missing)}", "add it")
         return kind(**arguments)
 
     return build_fields
@@ -192,7 +192,7 @@ def _listed(names: list[str]) -> str:
 
 def _unknown_key(key: str, known: Iterable[str]) -> _PartError:
     near = nearest(key, known)
-    hint = f"Did you mean {near[0]}?" if near else f"Known keys are {', '.join(known)}."
+    hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(known)}"
     return _PartError(f"has the unknown key {key!r}", hint)
 
 

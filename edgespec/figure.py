@@ -56,7 +56,7 @@ def check_plot_path(path: Path) -> None:
         ending = repr(path.suffix) if path.suffix else "no suffix"
         raise UsageError(
             f"cannot draw {path.name!r}: a plot is a .png or a .svg file, this has {ending}",
-            f"Name it {path.stem or 'plot'}.png or {path.stem or 'plot'}.svg.",
+            f"name it {path.stem or 'plot'}.png or {path.stem or 'plot'}.svg",
         )
     folder = path.resolve().parent
     if not folder.is_dir():
@@ -92,5 +92,5 @@ def save_figure(draw: Callable[[], "Figure"], path: Path) -> None:
     except OSError as error:
         raise EdgespecError(
             f"cannot write the plot {path}: {error.strerror or error}",
-            "Choose a folder that can be written to.",
+            "choose a folder that can be written to",
         ) from error

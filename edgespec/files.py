@@ -152,20 +152,15 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     parent = parent.resolve()
     clear_leftovers(parent)
     folder, descriptor = _claim_new(parent)
-    note = scratch_notes_dir() / folder.name
     try:
-        if not any(
-            part.startswith(_PREFIX) for part in parent.parts
-        ):  # else it goes with the one that it is in
-            _write_note(note, folder)
         yield folder
     finally:
         _remove(folder, descriptor)
-        with suppress(OSError):
-            note.unlink()
+        _forget(folder)
 
 
-def _write_note(note: Path, folder: Path) -> None:
+def _write_note(folder: Path) -> None:
+    note = scratch_notes_dir() / folder.name
     # In a home that cannot be written to there is none: who looks beside the file finds the folder all the same.
     with suppress(OSError):
         _make_folder(note.parent, private=True)
@@ -191,14 +186,21 @@ def find_leftovers(*places: Path) -> list[Leftover]:
     found: list[Leftover] = []
     for folder in _find_folders(*places):
         with suppress(OSError):
-            descriptor = os.open(folder / _LOCK, os.O_RDWR | _NO_LINK)
-            try:
-                if _is_dead(descriptor, folder):
-                    size = sum(one.lstat().st_size for one in folder.rglob("*") if not one.is_dir())
-                    found.append(Leftover(folder, size))
-            finally:
-                os.close(descriptor)
+            if _is_left(folder):
+                size = sum(one.lstat().st_size for one in folder.rglob("*") if not one.is_dir())
+                found.append(Leftover(folder, size))
     return found
+
+
+def _is_left(folder: Path) -> bool:
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | _NO_LINK)
+    except FileNotFoundError:
+        return folder.is_dir()  # killed before it had its lock, or after
+    try:
+        return _is_dead(descriptor, folder)
+    finally:
+        os.close(descriptor)
 
 
 def _is_dead(descriptor: int, folder: Path) -> bool:
@@ -211,22 +213,38 @@ def _is_dead(descriptor: int, folder: Path) -> bool:
 
 def _claim_new(parent: Path) -> tuple[Path, int]:
     """A new folder, with its lock held; who clears up may be faster than the lock, then another one is made."""
+    is_within_another = any(part.startswith(_PREFIX) for part in parent.parts)
     while True:
         folder = parent / f"{_PREFIX}{os.urandom(8).hex()}"
-        folder.mkdir(mode=0o700)
         try:
-            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        except (FileNotFoundError, FileExistsError):
-            continue
-        except OSError:
-            folder.rmdir()
-            raise
-        try:
-            if try_lock(descriptor) and is_that_file(descriptor, folder / _LOCK):
+            if not is_within_another:  # else it goes with that
+                # First of all: who is killed now leaves a note of nothing, and no folder that nobody knows of.
+                _write_note(folder)
+            if (descriptor := _claim(folder)) is not None:
                 return folder, descriptor
         except OSError:
-            return folder, descriptor  # no locks here: nobody will clear it
-        os.close(descriptor)
+            _forget(folder)
+            raise
+        _forget(folder)
+
+
+def _claim(folder: Path) -> int | None:
+    """Makes a folder and takes its lock; None where somebody who clears up was faster."""
+    folder.mkdir(mode=0o700)
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except (FileNotFoundError, FileExistsError):
+        return None
+    except OSError:
+        folder.rmdir()
+        raise
+    try:
+        if try_lock(descriptor) and is_that_file(descriptor, folder / _LOCK):
+            return descriptor
+    except OSError:
+        return descriptor  # no locks here: nobody will clear it
+    os.close(descriptor)
+    return None
 
 
 def _remove(folder: Path, descriptor: int) -> None:
@@ -272,6 +290,11 @@ def _noted() -> dict[Path, Path]:
                 if folder.is_absolute() and folder.name == note.name and folder.name.startswith(_PREFIX):
                     noted[note] = folder
     return noted
+
+
+def _forget(folder: Path) -> None:
+    with suppress(OSError):
+        (scratch_notes_dir() / folder.name).unlink()
 
 
 def _forget_gone() -> None:

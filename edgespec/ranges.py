@@ -28,7 +28,7 @@ RANGES: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = {
     "drop_attention": _FROM_1,
     "frequency_penalty": _FINITE,
     "gpu_layers": _FROM_0,
-    "keep_alive": (lambda value: 0.0 < value < math.inf, "a time above 0"),
+    "keep_alive": (lambda value: 0.0 <= value < math.inf, "0 (unload at once), a time, or never"),
     "kv_groups": _FROM_0,
     "max_tokens": (lambda value: 1 <= value <= _INT32, "1 or more tokens"),
     "min_p": _SHARE,

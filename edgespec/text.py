@@ -43,12 +43,18 @@ def human_bytes(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three known names that look like `name`, the nearest first."""
+def nearest(name: str, known: Iterable[str], least_alike: float = 0.55) -> list[str]:
+    """Up to three known names that look like `name`, the nearest first.
+
+    Args:
+        name: What was written.
+        known: What there is.
+        least_alike: 0 to 1, as of `difflib`.
+    """
     import difflib
 
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.55)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=least_alike)
     if close:
         return close
     return [candidate for candidate in names if name and name.lower() in candidate.lower()][:3]

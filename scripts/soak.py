@@ -33,6 +33,8 @@ _WARM_UP: Final = 0.4
 table of how wide texts are (`rich.cells.cached_cell_len`): 4,096 texts, six new ones a turn."""
 _ANSWER_TOKENS: Final = 24
 _WAIT_S: Final = 120.0
+_MORE_THAN_THE_POOL: Final = 64
+"""`ThreadPoolExecutor` has 32 threads at most."""
 _QUESTIONS: Final = (
     "the heron stood in the reeds",
     "a list:\n\n- one\n- two",
@@ -64,6 +66,7 @@ async def chat(
     samples: dict[str, list[Sample]] = {"app": [], "engine": []}
     async with app.run_test(size=(120, 40)) as pilot:
         await _until(lambda: app.engine.is_ready)
+        await _start_threads()
         engine = psutil.Process().children()[-1].pid
         for turn in range(1, n_turns + 1):
             await _ask(pilot, _QUESTIONS[turn % len(_QUESTIONS)])
@@ -77,6 +80,11 @@ async def chat(
                 if time.monotonic() > deadline:
                     break
     return [growth_of(name, kept, _WARM_UP) for name, kept in samples.items()]
+
+
+async def _start_threads() -> None:
+    """All threads of asyncio's pool, which starts another one whenever it has none idle: later ones are of somebody else."""
+    await asyncio.gather(*(asyncio.to_thread(time.sleep, 0.1) for _ in range(_MORE_THAN_THE_POOL)))
 
 
 async def _ask(pilot: Any, text: str) -> None:

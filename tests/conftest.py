@@ -92,8 +92,12 @@ class Outcome:
     err: str
 
 
+RunCli = Callable[..., Outcome]
+"""What the fixture `run_cli` gives."""
+
+
 @pytest.fixture
-def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunCli:
     """Runs `edgespec ARGUMENTS` in this process: `run_cli("bench", "--json", stdin="text")`."""
 
     def run(*arguments: str | Path, stdin: str = "") -> Outcome:

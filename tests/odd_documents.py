@@ -1,7 +1,9 @@
 """Documents of plain values with something odd in them, for tests of what reads them."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -37,6 +39,16 @@ def changed(draw: Callable[[st.SearchStrategy[Any]], Any], sound: Any) -> Any:
             case _:
                 holder[key] = draw(ODD)
     return document
+
+
+def damage_json(file: Path, damage: str | Callable[[Any], object]) -> None:
+    """Writes another text into a file, or its document as a function changes it."""
+    if isinstance(damage, str):
+        file.write_text(damage, encoding="utf-8")
+        return
+    document = json.loads(file.read_text(encoding="utf-8"))
+    damage(document)
+    file.write_text(json.dumps(document), encoding="utf-8")
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -1,6 +1,9 @@
 """Faults on purpose, in short: `make faults` runs the same trials for as long as it is given."""
 
+import hashlib
+import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +13,15 @@ from random import Random
 
 import pytest
 
-from scripts.faults.__main__ import KINDS, Row, print_table, rows_of
+from edgespec.files import clear_leftovers, find_leftovers
+from scripts.faults.__main__ import KINDS, Row, choose, print_moments, print_table, rows_of
 from scripts.faults.commands import Inputs, readers
 from scripts.faults.home import CONVERSATIONS, Home
 from scripts.faults.kinds import Bench, Outcome
 from scripts.faults.layer import Fault, Kind, Layer, compile_layer
+from scripts.faults.process import Running
 from scripts.faults.run import run
+from scripts.faults.serve import SCRIPT, make_serve
 from scripts.faults.work import Work
 
 pytestmark = pytest.mark.skipif(
@@ -26,6 +32,14 @@ WRITER = (
     "import os; f = open('file', 'w+b', 0); [f.write(b'x' * 100) for _ in range(10)]; os.fsync(f.fileno());"
     "f.seek(0); f.read(1)"
 )
+
+
+ELSEWHERE = """
+from pathlib import Path
+from edgespec.files import written_whole
+with written_whole(Path("elsewhere/file")) as unfinished:
+    unfinished.write_text("x")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +60,7 @@ def inputs(folder: Path) -> Iterator[Inputs]:
 
 @pytest.fixture(scope="module")
 def bench(folder: Path, library: Path, inputs: Inputs) -> Bench:
-    return Bench(folder, inputs.folder, library)
+    return Bench(folder, inputs.folder, library, n_kills=3)
 
 
 @pytest.mark.parametrize(
@@ -88,12 +102,15 @@ def test_what_is_half_written_left_behind_or_lost_is_found(folder: Path, inputs:
     home = Home.make(folder / "checked", inputs.folder)
     (home.folder / "work" / "out.gguf").write_bytes(b"whole")
     (home.folder / "work" / "settings.toml").write_text("a = 1\n")
+    kept = json.dumps({"checksum": hashlib.blake2b(b"read").hexdigest()}).encode() + b"\nread"
+    (home.folder / "work" / "one.kept").write_bytes(kept)
     whole = home.files()
     assert [*home.damaged(whole), *home.left_over(whole), *home.unfinished()] == []
     (home.folder / "work" / "out.gguf").write_bytes(b"who")
     (home.folder / "work" / "settings.toml").write_text("a = ")
     (home.folder / "work" / "out.gguf.123.part").write_bytes(b"half")
-    assert len(list(home.damaged(whole))) == 2
+    (home.folder / "work" / "one.kept").write_bytes(kept[:-1])
+    assert len(list(home.damaged(whole))) == 3
     assert list(home.left_over(whole)) == ["work/out.gguf.123.part was left behind"]
     assert list(home.lost(inputs.folder)) == []
     (home.folder / "edgespec" / "config" / "app.toml").write_text("")
@@ -107,6 +124,25 @@ def test_a_process_that_outlives_its_parent_is_found(folder: Path) -> None:
     ended = run(work, Home.make(folder / "parent", folder), grace_s=0.2)
     assert len(ended.stayed) == 1
     assert "time.sleep(60)" in ended.stayed[0]
+
+
+def test_wherever_a_writer_is_killed_what_it_left_is_shown(
+    folder: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work("writer", ("-c", ELSEWHERE), program=(sys.executable,))
+    home = Home.make(folder / "elsewhere", folder)
+    layer = Layer(library, home.folder, folder / "elsewhere.page")
+    monkeypatch.setenv("EDGESPEC_HOME", str(home.folder / "edgespec"))
+    n_left = 0
+    ended = run(work, home, layer=layer.environment(Fault("count")))
+    assert ended.code == 0
+    for at in range(1, layer.counted().calls + 1):
+        run(work, home, layer=layer.environment(Fault("kill", at)))
+        left = home.hidden()
+        assert left == {str(one.path) for one in find_leftovers()}, at
+        n_left += len(left)
+        clear_leftovers()
+    assert n_left > 3
 
 
 @pytest.mark.parametrize("name", ["pull", "pull-wheels"])
@@ -150,7 +186,8 @@ def test_a_jumping_clock_changes_nothing(bench: Bench, inputs: Inputs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "seed"), [("help", 0), ("show", 1), ("models", 2), ("version", 3), ("results", 6), ("show", 7)]
+    ("name", "seed"),
+    [("help", 0), ("show", 1), ("models", 2), ("version", 3), ("results", 6), ("models", 7), ("show", 8)],
 )
 def test_streams_in_trouble_are_one_line_or_nothing(bench: Bench, name: str, seed: int) -> None:
     assert bench.pipe(readers()[name], seed).faults == ()
@@ -162,9 +199,33 @@ def test_a_chat_that_is_cut_off_goes_on(bench: Bench, inputs: Inputs, kind: str,
     assert outcome.faults == ()
 
 
+@pytest.mark.parametrize(("kind", "seed"), [("kill", 0), ("child", 9)])
+def test_a_server_that_is_cut_off_goes_on(bench: Bench, inputs: Inputs, kind: str, seed: int) -> None:
+    outcome: Outcome = getattr(bench, kind)(inputs.works()["serve"], seed)
+    assert outcome.faults == ()
+
+
+def test_a_wrong_answer_and_a_port_that_is_taken_are_found(inputs: Inputs, folder: Path) -> None:
+    work = make_serve("speaker.gguf")
+    home = Home.make(folder / "answers", inputs.folder)
+    running = Running([sys.executable, "-c", ""], home.folder, {}, home.streams)
+    running.wait(30.0)
+    running.answers = {"right": "".join(SCRIPT), "cut off": "A heron"}
+    assert [one.partition(" was ")[0] for one in work.troubles(running)] == ["cut off"]
+    with socket.create_server(("127.0.0.1", work.port)):
+        assert list(work.troubles(running))[1:] == [f"port {work.port} is still taken"]
+
+
 def test_every_kind_is_tried_on_every_work(bench: Bench, inputs: Inputs) -> None:
     rows = {row.name for row in rows_of(bench, inputs.works())}
     assert {f"{kind}/{work}" for kind in KINDS for work in inputs.works()} - rows == {"kill/run"}
+
+
+def test_one_row_is_chosen_by_its_name_and_many_by_their_kind(bench: Bench, inputs: Inputs) -> None:
+    rows = rows_of(bench, inputs.works())
+    assert choose(rows, "") == rows
+    assert [row.name for row in choose(rows, "kill/pull,full/serve")] == ["kill/pull", "full/serve"]
+    assert {row.kind for row in choose(rows, "kill/,lie/tune")} == {"kill", "lie"}
 
 
 def test_the_table_has_trials_and_faults_of_works_by_kinds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,6 +239,16 @@ def test_the_table_has_trials_and_faults_of_works_by_kinds(capsys: pytest.Captur
         ["chat", "3/0"],
         ["10", "trials,", "1", "faults"],
     ]
+
+
+def test_the_moments_of_kills_are_counted_by_tenths_of_the_way(capsys: pytest.CaptureFixture[str]) -> None:
+    def nothing(_seed: int) -> Outcome:
+        return Outcome(0, ())
+
+    row = Row("kill", "pull", nothing, 9, 2, moments=[0.05, 0.55, 0.51, 1.0], seconds=3.0)
+    print_moments([row, Row("pipe", "pull", nothing, 9, 2)])
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.split() == ["kill/pull", *"1000020001", "1.5"]
 
 
 def test_a_trial_can_be_repeated_by_its_name_and_seed() -> None:

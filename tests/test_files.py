@@ -4,8 +4,10 @@ import os
 import stat
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edgespec.files import changing, clear_leftovers, find_leftovers, scratch_folder, written_whole
@@ -143,7 +145,6 @@ def test_a_lock_is_not_waited_for_longer_than_was_said(tmp_path: Path) -> None:
 def test_what_a_killed_writer_left_is_found_and_goes_with_the_next_write(tmp_path: Path) -> None:
     left = leave_behind(tmp_path / "elsewhere", 5000)
     assert [(one.path, one.size_bytes) for one in find_leftovers()] == [(left, 5000)]
-    assert str(os.getpid()) not in left.name
     write(tmp_path / "here" / "other.txt", "text")
     assert find_leftovers() == []
     assert list((tmp_path / "elsewhere").iterdir()) == []
@@ -171,15 +172,31 @@ def test_the_folder_of_a_living_writer_is_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_writer_that_counts_its_processes_from_one_is_left_alone(tmp_path: Path) -> None:
+_NUMBERED = 'n=2; while [ "$n" -lt "$0" ]; do (:); n=$((n + 1)); done; "$@"; :'
+"""Runs a program under a number of its own: that of every process before it is used up."""
+
+
+def test_writers_that_count_their_processes_from_one_are_left_alone(tmp_path: Path) -> None:
+    """By a number that nobody has here, and that both of them have where they are."""
     container = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
     try:
         subprocess.run([*container, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this system lets nobody make a namespace of processes")
-    with writing(tmp_path, under=container) as folder:
+    number = next(one for one in count(2) if not psutil.pid_exists(one))
+    numbered = (*container, "sh", "-c", _NUMBERED, str(number))
+    with writing(tmp_path, under=numbered) as folder, writing(tmp_path, under=numbered) as other:
+        assert folder != other
         clear_leftovers(tmp_path)
+        assert find_leftovers(tmp_path) == []
         assert (folder / "half.gguf").is_file()
+        assert (other / "half.gguf").is_file()
+
+
+def test_two_scratch_folders_of_a_process_have_names_of_their_own(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path) as one, scratch_folder(tmp_path) as other:
+        assert one != other
+        assert str(os.getpid()) not in {one.name.rpartition("-")[2], other.name.rpartition("-")[2]}
 
 
 @needs_posix

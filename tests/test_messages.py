@@ -5,10 +5,12 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import TypeGuard
 
 import click
 import pytest
 
+import edgespec.errors
 from edgespec.cli import COMMANDS
 from edgespec.cli.flags import FLAGS, with_flags
 from edgespec.errors import name_settings
@@ -60,6 +62,26 @@ def test_no_message_of_the_core_names_a_flag() -> None:
 
 def test_the_command_line_has_a_flag_for_every_setting_that_a_message_names() -> None:
     assert named_settings() == set(FLAGS)
+
+
+def words_of_errors(file: Path) -> Iterator[str]:
+    """Messages and hints of a file's errors, with `{}` where a value stands."""
+    errors = {name for name, one in vars(edgespec.errors).items() if isinstance(one, type)}
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in errors:
+            for words in node.args[:2]:
+                parts = words.values if isinstance(words, ast.JoinedStr) else [words]
+                yield "".join(part.value if is_text(part) else "{}" for part in parts)
+
+
+def is_text(part: ast.expr) -> TypeGuard[ast.Constant]:
+    return isinstance(part, ast.Constant) and isinstance(part.value, str)
+
+
+def test_errors_of_the_core_begin_in_lower_case_and_have_no_stop_for_front_doors_join_them() -> None:
+    words = [(file.name, said) for file in core_files() for said in words_of_errors(file)]
+    assert len(words) > 500
+    assert [one for one in words if re.match(r"[A-Z][a-z ]", one[1]) or one[1].endswith(".")] == []
 
 
 def command_of(name: str) -> click.Command:

@@ -1,5 +1,7 @@
 """Text on its way to a terminal."""
 
+from unicodedata import bidirectional
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,10 +25,19 @@ def test_control_characters_become_visible(raw: str, shown: str):
     assert plain_text(raw) == shown
 
 
-@given(st.text(alphabet=st.characters(codec=None)), st.integers(min_value=0))
+PIECES = st.one_of(
+    st.text(alphabet=st.characters(codec=None), max_size=5),
+    st.sampled_from("\x1b\x9b\x7f\r\u202a\u202e\u2066\u2069\udfff"),
+)
+TEXTS = st.lists(PIECES).map("".join)
+REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+@given(TEXTS, st.integers(min_value=0))
 def test_any_text_in_any_pieces_is_harmless_and_the_same(text: str, cut: int):
     shown = plain_text(text)
     assert plain_text(text[:cut]) + plain_text(text[cut:]) == shown
+    assert not any(bidirectional(character) in REORDERING for character in shown)
     assert all(
         character in "\n\t" or character.isprintable() or ord(character) >= 0xA0 for character in shown
     )

@@ -23,6 +23,8 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 """A chat template that needs no special tokens."""
+FIM_TOKENS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>")
+"""As Qwen2.5-Coder has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ def make_tiny_model(
     noise_seed: int = 1,
     causal: bool = True,
     alignment: int | None = None,
+    fim: Iterable[str] = (),
+    pooling: gguf.PoolingType | None = None,
 ) -> Path:
     """Writes a model and returns its path.
 
@@ -69,16 +73,22 @@ def make_tiny_model(
             a little noise makes a draft that often but not always agrees with its target.
         noise_seed: Of that noise.
         causal: False says that it reads in both directions, as encoders do.
+        fim: Names of control tokens for filling in, such as those of FIM_TOKENS, which are added to the vocabulary.
+        pooling: Says that it gives vectors of texts, and how those of the tokens become one.
         alignment: Bytes, a power of two, that tensors begin at a multiple of; None is 32 and leaves the key out.
     """
     shape = shape or TinyShape(blocks=blocks, embedding=embedding)
     vocabulary = tokens_of(tokenizer, vocab_size)
+    for name in fim:
+        vocabulary.add(name, gguf.TokenType.CONTROL)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(path, architecture)
     _write_shape(writer, shape, len(vocabulary.tokens))
     write_vocabulary(writer, vocabulary)
     if alignment is not None:
         writer.add_custom_alignment(alignment)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     if not causal:
         writer.add_causal_attention(False)
     if chat_template is not None:

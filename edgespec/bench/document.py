@@ -68,7 +68,7 @@ def from_json(text: str) -> Result:
     if kind is None:
         families = tuple(known.partition("/")[0] + "/" for known in _KINDS)
         is_ours = isinstance(schema, str) and schema.startswith(families)
-        hint = "It comes from another version of edgespec; read it with that version." if is_ours else ""
+        hint = "it comes from another version of edgespec; read it with that version" if is_ours else ""
         raise ConfigError(
             f"not a benchmark result of schema {' or '.join(_KINDS)}: its schema is {schema!r}", hint
         )

@@ -31,7 +31,7 @@ def save_plot(results: Sequence[BenchResult], path: Path) -> None:
     shown = [result for result in results if result.arms]
     if not shown:
         check_plot_path(path)
-        raise EdgespecError("nothing to draw: no arm has finished", "Run `edgespec bench` to the end first.")
+        raise EdgespecError("nothing to draw: no arm has finished", "run `edgespec bench` to the end first")
     save_figure(lambda: _draw(shown), path)
 
 

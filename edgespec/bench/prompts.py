@@ -13,8 +13,8 @@ from edgespec.documents import build, parse_json
 from edgespec.errors import ConfigError, UsageError
 
 _KNOWN_LINES: Final = (
-    'Each line is a JSON object like {"id": "a1", "category": "chat", "prompt": "..."} '
-    'or Spec-Bench\'s {"question_id": 1, "category": "qa", "turns": ["..."]}.'
+    'each line is a JSON object like {"id": "a1", "category": "chat", "prompt": "..."} '
+    'or Spec-Bench\'s {"question_id": 1, "category": "qa", "turns": ["..."]}'
 )
 
 
@@ -65,7 +65,7 @@ def load_prompts(path: Path) -> tuple[Prompt, ...]:
     except OSError as error:
         raise UsageError(
             f"cannot read the prompts file {path}: {error.strerror or error}",
-            "Give the path of a JSONL file to `prompts`, or leave it out for the built-in prompts.",
+            "give the path of a JSONL file to `prompts`, or leave it out for the built-in prompts",
         ) from error
     return _parse(text, str(path))
 
@@ -82,10 +82,10 @@ def select(
     for name in categories:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            meant = f"Did you mean {near[0]!r}? " if near else ""
-            raise UsageError(f"no prompt has the category {name!r}", f"{meant}There are: {', '.join(known)}.")
+            meant = f"did you mean {near[0]!r}? There" if near else "there"
+            raise UsageError(f"no prompt has the category {name!r}", f"{meant} are: {', '.join(known)}")
     if limit is not None and limit < 1:
-        raise UsageError(f"a limit of {limit} prompts a category leaves none", "Give `limit` 1 or more.")
+        raise UsageError(f"a limit of {limit} prompts a category leaves none", "give `limit` 1 or more")
     seen: Counter[str] = Counter()
     chosen = []
     for prompt in prompts:
@@ -106,7 +106,7 @@ def _parse(text: str, source: str) -> tuple[Prompt, ...]:
         prompt = _prompt(line, where, number)
         if prompt.id in prompts:
             raise ConfigError(
-                f"{where}: the id {prompt.id!r} was used before", "Give every prompt its own id."
+                f"{where}: the id {prompt.id!r} was used before", "give every prompt its own id"
             )
         prompts[prompt.id] = prompt
     if not prompts:

@@ -57,7 +57,7 @@ class ResultStore:
         except OSError as error:
             raise EdgespecError(
                 f"cannot save the result {path}: {error.strerror or error}",
-                "Free some space, or set EDGESPEC_HOME to a folder that can be written to.",
+                "free some space, or set EDGESPEC_HOME to a folder that can be written to",
             ) from error
         return path
 
@@ -79,7 +79,7 @@ class ResultStore:
         except OSError as error:
             raise EdgespecError(
                 f"cannot delete the result {path}: {error.strerror or error}",
-                "Close whatever has it open, or look at the folder's rights.",
+                "close whatever has it open, or look at the folder's rights",
             ) from error
 
     def load(self, name: str) -> Result:
@@ -94,13 +94,13 @@ class ResultStore:
         ids = [file.removesuffix(_SUFFIX) for file in self._names()]
         fits = [name] if name in ids else [run_id for run_id in ids if name and run_id.startswith(name)]
         if len(fits) > 1:
-            raise UsageError(f"{name!r} fits {len(fits)} saved runs", f"They are: {', '.join(fits[-8:])}.")
+            raise UsageError(f"{name!r} fits {len(fits)} saved runs", f"they are: {', '.join(fits[-8:])}")
         if not fits:
             raise UsageError(f"no saved run is called {name!r}", _unknown_hint(name, ids))
         entry = _read(self.folder / (fits[0] + _SUFFIX))
         if entry.result is None:
             raise EdgespecError(
-                f"the saved run {entry.path} cannot be read: {entry.damage}", "Delete the file or restore it."
+                f"the saved run {entry.path} cannot be read: {entry.damage}", "delete the file or restore it"
             )
         return entry.result
 
@@ -109,7 +109,7 @@ class ResultStore:
             result = _read(self.folder / name).result
             if result is not None:
                 return result
-        raise UsageError(f"there is no saved run in {self.folder}", "Run `edgespec bench` first.")
+        raise UsageError(f"there is no saved run in {self.folder}", "run `edgespec bench` first")
 
     def _names(self) -> list[str]:
         if not self.folder.is_dir():
@@ -136,10 +136,10 @@ def _read(path: Path) -> Entry:
 
 def _unknown_hint(name: str, ids: list[str]) -> str:
     if not ids:
-        return "There are none yet; `edgespec bench` makes the first one."
+        return "there are none yet; `edgespec bench` makes the first one"
     near = difflib.get_close_matches(name, ids, n=1, cutoff=0.4)
     return (
-        f"Did you mean {near[0]!r}?"
+        f"did you mean {near[0]!r}?"
         if near
-        else f"The newest is {ids[-1]!r}; `edgespec results list` shows all."
+        else f"the newest is {ids[-1]!r}; `edgespec results list` shows all"
     )

@@ -110,7 +110,7 @@ def summarize_arm(
     if not counted:
         raise EdgespecError(
             f"arm {name!r} has no answer of two tokens or more, so it has no speed",
-            "Raise `max_tokens`, or choose other prompts with `prompts` or `category`.",
+            "raise `max_tokens`, or choose other prompts with `prompts` or `category`",
         )
     rate = _rates(counted, lambda s: s.tok_per_s)
     speedup = Estimate(1.0, 0.0) if name == VANILLA else paired_ratio(counted, vanilla_samples)

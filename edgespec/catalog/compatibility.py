@@ -22,9 +22,11 @@ MIN_SHARED: Final = 0.5
 """Least share of the draft's vocabulary that must have a twin in the target: a draft ends at the first token without one.
 Chosen, not measured."""
 
+_ENCODERS: Final = (*ENCODERS, "llama-embed")
+"""Architectures that give vectors and nothing else."""
 _WITHOUT_TEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(DIFFUSION, "a diffusion model"),
-    **dict.fromkeys((*ENCODERS, "llama-embed", "t5encoder"), "an encoder"),
+    **dict.fromkeys((*_ENCODERS, "t5encoder"), "an encoder"),
     **dict.fromkeys(("eagle3", "dflash", "gemma4-assistant"), "the draft head of another model"),
     **dict.fromkeys(("wavtokenizer-dec", "pockettts", "qwen3tts"), "a model of speech"),
     "t5": "an encoder with a decoder",
@@ -36,13 +38,27 @@ _WITHOUT_TEXT: Final[Mapping[str, str]] = {
 """What an architecture is that gives no text token by token: its name in llama.cpp (src/llama-arch.cpp) to a noun."""
 _NO_VOCABULARY: Final = (None, "no_vocab", "none")
 """`tokenizer.ggml.model` of a file that llama.cpp loads without tokens (`llama_vocab::impl::load`)."""
-_POOLING: Final[Mapping[int, str]] = {
-    1: "an embedding model (mean pooling)",
-    2: "an embedding model (CLS pooling)",
-    3: "an embedding model (last-token pooling)",
-    4: "a reranker",
+_RERANKS: Final = 4
+"""`llama_pooling_type` of llama.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pooling:
+    """How an embedding model makes one vector of those of all tokens."""
+
+    number: int
+    """`llama_pooling_type` of llama.h."""
+    name: str
+    noun: str
+    """What such a model is."""
+
+
+_MEAN: Final = Pooling(1, "mean", "an embedding model (mean pooling)")
+_POOLINGS: Final = {
+    1: _MEAN,
+    2: Pooling(2, "cls", "an embedding model (CLS pooling)"),
+    3: Pooling(3, "last", "an embedding model (last-token pooling)"),
 }
-"""llama_pooling_type of llama.h; 0 pools nothing, and other numbers are an unset one."""
 
 CompatibilityKind = Literal["same-vocabulary", "token-map", "refused"]
 
@@ -113,11 +129,33 @@ def text_obstacle(model: GgufMetadata) -> str | None:
     if not model.weights_bytes:
         return "a file without weights"
     pooling = model.fields.get(f"{model.architecture}.pooling_type")
-    if isinstance(pooling, int) and pooling in _POOLING:
-        return _POOLING[pooling]
+    if pooling == _RERANKS:
+        return "a reranker"
+    if isinstance(pooling, int) and pooling in _POOLINGS:
+        return _POOLINGS[pooling].noun
     if model.fields.get(f"{model.architecture}.attention.causal") is False:
         return "an encoder (its attention is not causal)"
     return "a model without a vocabulary" if model.tokenizer_model in _NO_VOCABULARY else None
+
+
+def pooling_of(model: GgufMetadata) -> Pooling | None:
+    """How a model pools that gives vectors of texts; None for one that gives none.
+
+    Encoders that do not say pool by the mean, as most of them were trained to; llama-server would give no vector of these.
+
+    Args:
+        model: Its header.
+    """
+    architecture = model.architecture
+    if architecture in _WITHOUT_TEXT and architecture not in _ENCODERS:
+        return None
+    if not model.weights_bytes or model.tokenizer_model in _NO_VOCABULARY:
+        return None
+    pooling = model.fields.get(f"{architecture}.pooling_type")
+    if isinstance(pooling, int) and (pooling in _POOLINGS or pooling == _RERANKS):
+        return _POOLINGS.get(pooling)
+    reads_both_ways = model.fields.get(f"{architecture}.attention.causal") is False
+    return _MEAN if architecture in _ENCODERS or reads_both_ways else None
 
 
 def check_writes_text(name: str, model: GgufMetadata) -> None:

@@ -121,14 +121,14 @@ class Catalog:
         pair = self.pairs.get(name)
         if pair is not None:
             raise ModelMissingError(
-                f"{name} is a pair, not a model.",
-                f"Its target is {pair.target}, its draft {' or '.join(pair.drafts)}.",
+                f"{name} is a pair, not a model",
+                f"its target is {pair.target}, its draft {' or '.join(pair.drafts)}",
             )
         near = nearest(name, [*self.models, *self.pairs])
         raise ModelMissingError(
-            f"There is no model {name!r} in the catalogue and no file of that name.",
-            (f"Did you mean {' or '.join(near)}? " if near else "")
-            + "`edgespec models` lists all names; a path or owner/repo:Q4_K_M works too.",
+            f"there is no model {name!r} in the catalogue and no file of that name",
+            (f"did you mean {' or '.join(near)}? " if near else "")
+            + "`edgespec models` lists all names; a path or owner/repo:Q4_K_M works too",
         )
 
     def find_pair(self, name: str) -> PairEntry | None:

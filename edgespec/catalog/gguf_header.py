@@ -16,10 +16,10 @@ from edgespec.errors import ModelFileError, ModelMissingError
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
-_REDOWNLOAD = "Download the file again; `edgespec models pull NAME` checks size and hash."
+_REDOWNLOAD = "download the file again; `edgespec models pull NAME` checks size and hash"
 _JOIN_PIECES = (
-    "By its name it is a piece of a larger file that was cut by size: join all pieces in order into one file "
-    "and name that."
+    "by its name it is a piece of a larger file that was cut by size: join all pieces in order into one file "
+    "and name that"
 )
 _CUT_BY_SIZE = re.compile(
     r"\.gguf[._-](?:(?:part|split|chunk|piece)[._-]?)?(?:\d+(?:[._-]?of[._-]?\d+)?|[a-z]{1,2})$",
@@ -83,15 +83,15 @@ def read_header(path: Path) -> GgufHeader:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             if size < 4:
-                raise ModelFileError(f"{path} is not a GGUF file: it has {size} bytes.", _REDOWNLOAD)
+                raise ModelFileError(f"{path} is not a GGUF file: it has {size} bytes", _REDOWNLOAD)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(path, data, size).read()
     except FileNotFoundError:
-        raise ModelMissingError(f"There is no file {path}.", "Check the path.") from None
+        raise ModelMissingError(f"there is no file {path}", "check the path") from None
     except IsADirectoryError:
-        raise ModelFileError(f"{path} is a folder, not a GGUF file.", "Name the file in it.") from None
+        raise ModelFileError(f"{path} is a folder, not a GGUF file", "name the file in it") from None
     except PermissionError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
 
 
 class _Reader:
@@ -133,8 +133,8 @@ class _Reader:
         magic = self._bytes(4)
         if magic != types.MAGIC:
             raise ModelFileError(
-                f"{self._path} is not a GGUF file: it starts with {magic!r} instead of {types.MAGIC!r}.",
-                _magic_hint(bytes(self._data[:64])) or self._again.replace(_REDOWNLOAD, "Name a .gguf file."),
+                f"{self._path} is not a GGUF file: it starts with {magic!r} instead of {types.MAGIC!r}",
+                _magic_hint(bytes(self._data[:64])) or self._again.replace(_REDOWNLOAD, "name a .gguf file"),
             )
         self._what = "the version"
         version = self._u32()
@@ -142,11 +142,11 @@ class _Reader:
             return version
         if int.from_bytes(version.to_bytes(4, "little"), "big") in types.SUPPORTED_VERSIONS:
             raise ModelFileError(
-                f"{self._path} is a big-endian GGUF file.", "Convert it with gguf-py's gguf_convert_endian."
+                f"{self._path} is a big-endian GGUF file", "convert it with gguf-py's gguf_convert_endian"
             )
         raise ModelFileError(
-            f"{self._path} is GGUF version {version}; versions 2 and 3 are read.",
-            "Convert the model again with a current llama.cpp, or update edgespec.",
+            f"{self._path} is GGUF version {version}; versions 2 and 3 are read",
+            "convert the model again with a current llama.cpp, or update edgespec",
         )
 
     def _check_count(self, count: int, least_bytes: int, what: str) -> None:
@@ -232,12 +232,12 @@ class _Reader:
         removed = types.REMOVED_TENSOR_TYPES.get(type_id)
         if removed is not None:
             raise ModelFileError(
-                f"{self._path} stores tensor {name!r} as {removed}, which llama.cpp no longer loads.",
-                "Take the Q4_0 file of the same model: llama.cpp repacks it while loading.",
+                f"{self._path} stores tensor {name!r} as {removed}, which llama.cpp no longer loads",
+                "take the Q4_0 file of the same model: llama.cpp repacks it while loading",
             )
         raise ModelFileError(
-            f"{self._path} stores tensor {name!r} in the unknown type {type_id}.",
-            "The file is damaged, or made by a newer llama.cpp than this edgespec knows.",
+            f"{self._path} stores tensor {name!r} in the unknown type {type_id}",
+            "the file is damaged, or made by a newer llama.cpp than this edgespec knows",
         )
 
     def _check_extent(self, tensors: tuple[TensorInfo, ...], data_offset: int) -> None:
@@ -246,7 +246,7 @@ class _Reader:
         if missing > 0:
             raise ModelFileError(
                 f"{self._path} is truncated: {missing} bytes are missing at its end "
-                f"({self._size} of {data_offset + end}).",
+                f"({self._size} of {data_offset + end})",
                 self._again,
             )
 
@@ -280,21 +280,21 @@ class _Reader:
     def _truncated(self) -> ModelFileError:
         return ModelFileError(
             f"{self._path} has a truncated or damaged header: "
-            f"the file ends at byte {self._size}, inside {self._what}.",
+            f"the file ends at byte {self._size}, inside {self._what}",
             self._again,
         )
 
     def _damaged(self, why: str) -> ModelFileError:
-        return ModelFileError(f"{self._path} has a damaged header: {why}.", _REDOWNLOAD)
+        return ModelFileError(f"{self._path} has a damaged header: {why}", _REDOWNLOAD)
 
 
 def _magic_hint(start: bytes) -> str:
     if start.startswith(b"version https://git-lfs"):
-        return "This is a Git LFS pointer: run `git lfs pull`, or download the file itself."
+        return "this is a Git LFS pointer: run `git lfs pull`, or download the file itself"
     if start[:4] in {b"tjgg", b"fmgg", b"lmgg"}:
-        return "This is a GGML file from before GGUF: take a GGUF file of the same model."
+        return "this is a GGML file from before GGUF: take a GGUF file of the same model"
     if start.lstrip()[:1] == b"<":
-        return "This looks like a web page saved in place of the file: download the file itself."
+        return "this looks like a web page saved in place of the file: download the file itself"
     if start[8:9] == b"{":
-        return "This looks like safetensors: convert it with llama.cpp's convert_hf_to_gguf.py."
+        return "this looks like safetensors: convert it with llama.cpp's convert_hf_to_gguf.py"
     return ""

@@ -72,6 +72,17 @@ BLOCKS: Final[dict[str, tuple[int, int]]] = {
 }
 """Name of a tensor type to the weights of a block of it and the bytes that they take."""
 
+NARROW_TYPES: Final = {
+    "IQ3_S": "IQ4_NL",
+    "IQ4_XS": "IQ4_NL",
+    "Q2_K": "Q4_0",
+    "Q3_K": "Q4_0",
+    "Q4_K": "Q5_0",
+    "Q5_K": "Q5_1",
+    "Q6_K": "Q8_0",
+}
+"""What llama.cpp takes in place of a type where rows are no whole blocks of 256 (`tensor_type_fallback` in src/llama-quant.cpp)."""
+
 REMOVED_TENSOR_TYPES: Final[dict[int, str]] = {
     4: "Q4_2",
     5: "Q4_3",

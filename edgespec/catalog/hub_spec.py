@@ -60,8 +60,8 @@ def parse_hub_spec(text: str) -> HubSpec | None:
         found = HubSpec("/".join(parts[:2]), file="/".join(parts[2:])) if _is_gguf(inside) else None
     if found is None:
         raise ModelMissingError(
-            f"{text} is not the address of a GGUF model.",
-            "Name a repository, or a .gguf file in one, as in owner/repo:Q4_K_M.",
+            f"{text} is not the address of a GGUF model",
+            "name a repository, or a .gguf file in one, as in owner/repo:Q4_K_M",
         )
     return found
 
@@ -77,7 +77,7 @@ def _inside_hub(text: str) -> str | None:
         if address.netloc.lower() in hosts:
             return address.path
         raise ModelMissingError(
-            f"{text} is not an address of the hub.", "Fetch the file yourself, and give its path."
+            f"{text} is not an address of the hub", "fetch the file yourself, and give its path"
         )
     host, _, rest = text.partition("/")
     return rest if host.lower() in hosts else None

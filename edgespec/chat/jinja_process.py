@@ -73,6 +73,8 @@ def compile_template(source: str) -> Template:
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = _to_json
+    # jinja2's own marks a text as HTML, and escapes whatever is joined to it; llama.cpp's leaves it as it is.
+    environment.filters["safe"] = str
     environment.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
     return environment.from_string(source)
 

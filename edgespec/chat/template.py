@@ -205,6 +205,13 @@ def render_chat(
 ) -> str:
     """The text that the model goes on from: without a template the contents, joined by blank lines.
 
+    Args:
+        template: None for the contents alone; then the rest has no effect.
+        messages: The oldest first.
+        think: Whether the model may, where its template has a switch.
+        tools: That it is told of.
+        variables: More of what the template is given.
+
     Raises:
         ModelFileError: the template fails.
     """

@@ -64,7 +64,11 @@ class ChatPrompt:
     """That its answer may call."""
 
     def make_reader(self) -> AnswerReader:
-        """Reads the answer: thoughts apart, and calls of its tools."""
+        """Reads the answer: thoughts apart, and calls of its tools.
+
+        Raises:
+            ValueError: the prompt was made without a template.
+        """
         if self.template is None:
             raise ValueError("an answer without a template has no parts")
         marks, tools = self.template.abilities.marks, self.toolbox.offered

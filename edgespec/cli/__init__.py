@@ -93,7 +93,7 @@ def _unknown_command(name: str) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, COMMANDS, n=1)
-    return f"There is no command '{name}'." + (f" Did you mean '{near[0]}'?" if near else "")
+    return f"there is no command '{name}'" + (f". Did you mean '{near[0]}'?" if near else "")
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:

@@ -1,7 +1,8 @@
 """An answer as `run` shows it while it comes, and what there is to say of it afterwards."""
 
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +10,16 @@ from edgespec.text import plain_text
 
 if TYPE_CHECKING:
     from edgespec.decode.token import GenerationStats
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReport:
+    """What there is to say of an answer, in the two forms in which it can be shown."""
+
+    document: dict[str, Any]
+    """For `--json`; null is what a server does not tell."""
+    receipt: str
+    """For `--stats`."""
 
 
 class AnswerPrinter:

@@ -245,8 +245,13 @@ def _list_leftovers() -> tuple[Leftover, ...]:
 
 
 def _finding_of(error: EdgespecError) -> Finding:
-    message = error.message if error.message.endswith((".", "!", "?")) else f"{error.message}."
-    return Finding("error", message, error.hint)
+    hint = error.hint[:1].upper() + error.hint[1:]
+    return Finding("error", _ended(error.message), _ended(hint))
+
+
+def _ended(text: str) -> str:
+    """Words of an error with the stop that findings have."""
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _judge(

@@ -100,7 +100,7 @@ def path(model: str) -> None:
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be removed.")
 def rm(names: tuple[str, ...], yes: bool, dry_run: bool) -> None:
     """Delete models that edgespec or the hub's cache keeps on disk. Files of your own are never touched."""
-    from edgespec.catalog.resolve import find_removable, remove_model
+    from edgespec.catalog.removal import find_removable, remove_model
     from edgespec.catalog.toml_file import load_catalog
 
     catalog = load_catalog()
@@ -121,5 +121,5 @@ def _is_terminal() -> bool:
 
 def _agrees(model: "LocalModel") -> bool:
     if not _is_terminal():
-        raise UsageError(f"Removing {model.name} needs a yes, and there is nobody to ask.", "Say it with -y.")
+        raise UsageError(f"removing {model.name} needs a yes, and there is nobody to ask", "say it with -y")
     return click.confirm(f"Remove {model.path} ({human_bytes(model.size_bytes)})?", err=True)

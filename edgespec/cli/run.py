@@ -1,12 +1,11 @@
 """`edgespec run`: one answer, streamed to stdout."""
 
 import sys
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from edgespec.cli.answer_printer import AnswerPrinter, warn_of_answer
+from edgespec.cli.answer_printer import AnswerPrinter
 from edgespec.cli.context import Settings
 from edgespec.cli.engine_options import EngineOptions, SamplingOptions, engine_options, sampling_options
 from edgespec.cli.output import print_json
@@ -14,9 +13,6 @@ from edgespec.cli.server_options import ServerOptions, server_options
 from edgespec.cli.structure_options import StructureOptions, structure_options
 from edgespec.cli.thinking_options import ThinkingOptions, thinking_options
 from edgespec.errors import UsageError
-
-if TYPE_CHECKING:
-    from edgespec.session import Session
 
 
 @click.command("run")
@@ -64,55 +60,28 @@ def command(
     picked, engine_settings = sampling.make_sampling(), engine.make_settings()
 
     from edgespec.chat.messages import ChatMessage
+    from edgespec.worker.protocol import Answer
 
     messages = [ChatMessage("system", system)] if system else []
     messages.append(ChatMessage("user", text))
+    request = Answer(tuple(messages), max_tokens, picked, thinking=thinking.make_thinking())
     printer = AnswerPrinter(silent=as_json, shows_thoughts=show_thinking)
-    if address is not None:
-        from edgespec.cli.run_remote import answer_remotely
-        from edgespec.worker.protocol import Answer
+    if address is None:
+        from edgespec.cli.run_here import answer_here
 
-        request = Answer(tuple(messages), max_tokens, picked, thinking=thinking.make_thinking())
-        answered = answer_remotely(
+        report = answer_here(
+            target, draft, request, printer, engine_settings, settings, raw=raw, structure=wanted
+        )
+    else:
+        from edgespec.cli.run_remote import answer_remotely
+
+        report = answer_remotely(
             address, target, request, printer, raw=raw, structure=wanted, quiet=settings.quiet
         )
-        if as_json:
-            print_json(answered.document)
-        elif stats:
-            click.echo(answered.receipt, err=True)
-        return
-
-    from edgespec.cli.opening import open_with_progress
-
-    with open_with_progress(target, draft, engine_settings, settings) as session:
-        tokens = session.stream(
-            messages,
-            max_tokens=max_tokens,
-            sampling=picked,
-            raw=raw,
-            thinking=thinking.make_thinking(),
-            structure=wanted,
-        )
-        with printer, closing(tokens):
-            for token in tokens:
-                printer.add(token.text, token.thought)
-        if not settings.quiet:
-            from edgespec.chat.thinking import can_stop_thinking
-
-            target_loaded = session.engine.target
-            warn_of_answer(
-                session.stats,
-                printer,
-                target_loaded.context.n_ctx,
-                can_stop_thinking=thinking.think != "off" and can_stop_thinking(target_loaded.model),
-            )
-        if as_json:
-            _print_json(session, printer)
-        elif stats:
-            from edgespec.session.explain import receipt
-
-            figures = session.stats
-            click.echo("\n".join([receipt(figures), figures.why, *session.engine.placements()]), err=True)
+    if as_json:
+        print_json(report.document)
+    elif stats:
+        click.echo(report.receipt, err=True)
 
 
 def _read_prompt(prompt: str) -> str:
@@ -134,26 +103,3 @@ def _read_stdin() -> str:
     if reconfigure is not None:
         reconfigure(errors="replace")
     return sys.stdin.read()
-
-
-def _print_json(session: "Session", answer: AnswerPrinter) -> None:
-    stats = session.stats
-    document = {
-        "schema": "edgespec.run/1",
-        "text": answer.text,
-        "thought": answer.thought,
-        "prompt_n": stats.prompt_n,
-        "predicted_n": stats.predicted_n,
-        "thought_n": stats.thought_n,
-        "tok_per_s": stats.tok_per_s,
-        "estimated_speedup": stats.estimated_speedup,
-        "draft_n": stats.draft_n,
-        "draft_n_accepted": stats.draft_n_accepted,
-        "acceptance": stats.acceptance,
-        "mean_accepted_len": stats.mean_accepted_len,
-        "ttft_s": stats.ttft_s,
-        "prompt_tok_per_s": stats.prompt_tok_per_s,
-        "stopped": stats.stopped,
-        "speculation": stats.why,
-    }
-    print_json(document)

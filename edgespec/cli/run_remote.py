@@ -2,12 +2,11 @@
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgespec.cli.answer_printer import AnswerPrinter, warn_of_answer
+from edgespec.cli.answer_printer import AnswerPrinter, AnswerReport, warn_of_answer
 from edgespec.text import one_line, plain_text
 
 if TYPE_CHECKING:
@@ -15,16 +14,6 @@ if TYPE_CHECKING:
     from edgespec.worker.protocol import Answer
     from edgespec.worker.remote.address import ServerAddress
     from edgespec.worker.remote.server import RemoteAnswer
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteRun:
-    """What came of it, in the two forms in which it can be shown."""
-
-    document: dict[str, Any]
-    """For `--json`; null is what the server does not tell."""
-    receipt: str
-    """For `--stats`."""
 
 
 def answer_remotely(
@@ -36,7 +25,7 @@ def answer_remotely(
     raw: bool,
     structure: "Structure | None",
     quiet: bool,
-) -> RemoteRun:
+) -> AnswerReport:
     """Asks a server and prints what comes.
 
     Args:
@@ -56,7 +45,7 @@ def answer_remotely(
         if not quiet:
             click.echo(f"edgespec: {one_line(text)}", err=True)
 
-    async def ask() -> RemoteRun:
+    async def ask() -> AnswerReport:
         from edgespec.cli.flags import with_flags
         from edgespec.worker.remote.figures import remote_receipt
         from edgespec.worker.remote.server import RemoteServer
@@ -73,7 +62,7 @@ def answer_remotely(
         if not quiet:
             warn_of_answer(answer.stats, printer, None)
         receipt = plain_text(f"{remote_receipt(answer.stats)}\n{one_line(answer.stats.why)}")
-        return RemoteRun(_document(answer, model.name, printer), receipt)
+        return AnswerReport(_document(answer, model.name, printer), receipt)
 
     return asyncio.run(ask())
 

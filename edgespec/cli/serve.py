@@ -64,7 +64,11 @@ _ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+")
     help="Answers that may wait beside them.",
 )
 @click.option(
-    "--keep-alive", default="1h", show_default=True, help="A model that is idle for so long is unloaded."
+    "--keep-alive",
+    metavar="TIME",
+    default="1h",
+    show_default=True,
+    help="A model that is idle for so long is unloaded: 90s, 15m; 0: at once; never (or -1): it stays.",
 )
 @click.option(
     "--cache-ram",
@@ -106,7 +110,7 @@ def command(
     check_extra("edgespec serve", "serve", "starlette", "uvicorn")
     keys = _read_keys(api_key)
     _check_places(host, cors, cache_dir)
-    from edgespec.durations import parse_duration_s
+    from edgespec.durations import parse_keep_alive_s
     from edgespec.llama.rpc import Endpoint
     from edgespec.serve.guard import Access
     from edgespec.serve.pool import PoolSettings
@@ -127,7 +131,7 @@ def command(
         cache_dir.absolute() if cache_dir else None,
         settings.offline,
     )
-    pool = PoolSettings(opening, queue, parse_duration_s(keep_alive, "keep_alive"), ENGINE_COMMAND)
+    pool = PoolSettings(opening, queue, parse_keep_alive_s(keep_alive), ENGINE_COMMAND)
     registry = _make_registry(models, draft, alias)
     shown = _Shown(registry.default.id, quiet=settings.quiet)
     where = ServerSettings(host, port, Access(host, keys, cors), log_prompts)
@@ -226,10 +230,13 @@ class _Shown:
         """The first model is loaded."""
         self._bars.close()
         draft = f"draft {opened.draft}" if opened.draft else "no draft model"
+        if opened.pooling:
+            draft = f"embeddings, {opened.pooling} pooling"
         note = f", {opened.note}" if opened.note else ""
         self.say(f"serving {self._model} ({draft}{note}) at {address}/v1; Ctrl-C ends it")
 
     def say(self, text: str) -> None:
-        """One line."""
+        """One line; a log that is full or that nobody reads any more is no reason to end."""
         if not self._quiet:
-            click.echo(plain_text(f"edgespec: {text}"), err=True)
+            with contextlib.suppress(OSError):
+                click.echo(plain_text(f"edgespec: {text}"), err=True)

@@ -39,7 +39,15 @@ def best_token_s(
 def best_token(
     verify: Sequence[float], step: float, acceptance: float, longest: int, row: float = 0.0
 ) -> float:
-    """The same in any unit of time, from what passes cost by their rows (from none on)."""
+    """The same in any unit of time.
+
+    Args:
+        verify: Cost of a pass by its rows, from none on: `longest + 2` of them.
+        step: Of one guess.
+        acceptance: Of every guess, 0 to 1.
+        longest: Draft.
+        row: Of a row that is read again after a draft that was not all right.
+    """
     best, reach, gained = math.inf, 1.0, 1.0
     for count in range(1, longest + 1):
         reach *= acceptance

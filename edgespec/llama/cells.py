@@ -1,10 +1,14 @@
 """Which cells of a shared KV cache are taken, and by how many sequences: llama.cpp knows and does not say."""
 
 from collections.abc import Iterable
+from heapq import heappop, heappush
 
 
 class Cells:
-    """The cells of a cache by numbers of our own, each with how many sequences hold it.
+    """The cells of a cache by llama.cpp's numbers, each with how many sequences hold it.
+
+    llama.cpp takes the free ones with the lowest numbers first: it looks on from where it was, and goes back to every cell that
+    becomes free before there (llama-kv-cache.cpp, `find_slot` and `seq_rm`).
 
     Of four cells one sequence takes 0, 1, 2; another shares 0 and 1; the first gives all three back: then cell 2 is free, and
     0 and 1 are as long as the other one holds them.
@@ -15,7 +19,8 @@ class Cells:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._free = list(range(count - 1, -1, -1))
+        self._free = list(range(count))
+        """A heap."""
         self._holders = [0] * count
 
     @property
@@ -28,10 +33,15 @@ class Cells:
         """How many are held."""
         return self.count - len(self._free)
 
+    @property
+    def next_free(self) -> int:
+        """The one that is taken next; `count` where none is free."""
+        return self._free[0] if self._free else self.count
+
     def take(self, count: int) -> list[int]:
-        """That many cells, no more than are free."""
+        """That many cells in ascending order, no more than are free."""
         free, holders = self._free, self._holders
-        taken = [free.pop() for _ in range(count)]
+        taken = [heappop(free) for _ in range(count)]
         for cell in taken:
             holders[cell] = 1
         return taken
@@ -47,4 +57,4 @@ class Cells:
         for cell in cells:
             holders[cell] -= 1
             if not holders[cell]:
-                self._free.append(cell)
+                heappush(self._free, cell)

@@ -9,6 +9,7 @@ from typing import Any
 from edgespec.errors import EngineError, ModelFileError, NotEnoughMemoryError
 from edgespec.lifetime import Closes
 from edgespec.llama.devices import device_handle
+from edgespec.llama.fim_tokens import FimTokens, find_fim_tokens
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.llama.library import ClosedLibrary, load_library, take_native_errors
 from edgespec.llama.placement import Placement
@@ -139,6 +140,11 @@ class Model(Closes):
         """The names of the tokens that end an answer, or at least those that are said to."""
         ends = (self._lib.llama_vocab_eot(self.vocab), self._lib.llama_vocab_eos(self.vocab))
         return tuple(dict.fromkeys(self._token_text(token) for token in ends if token >= 0))
+
+    @cached_property
+    def fim_tokens(self) -> FimTokens | None:
+        """For filling in between two texts; None where it has none."""
+        return find_fim_tokens(self._lib, self.vocab)
 
     @property
     def chat_template(self) -> str | None:

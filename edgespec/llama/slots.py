@@ -1,7 +1,7 @@
 """Sequences that come and go in one KV cache: a decode takes rows of whichever are at work."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -335,6 +335,14 @@ class Slot:
         self.tokens.extend(saved.tokens)
         self.cells = self.context.cells.take(len(self.tokens))
         self.memory.hold(len(self.tokens))
+
+    def gather(self) -> None:
+        """Moves what it holds to the first free cells, in the order of the text, with all free ones behind it.
+
+        There have to be as many as it has tokens. Where llama.cpp fails it is empty.
+        """
+        with suppress(EngineError):
+            self.restore(self.save())
 
     def clear(self) -> None:
         """Forgets everything."""

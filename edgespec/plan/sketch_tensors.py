@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgespec.catalog.dimensions import Dimensions, Experts, Recurrent
-from edgespec.catalog.gguf_types import BLOCKS
+from edgespec.catalog.gguf_types import BLOCKS, NARROW_TYPES
 from edgespec.catalog.metadata import TensorInfo
 
 MIXES: Final[dict[str, tuple[str, str, str]]] = {
@@ -30,8 +30,6 @@ MIXES: Final[dict[str, tuple[str, str, str]]] = {
 """Label of a file to the types of most tensors, of those that get more bits, and of the output (llama-quant.cpp)."""
 _EXPERTS_IN: Final = {"MXFP4": "MXFP4"}
 """Label to the type of experts, where it is their own."""
-_FALLBACK: Final = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0"}
-"""What a tensor gets instead whose rows are not a multiple of 256 (llama-quant.cpp)."""
 _GATED_ATTENTION: Final = frozenset({"qwen35", "qwen35moe"})
 """Queries come with a gate of the same width."""
 _DENSE_BESIDE_EXPERTS: Final = "gemma4"
@@ -196,7 +194,7 @@ def _gets_more_bits(place: int, count: int) -> bool:
 
 def _tensor(name: str, columns: int, rows: int, ggml_type: str, count: int = 1) -> TensorInfo:
     while columns % BLOCKS[ggml_type][0]:
-        ggml_type = _FALLBACK.get(ggml_type, "F16")
+        ggml_type = NARROW_TYPES.get(ggml_type, "F16")
     weights, n_bytes = BLOCKS[ggml_type]
     dimensions = (columns, rows, count) if count > 1 else (columns, rows)
     return TensorInfo(name, dimensions, ggml_type, columns // weights * n_bytes * rows * count, 0)

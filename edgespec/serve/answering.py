@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from edgespec import __version__
+from edgespec.chat.infill import Infill
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.tools import Toolbox
 from edgespec.serve.engine import Engine
 from edgespec.serve.exchange import Event, Exchange
 from edgespec.serve.fields import Fields
@@ -90,23 +90,23 @@ async def answer(
         answers.cancel()
 
 
-def _shown(prompt: tuple[ChatMessage, ...] | str | tuple[int, ...]) -> str:
+def _shown(prompt: tuple[ChatMessage, ...] | str | tuple[int, ...] | Infill) -> str:
     if isinstance(prompt, str):
         return prompt
+    if isinstance(prompt, Infill):
+        return f"{prompt.prefix}{prompt.begun} ... {prompt.suffix}"
     shown = (f"{one.role}: {one.content}" if isinstance(one, ChatMessage) else str(one) for one in prompt)
     return " ".join(shown)
 
 
-async def count_prompt(
-    service: Service, fields: Fields, messages: Sequence[ChatMessage], toolbox: Toolbox
-) -> int:
+async def count_prompt(service: Service, fields: Fields, conversation: Tokenize) -> int:
     """Tokens of a conversation for the model that a request names.
 
     Raises:
         ApiError: there is no such model, or its engine refuses.
     """
     async with service.engine_for(fields) as (engine, _):
-        return len((await engine.tokenize(Tokenize(0, tuple(messages), toolbox=toolbox))).tokens)
+        return len((await engine.tokenize(conversation)).tokens)
 
 
 async def with_text_bias(engine: Engine, ask: Ask, biases: Sequence[TextBias]) -> Ask:

@@ -9,10 +9,10 @@ from edgespec.serve.errors import invalid
 from edgespec.serve.exchange import Event, Exchange
 from edgespec.serve.fields import Fields
 from edgespec.serve.logprobs import chat_logprobs
-from edgespec.serve.result import Choice, Result, finish_reason
+from edgespec.serve.result import Choice, Result, finish_reason, timings_so_far
 from edgespec.serve.service import Service
 from edgespec.serve.wishes import read_structure, read_top, read_wishes
-from edgespec.session.shared.asked import Ask, Ended, Told, Wrote
+from edgespec.session.shared.asked import Ask, Ended, Tokenize, Told, Wrote
 
 
 async def chat_completions(service: Service, exchange: Exchange) -> None:
@@ -32,8 +32,26 @@ async def chat_completions(service: Service, exchange: Exchange) -> None:
 async def count_tokens(service: Service, exchange: Exchange) -> None:
     """`/v1/chat/completions/input_tokens`: how long a conversation is."""
     fields = exchange.fields
-    counted_n = await count_prompt(service, fields, read_messages(fields), read_toolbox(fields))
+    counted_n = await count_prompt(service, fields, read_conversation(fields))
     await exchange.reply({"object": "response.input_tokens", "input_tokens": counted_n})
+
+
+def read_conversation(fields: Fields) -> Tokenize:
+    """A conversation as the model would read it to answer.
+
+    Raises:
+        ApiError: names the field.
+    """
+    messages = read_messages(fields)
+    thinking, variables = read_thinking(fields)
+    return Tokenize(
+        0,
+        messages,
+        toolbox=read_toolbox(fields),
+        thinking=thinking,
+        template_variables=variables,
+        continues=continues(fields, messages),
+    )
 
 
 def read_chat(fields: Fields) -> Ask:
@@ -131,9 +149,7 @@ class ChatWriter:
             choice["logprobs"] = {"content": chat_logprobs(told.logprobs), "refusal": None}
         chunk = self._chunk([choice])
         if self.tells_timings:
-            chunk["timings"] = {"cache_n": result.cached_n, "prompt_n": result.prompt_n - result.cached_n} | {
-                "predicted_n": len(result.choices[result.place_of(told)].tokens)
-            }
+            chunk["timings"] = timings_so_far(result, result.place_of(told))
         return [chunk]
 
     def end(self, result: Result) -> list[Event]:

@@ -6,6 +6,7 @@ from edgespec.serve.answering import FINGERPRINT, answer, new_id, now_s, with_te
 from edgespec.serve.errors import invalid
 from edgespec.serve.exchange import Event, Exchange
 from edgespec.serve.fields import Fields
+from edgespec.serve.infill import with_suffix
 from edgespec.serve.logprobs import text_logprobs
 from edgespec.serve.prompts import read_prompts, to_prompt
 from edgespec.serve.result import Result, finish_reason
@@ -18,7 +19,8 @@ async def completions(service: Service, exchange: Exchange) -> None:
     """Goes on from prompts."""
     fields = exchange.fields
     _check_unsupported(fields)
-    prompts, _ = read_prompts(fields)
+    read, _ = read_prompts(fields)
+    prompts = with_suffix(fields, read) or read
     wishes = read_wishes(fields)
     usual = read_text_ask(fields, wishes, _read_logprobs(fields))
     usage = fields.inside("stream_options")
@@ -34,8 +36,6 @@ async def completions(service: Service, exchange: Exchange) -> None:
 def _check_unsupported(fields: Fields) -> None:
     if fields.flag("echo"):
         raise invalid("echo", "is true; the prompt is not told again here")
-    if fields.text("suffix"):
-        raise invalid("suffix", "is given; there is no infilling here")
     best_of = fields.whole("best_of", 1)
     if best_of is not None and best_of > (fields.whole("n", 1) or 1):
         raise invalid("best_of", f"is {best_of}; only the `n` answers that are told are written")

@@ -110,10 +110,15 @@ def read_toolbox(fields: Fields) -> Toolbox:
     Raises:
         ApiError: names the tool and its field.
     """
+    for old, new in (("functions", "tools"), ("function_call", "tool_choice")):
+        if fields.has(old):
+            raise invalid(old, f"is of OpenAI's older form; send `{new}`")
     tools = tuple(_read_tool(one) for one in fields.each("tools"))
     parallel = fields.flag("parallel_tool_calls", True)
     choice = fields.values.get("tool_choice")
     match choice:
+        case {"type": "allowed_tools"}:
+            return read_allowed(fields, tools, parallel)
         case None | "auto":
             return Toolbox(tools, parallel=parallel) if tools else NO_TOOLS
         case "none":
@@ -124,6 +129,31 @@ def read_toolbox(fields: Fields) -> Toolbox:
             return required(tools, name, parallel)
         case _:
             raise fields.wrong("tool_choice", "auto, none, required or an object that names a function")
+
+
+def read_allowed(fields: Fields, tools: tuple[Tool, ...], parallel: bool) -> Toolbox:
+    """A `tool_choice` that names some of the tools, which alone may be called.
+
+    Chats have the names and the mode one object deeper than responses.
+
+    Raises:
+        ApiError: names the field, or a tool that is none of them.
+    """
+    choice = fields.inside("tool_choice")
+    assert choice is not None
+    inside = choice.inside("allowed_tools") or choice
+    names = [(one.inside("function") or one).needed_text("name") for one in inside.each("tools")]
+    for name in names:
+        if all(tool.name != name for tool in tools):
+            raise invalid(inside.name("tools"), f"names {name!r:.60}, which is not in `tools`")
+    allowed = tuple(tool for tool in tools if tool.name in names)
+    match inside.text("mode") or "auto":
+        case "auto":
+            return Toolbox(allowed, parallel=parallel) if allowed else NO_TOOLS
+        case "required":
+            return required(allowed, "", parallel)
+        case other:
+            raise invalid(inside.name("mode"), f"is {other!r:.40}; it can be auto or required")
 
 
 def required(tools: tuple[Tool, ...], only: str, parallel: bool) -> Toolbox:

@@ -8,14 +8,20 @@ from dataclasses import replace
 from typing import Final, cast
 
 from edgespec.errors import ExitCode
+from edgespec.serve.answers import Answers
 from edgespec.serve.errors import ApiError, error_of, sentence_of
+from edgespec.serve.watchdog import LOOK_S, Watchdog
 from edgespec.session.shared.asked import (
     Ask,
     Cancel,
     Detokenize,
-    Ended,
+    Embed,
+    Embedded,
     Figures,
     Look,
+    LookAtAnswers,
+    Places,
+    RefusalKind,
     Refused,
     Tokenize,
     Tokenized,
@@ -23,12 +29,10 @@ from edgespec.session.shared.asked import (
 )
 from edgespec.worker.process import WorkerProcess
 from edgespec.worker.protocol import Logged, Progressed, WorkerDied
-from edgespec.worker.serving_protocol import EngineEvent, OpeningFailed, OpenShared, SharedOpened
+from edgespec.worker.serving_protocol import Alive, EngineEvent, OpeningFailed, OpenShared, SharedOpened
 
 log = logging.getLogger(__name__)
 
-_MOST_UNREAD: Final = 2048
-"""Pieces of an answer that its caller has not read, some 70 s of writing: then nobody reads it."""
 _RETRY_S: Final = 10
 """Until a model that is busy now may have made room."""
 _SOME_ANSWER_S: Final = 5.0
@@ -41,65 +45,6 @@ class OpeningError(Exception):
     def __init__(self, failed: OpeningFailed) -> None:
         super().__init__(failed.message)
         self.failed = failed
-
-
-class Answers:
-    """What is told of the asks of one request, until all of them have ended.
-
-    Args:
-        engine: Whose they are.
-        asks: With ids of the engine's.
-    """
-
-    def __init__(self, engine: "Engine", asks: Sequence[Ask]) -> None:
-        self._engine = engine
-        self.offsets = {}
-        """By the id of each ask: the number of its first choice."""
-        n_choices = 0
-        for ask in asks:
-            self.offsets[ask.id] = n_choices
-            n_choices += ask.n_choices
-        self.n_choices = self.n_left = n_choices
-        """Choices in all, and those that have not ended."""
-        self._told: list[Told] = []
-        self._news = asyncio.Event()
-        self._began_s = asyncio.get_running_loop().time()
-
-    def put(self, told: Told) -> None:
-        """Takes what the engine tells."""
-        if isinstance(told, Ended):
-            self.n_left -= 1
-        self._told.append(told)
-        self._news.set()
-        if isinstance(told, Refused) or not self.n_left:
-            self._engine.release(self)
-        elif len(self._told) > _MOST_UNREAD:
-            self.cancel()
-            self._told.append(Refused(told.id, "engine", "nobody reads this answer"))
-
-    async def next(self) -> list[Told]:
-        """What was told since the last time; waits until there is something.
-
-        Raises:
-            ApiError: the request is refused, or its engine ended.
-        """
-        await self._news.wait()
-        self._news.clear()
-        told, self._told = self._told, []
-        for one in told:
-            if isinstance(one, Refused):
-                self.cancel()
-                raise error_of(one)
-        return told
-
-    def cancel(self) -> None:
-        """Nobody waits any more: the engine stops within a round. What has ended already is left alone."""
-        self._engine.cancel(self)
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since it was asked for."""
-        return asyncio.get_running_loop().time() - self._began_s
 
 
 class Engine:
@@ -125,6 +70,8 @@ class Engine:
         self._answers: dict[int, Answers] = {}
         self._questions: dict[int, asyncio.Future[Told]] = {}
         self._following: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._watchdog = Watchdog()
         self._opening: asyncio.Future[SharedOpened] | None = None
         self.opened: SharedOpened | None = None
         self.is_dead = False
@@ -154,6 +101,7 @@ class Engine:
         self._opening = asyncio.get_running_loop().create_future()
         self._process.send(self.request)
         self._following = asyncio.create_task(self._follow())
+        self._watching = asyncio.create_task(self._watch())
         self.opened = await self._opening
         return self.opened
 
@@ -161,19 +109,25 @@ class Engine:
         """Ends the process, which has three seconds to keep what it learnt; whoever waits is refused."""
         self._die("is being stopped")
         await self._process.close()
-        if self._following is not None:
-            await asyncio.wait([self._following])
+        if self._following is not None and self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._following, self._watching])
 
     async def _follow(self) -> None:
         async for event in cast("AsyncIterator[EngineEvent]", self._process.events()):
             match event:
                 case tuple():
+                    self._watchdog.heard()
                     for told in event:
                         self._hand_on(told)
+                case Alive(rounds_n):
+                    self._watchdog.heard(rounds_n)
                 case Progressed():
+                    self._watchdog.heard()
                     if self._tell_progress is not None:
                         self._tell_progress(event)
                 case SharedOpened():
+                    self._watchdog.step_s = 1 / event.vanilla_tok_per_s if event.vanilla_tok_per_s else 0.0
                     self._settle(event)
                 case OpeningFailed():
                     self._settle(OpeningError(event))
@@ -181,6 +135,16 @@ class Engine:
                     _pass_on(line)
                 case WorkerDied(cause):
                     self._die(cause)
+
+    async def _watch(self) -> None:
+        """Ends a process that has been stopped or hangs: it would never answer."""
+        while not self.is_dead:
+            opening = self.opened is None
+            if wrong := self._watchdog.look(is_awaited=opening or not self.is_idle, is_opening=opening):
+                log.error("the engine of %s %s, and is ended", self.request.target, wrong)
+                self._die(wrong, "silent")
+                self._process.kill()
+            await asyncio.sleep(LOOK_S)
 
     def _settle(self, outcome: SharedOpened | OpeningError) -> None:
         if self._opening is None or self._opening.done():
@@ -196,16 +160,16 @@ class Engine:
         elif (question := self._questions.pop(told.id, None)) is not None and not question.done():
             question.set_result(told)
 
-    def _die(self, cause: str) -> None:
+    def _die(self, cause: str, kind: RefusalKind = "engine") -> None:
         self.is_dead = True
         said = f"the engine {cause}"
         self._settle(OpeningError(OpeningFailed(said, "the server's log has the details", ExitCode.FAILED)))
-        self.refuse_all(said, "ask again: another one is started")
+        self.refuse_all(said, "ask again: another one is started", kind)
 
-    def refuse_all(self, message: str, hint: str = "") -> None:
+    def refuse_all(self, message: str, hint: str = "", kind: RefusalKind = "engine") -> None:
         """Ends everything that is asked of it with an error."""
         for number in [*self._answers, *self._questions]:
-            self._hand_on(Refused(number, "engine", message, hint))
+            self._hand_on(Refused(number, kind, message, hint))
 
     def ask(self, *asks: Ask) -> Answers:
         """Asks for answers; the ids of the asks are replaced.
@@ -214,6 +178,9 @@ class Engine:
             ApiError: too many wait already, or the engine has ended.
         """
         self._check_alive()
+        if self.opened and self.opened.pooling:
+            said = "this is an embedding model, which writes no text; ask it at /v1/embeddings"
+            raise ApiError(400, said, "model", "writes_no_text")
         wanted = sum(ask.n_choices for ask in asks)
         room = self.request.n_parallel + self._n_queue
         if self.n_answers and self.n_answers + wanted > room:
@@ -270,6 +237,19 @@ class Engine:
         """
         return cast(Tokenized, await self._question(Detokenize(next(self._numbers), tokens)))
 
+    async def embed(self, question: Embed) -> Embedded:
+        """The vectors of texts; its id is replaced.
+
+        Raises:
+            ApiError: it is refused.
+        """
+        asked = replace(question, id=next(self._numbers))
+        try:
+            return cast(Embedded, await self._question(asked))
+        except asyncio.CancelledError:
+            self._process.send(Cancel(asked.id))
+            raise
+
     async def look(self) -> Figures:
         """How things stand.
 
@@ -278,7 +258,15 @@ class Engine:
         """
         return cast(Figures, await self._question(Look(next(self._numbers))))
 
-    async def _question(self, question: Tokenize | Detokenize | Look) -> Told:
+    async def look_at_answers(self, *, with_texts: bool) -> Places:
+        """What is being written.
+
+        Raises:
+            ApiError: the engine ended.
+        """
+        return cast(Places, await self._question(LookAtAnswers(next(self._numbers), with_texts)))
+
+    async def _question(self, question: Tokenize | Detokenize | Embed | Look | LookAtAnswers) -> Told:
         self._check_alive()
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._questions[question.id] = answer

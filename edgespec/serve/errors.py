@@ -113,3 +113,5 @@ def error_of(refused: Refused) -> ApiError:
             return ApiError(503, said, None, "out_of_memory", retry_after_s=5)
         case "engine":
             return ApiError(500, said, None, "engine_failed")
+        case "silent":
+            return ApiError(503, said, None, "engine_silent", retry_after_s=1)

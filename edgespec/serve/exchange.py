@@ -11,7 +11,7 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from edgespec.serve.engine import Answers
+from edgespec.serve.answers import Answers
 from edgespec.serve.errors import ApiError, anthropic_error, openai_error, response_error
 from edgespec.serve.fields import Fields, parse_body
 from edgespec.session.shared.asked import Told

@@ -8,8 +8,10 @@ from typing import Final
 
 from edgespec.serve.errors import ApiError, invalid
 
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SHOWN: Final = 60
+_DEEPEST: Final = 100
+"""Objects and arrays in each other: what goes through a request step by step must not end at Python's own limit."""
 
 
 def parse_body(body: bytes) -> "Fields":
@@ -19,18 +21,48 @@ def parse_body(body: bytes) -> "Fields":
         ApiError: it is not JSON, or no object.
     """
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
+        # Decoded strictly: by itself `json.loads` lets half a pair through.
+        text = body.decode(json.detect_encoding(body))
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_float)
     except RecursionError:
-        raise ApiError(400, "the body is nested too deeply", None, "invalid_json") from None
+        raise _too_deep() from None
     except ValueError as error:
         raise ApiError(400, f"the body is not JSON: {error}", None, "invalid_json") from None
     if not isinstance(value, dict):
         raise ApiError(400, f"the body is {kind_of(value)}, not an object", None, "invalid_json")
-    return Fields(_without_surrogates(value) if _SURROGATE.search(body) else value)
+    if _is_deep(value):
+        raise _too_deep()
+    return Fields(_without_surrogates(value) if _SURROGATE.search(text) else value)
+
+
+def _too_deep() -> ApiError:
+    return ApiError(400, "the body is nested too deeply", None, "invalid_json")
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)  # type: ignore[attr-defined]
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        # JSON could not say it again.
+        raise ValueError(f"{text[:_SHOWN]} is too large a number")
+    return number
 
 
 def _without_surrogates(value: object) -> dict[str, object]:

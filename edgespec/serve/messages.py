@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from edgespec.chat.structure import Structure
 from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.serve.answering import answer, count_prompt, new_id
 from edgespec.serve.anthropic_turns import read_turns
@@ -14,8 +15,8 @@ from edgespec.serve.exchange import Event, Exchange
 from edgespec.serve.fields import Fields
 from edgespec.serve.result import Result
 from edgespec.serve.service import Service
-from edgespec.serve.wishes import read_limit, read_sampling, read_stops
-from edgespec.session.shared.asked import Ask, Ended, EndReason, Told, Wrote
+from edgespec.serve.wishes import read_limit, read_response_format, read_sampling, read_stops
+from edgespec.session.shared.asked import Ask, Ended, EndReason, Tokenize, Told, Wrote
 
 _MAX_TOKENS: Final = 4096
 """Where a request does not say; llama-server's."""
@@ -25,14 +26,17 @@ async def messages(service: Service, exchange: Exchange) -> None:
     """Answers a conversation."""
     fields = exchange.fields
     turns = read_turns(fields)
-    thinking = fields.inside("thinking")
+    thinking, output = fields.inside("thinking"), fields.inside("output_config")
+    effort = output.text("effort") if output else None
     ask = Ask(
         id=0,
         prompt=turns,
         max_tokens=read_limit(fields, "max_tokens") or _MAX_TOKENS,
         sampling=read_sampling(fields),
         stops=read_stops(fields, "stop_sequences"),
+        structure=_read_structure(fields, output),
         toolbox=_read_toolbox(fields),
+        template_variables={"reasoning_effort": effort} if effort else {},
         thinking=make_thinking(*_read_thinking(thinking)),
         continues=continues(fields, turns),
     )
@@ -44,8 +48,17 @@ async def messages(service: Service, exchange: Exchange) -> None:
 async def count_tokens(service: Service, exchange: Exchange) -> None:
     """`/v1/messages/count_tokens`: how long a conversation is."""
     fields = exchange.fields
-    counted_n = await count_prompt(service, fields, read_turns(fields), _read_toolbox(fields))
+    counted_n = await count_prompt(
+        service, fields, Tokenize(0, read_turns(fields), toolbox=_read_toolbox(fields))
+    )
     await exchange.reply({"input_tokens": counted_n})
+
+
+def _read_structure(fields: Fields, output: Fields | None) -> Structure | None:
+    """`output_config.format`, or `output_format` as it was called first."""
+    if output is not None and output.has("format"):
+        return read_response_format(output.inside("format"))
+    return read_response_format(fields.inside("output_format"))
 
 
 def _read_thinking(thinking: Fields | None) -> tuple[str, int | None]:

@@ -15,7 +15,7 @@ from edgespec.ranges import check_ranges
 from edgespec.serve.engine import Engine, OpeningError, api_error_of
 from edgespec.serve.registry import Registry, Served
 from edgespec.worker.protocol import Progressed
-from edgespec.worker.serving_protocol import OpenShared
+from edgespec.worker.serving_protocol import OpenShared, SharedOpened
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class PoolSettings:
     opening: OpenShared
     """For every model, but for its names."""
     n_queue: int
-    keep_alive_s: float
-    """An engine that has been idle for so long ends."""
+    keep_alive_s: float | None
+    """An engine that has been idle for so long ends; 0 ends it at once, None never."""
     command: Sequence[str]
     """Runs an engine process."""
 
@@ -62,6 +62,8 @@ class Pool:
         self._engines: dict[str, Engine] = {}
         """By the ids of their models, the one that was used last at the end."""
         self._loading: dict[str, asyncio.Task[Engine]] = {}
+        self._opened: dict[str, SharedOpened] = {}
+        """What models were opened with the last time."""
         self._one_at_a_time = asyncio.Lock()
         self._wanted: Counter[str] = Counter()
         """Requests that have a model in hand, or wait until it is loaded."""
@@ -72,6 +74,10 @@ class Pool:
     def loaded(self) -> dict[str, Engine]:
         """Engines that may be asked, by the ids of their models."""
         return {name: one for name, one in self._engines.items() if one.opened and not one.is_dead}
+
+    def opened_as(self, served: Served) -> SharedOpened | None:
+        """What a model was opened with, whether it is loaded still or not; None where it never was."""
+        return self._opened.get(served.id)
 
     def state_of(self, served: Served) -> str:
         """In llama-server's words."""
@@ -108,8 +114,9 @@ class Pool:
         self._engines[name] = self._engines.pop(name)
         if (timer := self._timers.pop(name, None)) is not None:
             timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timers[name] = loop.call_later(self._settings.keep_alive_s, self._end_idle, name)
+        keep_alive_s = self._settings.keep_alive_s
+        if keep_alive_s is not None:
+            self._timers[name] = asyncio.get_running_loop().call_later(keep_alive_s, self._end_idle, name)
 
     def _end_idle(self, name: str) -> None:
         engine = self._engines.get(name)
@@ -166,6 +173,7 @@ class Pool:
                         continue
                     raise
                 self._engines[served.id] = engine
+                self._opened[served.id] = opened
                 self.registry.learn_path(served, Path(opened.path).resolve(), opened.target)
                 log.info("%s is loaded, draft %s", served.id, opened.draft or "none")
                 return engine

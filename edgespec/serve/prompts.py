@@ -1,11 +1,12 @@
 """Prompts as `/v1/completions` has them: a text, tokens, a mixture of both, or several of these."""
 
+from edgespec.chat.infill import Infill
 from edgespec.serve.engine import Engine
 from edgespec.serve.errors import invalid
 from edgespec.serve.fields import Fields, kind_of
 from edgespec.session.shared.asked import Tokenize
 
-Prompt = str | tuple[int, ...]
+Prompt = str | tuple[int, ...] | Infill
 Part = str | int
 MOST_PROMPTS = 256
 
@@ -53,13 +54,13 @@ def _read_one(value: object, name: str) -> list[Part] | str:
     raise invalid(name, "is empty" if value == [] else said)
 
 
-async def to_prompt(engine: Engine, read: list[Part] | str) -> Prompt:
+async def to_prompt(engine: Engine, read: list[Part] | str | Infill) -> Prompt:
     """A prompt as the engine takes it; the texts in a mixture become tokens.
 
     Raises:
         ApiError: the engine ends.
     """
-    if isinstance(read, str):
+    if isinstance(read, str | Infill):
         return read
     tokens: list[int] = []
     for place, part in enumerate(read):

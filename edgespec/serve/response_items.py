@@ -5,7 +5,7 @@ from typing import Final, cast
 
 from edgespec.chat.messages import ChatMessage, Role
 from edgespec.chat.tools import NO_TOOLS, Tool, Toolbox, ToolCall
-from edgespec.serve.conversation import read_content, read_function, required
+from edgespec.serve.conversation import read_allowed, read_content, read_function, required
 from edgespec.serve.errors import invalid
 from edgespec.serve.fields import Fields
 
@@ -89,6 +89,8 @@ def read_tools(fields: Fields) -> Toolbox:
     )
     parallel = fields.flag("parallel_tool_calls", True)
     match fields.values.get("tool_choice"):
+        case {"type": "allowed_tools"}:
+            return read_allowed(fields, tools, parallel)
         case None | "auto":
             return Toolbox(tools, parallel=parallel) if tools else NO_TOOLS
         case "none":

@@ -13,14 +13,21 @@ from edgespec.serve.response_items import read_items, read_tools
 from edgespec.serve.result import Result
 from edgespec.serve.service import Service
 from edgespec.serve.wishes import read_limit, read_response_format, read_structure, read_wishes
-from edgespec.session.shared.asked import Ask, EndReason, Told, Wrote
+from edgespec.session.shared.asked import Ask, EndReason, Tokenize, Told, Wrote
 
 
 async def responses(service: Service, exchange: Exchange) -> None:
     """Answers a conversation."""
     fields = exchange.fields
-    if fields.text("previous_response_id"):
-        raise invalid("previous_response_id", "is given; nothing is kept here: send the whole conversation")
+    for key in ("previous_response_id", "conversation"):
+        if fields.has(key):
+            raise invalid(key, "is given; nothing is kept here: send the whole conversation")
+    if isinstance(fields.values.get("prompt"), dict):
+        raise invalid(
+            "prompt", "names a prompt that is kept; nothing is kept here: send it as `instructions`"
+        )
+    if fields.flag("background"):
+        raise invalid("background", "is true; nothing is kept here: wait for the answer, or have it streamed")
     turns, wishes = read_items(fields), read_wishes(fields)
     thinking, variables = read_thinking(fields)
     effort = reasoning.text("effort") if (reasoning := fields.inside("reasoning")) else None
@@ -57,7 +64,9 @@ def _read_structure(fields: Fields) -> Structure | None:
 async def count_tokens(service: Service, exchange: Exchange) -> None:
     """`/v1/responses/input_tokens`: how long a conversation is."""
     fields = exchange.fields
-    counted_n = await count_prompt(service, fields, read_items(fields), read_tools(fields))
+    counted_n = await count_prompt(
+        service, fields, Tokenize(0, read_items(fields), toolbox=read_tools(fields))
+    )
     await exchange.reply({"object": "response.input_tokens", "input_tokens": counted_n})
 
 
@@ -84,6 +93,7 @@ class ResponseWriter:
             "id": self._id,
             "object": "response",
             "created_at": self._created,
+            "completed_at": None if ended is None else now_s(),
             "status": status,
             "error": None,
             "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,

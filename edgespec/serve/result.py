@@ -6,7 +6,7 @@ from typing import Final
 
 from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
-from edgespec.serve.engine import Answers
+from edgespec.serve.answers import Answers
 from edgespec.session.shared.asked import Began, Ended, EndReason, TokenLogprob, Told, Wrote
 
 _MS: Final = 1000.0
@@ -145,6 +145,15 @@ def timings_of(stats: Sequence[GenerationStats], prompt_n: int, cached_n: int) -
         "draft_n": sum(one.draft_n for one in stats),
         "draft_n_accepted": sum(one.draft_n_accepted for one in stats),
         "speculation": stats[0].why,
+    }
+
+
+def timings_so_far(result: Result, place: int) -> dict[str, object]:
+    """What is known of an answer while it is written."""
+    return {
+        "cache_n": result.cached_n,
+        "prompt_n": result.prompt_n - result.cached_n,
+        "predicted_n": len(result.choices[place].tokens),
     }
 
 

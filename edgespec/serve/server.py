@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -98,6 +99,8 @@ async def _serve(
     tell: Callable[[SharedOpened], None],
     tell_progress: Callable[[Progressed], None],
 ) -> None:
+    # What is on the disk is looked at in one thread: more would come with the load, and keep their stacks for good.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1, "looking"))
     pool = Pool(pool_settings, registry)
     service = Service(pool, registry, settings.logs_prompts)
     n_answers = pool_settings.opening.n_parallel + pool_settings.n_queue

@@ -1,13 +1,10 @@
-"""How the server is doing: `/health`, `/v1/models`, `/props`, `/metrics`."""
+"""How the server is doing: `/health`, `/v1/models`, `/metrics`."""
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote
 
-from edgespec.llama.sampler import Sampling
-from edgespec.serve.answering import FINGERPRINT
 from edgespec.serve.engine import Engine
 from edgespec.serve.errors import ApiError
 from edgespec.serve.exchange import Exchange
@@ -45,6 +42,9 @@ def _described(service: Service, served: Served) -> dict[str, object]:
     described: dict[str, object] = {
         "id": served.id,
         "object": "model",
+        # As Anthropic has it.
+        "type": "model",
+        "display_name": served.id,
         "created": _changed_s(served.path),
         "owned_by": "edgespec",
         "aliases": list(service.registry.aliases_of(served)),
@@ -56,8 +56,12 @@ def _described(service: Service, served: Served) -> dict[str, object]:
             "n_vocab": opened.n_vocab,
             "n_ctx": opened.n_ctx,
             "n_ctx_train": opened.n_ctx_train,
+            "n_embd": opened.n_embd,
+            "n_params": opened.n_params,
             "size": opened.file_bytes,
+            "ftype": opened.quantization,
             "draft": opened.draft,
+            "pooling": opened.pooling or None,
         }
     return described
 
@@ -67,36 +71,6 @@ def _changed_s(path: Path | None) -> int:
         return int(path.stat().st_mtime) if path else 0
     except OSError:
         return 0
-
-
-async def props(service: Service, exchange: Exchange) -> None:
-    """What a model was opened with; nothing is loaded to tell it."""
-    served = await service.registry.find(exchange.request.query_params.get("model"))
-    engine = service.pool.loaded().get(served.id)
-    opened = engine.opened if engine else None
-    if opened is None:
-        raise ApiError(
-            503,
-            f"{served.id} is not loaded; the first answer loads it",
-            "model",
-            "not_loaded",
-            retry_after_s=1,
-        )
-    settings = {"n_ctx": opened.n_ctx, "params": asdict(Sampling())}
-    await exchange.reply(
-        {
-            "default_generation_settings": settings,
-            "total_slots": opened.n_parallel,
-            "model_alias": served.id,
-            "model_path": opened.path,
-            "draft": opened.draft,
-            "chat_template": opened.chat_template,
-            "bos_token": opened.bos_text,
-            "eos_token": opened.eos_text,
-            "modalities": {"vision": False, "audio": False},
-            "build_info": FINGERPRINT,
-        }
-    )
 
 
 async def metrics(service: Service, exchange: Exchange) -> None:

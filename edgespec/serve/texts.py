@@ -1,6 +1,8 @@
-"""What is asked of a model's tokenizer and template alone: `/tokenize`, `/detokenize`, `/apply-template`; and of its vectors."""
+"""What is asked of a model's tokenizer and template alone: `/tokenize`, `/detokenize`, `/apply-template`."""
 
-from edgespec.serve.conversation import read_messages, read_toolbox
+from dataclasses import replace
+
+from edgespec.serve.chat import read_conversation
 from edgespec.serve.errors import ApiError, invalid
 from edgespec.serve.exchange import Exchange
 from edgespec.serve.service import Service
@@ -10,7 +12,12 @@ from edgespec.session.shared.asked import Tokenize
 async def tokenize(service: Service, exchange: Exchange) -> None:
     """The tokens of a text."""
     fields = exchange.fields
-    question = Tokenize(0, fields.needed_text("content"), add_special=fields.flag("add_special"))
+    question = Tokenize(
+        0,
+        fields.needed_text("content"),
+        add_special=fields.flag("add_special"),
+        parse_special=fields.flag("parse_special", True),
+    )
     with_pieces = fields.flag("with_pieces")
     async with service.engine_for(fields) as (engine, _):
         told = await engine.tokenize(question)
@@ -49,14 +56,16 @@ async def detokenize(service: Service, exchange: Exchange) -> None:
 async def apply_template(service: Service, exchange: Exchange) -> None:
     """A conversation as the model reads it."""
     fields = exchange.fields
-    question = Tokenize(0, read_messages(fields), toolbox=read_toolbox(fields))
+    question = read_conversation(fields)
+    if not fields.flag("add_generation_prompt", True):
+        variables = {**question.template_variables, "add_generation_prompt": False}
+        question = replace(question, template_variables=variables)
     async with service.engine_for(fields) as (engine, _):
         told = await engine.tokenize(question)
     await exchange.reply({"prompt": told.text})
 
 
-async def embeddings(service: Service, exchange: Exchange) -> None:
-    """Vectors of texts: the models here write text and give none."""
-    served = await service.registry.find(exchange.fields.text("model"))
-    said = f"{served.id} writes text and gives no embeddings; no model is served here that does"
-    raise ApiError(400, said, "model", "embeddings_not_supported")
+async def rerank(service: Service, exchange: Exchange) -> None:
+    """Texts by how well they answer a question: there is nothing for that here."""
+    said = "texts are not ranked here; ask /v1/embeddings of an embedding model, and compare the vectors"
+    raise ApiError(501, said, None, "rerank_not_supported")

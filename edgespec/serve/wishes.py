@@ -14,8 +14,11 @@ from edgespec.serve.fields import Fields
 
 MOST_CHOICES: Final = 128
 """As of OpenAI."""
-_MOST_STOPS: Final = 256
+_MOST_TEXTS: Final = 256
+"""That end an answer, or whose tokens have a bias: the engine takes each apart by itself."""
 _MOST_TOP: Final = 20
+_MOST_DIGITS: Final = 18
+"""Of a token's number."""
 _SEEDS: Final = 2**32 - 1
 _NUMBERS: Final = ("temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty")
 _WHOLE: Final = ("top_k", "repeat_last_n")
@@ -72,8 +75,8 @@ def read_limit(fields: Fields, *keys: str) -> int | None:
 def read_stops(fields: Fields, key: str) -> tuple[str, ...]:
     """Texts that end an answer; empty ones end none."""
     stops = fields.texts(key)
-    if len(stops) > _MOST_STOPS:
-        raise invalid(fields.name(key), f"has {len(stops)} texts; the most are {_MOST_STOPS}")
+    if len(stops) > _MOST_TEXTS:
+        raise invalid(fields.name(key), f"has {len(stops)} texts; the most are {_MOST_TEXTS}")
     return tuple(stop for stop in stops if stop)
 
 
@@ -103,7 +106,7 @@ def _read_bias(fields: Fields) -> tuple[tuple[tuple[int, float], ...], tuple[Tex
     if value is None:
         return (), ()
     if isinstance(value, dict):
-        pairs: list[object] = [[int(key) if key.isdecimal() else key, bias] for key, bias in value.items()]
+        pairs: list[object] = [[_token_of(fields, key), bias] for key, bias in value.items()]
     elif isinstance(value, list):
         pairs = value
     else:
@@ -120,7 +123,20 @@ def _read_bias(fields: Fields) -> tuple[tuple[tuple[int, float], ...], tuple[Tex
                 texts.append(TextBias(text, _bias(fields, bias)))
             case _:
                 raise fields.wrong("logit_bias", "made of pairs of a token and a number")
+    if len(texts) > _MOST_TEXTS:
+        raise invalid(fields.name("logit_bias"), f"has {len(texts)} texts; the most are {_MOST_TEXTS}")
     return tuple(tokens), tuple(texts)
+
+
+def _token_of(fields: Fields, key: str) -> int | str:
+    """What a key of OpenAI's object means: a token, or the tokens of a text."""
+    if not key.isdecimal():
+        return key
+    if len(key) > _MOST_DIGITS:
+        raise invalid(
+            fields.name("logit_bias"), f"names the token {key[:_MOST_DIGITS]}..., and no model has that many"
+        )
+    return int(key)
 
 
 def _bias(fields: Fields, bias: object) -> float:

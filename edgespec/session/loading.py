@@ -117,7 +117,12 @@ def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSet
 def check_contexts(
     contexts: list[tuple[ModelFile, ContextSettings]], first_share: float = 1, *, first_alone: str = ""
 ) -> None:
-    """Checks that models with these contexts fit; of the first, only a share is held by this machine.
+    """Checks that models with these contexts fit.
+
+    Args:
+        contexts: Models with how their contexts are made.
+        first_share: Of the first, what this machine holds itself, 0 to 1.
+        first_alone: What the user may set to have the first without the others; in the error's hint.
 
     Raises:
         NotEnoughMemoryError: they do not.
@@ -137,7 +142,11 @@ def check_contexts(
 
 
 def share_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> float:
-    """Of a target's blocks, where others take some."""
+    """Share of a target's blocks that this machine holds itself, 0 to 1: RPC servers take the others.
+
+    Raises:
+        EngineError: an RPC server cannot be reached.
+    """
     if not settings.rpc:
         return 1
     placement = place_file(target, settings.placement, target_context(settings, n_ctx), settings)

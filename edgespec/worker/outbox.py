@@ -1,5 +1,6 @@
 """What is told to callers on its way to the server: in batches, because every frame wakes a process that shares the cores."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
@@ -30,6 +31,7 @@ class Outbox:
         self._held: dict[int, list[Told]] = {}
         """What is told of asks whose callers want the whole only."""
         self._sent_s = float("-inf")
+        self._writing = threading.Lock()
 
     def asked(self, ask: Ask) -> None:
         """An answer is to come."""
@@ -93,9 +95,11 @@ class Outbox:
             self._sent_s = self._clock()
 
     def send(self, value: object) -> None:
-        """Sends a frame at once."""
-        self._stream.write(pack(value))
-        self._stream.flush()
+        """Sends a frame at once; from any thread."""
+        frame = pack(value)
+        with self._writing:
+            self._stream.write(frame)
+            self._stream.flush()
 
 
 def joined(told: Sequence[Told]) -> tuple[Told, ...]:

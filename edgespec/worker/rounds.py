@@ -14,6 +14,7 @@ from edgespec.session.shared.asked import Ask, Asked, Cancel, Ended, RefusalKind
 from edgespec.worker.entry import interrupt_main_thread
 from edgespec.worker.frames import read_frame
 from edgespec.worker.outbox import Outbox
+from edgespec.worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -70,21 +71,26 @@ class Answering(Protocol):
     def step(self) -> Sequence[Told]:
         """Computes a round."""
 
+    def rest(self) -> None:
+        """Does what would keep the next question waiting; for when there is nothing to compute."""
+
 
 class Rounds:
     """Hands what is asked to the pair and what it tells to the server, round by round."""
 
-    def __init__(self, pair: Answering, inbox: Inbox, outbox: Outbox) -> None:
-        self._pair, self._inbox, self._outbox = pair, inbox, outbox
+    def __init__(self, pair: Answering, inbox: Inbox, outbox: Outbox, pulse: Pulse) -> None:
+        self._pair, self._inbox, self._outbox, self._pulse = pair, inbox, outbox, pulse
         self._choices_left: dict[int, int] = {}
         """Of the answers under way, by their ids."""
 
     def run(self) -> ExitCode:
         """Until the server is gone, or the pair fails in a way that leaves nothing to trust."""
         while not self._inbox.has_ended.is_set():
-            if self._pair.is_idle:
-                self._outbox.flush()
-            for one in self._inbox.take(waits=self._pair.is_idle):
+            try:
+                taken = self._take()
+            except Exception as error:
+                return self._give_up(error)
+            for one in taken:
                 if one is None:
                     return ExitCode.OK
                 self._submit(one)  # type: ignore[arg-type]
@@ -92,9 +98,21 @@ class Rounds:
                 told = self._pair.step()
             except Exception as error:
                 return self._give_up(error)
+            self._pulse.rounds_n += 1
             self._outbox.add(told)
             self._count(told)
         return ExitCode.OK
+
+    def _take(self) -> list[object]:
+        """What came since the last round; where there is nothing to compute, what comes next."""
+        if not self._pair.is_idle:
+            return self._inbox.take(waits=False)
+        self._outbox.flush()
+        self._pair.rest()
+        self._pulse.rest()
+        taken = self._inbox.take(waits=True)
+        self._pulse.work()
+        return taken
 
     def _submit(self, asked: Asked) -> None:
         if isinstance(asked, Ask):

@@ -50,6 +50,14 @@ class SharedOpened:
     """Empty where the model has none."""
     bos_text: str
     eos_text: str
+    n_embd: int = 0
+    """Width of the target."""
+    n_params: int = 0
+    """Its weights."""
+    quantization: str = ""
+    """`Q4_K_M` and the like."""
+    pooling: str = ""
+    """Of an embedding model: `mean`, `cls` or `last`; empty for one that writes."""
     note: str = ""
     """Where the layers of each model went; empty when all of them are on the CPU."""
 
@@ -64,5 +72,13 @@ class OpeningFailed:
     """Of `edgespec.errors.ExitCode`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The process runs, and has something to do."""
+
+    rounds_n: int
+    """That it has computed; one that stays the same is under way, or hangs."""
+
+
 EngineRequest = OpenShared | Asked
-EngineEvent = Progressed | SharedOpened | OpeningFailed | tuple[Told, ...] | Logged | WorkerDied
+EngineEvent = Progressed | SharedOpened | OpeningFailed | Alive | tuple[Told, ...] | Logged | WorkerDied

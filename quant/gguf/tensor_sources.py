@@ -75,8 +75,8 @@ class Output(Closes):
             done = source.readinto(self._buffer[:wanted])
             if not done:
                 raise ModelFileError(
-                    f"{self.parts[part]} ends at byte {offset}, where {n_bytes} more were to be copied.",
-                    "It was changed while it was read: run again on a file that nothing writes to.",
+                    f"{self.parts[part]} ends at byte {offset}, where {n_bytes} more were to be copied",
+                    "it was changed while it was read: run again on a file that nothing writes to",
                 )
             self.write(self._buffer[:done])
             offset, n_bytes = offset + done, n_bytes - done

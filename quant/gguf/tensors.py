@@ -5,12 +5,11 @@ A plan's tensor may come from the source file or from an earlier step; both are 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.catalog.gguf_types import BLOCKS
+from edgespec.catalog.gguf_types import BLOCKS, NARROW_TYPES
 from edgespec.llama.library import default_threads
 from edgespec.llama.weights import dequantize, quantize
 from quant.gguf.plan import GgufPlan, PlannedTensor
@@ -18,15 +17,6 @@ from quant.gguf.tensor_sources import ComputedTensor, CopiedBytes
 
 Weights = NDArray[np.float32]
 """A matrix `[n_rows, n_columns]`, whose rows are outputs, or a vector `[n]`."""
-
-_FALLBACKS: Final = {
-    "Q2_K": "IQ4_NL",
-    "Q3_K": "IQ4_NL",
-    "Q4_K": "Q5_0",
-    "Q5_K": "Q5_1",
-    "Q6_K": "Q8_0",
-}
-"""What llama.cpp takes when a row is not a whole number of 256-weight blocks (src/llama-quant.cpp)."""
 
 
 def find_tensor(plan: GgufPlan, name: str) -> PlannedTensor | None:
@@ -51,6 +41,7 @@ def planned_bytes(plan: GgufPlan, name: str) -> NDArray[np.uint8]:
     Raises:
         KeyError: the plan has no such tensor.
         OSError: the source cannot be read.
+        TypeError: the tensor's source is neither copied nor computed.
     """
     tensor = find_tensor(plan, name)
     if tensor is None:
@@ -113,7 +104,7 @@ def column_multiple(ggml_type: str) -> int:
 
 def writable_type(ggml_type: str, n_columns: int) -> str:
     """The type itself where `n_columns` are whole blocks of it, else what llama.cpp falls back to."""
-    for candidate in (ggml_type, _FALLBACKS.get(ggml_type, "F16")):
+    for candidate in (ggml_type, NARROW_TYPES.get(ggml_type, "F16")):
         if n_columns % column_multiple(candidate) == 0:
             return candidate
     return "F16"

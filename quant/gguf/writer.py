@@ -43,7 +43,7 @@ def write_gguf(
         if is_disk_full(error):
             raise _full_disk(destination, total, shutil.disk_usage(destination.parent).free) from None
         raise UsageError(
-            f"{destination} cannot be written: {error.strerror}.", "Name another place."
+            f"{destination} cannot be written: {error.strerror}", "name another place"
         ) from error
 
 
@@ -65,11 +65,11 @@ def check_destination(destination: Path, force: bool) -> None:
         UsageError: it exists and `force` is not set, is a folder, or has no folder.
     """
     if destination.is_dir():
-        raise UsageError(f"{destination} is a folder.", "Name a file in it.")
+        raise UsageError(f"{destination} is a folder", "name a file in it")
     if not destination.parent.is_dir():
-        raise UsageError(f"There is no folder {destination.parent}.", "Make it first.")
+        raise UsageError(f"there is no folder {destination.parent}", "make it first")
     if destination.exists() and not force:
-        raise UsageError(f"{destination} exists.", "Name another file, or replace it with `force`.")
+        raise UsageError(f"{destination} exists", "name another file, or replace it with `force`")
 
 
 def _write(plan: GgufPlan, path: Path, progress: Progress) -> None:
@@ -112,12 +112,12 @@ def _check_loads(path: Path) -> None:
     try:
         Model(path, weights=False).close()
     except ModelFileError as error:
-        raise ModelFileError(error.message, "Nothing was kept; check that the source itself loads.") from None
+        raise ModelFileError(error.message, "nothing was kept; check that the source itself loads") from None
 
 
 def _full_disk(destination: Path, needed: int, free: int) -> DiskSpaceError:
     return DiskSpaceError(
         f"{destination.name} needs {needed / 2**20:.1f} MiB and the disk of {destination.parent} has "
-        f"{free / 2**20:.1f} MiB free.",
-        "Free some space, or name another place.",
+        f"{free / 2**20:.1f} MiB free",
+        "free some space, or name another place",
     )

@@ -58,7 +58,13 @@ def measure_file(
     *,
     progress: Progress = SILENT,
 ) -> dict[str, Moments]:
-    """As `measure`, of a model's file, on that many tokens of a text or of the model's own answers.
+    """As `measure`, of a model's file.
+
+    Args:
+        meta: Its header.
+        text: A text, or the model's own answers.
+        n_tokens: That are read of it.
+        progress: Gets a stage for the text and one for the measurement.
 
     Raises:
         UsageError: the text cannot be read, or is too short.

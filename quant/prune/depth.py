@@ -30,7 +30,7 @@ from quant.text.calibration import Calibration
 from quant.text.windows import Tokens, short_windows
 
 _FOLD_WINDOWS: Final = 8
-"""Of the fit text, for the folds of the search: the 4,096 tokens that a fold needs (`quant.prune.fold.MIN_TOKENS`)."""
+"""Of the fit text, for the folds of the search: the 4,096 tokens that a fold needs (`quant.prune.fold.fold_statistics`)."""
 _SCORE_WINDOWS: Final = 4
 """Of the fit text, for the published criteria: 2,048 tokens, where they took 1,280."""
 _GREEDY_WINDOWS: Final = 1
@@ -97,6 +97,7 @@ def choose_by_activations(
 
     Raises:
         NotEnoughMemoryError: the context does not fit.
+        ValueError: another criterion.
     """
     match criterion:
         case Criterion.PPL:

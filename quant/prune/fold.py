@@ -28,8 +28,6 @@ from quant.text.windows import Tokens
 
 DEFAULT_RIDGE: Final = 1e-4
 """Of the mean diagonal of M'M; larger ones lose the small directions (measured in docs/pruning.md)."""
-MIN_TOKENS: Final = 4096
-"""Fewer leave directions of the residual stream unseen, and the fold then ruins the model."""
 
 _BUDGET_BYTES: Final = 1 << 30
 """For the statistics of all spans that are followed in one pass over the windows: a laptop has that beside the model."""
@@ -64,7 +62,8 @@ def fold_statistics(
 
     Args:
         model: The dense model, on the CPU.
-        windows: `[n_windows, n_ctx]` tokens, at least MIN_TOKENS of them for a fold that helps.
+        windows: `[n_windows, n_ctx]` tokens, 4,096 of them at least: fewer leave directions of the residual stream unseen,
+            and the fold then ruins the model.
         spans: None may begin at block 0, which has no FFN before it.
         progress: Gets the stage "reading the calibration text", in windows of every pass.
 

@@ -9,9 +9,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,8 @@ class Row:
     n_begun: int = 0
     n_trials: int = 0
     n_faults: int = 0
+    moments: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -81,22 +84,27 @@ def rows_of(bench: Bench, works: Mapping[str, Work], most: int | None = None) ->
     return [*rows, *(row("pipe", work) for work in readers().values())]
 
 
-def go_round(rows: Sequence[Row], deadline: float, first_seed: int) -> list[str]:
-    """One trial of each kind in turn; returns the faults."""
-    faults: list[str] = []
+def choose(rows: Sequence[Row], only: str) -> list[Row]:
+    """Those that `--only` names: all, kinds, or single ones."""
+    named = only.split(",")
+    return [row for row in rows if {"", f"{row.kind}/", row.name} & set(named)]
+
+
+def go_round(rows: Sequence[Row], deadline: float, first_seed: int) -> Iterator[str]:
+    """One trial of each kind in turn; yields the faults."""
     while left := [row for row in rows if not row.is_done()]:
         for row in left:
             if time.monotonic() >= deadline:
-                return faults
+                return
             seed = first_seed + row.n_begun
+            began_s = time.monotonic()
             outcome = row.trial(seed)
+            row.seconds += time.monotonic() - began_s
             row.n_begun += 1
             row.n_trials += outcome.n_trials
             row.n_faults += len(outcome.faults)
-            for fault in outcome.faults:
-                faults.append(f"{row.name} seed {seed}: {fault}")
-                print(f"FAULT {faults[-1]}", flush=True)
-    return faults
+            row.moments += outcome.moments
+            yield from (f"{row.name} seed {seed}: {fault}" for fault in outcome.faults)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only",
         default="",
-        help="those whose names begin so, such as kill/ or full/prune; several with commas",
+        help="a kind such as kill/, or one work of it such as full/prune; several with commas",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the first trial of each kind")
     parser.add_argument("--trials", type=int, help="of each kind and work, at most")
@@ -116,16 +124,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform != "linux" or not is_possible():
         print("make faults needs Linux and a C compiler", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What is ignored here, as after nohup, all works would ignore, too.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     deadline = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="edgespec-faults-") as name:
         folder = Path(name).resolve()
         library = compile_layer(folder)
         with closing(Inputs(folder / "inputs")) as given:
             rows = rows_of(Bench(folder, given.folder, library), given.works(), options.trials)
-            rows = [row for row in rows if row.name.startswith(tuple(options.only.split(",")))]
-            faults = go_round(rows, deadline, options.seed)
+            rows = choose(rows, options.only)
+            faults: list[str] = []
+            with suppress(KeyboardInterrupt):  # then there is a table of what was done
+                for fault in go_round(rows, deadline, options.seed):
+                    print(f"FAULT {fault}", flush=True)
+                    faults.append(fault)
     print_table(rows)
+    print_moments(rows)
     for fault in faults:
         print(f"  {fault}")
     if faults:
@@ -144,6 +159,17 @@ def print_table(rows: Sequence[Row]) -> None:
         texts = (f"{row.n_trials}/{row.n_faults}" if row else "" for row in shown)
         print(f"{work:<14}" + "".join(f"{text:>10}" for text in texts))
     print(f"{sum(row.n_trials for row in rows)} trials, {sum(row.n_faults for row in rows)} faults")
+
+
+def print_moments(rows: Sequence[Row]) -> None:
+    """Of the kinds that cut a work off: how many met it in each tenth of its way, and how long a trial took."""
+    met = [row for row in rows if row.moments]
+    if met:
+        print(f"{'met alive in each tenth of its way':<34}{'seconds a trial':>56}")
+    for row in met:
+        tenths = Counter(min(int(10 * moment), 9) for moment in row.moments)
+        shown = "".join(f"{tenths[tenth]:>6}" for tenth in range(10))
+        print(f"{row.name:<22}{shown}{row.seconds / row.n_begun:>8.1f}")
 
 
 if __name__ == "__main__":

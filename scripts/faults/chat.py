@@ -51,7 +51,7 @@ class Chat(Work):
         code = running.wait(0)
         while code is None and patience.left_s():
             running.type(_LEAVE)
-            code = running.wait(1.0)
+            code = running.wait(min(1.0, seconds))
         return code
 
     def missed(self, running: Running) -> Iterator[str]:

@@ -19,6 +19,7 @@ from tui.chat.store import ChatStore
 
 from .chat import Chat
 from .home import CONVERSATIONS, STATE
+from .serve import SCRIPT, make_serve
 from .work import MIB, Work
 
 _SHORTER_TUNE: Final = (
@@ -49,6 +50,8 @@ class Inputs:
         self.content = (folder / "tiny.gguf").read_bytes() + random.Random(7).randbytes(8 * MIB)
         self._hub = Hub(files={_PUBLISHED: self.content})
         self._server = serve(self._hub)
+        # Who is killed hangs up: no news, and nothing for stderr.
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         _write_catalog(folder / "models.toml", self.content)
         _write_wheels(folder / "wheels", self.content)
         _write_state(folder / STATE)
@@ -98,6 +101,7 @@ class Inputs:
                 varies=True,
             ),
             Chat(),
+            make_serve("speaker.gguf"),
         )
         return {one.name: one for one in found}
 
@@ -128,6 +132,7 @@ def _make_models(folder: Path) -> None:
     make_tiny_model(folder / "deep.gguf", blocks=6, chat_template=CHAT_TEMPLATE)
     make_tiny_model(folder / "wide.gguf", shape=wide)
     make_scripted_model(folder / "talker.gguf", ("A", " heron", " is", " a", " bird", "."))
+    make_scripted_model(folder / "speaker.gguf", SCRIPT)
 
 
 def _write_state(folder: Path) -> None:

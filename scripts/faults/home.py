@@ -34,6 +34,8 @@ _PRIVATE: Final = (
     "COLUMNS",
     "LINES",
 )
+_ONE_THREAD: Final = {"OMP_THREAD_LIMIT": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Threads that wait for each other on a busy machine make a run ten times as long, and write no other files."""
 _UNFINISHED: Final = re.compile(
     r"(^|/)\.[^/]*(-|\.)[^/]*$|\.(part|incomplete|new|tmp)$|(^|/)(prune|tune|probe)-[^/]+/"
 )
@@ -43,6 +45,8 @@ _CHANGING: Final = re.compile(r"[0-9a-f]{12,40}|\d{8}-\d{6}(-\d+)?")
 STATE: Final = "state"
 """Among the inputs: settings and conversations of a user who has been here before."""
 CONVERSATIONS: Final = "data/chats/conversations.db"
+_HINT: Final = "CACHEDIR.TAG"
+"""For backup programs: huggingface_hub writes it in place, and once. Nothing of edgespec reads or needs it."""
 _COMPARED: Final = (".gguf",)
 """Files that are the same after every run."""
 
@@ -85,6 +89,7 @@ class Home:
         path = [given.get("PYTHONPATH", ""), str(REPOSITORY)]
         return {
             **kept,
+            **_ONE_THREAD,
             **{name: str(self.folder / place) for name, place in places.items()},
             "NO_COLOR": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -95,11 +100,12 @@ class Home:
         }
 
     def files(self) -> dict[str, str]:
-        """Path below the home -> hash of what is in it, of every file that is not empty."""
+        """Path below the home -> hash of what is in it, of every file of some use that is not empty."""
         found = {}
         for path in sorted(self.folder.rglob("*")):
             with suppress(FileNotFoundError):  # somebody still clears up
-                if path.is_file() and not path.is_symlink() and path.stat().st_size:
+                is_plain = path.is_file() and not path.is_symlink() and path.name != _HINT
+                if is_plain and path.stat().st_size:
                     found[str(path.relative_to(self.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
         return found
 
@@ -186,11 +192,20 @@ def _unreadable(path: Path) -> str:
             case ".npz":
                 with np.load(path, allow_pickle=False) as stored:
                     _ = [stored[name] for name in stored]
+            case ".kept":
+                return _kept_fault(path)
             case ".db" | ".sqlite" | ".sqlite3":
                 return _database_fault(path)
-    except (OSError, ValueError, EdgespecError, sqlite3.Error) as error:
+    except (OSError, ValueError, KeyError, EdgespecError, sqlite3.Error) as error:
         return str(error)
     return ""
+
+
+def _kept_fault(path: Path) -> str:
+    """What is wrong with a conversation that a server keeps."""
+    head, _, content = path.read_bytes().partition(b"\n")
+    is_whole = json.loads(head)["checksum"] == hashlib.blake2b(content).hexdigest()
+    return "" if is_whole else "another checksum than it says"
 
 
 def _database_fault(path: Path) -> str:

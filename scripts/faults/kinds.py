@@ -11,23 +11,24 @@ from typing import Final
 
 from .home import Home
 from .layer import Counted, Fault, Layer
+from .patience import Patience
 from .process import Running, alive
 from .run import LIMIT_S, Cut, Ended, run
 from .terminal import Terminal
 from .work import EDGESPEC, MIB, Work
 
-KILLS_A_TRIAL: Final = 5
-"""Before one run goes on to its end, over what all of them left."""
+_CHILD_S: Final = 10.0
 _LEAST_MEMORY: Final = 300 * MIB
 _MOST_MEMORY: Final = 3000 * MIB
 _SHELL: Final = {
-    "stdout closed": '"$0" "$@" >&-',
-    "stdout full": '"$0" "$@" >/dev/full',
-    "stderr closed": '"$0" "$@" 2>&-',
-    "stderr full": '"$0" "$@" 2>/dev/full',
-    "stdin closed": '"$0" "$@" <&-',
-    "all closed": '"$0" "$@" <&- >&- 2>&-',
+    "stdout closed": 'exec "$0" "$@" >&-',
+    "stdout full": 'exec "$0" "$@" >/dev/full',
+    "stderr closed": 'exec "$0" "$@" 2>&-',
+    "stderr full": 'exec "$0" "$@" 2>/dev/full',
+    "stdin closed": 'exec "$0" "$@" <&-',
+    "all closed": 'exec "$0" "$@" <&- >&- 2>&-',
     "reader gone": '{ "$0" "$@"; echo $? >&3; } 3>code | head -c 1; exit "$(cat code)"',
+    "reader of stderr gone": '{ "$0" "$@"; echo $? >&3; } 3>code 2>&1 | head -c 1; exit "$(cat code)"',
 }
 N_STREAMS: Final = len(_SHELL) + 1
 
@@ -48,6 +49,8 @@ class Outcome:
     n_trials: int
     """How often something happened to a run; a moment after its end does not count."""
     faults: tuple[str, ...]
+    moments: tuple[float, ...] = ()
+    """Of those that cut a run off: how far it was, as shares of an undisturbed one."""
 
 
 class Bench:
@@ -57,9 +60,11 @@ class Bench:
         folder: For homes; emptied after each trial.
         inputs: The folder of what works are given.
         library: The layer.
+        n_kills: Before one run goes on to its end, over what all of them left.
     """
 
-    def __init__(self, folder: Path, inputs: Path, library: Path) -> None:
+    def __init__(self, folder: Path, inputs: Path, library: Path, n_kills: int = 5) -> None:
+        self._n_kills = n_kills
         self._folder, self._inputs, self._library = folder, inputs, library
         self._undisturbed: dict[str, Undisturbed] = {}
         self._n_homes = 0
@@ -93,24 +98,30 @@ class Bench:
         """SIGKILL at random moments, half of them in the middle of a change to the disk; then a run to the end."""
         whole, chance = self.undisturbed(work), _chance(work, seed)
         faults: list[str] = []
-        n_landed = 0
+        moments: list[float] = []
+        limit_s = _limit_s(work, whole)
         with self._home(work) as (home, layer):
-            for _ in range(KILLS_A_TRIAL):
+            for _ in range(self._n_kills):
+                again = work.next_arguments(home.folder / "work") if moments else None
                 if chance.random() < 0.5:
                     fault = Fault("kill", chance.randint(1, max(1, whole.counted.calls)))
-                    ended = run(work, home, layer=layer.environment(fault))
+                    ended = run(work, home, layer=layer.environment(fault), arguments=again, limit_s=limit_s)
                     landed, what = layer.counted().calls >= fault.at, str(fault)
+                    moment = fault.at / max(1, whole.counted.calls)
                 else:
                     cut = Cut(chance.uniform(0.0, whole.ended.duration_s), _kill)
-                    ended = run(work, home, cut=cut)
+                    ended = run(work, home, cut=cut, arguments=again, limit_s=limit_s)
                     landed, what = ended.was_struck, f"kill after {cut.after_s:.2f} s"
-                n_landed += landed
+                    moment = cut.after_s / whole.ended.duration_s
+                moments += [moment] * landed
                 # What a child's death does is for its parent to tell.
                 found = [*ended.stayed, *(ended.said if ended.code >= 0 else ()), *self._wrong(home, whole)]
                 faults += (f"{what}: {one}" for one in dict.fromkeys(found))
+                if not landed:  # it is done: there is nothing left to kill
+                    break
             faults += _unlisted(home, work)
             faults += self._go_on(work, home, whole)
-        return Outcome(n_landed, tuple(faults))
+        return Outcome(len(moments), tuple(faults), tuple(moments))
 
     def child(self, work: Work, seed: int) -> Outcome:
         """SIGKILL for one of the processes that it began: the engine, pip, the quantizer."""
@@ -156,13 +167,23 @@ class Bench:
         whole = self.undisturbed(work)
         cut = Cut(chance.uniform(0.0, whole.ended.duration_s), strike, ends_it=name != "child killed")
         with self._home(work) as (home, _):
-            ended = run(work, home, cut=cut, in_terminal=in_terminal)
+            ended = run(work, home, cut=cut, in_terminal=in_terminal, limit_s=_limit_s(work, whole))
             # Before Python has taken a signal over, it ends any program; a shell calls that 128 and more, too.
             early = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
             said = () if cut.ends_it and ended.code in early else ended.said
-            found = [*ended.stayed, *said, *self._wrong(home, whole), *self._go_on(work, home, whole)]
+            # Who lost a helper and did not end of it goes on with another one.
+            missed = () if cut.ends_it or ended.code else ended.missed
+            found = [
+                *ended.stayed,
+                *said,
+                *missed,
+                *self._wrong(home, whole),
+                *self._go_on(work, home, whole),
+            ]
         return Outcome(
-            int(ended.was_struck), tuple(f"{name} after {cut.after_s:.2f} s: {one}" for one in found)
+            int(ended.was_struck),
+            tuple(f"{name} after {cut.after_s:.2f} s: {one}" for one in found),
+            (cut.after_s / whole.ended.duration_s,) * ended.was_struck,
         )
 
     def full(self, work: Work, seed: int) -> Outcome:
@@ -197,9 +218,8 @@ class Bench:
 
     def _disk(self, work: Work, fault: Fault) -> Outcome:
         whole = self.undisturbed(work)
-        limit_s = max(30.0, 4 * whole.ended.duration_s) if work.needs_terminal else LIMIT_S
         with self._home(work) as (home, layer):
-            ended = run(work, home, layer=layer.environment(fault), limit_s=limit_s)
+            ended = run(work, home, layer=layer.environment(fault), limit_s=_limit_s(work, whole))
             found = [*ended.stayed, *ended.said, *self._wrong(home, whole)]
             if fault.kind == "short":
                 found += ended.missed
@@ -233,9 +253,10 @@ class Bench:
 
     def _limited(self, work: Work, limit: str, what: str) -> Outcome:
         whole = self.undisturbed(work)
-        limit_s = max(30.0, 4 * whole.ended.duration_s) if work.needs_terminal else LIMIT_S
         with self._home(work) as (home, _):
-            ended = run(work, home, before=("sh", "-c", f'{limit}; exec "$0" "$@"'), limit_s=limit_s)
+            ended = run(
+                work, home, before=("sh", "-c", f'{limit}; exec "$0" "$@"'), limit_s=_limit_s(work, whole)
+            )
             found = [*ended.stayed, *ended.said, *self._wrong(home, whole)]
             if not ended.code:
                 found += _missing(work, home, whole)
@@ -295,17 +316,26 @@ def _chance(work: Work, seed: int) -> random.Random:
     return random.Random(f"{work.name} {seed}")
 
 
+def _limit_s(work: Work, whole: Undisturbed) -> float:
+    """How long its user bears with it; one in a terminal sees that nothing comes any more."""
+    return max(30.0, 4 * whole.ended.duration_s) if work.needs_terminal else LIMIT_S
+
+
 def _kill(running: Running, _home: Home) -> bool:
     running.process.kill()
     return True
 
 
 def _kill_child(running: Running, home: Home, chance: random.Random) -> bool:
-    children = sorted(alive(home.token).keys() - {running.process.pid})
-    if children:
-        with suppress(ProcessLookupError):
-            os.kill(chance.choice(children), signal.SIGKILL)
-    return bool(children)
+    """Waits for one where there is none yet: some works have a child for a small part of their way."""
+    patience = Patience(_CHILD_S)
+    while running.process.poll() is None and patience.left_s():
+        if children := sorted(alive(home.token).keys() - {running.process.pid}):
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(children), signal.SIGKILL)
+            return True
+        running.read(0.02)
+    return False
 
 
 def _unlisted(home: Home, work: Work) -> Iterator[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from edgespec.errors import ExitCode
@@ -34,6 +35,9 @@ class Running:
         environment: Its variables.
         streams: A folder for what it says.
     """
+
+    answers: Mapping[str, str] = MappingProxyType({})
+    """What its user asked it otherwise than by its streams, and was answered."""
 
     def __init__(
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str], streams: Path

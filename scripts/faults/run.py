@@ -40,7 +40,7 @@ class Ended:
     said: tuple[str, ...]
     """Complaints about how it ended, where nobody killed it."""
     stayed: tuple[str, ...]
-    """Complaints about processes that did not end."""
+    """Complaints about processes that did not end, and whatever else may never be."""
     errors: str
 
 
@@ -83,6 +83,9 @@ def run(
     was_struck = False
     try:
         is_done = work.use(running, limit_s if cut is None else cut.after_s)
+        if cut is not None and is_done:
+            # Who leaves may be cut off, too.
+            work.leave(running, max(0.0, cut.after_s - (time.monotonic() - began_s)))
         if cut is not None and running.process.poll() is None:
             was_struck = cut.strike(running, home)
         elif not is_done and not work.needs_terminal:
@@ -90,7 +93,7 @@ def run(
         if cut is not None and was_struck and cut.ends_it:
             code = running.wait(_LEAVE_S)
         else:
-            if cut is not None:
+            if cut is not None and not is_done:
                 work.use(running, limit_s)
             code = work.leave(running, _LEAVE_S)
         stayed = [f"did not end in {_LEAVE_S:.0f} s: {running.last_line()}"] if code is None else []
@@ -98,6 +101,7 @@ def run(
         said = tuple(running.complaints(quiet=quiet)) if code is not None else ()
         duration_s = time.monotonic() - began_s
         stayed += (f"outlived by {one}" for one in end_all(home.token, 0.0 if code is None else grace_s))
+        stayed += work.troubles(running)
         return Ended(
             running.process.returncode,
             duration_s,

@@ -47,3 +47,7 @@ class Work:
         """What a user misses in a run that nothing happened to."""
         if running.process.returncode:
             yield f"ended with {running.process.returncode}: {running.last_line()}"
+
+    def troubles(self, _running: Running) -> Iterator[str]:
+        """What may not be, whatever happened to it: asked once all of its processes have ended."""
+        yield from ()

@@ -163,13 +163,18 @@ class Caller:
 
 
 def _events(answer: HTTPResponse) -> Iterator[Json]:
+    has_ended = False
     for line in answer:
         data = line.removeprefix(b"data: ").strip()
         if line.startswith(b"data: ") and data != b"[DONE]":
             event = json.loads(data)
             if event.get("error"):
                 raise ValueError(f"in the middle: {data[:300]!r}")
+            has_ended = event.get("type") in _LAST
             yield event
+        has_ended = has_ended or data == b"[DONE]"
+    if not has_ended:  # http.client takes a lost connection for the end of the lines
+        raise ValueError("the stream broke off")
 
 
 def _piece_of(event: Json) -> str:
@@ -208,6 +213,8 @@ def _nested(depth: int) -> bytes:
     return b'{"messages": ' + b"[" * depth + b"]" * depth + b"}"
 
 
+_LAST: Final = ("message_stop", "response.completed", "response.incomplete")
+"""Events that end a stream, where no line of `[DONE]` does."""
 _WRONG: Final[Sequence[Json]] = (
     {"temperature": "hot"},
     {"n": 0},

@@ -1,7 +1,6 @@
 """Saved results with anything in them, through the commands that read them: shown, or one line, and never a bug."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -11,10 +10,9 @@ from edgespec.bench.document import to_document
 from edgespec.errors import ExitCode
 from edgespec.paths import results_dir
 from tests.bench.runs import fixed_run
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 from tests.odd_documents import changed
 
-RunCli = Callable[..., Outcome]
 SOUND = to_document(fixed_run())
 COMMANDS = st.sampled_from(
     [
@@ -36,6 +34,8 @@ def save(name: str, text: str) -> None:
 
 def check_answer(run_cli: RunCli, command: tuple[str, ...]) -> None:
     result = run_cli(*command)
+    if command[1] == "list":
+        assert (result.code, "sound" in result.out) == (0, True), result.err
     if result.code:
         assert result.code in (ExitCode.FAILED, ExitCode.USAGE), result.err
         assert "bug" not in result.err

@@ -158,7 +158,7 @@ def test_categories_are_chosen_by_name() -> None:
 def test_an_unknown_category_names_the_nearest_and_all() -> None:
     with pytest.raises(UsageError, match="'translation'") as caught:
         select(builtin_prompts(), ["translation"])
-    assert caught.value.hint == f"Did you mean 'translate'? There are: {', '.join(CATEGORIES)}."
+    assert caught.value.hint == f"did you mean 'translate'? There are: {', '.join(CATEGORIES)}"
 
 
 def test_a_limit_of_nothing_is_a_usage_error() -> None:

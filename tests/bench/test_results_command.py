@@ -2,7 +2,6 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,8 +11,7 @@ from edgespec.bench.result import Audit, BenchResult
 from edgespec.bench.store import ResultStore
 from edgespec.paths import results_dir
 from tests.bench.runs import arm, run, vanilla
-
-RunCli = Callable[..., Any]
+from tests.conftest import RunCli
 
 FIRST = run(
     vanilla(),
@@ -120,7 +118,7 @@ def test_a_plot_of_another_kind_is_refused_before_anything_is_printed(
     assert (found.code, found.out) == (2, "")
     assert found.err == (
         "edgespec: cannot draw 'out.pdf': a plot is a .png or a .svg file, this has '.pdf'. "
-        "Name it out.png or out.svg.\n"
+        "Name it out.png or out.svg\n"
     )
 
 
@@ -141,7 +139,7 @@ def test_a_damaged_run_is_one_line_and_exit_code_one(run_cli: RunCli) -> None:
     assert (found.code, found.out) == (1, "")
     assert found.err == (
         f"edgespec: the saved run {path} cannot be read: damaged benchmark result: result lacks run_id, "
-        "started_at, target, env, settings, arms, audit and calibration. Delete the file or restore it.\n"
+        "started_at, target, env, settings, arms, audit and calibration. Delete the file or restore it\n"
     )
 
 

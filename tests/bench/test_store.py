@@ -46,7 +46,7 @@ def test_a_beginning_that_fits_several_names_them(store: ResultStore) -> None:
         store.save(run(run_id=run_id))
     with pytest.raises(UsageError, match="fits 2 saved runs") as caught:
         store.load("2026")
-    assert caught.value.hint == "They are: 20260101-000000-aaaa, 20260101-000000-bbbb."
+    assert caught.value.hint == "they are: 20260101-000000-aaaa, 20260101-000000-bbbb"
 
 
 @pytest.mark.parametrize("name", ["", "20260102-030405-1f8a", "../20260102-030405-1f9a"])

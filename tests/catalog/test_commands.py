@@ -148,15 +148,15 @@ def test_path_prints_the_file_and_nothing_else(one: Path, run_cli) -> None:
 def test_path_of_what_is_not_here_fetches_nothing(one: Path, run_cli) -> None:
     result = run_cli("models", "path", "two")
     assert (result.code, result.out) == (3, "")
-    assert result.err == "edgespec: two is not on this machine. Run `edgespec models pull two`.\n"
+    assert result.err == "edgespec: two is not on this machine. Run `edgespec models pull two`\n"
 
 
 def test_an_unknown_name_is_a_missing_model(one: Path, run_cli) -> None:
     result = run_cli("models", "path", "hug")
     assert result.code == 3
     assert result.err == (
-        "edgespec: There is no model 'hug' in the catalogue and no file of that name. Did you mean huge? "
-        "`edgespec models` lists all names; a path or owner/repo:Q4_K_M works too.\n"
+        "edgespec: there is no model 'hug' in the catalogue and no file of that name. Did you mean huge? "
+        "`edgespec models` lists all names; a path or owner/repo:Q4_K_M works too\n"
     )
 
 
@@ -170,14 +170,14 @@ def test_pull_of_a_pair_takes_the_target_and_every_draft(one: Path, run_cli) -> 
     assert result.out == f"one: {one}\n"
     assert result.err == (
         "edgespec: two is not on this machine, and offline mode forbids fetching it. "
-        "Run `edgespec models pull two` once with a network.\n"
+        "Run `edgespec models pull two` once with a network\n"
     )
 
 
 def test_rm_without_a_terminal_needs_a_yes(one: Path, run_cli) -> None:
     result = run_cli("models", "rm", "one")
     assert (result.code, result.out) == (2, "")
-    assert result.err == "edgespec: Removing one needs a yes, and there is nobody to ask. Say it with -y.\n"
+    assert result.err == "edgespec: removing one needs a yes, and there is nobody to ask. Say it with -y\n"
     assert one.exists()
 
 
@@ -186,7 +186,7 @@ def test_rm_with_yes_removes(one: Path, run_cli) -> None:
     assert not one.parent.exists()
     again = run_cli("models", "rm", "-y", "one")
     assert (again.code, again.out) == (3, "")
-    assert again.err == "edgespec: Nothing of one is on disk. `edgespec models` shows what is.\n"
+    assert again.err == "edgespec: nothing of one is on disk. `edgespec models` shows what is\n"
 
 
 def test_rm_dry_run_removes_nothing(one: Path, run_cli) -> None:
@@ -325,6 +325,6 @@ def test_pair_of_a_missing_file_is_a_missing_model(one: Path, run_cli) -> None:
     result = run_cli("pair", "./none.gguf")
     assert (result.code, result.out) == (3, "")
     assert result.err == (
-        "edgespec: The file none.gguf does not exist. "
-        "Name a .gguf file, a name of `edgespec models`, or owner/repo:Q4_K_M.\n"
+        "edgespec: the file none.gguf does not exist. "
+        "Name a .gguf file, a name of `edgespec models`, or owner/repo:Q4_K_M\n"
     )

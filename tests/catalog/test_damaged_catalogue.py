@@ -1,7 +1,6 @@
 """A models.toml with anything in it: a catalogue, or an error in one line that names the file."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from edgespec import paths
 from edgespec.catalog.entries import Catalog
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import ConfigError, ExitCode
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 from tests.odd_documents import changed
 
-RunCli = Callable[..., Outcome]
 SOUND: dict[str, Any] = {
     "default": "little",
     "models": {

@@ -90,17 +90,15 @@ def test_a_split_model_has_a_hash_for_every_part() -> None:
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(ModelMissingError) as caught:
         load_catalog().get_model("smollm-135m")
-    assert (
-        caught.value.message == "There is no model 'smollm-135m' in the catalogue and no file of that name."
-    )
-    assert caught.value.hint.startswith("Did you mean smollm2-135m or smollm3-3b?")
+    assert caught.value.message == "there is no model 'smollm-135m' in the catalogue and no file of that name"
+    assert caught.value.hint.startswith("did you mean smollm2-135m or smollm3-3b?")
     assert caught.value.exit_code == ExitCode.MODEL
 
 
 def test_a_pair_is_not_taken_for_a_model() -> None:
     with pytest.raises(ModelMissingError) as caught:
         load_catalog().get_model("qwen2.5-coder")
-    assert caught.value.hint == "Its target is qwen2.5-coder-1.5b, its draft qwen2.5-coder-0.5b."
+    assert caught.value.hint == "its target is qwen2.5-coder-1.5b, its draft qwen2.5-coder-0.5b"
 
 
 def test_the_users_file_adds_and_replaces(user_file: Path) -> None:
@@ -143,82 +141,82 @@ def shaped(more: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("modles = {}", "has the unknown key 'modles'", "Did you mean models?"),
-        ("[models.a]\nrepo='o/n'\nfil='x.gguf'", "models.a has the unknown key 'fil'", "Did you mean file?"),
+        ("modles = {}", "has the unknown key 'modles'", "did you mean models?"),
+        ("[models.a]\nrepo='o/n'\nfil='x.gguf'", "models.a has the unknown key 'fil'", "did you mean file?"),
         (
             "[pairs.p]\ntarget='llama-7b'\ndraft=['x']",
             "pairs.p has the unknown key 'draft'",
-            "Did you mean drafts?",
+            "did you mean drafts?",
         ),
         (
             "[models.a]\nrepo='o/n'\nfile='f'\n[models.a.wheels]\nprojekt='x'",
             "models.a.wheels has the unknown key 'projekt'",
-            "Did you mean project?",
+            "did you mean project?",
         ),
         (
             "[models.a]\npath='x'\nzzzz=1",
             "models.a has the unknown key 'zzzz'",
-            "Known keys are repo, file",
+            "known keys are repo, file",
         ),
         (
             "[models.a]\npath='x'\nsize_bytes='1'",
             "models.a.size_bytes is '1', not a whole number",
-            "Correct that line.",
+            "correct that line",
         ),
         (
             "[models.a]\npath='x'\nsize_bytes=true",
             "models.a.size_bytes is True, not a whole number",
-            "Correct that line.",
+            "correct that line",
         ),
-        ("[models.a]\npath='x'\nsha256='AB'", "models.a has the hash 'AB'", "A sha256 is 64"),
-        ("[models.a]\nrepo='o/n'", "models.a has neither repo and file nor wheels nor path", "Say where"),
-        ("[models.a]\nrepo='n'\nfile='f'", "models.a.repo is 'n'", "Write it as owner/name."),
-        ("[models]\na=1", "models.a is 1, not a table", "Correct that line."),
-        ("[models.'a b']\npath='x'", "'a b' cannot be a name", "Use letters"),
-        ("[models.llama-7b-pair]\npath='x'", "'llama-7b-pair' names a model and a pair", "Rename"),
+        ("[models.a]\npath='x'\nsha256='AB'", "models.a has the hash 'AB'", "a sha256 is 64"),
+        ("[models.a]\nrepo='o/n'", "models.a has neither repo and file nor wheels nor path", "say where"),
+        ("[models.a]\nrepo='n'\nfile='f'", "models.a.repo is 'n'", "write it as owner/name"),
+        ("[models]\na=1", "models.a is 1, not a table", "correct that line"),
+        ("[models.'a b']\npath='x'", "'a b' cannot be a name", "use letters"),
+        ("[models.llama-7b-pair]\npath='x'", "'llama-7b-pair' names a model and a pair", "rename"),
         (
             "[pairs.p]\ntarget='lama-7b'\ndrafts=['llama-7b']",
             "pairs.p names the unknown model 'lama-7b'",
-            "Did you mean llama-7b",
+            "did you mean llama-7b",
         ),
-        ("[pairs.p]\ntarget='llama-7b'", "pairs.p lacks drafts", "Add it."),
-        ("default='smolm2-135m'", "default is the unknown name 'smolm2-135m'", "Did you mean smollm2-135m?"),
+        ("[pairs.p]\ntarget='llama-7b'", "pairs.p lacks drafts", "add it"),
+        ("default='smolm2-135m'", "default is the unknown name 'smolm2-135m'", "did you mean smollm2-135m?"),
         (
             "[models.a]\nrepo='o/n'\nfile='f'\nwheels={project='{x}',version='1',member='m'}",
             "models.a.wheels.project is '{x}'",
-            "Only {n} or {k}",
+            "only {n} or {k}",
         ),
         (
             "[models.a]\nrepo='o/n'\nfile='f'\nwheels={project='p'}",
             "models.a.wheels lacks version and member",
-            "Add it.",
+            "add it",
         ),
-        (shaped("blocks=0"), "models.a.shape.blocks is 0", "It must be 1 or more."),
-        (shaped("head_length=-1"), "models.a.shape.head_length is -1", "It must be 0 or more."),
+        (shaped("blocks=0"), "models.a.shape.blocks is 0", "it must be 1 or more"),
+        (shaped("head_length=-1"), "models.a.shape.head_length is -1", "it must be 0 or more"),
         (
             shaped("architecture='gemma5'"),
             "models.a.shape.architecture is 'gemma5', whose tensors are not known",
-            "Did you mean gemma4?",
+            "did you mean gemma4?",
         ),
         (
             shaped("window={tokens=512, every=6}"),
             "models.a.shape.window does not go with llama",
-            "It goes with gemma3, gemma4",
+            "it goes with gemma3, gemma4",
         ),
         (
             shaped("architecture='lfm2', recurrent={kernel=0, attention=[1]}"),
             "models.a.shape.recurrent.kernel is 0",
-            "It must be 1 or more.",
+            "it must be 1 or more",
         ),
         (
             shaped("experts={count=8, used=0, feed_forward=64}"),
             "models.a.shape.experts.used is 0",
-            "It must be 1 or more.",
+            "it must be 1 or more",
         ),
         (
             shaped("experts={count=8, uses=2, feed_forward=64}"),
             "models.a.shape.experts has the unknown key 'uses'",
-            "Did you mean used?",
+            "did you mean used?",
         ),
     ],
 )

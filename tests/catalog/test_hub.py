@@ -9,14 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from edgespec.catalog.entries import Catalog, ModelEntry
-from edgespec.catalog.resolve import (
-    arrived_bytes,
-    discard_arrived,
-    find_on_disk,
-    remove_model,
-    resolve_model,
-)
+from edgespec.catalog.removal import remove_model
+from edgespec.catalog.resolve import find_on_disk, resolve_model
 from edgespec.catalog.sources import hub_cache
+from edgespec.catalog.sources.arrived import arrived_bytes, discard_arrived
 from edgespec.errors import DiskSpaceError, DownloadError, HashMismatchError, ModelMissingError
 from tests.catalog.hub_server import COMMIT, Hub, reached
 from tests.recorded_progress import RecordedProgress
@@ -131,21 +127,21 @@ def test_a_quantization_brings_all_parts_of_a_split_model(hub: Hub) -> None:
         (
             ["m-Q8_0.gguf", "m-Q2_K.gguf", "mmproj-F16.gguf"],
             "owner/name:Q4_K_M",
-            "owner/name has no file for Q4_K_M.",
-            "It has Q2_K, Q8_0.",
+            "owner/name has no file for Q4_K_M",
+            "it has Q2_K, Q8_0",
         ),
-        (["model.gguf"], "owner/name:Q4_K_M", "owner/name has no file for Q4_K_M.", "It has model.gguf."),
+        (["model.gguf"], "owner/name:Q4_K_M", "owner/name has no file for Q4_K_M", "it has model.gguf"),
         (
             ["model.safetensors"],
             "owner/name",
-            "owner/name holds no GGUF model.",
-            "Look for a repository whose name ends in -GGUF.",
+            "owner/name holds no GGUF model",
+            "look for a repository whose name ends in -GGUF",
         ),
         (
             ["m-Q8_0.gguf"],
             "owner/none:Q8_0",
-            "The hub has no repository owner/none, or it is private.",
-            "Check the name; for a private one log in with `hf auth login`.",
+            "the hub has no repository owner/none, or it is private",
+            "check the name; for a private one log in with `hf auth login`",
         ),
     ],
 )
@@ -196,7 +192,7 @@ def test_wrong_bytes_are_thrown_away(hub: Hub) -> None:
     hub.files[KEY] = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
     with pytest.raises(HashMismatchError) as caught:
         resolve_model("m", catalog_of())
-    assert f"instead of {DIGEST}. It was thrown away." in caught.value.message
+    assert f"instead of {DIGEST}. It was thrown away" in caught.value.message
     assert weights_in_cache() == []
     hub.files[KEY] = CONTENT
     assert resolve_model("m", catalog_of()).path.read_bytes() == CONTENT
@@ -231,18 +227,18 @@ def test_a_gated_model_says_what_to_do(hub: Hub) -> None:
     hub.gated.add("owner/name")
     with pytest.raises(ModelMissingError) as caught:
         resolve_model("m", catalog_of())
-    assert caught.value.message == "owner/name is gated: its owner wants its licence accepted first."
+    assert caught.value.message == "owner/name is gated: its owner wants its licence accepted first"
     assert caught.value.hint == (
-        "Accept it on the hub's page of owner/name, log in with `hf auth login`, and try again."
+        "accept it on the hub's page of owner/name, log in with `hf auth login`, and try again"
     )
 
 
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"repo": "owner/none"}, "The hub has no repository owner/none, or it is private."),
-        ({"file": "none.gguf"}, "owner/name has no file none.gguf."),
-        ({"revision": "v9"}, "owner/name has no revision v9."),
+        ({"repo": "owner/none"}, "the hub has no repository owner/none, or it is private"),
+        ({"file": "none.gguf"}, "owner/name has no file none.gguf"),
+        ({"revision": "v9"}, "owner/name has no revision v9"),
     ],
 )
 def test_what_is_not_on_the_hub_is_named(hub: Hub, facts: dict[str, object], said: str) -> None:
@@ -254,8 +250,8 @@ def test_what_is_not_on_the_hub_is_named(hub: Hub, facts: dict[str, object], sai
 def test_offline_asks_nobody_and_names_the_command(hub: Hub) -> None:
     with pytest.raises(ModelMissingError) as caught:
         resolve_model("m", catalog_of(), offline=True)
-    assert caught.value.message == "m is not on this machine, and offline mode forbids fetching it."
-    assert caught.value.hint == "Run `edgespec models pull m` once with a network."
+    assert caught.value.message == "m is not on this machine, and offline mode forbids fetching it"
+    assert caught.value.hint == "run `edgespec models pull m` once with a network"
     assert hub.requests == []
 
 
@@ -272,7 +268,7 @@ def test_the_hubs_own_offline_variable_counts(hub: Hub, monkeypatch: pytest.Monk
 def test_a_hub_that_nobody_answers_is_a_download_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    with pytest.raises(DownloadError, match=r"The hub did not deliver owner/name:model.gguf"):
+    with pytest.raises(DownloadError, match=r"the hub did not deliver owner/name:model.gguf"):
         resolve_model("m", catalog_of())
 
 
@@ -288,7 +284,7 @@ def test_removing_frees_the_blob_too(hub: Hub) -> None:
     resolve_model("m", catalog)
     assert remove_model("m", catalog) == 300_000
     assert weights_in_cache() == []
-    with pytest.raises(ModelMissingError, match="Nothing of m is on disk"):
+    with pytest.raises(ModelMissingError, match="nothing of m is on disk"):
         remove_model("m", catalog)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
+from edgespec.catalog.resolve import resolve_model
 from edgespec.catalog.sources import hub_cache
+from edgespec.catalog.sources.arrived import arrived_bytes, discard_arrived
 from edgespec.errors import DownloadError
 from tests.catalog.hub_server import COMMIT, Hub, reached
 from tests.catalog.test_hub import CONTENT, KEY, LONG, LONG_FACTS, MIB, catalog_of, weights_in_cache
@@ -160,7 +161,7 @@ def test_a_disk_that_fills_meanwhile_is_named(hub: Hub, models_toml: Path, tmp_p
     hub.go_on.set()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert f"The disk of {disk / 'hub'} is full" in err.decode()
+    assert f"the disk of {disk / 'hub'} is full" in err.decode()
     assert "m did not fit. What arrived is kept. Free some space" in err.decode()
     assert "network" not in err.decode()
 

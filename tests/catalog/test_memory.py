@@ -62,10 +62,10 @@ def test_what_does_not_fit_is_told_in_numbers_with_every_way_out() -> None:
     assert caught.value.message == (
         "big and small would take 2.25 GiB and this machine has 2.00 GiB free "
         "(big: 1.00 GiB weights + 0.50 GiB KV cache + 0.25 GiB buffers; "
-        "small: 0.25 GiB weights + 0.25 GiB KV cache + 0.00 GiB buffers)."
+        "small: 0.25 GiB weights + 0.25 GiB KV cache + 0.00 GiB buffers)"
     )
     assert caught.value.hint == (
-        "Try a smaller `ctx_size` or `draft` none or a file with a smaller quantization, or close other programs."
+        "try a smaller `ctx_size` or `draft` none or a file with a smaller quantization, or close other programs"
     )
 
 
@@ -90,10 +90,10 @@ def test_only_the_caller_knows_how_the_first_model_is_had_alone() -> None:
     models = [("pruned", MemoryEstimate(GIB, 0, 0, 0)), ("dense", MemoryEstimate(GIB, 0, 0, 0))]
     with pytest.raises(NotEnoughMemoryError) as caught:
         check_fits(models, available_bytes=GIB, first_alone="fewer models")
-    assert caught.value.hint.startswith("Try fewer models or")
+    assert caught.value.hint.startswith("try fewer models or")
     with pytest.raises(NotEnoughMemoryError) as caught:
         check_fits(models, available_bytes=GIB)
-    assert caught.value.hint.startswith("Try a file with a smaller quantization")
+    assert caught.value.hint.startswith("try a file with a smaller quantization")
 
 
 def test_this_machine_has_some_memory() -> None:

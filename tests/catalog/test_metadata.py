@@ -80,8 +80,8 @@ def test_the_real_default_model_is_read(smollm2: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said", "hint"),
     [
-        (b"", "it has 0 bytes", "Download"),
-        (b"GG", "it has 2 bytes", "Download"),
+        (b"", "it has 0 bytes", "download"),
+        (b"GG", "it has 2 bytes", "download"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "it starts with b'vers'", "git lfs pull"),
         (b"<!doctype html><html>", "it starts with b'<!do'", "web page"),
         (b"tjgg" + bytes(60), "it starts with b'tjgg'", "before GGUF"),
@@ -119,7 +119,7 @@ def test_missing_weights_are_counted(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError) as caught:
         read_metadata(path)
     assert caught.value.message == (
-        f"{path} is truncated: 77 bytes are missing at its end ({end - 77} of {end})."
+        f"{path} is truncated: 77 bytes are missing at its end ({end - 77} of {end})"
     )
     assert "models pull" in caught.value.hint
 
@@ -172,7 +172,7 @@ def test_a_removed_tensor_type_is_named_with_the_way_out(tmp_path: Path) -> None
 
 
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ModelMissingError, match="There is no file"):
+    with pytest.raises(ModelMissingError, match="there is no file"):
         read_metadata(tmp_path / "none.gguf")
     (tmp_path / "folder.gguf").mkdir()
     with pytest.raises(ModelFileError):
@@ -245,7 +245,7 @@ def test_a_download_that_broke_off_is_no_piece(tmp_path: Path, name: str) -> Non
     path.write_bytes(write_gguf(tmp_path / "whole.gguf").read_bytes()[:-500])
     with pytest.raises(ModelFileError, match="is truncated") as caught:
         read_metadata(path)
-    assert caught.value.hint.startswith("Download the file again")
+    assert caught.value.hint.startswith("download the file again")
 
 
 def test_a_part_that_is_cut_short_is_to_be_downloaded_again(tmp_path: Path, tiny_model: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_part_that_is_cut_short_is_to_be_downloaded_again(tmp_path: Path, tiny
     first.write_bytes(first.read_bytes()[:-500])
     with pytest.raises(ModelFileError, match="is truncated") as caught:
         read_metadata(first)
-    assert caught.value.hint.startswith("Download the file again")
+    assert caught.value.hint.startswith("download the file again")
 
 
 def patch(path: Path, at: int, value: bytes) -> None:

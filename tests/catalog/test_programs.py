@@ -11,7 +11,8 @@ from edgespec import paths
 from edgespec.catalog import toml_file
 from edgespec.catalog.candidates import PairTarget, find_candidates
 from edgespec.catalog.entries import Catalog, ModelEntry
-from edgespec.catalog.resolve import find_on_disk, find_removable, local_models, resolve_model
+from edgespec.catalog.removal import find_removable
+from edgespec.catalog.resolve import find_on_disk, local_models, resolve_model
 from edgespec.catalog.sources import hub_cache, programs
 from edgespec.errors import ModelMissingError
 from tests.catalog.gguf_files import write_gguf
@@ -135,8 +136,8 @@ def test_ollamas_own_folder_is_in_the_users_home(
 def test_a_model_that_ollama_does_not_have_is_named(gguf: Path) -> None:
     with pytest.raises(ModelMissingError) as caught:
         resolve_model("ollama:qwen3:4b", NOTHING)
-    assert caught.value.message == "ollama has no model qwen3:4b here."
-    assert caught.value.hint == "`edgespec models` lists what it has."
+    assert caught.value.message == "ollama has no model qwen3:4b here"
+    assert caught.value.hint == "`edgespec models` lists what it has"
 
 
 def test_manifests_without_weights_are_passed_over(gguf: Path, tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_what_another_program_has_is_not_fetched_again_nor_deleted(
     }[where]()
     assert resolve_model("m", catalog).path == path
     assert [(model.name, model.origin) for model in local_models(catalog)] == [("m", where)]
-    with pytest.raises(ModelMissingError, match=rf"m belongs to {where}\."):
+    with pytest.raises(ModelMissingError, match=rf"m belongs to {where}$"):
         find_removable("m", catalog)
 
 
@@ -266,6 +267,6 @@ def test_the_command_lists_them_with_where_they_lie(
     removed = run_cli("models", "rm", "-y", "ollama:qwen3:0.6b")
     assert (removed.code, removed.err) == (
         3,
-        "edgespec: ollama:qwen3:0.6b belongs to ollama. Delete it there.\n",
+        "edgespec: ollama:qwen3:0.6b belongs to ollama. Delete it there\n",
     )
     assert blob.exists()

@@ -8,11 +8,10 @@ import pytest
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import ExitCode
 from scripts.fuzz.layout import Field, Gguf, decode
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 from tests.quant.split import split_in_two
 from tests.tiny import make_tiny_model
 
-RunCli = Callable[..., Outcome]
 U32 = 4
 BLOCKS = ("block_count", 9, "says that it has 9 blocks, and has weights of 3")
 WIDTH = ("embedding_length", 128, "says that it is 128 wide, and its embeddings are 64")

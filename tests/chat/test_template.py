@@ -4,7 +4,6 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,36 +11,22 @@ import psutil
 import pytest
 
 from edgespec.chat import renderer
-from edgespec.chat.abilities import ThinkingSwitch
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import ChatTemplate, Think, render_chat, tokenize_chat
+from edgespec.chat.template import Think, render_chat, tokenize_chat
 from edgespec.errors import ContextOverflowError, ModelFileError, UsageError
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
+from tests.chat.small_templates import CHATML, CONVERSATION, MISTRAL, QUESTION, render
 from tests.decode.real import open_context
 from tests.tiny import make_tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
-CHATML = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
-    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 LLAMA_3 = (
     "{% set loop_messages = messages %}{% for message in loop_messages %}"
     "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
     "+ message['content'] | trim + '<|eot_id|>' %}"
     "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
-)
-MISTRAL = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
-    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
-    "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token}}"
-    "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
 )
 WITH_TOOLS = (
     "{%- if tools is not none %}{{ tools | length }} tools{%- endif %}\n"
@@ -51,28 +36,6 @@ WITH_TOOLS = (
     "{{ role }}: {{ message.content }}\n"
     "    {%- endfor %}"
 )
-TYPED = (
-    "{% for message in messages %}<{{ message.role }}>{% for part in message.content %}"
-    "{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}{% endfor %}<assistant>"
-)
-QUESTION = [ChatMessage("user", " Why? ")]
-CONVERSATION = [
-    ChatMessage("system", "Be brief."),
-    ChatMessage("user", "Why?"),
-    ChatMessage("assistant", "Because."),
-    ChatMessage("user", "And?"),
-]
-
-
-def render(
-    source: str,
-    messages: Sequence[ChatMessage],
-    think: Think = "auto",
-    *,
-    bos_text: str = "",
-    eos_text: str = "",
-) -> str:
-    return ChatTemplate(source, bos_text, eos_text).render(messages, think)
 
 
 def test_chatml():
@@ -184,6 +147,7 @@ def body(template: str) -> str:
         ("{{ {'b': 1, 'a': 2} | tojson(sort_keys=true, separators=(',', ':')) }}", '{"a":2,"b":1}'),
         ("{{ [1] | tojson(indent=2) }}", "[\n  1\n]"),
         ("{{ strftime_now('%%') }}{{ strftime_now('%Y') | length }}", "%4"),
+        ("{{ ('<a>' | safe) + '<b>' + '&' }}", "<a><b>&"),
         ("{% if tools is none and tool_choice is none and functions is none %}none{% endif %}", "none"),
     ],
 )  # fmt: skip
@@ -219,116 +183,6 @@ def render_theirs(source: str) -> str:
 @pytest.mark.parametrize("source", [CHATML, LLAMA_3, WITH_TOOLS])
 def test_the_text_is_the_one_of_llama_cpp_python(source: str, think: Think):
     assert render(source, CONVERSATION, think, bos_text="<s>", eos_text="</s>") == render_theirs(source)
-
-
-# What a template takes
-
-
-def test_a_template_for_typed_content_gets_parts():
-    assert render(TYPED, QUESTION) == "<user> Why? <assistant>"
-    assert ChatTemplate(TYPED).abilities.typed_content
-    assert not ChatTemplate(CHATML).abilities.typed_content
-
-
-def test_a_template_that_loses_the_question_is_refused():
-    with pytest.raises(ModelFileError, match="leaves out what the user says"):
-        render("{% for m in messages %}<{{ m.role }}>{{ m.text }}{% endfor %}", QUESTION)
-
-
-def test_a_system_prompt_begins_the_first_question_where_there_is_no_such_role(
-    caplog: pytest.LogCaptureFixture,
-):
-    template = ChatTemplate(MISTRAL, "<s>", "</s>")
-    assert not template.abilities.system_role
-    said = "<s>[INST] Be brief.\n\nWhy? [/INST]Because.</s>[INST] And? [/INST]"
-    assert [template.render(CONVERSATION), template.render(CONVERSATION)] == [said, said]
-    assert [record.message for record in caplog.records] == [
-        "the model's chat template has no system role: the system prompt begins the first question"
-    ]
-    caplog.clear()
-    template.render(CONVERSATION[1:])
-    assert not caplog.records
-
-
-def test_a_template_that_drops_the_system_prompt_in_silence_gets_it_in_the_question():
-    dropping = CHATML.replace("{{'<|im_start|>'", "{% if message['role'] != 'system' %}{{'<|im_start|>'")
-    dropping = dropping.replace("'\n'}}{% endfor %}", "'\n'}}{% endif %}{% endfor %}")
-    assert "<|im_start|>user\nBe brief.\n\nWhy?<|im_end|>" in render(dropping, CONVERSATION)
-
-
-def test_tools_are_known_of():
-    assert ChatTemplate(CHATML + "{% if tools %}{{ tools | tojson }}{% endif %}").abilities.tools
-    assert not ChatTemplate(CHATML).abilities.tools
-
-
-@pytest.mark.parametrize(
-    ("name", "off"), [("enable_thinking", "false"), ("thinking", "false"), ("thinking_budget", "0")]
-)
-def test_the_switch_for_thinking_is_found_by_what_it_does(name: str, off: str):
-    source = CHATML + f"{{% if {name} is defined and {name} == {off} %}}<think></think>{{% endif %}}"
-    template = ChatTemplate(source)
-    assert template.abilities.switch is not None
-    assert template.abilities.switch.name == name
-    assert template.render(QUESTION, "off").endswith("<think></think>")
-    assert template.render(QUESTION, "on") == template.render(QUESTION) == render(CHATML, QUESTION)
-
-
-@pytest.mark.parametrize(
-    ("words", "off"),
-    [
-        ("{% if reasoning_effort == 'none' %}OFF{% endif %}", "none"),
-        (
-            "{% set effort = reasoning_effort | default('high') %}"
-            "{% if effort not in ['high', 'low', 'no_think'] %}{{ raise_exception('unknown') }}{% endif %}"
-            "{{ effort }}{% if effort == 'no_think' %}OFF{% endif %}",
-            "no_think",
-        ),
-        ("{% if reasoning_effort in ['low', 'minimal'] %}OFF{% endif %}", "minimal"),
-    ],
-)
-def test_an_effort_is_a_switch_where_one_of_its_words_stops_the_model(words: str, off: str):
-    template = ChatTemplate(CHATML + words)
-    assert template.abilities.switch == ThinkingSwitch("reasoning_effort", "high", off)
-    assert template.render(QUESTION, "off").endswith("OFF")
-    assert "OFF" not in template.render(QUESTION, "on")
-    assert template.notes == []
-
-
-def test_a_model_that_is_only_told_its_effort_thinks_less_and_a_line_says_so():
-    effort = "Reasoning: {{ reasoning_effort | default('medium') }}\n"
-    template = ChatTemplate(effort + CHATML)
-    as_it_likes = "Reasoning: medium\n" + render(CHATML, QUESTION)
-    assert template.render(QUESTION) == template.render(QUESTION, "on") == as_it_likes
-    assert template.notes == []
-    for _ in range(2):
-        assert template.render(QUESTION, "off").startswith("Reasoning: low\n")
-    assert template.notes == [
-        "thinking is only lessened: the model's chat template cannot switch it off; "
-        "`edgespec run` with `think_budget` 0 begins the answer at once"
-    ]
-
-
-def test_a_template_that_mentions_a_switch_without_using_it_has_none(caplog: pytest.LogCaptureFixture):
-    template = ChatTemplate(CHATML + "{# enable_thinking #}")
-    assert template.abilities.switch is None
-    assert template.render(QUESTION, "off") == template.render(QUESTION, "on") == render(CHATML, QUESTION)
-    assert [record.message for record in caplog.records] == [
-        "thinking stays as it is: the model's chat template has no switch for it"
-    ]
-
-
-KEEPS_THOUGHTS = CHATML.replace(
-    "message['content'] +",
-    "('<think>' + message.reasoning_content + '</think>' if message.reasoning_content else '')"
-    " + message['content'] +",
-)
-
-
-@pytest.mark.parametrize("source", [CHATML, KEEPS_THOUGHTS])
-def test_an_earlier_thought_is_shown_where_the_template_wants_it(source: str):
-    turns = [*QUESTION, ChatMessage("assistant", "So.", thought="Hm."), *QUESTION]
-    assert ("<think>Hm.</think>So." in render(source, turns)) == (source is KEEPS_THOUGHTS)
-    assert "So." in render(source, turns)
 
 
 # Limits

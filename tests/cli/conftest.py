@@ -1,12 +1,12 @@
 """A benchmark of the tiny pair, for the tests of `edgespec bench`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-RunCli = Callable[..., Any]
+from tests.conftest import RunCli
+
 SHORT = ("-r", "2", "-n", "16")
 
 SPEC_BENCH = """\

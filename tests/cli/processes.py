@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 needs_signals = pytest.mark.skipif(
@@ -37,3 +38,9 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listening_addresses(process: int) -> set[tuple[str, int]]:
+    """Addresses and ports at which a process can be reached."""
+    found = psutil.Process(process).net_connections()
+    return {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}

@@ -4,9 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,9 +12,9 @@ from edgespec.bench.store import ResultStore
 from edgespec.paths import results_dir
 from tests.bench.wrong_tokens import accept_wrong_tokens
 from tests.cli.conftest import SHORT
+from tests.conftest import RunCli
 from tests.session.single_thread import one_thread
 
-RunCli = Callable[..., Any]
 __all__ = ["one_thread"]
 ARMS = ["vanilla", "tiny-draft", "ngram", "auto"]
 
@@ -206,7 +204,7 @@ def test_the_embedded_model_is_measured_on_the_prompts_of_the_package(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--category", "maths"], "no prompt has the category 'maths'. Did you mean 'math'? There are: writing, math."),
+        (["--category", "maths"], "no prompt has the category 'maths'. Did you mean 'math'? There are: writing, math"),
         (["--limit", "0"], "Invalid value for '--limit': 0 is not in the range x>=1. Try 'edgespec bench --help'"),
         (
             ["-n", "1"],

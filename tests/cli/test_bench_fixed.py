@@ -4,17 +4,15 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edgespec.paths import results_dir
 from tests.cli.conftest import SHORT
+from tests.conftest import RunCli
 from tests.session.single_thread import one_thread
 
-RunCli = Callable[..., Any]
 __all__ = ["one_thread"]
 SAID = r"auto is \d\.\d+x( ± \d\.\d+)? of fixed-[13], the best fixed length here"
 

@@ -1,8 +1,6 @@
 """`edgespec bench --tui`: what the app is started with, and what does not go with it."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,9 +9,8 @@ from edgespec.bench.speculative import BenchSettings
 from edgespec.llama.sampler import Sampling
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.jobs.bench import BenchJob
+from tests.conftest import RunCli
 from tui.services.launch import Launch
-
-RunCli = Callable[..., Any]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from edgespec.session.engine import Engine
 from tests.bench.runs import run as finished_run
 from tests.cli.conftest import SHORT
 from tests.cli.processes import interrupt, needs_signals, start
+from tests.conftest import RunCli
 from tests.session.single_thread import one_thread
 
-RunCli = Callable[..., Any]
 __all__ = ["one_thread"]
 
 

@@ -1,16 +1,15 @@
 """`edgespec bench` with models that think first: how much is thought, and whether they think at all."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import RunCli
 from tests.scripted_model import TEMPLATE, make_scripted_model
 from tests.session.single_thread import one_thread
 
-RunCli = Callable[..., Any]
 __all__ = ["one_thread"]
 
 

@@ -1,7 +1,6 @@
 """`edgespec bench --throughput` on tiny models: curves, resuming, refusals, and the pruned versions that it makes."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ from edgespec.catalog.memory import MemoryEstimate
 from edgespec.catalog.metadata import read_metadata
 from edgespec.llama.model import Model
 from edgespec.paths import derived_models_dir, results_dir
-from tests.conftest import Outcome
+from tests.conftest import Outcome, RunCli
 from tests.session.single_thread import one_thread
 from tests.tiny import CHAT_TEMPLATE, make_tiny_model
 
-RunCli = Callable[..., Outcome]
 __all__ = ["one_thread"]
 SMALL = ("--shape", "12x8,20x8", "--batch", "1,3", "-r", "2", "--warmup", "1")
 

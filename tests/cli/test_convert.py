@@ -2,16 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 from tests.quant.hf_folder import write_llama
 from tests.quant.test_convert import stand_in
 
-RunCli = Callable[..., Outcome]
 __all__ = ["stand_in"]
 
 

@@ -89,7 +89,7 @@ def test_a_llama_cpp_that_does_not_load_is_an_error_among_the_findings(
     monkeypatch.setattr(edgespec.llama.build, "describe_backends", fail)
     result = run_cli("doctor")
     assert (result.code, result.err) == (1, "")
-    assert "error: llama-cpp-python cannot be loaded: no such file. run `make install`" in result.out
+    assert "error: llama-cpp-python cannot be loaded: no such file. Run `make install`." in result.out
     assert json.loads(run_cli("doctor", "--json").out)["engine"] is None
 
 

@@ -1,17 +1,15 @@
 """`edgespec eval`: only the result on stdout, and one line for every error."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edgespec.text import human_bytes, one_line
 from quant.measure import evaluate as evaluate_module
 from quant.measure.evaluate import evaluate
+from tests.conftest import RunCli
 
-RunCli = Callable[..., Any]
 TEXT = "the rain in the land of the hen and the ant is on the tree; " * 12
 HINT = "Give a UTF-8 text file to --text, or leave it out for the built-in prompts"
 
@@ -129,7 +127,7 @@ def test_a_model_that_is_not_there(run_cli: RunCli, tiny_model: Path, tmp_path: 
     models = [missing] if place == "model" else [tiny_model, "--against", missing]
     result = run_cli("eval", *models)
     assert (result.code, result.out) == (3, "")
-    assert result.err.startswith(f"edgespec: The file {missing} does not exist")
+    assert result.err.startswith(f"edgespec: the file {missing} does not exist")
 
 
 def test_a_model_of_another_vocabulary(run_cli: RunCli, tiny_model: Path, tiny_bpe: Path):

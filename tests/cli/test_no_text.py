@@ -1,6 +1,5 @@
 """What writes no text is refused in one line by every command that wants some, before llama.cpp sees it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,10 +7,8 @@ import pytest
 from edgespec.errors import ExitCode, ModelFileError
 from edgespec.session import open_pair
 from tests.catalog.gguf_files import KINDS_WITHOUT_TEXT, write_gguf
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 from tests.tiny import make_tiny_model
-
-RunCli = Callable[..., Outcome]
 
 COMMANDS = [
     ("run", "{}", "-p", "hello", "-n", "1"),

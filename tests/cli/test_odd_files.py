@@ -1,7 +1,6 @@
 """Headers of any kind, through the commands that read nothing else: an answer or one line, and never a bug."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from hypothesis import strategies as st
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import ExitCode
 from tests.catalog.gguf_files import write_gguf
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 
-RunCli = Callable[..., Outcome]
 Kind = gguf.GGUFValueType
 
 VALUES = st.one_of(

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,13 +19,11 @@ from quant.gguf.sizes import block_parameters
 from quant.gguf.tensor_sources import ComputedTensor
 from quant.gguf.tensors import find_tensor, replace_tensors
 from quant.gguf.writer import write_gguf
-from tests.conftest import REPOSITORY, Outcome
+from tests.conftest import REPOSITORY, Outcome, RunCli
 from tests.quant.architectures import recast
 from tests.quant.split import split_in_two
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 from tests.tiny_memories import make_tiny_memory
-
-RunCli = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +247,7 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
         (("--remove", "4-6"), "there is no block 6 in a model of 6"),
         (("--remove", "4", "--blocks", "1"), "say the same thing"),
         (("--blocks", "2", "--quantize", "Q4_9"), "'Q4_9' is not a type"),
-        (("--blocks", "2", "-o", "no/such/folder/out.gguf"), "There is no folder"),
+        (("--blocks", "2", "-o", "no/such/folder/out.gguf"), "there is no folder"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(

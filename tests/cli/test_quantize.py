@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -18,11 +17,10 @@ from quant.gguf.plan import copy_of
 from quant.gguf.recipe import read_recipe
 from quant.gguf.tensors import planned_bytes, planned_weights
 from quant.measure.imatrix import importance_of, measure, read_imatrix, write_imatrix
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 from tests.quant.split import split_in_two
 from tests.tiny import TinyShape, make_tiny_model
 
-RunCli = Callable[..., Outcome]
 WIDE = TinyShape(blocks=3, embedding=256, heads=4, kv_heads=2, feed_forward=512)
 
 

@@ -1,7 +1,6 @@
 """What `edgespec quantize` is asked for single tensors: done, refused, or said, in the dry run and in the recipe too."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,9 @@ from edgespec.errors import ExitCode
 from quant.gguf.recipe import read_recipe
 from quant.measure.activations import Moments
 from quant.measure.imatrix import write_imatrix
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 from tests.tiny import TinyShape, make_tiny_model
 
-RunCli = Callable[..., Outcome]
 WIDE = TinyShape(blocks=2, embedding=256, heads=4, kv_heads=2, feed_forward=320)
 """Rows of 256 take K-quants, those of `ffn_down` do not."""
 

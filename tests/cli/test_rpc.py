@@ -5,9 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,9 +13,9 @@ from edgespec.errors import EngineError, ExitCode, UsageError
 from edgespec.llama import rpc
 from edgespec.llama.rpc import Endpoint, parse_endpoints
 from tests.cli.processes import free_port, interrupt, needs_signals, start
+from tests.conftest import RunCli
 from tests.rpc_server import line_of, server, wait_until_it_listens
 
-RunCli = Callable[..., Any]
 PROMPT = ("-p", "Name three colours and say why.", "-t", "1")
 
 

@@ -1,9 +1,7 @@
 """`edgespec run`: the answer and nothing else on stdout, one line for every error, and Ctrl-C."""
 
 import json
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,10 @@ from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
 from edgespec.session import open_pair
 from edgespec.session.session import Prompt
-from tests.catalog.gguf_files import write_gguf
-from tests.cli.processes import interrupt, needs_signals, start
+from tests.conftest import RunCli
 from tests.session.eager import draft_eagerly
 from tests.session.single_thread import one_thread
-from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 
-RunCli = Callable[..., Any]
 __all__ = ["one_thread"]
 JSON_KEYS = [
     "schema",
@@ -353,160 +348,6 @@ def test_keys_and_values_can_have_types_of_their_own(
     assert [(one.type_k.name, one.type_v.name) for one in made_contexts] == [("F16", "BF16"), ("F32", "BF16")]
 
 
-# Errors
-
-
-@pytest.fixture
-def files(tiny_model: Path, tmp_path: Path) -> dict[str, Path]:
-    """Files with something wrong, by name."""
-    made = {name: tmp_path / f"{name}.gguf" for name in ("picture", "empty", "cut")}
-    made["picture"].write_bytes(b"GIF89a" * 10)
-    made["empty"].write_bytes(b"")
-    made["cut"].write_bytes(tiny_model.read_bytes()[:-1000])
-    made["bert"] = write_gguf(tmp_path / "bert.gguf", architecture="bert")
-    made["zebra"] = write_gguf(tmp_path / "zebra.gguf", architecture="zebra")
-    return made
-
-
-AGAIN = "Download the file again; `edgespec models pull NAME` checks size and hash."
-
-
-@pytest.mark.parametrize(
-    ("target", "arguments", "code", "line"),
-    [
-        ("tiny", [], 2, "there is no prompt. Give one with -p, or pipe one in"),
-        (
-            "smolm2-135m",
-            ["-p", "x"],
-            3,
-            "There is no model 'smolm2-135m' in the catalogue and no file of that name. Did you mean "
-            "smollm2-135m or smollm3-3b? `edgespec models` lists all names; a path or owner/repo:Q4_K_M works too.",
-        ),
-        (
-            "picture",
-            ["-p", "x"],
-            3,
-            "{picture} is not a GGUF file: it starts with b'GIF8' instead of b'GGUF'. Name a .gguf file.",
-        ),
-        ("empty", ["-p", "x"], 3, "{empty} is not a GGUF file: it has 0 bytes. " + AGAIN),
-        (
-            "cut",
-            ["-p", "x"],
-            3,
-            "{cut} is truncated: 1000 bytes are missing at its end ({cut_size} of {size}). " + AGAIN,
-        ),
-        (
-            "zebra",
-            ["-p", "x"],
-            3,
-            "llama.cpp cannot load zebra.gguf: llama_model_load: error loading model: unknown model "
-            "architecture: 'zebra'; llama_model_load_from_file_impl: failed to load model. Check the file "
-            "with `edgespec models show`",
-        ),
-        (
-            "tiny",
-            ["-p", "x", "--draft", "{bert}"],
-            3,
-            "bert cannot draft for tiny: the draft is an encoder ('bert'), which writes no text token by token. "
-            "`edgespec pair {tiny}` lists drafts that can",
-        ),
-        (
-            "tiny",
-            ["-p", "x", "--temperature", "-1"],
-            2,
-            "--temperature -1.0 is out of range. Use 0 (greedy) to 10",
-        ),
-        (
-            "tiny",
-            ["-p", "x", "--temperature", "hot"],
-            2,
-            "Invalid value for '--temperature': 'hot' is not a valid float. Try 'edgespec run --help'",
-        ),
-        ("tiny", ["-p", "x", "--top-p", "0"], 2, "--top-p 0.0 is out of range. Use above 0, at most 1"),
-        (
-            "tiny",
-            ["-p", "x", "--gpu-layers", "some"],
-            2,
-            "--gpu-layers 'some' is not a number of layers. Use auto, all, 0 or a whole number",
-        ),
-        (
-            "tiny",
-            ["-p", "x", "--tensor-split", "3,nan"],
-            2,
-            "--tensor-split nan is out of range. Use shares such as 3,1",
-        ),
-        (
-            "tiny",
-            ["-p", "x", "--kv-type", "q3_k"],
-            2,
-            "'q3_k' is not a KV cache type. Choose one of f32, f16, q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, bf16",
-        ),
-        (
-            "tiny",
-            ["-p", "x", "--kv-type", "q8_0"],
-            2,
-            "tiny.gguf cannot run with --kv-type q8_0 --flash-attn auto: llama_init_from_model: K cache type "
-            "q8_0 with block size 32 does not divide n_embd_head_k=16. Use --kv-type f16",
-        ),
-        (
-            "tiny",
-            ["-p", "x", "--kv-type-k", "q8_0"],
-            2,
-            "tiny.gguf cannot run with --kv-type-k q8_0 --kv-type-v f16 --flash-attn auto: llama_init_from_model: "
-            "K cache type q8_0 with block size 32 does not divide n_embd_head_k=16. Use f16 for --kv-type-k and --kv-type-v",
-        ),
-        (
-            "tiny",
-            ["-p", "x" * 600, "--raw"],
-            2,
-            "the prompt has 601 tokens and the context 512. Use a larger --ctx-size or a shorter prompt",
-        ),
-        (
-            "tiny",
-            ["-p", "x", "-c", "10"],
-            2,
-            "Invalid value for '-c' / '--ctx-size': 10 is not in the range x>=64. Try 'edgespec run --help'",
-        ),
-    ],
-)
-def test_an_error_is_one_line_with_the_way_out(
-    run_cli: RunCli,
-    files: dict[str, Path],
-    tiny_model: Path,
-    target: str,
-    arguments: list[str],
-    code: int,
-    line: str,
-):
-    named: dict[str, Any] = {**files, "tiny": tiny_model}
-    sizes = {"size": tiny_model.stat().st_size, "cut_size": tiny_model.stat().st_size - 1000}
-    result = run_cli("run", named.get(target, target), *[text.format(**named) for text in arguments])
-    assert (result.code, result.out) == (code, "")
-    assert result.err == "edgespec: " + line.format(**named, **sizes) + "\n"
-
-
-def test_an_unknown_device_names_the_known_ones(run_cli: RunCli, tiny_model: Path, tiny_draft: Path):
-    from edgespec.llama.devices import list_devices
-
-    known = ", ".join(device.name for device in list_devices())
-    line = f"edgespec: there is no device 'CUDA9'. This build of llama.cpp has: {known}\n"
-    assert run_cli("run", tiny_model, "-p", "x", "--device", "CUDA9").err == line
-    result = run_cli("run", tiny_model, "-p", "x", "--draft", tiny_draft, "--draft-device", "CUDA9")
-    assert (result.code, result.out, result.err) == (2, "", line)
-
-
-def test_too_little_memory_has_its_own_exit_code(
-    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-):
-    from edgespec.catalog import memory
-
-    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 1 << 20)
-    result = run_cli("run", tiny_model, "-p", "x")
-    assert (result.code, result.out) == (4, "")
-    assert result.err.startswith("edgespec: tiny would take 0.00 GiB and this machine has 0.00 GiB free")
-    assert result.err.count("\n") == 1
-
-
 def test_what_was_said_before_an_error_stays_on_stdout(
     run_cli: RunCli, readable: None, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -526,62 +367,3 @@ def test_what_was_said_before_an_error_stays_on_stdout(
     assert result.out.endswith("\n")
     assert len(result.out) > 5
     assert answer.startswith(result.out.rstrip("\n"))
-
-
-# Ctrl-C
-
-
-@pytest.fixture(scope="module")
-def long_model(tiny_folder: Path) -> Path:
-    """A model with room for an answer that nobody waits for."""
-    return make_tiny_model(
-        tiny_folder / "long.gguf", chat_template=CHAT_TEMPLATE, shape=TinyShape(context=1 << 16)
-    )
-
-
-@needs_signals
-def test_ctrl_c_while_it_answers_keeps_what_was_said(long_model: Path):
-    process = start(
-        "run", long_model, "-p", "the cat", "-c", "60000", "-n", "60000", "-t", "1", "--draft", "none"
-    )
-    assert process.stdout is not None
-    first = process.stdout.read(20)
-    code, rest, err = interrupt(process)
-    assert code == 130
-    assert err == "edgespec: interrupted\n"
-    assert len(first) == 20
-    assert rest.endswith("\n")
-
-
-def test_ctrl_c_while_it_reads_the_prompt_stops_within_the_batch(
-    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-):
-    run_cli("run", tiny_model, "-p", "x", "-n", "1")  # measures the costs
-    lib, codes = load_library(), list[int]()
-    decode = lib.llama_decode
-
-    def interrupted(handle: Any, batch: Any) -> int:
-        if batch.n_tokens > 100:
-            signal.raise_signal(signal.SIGINT)
-        codes.append(decode(handle, batch))
-        return codes[-1]
-
-    monkeypatch.setattr(lib, "llama_decode", interrupted)
-    result = run_cli("run", tiny_model, "-p", "x" * 400, "-n", "5")
-    assert (result.code, result.out, result.err) == (130, "", "edgespec: interrupted\n")
-    # The warm-up, and then the prompt's batch, which llama.cpp says was aborted.
-    assert codes == [0, 2]
-
-
-def test_ctrl_c_while_it_loads_is_one_line(
-    run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-):
-    real = context_module.Context.__init__
-
-    def interrupted(self: Any, *arguments: Any, **options: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
-        real(self, *arguments, **options)
-
-    monkeypatch.setattr(context_module.Context, "__init__", interrupted)
-    result = run_cli("run", tiny_model, "-p", "x")
-    assert (result.code, result.out, result.err) == (130, "", "edgespec: interrupted\n")

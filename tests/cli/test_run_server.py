@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cli.processes import free_port, interrupt, needs_signals, start
+from tests.conftest import RunCli
 from tests.worker.foreign_server import (
     DONE,
     DRAFTED,
@@ -23,8 +23,6 @@ from tests.worker.foreign_server import (
     said,
     serving,
 )
-
-RunCli = Callable[..., Any]
 
 
 @pytest.fixture

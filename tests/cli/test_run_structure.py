@@ -1,15 +1,13 @@
 """`edgespec run` with a schema or a grammar: an answer that fits it, and one line where there can be none."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.conftest import RunCli
 from tests.session.single_thread import one_thread
 
-RunCli = Callable[..., Any]
 __all__ = ["one_thread"]
 SCHEMA = '{"properties": {"kind": {"enum": ["one", "two"]}}, "required": ["kind"]}'
 

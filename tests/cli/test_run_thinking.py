@@ -1,17 +1,15 @@
 """`edgespec run` with a model that thinks first: the answer on stdout, the thought where it was asked for."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.conftest import RunCli
 from tests.scripted_model import TEMPLATE, make_scripted_model
 from tests.session.single_thread import one_thread
 from tests.tiny import CHAT_TEMPLATE, make_tiny_model
 
-RunCli = Callable[..., Any]
 __all__ = ["one_thread"]
 
 

@@ -21,11 +21,17 @@ def test_without_the_extra_it_says_how_to_get_it(
     assert ran.err == f"edgespec: edgespec serve needs uvicorn. Install what is missing with {pip}\n"
 
 
-@pytest.mark.parametrize("wrong", ["0", "-1s", "soon"])
+@pytest.mark.parametrize("wrong", ["1x", "-", "soon"])
 def test_a_time_that_is_none_is_refused(run_cli: Callable[..., Outcome], wrong: str) -> None:
     ran = run_cli("serve", "--keep-alive", wrong)
     assert (ran.code, ran.out) == (2, "")
     assert "--keep-alive" in ran.err
+
+
+@pytest.mark.parametrize("time", ["-1", "never", "0", "90s"])
+def test_a_model_may_stay_for_ever_or_go_at_once(run_cli: Callable[..., Outcome], time: str) -> None:
+    ran = run_cli("serve", "--keep-alive", time, "--host", "no.such.host.invalid", "--allow-without-key")
+    assert ran.err.startswith("edgespec: cannot listen on no.such.host.invalid")
 
 
 def test_a_host_that_is_none_is_told_of(run_cli: Callable[..., Outcome]) -> None:

@@ -108,13 +108,13 @@ def test_an_unknown_command_suggests_the_nearest(run_cli):
     result = run_cli("bnech")
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        "edgespec: There is no command 'bnech'. Did you mean 'bench'? Try 'edgespec --help'\n"
+        "edgespec: there is no command 'bnech'. Did you mean 'bench'? Try 'edgespec --help'\n"
     )
 
 
 def test_an_unknown_command_unlike_any_other_gets_no_suggestion(run_cli):
     result = run_cli("xyzzy")
-    assert result.err == "edgespec: There is no command 'xyzzy'. Try 'edgespec --help'\n"
+    assert result.err == "edgespec: there is no command 'xyzzy'. Try 'edgespec --help'\n"
 
 
 def test_an_unknown_option_is_one_line_that_names_the_command_to_ask(run_cli, probe):

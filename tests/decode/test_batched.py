@@ -1,6 +1,6 @@
 """Batches write what each sequence would have written alone, with a draft and without."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,18 +31,6 @@ N = 24
 GREEDY, WARM = Sampling(), Sampling(temperature=1.0, top_k=50, top_p=0.95, min_p=0.0, seed=7)
 FREE_ROWS = BatchCosts(CostCurve({1: 1.0, 20: 1.01}), CostCurve({1: 0.01, 20: 0.02}))
 DEAR_ROWS = BatchCosts(CostCurve({1: 1.0, 20: 20.0}), CostCurve({1: 0.5, 20: 0.5}))
-
-
-@pytest.fixture(scope="module")
-def target(tiny_model: Path) -> Iterator[Model]:
-    with Model(tiny_model) as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
-def noisy(tiny_draft: Path) -> Iterator[Model]:
-    with Model(tiny_draft) as model:
-        yield model
 
 
 def context_of(model: Model, rows_each: int = 1, *, unified: bool = True) -> SequencesContext:
@@ -82,11 +70,13 @@ def _fields(sampling: Sampling) -> dict[str, float]:
 
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("unified", [True, False], ids=["unified", "split"])
-def test_a_batch_writes_what_each_sequence_writes_alone(target: Model, sampling: Sampling, unified: bool):
-    with context_of(target, unified=unified) as context:
+def test_a_batch_writes_what_each_sequence_writes_alone(
+    target_model: Model, sampling: Sampling, unified: bool
+):
+    with context_of(target_model, unified=unified) as context:
         steps: list[None] = []
         answer = generate_batch(context, PROMPTS, N, sampling, stepped=lambda: steps.append(None))
-    expected = [one_by_one(target, prompt, sampling, n) for n, prompt in enumerate(PROMPTS)]
+    expected = [one_by_one(target_model, prompt, sampling, n) for n, prompt in enumerate(PROMPTS)]
     assert answer.tokens.tolist() == expected
     assert len(steps) == N - 1
     assert 0 < answer.ttft_s < answer.latency_s
@@ -94,35 +84,47 @@ def test_a_batch_writes_what_each_sequence_writes_alone(target: Model, sampling:
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
-def test_drafts_change_no_token(target: Model, noisy: Model, sampling: Sampling):
-    with context_of(target, MOST_DRAFTED + 1) as context, context_of(noisy, MOST_DRAFTED + 1) as draft:
+def test_drafts_change_no_token(target_model: Model, draft_model: Model, sampling: Sampling):
+    with (
+        context_of(target_model, MOST_DRAFTED + 1) as context,
+        context_of(draft_model, MOST_DRAFTED + 1) as draft,
+    ):
         pair = SpeculativeBatch(context, draft, FREE_ROWS)
         answers = [pair.generate(PROMPTS, N, sampling) for _ in range(2)]
-    expected = [one_by_one(target, prompt, sampling, n) for n, prompt in enumerate(PROMPTS)]
+    expected = [one_by_one(target_model, prompt, sampling, n) for n, prompt in enumerate(PROMPTS)]
     for answer in answers:
         assert answer.tokens.tolist() == expected
         assert 0 < answer.draft_n_accepted < answer.draft_n
 
 
-def test_a_draft_that_is_the_target_is_always_right(target: Model):
-    with context_of(target, MOST_DRAFTED + 1) as context, context_of(target, MOST_DRAFTED + 1) as draft:
+def test_a_draft_that_is_the_target_is_always_right(target_model: Model):
+    with (
+        context_of(target_model, MOST_DRAFTED + 1) as context,
+        context_of(target_model, MOST_DRAFTED + 1) as draft,
+    ):
         answer = SpeculativeBatch(context, draft, FREE_ROWS).generate(PROMPTS, N, GREEDY)
     assert answer.draft_n_accepted == answer.draft_n
     # Of five tokens that a pass brings, four are drafted.
     assert answer.draft_n >= 0.75 * len(PROMPTS) * (N - 1)
 
 
-def test_nothing_is_drafted_where_every_row_costs_a_step(target: Model, noisy: Model):
-    with context_of(target, MOST_DRAFTED + 1) as context, context_of(noisy, MOST_DRAFTED + 1) as draft:
+def test_nothing_is_drafted_where_every_row_costs_a_step(target_model: Model, draft_model: Model):
+    with (
+        context_of(target_model, MOST_DRAFTED + 1) as context,
+        context_of(draft_model, MOST_DRAFTED + 1) as draft,
+    ):
         answer = SpeculativeBatch(context, draft, DEAR_ROWS).generate(PROMPTS, N, GREEDY)
         assert draft.lengths.tolist() == [0] * len(PROMPTS)
     assert answer.draft_n == 0
-    assert answer.tokens.tolist() == [one_by_one(target, prompt, GREEDY, 0) for prompt in PROMPTS]
+    assert answer.tokens.tolist() == [one_by_one(target_model, prompt, GREEDY, 0) for prompt in PROMPTS]
 
 
-def test_a_draft_that_keeps_missing_is_left(target: Model, noisy: Model):
+def test_a_draft_that_keeps_missing_is_left(target_model: Model, draft_model: Model):
     costs = BatchCosts(CostCurve({4: 1.0, 8: 1.3, 12: 1.6, 16: 1.9, 20: 2.2}), CostCurve({4: 0.2, 8: 0.3}))
-    with context_of(target, MOST_DRAFTED + 1) as context, context_of(noisy, MOST_DRAFTED + 1) as draft:
+    with (
+        context_of(target_model, MOST_DRAFTED + 1) as context,
+        context_of(draft_model, MOST_DRAFTED + 1) as draft,
+    ):
         pair = SpeculativeBatch(context, draft, costs)
         assert pair.draft_length() > 0
         pair.tested += 400
@@ -137,22 +139,24 @@ class ReadingContext(SequencesContext):
         self.read = [*getattr(self, "read", []), tokens.reshape(len(PROMPTS), -1)]
 
 
-def test_costs_are_measured_on_a_text_of_which_every_sequence_reads_another_part(target: Model):
+def test_costs_are_measured_on_a_text_of_which_every_sequence_reads_another_part(target_model: Model):
     rows = MOST_DRAFTED + 1
-    context = ReadingContext(target, settings_of(rows))
-    with context, context_of(target) as draft:
+    context = ReadingContext(target_model, settings_of(rows))
+    with context, context_of(target_model) as draft:
         measure_batch_costs(context, draft)
-    text = "".join(chr(0x100 + token) for token in timed_tokens(target)) * 2
+    text = "".join(chr(0x100 + token) for token in timed_tokens(target_model)) * 2
     longest = [tokens for tokens in context.read if tokens.shape[1] == rows]
     parts = ["".join(chr(0x100 + token) for token in row) for tokens in longest for row in tokens]
     assert len(set(parts)) == len(parts) > len(PROMPTS)
     assert all(part in text for part in parts)
 
 
-def test_costs_are_measured_for_every_draft_length_and_leave_nothing_behind(target: Model, noisy: Model):
+def test_costs_are_measured_for_every_draft_length_and_leave_nothing_behind(
+    target_model: Model, draft_model: Model
+):
     with ExitStack() as opened:
-        context = opened.enter_context(context_of(target, MOST_DRAFTED + 1))
-        draft = opened.enter_context(context_of(noisy))
+        context = opened.enter_context(context_of(target_model, MOST_DRAFTED + 1))
+        draft = opened.enter_context(context_of(draft_model))
         costs = measure_batch_costs(context, draft)
         assert context.lengths.tolist() == draft.lengths.tolist() == [0] * 4
     assert sorted(costs.target.points) == [4, 8, 12, 16, 20]

@@ -7,7 +7,7 @@ import pytest
 
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model
-from tests.llama.engines import settings
+from tests.llama.engines import TEXT, settings
 
 
 @pytest.fixture(scope="module")
@@ -20,3 +20,8 @@ def model(tiny_model: Path) -> Iterator[Model]:
 def context(model: Model) -> Iterator[Context]:
     with Context(model, settings()) as made:
         yield made
+
+
+@pytest.fixture
+def tokens(model: Model) -> list[int]:
+    return model.tokenize(TEXT)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -106,11 +107,76 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(model: Model):
         np.testing.assert_allclose(one.logits(), expected(model, [*(TEXT * 2)[:99], 5]), atol=NEAR)
 
 
+def order_in_cache(slots: Slots, number: int, count: int, form: tuple[int, int]) -> list[int]:
+    """The positions of a sequence in the order of llama.cpp's cells, which begins a copy of it (llama-kv-cache.cpp, state_write_meta).
+
+    Args:
+        slots: The cache.
+        number: Of the sequence.
+        count: Its tokens.
+        form: Where the first position stands in the copy, and the next one behind it, in words of 32 bits.
+    """
+    words = slots.read(number)
+    found: list[int] = words[: words.size // 4 * 4].view(np.int32)[form[0] :: form[1]][:count].tolist()
+    return found
+
+
+def form_of_copies(slots: Slots) -> tuple[int, int]:
+    slot = slots.slots[0]
+    slot.prefill(TEXT)
+    forms = [(first, stride) for first in range(8) for stride in range(2, 12)]
+    found = [one for one in forms if order_in_cache(slots, 0, len(TEXT), one) == list(range(len(TEXT)))]
+    slot.clear()
+    return found[0]
+
+
+def test_cells_have_the_order_that_llama_gives_them(model: Model):
+    """Sequences that come, go, lose their ends and share their beginnings."""
+    random = Random(3)
+    with Slots(model, SHARED) as slots:
+        scattered_n, form = 0, form_of_copies(slots)
+        for _ in range(120):
+            slot, other = random.sample(slots.slots, 2)
+            match random.randrange(4):
+                case 0:
+                    slot.rollback(random.randrange(len(slot.tokens) + 1))
+                case 1 if other.tokens:
+                    slot.copy(other, random.randrange(1, len(other.tokens) + 1))
+                case 2 if slot.tokens:
+                    slot.decode([7, 8], pad_to=4)
+                case _ if slots.cells.free_n >= 30:
+                    slots.decode([Part(slot, TEXT[: random.randrange(1, 12)]), Part(other, TEXT[:3])])
+            for one in slots.slots:
+                if one.tokens:
+                    wanted = np.argsort(one.cells).tolist()
+                    assert order_in_cache(slots, one.number, len(one.tokens), form) == wanted
+                    scattered_n += wanted != sorted(wanted)
+        assert scattered_n > 20
+
+
+def test_what_is_gathered_lies_before_all_free_cells_and_goes_on_as_before(model: Model):
+    with Slots(model, SHARED) as slots:
+        first, one, last = slots.slots[:3]
+        for slot in (first, one, last):
+            slot.prefill(TEXT[:20])
+        first.clear()
+        one.decode(TEXT[20:22])
+        assert one.cells != sorted(one.cells)
+        last.gather()
+        assert last.cells == [*range(2, 20), 40, 41]
+        assert slots.cells.next_free > last.cells[-1]
+        last.decode(TEXT[20:22])
+        assert last.cells == sorted(last.cells)
+        np.testing.assert_allclose(last.logits(), expected(model, TEXT[:22]), atol=NEAR)
+
+
 def test_cells_are_free_when_nobody_holds_them():
     cells = Cells(4)
     own = cells.take(3)
     cells.share(own[:2])
     cells.give_back(own)
-    assert (cells.free_n, cells.used_n) == (2, 2)
+    assert (cells.free_n, cells.used_n, cells.next_free) == (2, 2, 2)
     cells.give_back(own[:2])
-    assert sorted(cells.take(4)) == [0, 1, 2, 3]
+    assert cells.next_free == 0
+    assert cells.take(4) == [0, 1, 2, 3]
+    assert cells.next_free == 4

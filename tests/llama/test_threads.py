@@ -1,7 +1,9 @@
 """Two contexts of two models in two threads: each comes to what it would alone, and hears only its own log."""
 
 import os
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -68,6 +70,40 @@ def test_drafts_with_lists_of_their_own_guess_in_two_threads_as_they_do_alone(mo
     ]
     alone = [work() for work in works]
     assert run_together(works) == alone
+
+
+@contextmanager
+def applied_elsewhere(shortlist: Shortlist) -> Iterator[None]:
+    """A list that another thread has applied for as long as the block runs."""
+    applied, over = threading.Event(), threading.Event()
+
+    def apply() -> None:
+        with shortlist.applied():
+            applied.set()
+            over.wait()
+
+    thread = threading.Thread(target=apply)
+    thread.start()
+    applied.wait()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@needs_kernels
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_list_that_another_thread_applies_limits_nothing_here(models: list[Model], n_threads: int):
+    """Threads may never meet by chance where the machine is busy; here they do."""
+    model = models[1]
+    with Context(model, settings(n_threads=n_threads)) as context:
+        context.decode(model.tokenize(TEXT))
+        alone = context.logits(1)[0].copy()
+        context.clear()
+        with applied_elsewhere(Shortlist(model.n_vocab, 64)):
+            context.decode(model.tokenize(TEXT))
+        np.testing.assert_array_equal(context.logits(1)[0], alone)
 
 
 def logits_of(model: Model, n_rounds: int) -> np.ndarray:

@@ -19,9 +19,8 @@ from edgespec.llama.quantizer import QuantizeSettings, planned_types
 from edgespec.llama.trial import check_survived
 from edgespec.llama.trial_process import EVERY_BYTE
 from edgespec.paths import survived_dir
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 
-RunCli = Callable[..., Outcome]
 ENDS = "import os; input(); os.abort()"
 SAYS_WHY = 'input(); print(\'{"ended": "a size is wrong"}\', flush=True)'
 NEVER_ENDS = "while True: pass"

@@ -102,7 +102,7 @@ def test_a_mistake_in_the_users_own_rows_is_named_with_their_file():
     with pytest.raises(ConfigError, match=r"hardware\.mine has the unknown key 'bandwith_share'") as caught:
         find_hardware("h100")
     assert caught.value.message.startswith(str(file))
-    assert caught.value.hint == "Did you mean bandwidth_share?"
+    assert caught.value.hint == "did you mean bandwidth_share?"
 
 
 def test_a_step_is_bound_by_bandwidth_and_then_by_compute(tmp_path):

@@ -22,6 +22,7 @@ from edgespec.plan.sketch import sketch_metadata
 from edgespec.plan.this_machine import ThisMachine, measure_this_machine, needed_types
 from edgespec.plan.workload import Workload, workload_of
 from edgespec.session.settings import EngineSettings
+from tests.odd_documents import damage_json
 
 
 def rising(first: float) -> dict[int, float]:
@@ -257,12 +258,7 @@ def test_a_damaged_file_is_measured_again_and_mended(
     pair = PlannedPair(PAIR.target)
     measure_this_machine([pair], n_threads=2)
     (file,) = costs_dir().iterdir()
-    if isinstance(damage, str):
-        file.write_text(damage, encoding="utf-8")
-    else:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        damage(document)
-        file.write_text(json.dumps(document), encoding="utf-8")
+    damage_json(file, damage)
     probe.measured.clear()
     measure_this_machine([pair], n_threads=2)
     assert probe.measured == ["blocks", "Q4_K", "Q6_K"]

@@ -61,6 +61,7 @@ def test_a_computed_tensor_is_read_as_it_will_be_written(plan: GgufPlan, tmp_pat
         ("Q6_K", 64, "Q8_0"),
         ("Q4_0", 48, "F16"),
         ("Q3_K", 40, "F16"),
+        ("Q3_K", 288, "Q4_0"),
         ("F32", 7, "F32"),
     ],
 )

@@ -1,7 +1,7 @@
 """An engine process whose answers are a script: what the server does with frames, without a model.
 
-The last message says what is answered: its words, each a token, over and over to the limit. `think`, `call`, `slow` and `die`
-do what they say.
+The last message says what is answered: its words, each a token, over and over to the limit. `think`, `call`, `slow`, `dawdle`,
+`hang` and `die` do what they say.
 """
 
 import os
@@ -9,7 +9,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
+from edgespec.chat.infill import Infill
 from edgespec.chat.tools import CallDelta
 from edgespec.decode.token import GenerationStats
 from edgespec.session.shared.asked import (
@@ -18,10 +20,14 @@ from edgespec.session.shared.asked import (
     Began,
     Cancel,
     Detokenize,
+    Embed,
     Ended,
     EndReason,
     Figures,
     Look,
+    LookAtAnswers,
+    Place,
+    Places,
     Refused,
     Tokenize,
     Tokenized,
@@ -31,15 +37,22 @@ from edgespec.session.shared.asked import (
 )
 from edgespec.worker.entry import claim_stdout
 from edgespec.worker.outbox import Outbox
+from edgespec.worker.pulse import Pulse
 from edgespec.worker.rounds import Inbox, Rounds
 from edgespec.worker.serving_protocol import OpenShared, SharedOpened
 
 N_CTX = 512
+IMPATIENT_SILENT_S = 4.0
+IMPATIENT_STUCK_S = 10.0
+"""What servers wait for in `impatient_server`."""
 
 
 def text_of(prompt: object) -> str:
     if isinstance(prompt, str):
         return prompt
+    if isinstance(prompt, Infill):
+        files = [f"{file.name} {file.text}" for file in prompt.extra]
+        return " ".join([*files, prompt.prefix, prompt.suffix, prompt.begun])
     assert isinstance(prompt, tuple)
     return " ".join(str(one) if isinstance(one, int) else one.content for one in prompt)
 
@@ -56,6 +69,9 @@ class ScriptedPair:
     def is_idle(self) -> bool:
         return not (self._told or self._answers)
 
+    def rest(self) -> None:
+        pass
+
     def submit(self, asked: Asked) -> None:
         match asked:
             case Ask():
@@ -69,8 +85,20 @@ class ScriptedPair:
                 )
             case Detokenize(number, tokens):
                 self._told.append(Tokenized(number, tokens, (), bytes(tokens).decode()))
+            case Embed(number):
+                self._told.append(Refused(number, "request", "a script gives no vectors"))
             case Look(number):
                 self._told.append(self._figures(number))
+            case LookAtAnswers(number, with_texts):
+                places = tuple(
+                    Place(replace(ask, prompt=""), len(words), 0, len(words), written, False)
+                    if not with_texts
+                    else Place(
+                        replace(ask, prompt=""), len(words), 0, 0, written, False, " ".join(words), "?"
+                    )
+                    for ask, written, words in self._answers.values()
+                )
+                self._told.append(Places(number, places, True))
 
     def _begin(self, ask: Ask) -> None:
         words = text_of(ask.prompt).split()
@@ -99,6 +127,10 @@ class ScriptedPair:
             os.kill(os.getpid(), signal.SIGKILL)
         if "slow" in words:
             time.sleep(0.01)
+        if "dawdle" in words:
+            time.sleep(IMPATIENT_SILENT_S * 1.5)
+        if "hang" in words:
+            time.sleep(1000)
         word = words[written % len(words)] + " "
         top = (TokenLogprob(1, word, word.encode(), -0.1),) if ask.logprobs_n else ()
         logprobs = (TokenLogprob(1, word, word.encode(), -0.1, top),) if ask.logprobs_n is not None else ()
@@ -142,13 +174,34 @@ class ScriptedPair:
 def main() -> int:
     inbox, outbox = Inbox(sys.stdin.buffer), Outbox(claim_stdout())
     inbox.start()
+    pulse = Pulse(outbox, every_s=0.2)
+    pulse.start()
     request = inbox.take_first()
     if not isinstance(request, OpenShared):
         return 0
+    pulse.work()
+    time.sleep(float(os.environ.get("SCRIPT_LOADS_S", "0")))
     outbox.send(
-        SharedOpened("scripted", None, request.target or "", N_CTX, 4, 10, 1000, 1000, 256, 512, "", "", "")
+        SharedOpened(
+            "scripted",
+            None,
+            request.target or "",
+            N_CTX,
+            request.n_parallel,
+            1000,
+            1000,
+            1000,
+            256,
+            512,
+            "",
+            "",
+            "",
+        )
     )
-    return Rounds(ScriptedPair(), inbox, outbox).run()
+    try:
+        return Rounds(ScriptedPair(), inbox, outbox, pulse).run()
+    finally:
+        pulse.end()
 
 
 if __name__ == "__main__":

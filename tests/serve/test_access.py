@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.processes import listening_addresses
 from tests.conftest import Outcome
 from tests.serve.served import SCRIPTED, Server
 
@@ -87,6 +88,10 @@ def test_pages_of_other_sites_and_names_of_other_machines_are_refused(
     if status == 403:
         assert reply.error["type"] == "permission_error"
         assert "access-control-allow-origin" not in reply.headers
+
+
+def test_it_listens_on_this_machine_alone(scripted: Server) -> None:
+    assert listening_addresses(scripted.process.pid) == {("127.0.0.1", scripted.port)}
 
 
 def test_an_address_that_others_reach_wants_a_key(run_cli: Callable[..., Outcome], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from edgespec.llama.sampler import Sampling
 from edgespec.serve.chat import read_chat
 from edgespec.serve.errors import ApiError
 from edgespec.serve.fields import Fields
+from edgespec.serve.response_items import read_tools
 from edgespec.serve.wishes import TextBias, read_wishes
 from edgespec.session.shared.asked import Ask
 
@@ -137,3 +138,37 @@ def test_an_answer_that_stands_last_goes_on() -> None:
     assert not read(HI, calling).continues
     with pytest.raises(ApiError, match="calls tools"):
         read(HI, calling, continue_final_message=True)
+
+
+OTHER = {"type": "function", "function": {"name": "other"}}
+
+
+def allowing(mode: str, *names: str) -> dict[str, object]:
+    named = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": named}}
+
+
+def test_only_some_of_the_tools_may_be_allowed() -> None:
+    assert read(tools=[LOOK, OTHER], tool_choice=allowing("auto", "look")).toolbox == Toolbox((LOOKING,))
+    required = read(tools=[LOOK, OTHER], tool_choice=allowing("required", "look")).toolbox
+    assert required == Toolbox((LOOKING,), "required")
+    assert read(tools=[LOOK], tool_choice=allowing("auto")).toolbox == NO_TOOLS
+    flat = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "look"}]}
+    functions = [{"type": "function", **LOOK["function"]}, {"type": "function", **OTHER["function"]}]  # type: ignore[dict-item]
+    fields = Fields({"input": "a", "tools": functions, "tool_choice": flat})
+    assert read_tools(fields) == Toolbox((LOOKING,), "required")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [LOOK], "tool_choice": allowing("auto", "other")}, "tool_choice.allowed_tools.tools"),
+        ({"tools": [LOOK], "tool_choice": allowing("often", "look")}, "tool_choice.allowed_tools.mode"),
+        ({"functions": [LOOK["function"]]}, "functions"),
+        ({"function_call": {"name": "look"}}, "function_call"),
+    ],
+)
+def test_tools_that_make_no_sense_are_named(fields: dict[str, object], param: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        read(**fields)
+    assert (refused.value.status, refused.value.param) == (400, param)

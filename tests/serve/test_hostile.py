@@ -36,8 +36,14 @@ def post(body: bytes, headers: str = "Content-Type: application/json\r\n") -> by
         (b'{"a":' * 20_000, "nested too deeply"),
         (b"[" * 1_000_000, "nested too deeply"),
         (b'{"n": ' + b"1" * 5000 + b"}", "not JSON"),
+        (b'{"model": "\xed\xa0\x80"}', "not JSON"),
+        (b'{"metadata": {"n": 1e999}}', "1e999 is too large a number"),
+        (b'{"metadata": ' + b"[" * 200 + b"]" * 200 + b"}", "nested too deeply"),
     ],
-    ids=["nothing", "half", "no text", "null", "array", "NaN", "deep", "deeper", "long number"],
+    ids=[
+        *("nothing", "half", "no text", "null", "array", "NaN", "deep", "deeper", "long number"),
+        *("half a pair", "large number", "as deep as Python reads"),
+    ],
 )
 def test_a_body_that_is_no_object_is_refused(scripted: Server, body: bytes, said: str) -> None:
     reply = scripted.ask(CHAT, data=body)
@@ -45,6 +51,22 @@ def test_a_body_that_is_no_object_is_refused(scripted: Server, body: bytes, said
     assert reply.error["code"] == "invalid_json"
     assert said in reply.error["message"]
     assert scripted.ask(CHAT, GOOD).status == 200
+
+
+def test_a_token_of_more_digits_than_any_has_is_refused(scripted: Server) -> None:
+    reply = scripted.ask(CHAT, {**GOOD, "logit_bias": {"1" * 5000: 1}})
+    assert reply.status == 400
+    assert reply.error["param"] == "logit_bias"
+    assert scripted.ask(CHAT, {**GOOD, "logit_bias": {"1": 1}}).status == 200
+
+
+@pytest.mark.parametrize("key", ["logit_bias", "stop"])
+def test_more_texts_than_anybody_needs_are_refused(scripted: Server, key: str) -> None:
+    for count, status in ((256, 200), (257, 400)):
+        texts = [[f"x{number}", 1] if key == "logit_bias" else f"x{number}" for number in range(count)]
+        reply = scripted.ask(CHAT, {**GOOD, key: texts})
+        assert reply.status == status
+    assert reply.error["param"] == key
 
 
 def test_a_body_that_is_said_to_be_something_else_is_refused(scripted: Server) -> None:

@@ -1,6 +1,8 @@
 """Engines and servers that start, fail, die and end: what callers are told, and what is left."""
 
+import os
 import signal
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,6 +88,22 @@ def test_a_server_that_is_killed_leaves_no_engine(start: Callable[..., Server], 
     _, alive = psutil.wait_procs(engines, timeout=LIMIT_S)
     assert engines
     assert not alive
+
+
+def test_a_server_that_nobody_hears_answers_all_the_same(
+    start: Callable[..., Server], tiny_model: Path
+) -> None:
+    server = start(tiny_model, "--draft", "none", "-t", "1")
+    assert server.process.stderr is not None
+    server.process.stderr.close()
+    process = psutil.Process(server.process.pid)
+    wait_for(lambda: bool(process.net_connections("inet")) or server.process.poll() is not None)
+    (listening,) = process.net_connections("inet")
+    server.port = listening.laddr.port
+    assert server.ask(TEXT, GOOD).status == 200
+    wait_for(lambda: server.ask("/health").status == 200)
+    assert server.ask(TEXT, GOOD).status == 200
+    assert server.end() == 0
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -204,7 +222,8 @@ def test_other_models_are_loaded_when_they_are_named_and_unloaded_when_idle(
     wait_for(lambda: not server.engines())
     assert {one["status"]["value"] for one in server.ask("/v1/models").json["data"]} == {"unloaded"}
     assert server.ask("/health").status == 200
-    assert server.ask("/props").status == 503
+    assert server.ask("/props").json["is_sleeping"] is True
+    assert server.ask("/slots").status == 503
     body = server.ask(TEXT, {**GOOD, "model": "second"}).json
     assert {body["choices"][0]["text"]} == answers["second"]
 
@@ -262,3 +281,20 @@ def test_a_conversation_outlives_the_server_in_its_folder(
     assert told[0]["choices"][0]["text"] == told[1]["choices"][0]["text"]
     cached = [one["usage"]["prompt_tokens_details"]["cached_tokens"] for one in told]
     assert cached[0] == 0 < cached[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+def test_what_is_asked_lies_on_no_disk_but_in_the_folder_that_was_named(
+    start: Callable[..., Server], tiny_model: Path, tmp_path: Path, isolated_machine: Path
+) -> None:
+    folder = tmp_path / "kept"
+    for options in ((), ("--cache-dir", folder)):
+        server = start(tiny_model, "--draft", "none", "-t", "1", *options).wait_ready()
+        assert server.ask(TEXT, {"prompt": "swordfish " * 9, "max_tokens": 4}).status == 200
+        assert server.end() == 0
+        files = [one for place in (isolated_machine, tmp_path) for one in place.rglob("*") if one.is_file()]
+        assert [one for one in files if b"swordfish" in one.read_bytes()] == []
+        kept = [one for one in files if one.suffix == ".kept"]
+        assert {one.parent for one in kept} == ({folder} if options else set())
+    assert {stat.S_IMODE(one.stat().st_mode) for one in kept} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -84,3 +84,23 @@ async def test_a_program_that_cannot_be_started_is_told_of(tmp_path: Path) -> No
     with pytest.raises(ApiError, match="cannot be started"):
         await pool.load(registry.default)
     await pool.close()
+
+
+async def test_a_model_that_stays_for_ever_has_no_timer_and_one_that_stays_for_nothing_ends_at_once(
+    tmp_path: Path,
+) -> None:
+    for keep_alive_s, stays in ((None, True), (0.0, False)):
+        opening = OpenShared(None, "none", EngineSettings(), 4, offline=True)
+        pool = Pool(PoolSettings(opening, 4, keep_alive_s, COMMAND), Registry([Served("a", "a")]))
+        async with pool.engine(pool.registry.default) as engine:
+            assert set(pool.loaded()) == {"a"}
+            assert (await engine.look()).cells_n == 512
+        if stays:
+            assert not pool._timers
+            assert set(pool.loaded()) == {"a"}
+        else:
+            while pool.loaded():
+                await asyncio.sleep(0.01)
+            async with pool.engine(pool.registry.default) as another:
+                assert another is not engine
+        await pool.close()

@@ -1,7 +1,7 @@
 """The whole server on tiny models: the command, its engine process, and what callers get."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -159,6 +159,19 @@ def test_an_answer_whose_caller_hangs_up_ends_within_a_round(server: Server) -> 
     assert server.metric("edgespec_predicted_tokens_total") - before < 450
 
 
+def test_a_place_tells_what_is_written_in_it(server: Server) -> None:
+    wait_for(lambda: server.processing_n() == 0)
+    with server.streaming(TEXT, {"prompt": "a place that is looked at", "max_tokens": 450}) as events:
+        next(events)
+        busy, *idle = server.ask("/slots").json
+    assert busy["is_processing"]
+    assert busy["n_prompt_tokens"] == busy["n_prompt_tokens_cache"] + busy["n_prompt_tokens_processed"]
+    assert 0 < busy["next_token"][0]["n_decoded"] <= 450
+    assert len(idle) == 3
+    assert not any(one["is_processing"] for one in idle)
+    wait_for(lambda: server.processing_n() == 0)
+
+
 def test_a_conversation_is_counted_as_it_is_read(server: Server) -> None:
     turn = {"messages": asking()["messages"]}
     counts = {
@@ -195,6 +208,18 @@ def test_a_response_has_the_form_that_was_asked_for(server: Server) -> None:
     body = server.ask("/v1/responses", {"input": "once", "text": {"format": form}}).json
     assert body["output"][0]["content"][0]["text"] == '"42"'
     assert body["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda form: {"output_config": {"format": form}}, lambda form: {"output_format": form}]
+)
+def test_a_message_has_the_form_that_was_asked_for(server: Server, wrap: Callable[[Json], Json]) -> None:
+    form = wrap({"type": "json_schema", "schema": {"const": "42"}})
+    body = server.ask("/v1/messages", asking(**form)).json
+    assert (body["content"], body["stop_reason"]) == ([{"type": "text", "text": '"42"'}], "end_turn")
+    reply = server.ask("/v1/messages", asking(**wrap({"type": "sound"})))
+    assert reply.status == 400
+    assert "sound" in reply.error["message"]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +277,20 @@ def test_a_tool_that_has_to_be_called_is_called_in_every_protocol(server: Server
     assert (item["type"], item["name"]) == ("function_call", "weather")
     assert json.loads(item["arguments"]) == {"day": "today"}
     assert body["status"] == "completed"
+
+
+def test_a_template_may_end_before_the_answer_and_special_tokens_may_be_plain_text(server: Server) -> None:
+    whole = server.ask("/apply-template", asking()).json["prompt"]
+    assert whole.endswith("<assistant>")
+    without = server.ask("/apply-template", asking(add_generation_prompt=False)).json["prompt"]
+    assert without == whole.removesuffix("<assistant>")
+    begun = [*asking()["messages"], {"role": "assistant", "content": "there was"}]
+    goes_on = server.ask("/apply-template", {"messages": begun}).json["prompt"]
+    assert goes_on == whole + "there was"
+    assert server.ask("/tokenize", {"content": "</s>"}).json["tokens"] == [2]
+    plain = server.ask("/tokenize", {"content": "</s>", "parse_special": False}).json["tokens"]
+    assert server.ask("/detokenize", {"tokens": plain}).json["content"] == "</s>"
+    assert len(plain) > 1
 
 
 def test_tools_are_a_part_of_what_is_read_and_counted(server: Server) -> None:

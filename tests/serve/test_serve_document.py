@@ -76,7 +76,7 @@ def test_the_commands_of_edgespec_run(server: Server, run_cli) -> None:  # type:
 
 def test_there_are_snippets_of_each_kind() -> None:
     kinds = {kind: len(snippets(kind)) for kind in ("python", "bash", "yaml", "json", "ini", "xml")}
-    assert kinds == {"python": 2, "bash": 2, "yaml": 2, "json": 1, "ini": 1, "xml": 1}
+    assert kinds == {"python": 2, "bash": 2, "yaml": 2, "json": 2, "ini": 1, "xml": 1}
 
 
 def test_settings_for_other_programs_are_in_their_form() -> None:
@@ -114,6 +114,7 @@ def test_the_paths_that_are_told_are_served() -> None:
     }
     assert told <= served
     assert {path for path in served if path.startswith("/v1/") and path.count("/") == 2} - told <= {
-        "/v1/embeddings",
         "/v1/health",
+        "/v1/rerank",
+        "/v1/reranking",
     }

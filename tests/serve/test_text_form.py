@@ -66,7 +66,7 @@ def test_logprobs_have_the_older_form(scripted: Server) -> None:
         ({"prompt": {"prompt_string": "a", "multimodal_data": ["x"]}}, "prompt.multimodal_data", "send text"),
         ({"prompt": ["a"] * 300}, "prompt", "300 prompts"),
         ({"echo": True}, "echo", "is true"),
-        ({"suffix": "x"}, "suffix", "infilling"),
+        ({"prompt": [1], "suffix": "x"}, "suffix", "a text"),
         ({"best_of": 4}, "best_of", "is 4"),
         ({"logprobs": 50}, "logprobs", "0 to 20"),
     ],
@@ -92,6 +92,12 @@ def test_llama_cpps_own_form_has_its_figures(scripted: Server, path: str) -> Non
     assert "".join(event["content"] for event in events) == "a b a "
     assert all(event["tokens"] and event["stop"] is False for event in events)
     assert (last["stop"], last["content"], last["timings"]["predicted_n"]) == (True, "", 3)
+    *events, _ = scripted.stream(path, {"prompt": "a b", "n_predict": 3, "timings_per_token": True})
+    told = [event["timings"]["predicted_n"] for event in events]
+    assert (told[0], told[-1]) == (1, 3)
+    only = ["content", "timings/predicted_n", "generation_settings/n_predict", "nothing", "content/inside"]
+    body = scripted.ask(path, {"prompt": "a b", "n_predict": 3, "response_fields": only}).json
+    assert body == {"content": "a b a ", "timings/predicted_n": 3, "generation_settings/n_predict": 3}
     many = scripted.ask(path, {"prompt": ["a", "b"], "n_predict": 1}).json
     assert [one["content"] for one in many] == ["a ", "b "]
     probs = scripted.ask(path, {"prompt": "a", "n_predict": 1, "n_probs": 1}).json["completion_probabilities"]

@@ -12,6 +12,7 @@ from edgespec.decode.acceptance import Acceptance
 from edgespec.llama.kv_types import KvType
 from edgespec.paths import costs_dir
 from edgespec.session import EngineSettings, Session, open_pair
+from tests.odd_documents import damage_json
 from tests.recorded_progress import RecordedProgress
 from tests.session.eager import draft_eagerly
 
@@ -145,12 +146,7 @@ DAMAGE: dict[str, Any] = {
 def test_a_damaged_file_is_measured_again_and_mended(tiny_model: Path, tiny_draft: Path, damage: Any):
     use(tiny_model, tiny_draft)
     (file,) = costs_dir().iterdir()
-    if isinstance(damage, str):
-        file.write_text(damage, encoding="utf-8")
-    else:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        damage(document)
-        file.write_text(json.dumps(document), encoding="utf-8")
+    damage_json(file, damage)
     session, measured = open_noting(tiny_model, tiny_draft)
     with session:
         assert measured == ["measuring tiny-draft"]

@@ -246,3 +246,48 @@ def test_conversations_that_wait_take_few_cells_and_lose_nothing(
                 if turn:
                     assert began.cached_n == began.prompt_n - 1
         check_cells(session)
+
+
+def test_there_is_room_for_the_next_prompt_before_it_comes(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edgespec.session.shared.size._CACHE_BYTES", 1)
+    talks = [long_talk(word) for word in WORDS[:6]]
+    with shared(tiny_model, "none", settings=replace(EXACT, n_ctx=512)) as session:
+        cells = session.engine.target.context.cells
+        for number, talk in enumerate(talks):
+            answer(session, Ask(number, talk, max_tokens=9))
+        assert cells.free_n < 128
+        session.rest()
+        assert cells.free_n >= 128
+        check_cells(session)
+        held_n, free_n = figures(session).held_n, cells.free_n
+        session.rest()
+        assert (figures(session).held_n, cells.free_n) == (held_n, free_n)
+        for number, talk in enumerate(talks, 10):
+            began = answer(session, Ask(number, talk, max_tokens=9)).began[number]
+            assert began.cached_n == began.prompt_n - 1
+
+
+@pytest.mark.parametrize("words", [3, 120])
+def test_an_answer_alone_lies_in_the_order_of_its_text_whatever_was_in_the_cache_before(
+    words: int, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else the sums of attention are made in another order than by `edgespec run`, and the last bits may choose another token."""
+    monkeypatch.setattr("edgespec.session.shared.size._CACHE_BYTES", 1)
+    random = Random(5)
+    begins = [" ".join(random.choices(WORDS, k=words)) for _ in range(3)]
+    texts: list[str] = []
+    with shared(tiny_model, "ngram", settings=replace(EXACT, n_ctx=2048)) as session:
+        for number in range(60):
+            if texts and random.random() < 0.3:
+                # The next turn of a conversation that may have left the cache.
+                text = f"{random.choice(texts)} {random.choice(WORDS)}"
+            else:
+                text = f"{random.choice(begins)} {number} {random_words(random, 40)}"
+            texts.append(text)
+            session.submit(Ask(number, user(text), max_tokens=9))
+            while not session.is_idle:
+                session.step()
+                for slot in session._batch.pool._used:
+                    assert slot.cells == sorted(slot.cells)
+        check_cells(session)
+        assert figures(session).cached_n > 60 * words / 2

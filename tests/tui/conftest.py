@@ -1,6 +1,8 @@
 """The app on a screen of a fixed size, with scripted workers, and pictures of it to compare with."""
 
-from collections.abc import Awaitable, Callable
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,12 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
 
+from edgespec.paths import models_dir
 from tests.tui.pictures import AppSnapshot, still_picture
 from tests.tui.scripted import ScriptedWorker
 from tests.tui.served import serve
 from tui.app import EdgespecApp
+from tui.chat.store import ChatStore
 from tui.services.launch import Launch
 from tui.services.settings import AppSettings
 
@@ -67,6 +71,21 @@ class AppBench:
         self.options = options
         return EdgespecApp(launch or Launch(), settings or AppSettings(), self._make_worker)
 
+    @asynccontextmanager
+    async def run(
+        self,
+        launch: Launch | None = None,
+        settings: AppSettings | None = None,
+        *,
+        size: tuple[int, int] = LARGE,
+        **options: Any,
+    ) -> AsyncIterator[tuple[EdgespecApp, Pilot[int]]]:
+        """An app as `make` makes it, on a screen of that size, when it has come to rest."""
+        app = self.make(launch, settings, **options)
+        async with app.run_test(size=size) as pilot:
+            await settle(pilot)
+            yield app, pilot
+
     def _make_worker(self) -> ScriptedWorker:
         self.workers.append(ScriptedWorker(**self.options))
         return self.workers[-1]
@@ -76,6 +95,44 @@ class AppBench:
 def bench() -> AppBench:
     """Makes apps."""
     return AppBench()
+
+
+@pytest.fixture
+def painted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The benchmarks' screen shows every figure that comes."""
+    monkeypatch.setattr("tui.bench.screen.BenchScreen.PAINT_S", 0.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ChatStore:
+    """In a folder of the test's own."""
+    return ChatStore(tmp_path / "chats")
+
+
+@pytest.fixture
+def short_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short catalogue, on a machine with 4 GiB free."""
+    from tests.tui import models_script
+
+    monkeypatch.setattr("tui.models.rows.load_catalog", lambda: models_script.CATALOG)
+    monkeypatch.setattr("tui.models.rows.available_memory_bytes", lambda: models_script.FREE_BYTES)
+
+
+@pytest.fixture
+def small_is_here(tiny_model: Path) -> Path:
+    """`small` came through wheels."""
+    path = models_dir() / "small" / "small.gguf"
+    path.parent.mkdir(parents=True)
+    shutil.copy(tiny_model, path)
+    return path
+
+
+@pytest.fixture
+def own_files(tiny_draft: Path) -> list[Path]:
+    """Two files in the folder that the app is started in: a model, and one that only looks like it."""
+    shutil.copy(tiny_draft, "pruned.gguf")
+    Path("broken.gguf").write_bytes(b"GGUF no more")
+    return [Path("pruned.gguf"), Path("broken.gguf")]
 
 
 async def settle(pilot: Pilot[int]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.odd_documents import changed
-from tests.tui.test_store import conversation
+from tests.tui.chat_files import conversation
 from tests.tui.test_takeover import write_old
 from tui.chat.conversation import to_markdown
 from tui.chat.store import ChatStore

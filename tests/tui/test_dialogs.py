@@ -22,9 +22,7 @@ SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 
 
 async def test_help_lists_every_key_and_command(bench: AppBench) -> None:
-    app = bench.make(settings=AppSettings(keys={"chat.tint": "alt+t"}))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(settings=AppSettings(keys={"chat.tint": "alt+t"})) as (app, pilot):
         await pilot.press("f1")
         await settle(pilot)
         keys = app.screen.query_one("#keys", DataTable)
@@ -41,9 +39,7 @@ async def test_help_lists_every_key_and_command(bench: AppBench) -> None:
 
 
 async def test_the_log_shows_what_came_and_what_comes_and_saves_it(bench: AppBench, tmp_path: Path) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press("f8")
         await settle(pilot)
         log = app.screen.query_one(Log)
@@ -57,9 +53,7 @@ async def test_the_log_shows_what_came_and_what_comes_and_saves_it(bench: AppBen
 
 
 async def test_settings_are_taken_kept_and_used_by_the_next_engine(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press("f7")
         await settle(pilot)
         app.screen.query_one("#ctx_size", Input).value = "2048"
@@ -96,9 +90,7 @@ async def test_settings_are_taken_kept_and_used_by_the_next_engine(bench: AppBen
 async def test_a_wrong_setting_is_named_and_nothing_is_kept(
     field: str, value: str, said: str, bench: AppBench
 ) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press("f7")
         await settle(pilot)
         app.screen.query_one(f"#{field}", Input).value = value
@@ -170,9 +162,7 @@ async def test_a_dialog_looks_as_it_did(
     monkeypatch.setattr(
         "tui.common.settings_screen.app_settings_file", lambda: Path("~/.config/edgespec/app.toml")
     )
-    app = bench.make()
-    async with app.run_test(size=size) as pilot:
-        await settle(pilot)
+    async with bench.run(size=size) as (app, pilot):
         app.screen.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
         await pilot.press(key)
         await settle(pilot)

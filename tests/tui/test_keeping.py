@@ -8,10 +8,10 @@ import pytest
 
 from edgespec.llama.sampler import Sampling
 from edgespec.paths import chats_dir
+from tests.tui.chat_files import conversation, edit_file, questions_of
+from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import PAIR
-from tests.tui.test_chat import chat_of, roles, send, status_of
-from tests.tui.test_store import conversation, edit_file, questions_of
 from tui.app import EdgespecApp
 from tui.chat.conversation import Message
 from tui.chat.database import VERSION
@@ -46,9 +46,7 @@ async def test_a_conversation_is_kept_with_its_model_and_its_sampling(
 async def test_what_was_asked_before_is_at_hand_by_up(bench: AppBench, store: ChatStore) -> None:
     for name in ("first", "second"):
         store.save(conversation(name))
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         shown = []
         for _ in range(3):
             await pilot.press("up")
@@ -57,9 +55,7 @@ async def test_what_was_asked_before_is_at_hand_by_up(bench: AppBench, store: Ch
 
 
 async def test_what_an_edit_replaced_stays_in_the_database(bench: AppBench, store: ChatStore) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (_, pilot):
         await send(pilot, "before")
         await pilot.press("ctrl+up")
         await settle(pilot)
@@ -74,9 +70,7 @@ async def test_a_conversation_that_went_on_elsewhere_goes_on_beside_it_and_that_
     bench: AppBench, store: ChatStore
 ) -> None:
     begun = store.save(conversation("begun"))
-    app = bench.make(Launch(resume_last=True))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(resume_last=True)) as (app, pilot):
         store.save(begun.add(Message("user", "elsewhere")))
         for question in ("here", "and here"):
             await send(pilot, question)
@@ -93,9 +87,7 @@ async def test_a_database_of_a_later_version_is_said_once_and_left_alone(
     store.save(conversation("one"))
     edit_file(store, f"PRAGMA user_version = {VERSION + 1}")
     before = store.database.file.read_bytes()
-    app = bench.make(Launch(resume_last=True))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(resume_last=True)) as (app, pilot):
         await send(pilot, "hello")
         assert roles(app) == ["user", "assistant"]
         await pilot.press("ctrl+o")
@@ -112,9 +104,7 @@ async def test_a_database_of_a_later_version_is_said_once_and_left_alone(
 async def test_a_damaged_database_is_said_and_the_app_starts(bench: AppBench, store: ChatStore) -> None:
     store.save(conversation("one"))
     store.database.file.write_bytes(b"not a database" * 500)
-    app = bench.make(Launch(resume_last=True))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(resume_last=True)) as (app, pilot):
         await send(pilot, "hello")
         [text] = said(app)
         assert text.startswith(f"{store.database.file} is damaged: it is kept as conversations.damaged-")
@@ -126,9 +116,7 @@ async def test_a_conversation_whose_messages_are_damaged_costs_itself_alone(
 ) -> None:
     chat = store.save(conversation("one"))
     edit_file(store, "UPDATE messages SET details = '['")
-    app = bench.make(Launch(resume_last=True))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(resume_last=True)) as (app, pilot):
         assert len(said(app)) == 1 and chat.id in said(app)[0]
         await pilot.press("ctrl+o")
         await settle(pilot)
@@ -144,9 +132,7 @@ async def test_what_cannot_be_saved_is_said_once_and_saved_when_it_can_be(
 ) -> None:
     chats_dir().parent.mkdir(parents=True)
     chats_dir().write_text("no folder")
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await send(pilot, "one")
         assert len(said(app)) == 1 and "cannot be made" in said(app)[0]
         chats_dir().unlink()

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static
 
 from edgespec.catalog.sources import hub_cache
 from edgespec.worker.process import WorkerProcess
 from tests.catalog.hub_server import COMMIT, Hub, serve
 from tests.tui.conftest import LARGE
+from tests.tui.models_script import screen_of, status_of
 from tui.app import EdgespecApp
-from tui.models.screen import ModelsScreen
 from tui.services.launch import Launch
 
 MIB = 1 << 20
@@ -61,16 +60,6 @@ def app(hub: Hub, workers: list[WorkerProcess]) -> EdgespecApp:
         return workers[-1]
 
     return EdgespecApp(Launch(screen="models"), make_worker=make)
-
-
-def screen_of(app: EdgespecApp) -> ModelsScreen:
-    screen = app.screen
-    assert isinstance(screen, ModelsScreen)
-    return screen
-
-
-def status_of(app: EdgespecApp) -> str:
-    return str(screen_of(app).query_one("#models-status", Static).content)
 
 
 def state_of(app: EdgespecApp) -> str:

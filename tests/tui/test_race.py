@@ -24,9 +24,7 @@ def verdict_of(app: EdgespecApp) -> str:
 
 
 async def test_three_arms_race_and_the_verdict_says_who_won(bench: AppBench) -> None:
-    app = bench.make(Launch(screen="race"))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(screen="race")) as (app, pilot):
         await pilot.press("enter")
         await settle(pilot)
         asked = bench.workers[0].requests[-1]
@@ -40,9 +38,7 @@ async def test_three_arms_race_and_the_verdict_says_who_won(bench: AppBench) -> 
 
 
 async def test_another_round_brings_a_spread(bench: AppBench) -> None:
-    app = bench.make(Launch(screen="race"))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(screen="race")) as (app, pilot):
         await pilot.press("enter")
         await settle(pilot)
         await pilot.press("ctrl+r")
@@ -59,9 +55,7 @@ async def test_another_round_brings_a_spread(bench: AppBench) -> None:
 
 async def test_without_a_draft_model_the_text_itself_races(bench: AppBench) -> None:
     plain = PairOpened("lonely", None, Mode.AUTO, 4096, 10.0, 1)
-    app = bench.make(Launch(screen="race"), pair=plain)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(screen="race"), pair=plain) as (_, pilot):
         await pilot.press("enter")
         await settle(pilot)
         asked = bench.workers[0].requests[-1]
@@ -70,9 +64,7 @@ async def test_without_a_draft_model_the_text_itself_races(bench: AppBench) -> N
 
 
 async def test_the_chat_sends_its_last_message_to_the_race(bench: AppBench) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (app, pilot):
         await pilot.press(*"who wins", "enter")
         await settle(pilot)
         await pilot.press(*"/race", "enter")
@@ -89,9 +81,7 @@ async def test_the_chat_sends_its_last_message_to_the_race(bench: AppBench) -> N
 
 
 async def test_a_race_that_fails_says_why_and_can_be_run_again(bench: AppBench) -> None:
-    app = bench.make(Launch(screen="race"))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(screen="race")) as (app, pilot):
         race = race_of(app)
         race._racing = True
         bench.workers[0].say(RequestFailed("the prompt is too long", "take a shorter one"))
@@ -103,9 +93,7 @@ async def test_a_race_that_fails_says_why_and_can_be_run_again(bench: AppBench) 
 
 
 async def test_an_engine_that_dies_in_a_race_is_named(bench: AppBench) -> None:
-    app = bench.make(Launch(screen="race"))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(screen="race")) as (app, pilot):
         race_of(app)._racing = True
         bench.workers[0].say(WorkerDied("was killed (SIGKILL)"))
         await settle(pilot)
@@ -117,9 +105,7 @@ async def test_an_engine_that_dies_in_a_race_is_named(bench: AppBench) -> None:
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_the_race_looks_as_it_did(size: tuple[int, int], bench: AppBench, picture: Picture) -> None:
-    app = bench.make(Launch(screen="race"))
-    async with app.run_test(size=size) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(screen="race"), size=size) as (_, pilot):
         await pilot.press("enter")
         await settle(pilot)
         await picture(pilot)

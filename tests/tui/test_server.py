@@ -9,8 +9,8 @@ from textual.widgets import Input, Static
 from edgespec.worker.protocol import PairOpened
 from edgespec.worker.remote.address import parse_server
 from tests.cli.processes import free_port
+from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, settle
-from tests.tui.test_chat import chat_of, roles, send, status_of
 from tests.tui.workshop_script import until
 from tests.worker.foreign_server import (
     DONE,

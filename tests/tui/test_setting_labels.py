@@ -40,9 +40,7 @@ def test_settings_alone_are_put_in(said: str, shown: str) -> None:
 
 
 async def test_the_forms_show_the_labels_that_messages_use(bench: AppBench) -> None:
-    app = bench.make(Launch(screen="workshop"))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(screen="workshop")) as (app, pilot):
         shown = {label for field in app.screen.query(Field) for label in labels_of(field)}
         for dialog in (SettingsScreen(app), BenchFormScreen(app.launch, app.engine_settings())):
             app.push_screen(dialog)
@@ -82,9 +80,7 @@ async def test_the_workshop_answers_in_the_words_of_its_form(tiny_model: Path) -
 
 
 async def test_the_chat_and_the_corner_do_so_too(bench: AppBench) -> None:
-    app = bench.make(pair=None)
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(pair=None) as (app, pilot):
         worker = bench.workers[0]
         assert isinstance(worker.requests[0], OpenPair)
         worker.say(RequestFailed("the prompt has 9000 tokens", "use a larger `ctx_size`"))

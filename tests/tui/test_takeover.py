@@ -19,10 +19,10 @@ from textual.widgets import Input
 
 from edgespec.paths import chats_dir
 from tests.conftest import REPOSITORY
+from tests.tui.chat_files import conversation, is_sound, posix_only, questions_of
+from tests.tui.chat_script import chat_of, send, status_of
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import ANSWER
-from tests.tui.test_chat import chat_of, send, status_of
-from tests.tui.test_store import conversation, is_sound, posix_only, questions_of
 from tui.chat.conversation import Conversation, Message, Receipt
 from tui.chat.store import OLD_FILES_FOLDER, ChatStore
 from tui.chat.takeover import has_old_files, take_over
@@ -264,9 +264,7 @@ def all_kept() -> set[tuple[str, ...]]:
 async def test_what_is_asked_while_files_are_taken_over_is_saved_after_them(
     bench: AppBench, locked: sqlite3.Connection
 ) -> None:
-    app = bench.make(Launch(resume_last=True))
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run(Launch(resume_last=True)) as (app, pilot):
         try:
             assert chat_of(app).pane.keeper.is_taking_over
             await send(pilot, "meanwhile")
@@ -284,9 +282,7 @@ async def test_what_is_asked_while_files_are_taken_over_is_saved_after_them(
 async def test_an_app_that_is_left_in_the_middle_has_taken_over_and_saved(
     bench: AppBench, locked: sqlite3.Connection
 ) -> None:
-    app = bench.make()
-    async with app.run_test(size=LARGE) as pilot:
-        await settle(pilot)
+    async with bench.run() as (_, pilot):
         await send(pilot, "meanwhile")
         end = Timer(0.3, lambda: locked.execute("ROLLBACK"))
         end.start()

@@ -12,9 +12,9 @@ from textual.widgets import Markdown
 from edgespec.chat.thinking import Thinking
 from edgespec.decode.token import DraftSource
 from edgespec.worker.protocol import Answer, Answered, AnyEvent, Piece, TokensArrived
+from tests.tui.chat_script import chat_of, send, status_of
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import MIB, finished_stats, tokens
-from tests.tui.test_chat import chat_of, send, status_of
 from tui.app import EdgespecApp
 from tui.chat.conversation import Conversation, Message
 from tui.chat.markdown_text import shows_all

@@ -20,6 +20,7 @@ from edgespec.cli.context import Settings
 from edgespec.cli.options import add_global_options
 from edgespec.page_origin import address_of, is_own_name
 from edgespec.paths import app_settings_file, chats_dir
+from tests.cli.processes import listening_addresses
 from tests.conftest import Outcome
 from tests.tui.browser import CHROMIUM, open_page
 from tests.tui.served import LIMIT_S, Served, connect, end_all, read_until, wait_for
@@ -202,6 +203,11 @@ def test_an_address_is_one_that_a_browser_can_open() -> None:
     assert address_of("127.0.0.1", 8000) == "http://127.0.0.1:8000"
     assert address_of("::1", 80) == "http://[::1]:80"
     assert address_of("0.0.0.0", 8000) == f"http://{socket.gethostname()}:8000"
+
+
+def test_it_listens_on_this_machine_alone(serve: Callable[..., Served]) -> None:
+    served = serve()
+    assert listening_addresses(served.process.pid) == {("127.0.0.1", served.port)}
 
 
 def test_another_host_is_warned_of(serve: Callable[..., Served]) -> None:

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from tests.cli.processes import free_port
+from tests.secrets_compared import WatchedText
 from tests.tui.served import LIMIT_S, Served, connect, read_until
 from tui.web.server import MOST_VISITORS, AppServer
 
@@ -55,10 +56,12 @@ def test_every_server_has_a_token_of_its_own() -> None:
 
 
 @asynccontextmanager
-async def polite_app() -> AsyncIterator[str]:
-    """The address of a server whose app costs nothing."""
+async def polite_app(*, is_watched: bool = False) -> AsyncIterator[str]:
+    """The address of a server whose app costs nothing; its token may notice how it is compared."""
     told: asyncio.Queue[str] = asyncio.Queue()
     server = AppServer([sys.executable, "-S", "-c", POLITE], "127.0.0.1", free_port())
+    if is_watched:
+        server._token = WatchedText(server._token)
     running = asyncio.create_task(server.run(told.put_nowait))
     try:
         async with asyncio.timeout(LIMIT_S):
@@ -66,6 +69,13 @@ async def polite_app() -> AsyncIterator[str]:
     finally:
         running.cancel()
         await asyncio.wait([running])
+
+
+async def test_the_token_is_compared_in_a_time_that_tells_nothing_of_it() -> None:
+    async with polite_app(is_watched=True) as url, aiohttp.ClientSession() as session:
+        assert await status_of(session, url) == 200
+        for wrong in (url[:-2] + "/", url[:-1] + "x/", "http://" + urlsplit(url).netloc + "/"):
+            assert await status_of(session, wrong) == 403
 
 
 async def test_one_visitor_too_many_is_told_so_and_gets_in_when_another_has_left() -> None:

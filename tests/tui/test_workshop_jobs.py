@@ -232,7 +232,7 @@ def test_a_plan_refuses_in_the_words_of_the_command_line(
         ({"n_tokens": ""}, "`calibration_tokens` '' is not a whole number"),
         ({"calibration": "absent.txt"}, "absent.txt cannot be read"),
         ({"calibration": ""}, "no text file is named"),
-        ({"output": "no/such/folder/out.gguf"}, "There is no folder"),
+        ({"output": "no/such/folder/out.gguf"}, "there is no folder"),
         ({"method": None}, "no `type` is chosen"),
         ({"method": None, "file_type": "IQ2_XS", "calibration": None}, "needs an importance matrix"),
     ],

@@ -1,7 +1,6 @@
 """A search's kept outcome with anything in it: shown, or one line that names the file."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +10,9 @@ from hypothesis import strategies as st
 from edgespec.errors import ExitCode
 from edgespec.paths import tunes_dir
 from edgespec.tune.outcome import SCHEMA, Candidate, TuneOutcome
-from tests.conftest import Outcome
+from tests.conftest import RunCli
 from tests.odd_documents import changed
 
-RunCli = Callable[..., Outcome]
 PLAIN = Candidate("as published", "none", None, None, 20.0, 1.0, 20.0, 1.0, 0.0, 1.0)
 TUNED = Candidate("Q4_0", "small", 0.7, 0.3, 33.0, 1.65, 32.0, 1.6, 0.02, 1.1, is_untuned=True, kl=0.06)
 SOUND = {"schema": SCHEMA, **asdict(TuneOutcome("big", "", (TUNED, PLAIN), 0, "so", 9.0, 99.0))}

@@ -140,3 +140,13 @@ def test_a_file_that_holds_no_outcome_is_named(text: str):
     with pytest.raises(ConfigError) as caught:
         load_outcome("m")
     assert str(file) in caught.value.message
+
+
+def test_an_outcome_of_a_later_version_is_named_and_stays():
+    file = save_outcome(_outcome(TUNED, UNTUNED))
+    later = file.read_text().replace(SCHEMA, "edgespec.tune/99")
+    file.write_text(later)
+    with pytest.raises(ConfigError, match=r"edgespec\.tune/99") as caught:
+        load_outcome("big")
+    assert str(file) in caught.value.message
+    assert file.read_text() == later

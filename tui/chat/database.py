@@ -111,7 +111,11 @@ class ChatDatabase:
 
     @property
     def exists(self) -> bool:
-        """Whether anything was saved yet."""
+        """Whether anything was saved yet.
+
+        Raises:
+            EdgespecError: its folder cannot be read.
+        """
         try:
             return self.file.exists()
         except OSError as error:

@@ -19,7 +19,8 @@ def edit_in_editor(app: App[object], text: str) -> str:
     """Opens the editor with that text, and returns what it left.
 
     Raises:
-        EdgespecError: none is set, it cannot be started, the app has no terminal to give to it, or no file can be written.
+        UsageError: none is set.
+        EdgespecError: it cannot be started, the app has no terminal to give to it, or no file can be written.
     """
     command = next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), "")
     if not command:

@@ -22,6 +22,8 @@ OLD_FILES_FOLDER: Final = "from-0.1.0"
 _COLUMNS: Final = ("role", "content", "thought", "id")
 """Of a message; its other fields stand in one JSON object, so that a further one needs no other schema."""
 _SUMMARY: Final = "SELECT id, title, updated_at, target, message_n, pinned FROM conversations"
+_MOST_RECENT: Final = 200
+"""Questions that the prompt's history begins with."""
 _NEWEST_FIRST: Final = "ORDER BY pinned DESC, updated_at DESC, number DESC"
 _FOUND: Final = tuple(
     f"SELECT {column} FROM {index} JOIN {table} ON number = {index}.rowid WHERE {index} MATCH ? "
@@ -122,10 +124,12 @@ class ChatStore:
 
         return self.database.read(find, [])
 
-    def recent_questions(self, limit: int = 200) -> list[str]:
+    def recent_questions(self) -> list[str]:
         """What was asked last, in any conversation, the oldest first."""
         query = "SELECT text FROM messages WHERE role = 'user' ORDER BY number DESC LIMIT ?"
-        return self.database.read(lambda one: [text for (text,) in one.execute(query, (limit,))], [])[::-1]
+        return self.database.read(lambda one: [text for (text,) in one.execute(query, (_MOST_RECENT,))], [])[
+            ::-1
+        ]
 
     def rename(self, chat_id: str, title: str) -> None:
         """Gives it a title that stays."""
@@ -138,7 +142,11 @@ class ChatStore:
         self._change(lambda connection: connection.execute(line, (pinned, chat_id)))
 
     def delete(self, chat_id: str) -> None:
-        """Removes it with all of its messages, and the file that it was in before."""
+        """Removes it with all of its messages, and the file that it was in before.
+
+        Raises:
+            EdgespecError: one of both cannot be written to.
+        """
         self._change(lambda one: one.execute("DELETE FROM conversations WHERE id = ?", (chat_id,)))
         folder = self.folder / OLD_FILES_FOLDER
         file = folder / f"{chat_id}.json"

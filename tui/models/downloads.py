@@ -12,7 +12,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import ProgressBar, Static
 
-from edgespec.catalog.resolve import ResolvedModel, arrived_bytes, discard_arrived
+from edgespec.catalog.resolve import ResolvedModel
+from edgespec.catalog.sources.arrived import arrived_bytes, discard_arrived
 from edgespec.errors import EdgespecError
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.jobs.pull import PullJob

@@ -9,7 +9,8 @@ from edgespec.catalog.entries import Catalog, ModelEntry
 from edgespec.catalog.gguf_names import is_model
 from edgespec.catalog.memory import available_memory_bytes, guess_memory_bytes
 from edgespec.catalog.model_file import UNREADABLE, open_file, why_unreadable
-from edgespec.catalog.resolve import LocalModel, arrived_bytes, local_models
+from edgespec.catalog.resolve import LocalModel, local_models
+from edgespec.catalog.sources.arrived import arrived_bytes
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.session.memory_needs import estimate_target
 from edgespec.session.settings import EngineSettings

@@ -11,7 +11,8 @@ from textual.events import ScreenResume
 from textual.widgets import DataTable, Input
 
 from edgespec.catalog.entries import Catalog, ModelEntry
-from edgespec.catalog.resolve import entry_of, find_removable, remove_model
+from edgespec.catalog.removal import find_removable, remove_model
+from edgespec.catalog.resolve import entry_of
 from edgespec.errors import EdgespecError
 from edgespec.text import human_bytes
 from tui.common.ask import AskScreen

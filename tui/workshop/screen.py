@@ -6,13 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
-from rich.console import Group
-from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Static
 
 from edgespec.errors import EdgespecError
 from edgespec.files import clear_leftovers
@@ -32,9 +29,10 @@ from tui.services.job_runner import RunningJob
 from tui.services.launch import ScreenName
 from tui.services.messages import WorkerReported
 from tui.workshop.choices import model_choices
-from tui.workshop.comparison import comparison_table, lines_table, measured_on, sentence
+from tui.workshop.comparison import sentence
 from tui.workshop.form import WorkshopForm
 from tui.workshop.plan_pane import PlanPane
+from tui.workshop.result_pane import ResultPane
 from tui.workshop.stages import Stages
 
 
@@ -87,7 +85,7 @@ class WorkshopScreen(ModeScreen):
             yield WorkshopForm()
             with VerticalScroll(id="workshop-work"):
                 yield PlanPane(self.services.jobs)
-                yield Static("", id="workshop-result", markup=False)
+                yield ResultPane()
                 yield Stages()
         yield StatusLine("workshop-status")
 
@@ -110,6 +108,11 @@ class WorkshopScreen(ModeScreen):
     def plan(self) -> PlanPane:
         """What would come of them."""
         return self.query_one(PlanPane)
+
+    @property
+    def result(self) -> ResultPane:
+        """What the new model is worth."""
+        return self.query_one(ResultPane)
 
     @property
     def stages(self) -> Stages:
@@ -136,7 +139,7 @@ class WorkshopScreen(ModeScreen):
         self.form.disabled = phase.is_working
         self.set_class(phase is not Phase.PLANNING, "-past-planning")
         self.plan.display = phase is Phase.PLANNING
-        self.query_one("#workshop-result").display = phase in (Phase.MEASURING, Phase.DONE)
+        self.result.display = phase in (Phase.MEASURING, Phase.DONE)
         self.stages.display = phase is not Phase.PLANNING
         if phase is not Phase.PLANNING:
             self.query_one("#workshop-work").focus()
@@ -194,7 +197,7 @@ class WorkshopScreen(ModeScreen):
         self._enter(Phase.MAKING)
         await self.services.engine.close()
         await self.stages.clear()
-        self.query_one("#workshop-result", Static).update("")
+        self.result.clear()
         self._made = None
         self._work = self.services.jobs.start(replace(planned.job, force=planned.exists), self)
         self.tell(f"making {planned.job.destination.name}: Space pauses, Esc stops")
@@ -244,7 +247,7 @@ class WorkshopScreen(ModeScreen):
             case Progressed() as progressed:
                 await self.stages.show_progress(progressed, self._work.eta_s(progressed))
             case JobReported(Comparison() as found):
-                self._show_comparison(found)
+                self.result.show(found, self._made)
             case JobFinished(Made() as made):
                 self.stages.end(whole=True)
                 self._made = made
@@ -252,7 +255,7 @@ class WorkshopScreen(ModeScreen):
                 await self._measure(made)
             case JobFinished(Comparison() as found):
                 self.stages.end(whole=True)
-                self._show_comparison(found)
+                self.result.show(found, self._made)
                 self._finish(sentence(found))
             case RequestFailed(text, hint, interrupted):
                 self._end_early("stopped" if interrupted else joined(text, hint), error=not interrupted)
@@ -308,11 +311,3 @@ class WorkshopScreen(ModeScreen):
         if self._made is not None:
             await self.stages.clear()
             await self._measure(self._made)
-
-    def _show_comparison(self, found: Comparison) -> None:
-        notes = [("quality on", measured_on(found))] if found.dense.quality else []
-        if self._made is not None:
-            notes += [*self._made.notes, ("written", str(self._made.path))]
-        self.query_one("#workshop-result", Static).update(
-            Group(comparison_table(found), Text(), lines_table(notes))
-        )

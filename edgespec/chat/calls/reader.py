@@ -3,22 +3,19 @@
 import json
 import secrets
 import string
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from edgespec.chat.calls.form import KEY, CallForm, TaggedArguments
-from edgespec.chat.calls.scanning import Feed, NoCallError, Reading
+from edgespec.chat.calls.form import CallForm
+from edgespec.chat.calls.scanning import Feed, NoCallError
+from edgespec.chat.calls.tagged import TaggedReader
 from edgespec.chat.tools import CallDelta, Tool
 
 ID_N: Final = 9
 """Letters and digits of an id: as many as Mistral's templates want."""
 _SHORTEST_ID: Final = 5
-_QUOTED: Final = ("<![CDATA[", "]]>")
-"""Around texts with angle brackets, in templates that are careful (https://www.w3.org/TR/xml/#sec-cdata-sect)."""
-_SCALAR_ENDS: Final = ",)]}<\n"
-_PYTHON: Final = {"True": "true", "False": "false", "None": "null"}
 
 
 def new_call_id() -> str:
@@ -43,13 +40,10 @@ class CallReader:
     Args:
         form: How the model writes calls.
         tools: Those that it may call; what looks like a call of another one is text.
-        make_id: Of a call without an id of its own.
     """
 
-    def __init__(
-        self, form: CallForm, tools: tuple[Tool, ...], make_id: Callable[[], str] = new_call_id
-    ) -> None:
-        self._form, self._make_id = form, make_id
+    def __init__(self, form: CallForm, tools: tuple[Tool, ...]) -> None:
+        self._form = form
         self._tools = {tool.name: tool for tool in tools}
         self._feed = Feed()
         self._raw = ""
@@ -155,11 +149,11 @@ class CallReader:
                 if not (yield from feed.is_next("{")):
                     raise NoCallError
                 self._begin(name, call_id)
-                yield from self._copy_value(self._argue)
+                yield from feed.copy_value(self._argue)
             else:
                 yield from feed.match(form.arguments.opening)
                 self._begin(name, call_id)
-                yield from self._read_tagged(form.arguments, self._tools[name])
+                yield from TaggedReader(feed, form.arguments, form.end, self._tools[name], self._argue).read()
         self.call_n += 1
         end = form.end.partition("}")[2] if form.keys else form.end
         if end and (yield from feed.is_next(end)):
@@ -169,7 +163,7 @@ class CallReader:
         """A call is sure."""
         if name not in self._tools:
             raise NoCallError
-        call_id = call_id if len(call_id) >= _SHORTEST_ID else self._make_id()
+        call_id = call_id if len(call_id) >= _SHORTEST_ID else new_call_id()
         self._deltas.append(CallDelta(self.call_n, call_id, name))
 
     def _argue(self, text: str) -> None:
@@ -204,7 +198,7 @@ class CallReader:
                     early = "".join(kept)
             else:
                 value: list[str] = []
-                yield from self._copy_value(value.append)
+                yield from feed.copy_value(value.append)
                 call_id = call_id or _text_of("".join(value))
             if not (yield from feed.is_next(",")):
                 break
@@ -223,132 +217,7 @@ class CallReader:
         if (yield from self._feed.need()) and self._feed.text[0] == '"':
             put(_text_of((yield from self._feed.json_string())))
         else:
-            yield from self._copy_value(put)
-
-    def _copy_value(self, put: Callable[[str], None]) -> Generator[None, None, None]:
-        """A JSON value, in pieces as they come; one that ends early is left as it is."""
-        feed = self._feed
-        yield from feed.skip_space()
-        depth, in_string, is_escaped, count = 0, False, False, 0
-        while True:
-            if count == len(feed.text):
-                put(feed.take(count))
-                count = 0
-                if not (yield from feed.need()):
-                    return
-            char = feed.text[count]
-            if in_string:
-                in_string = is_escaped or char != '"'
-                is_escaped = char == "\\" and not is_escaped
-                is_done = depth == 0 and not in_string
-            elif depth == 0 and (char in ",}]" or char.isspace()):
-                put(feed.take(count))
-                return
-            else:
-                in_string = char == '"'
-                depth += (char in "{[") - (char in "}]")
-                is_done = depth == 0 and char in "}]"
-            count += 1
-            if is_done:
-                put(feed.take(count))
-                return
-
-    # A call whose arguments are written one by one.
-
-    def _read_tagged(self, marks: TaggedArguments, tool: Tool) -> Generator[None, None, None]:
-        """What follows `marks.opening`."""
-        feed = self._feed
-        mark = "{"
-        while not (yield from feed.is_next(self._form.end)):
-            if mark != "{" or marks.first != marks.opening:
-                if not (yield from feed.is_next(marks.between)):
-                    break
-                yield from feed.match(marks.between)
-            name = yield from self._read_key(marks)
-            self._argue(f"{mark}{json.dumps(name, ensure_ascii=False)}: ")
-            yield from self._read_value(marks, name, tool)
-            mark = ", "
-        self._argue("{}" if mark == "{" else "}")
-
-    def _read_key(self, marks: TaggedArguments) -> Reading:
-        feed = self._feed
-        ends = tuple(dict.fromkeys(mark.lstrip()[:1] or mark for mark in (marks.text_mark, marks.value_mark)))
-        name = ""
-        while True:
-            piece, end = yield from feed.until(ends)
-            name += piece
-            if end or feed.is_whole:
-                return name.strip()
-            yield
-
-    def _read_value(self, marks: TaggedArguments, name: str, tool: Tool) -> Generator[None, None, None]:
-        """A text, or JSON. Where both are marked alike the tool's schema tells which."""
-        feed = self._feed
-        if marks.text_mark == marks.value_mark:
-            is_text = _kind_of(tool, name) == "string"
-            yield from self._match_mark(marks.text_mark)
-        else:
-            is_text = yield from feed.is_next(marks.text_mark)
-            yield from self._match_mark(marks.text_mark if is_text else marks.value_mark)
-        ending = (marks.text_end if is_text else marks.value_end).replace(KEY, name)
-        if is_text:
-            yield from self._read_string(ending)
-            if (yield from feed.begins_with(_QUOTED[1])):
-                feed.take(len(_QUOTED[1]))
-        elif ending:
-            yield from self._read_json(ending)
-        else:
-            yield from self._read_scalar()
-        if ending and (yield from feed.is_next(ending)):
-            yield from feed.match(ending)
-
-    def _match_mark(self, mark: str) -> Generator[None, None, None]:
-        """The white space behind a mark belongs to the value, but for a line's end that the form has there."""
-        yield from self._feed.match(mark.rstrip())
-        if mark.endswith("\n") and (yield from self._feed.need()) and self._feed.text[0] == "\n":
-            self._feed.take(1)
-
-    def _read_string(self, ending: str) -> Generator[None, None, None]:
-        """A text up to what ends it, as a JSON string."""
-        feed = self._feed
-        if (yield from feed.begins_with(_QUOTED[0])):
-            feed.take(len(_QUOTED[0]))
-            ending = _QUOTED[1]
-        self._argue('"')
-        # An end may lack its line's end.
-        ends = tuple(dict.fromkeys((ending, ending.strip())))
-        while True:
-            piece, end = yield from feed.until(ends)
-            self._argue(json.dumps(piece, ensure_ascii=False)[1:-1])
-            if end or feed.is_whole:
-                break
-            yield
-        self._argue('"')
-
-    def _read_json(self, ending: str) -> Generator[None, None, None]:
-        """A value up to what ends it; what is no JSON becomes a string."""
-        said = ""
-        while True:
-            piece, end = yield from self._feed.until((ending.strip(),))
-            said += piece
-            if end or self._feed.is_whole:
-                break
-            yield
-        self._argue(_as_json(said.strip()))
-
-    def _read_scalar(self) -> Generator[None, None, None]:
-        """A value that nothing ends."""
-        feed = self._feed
-        yield from feed.skip_space()
-        if (yield from feed.need()) and feed.text[0] in '{["':
-            kept: list[str] = []
-            yield from self._copy_value(kept.append)
-            self._argue(_as_json("".join(kept)))
-            return
-        count = 0
-        while (yield from feed.need(count + 1)) and feed.text[count] not in _SCALAR_ENDS:
-            count += 1
-        self._argue(_as_json(feed.take(count).strip()))
+            yield from self._feed.copy_value(put)
 
 
 def _text_of(value: str) -> str:
@@ -358,24 +227,3 @@ def _text_of(value: str) -> str:
     except ValueError:
         return value
     return read if isinstance(read, str) else value
-
-
-def _as_json(text: str) -> str:
-    """A value as JSON: what is no JSON is a string."""
-    text = _PYTHON.get(text, text)
-    try:
-        json.loads(text)
-    except ValueError:
-        return json.dumps(text, ensure_ascii=False)
-    return text
-
-
-def _kind_of(tool: Tool, name: str) -> object:
-    """The type of an argument, as the tool's schema says it."""
-    properties: Any = tool.parameters.get("properties", {})
-    schema: Any = properties.get(name, {}) if isinstance(properties, Mapping) else {}
-    if not isinstance(schema, Mapping):
-        return None
-    if "type" not in schema and all(isinstance(one, str) for one in schema.get("enum", [None])):
-        return "string"
-    return schema.get("type", "string")

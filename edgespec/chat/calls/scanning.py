@@ -1,6 +1,6 @@
 """Text that is still coming, read by generators: each goes on where it was when there is more."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from edgespec.chat.calls.form import NUMBER, WILD
 
@@ -104,6 +104,33 @@ class Feed:
         if len(self.text) <= count:
             raise NoCallError
         return self.take(count + 1)
+
+    def copy_value(self, put: Callable[[str], None]) -> Generator[None, None, None]:
+        """A JSON value, handed on in pieces as they come; one that ends early is left as it is."""
+        yield from self.skip_space()
+        depth, in_string, is_escaped, count = 0, False, False, 0
+        while True:
+            if count == len(self.text):
+                put(self.take(count))
+                count = 0
+                if not (yield from self.need()):
+                    return
+            char = self.text[count]
+            if in_string:
+                in_string = is_escaped or char != '"'
+                is_escaped = char == "\\" and not is_escaped
+                is_done = depth == 0 and not in_string
+            elif depth == 0 and (char in ",}]" or char.isspace()):
+                put(self.take(count))
+                return
+            else:
+                in_string = char == '"'
+                depth += (char in "{[") - (char in "}]")
+                is_done = depth == 0 and char in "}]"
+            count += 1
+            if is_done:
+                put(self.take(count))
+                return
 
     def until(self, ends: tuple[str, ...]) -> Generator[None, None, tuple[str, str]]:
         """Some text, and which of the ends comes then, if one does; the end itself stays. One call may not reach an end."""

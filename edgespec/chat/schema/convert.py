@@ -8,19 +8,15 @@ then what stands between them is certain, and costs a constrained answer hardly 
 import json
 import math
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote
 
-from edgespec.chat.schema.merging import ANNOTATIONS, Schema, merge
+from edgespec.chat.schema.document import DEEPEST, Document
+from edgespec.chat.schema.merging import Schema, merge, without
 from edgespec.chat.schema.numbers import Bounds, decimals, whole_numbers
 from edgespec.chat.schema.patterns import pattern_rule
 from edgespec.chat.schema.writing import FORMATS, Rulebook, json_literal, literal
 from edgespec.decode.grammar.gbnf import LONGEST_GRAMMAR
 from edgespec.errors import UsageError
 
-_DEEPEST: Final = 60
-"""Schemas inside of one another."""
-_MOST_LOOKED_AT: Final = 50_000
-"""Schemas, each as often as it is referred to beside other keywords: a few dozen may otherwise be looked at for ever."""
 _REFUSED: Final = frozenset(
     {"not", "if", "then", "else", "patternProperties", "propertyNames", "dependentRequired", "contains"}
     | {"dependentSchemas", "dependencies", "unevaluatedProperties", "unevaluatedItems", "minContains"}
@@ -79,39 +75,33 @@ def _refuse_constant(name: str) -> NoReturn:
 
 class _Converter:
     def __init__(self, document: object, rules: Rulebook) -> None:
-        self._document, self._rules = document, rules
+        self._document, self._rules = Document(document), rules
         self._references: dict[str, str] = {}
-        self._looked_at_n = 0
-
-    def _count(self) -> None:
-        self._looked_at_n += 1
-        if self._looked_at_n > _MOST_LOOKED_AT:
-            raise UsageError("the schema refers to its own parts too often", "use a flatter one")
 
     def visit(self, schema: Any, depth: int) -> str:
         """The name of a rule for a schema."""
-        self._count()
-        if depth > _DEEPEST:
-            raise UsageError(f"the schema is nested deeper than {_DEEPEST}", "use a flatter one")
+        self._document.count()
+        if depth > DEEPEST:
+            raise UsageError(f"the schema is nested deeper than {DEEPEST}", "use a flatter one")
         if schema is True:
             return self._rules.primitive("value")
         if not isinstance(schema, dict):
             raise UsageError(
                 f"the schema {json.dumps(schema)[:40]} allows nothing, or is none", "give an object"
             )
-        schema = {name: value for name, value in schema.items() if name not in ANNOTATIONS}
+        schema = without(schema)
         for name in schema:
             if name in _REFUSED:
                 _refuse(name)
         if "$ref" in schema:
             return self._refer(schema, depth)
         if "allOf" in schema:
-            return self.visit(self._all_of(schema), depth + 1)
+            return self.visit(self._document.merge_all_of(schema), depth + 1)
         for name in ("anyOf", "oneOf"):
             if name in schema:
-                rest = _without(schema, name)
+                rest = without(schema, name)
                 return self._union(
-                    [merge(rest, self._resolve(one)) if rest else one for one in schema[name]], depth
+                    [merge(rest, self._document.resolve(one)) if rest else one for one in schema[name]], depth
                 )
         if isinstance(schema.get("type"), list):
             return self._union([{**schema, "type": one} for one in schema["type"]], depth)
@@ -140,50 +130,13 @@ class _Converter:
     def _refer(self, schema: Schema, depth: int) -> str:
         if len(schema) > 1:
             return self.visit(
-                merge(self._resolve({"$ref": schema["$ref"]}), _without(schema, "$ref")), depth + 1
+                merge(self._document.resolve({"$ref": schema["$ref"]}), without(schema, "$ref")), depth + 1
             )
         reference = schema["$ref"]
         if reference not in self._references:
             name = self._references[reference] = self._rules.reserve()
-            self._rules.fill(name, self.visit(self._find(reference), depth + 1))
+            self._rules.fill(name, self.visit(self._document.find(reference), depth + 1))
         return self._references[reference]
-
-    def _resolve(self, schema: Any) -> Schema:
-        """The schema behind references."""
-        for _ in range(_DEEPEST):
-            if not isinstance(schema, dict):
-                raise TypeError
-            if "$ref" not in schema:
-                return schema
-            found = self._find(schema["$ref"])
-            rest = _without(schema, "$ref")
-            schema = merge(found, rest) if rest else found
-        raise UsageError('a "$ref" of the schema leads to itself', "let it lead to a schema")
-
-    def _find(self, reference: str) -> Any:
-        if reference != "#" and not reference.startswith("#/"):
-            raise UsageError(
-                f'the schema has a "$ref" to {reference[:80]}',
-                'refer to a part of the schema itself, as "#/$defs/name"',
-            )
-        found: Any = self._document
-        for part in reference[2:].split("/") if len(reference) > 1 else ():
-            key = unquote(part).replace("~1", "/").replace("~0", "~")
-            try:
-                found = found[int(key)] if isinstance(found, list) else found[key]
-            except (KeyError, IndexError):
-                raise UsageError(
-                    f'the schema has a "$ref" to {reference[:80]}, which it does not hold', "define it there"
-                ) from None
-        return found
-
-    def _all_of(self, schema: Schema) -> Schema:
-        self._count()
-        merged: Schema = _without(schema, "allOf")
-        for one in schema["allOf"]:
-            resolved = self._resolve(one)
-            merged = merge(merged, self._all_of(resolved) if "allOf" in resolved else resolved)
-        return merged
 
     def _union(self, schemas: list[Any], depth: int) -> str:
         if not schemas:
@@ -323,10 +276,6 @@ def _is_of(value: object, kind: str) -> bool:
         return kind == "number" or (kind == "integer" and math.isfinite(value) and value == int(value))
     kinds = {str: ("string",), dict: ("object",), list: ("array",), int: ("integer", "number")}
     return kind in kinds[type(value)]
-
-
-def _without(schema: Schema, *names: str) -> dict[str, Any]:
-    return {name: value for name, value in schema.items() if name not in names and name not in ANNOTATIONS}
 
 
 def _joined(items: list[str]) -> str:

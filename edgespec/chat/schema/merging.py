@@ -15,6 +15,11 @@ ANNOTATIONS: Final = frozenset(
 """Keywords that say nothing about which values are right, or only hold other schemas."""
 
 
+def without(schema: Schema, *names: str) -> dict[str, Any]:
+    """The rest of a schema's keywords, as far as they say something."""
+    return {name: value for name, value in schema.items() if name not in names and name not in ANNOTATIONS}
+
+
 def _common(left: Any, right: Any) -> Any:
     """The types of both, or the values."""
     lefts = left if isinstance(left, list) else [left]
@@ -56,7 +61,7 @@ def merge(left: Schema, right: Schema) -> Schema:
     Raises:
         UsageError: two keywords that cannot be one.
     """
-    merged = {name: value for name, value in left.items() if name not in ANNOTATIONS}
+    merged = without(left)
     for name, value in right.items():
         if name in ANNOTATIONS:
             continue

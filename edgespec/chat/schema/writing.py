@@ -62,7 +62,11 @@ class Rulebook:
         return self._of_body[body]
 
     def reserve(self) -> str:
-        """A name for a rule whose text comes later."""
+        """A name for a rule whose text comes later.
+
+        Raises:
+            UsageError: there are as many rules as there may be.
+        """
         if len(self._rules) >= _MOST_RULES:
             raise UsageError(f"the schema takes more than {_MOST_RULES} rules", "use a smaller one")
         name = f"{self._prefix}{len(self._rules)}"

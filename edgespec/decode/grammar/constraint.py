@@ -88,7 +88,18 @@ class GrammarConstraint:
         return self._after(self._state, token) is not None
 
     def fitting(self, logits: Logits, most: int = FITTING_N) -> Ids:
-        """The likeliest tokens that may come next; one at least."""
+        """The likeliest tokens that may come next; one at least.
+
+        Args:
+            logits: `[n_vocab]`.
+            most: Tokens.
+
+        Returns:
+            `[n]` tokens, the likeliest first.
+
+        Raises:
+            UsageError: the vocabulary has none, or the grammar takes too long to follow.
+        """
         few = _likeliest(logits, _FEW)
         found = self._allowed(few.tolist(), most)
         if len(found) < most:

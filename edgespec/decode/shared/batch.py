@@ -96,6 +96,11 @@ class Batch:
         """Answers whose prompts are read or that are written."""
         return len(self._active)
 
+    @property
+    def active(self) -> Sequence[Answer]:
+        """Those that have a sequence, the oldest first."""
+        return self._active
+
     def add(self, answer: Answer) -> None:
         """One more: it begins as soon as there is a place."""
         self._waiting.append(answer)
@@ -118,6 +123,11 @@ class Batch:
             self.pool.give_back(answer.slot, is_damaged=is_damaged)
             answer.slot = None
         answer.is_writing = False
+
+    def rest(self) -> None:
+        """Does what would keep the next answer waiting; for when there is none."""
+        if not self._waiting:
+            self.pool.rest()
 
     def step(self) -> list[Got]:
         """One round of all: a decode at most.

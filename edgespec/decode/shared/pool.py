@@ -17,6 +17,9 @@ _LOST_IN_PLACE = 16
 """Tokens of a conversation that may be overwritten by the text that goes on from it: more are kept beside it, in cells that both share
 as far as they are alike."""
 
+_NEXT_PROMPT, _NEXT_SHARE = 512, 4
+"""Tokens, a batch of them, that there is room for beforehand; of a small cache a quarter at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
@@ -93,19 +96,36 @@ class Pool:
         """
         found = self.find(text)
         slot = self._bring_back(text, found.n_tokens if found else 0)
-        if slot is not None:
-            pass
-        elif found is None:
-            slot = self._empty()
-        elif self._goes_on_in_place(found):
-            slot = found.slot
-            del self._idle[slot]
-            slot.rollback_held(found.n_tokens)
-        else:
-            slot = self._empty(other_than=found.slot)
-            slot.copy(found.slot, found.n_tokens)
+        if slot is None:
+            slot = self._take_over(found) if found else self._empty()
         self._used[slot] = None
         return slot
+
+    def _take_over(self, found: Beginning) -> Slot:
+        """A sequence that holds a beginning, and nothing else; what is too short to be worth its place may be left to be read again."""
+        slot, count = found.slot, found.n_tokens
+        is_in_place, is_moved = self._goes_on_in_place(found), self._has_to_move(found)
+        if is_in_place:
+            del self._idle[slot]
+            slot.rollback_held(count)
+        elif is_moved and count < LEAST_KEPT:
+            return self._empty()
+        else:
+            slot = self._empty(other_than=slot)
+            slot.copy(found.slot, count)
+        if is_moved:
+            slot.gather()
+        return slot
+
+    def _has_to_move(self, found: Beginning) -> bool:
+        """Whether what is written behind a beginning would lie before it in the cache, and nobody writes beside it.
+
+        Attention adds up what a row sees in the order of the cells, and so the last bits of logits hang on that order.
+        """
+        slots, cells = self.slots, found.slot.cells
+        if self._used or not slots.abilities.keeps_all:
+            return False
+        return slots.cells.next_free < cells[found.n_tokens - 1] and slots.cells.free_n >= found.n_tokens
 
     def _bring_back(self, text: Sequence[int], n_held: int) -> Slot | None:
         """A sequence with what was kept of a text outside the cache, if that is worth it."""
@@ -183,6 +203,13 @@ class Pool:
                 cells.update(slot.cells)
             if len(cells) <= self._idle_cells:
                 return
+            self._forget(next(iter(self._idle)))
+
+    def rest(self) -> None:
+        """Makes room for the next prompt while nobody waits for anything: what leaves the cache is copied first."""
+        cells = self.slots.cells
+        wanted_n = min(_NEXT_PROMPT, cells.count // _NEXT_SHARE)
+        while self.kept.limit_bytes and not self._used and len(self._idle) > 1 and cells.free_n < wanted_n:
             self._forget(next(iter(self._idle)))
 
     def make_room(self, count: int) -> bool:

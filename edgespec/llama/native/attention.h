@@ -25,7 +25,7 @@ constexpr int ASKED = 16;
 // Queries that go through the cache together: their sums stay in the nearest caches.
 constexpr int64_t MOST_QUERIES = 48;
 // Of the queries, the ones whose sums are in registers at the same time.
-constexpr int GROUP = SIMD_WIDTH == 16 ? 6 : 2;
+constexpr int GROUP = REGISTERS == 32 ? 6 : 2;
 
 // One product after the other, by one thread, which keeps its buffers between them.
 // A KV head's queries are the rows by the heads that share it, the heads of a row side by side; a stream's those of its KV heads.
@@ -157,16 +157,15 @@ private:
     }
 
     void add_group(const int64_t * queries, int64_t n) {
-        switch (n) {
-            case 1: add_places<1>(queries); break;
-            case 2: add_places<2>(queries); break;
-#if defined(__AVX512F__)
-            case 3: add_places<3>(queries); break;
-            case 4: add_places<4>(queries); break;
-            case 5: add_places<5>(queries); break;
-            default: add_places<6>(queries); break;
-#endif
+        if constexpr (GROUP > 2) {
+            switch (n) {
+                case 3: return add_places<3>(queries);
+                case 4: return add_places<4>(queries);
+                case 5: return add_places<5>(queries);
+                case 6: return add_places<6>(queries);
+            }
         }
+        return n == 1 ? add_places<1>(queries) : add_places<2>(queries);
     }
 
     // Where query `number` of a stream is: with two heads to a KV head and three rows, number 7 is the second head of KV head 1
@@ -323,7 +322,7 @@ private:
         }
         FloatVector total = multiply(load(&weights_[query * SIMD_WIDTH]), broadcast(shrunk));
         for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
-            const FloatVector weight = ggml_v_expf(add(load(score + j), broadcast(-most)));
+            const FloatVector weight = exponential(add(load(score + j), broadcast(-most)));
             store(score + j, weight);
             total = add(total, weight);
         }

@@ -18,6 +18,11 @@ function(edgespec_add_few_row_kernels)
         target_sources(ggml-cpu PRIVATE "${EDGESPEC_NATIVE_FOLDER}/${name}")
         set_property(SOURCE "${EDGESPEC_NATIVE_FOLDER}/${name}" TARGET_DIRECTORY ggml-cpu
             APPEND PROPERTY COMPILE_DEFINITIONS "EDGESPEC_KERNELS=\"${EDGESPEC_KERNELS}\"")
+        if(NOT MSVC)
+            # Else the compiler joins a product and a sum where it likes to, in one size of batch and not in another.
+            set_property(SOURCE "${EDGESPEC_NATIVE_FOLDER}/${name}" TARGET_DIRECTORY ggml-cpu
+                APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
+        endif()
     endforeach()
     set_property(SOURCE "${ggml_folder}/ggml-cpu/ggml-cpu.c" TARGET_DIRECTORY ggml-cpu
         APPEND PROPERTY COMPILE_DEFINITIONS "ggml_cpu_extra_compute_forward=edgespec_extra_compute_forward")

@@ -4,6 +4,9 @@
 
 #include "quantize.h"
 
+#include <array>
+#include <utility>
+
 namespace few_rows {
 
 template <typename Type>
@@ -20,16 +23,15 @@ inline int64_t panels_of(const ggml_tensor * weights) {
     return (weights->ne[1] + PANEL_ROWS - 1) / PANEL_ROWS;
 }
 
+template <typename Type, size_t... I>
+constexpr std::array<PanelKernel<Type>, sizeof...(I)> kernels(std::index_sequence<I...>) {
+    return {multiply_panel<Type, I + 1>...};
+}
+
 // For a group of `n` rows.
 template <typename Type>
 PanelKernel<Type> kernel_for(int64_t n) {
-    static constexpr PanelKernel<Type> all[] = {
-        multiply_panel<Type, 1>, multiply_panel<Type, 2>, multiply_panel<Type, 3>, multiply_panel<Type, 4>,
-#if defined(__AVX512F__)
-        multiply_panel<Type, 5>, multiply_panel<Type, 6>, multiply_panel<Type, 7>, multiply_panel<Type, 8>,
-#endif
-    };
-    static_assert(sizeof all / sizeof *all == MOST_ROWS);
+    static constexpr auto all = kernels<Type>(std::make_index_sequence<MOST_ROWS>());
     return all[n - 1];
 }
 

@@ -21,7 +21,7 @@ void pack_words(const Source * const (&blocks)[PANEL_ROWS], int words, uint8_t *
 inline void unpack_nibbles(const uint8_t * from, int part, Bytes (&weights)[8]) {
     const Bytes low = all_bytes(0x0f);
     for (int i = 0; i < 4; i++) {
-        const Bytes bytes = load_bytes(from + 64 * i + 4 * LANES * part);
+        const Bytes bytes = load_bytes(from + 64 * i + 4 * SIMD_WIDTH * part);
         weights[i] = and_bytes(bytes, low);
         weights[i + 4] = and_bytes(shift_down(bytes, 4), low);
     }
@@ -45,7 +45,7 @@ struct NibblesOf32 {
     }
 
     static void unpack(const Panel & panel, int part, Bytes (&weights)[8]) { unpack_nibbles(panel.qs, part, weights); }
-    static Floats scale(const Panel & panel, int part) { return floats_of(panel.d + LANES * part); }
+    static FloatVector scale(const Panel & panel, int part) { return load_half(panel.d + SIMD_WIDTH * part); }
 };
 
 struct Q4_0 : NibblesOf32<block_q4_0> {
@@ -103,9 +103,9 @@ struct MXFP4 {
     }
 
     // 2^(e - 128), as the table has twice the values; nothing where e is 0.
-    static Floats scale(const Panel & panel, int part) {
-        const Ints exponents = ints_of_unsigned(panel.e + LANES * part);
-        return multiply_floats(bits_as_floats(shift_ints_up(exponents, 23)), all_floats(0.5f));
+    static FloatVector scale(const Panel & panel, int part) {
+        const Ints exponents = ints_of_unsigned(panel.e + SIMD_WIDTH * part);
+        return multiply(bits_as_floats(shift_ints_up(exponents, 23)), broadcast(0.5f));
     }
 };
 
@@ -127,8 +127,8 @@ struct Q4_1 {
     }
 
     static void unpack(const Panel & panel, int part, Bytes (&weights)[8]) { unpack_nibbles(panel.qs, part, weights); }
-    static Floats scale(const Panel & panel, int part) { return floats_of(panel.d + LANES * part); }
-    static Floats minimum(const Panel & panel, int part) { return floats_of(panel.m + LANES * part); }
+    static FloatVector scale(const Panel & panel, int part) { return load_half(panel.d + SIMD_WIDTH * part); }
+    static FloatVector minimum(const Panel & panel, int part) { return load_half(panel.m + SIMD_WIDTH * part); }
 };
 
 // The fifth bits of 32 weights, so that bit i of a byte is that of vector i: of weights 4 * i + 0..3.
@@ -144,7 +144,7 @@ inline void pack_fifth_bits(const uint8_t (&from)[4], uint8_t * four) {
 }
 
 inline void add_fifth_bits(const uint8_t * from, int part, Bytes (&weights)[8]) {
-    const Bytes bits = load_bytes(from + 4 * LANES * part), fifth = all_bytes(0x10);
+    const Bytes bits = load_bytes(from + 4 * SIMD_WIDTH * part), fifth = all_bytes(0x10);
     for (int i = 0; i < 8; i++) {
         const Bytes moved = i < 4 ? shift_up(bits, 4 - i) : shift_down(bits, i - 4);
         weights[i] = or_bytes(weights[i], and_bytes(moved, fifth));
@@ -173,7 +173,7 @@ struct Q5_0 {
         unpack_nibbles(panel.qs, part, weights);
         add_fifth_bits(panel.qh, part, weights);
     }
-    static Floats scale(const Panel & panel, int part) { return floats_of(panel.d + LANES * part); }
+    static FloatVector scale(const Panel & panel, int part) { return load_half(panel.d + SIMD_WIDTH * part); }
 };
 
 struct Q5_1 {
@@ -199,8 +199,8 @@ struct Q5_1 {
         unpack_nibbles(panel.qs, part, weights);
         add_fifth_bits(panel.qh, part, weights);
     }
-    static Floats scale(const Panel & panel, int part) { return floats_of(panel.d + LANES * part); }
-    static Floats minimum(const Panel & panel, int part) { return floats_of(panel.m + LANES * part); }
+    static FloatVector scale(const Panel & panel, int part) { return load_half(panel.d + SIMD_WIDTH * part); }
+    static FloatVector minimum(const Panel & panel, int part) { return load_half(panel.m + SIMD_WIDTH * part); }
 };
 
 // Stored with the highest bit flipped, as unsigned weights.
@@ -225,10 +225,10 @@ struct Q8_0 {
 
     static void unpack(const Panel & panel, int part, Bytes (&weights)[8]) {
         for (int i = 0; i < 8; i++) {
-            weights[i] = load_bytes(panel.qs + 64 * i + 4 * LANES * part);
+            weights[i] = load_bytes(panel.qs + 64 * i + 4 * SIMD_WIDTH * part);
         }
     }
-    static Floats scale(const Panel & panel, int part) { return floats_of(panel.d + LANES * part); }
+    static FloatVector scale(const Panel & panel, int part) { return load_half(panel.d + SIMD_WIDTH * part); }
 };
 
 }  // namespace few_rows

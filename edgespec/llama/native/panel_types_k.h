@@ -60,8 +60,8 @@ struct SixBitScales {
         }
     }
 
-    Ints at(int sub, int part) const { return ints_of_unsigned(scales + 16 * sub + LANES * part); }
-    Ints minima(int pair, int part) const { return pairs_of_unsigned(least + 32 * pair + 2 * LANES * part); }
+    Ints at(int sub, int part) const { return ints_of_unsigned(scales + 16 * sub + SIMD_WIDTH * part); }
+    Ints minima(int pair, int part) const { return pairs_of_unsigned(least + 32 * pair + 2 * SIMD_WIDTH * part); }
 };
 
 // Scales of a byte each, `SUBS` of them.
@@ -69,7 +69,7 @@ template <int SUBS>
 struct ByteScales {
     const int8_t * scales;
 
-    Ints at(int sub, int part) const { return ints_of_signed(scales + 16 * sub + LANES * part); }
+    Ints at(int sub, int part) const { return ints_of_signed(scales + 16 * sub + SIMD_WIDTH * part); }
 };
 
 struct Q4_K {
@@ -91,7 +91,7 @@ struct Q4_K {
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.unpack(panel.scales); }
     static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
         for (int i = 0; i < 8; i++) {
-            const Bytes bytes = load_bytes(panel.qs + 512 * (sub / 2) + 64 * i + 4 * LANES * part);
+            const Bytes bytes = load_bytes(panel.qs + 512 * (sub / 2) + 64 * i + 4 * SIMD_WIDTH * part);
             weights[i] = and_bytes(shift_down(bytes, 4 * (sub % 2)), all_bytes(0x0f));
         }
     }
@@ -117,7 +117,7 @@ struct Q5_K {
 
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.unpack(panel.scales); }
     static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
-        const int at = 4 * LANES * part;
+        const int at = 4 * SIMD_WIDTH * part;
         for (int i = 0; i < 8; i++) {
             const Bytes bytes = load_bytes(panel.qs + 512 * (sub / 2) + 64 * i + at);
             const Bytes fifth = and_bytes(shift_down(load_bytes(panel.qh + 64 * i + at), sub), all_bytes(1));
@@ -151,7 +151,7 @@ struct Q6_K {
 
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.scales = panel.scales; }
     static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
-        const int half = sub / 4, quarter = sub % 4, at = 4 * LANES * part;
+        const int half = sub / 4, quarter = sub % 4, at = 4 * SIMD_WIDTH * part;
         for (int i = 0; i < 8; i++) {
             const Bytes low = load_bytes(panel.ql + 1024 * half + 512 * (quarter % 2) + 64 * i + at);
             const Bytes high = load_bytes(panel.qh + 512 * half + 64 * i + at);
@@ -189,7 +189,7 @@ struct Q3_K {
 
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.scales = panel.scales; }
     static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
-        const int at = 4 * LANES * part;
+        const int at = 4 * SIMD_WIDTH * part;
         for (int i = 0; i < 8; i++) {
             const Bytes low = load_bytes(panel.qs + 512 * (sub / 4) + 64 * i + at);
             const Bytes third = and_bytes(shift_down(load_bytes(panel.hmask + 64 * i + at), sub), all_bytes(1));
@@ -213,8 +213,8 @@ struct FourBitScales {
         }
     }
 
-    Ints at(int sub, int part) const { return ints_of_unsigned(scales + 16 * sub + LANES * part); }
-    Ints minima(int pair, int part) const { return pairs_of_unsigned(least + 32 * pair + 2 * LANES * part); }
+    Ints at(int sub, int part) const { return ints_of_unsigned(scales + 16 * sub + SIMD_WIDTH * part); }
+    Ints minima(int pair, int part) const { return pairs_of_unsigned(least + 32 * pair + 2 * SIMD_WIDTH * part); }
 };
 
 struct Q2_K {
@@ -247,7 +247,7 @@ struct Q2_K {
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.unpack(panel.scales); }
     static void unpack(const Panel & panel, int sub, int part, Bytes (&weights)[8]) {
         for (int i = 0; i < 8; i++) {
-            const Bytes bytes = load_bytes(panel.qs + 512 * (sub / 4) + 64 * i + 4 * LANES * part);
+            const Bytes bytes = load_bytes(panel.qs + 512 * (sub / 4) + 64 * i + 4 * SIMD_WIDTH * part);
             weights[i] = and_bytes(shift_down(bytes, 2 * (sub % 4)), all_bytes(3));
         }
     }

@@ -13,7 +13,7 @@
 
 #pragma once
 
-#include "lanes.h"
+#include "simd.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -21,6 +21,11 @@
 
 namespace few_rows {
 
+// Where a vector has fewer lanes, a panel is worked through in parts of SIMD_WIDTH matrix rows each.
+constexpr int PANEL_ROWS = 16;
+// Activation rows whose sums stay in registers beside the weights (with 16 registers two rows' do, and weights come back from the
+// nearest cache for more); more are done in groups.
+constexpr int MOST_ROWS = REGISTERS / 4;
 constexpr int QUANTIZED = 32;
 
 // How far ahead of their use weights are asked for. One or two rows leave the processor time to wait only for the nearest cache;
@@ -33,7 +38,7 @@ void prefetch_after(const Panel & panel) {
     const auto * from = reinterpret_cast<const char *>(&panel);
     for (size_t at = 0; at < sizeof(Panel); at += 64) {
         if constexpr (N <= 2) {
-            prefetch_near(from + AHEAD_OF_FEW_BYTES + at);
+            prefetch(from + AHEAD_OF_FEW_BYTES + at);
         } else {
             prefetch_far(from + AHEAD_OF_MANY_BYTES + at);
         }
@@ -56,14 +61,14 @@ constexpr size_t activation_bytes() {
     return sizeof(Activations<Type, 1>);
 }
 
-// out[r * stride + 0..LANES]: matrix rows of one part of a panel times the N rows of a group. Blocks of 32.
+// out[r * stride + 0..SIMD_WIDTH]: matrix rows of one part of a panel times the N rows of a group. Blocks of 32.
 template <typename Type, int N>
 void multiply_32(
     const typename Type::Panel * panels, const Activations<Type, N> * rows, int64_t blocks, int part, float * out, int64_t stride,
     int64_t count) {
-    Floats sums[N];
+    FloatVector sums[N];
     for (int r = 0; r < N; r++) {
-        sums[r] = no_floats();
+        sums[r] = broadcast(0.0f);
     }
     for (int64_t b = 0; b < blocks; b++) {
         const typename Type::Panel & panel = panels[b];
@@ -71,26 +76,26 @@ void multiply_32(
         prefetch_after<N>(panel);
         Bytes weights[8];
         Type::unpack(panel, part, weights);
-        const Floats scale = Type::scale(panel, part);
+        const FloatVector scale = Type::scale(panel, part);
         Ints dots[N];
         for (int r = 0; r < N; r++) {
             dots[r] = all_ints(Type::OFFSET ? row.sums[0][r] : 0);
         }
         add_dots<Type::BITS, 8>(weights, row.values[0][0], QUANTIZED, dots);
         for (int r = 0; r < N; r++) {
-            sums[r] = add_product(floats_of(dots[r]), multiply_floats(scale, all_floats(row.scales[r])), sums[r]);
+            sums[r] = multiply_add(floats_of(dots[r]), multiply(scale, broadcast(row.scales[r])), sums[r]);
         }
         if constexpr (Type::HAS_MINIMA) {
-            const Floats minimum = Type::minimum(panel, part);
+            const FloatVector minimum = Type::minimum(panel, part);
             for (int r = 0; r < N; r++) {
                 float sum;
                 std::memcpy(&sum, &row.sums[0][r], sizeof sum);
-                sums[r] = add_product(minimum, all_floats(sum), sums[r]);
+                sums[r] = multiply_add(minimum, broadcast(sum), sums[r]);
             }
         }
     }
     for (int r = 0; r < N; r++) {
-        store_floats(out + r * stride, sums[r], count);
+        store_first(out + r * stride, sums[r], count);
     }
 }
 
@@ -100,9 +105,9 @@ void multiply_256(
     const typename Type::Panel * panels, const Activations<Type, N> * rows, int64_t blocks, int part, float * out, int64_t stride,
     int64_t count) {
     constexpr int SCALES = Type::SCALES_OF_32, VECTORS = 8 / SCALES;
-    Floats sums[N];
+    FloatVector sums[N];
     for (int r = 0; r < N; r++) {
-        sums[r] = no_floats();
+        sums[r] = broadcast(0.0f);
     }
     for (int64_t b = 0; b < blocks; b++) {
         const typename Type::Panel & panel = panels[b];
@@ -129,23 +134,23 @@ void multiply_256(
                 }
             }
         }
-        const Floats scale = floats_of(panel.d + LANES * part);
+        const FloatVector scale = load_half(panel.d + SIMD_WIDTH * part);
         for (int r = 0; r < N; r++) {
-            sums[r] = add_product(floats_of(totals[r]), multiply_floats(scale, all_floats(row.scales[r])), sums[r]);
+            sums[r] = multiply_add(floats_of(totals[r]), multiply(scale, broadcast(row.scales[r])), sums[r]);
         }
         if constexpr (Type::HAS_MINIMA) {
-            const Floats least = floats_of(panel.dmin + LANES * part);
+            const FloatVector least = load_half(panel.dmin + SIMD_WIDTH * part);
             for (int r = 0; r < N; r++) {
                 Ints below = all_ints(0);
                 for (int pair = 0; pair < Type::SUMS; pair++) {
                     below = dot_pairs(below, scales.minima(pair, part), row.sums[pair][r]);
                 }
-                sums[r] = subtract_product(floats_of(below), multiply_floats(least, all_floats(row.scales[r])), sums[r]);
+                sums[r] = subtract_product(floats_of(below), multiply(least, broadcast(row.scales[r])), sums[r]);
             }
         }
     }
     for (int r = 0; r < N; r++) {
-        store_floats(out + r * stride, sums[r], count);
+        store_first(out + r * stride, sums[r], count);
     }
 }
 
@@ -154,11 +159,11 @@ template <typename Type, int N>
 void multiply_panel(
     const typename Type::Panel * panels, const void * rows, int64_t blocks, float * out, int64_t stride, int64_t count) {
     const auto * group = static_cast<const Activations<Type, N> *>(rows);
-    for (int part = 0; part < PANEL_ROWS / LANES && count > part * LANES; part++) {
+    for (int part = 0; part < PANEL_ROWS / SIMD_WIDTH && count > part * SIMD_WIDTH; part++) {
         if constexpr (Type::VALUES == QUANTIZED) {
-            multiply_32<Type, N>(panels, group, blocks, part, out + part * LANES, stride, count - part * LANES);
+            multiply_32<Type, N>(panels, group, blocks, part, out + part * SIMD_WIDTH, stride, count - part * SIMD_WIDTH);
         } else {
-            multiply_256<Type, N>(panels, group, blocks, part, out + part * LANES, stride, count - part * LANES);
+            multiply_256<Type, N>(panels, group, blocks, part, out + part * SIMD_WIDTH, stride, count - part * SIMD_WIDTH);
         }
     }
 }

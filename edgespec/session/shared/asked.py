@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from edgespec.chat.infill import Infill
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.structure import Structure
 from edgespec.chat.thinking import AS_IT_LIKES, Thinking
@@ -23,8 +24,8 @@ class Ask:
 
     id: int
     """The caller's own, unlike all others under way."""
-    prompt: tuple[ChatMessage, ...] | str | tuple[int, ...]
-    """A conversation for the chat template, a text that goes to the model as it is, or its tokens."""
+    prompt: tuple[ChatMessage, ...] | str | tuple[int, ...] | Infill
+    """A conversation for the chat template, a text that goes to the model as it is, its tokens, or two texts to fill in between."""
     max_tokens: int | None = None
     """Of every choice; None for as many as the context has room for."""
     n_choices: int = 1
@@ -46,6 +47,8 @@ class Ask:
     """Whether the last message is an answer that is to go on."""
     ignore_end: bool = False
     """Goes on after an end token."""
+    most_decode_s: float | None = None
+    """An answer of several lines ends at a token after so long; None for any time."""
     in_pieces: bool = True
     """Whether what is written is told as it comes, and not only with the end of each choice."""
 
@@ -65,7 +68,13 @@ class Tokenize:
     prompt: tuple[ChatMessage, ...] | str
     add_special: bool = False
     """Of a text: put the tokens before it that the model expects."""
+    parse_special: bool = True
+    """Of a text: read the names of control tokens as these tokens."""
     toolbox: Toolbox = NO_TOOLS
+    thinking: Thinking = AS_IT_LIKES
+    template_variables: Mapping[str, object] = field(default_factory=dict)
+    continues: bool = False
+    """The last four as of an `Ask`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +86,32 @@ class Detokenize:
 
 
 @dataclass(frozen=True, slots=True)
+class Embed:
+    """The vectors of texts, by an embedding model. Answered by `Embedded` or `Refused`."""
+
+    id: int
+    texts: tuple[str | tuple[int, ...], ...]
+    """Texts, or their tokens."""
+    norm: int = 2
+    """Vectors are scaled to a length of 1 by this p-norm; 0 to 16 bits by the largest number, -1 not at all."""
+    dimensions: int | None = None
+    """Numbers of a vector that are told, the first ones; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """How things stand. Answered by `Figures`."""
 
     id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtAnswers:
+    """What is being written. Answered by `Places`."""
+
+    id: int
+    with_texts: bool = False
+    """Whether prompts and answers are told, too."""
 
 
 # What is told.
@@ -149,8 +180,20 @@ class Ended:
     """What the chat template could not do as it was asked."""
 
 
-RefusalKind = Literal["context", "request", "engine", "memory", "model"]
-"""The prompt does not fit, something else in the request is wrong, llama.cpp failed, memory ran out, or the model's template fails."""
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of texts, in their order."""
+
+    id: int
+    vectors: tuple[bytes, ...]
+    """Numbers of 32 bits, the least byte first."""
+    prompt_n: int
+    """Tokens of all texts."""
+
+
+RefusalKind = Literal["context", "request", "engine", "memory", "model", "silent"]
+"""The prompt does not fit, something else in the request is wrong, llama.cpp failed, memory ran out, the model's template fails, or
+the engine does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,5 +251,33 @@ class Figures:
     memory_bytes: int
 
 
-Asked = Ask | Cancel | Tokenize | Detokenize | Look
-Told = Began | Wrote | Ended | Refused | Tokenized | Figures
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An answer under way."""
+
+    ask: Ask
+    """Without its prompt."""
+    prompt_n: int
+    cached_n: int
+    """Of the prompt's tokens, those that were held when it began."""
+    read_n: int
+    """Of the prompt's tokens, those that have been read since."""
+    predicted_n: int
+    has_new_line: bool
+    prompt: str = ""
+    text: str = ""
+    """Both only where they were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The answers under way, the oldest first; those that wait for a place are not among them."""
+
+    id: int
+    places: tuple[Place, ...]
+    drafts: bool
+    """Whether something may draft for them."""
+
+
+Asked = Ask | Cancel | Tokenize | Detokenize | Embed | Look | LookAtAnswers
+Told = Began | Wrote | Ended | Refused | Tokenized | Embedded | Figures | Places

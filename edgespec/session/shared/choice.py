@@ -34,6 +34,7 @@ class Choice:
         self.ask, self.number, self.answer = ask, number, answer
         self._reader, self._model = reader, model
         self._stops = StopReader(ask.stops)
+        self._has_line = False
 
     @property
     def is_whole(self) -> bool:
@@ -71,6 +72,8 @@ class Choice:
             parts += AnswerParts(self._stops.add(read.text), read.thought, read.calls)
             if self._stops.found:
                 stats.stopped = "stop"
+            elif self._is_late(text) and not stats.stopped:
+                stats.stopped = "length"
             if stats.stopped:
                 parts += AnswerParts(self._stops.finish())
                 break
@@ -87,6 +90,12 @@ class Choice:
             tokens=tuple(tokens),
             logprobs=logprobs,
         )
+
+    def _is_late(self, text: str) -> bool:
+        """Whether its time is over; the first line is written to its end whatever time it takes."""
+        self._has_line = self._has_line or "\n" in text
+        most_s = self.ask.most_decode_s
+        return most_s is not None and self._has_line and self.answer.stats.decode_s >= most_s
 
     def _logprobs(self, count: int) -> tuple[TokenLogprob, ...]:
         picker = self.answer.picker

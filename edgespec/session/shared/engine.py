@@ -19,6 +19,7 @@ from edgespec.decode.shared.model_drafter import SharedModelDrafter
 from edgespec.decode.shared.pool import Pool
 from edgespec.decode.shared.seats import Seat, Seats
 from edgespec.lifetime import Closes
+from edgespec.llama.build import native_kernels
 from edgespec.llama.model import Model
 from edgespec.llama.slots import Slots
 from edgespec.progress import SILENT, Progress
@@ -148,7 +149,8 @@ class SharedEngine(Closes):
         if self.target.model.placement.gpu_layers or not self.cache_bytes:
             return None
         n_threads = self.target.context.settings.n_threads
-        return choose_idle_cells(self.target.file, self.state.costs.step_s, n_threads)
+        are_passed = bool(native_kernels().isa)
+        return choose_idle_cells(self.target.file, self.state.costs.step_s, n_threads, are_passed=are_passed)
 
     def _make_policy(self) -> DraftingPolicy:
         abilities = self.target.context.abilities

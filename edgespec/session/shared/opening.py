@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+from edgespec.catalog.compatibility import pooling_of
+from edgespec.errors import UsageError
 from edgespec.progress import SILENT, Progress
 from edgespec.ranges import check_ranges
-from edgespec.session.choice import AUTO_DRAFT, choose_files
+from edgespec.session.choice import AUTO_DRAFT, NONE, choose_files
 from edgespec.session.settings import EngineSettings
+from edgespec.session.shared.embedding_engine import EmbeddingEngine
+from edgespec.session.shared.embedding_session import EmbeddingSession
 from edgespec.session.shared.engine import SharedEngine
 from edgespec.session.shared.session import SharedSession
 
@@ -20,8 +24,8 @@ def open_shared(
     cache_dir: Path | None = None,
     offline: bool = False,
     progress: Progress = SILENT,
-) -> SharedSession:
-    """Opens a target with a draft for several answers at a time.
+) -> SharedSession | EmbeddingSession:
+    """Opens a target with a draft for several answers at a time, or an embedding model.
 
     Args:
         target: A pair's or model's name, `owner/repo:Q4_K_M`, or a path; None for the default model.
@@ -39,6 +43,14 @@ def open_shared(
     check_ranges(parallel=n_parallel)
     name = str(target) if target is not None else None
     files = choose_files(name, [str(draft)], offline=offline, progress=progress)
+    if pooling := pooling_of(files.target.meta):
+        if draft not in (AUTO_DRAFT, NONE):
+            raise UsageError(
+                f"{files.target.name} is {pooling.noun}: nothing can be drafted", "leave `draft` out"
+            )
+        return EmbeddingSession(
+            EmbeddingEngine(files.target, pooling, settings or EngineSettings(), progress)
+        )
     engine = SharedEngine(
         files.target,
         files.drafts,

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from edgespec.chat.answer_grammar import constrain_answer
+from edgespec.chat.infill import Infill, tokenize_infill
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.template import check_length, template_of, tokenize_rendered
 from edgespec.chat.thinking import ChatPrompt, TokenReader, notes_of, read_prompt
@@ -23,16 +24,16 @@ from edgespec.errors import (
 from edgespec.lifetime import Closes
 from edgespec.ranges import check_ranges
 from edgespec.session.explain import explain
-from edgespec.session.loading import resident_bytes
 from edgespec.session.shared.asked import (
     Ask,
     Asked,
     Began,
     Cancel,
     Detokenize,
+    Embed,
     Ended,
-    Figures,
     Look,
+    LookAtAnswers,
     RefusalKind,
     Refused,
     Tokenize,
@@ -41,6 +42,7 @@ from edgespec.session.shared.asked import (
 )
 from edgespec.session.shared.choice import Choice
 from edgespec.session.shared.engine import SharedEngine
+from edgespec.session.shared.looks import figures_of, places_of
 
 _MOST_CHOICES, _MOST_LOGPROBS = 128, 100
 _SEEDS = 2**32 - 1
@@ -80,6 +82,14 @@ class SharedSession(Closes):
         """Takes something in; `step` answers it."""
         self._inbox.append(asked)
 
+    def rest(self) -> None:
+        """Does what would keep the next question waiting; for when there is none.
+
+        Raises:
+            EngineError: llama.cpp failed.
+        """
+        self._batch.rest()
+
     def step(self) -> list[Told]:
         """One round of all answers.
 
@@ -116,8 +126,15 @@ class SharedSession(Closes):
                 told.append(self._tokenize(asked))
             elif isinstance(asked, Detokenize):
                 told.append(self._tokenized(asked.id, asked.tokens))
+            elif isinstance(asked, Embed):
+                raise UsageError(
+                    f"{self.engine.target.file.name} writes text and gives no embeddings",
+                    "name an embedding model",
+                )
             elif isinstance(asked, Look):
-                told.append(self._figures(asked.id))
+                told.append(figures_of(asked, self.engine, self._batch, self._done, self._of))
+            elif isinstance(asked, LookAtAnswers):
+                told.append(places_of(asked, self.engine, self._batch, self._of))
         except EdgespecError as error:
             told.append(self._refusal(asked.id, error))
 
@@ -153,6 +170,9 @@ class SharedSession(Closes):
         context = self.engine.target.context
         if isinstance(ask.prompt, str):
             return ChatPrompt(ask.prompt, tokenize_rendered(context.model, ask.prompt), None)
+        if isinstance(ask.prompt, Infill):
+            infill = replace(ask.prompt, answer_n=ask.max_tokens)
+            return ChatPrompt("", tokenize_infill(context.model, infill, self.engine.n_ctx), None)
         if all(isinstance(one, ChatMessage) for one in ask.prompt) and ask.prompt:
             messages = [one for one in ask.prompt if isinstance(one, ChatMessage)]
             return read_prompt(
@@ -220,41 +240,24 @@ class SharedSession(Closes):
     def _tokenize(self, asked: Tokenize) -> Tokenized:
         model = self.engine.target.model
         if isinstance(asked.prompt, str):
-            return self._tokenized(
-                asked.id, tuple(model.tokenize(asked.prompt, add_special=asked.add_special))
+            tokens = model.tokenize(
+                asked.prompt, add_special=asked.add_special, parse_special=asked.parse_special
             )
-        return self._tokenized(
-            asked.id, tuple(self._read(Ask(asked.id, asked.prompt, toolbox=asked.toolbox)).tokens)
+            return self._tokenized(asked.id, tuple(tokens))
+        ask = Ask(
+            asked.id,
+            asked.prompt,
+            toolbox=asked.toolbox,
+            thinking=asked.thinking,
+            template_variables=asked.template_variables,
+            continues=asked.continues,
         )
+        return self._tokenized(asked.id, tuple(self._read(ask).tokens))
 
     def _tokenized(self, number: int, tokens: tuple[int, ...]) -> Tokenized:
         self._check_tokens(list(tokens))
         pieces = tuple(self.engine.target.model.token_bytes(token, special=True) for token in tokens)
         return Tokenized(number, tokens, pieces, b"".join(pieces).decode("utf-8", "replace"))
-
-    def _figures(self, number: int) -> Figures:
-        pool, batch, cells = self._batch.pool, self._batch, self._batch.pool.slots.cells
-        live = replace(self._done, by_source=dict(self._done.by_source))
-        for answer in self._of:
-            live.add(answer.stats)
-        return Figures(
-            number,
-            answering_n=batch.active_n,
-            waiting_n=batch.waiting_n,
-            cells_n=cells.count,
-            cells_used_n=cells.used_n,
-            held_n=pool.held_n + len(pool.kept),
-            held_bytes=pool.kept.n_bytes,
-            prompt_n=batch.figures.prompt_n,
-            cached_n=batch.figures.cached_n,
-            prefill_s=batch.figures.prefill_s,
-            predicted_n=live.predicted_n,
-            decode_s=batch.figures.decode_s,
-            target_passes=batch.figures.target_passes,
-            by_source={str(source): counts for source, counts in live.by_source.items()},
-            vanilla_step_s=self.engine.state.costs.step_s,
-            memory_bytes=resident_bytes(),
-        )
 
     def close(self) -> None:
         """Ends all answers, keeps what was learnt, and frees the models. A second call does nothing."""

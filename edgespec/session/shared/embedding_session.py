@@ -1,0 +1,224 @@
+"""An embedding model for many callers: their texts are taken in between batches, the oldest first."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+
+from edgespec.errors import ContextOverflowError, EdgespecError, UsageError
+from edgespec.lifetime import Closes
+from edgespec.llama.embedding_context import Vectors
+from edgespec.session.loading import resident_bytes
+from edgespec.session.shared.asked import (
+    Asked,
+    Cancel,
+    Detokenize,
+    Embed,
+    Embedded,
+    Figures,
+    Look,
+    LookAtAnswers,
+    Places,
+    RefusalKind,
+    Refused,
+    Tokenize,
+    Tokenized,
+    Told,
+)
+from edgespec.session.shared.embedding_engine import MOST_TEXTS, EmbeddingEngine
+
+_BATCH_TOKENS: Final = 512
+"""Of short texts together: every token is compared with all of a batch, those of other texts for nothing."""
+_INT16: Final = 32760.0
+"""The largest number of a vector that is scaled to 16 bits (common/common.cpp, `common_embd_normalize`)."""
+
+
+@dataclass(slots=True)
+class _Under:
+    """An `Embed` under way."""
+
+    embed: Embed
+    texts: list[list[int]]
+    vectors: list[Vectors] = field(default_factory=list)
+    """Of the first texts, `[width]` each."""
+
+
+class EmbeddingSession(Closes):
+    """Makes vectors of texts, for many callers, in one thread.
+
+    `submit` takes in what is asked and computes nothing; `step` computes a batch and returns what there is to tell.
+
+    Args:
+        engine: With the model; closed with the session.
+    """
+
+    def __init__(self, engine: EmbeddingEngine) -> None:
+        self.engine = engine
+        self._inbox: deque[Asked] = deque()
+        self._under: list[_Under] = []
+        self._read_n, self._read_s, self._passes = 0, 0.0, 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do until something is asked."""
+        return not self._inbox and not self._under
+
+    def submit(self, asked: Asked) -> None:
+        """Takes something in; `step` answers it."""
+        self._inbox.append(asked)
+
+    def rest(self) -> None:
+        """Nothing: no text is held from one batch to the next."""
+
+    def step(self) -> list[Told]:
+        """One batch.
+
+        Returns:
+            What there is to tell, in its order.
+        """
+        told: list[Told] = []
+        while self._inbox:
+            asked = self._inbox.popleft()
+            try:
+                told += self._take_in(asked)
+            except EdgespecError as error:
+                told.append(self._refusal(asked.id, error))
+        if self._under:
+            told += self._compute()
+        return told
+
+    def _take_in(self, asked: Asked) -> list[Told]:
+        match asked:
+            case Cancel(number):
+                self._under = [one for one in self._under if one.embed.id != number]
+                return []
+            case Embed():
+                self._under.append(_Under(asked, [self._tokens_of(one) for one in asked.texts]))
+                return []
+            case Tokenize(prompt=str(text)):
+                model = self.engine.model
+                tokens = model.tokenize(
+                    text, add_special=asked.add_special, parse_special=asked.parse_special
+                )
+                return [self._tokenized(asked.id, tuple(tokens))]
+            case Detokenize(number, tokens):
+                return [self._tokenized(number, tokens)]
+            case Look(number):
+                return [self._figures(number)]
+            case LookAtAnswers(number):
+                return [Places(number, (), False)]
+            case _:
+                raise UsageError(
+                    f"{self.engine.file.name} is {self.engine.pooling.noun}, which writes no text",
+                    "ask it for embeddings, or another model",
+                )
+
+    def _tokens_of(self, text: str | tuple[int, ...]) -> list[int]:
+        tokens = self.engine.model.tokenize(text) if isinstance(text, str) else list(text)
+        if not tokens:
+            raise UsageError("a text is empty", "leave it out")
+        self._check_tokens(tokens)
+        if len(tokens) > self.engine.n_ctx:
+            raise ContextOverflowError(
+                f"a text has {len(tokens)} tokens and the context {self.engine.n_ctx}",
+                "use a shorter text",
+                n_tokens=len(tokens),
+            )
+        return tokens
+
+    def _check_tokens(self, tokens: list[int]) -> None:
+        n_vocab = self.engine.model.n_vocab
+        wrong = next((token for token in tokens if not 0 <= token < n_vocab), None)
+        if wrong is not None:
+            raise UsageError(f"the model has no token {wrong}", f"use 0 to {n_vocab - 1}")
+
+    def _tokenized(self, number: int, tokens: tuple[int, ...]) -> Tokenized:
+        self._check_tokens(list(tokens))
+        pieces = tuple(self.engine.model.token_bytes(token, special=True) for token in tokens)
+        return Tokenized(number, tokens, pieces, b"".join(pieces).decode("utf-8", "replace"))
+
+    def _compute(self) -> list[Told]:
+        """The vectors of the next texts, whoever's they are."""
+        batch: list[tuple[_Under, list[int]]] = []
+        rows = 0
+        most = max(_BATCH_TOKENS, len(self._under[0].texts[len(self._under[0].vectors)]))
+        for one in self._under:
+            for text in one.texts[len(one.vectors) :]:
+                if len(batch) == MOST_TEXTS or rows + len(text) > min(most, self.engine.n_ctx):
+                    break
+                batch.append((one, text))
+                rows += len(text)
+        before = perf_counter()
+        try:
+            vectors = self.engine.context.embed([text for _, text in batch])
+        except EdgespecError as error:
+            failed = {one.embed.id for one, _ in batch}
+            self._under = [one for one in self._under if one.embed.id not in failed]
+            return [self._refusal(number, error) for number in failed]
+        self._read_n += rows
+        self._read_s += perf_counter() - before
+        self._passes += 1
+        for (one, _), vector in zip(batch, vectors, strict=True):
+            one.vectors.append(_scaled(vector, one.embed))
+        done = [one for one in self._under if len(one.vectors) == len(one.texts)]
+        self._under = [one for one in self._under if len(one.vectors) < len(one.texts)]
+        return [
+            Embedded(
+                one.embed.id,
+                tuple(vector.astype("<f4").tobytes() for vector in one.vectors),
+                sum(map(len, one.texts)),
+            )
+            for one in done
+        ]
+
+    def _refusal(self, number: int, error: EdgespecError) -> Refused:
+        if isinstance(error, ContextOverflowError):
+            return Refused(number, "context", error.message, error.hint, error.n_tokens, self.engine.n_ctx)
+        kind: RefusalKind = "request" if isinstance(error, UsageError) else "engine"
+        return Refused(number, kind, error.message, error.hint)
+
+    def _figures(self, number: int) -> Figures:
+        return Figures(
+            number,
+            answering_n=len(self._under),
+            waiting_n=0,
+            cells_n=0,
+            cells_used_n=0,
+            held_n=0,
+            held_bytes=0,
+            prompt_n=self._read_n,
+            cached_n=0,
+            prefill_s=self._read_s,
+            predicted_n=0,
+            decode_s=0.0,
+            target_passes=self._passes,
+            by_source={},
+            vanilla_step_s=0.0,
+            memory_bytes=resident_bytes(),
+        )
+
+    def close(self) -> None:
+        """Frees the model. A second call does nothing."""
+        self._inbox.clear()
+        self._under.clear()
+        self.engine.close()
+
+
+def _scaled(vector: Vectors, embed: Embed) -> Vectors:
+    """A vector, cut and scaled as it was asked for.
+
+    3, 4, 5 cut to two numbers and scaled to a length of 1 is 0.6, 0.8.
+    """
+    cut = vector[: embed.dimensions] if embed.dimensions else vector
+    numbers = cut.astype(np.float64)
+    match embed.norm:
+        case -1:
+            return cut
+        case 0:
+            scale = float(np.abs(numbers).max()) / _INT16
+        case _:
+            scale = float((np.abs(numbers) ** embed.norm).sum() ** (1 / embed.norm))
+    scaled: Vectors = (numbers / scale if scale else numbers).astype(np.float32)
+    return scaled

@@ -1,0 +1,31 @@
+"""The chat screen for tests: what is written to it, and what it shows."""
+
+from textual.pilot import Pilot
+from textual.widgets import Static, TextArea
+
+from tests.tui.conftest import settle
+from tests.tui.scripted import ANSWER
+from tui.app import EdgespecApp
+from tui.chat.screen import ChatScreen
+
+TEXT = "".join(piece.text for piece in ANSWER)
+
+
+def chat_of(app: EdgespecApp) -> ChatScreen:
+    screen = app.screen
+    assert isinstance(screen, ChatScreen)
+    return screen
+
+
+def status_of(app: EdgespecApp) -> str:
+    return str(chat_of(app).query_one("#status", Static).content)
+
+
+def roles(app: EdgespecApp) -> list[str]:
+    return [message.role for message in chat_of(app).transcript.conversation.messages]
+
+
+async def send(pilot: Pilot[int], text: str) -> None:
+    pilot.app.screen.query_one("#prompt", TextArea).load_text(text)
+    await pilot.press("enter")
+    await settle(pilot)

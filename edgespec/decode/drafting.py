@@ -96,6 +96,8 @@ class Drafting:
             drafted: What went to it.
             tokens: What it said.
         """
+        if not self._drafters:
+            return
         for guess, token in zip(drafted.chain.guesses, tokens, strict=False):
             for terms in guess.beliefs:
                 learn(terms, guess.token == token)

@@ -19,7 +19,7 @@ class Generator:
     Args:
         target: Decides every token.
         drafters: Guess ahead; none for plain decoding.
-        policy: Says how much is drafted. Its costs are corrected on the way.
+        policy: Says how much is drafted. Its costs are corrected on the way, where there are drafters.
         clock: Seconds; another one in tests.
         constraint: What the target's tokens have to fit, if anything.
     """
@@ -33,6 +33,8 @@ class Generator:
         constraint: Constraint | None = None,
     ) -> None:
         self._target, self._policy, self._clock = target, policy, clock
+        # Without drafters nothing is decided, and nobody has to know what passes cost now.
+        self._drafts = bool(drafters)
         self._rounds = Rounds(target, drafters, policy, clock, constraint)
         self._inserted: list[int] = []
         self.stats = GenerationStats()
@@ -112,7 +114,8 @@ class Generator:
         evaluated = self._target.evaluate(proposed, batch)
         tokens = self._rounds.verify()
         seconds = self._clock() - before
-        # A plain step costs what its batch does.
-        costs.observe_verify(1 if rows == 1 and evaluated <= batch else evaluated, seconds)
+        if self._drafts:
+            # A plain step costs what its batch does.
+            costs.observe_verify(1 if rows == 1 and evaluated <= batch else evaluated, seconds)
         self.stats.verify_s += seconds
         return tokens, self._rounds.learn(tokens)

@@ -124,12 +124,8 @@ class Context(NativeContext):
 
     def _run(self, rows: Sequence[int], outputs: int, padded: int) -> None:
         """Decodes rows behind what the memory holds; on an error it holds as much as before, or what can be come back to."""
-        batch, first, count = self._batch, self._sequence.n_held, len(rows)
-        batch.tokens[:count] = rows
-        batch.tokens[count:padded] = rows[-1]
-        batch.positions[:padded] = np.arange(first, first + padded, dtype=np.int32)
-        batch.outputs[:padded] = 0
-        batch.outputs[count - outputs : count] = 1
+        first = self._sequence.n_held
+        self._batch.fill(rows, first, outputs, padded)
         with self.shortlist.applied() if self.shortlist else nullcontext():
             code = self._compute(padded)
         if code or (self._callback is not None and self._callback.failed):

@@ -76,6 +76,7 @@ class Model(Closes):
         self.n_positions = self.n_ctx_train if self._learnt_positions() else None
         """Tokens of a context at most, where every position was learnt for itself; None where others can be computed."""
         self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
 
     def _params(self, progress: Progress, held: HeldInterrupts) -> tuple[Any, list[Any]]:
         """The parameter structure, and what must stay alive while it is used."""
@@ -230,7 +231,9 @@ class Model(Closes):
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends a generation."""
-        return bool(self._lib.llama_vocab_is_eog(self.vocab, token))
+        if (kept := self._ends.get(token)) is None:
+            kept = self._ends[token] = bool(self._lib.llama_vocab_is_eog(self.vocab, token))
+        return kept
 
     def close(self) -> None:
         """Frees the weights. A second call does nothing."""

@@ -1,6 +1,7 @@
 """The rows of one decode: a `llama_batch` over numpy arrays, so that a row costs no Python work of its own."""
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,26 @@ class RowBatch:
         ):
             kind = type(getattr(self.native, field))
             setattr(self.native, field, ctypes.cast(array.ctypes.data, kind))
+
+    def fill(self, tokens: Sequence[int], first: int, outputs: int, padded: int) -> None:
+        """Rows of one sequence, which holds `first` tokens; those behind `tokens`, up to `padded` in all, repeat the last one.
+
+        Args:
+            tokens: Ids.
+            first: Position of the first one.
+            outputs: How many of `tokens`, at their end, get logits.
+            padded: Rows in all.
+        """
+        if padded == 1:
+            # A plain step: a number costs less than an array of one.
+            self.tokens[0], self.positions[0], self.outputs[0] = tokens[0], first, outputs
+            return
+        count = len(tokens)
+        self.tokens[:count] = tokens
+        self.tokens[count:padded] = tokens[-1]
+        self.positions[:padded] = np.arange(first, first + padded, dtype=np.int32)
+        self.outputs[:padded] = 0
+        self.outputs[count - outputs : count] = 1
 
     def take(self, rows: int) -> Any:
         """The first `rows` rows as a `llama_batch`; valid while this object is."""

@@ -327,3 +327,12 @@ def test_plain_steps_are_padded_where_that_is_faster():
     assert ids == list(script.tokens)
     assert {batch for _, batch in target.passes} == {2}
     assert all(len(tokens) == 1 for tokens, _ in target.passes)
+
+
+@pytest.mark.parametrize(("mode", "is_corrected"), [(Mode.OFF, False), (Mode.NGRAM, True)])
+def test_costs_are_corrected_where_something_is_decided_by_them(mode: Mode, is_corrected: bool):
+    machine = Machine(verify=FLAT, mode=mode, believed_verify={rows: 3 * cost for rows, cost in FLAT.items()})
+    costs = machine.costs()
+    believed = costs.step_s
+    machine.play(copying_script(50), costs=costs)
+    assert (costs.step_s != believed) is is_corrected

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "attention_sums.h"
+#include "pass.h"
 #include "visible_places.h"
 
 #include <algorithm>
@@ -16,10 +17,11 @@
 
 namespace few_rows {
 
-// Queries of a KV head that go through the cache together: their sums stay in the nearest caches.
+// Queries that go through the cache together: their sums stay in the nearest caches.
 constexpr int64_t MOST_QUERIES = 48;
+
 // One product after the other, by one thread, which keeps its buffers between them.
-// A KV head's queries are the rows by the heads that share it, the heads of a row side by side.
+// A KV head's queries are the rows by the heads that share it, the heads of a row side by side; a stream's those of its KV heads.
 class Attention {
 public:
     static bool can(const ggml_tensor * op) {
@@ -45,19 +47,17 @@ public:
         value_size_ = v_->ne[0];
         heads_ = q_->ne[2] / k_->ne[2];
         std::memcpy(&scale_, op->op_params, sizeof scale_);
-        visible_.read(mask_, q_->ne[1], k_->ne[1]);
+        visible_ = &visible_places();
         return heads_ * q_->ne[1] * k_->ne[2] * q_->ne[3];
     }
 
     void attend_part(int64_t from, int64_t to) {
-        const int64_t by_head = heads_ * q_->ne[1];
+        const int64_t by_head = heads_ * q_->ne[1], by_stream = by_head * k_->ne[2];
         while (from < to) {
-            const int64_t first = from % by_head, kv_head = from / by_head;
-            const int64_t count = std::min({by_head - first, to - from, MOST_QUERIES});
-            stream_ = kv_head / k_->ne[2];
-            kv_head_ = kv_head % k_->ne[2];
-            attend(first, count);
-            from += count;
+            stream_ = from / by_stream;
+            const int64_t end = std::min({to, from + MOST_QUERIES, (stream_ + 1) * by_stream});
+            attend(from % by_stream, end - from);
+            from = end;
         }
     }
 
@@ -67,76 +67,96 @@ private:
                cache->nb[0] == ggml_type_size(cache->type);
     }
 
+    // What the mask shows: of one pass read once for all layers, which have one mask or, with a sliding window in some, two.
+    const VisiblePlaces & visible_places() {
+        const int64_t number = pass ? pass->number : 0;
+        for (const MaskRead & read : reads_) {
+            if (number != 0 && read.pass == number && read.mask == mask_ && read.places == k_->ne[1]) {
+                return read.visible;
+            }
+        }
+        last_read_ = (last_read_ + 1) % MASKS;
+        MaskRead & read = reads_[last_read_];
+        read.visible.read(mask_, q_->ne[1], k_->ne[1]);
+        read.pass = number;
+        read.mask = mask_;
+        read.places = k_->ne[1];
+        return read.visible;
+    }
+
+    // Queries of one stream, those of all KV heads one after the other. Blocks of places come one after the other and heads within
+    // them, because the heads of a place lie side by side.
     void attend(int64_t first, int64_t count) {
         begin(first, count);
-        for (int64_t from = 0; from < count;) {
-            const RowGroup group = visible_.of(stream_, (first + from) / heads_);
-            const int64_t to = std::min(count, group.end * heads_ - first);
-            attend_group(group, first, from, to);
-            from = to;
+        const int64_t rows = q_->ne[1], by_head = heads_ * rows;
+        for (int64_t row = 0; row < rows;) {
+            const RowGroup group = visible_->of(stream_, row);
+            parts_.clear();
+            for (int64_t from = 0; from < count;) {
+                const int64_t kv_head = (first + from) / by_head, start = kv_head * by_head - first;
+                const int64_t to = std::min(count, start + by_head);
+                const int64_t begin = std::max(from, start + row * heads_), end = std::min(to, start + group.end * heads_);
+                if (begin < end) {
+                    parts_.push_back({kv_head, begin, end});
+                }
+                from = to;
+            }
+            attend_group(group, first);
+            row = group.end;
         }
         finish(first, count);
     }
 
-    // Queries from..to, which are of one group of rows.
-    void attend_group(const RowGroup & group, int64_t first, int64_t from, int64_t to) {
-        for (int64_t done = 0; done < group.count; done += PLACES) {
-            list_ = group.list + done;
-            listed_ = group.count - done;
-            find_places();
-            read_masks(first, from, to);
-            if (seen_.empty()) {
-                break;  // nor do they see any that follows
-            }
-            ask_for_next(k_);
-            ask_for_next(v_);
-            sums_.go_through(places_, seen_);
-        }
-    }
-
-    void find_places() {
-        places_.count = static_cast<int>(std::min<int64_t>(PLACES, listed_));
-        places_.key_type = k_->type;
-        places_.value_type = v_->type;
-        for (int j = 0; j < PLACES; j++) {
-            const int place = std::min(j, places_.count - 1);
-            places_.keys[j] = at(k_, place);
-            places_.values[j] = at(v_, place);
-        }
-    }
-
-    // Rows of one head lie apart, by all heads of a place, and the processor does not read ahead of such jumps by itself.
-    void ask_for_next(const ggml_tensor * cache) const {
-        const size_t bytes = ggml_row_size(cache->type, cache->ne[0]);
-        const int64_t end = std::min<int64_t>(2 * PLACES, listed_);
-        for (int64_t place = PLACES; place < end; place++) {
-            const char * from = at(cache, place);
-            for (size_t i = 0; i < bytes; i += 64) {
-                prefetch(from + i);
+    // The queries of parts_, which are of one group of rows.
+    void attend_group(const RowGroup & group, int64_t first) {
+        bool is_seen = !parts_.empty();
+        for (int64_t done = 0; done < group.count && is_seen; done += PLACES) {
+            places_.list = group.list + done;
+            places_.listed = group.count - done;
+            places_.count = static_cast<int>(std::min<int64_t>(PLACES, places_.listed));
+            is_seen = false;
+            for (const Part & part : parts_) {
+                read_masks(first, part.from, part.to);
+                if (!seen_.empty()) {
+                    is_seen = true;  // else nor do they see any that follows
+                    places_.keys = rows_of(k_, part.kv_head);
+                    places_.values = rows_of(v_, part.kv_head);
+                    sums_.go_through(places_, seen_);
+                }
             }
         }
     }
 
-    // Query i of 0..count is head (first + i) % heads_ of the KV head, in row (first + i) / heads_: with two heads to a KV head,
-    // first = 1 and count = 2 are head 1 of row 0 and head 0 of row 1.
+    CacheRows rows_of(const ggml_tensor * cache, int64_t kv_head) const {
+        return {static_cast<const char *>(cache->data) + kv_head * cache->nb[2] + stream_ * cache->nb[3], cache->nb[1],
+                ggml_row_size(cache->type, cache->ne[0]), cache->type};
+    }
+
+    // Where query `number` of a stream is: with two heads to a KV head and three rows, number 7 is the second head of KV head 1
+    // in row 0.
+    int64_t row_of(int64_t number) const { return number / heads_ % q_->ne[1]; }
+    int64_t head_of(int64_t number) const { return number / (heads_ * q_->ne[1]) * heads_ + number % heads_; }
+
+    // Of queries first..first + count.
     void begin(int64_t first, int64_t count) {
         sums_.start(count, size_, value_size_);
         masks_.resize(count * PLACES);
         for (int64_t i = 0; i < count; i++) {
-            const int64_t row = (first + i) / heads_, head = kv_head_ * heads_ + (first + i) % heads_;
+            const int64_t row = row_of(first + i), head = head_of(first + i);
             const char * from =
                 static_cast<const char *>(q_->data) + row * q_->nb[1] + head * q_->nb[2] + stream_ * q_->nb[3];
             sums_.set_query(i, reinterpret_cast<const float *>(from), scale_);
         }
     }
 
-    // Fills masks_ for each row of queries from..to, and seen_ with those that see any of the places. A row's heads have the same mask.
+    // Fills masks_ for each row of queries from..to, and seen_ with those that see any of the places. A row's heads have the same
+    // mask.
     void read_masks(int64_t first, int64_t from, int64_t to) {
         seen_.clear();
         for (int64_t i = from; i < to;) {
-            const int64_t row = (first + i) / heads_, end = std::min(to, (row + 1) * heads_ - first);
+            const int64_t end = std::min(to, ((first + i) / heads_ + 1) * heads_ - first);
             float * mask = &masks_[i * PLACES];
-            const bool is_seen = read_mask(row, mask);
+            const bool is_seen = read_mask(row_of(first + i), mask);
             for (; i < end; i++) {
                 if (is_seen) {
                     sums_.set_mask(i, mask);
@@ -157,11 +177,11 @@ private:
         const auto * from = reinterpret_cast<const ggml_fp16_t *>(
             static_cast<const char *>(mask_->data) + row * mask_->nb[1] + stream * mask_->nb[3]);
         ggml_fp16_t gathered[PLACES];
-        if (places_.count == PLACES && list_[PLACES - 1] - list_[0] == PLACES - 1) {
-            from += list_[0];
+        if (places_.count == PLACES && places_.list[PLACES - 1] - places_.list[0] == PLACES - 1) {
+            from += places_.list[0];
         } else {
             for (int j = 0; j < places_.count; j++) {
-                gathered[j] = from[list_[j]];
+                gathered[j] = from[places_.list[j]];
             }
             std::fill_n(gathered + places_.count, PLACES - places_.count, GGML_CPU_FP32_TO_FP16(-INFINITY));
             from = gathered;
@@ -175,14 +195,9 @@ private:
         return any_above(most, -INFINITY);
     }
 
-    const char * at(const ggml_tensor * cache, int64_t place) const {
-        return static_cast<const char *>(cache->data) + list_[place] * cache->nb[1] + kv_head_ * cache->nb[2] +
-               stream_ * cache->nb[3];
-    }
-
     void finish(int64_t first, int64_t count) const {
         for (int64_t i = 0; i < count; i++) {
-            const int64_t row = (first + i) / heads_, head = kv_head_ * heads_ + (first + i) % heads_;
+            const int64_t row = row_of(first + i), head = head_of(first + i);
             char * to = static_cast<char *>(op_->data) + row * op_->nb[2] + head * op_->nb[1] + stream_ * op_->nb[3];
             sums_.finish(i, reinterpret_cast<float *>(to));
         }
@@ -193,12 +208,21 @@ private:
     const ggml_tensor *op_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr;
     // Floats of a key and of a value of one head, and heads that share a KV head.
     int64_t size_ = 0, value_size_ = 0, heads_ = 0;
-    // The KV head and the stream at hand.
-    int64_t kv_head_ = 0, stream_ = 0;
-    VisiblePlaces visible_;
-    // The places at hand, PLACES of them but at the end, and how many there are with those that follow in the list.
-    const int32_t * list_ = nullptr;
-    int64_t listed_ = 0;
+    int64_t stream_ = 0;  // at hand
+    const VisiblePlaces * visible_ = nullptr;
+    static constexpr int MASKS = 2;
+    struct MaskRead {
+        int64_t pass = 0, places = 0;
+        const ggml_tensor * mask = nullptr;
+        VisiblePlaces visible;
+    };
+    MaskRead reads_[MASKS];
+    int last_read_ = 0;
+    // Queries of one KV head among those at hand.
+    struct Part {
+        int64_t kv_head, from, to;
+    };
+    std::vector<Part> parts_;
     Places places_{};
     // Of the scores: 1 / sqrt(head_size) in most models.
     float scale_ = 1.0f;

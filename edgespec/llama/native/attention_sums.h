@@ -13,14 +13,43 @@ namespace few_rows {
 
 // Places of the cache that are handled at once.
 constexpr int PLACES = 64;
+// Of those, the ones that are asked for together.
+constexpr int ASKED = 16;
 // Queries whose sums are in registers at the same time.
 constexpr int GROUP = REGISTERS == 32 ? 6 : 2;
 
-// Where the keys and values of one KV head are at the places at hand; behind the last of them it is repeated.
+// The keys or the values of one KV head, in one stream.
+struct CacheRows {
+    const char * first;
+    size_t stride, bytes;
+    ggml_type type;
+
+    const char * at(int64_t place) const { return first + place * stride; }
+};
+
+// The places at hand, PLACES of them but at the end, and how many there are with those that follow in the list.
 struct Places {
+    const int32_t * list;
     int count;
-    ggml_type key_type, value_type;
-    const char *keys[PLACES], *values[PLACES];
+    int64_t listed;
+    CacheRows keys, values;
+
+    // Behind the last of them it is repeated.
+    const char * key(int i) const { return keys.at(list[std::min(i, count - 1)]); }
+    const char * value(int i) const { return values.at(list[i]); }
+
+    // Asks for ASKED rows PLACES places behind those from `i` on: rows of one head lie apart, by all heads of a place, and the
+    // processor does not read ahead of such jumps by itself. A few at a time, while others are computed with: were all of a block
+    // asked for at once, nothing would be computed until memory has taken the last of these questions.
+    void ask_behind(const CacheRows & rows, int64_t i) const {
+        const int64_t end = std::min<int64_t>(i + PLACES + ASKED, listed);
+        for (i += PLACES; i < end; i++) {
+            const char * row = rows.at(list[i]);
+            for (size_t byte = 0; byte < rows.bytes; byte += 64) {
+                prefetch(row + byte);
+            }
+        }
+    }
 };
 
 // Of queries that share a KV head.
@@ -53,6 +82,7 @@ public:
         const auto all = static_cast<int64_t>(queries.size()), groups = (all + GROUP - 1) / GROUP;
         for (int64_t i = 0; i < groups; i++) {
             const int64_t begin = all * i / groups;
+            is_first_group_ = i == 0;
             add_group(queries.data() + begin, all * (i + 1) / groups - begin);
         }
     }
@@ -81,12 +111,12 @@ private:
     template <int N>
     void add_places(const int64_t * group) {
         const auto multiply_keys = [&](auto cache) { this->multiply_keys<N, decltype(cache)>(group); };
-        with_cache_type(places_->key_type, multiply_keys);
+        with_cache_type(places_->keys.type, multiply_keys);
         float shrunk[N];
         for (int n = 0; n < N; n++) {
             shrunk[n] = weigh(group[n]);
         }
-        with_cache_type(places_->value_type, [&](auto cache) {
+        with_cache_type(places_->values.type, [&](auto cache) {
             int64_t d = 0;
             for (; d + 4 * SIMD_WIDTH <= value_size_; d += 4 * SIMD_WIDTH) {
                 this->add_values<N, 4, decltype(cache)>(group, shrunk, d);
@@ -105,11 +135,14 @@ private:
             queries[n] = &queries_[group[n] * size_];
         }
         for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
+            if (is_first_group_ && j % ASKED == 0) {
+                places_->ask_behind(places_->keys, j);
+            }
             FloatVector folded[N][SIMD_WIDTH / 4];
             for (int four = 0; four < SIMD_WIDTH / 4; four++) {
                 const char * keys[4];
                 for (int c = 0; c < 4; c++) {
-                    keys[c] = places_->keys[j + 4 * four + c];
+                    keys[c] = places_->key(j + 4 * four + c);
                 }
                 FloatVector dots[N][4];
                 for (int n = 0; n < N; n++) {
@@ -173,16 +206,22 @@ private:
                 sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
             }
         }
-        for (int j = 0; j < places_->count; j++) {
-            const char * row = places_->values[j];
-            FloatVector value[C];
-            for (int c = 0; c < C; c++) {
-                value[c] = Cache::load(row, d + c * SIMD_WIDTH);
+        for (int from = 0; from < places_->count; from += ASKED) {
+            if (is_first_group_ && d == 0) {
+                places_->ask_behind(places_->values, from);
             }
-            for (int n = 0; n < N; n++) {
-                const FloatVector weight = broadcast(weights[n][j]);
+            const int to = std::min(from + ASKED, places_->count);
+            for (int j = from; j < to; j++) {
+                const char * row = places_->value(j);
+                FloatVector value[C];
                 for (int c = 0; c < C; c++) {
-                    sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
+                    value[c] = Cache::load(row, d + c * SIMD_WIDTH);
+                }
+                for (int n = 0; n < N; n++) {
+                    const FloatVector weight = broadcast(weights[n][j]);
+                    for (int c = 0; c < C; c++) {
+                        sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
+                    }
                 }
             }
         }
@@ -195,6 +234,7 @@ private:
 
     int64_t size_ = 0, value_size_ = 0;
     const Places * places_ = nullptr;
+    bool is_first_group_ = true;  // of the queries that the places at hand are computed with
     // Row-major, by queries:
     std::vector<float> queries_;          // [count, size_], scaled
     std::vector<const float *> mask_of_;  // [count]

@@ -1,19 +1,20 @@
 # Adds edgespec's kernels for products of a few rows to ggml's CPU backend. Included by scripts/llama-build.cmake.
 #
-# ggml offers no way to add a kernel from outside, so two calls are renamed, and come to edgespec's sources first, which pass on
-# what they do not do themselves: the one in ggml-cpu.c that chooses a kernel, and the one in ggml-cpu.cpp that asks for the buffer
-# type of repacked weights. Nothing of llama.cpp's own sources is changed.
+# ggml offers no way to add a kernel from outside, so calls are renamed, and come to edgespec's sources first, which pass on what
+# they do not do themselves: the one in ggml-cpu.c that chooses a kernel, those in ggml-cpu.cpp that ask for the buffer type of
+# repacked weights and that plan and compute a graph, and the one in ggml-backend.cpp that allocates a buffer. Nothing of llama.cpp's
+# own sources is changed.
 # EDGESPEC_KERNELS names the version, which few_rows.cpp reports; empty leaves them out.
 
 set(EDGESPEC_NATIVE_FOLDER "${CMAKE_CURRENT_LIST_DIR}")
 
 function(edgespec_add_few_row_kernels)
-    if(NOT TARGET ggml-cpu OR CMAKE_VERSION VERSION_LESS 3.19)
+    if(NOT TARGET ggml-cpu OR NOT TARGET ggml-base OR CMAKE_VERSION VERSION_LESS 3.19)
         message(WARNING "edgespec: llama.cpp is built without the kernels for verification (needs CMake 3.19)")
         return()
     endif()
     get_target_property(ggml_folder ggml-cpu SOURCE_DIR)
-    foreach(name few_rows.cpp panel_buffer.cpp)
+    foreach(name few_rows.cpp graph.cpp panel_buffer.cpp)
         target_sources(ggml-cpu PRIVATE "${EDGESPEC_NATIVE_FOLDER}/${name}")
         set_property(SOURCE "${EDGESPEC_NATIVE_FOLDER}/${name}" TARGET_DIRECTORY ggml-cpu
             APPEND PROPERTY COMPILE_DEFINITIONS "EDGESPEC_KERNELS=\"${EDGESPEC_KERNELS}\"")
@@ -26,7 +27,11 @@ function(edgespec_add_few_row_kernels)
     set_property(SOURCE "${ggml_folder}/ggml-cpu/ggml-cpu.c" TARGET_DIRECTORY ggml-cpu
         APPEND PROPERTY COMPILE_DEFINITIONS "ggml_cpu_extra_compute_forward=edgespec_extra_compute_forward")
     set_property(SOURCE "${ggml_folder}/ggml-cpu/ggml-cpu.cpp" TARGET_DIRECTORY ggml-cpu
-        APPEND PROPERTY COMPILE_DEFINITIONS "ggml_backend_cpu_repack_buffer_type=edgespec_buffer_type")
+        APPEND PROPERTY COMPILE_DEFINITIONS "ggml_backend_cpu_repack_buffer_type=edgespec_buffer_type"
+        "ggml_graph_plan=edgespec_graph_plan" "ggml_graph_compute=edgespec_graph_compute")
+    target_sources(ggml-base PRIVATE "${EDGESPEC_NATIVE_FOLDER}/large_pages.cpp")
+    set_property(SOURCE "${ggml_folder}/ggml-backend.cpp" TARGET_DIRECTORY ggml-base
+        APPEND PROPERTY COMPILE_DEFINITIONS "ggml_aligned_malloc=edgespec_aligned_malloc")
 endfunction()
 
 if(EDGESPEC_KERNELS)

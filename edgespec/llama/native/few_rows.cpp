@@ -8,20 +8,14 @@
 // EDGESPEC_KERNELS=0 in the environment switches it off, to compare.
 
 #include "common.h"
+#include "export.h"
 #include "isa.h"
 #include "traits.h"
 
 #include <cstdlib>
 
 #ifdef EDGESPEC_KERNELS_ISA
-#    include "attention.h"
-#    include "work.h"
-#endif
-
-#ifdef _WIN32
-#    define EDGESPEC_EXPORT extern "C" __declspec(dllexport)
-#else
-#    define EDGESPEC_EXPORT extern "C" __attribute__((visibility("default")))
+#    include "graph.h"
 #endif
 
 EDGESPEC_EXPORT const char * edgespec_kernels_version(void);
@@ -48,24 +42,6 @@ bool switched_on = true;
 // From this many queries on, by heads and rows, threads take them as they come: later rows see more.
 constexpr int64_t MANY_QUERIES = 256;
 
-bool can_attend(const ggml_compute_params * params, const ggml_tensor * op) {
-    return few_rows::is_switched_on() && !params->use_ref && few_rows::Attention::can(op);
-}
-
-void attend(const ggml_compute_params * params, const ggml_tensor * op) {
-    static thread_local few_rows::Attention attention;
-    const int64_t queries = attention.start(op);
-    if (queries < MANY_QUERIES) {
-        attention.attend_part(queries * params->ith / params->nth, queries * (params->ith + 1) / params->nth);
-        return;
-    }
-    few_rows::meet(params);
-    const int64_t parts = (queries + few_rows::MOST_QUERIES - 1) / few_rows::MOST_QUERIES;
-    for (int64_t part = params->ith; part < parts; part = ggml_threadpool_chunk_add(params->threadpool, 1)) {
-        attention.attend_part(queries * (parts - 1 - part) / parts, queries * (parts - part) / parts);
-    }
-}
-
 }  // namespace
 
 namespace few_rows {
@@ -75,6 +51,24 @@ thread_local Shortlist shortlist = {nullptr, 0};
 bool is_switched_on() {
     static const bool wanted = is_wanted_by_user();
     return wanted && switched_on;
+}
+
+bool can_attend(const ggml_tensor * op) {
+    return Attention::can(op);
+}
+
+void attend(const ggml_compute_params * params, const ggml_tensor * op) {
+    static thread_local Attention attention;
+    const int64_t queries = attention.start(op);
+    if (queries < MANY_QUERIES) {
+        attention.attend_part(queries * params->ith / params->nth, queries * (params->ith + 1) / params->nth);
+        return;
+    }
+    meet(params);
+    const int64_t parts = (queries + MOST_QUERIES - 1) / MOST_QUERIES;
+    for (int64_t part = params->ith; part < parts; part = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+        attention.attend_part(queries * (parts - 1 - part) / parts, queries * (parts - part) / parts);
+    }
 }
 
 }  // namespace few_rows
@@ -92,8 +86,8 @@ void edgespec_shortlist(const int32_t * eights, int64_t count) {
 }
 
 bool edgespec_extra_compute_forward(ggml_compute_params * params, ggml_tensor * op) {
-    if (op->op == GGML_OP_FLASH_ATTN_EXT && can_attend(params, op)) {
-        attend(params, op);
+    if (const few_rows::StepGroup * steps = few_rows::StepGroup::of(op)) {
+        steps->run(params);
         return true;
     }
     return ggml_cpu_extra_compute_forward(params, op);

@@ -9,6 +9,7 @@
 #    include "panel_matrix.h"
 #    include "panel_types_float.h"
 #    include "panel_types_k.h"
+#    include "steps.h"
 #endif
 
 #include "repack.h"
@@ -131,6 +132,11 @@ class ExtraBufferType : public ggml::cpu::extra_buffer_type {
 };
 
 }  // namespace
+
+AnyPanelMatrix * few_rows::panels_of_product(const ggml_tensor * op) {
+    const int dims = op->op == GGML_OP_MUL_MAT ? 2 : op->op == GGML_OP_MUL_MAT_ID ? 3 : 0;
+    return dims != 0 && is_in_our_buffer(op->src[0]) ? matrix_in(op->src[0]) : nullptr;
+}
 
 ggml_backend_buffer_type_t edgespec_buffer_type(void) {
     static ggml_backend_buffer_type type = {

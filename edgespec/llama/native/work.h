@@ -6,6 +6,8 @@
 #include "ggml-cpu-impl.h"
 #include "ggml-cpu.h"
 
+#include "pass.h"
+
 #include <cstdint>
 #include <cstring>
 
@@ -43,7 +45,7 @@ inline void meet(const ggml_compute_params * params) {
         std::memcpy(shared_place(params), &shortlist, sizeof shortlist);
         ggml_threadpool_chunk_set(params->threadpool, params->nth);
     }
-    ggml_barrier(params->threadpool);
+    meet_others(params);
 }
 
 // Calls work(from, to) with parts of 0..units until all threads together have done them all. Each thread reads most of its

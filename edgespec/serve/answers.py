@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from edgespec.serve.errors import error_of
 from edgespec.session.shared.asked import Ask, Ended, Refused, Told
 
-_MOST_UNREAD: Final = 2048
+MOST_UNREAD: Final = 2048
 """Pieces of an answer that its caller has not read, some 70 s of writing: then nobody reads it."""
 
 
@@ -51,7 +51,7 @@ class Answers:
         self._news.set()
         if isinstance(told, Refused) or not self.n_left:
             self._engine.release(self)
-        elif len(self._told) > _MOST_UNREAD:
+        elif len(self._told) > MOST_UNREAD:
             self.cancel()
             self._told.append(Refused(told.id, "engine", "nobody reads this answer"))
 

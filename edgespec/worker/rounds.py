@@ -42,6 +42,7 @@ class Inbox(threading.Thread):
         self._asked.put(None)
         if self.is_opening.is_set():
             interrupt_main_thread()
+        # The main thread ends by itself, unless a round of it hangs.
         time.sleep(_LONGEST_END_S)
         os._exit(ExitCode.FAILED)
 
@@ -85,7 +86,7 @@ class Rounds:
 
     def run(self) -> ExitCode:
         """Until the server is gone, or the pair fails in a way that leaves nothing to trust."""
-        while not self._inbox.has_ended.is_set():
+        while True:
             try:
                 taken = self._take()
             except Exception as error:
@@ -101,7 +102,6 @@ class Rounds:
             self._pulse.rounds_n += 1
             self._outbox.add(told)
             self._count(told)
-        return ExitCode.OK
 
     def _take(self) -> list[object]:
         """What came since the last round; where there is nothing to compute, what comes next."""

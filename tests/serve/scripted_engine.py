@@ -129,7 +129,7 @@ class ScriptedPair:
             time.sleep(0.01)
         if "dawdle" in words:
             time.sleep(IMPATIENT_SILENT_S * 1.5)
-        if "hang" in words:
+        if "hang" in words and written == 2:
             time.sleep(1000)
         word = words[written % len(words)] + " "
         top = (TokenLogprob(1, word, word.encode(), -0.1),) if ask.logprobs_n else ()

@@ -151,8 +151,12 @@ def test_an_answer_that_nobody_waits_for_is_not_written_on(scripted: Server, str
 def test_a_caller_that_does_not_read_keeps_nobody_else_waiting(
     start: Callable[..., Server], script_file: Path
 ) -> None:
-    server = start(script_file, "-np", "2", "--queue", "0", module=SCRIPTED).wait_ready()
-    body = json.dumps({**ENDLESS, "stream": True, "logprobs": True, "top_logprobs": 1}).encode()
+    server = start(
+        script_file, "-np", "2", "--queue", "0", module=SCRIPTED, SCRIPT_MOST_UNREAD="40"
+    ).wait_ready()
+    # Long words fill what the system holds for a connection.
+    long_words = [{"role": "user", "content": "slow " + "word" * 2500}]
+    body = json.dumps({**ENDLESS, "messages": long_words, "stream": True}).encode()
     with socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         one.connect(("127.0.0.1", server.port))
@@ -160,7 +164,8 @@ def test_a_caller_that_does_not_read_keeps_nobody_else_waiting(
         wait_for(lambda: server.processing_n() == 1)
         for _ in range(20):
             assert server.ask(CHAT, GOOD).status == 200
-    wait_for(lambda: server.processing_n() == 0)
+        # It has not hung up, and nobody writes for it any more.
+        wait_for(lambda: server.processing_n() == 0)
 
 
 def test_requests_one_behind_the_other_are_answered_in_their_order(scripted: Server) -> None:

@@ -5,6 +5,7 @@ import signal
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -88,6 +89,21 @@ def test_a_server_that_is_killed_leaves_no_engine(start: Callable[..., Server], 
     _, alive = psutil.wait_procs(engines, timeout=LIMIT_S)
     assert engines
     assert not alive
+
+
+@pytest.mark.parametrize("said", ["", "hang"], ids=["nothing to do", "at a round that does not end"])
+def test_a_server_that_is_killed_leaves_no_engine_that_writes_nothing(
+    start: Callable[..., Server], script_file: Path, said: str
+) -> None:
+    server = start(script_file, module=SCRIPTED).wait_ready()
+    with ExitStack() as callers:
+        if said:
+            next(callers.enter_context(server.streaming(TEXT, {"prompt": said, "max_tokens": 9})))
+        engines = server.engines()
+        server.process.kill()
+        server.process.wait()
+    assert engines
+    assert not psutil.wait_procs(engines, timeout=LIMIT_S)[1]
 
 
 def test_a_server_that_nobody_hears_answers_all_the_same(

@@ -86,6 +86,21 @@ async def test_details_tell_catalogue_header_and_drafts_with_reasons(
         assert "trouble: " in facts_of(app)
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["is damaged", "goes"])
+async def test_a_file_that_is_listed_and_then_cannot_be_read_is_told_of(
+    is_there: bool, bench: AppBench, own_files: list[Path]
+) -> None:
+    app = make(bench)
+    async with app.run_test(size=LARGE) as pilot:
+        await quiet(pilot)
+        pruned = next(file for file in own_files if file.name == "pruned.gguf")
+        pruned.unlink()
+        if is_there:
+            pruned.write_bytes(b"GGUF no more")
+        await highlight(pilot, "pruned.gguf")
+        assert "trouble: " in facts_of(app)
+
+
 async def test_a_file_that_edgespec_made_tells_its_recipe(
     bench: AppBench, tiny_model: Path, run_cli: Callable[..., Outcome]
 ) -> None:

@@ -193,7 +193,7 @@ def test_a_disk_that_fills_meanwhile_is_named(
         check=False,
     )
     assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (1, "", 1), ran.stderr
-    assert f"The disk of {disk}/edgespec" in ran.stderr
+    assert f"the disk of {disk}/edgespec" in ran.stderr
     assert "m did not fit. What arrived is kept. Free some space" in ran.stderr
     assert "network" not in ran.stderr
 

@@ -62,11 +62,11 @@ public:
     }
 
     int64_t format() const override {
-        int64_t number = Type::VALUES * 1024 + Type::SUMS * 32 + Type::OFFSET;
-        if constexpr (Type::VALUES != QUANTIZED) {
-            number = number * 16 + Type::SCALES_OF_32;
+        if constexpr (IS_FLOAT<Type>) {
+            return -Type::STEPS;
+        } else {
+            return quantized_format();
         }
-        return number * 2 + Type::HAS_MINIMA;
     }
 
     size_t quantized_bytes(const ggml_tensor * weights, int64_t rows) const override {
@@ -117,6 +117,14 @@ public:
     }
 
 private:
+    static int64_t quantized_format() {
+        int64_t number = Type::VALUES * 1024 + Type::SUMS * 32 + Type::OFFSET;
+        if constexpr (Type::VALUES != QUANTIZED) {
+            number = number * 16 + Type::SCALES_OF_32;
+        }
+        return number * 2 + Type::HAS_MINIMA;
+    }
+
     // Multiplies the panels which(from)..which(to - 1) with all rows, in tiles.
     template <typename Which>
     static void by_tiles(

@@ -145,9 +145,9 @@ def test_wherever_a_writer_is_killed_what_it_left_is_shown(
     assert n_left > 3
 
 
-@pytest.mark.parametrize("name", ["pull", "pull-wheels"])
-def test_a_pull_that_is_killed_goes_on(bench: Bench, inputs: Inputs, name: str) -> None:
-    assert bench.kill(inputs.works()[name], 0).faults == ()
+@pytest.mark.parametrize(("name", "seed"), [("pull", 0), ("pull", 3), ("pull-wheels", 0)])
+def test_a_pull_that_is_killed_goes_on(bench: Bench, inputs: Inputs, name: str, seed: int) -> None:
+    assert bench.kill(inputs.works()[name], seed).faults == ()
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,9 @@ def constrain_answer(
     if structure is not None:
         bodies.append(structure_gbnf(structure) + "\n")
         roots.append(ROOT)
-        # Alone first: its errors name lines of what was given.
-        _automaton(bodies[0], ROOT)
+        if structure.kind is StructureKind.GBNF:
+            # Alone first: its errors name lines of what was given, and it names no tokens and no rules of ours.
+            _automaton(bodies[0], ROOT)
     template, toolbox = prompt.template, prompt.toolbox
     calls_only = False
     if template is not None and toolbox.offered:

@@ -1,9 +1,10 @@
 """What is missing between two texts, as a prompt for models that can fill it in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from edgespec.errors import UsageError
+from edgespec.chat.prompt_tokens import count_beyond
+from edgespec.errors import ContextOverflowError, UsageError
 from edgespec.llama.fim_tokens import FimTokens
 from edgespec.llama.model import Model
 
@@ -12,6 +13,8 @@ _REPOSITORY, _FILE = "myproject\n", "filename\n"
 NAMELESS: Final = "tmp"
 _BETWEEN: Final = "\n\n--- snippet ---\n\n"
 """Between texts of models that have no token for files; likewise."""
+_NEAR_CHARACTERS: Final = 16
+"""Of each text, for a token of the context; code has three or four."""
 _SUFFIX_SHARE: Final = 4
 """Of the room, where not both texts fit, a quarter is the suffix's; likewise."""
 
@@ -61,14 +64,16 @@ def tokenize_infill(model: Model, infill: Infill, n_ctx: int) -> list[int]:
     def plain(text: str) -> list[int]:
         return model.tokenize(text, add_special=False, parse_special=False)
 
-    begun = model.tokenize(infill.begun, add_special=False)
-    prefix, suffix = plain(infill.prefix), plain(infill.suffix)
+    # What lies further away is not tokenized: all of it may take seconds, in which nobody else is answered.
+    near = _NEAR_CHARACTERS * n_ctx
+    begun = model.tokenize(_whole(model, infill.begun, n_ctx), add_special=False)
+    prefix, suffix = plain(infill.prefix[-near:]), plain(infill.suffix[:near])
     bos = [model.added_bos] if model.added_bos is not None else []
     answer_n = min(infill.answer_n or n_ctx // _SUFFIX_SHARE, n_ctx // 2)
     room = max(0, n_ctx - answer_n - len(begun) - len(bos) - 4)
     suffix_n = min(len(suffix), max(room // _SUFFIX_SHARE, room - len(prefix)))
     prefix_n = min(len(prefix), room - suffix_n)
-    extra = _extra_tokens(model, infill, tokens)
+    extra = _extra_tokens(model, replace(infill, extra=_last(infill.extra, near)), tokens)
     extra_n = min(len(extra), room - suffix_n - prefix_n)
     return [
         *extra[len(extra) - extra_n :],
@@ -80,6 +85,24 @@ def tokenize_infill(model: Model, infill: Infill, n_ctx: int) -> list[int]:
         *suffix[:suffix_n],
         tokens.middle,
     ]
+
+
+def _whole(model: Model, text: str, n_ctx: int) -> str:
+    if least_n := count_beyond(model, text, n_ctx):
+        said = f"the answer that is begun has {least_n} tokens or more and the context {n_ctx}"
+        raise ContextOverflowError(said, "use a larger `ctx_size`", n_tokens=least_n)
+    return text
+
+
+def _last(files: tuple[InfillFile, ...], most: int) -> tuple[InfillFile, ...]:
+    """The last files, with as many characters as that."""
+    kept: list[InfillFile] = []
+    for file in reversed(files):
+        if most <= 0:
+            break
+        kept.append(InfillFile(file.text[-most:], file.name[:most]))
+        most -= len(file.text) + len(file.name) + 1
+    return tuple(reversed(kept))
 
 
 def _extra_tokens(model: Model, infill: Infill, tokens: FimTokens) -> list[int]:

@@ -16,10 +16,7 @@ from edgespec.chat.calls.writing import arguments_of, fold_tools, list_tools, to
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.renderer import render_all, template_error
 from edgespec.chat.tools import Tool, ToolCall
-from edgespec.errors import ContextOverflowError, UsageError
-from edgespec.llama.context import Context
 from edgespec.llama.model import Model
-from edgespec.llama.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -218,62 +215,3 @@ def render_chat(
     if template is None:
         return "\n\n".join(message.content for message in messages)
     return template.render(messages, think, tools, variables)
-
-
-def tokenize_chat(context: Context, messages: Sequence[ChatMessage], *, raw: bool = False) -> list[int]:
-    """Tokens of a conversation that a context is to answer; `tokenize_messages` says more.
-
-    Returns:
-        One at least, and fewer than the context has places.
-
-    Raises:
-        ModelFileError: the template fails.
-        UsageError: nothing is left to answer.
-        ContextOverflowError: it does not fit the context.
-    """
-    return check_length(context, tokenize_messages(context.model, messages, raw=raw))
-
-
-def check_length(context: Context | Slots, tokens: list[int]) -> list[int]:
-    """The tokens of a prompt, if they leave room for an answer.
-
-    Raises:
-        ContextOverflowError: they do not.
-    """
-    n_ctx = context.n_each if isinstance(context, Slots) else context.n_ctx
-    if len(tokens) >= n_ctx:
-        raise ContextOverflowError(
-            f"the prompt has {len(tokens)} tokens and the context {n_ctx}",
-            "use a larger `ctx_size` or a shorter prompt",
-            n_tokens=len(tokens),
-        )
-    return tokens
-
-
-def tokenize_messages(model: Model, messages: Sequence[ChatMessage], *, raw: bool = False) -> list[int]:
-    """Tokens of a conversation in the model's own template, one at least.
-
-    Args:
-        model: The target, whose vocabulary and template it is; its weights are not needed.
-        messages: The conversation, the oldest first.
-        raw: Leave the template out.
-
-    Raises:
-        ModelFileError: the template fails.
-        UsageError: nothing is left to answer.
-    """
-    return tokenize_rendered(model, render_chat(template_of(model, raw=raw), messages))
-
-
-def tokenize_rendered(model: Model, text: str) -> list[int]:
-    """Tokens of a text that a template may have made, one at least.
-
-    Raises:
-        UsageError: there is none.
-    """
-    # A template that writes the begin token itself must not get a second one.
-    has_bos = bool(model.bos_text) and text.startswith(model.bos_text)
-    tokens = model.tokenize(text, add_special=not has_bos)
-    if not tokens:
-        raise UsageError("the prompt is empty", "give one with `prompt`, or pipe one in")
-    return tokens

@@ -12,14 +12,13 @@ from weakref import WeakKeyDictionary
 from edgespec.chat.answers import AnswerParts, AnswerReader
 from edgespec.chat.marks import ThoughtMarks
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.prompt_tokens import tokenize_prompt
 from edgespec.chat.template import (
     ChatTemplate,
     Think,
-    check_length,
     render_chat,
     say_once,
     template_of,
-    tokenize_rendered,
 )
 from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.decode.generate import Generator
@@ -111,8 +110,7 @@ def read_prompt(
         # What a template puts around a whole answer would end it.
         messages, begun = messages[:-1], messages[-1].content
     text = render_chat(template, messages, thinking.think, toolbox.offered, variables) + begun
-    tokens = check_length(context, tokenize_rendered(context.model, text))
-    return ChatPrompt(text, tokens, template, toolbox)
+    return ChatPrompt(text, tokenize_prompt(context, text), template, toolbox)
 
 
 def can_stop_thinking(model: Model) -> bool:

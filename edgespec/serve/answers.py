@@ -2,13 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from edgespec.serve.errors import error_of
 from edgespec.session.shared.asked import Ask, Ended, Refused, Told
-
-MOST_UNREAD: Final = 2048
-"""Pieces of an answer that its caller has not read, some 70 s of writing: then nobody reads it."""
 
 
 class Answering(Protocol):
@@ -44,16 +41,13 @@ class Answers:
         self._began_s = asyncio.get_running_loop().time()
 
     def put(self, told: Told) -> None:
-        """Takes what the engine tells."""
+        """Takes what the engine tells. What is never read is bounded by `unread_s` of the connection, and by the answers' length."""
         if isinstance(told, Ended):
             self.n_left -= 1
         self._told.append(told)
         self._news.set()
         if isinstance(told, Refused) or not self.n_left:
             self._engine.release(self)
-        elif len(self._told) > MOST_UNREAD:
-            self.cancel()
-            self._told.append(Refused(told.id, "engine", "nobody reads this answer"))
 
     async def next(self) -> list[Told]:
         """What was told since the last time; waits until there is something.

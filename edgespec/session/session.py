@@ -10,8 +10,8 @@ from typing import Final
 from edgespec.catalog.model_file import ModelFile
 from edgespec.chat.answer_grammar import constrain_answer
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.prompt_tokens import tokenize_messages
 from edgespec.chat.structure import Structure
-from edgespec.chat.template import tokenize_messages
 from edgespec.chat.thinking import (
     AS_IT_LIKES,
     ChatPrompt,

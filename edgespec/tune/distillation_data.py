@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import tokenize_messages
+from edgespec.chat.prompt_tokens import tokenize_messages
 from edgespec.decode.engines import shared_prefix
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling

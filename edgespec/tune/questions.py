@@ -6,7 +6,7 @@ from typing import Final
 from edgespec.bench.arm_loop import TokenizedPrompt
 from edgespec.bench.prompts import Prompt, builtin_prompts, select
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import tokenize_messages
+from edgespec.chat.prompt_tokens import tokenize_messages
 from edgespec.llama.model import Model
 from quant.text.answers import Question
 from quant.text.calibration import calibration_prompts

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from edgespec.chat.template import tokenize_messages
+from edgespec.chat.prompt_tokens import tokenize_messages
 from edgespec.decode.batched import Chooser
 from edgespec.decode.replay import Recording
 from edgespec.files import written_whole

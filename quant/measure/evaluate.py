@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.metadata import read_metadata
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import tokenize_chat
+from edgespec.chat.prompt_tokens import tokenize_chat
 from edgespec.errors import UsageError
 from edgespec.llama.build import ggml_kernels
 from edgespec.llama.context import Context

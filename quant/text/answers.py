@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import tokenize_messages
+from edgespec.chat.prompt_tokens import tokenize_messages
 from edgespec.files import written_whole
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings

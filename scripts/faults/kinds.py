@@ -116,6 +116,8 @@ class Bench:
                 moments += [moment] * landed
                 # What a child's death does is for its parent to tell.
                 found = [*ended.stayed, *(ended.said if ended.code >= 0 else ()), *self._wrong(home, whole)]
+                # One that nothing happened to goes on with what the others left.
+                found += () if landed else ended.missed
                 faults += (f"{what}: {one}" for one in dict.fromkeys(found))
                 if not landed:  # it is done: there is nothing left to kill
                     break

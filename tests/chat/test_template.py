@@ -12,7 +12,8 @@ import pytest
 
 from edgespec.chat import renderer
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import Think, render_chat, tokenize_chat
+from edgespec.chat.prompt_tokens import tokenize_chat
+from edgespec.chat.template import Think, render_chat
 from edgespec.errors import ContextOverflowError, ModelFileError, UsageError
 from edgespec.llama.context import Context
 from edgespec.llama.model import Model

@@ -4,9 +4,9 @@ import os
 import sys
 
 from edgespec.cli import main, serve
-from edgespec.serve import answers
+from edgespec.serve.connection import BoundConnection
 
 serve.ENGINE_COMMAND = (sys.executable, "-P", "-m", "tests.serve.scripted_engine")  # type: ignore[misc]
-answers.MOST_UNREAD = int(os.environ.get("SCRIPT_MOST_UNREAD", answers.MOST_UNREAD))  # type: ignore[misc]
+BoundConnection.unread_s = float(os.environ.get("SCRIPT_UNREAD_S", BoundConnection.unread_s))
 if __name__ == "__main__":
     sys.exit(main())

@@ -113,6 +113,12 @@ def test_a_text_that_does_not_fit_is_refused_with_both_numbers(server: Server) -
     assert vectors_of(server, "a " * (CONTEXT - 2))[0].shape == (WIDTH,)
 
 
+def test_of_a_text_that_cannot_fit_only_the_beginning_is_tokenized(server: Server) -> None:
+    reply = server.ask(OPENAI, {"input": ["a", "a " * 500_000]})
+    assert (reply.status, reply.error["code"]) == (400, "context_length_exceeded")
+    assert CONTEXT < reply.error["n_prompt_tokens"] < 100_000
+
+
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [

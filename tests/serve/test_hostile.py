@@ -151,9 +151,7 @@ def test_an_answer_that_nobody_waits_for_is_not_written_on(scripted: Server, str
 def test_a_caller_that_does_not_read_keeps_nobody_else_waiting(
     start: Callable[..., Server], script_file: Path
 ) -> None:
-    server = start(
-        script_file, "-np", "2", "--queue", "0", module=SCRIPTED, SCRIPT_MOST_UNREAD="40"
-    ).wait_ready()
+    server = start(script_file, "-np", "2", "--queue", "0", module=SCRIPTED, SCRIPT_UNREAD_S="2").wait_ready()
     # Long words fill what the system holds for a connection.
     long_words = [{"role": "user", "content": "slow " + "word" * 2500}]
     body = json.dumps({**ENDLESS, "messages": long_words, "stream": True}).encode()

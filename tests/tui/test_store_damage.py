@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import stat
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.tui.chat_files import conversation, edit_file, is_sound, kept_questio
 from tui.chat.database import VERSION
 from tui.chat.store import ChatStore
 
+LIMIT_S = 60.0
 _WRITE = """
 from itertools import count
 from pathlib import Path
@@ -38,13 +40,30 @@ def test_what_was_saved_before_a_kill_is_there_after_it(store: ChatStore, seed: 
         assert writer.stdout is not None
         for _ in range(wait_n):
             saved = int(writer.stdout.readline())
+        until_s = time.monotonic() + LIMIT_S
         while not journal.exists():  # in the middle of a write
-            pass
+            assert time.monotonic() < until_s
         writer.send_signal(signal.SIGKILL)
         saved = max([saved, *map(int, writer.stdout.read().split())])
     kept = kept_questions(store)
     assert {f"q{n}" for n in range(saved + 1)} <= kept <= {f"q{n}" for n in range(saved + 2)}
+    assert {len(store.load(one.id).messages) for one in store.summaries()} == {2}
     assert is_sound(store.database.file)
+
+
+def test_work_that_breaks_off_in_the_middle_has_changed_nothing(store: ChatStore) -> None:
+    """Wherever a kill falls: what was written before it counts no more than what was not."""
+    chat = store.save(conversation("one"))
+
+    def break_off(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE conversations SET title = 'half'")
+        connection.execute("DELETE FROM messages")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.database.write(break_off)
+    assert [one.title for one in store.summaries()] == ["one"]
+    assert store.load(chat.id) == chat
 
 
 def test_what_is_saved_is_on_the_disk_and_so_is_its_name(store: ChatStore) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import tokenize_chat
+from edgespec.chat.prompt_tokens import tokenize_chat
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from edgespec.bench.prompts import builtin_prompts
-from edgespec.chat.template import tokenize_chat
+from edgespec.chat.prompt_tokens import tokenize_chat
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
 from edgespec.llama.model import Model

@@ -13,8 +13,8 @@ from edgespec.decode.grammar.rules import MOST_SYMBOLS, Alternative, Rules, Symb
 from edgespec.errors import UsageError
 
 ROOT: Final = "root"
-LONGEST_GRAMMAR: Final = 1 << 20
-"""Characters."""
+LONGEST_GRAMMAR: Final = 1 << 19
+"""Characters, which take half a second, and nobody else is answered meanwhile; a schema of 5000 properties has as many."""
 _DEEPEST: Final = 100
 """Groups inside of one another."""
 _MOST_REPEATED: Final = 10_000

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from edgespec.chat.prompt_tokens import count_beyond
 from edgespec.errors import ContextOverflowError, EdgespecError, UsageError
 from edgespec.lifetime import Closes
 from edgespec.llama.embedding_context import Vectors
@@ -24,10 +25,10 @@ from edgespec.session.shared.asked import (
     RefusalKind,
     Refused,
     Tokenize,
-    Tokenized,
     Told,
 )
 from edgespec.session.shared.embedding_engine import MOST_TEXTS, EmbeddingEngine
+from edgespec.session.shared.vocabulary import check_tokens, detokenize, tokenize_text
 
 _BATCH_TOKENS: Final = 512
 """Of short texts together: every token is compared with all of a batch, those of other texts for nothing."""
@@ -98,13 +99,9 @@ class EmbeddingSession(Closes):
                 self._under.append(_Under(asked, [self._tokens_of(one) for one in asked.texts]))
                 return []
             case Tokenize(prompt=str(text)):
-                model = self.engine.model
-                tokens = model.tokenize(
-                    text, add_special=asked.add_special, parse_special=asked.parse_special
-                )
-                return [self._tokenized(asked.id, tuple(tokens))]
-            case Detokenize(number, tokens):
-                return [self._tokenized(number, tokens)]
+                return [tokenize_text(self.engine.model, asked, text)]
+            case Detokenize():
+                return [detokenize(self.engine.model, asked)]
             case Look(number):
                 return [self._figures(number)]
             case LookAtAnswers(number):
@@ -116,28 +113,17 @@ class EmbeddingSession(Closes):
                 )
 
     def _tokens_of(self, text: str | tuple[int, ...]) -> list[int]:
-        tokens = self.engine.model.tokenize(text) if isinstance(text, str) else list(text)
-        if not tokens:
+        model, n_ctx = self.engine.model, self.engine.n_ctx
+        if isinstance(text, str):
+            if least_n := count_beyond(model, text, n_ctx):
+                raise _too_long(f"{least_n} tokens or more", least_n, n_ctx)
+            text = tuple(model.tokenize(text))
+        if not text:
             raise UsageError("a text is empty", "leave it out")
-        self._check_tokens(tokens)
-        if len(tokens) > self.engine.n_ctx:
-            raise ContextOverflowError(
-                f"a text has {len(tokens)} tokens and the context {self.engine.n_ctx}",
-                "use a shorter text",
-                n_tokens=len(tokens),
-            )
-        return tokens
-
-    def _check_tokens(self, tokens: list[int]) -> None:
-        n_vocab = self.engine.model.n_vocab
-        wrong = next((token for token in tokens if not 0 <= token < n_vocab), None)
-        if wrong is not None:
-            raise UsageError(f"the model has no token {wrong}", f"use 0 to {n_vocab - 1}")
-
-    def _tokenized(self, number: int, tokens: tuple[int, ...]) -> Tokenized:
-        self._check_tokens(list(tokens))
-        pieces = tuple(self.engine.model.token_bytes(token, special=True) for token in tokens)
-        return Tokenized(number, tokens, pieces, b"".join(pieces).decode("utf-8", "replace"))
+        if len(text) > n_ctx:
+            raise _too_long(f"{len(text)} tokens", len(text), n_ctx)
+        check_tokens(model, text)
+        return list(text)
 
     def _compute(self) -> list[Told]:
         """The vectors of the next texts, whoever's they are."""
@@ -204,6 +190,11 @@ class EmbeddingSession(Closes):
         self._inbox.clear()
         self._under.clear()
         self.engine.close()
+
+
+def _too_long(length: str, n_tokens: int, n_ctx: int) -> ContextOverflowError:
+    said = f"a text has {length} and the context {n_ctx}"
+    return ContextOverflowError(said, "use a shorter text", n_tokens=n_tokens)
 
 
 def _scaled(vector: Vectors, embed: Embed) -> Vectors:

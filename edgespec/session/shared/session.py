@@ -5,11 +5,14 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
+from time import perf_counter
+from typing import Final
 
 from edgespec.chat.answer_grammar import constrain_answer
 from edgespec.chat.infill import Infill, tokenize_infill
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.template import check_length, template_of, tokenize_rendered
+from edgespec.chat.prompt_tokens import check_length, tokenize_prompt
+from edgespec.chat.template import template_of
 from edgespec.chat.thinking import ChatPrompt, TokenReader, notes_of, read_prompt
 from edgespec.decode.shared.answer import Answer, Wanted
 from edgespec.decode.shared.batch import Batch, Got
@@ -45,10 +48,13 @@ from edgespec.session.shared.asked import (
 from edgespec.session.shared.choice import Choice
 from edgespec.session.shared.engine import SharedEngine
 from edgespec.session.shared.looks import figures_of, places_of
+from edgespec.session.shared.vocabulary import check_tokens, detokenize, tokenize_text, tokenized
 
 _MOST_CHOICES, _MOST_LOGPROBS = 128, 100
 _RELEASE_S = 1.0
 """Between two looks at what the C library keeps of freed copies of conversations: it never gets back what lies between others."""
+_TAKING_IN_S: Final = 0.1
+"""After so long the rest of what was asked waits for a round of the answers under way."""
 _SEEDS = 2**32 - 1
 """The number behind the last seed asks llama.cpp for a random one."""
 
@@ -105,8 +111,13 @@ class SharedSession(Closes):
             What there is to tell, in its order.
         """
         told: list[Told] = []
-        for asked in self._asked_now():
-            self._take_in(asked, told)
+        asked = deque(self._asked_now())
+        until_s = perf_counter() + _TAKING_IN_S
+        while asked:
+            self._take_in(asked.popleft(), told)
+            if perf_counter() > until_s:
+                self._inbox.extendleft(reversed(asked))
+                break
         if self._of:
             for got in self._batch.step():
                 self._tell(got, told)
@@ -133,7 +144,7 @@ class SharedSession(Closes):
             elif isinstance(asked, Tokenize):
                 told.append(self._tokenize(asked))
             elif isinstance(asked, Detokenize):
-                told.append(self._tokenized(asked.id, asked.tokens))
+                told.append(detokenize(self.engine.target.model, asked))
             elif isinstance(asked, Embed):
                 raise UsageError(
                     f"{self.engine.target.file.name} writes text and gives no embeddings",
@@ -148,7 +159,7 @@ class SharedSession(Closes):
 
     def _begin(self, ask: Ask) -> None:
         check_ranges(max_tokens=ask.max_tokens)
-        self._check_tokens([token for token, _ in ask.logit_bias])
+        check_tokens(self.engine.target.model, [token for token, _ in ask.logit_bias])
         if not all(-math.inf <= bias < math.inf for _, bias in ask.logit_bias):
             raise UsageError("a bias of a token is no number", "use a finite one, or minus infinity")
         if ask.logprobs_n is not None and not 0 <= ask.logprobs_n <= _MOST_LOGPROBS:
@@ -177,7 +188,7 @@ class SharedSession(Closes):
     def _read(self, ask: Ask) -> ChatPrompt:
         context = self.engine.target.context
         if isinstance(ask.prompt, str):
-            return ChatPrompt(ask.prompt, tokenize_rendered(context.model, ask.prompt), None)
+            return ChatPrompt(ask.prompt, tokenize_prompt(context, ask.prompt), None)
         if isinstance(ask.prompt, Infill):
             infill = replace(ask.prompt, answer_n=ask.max_tokens)
             return ChatPrompt("", tokenize_infill(context.model, infill, self.engine.n_ctx), None)
@@ -194,14 +205,9 @@ class SharedSession(Closes):
         tokens = [one for one in ask.prompt if isinstance(one, int)]
         if not tokens:
             raise UsageError("the prompt is empty", "give one with `prompt`")
-        self._check_tokens(tokens)
+        check_length(context, tokens)
+        check_tokens(context.model, tokens)
         return ChatPrompt("", tokens, None)
-
-    def _check_tokens(self, tokens: list[int]) -> None:
-        n_vocab = self.engine.target.model.n_vocab
-        wrong = next((token for token in tokens if not 0 <= token < n_vocab), None)
-        if wrong is not None:
-            raise UsageError(f"the model has no token {wrong}", f"use 0 to {n_vocab - 1}")
 
     def _tell(self, got: Got, told: list[Told]) -> None:
         choice = self._of[got.answer]
@@ -248,10 +254,7 @@ class SharedSession(Closes):
     def _tokenize(self, asked: Tokenize) -> Tokenized:
         model = self.engine.target.model
         if isinstance(asked.prompt, str):
-            tokens = model.tokenize(
-                asked.prompt, add_special=asked.add_special, parse_special=asked.parse_special
-            )
-            return self._tokenized(asked.id, tuple(tokens))
+            return tokenize_text(model, asked, asked.prompt)
         ask = Ask(
             asked.id,
             asked.prompt,
@@ -260,12 +263,7 @@ class SharedSession(Closes):
             template_variables=asked.template_variables,
             continues=asked.continues,
         )
-        return self._tokenized(asked.id, tuple(self._read(ask).tokens))
-
-    def _tokenized(self, number: int, tokens: tuple[int, ...]) -> Tokenized:
-        self._check_tokens(list(tokens))
-        pieces = tuple(self.engine.target.model.token_bytes(token, special=True) for token in tokens)
-        return Tokenized(number, tokens, pieces, b"".join(pieces).decode("utf-8", "replace"))
+        return tokenized(model, asked.id, self._read(ask).tokens)
 
     def close(self) -> None:
         """Ends all answers, keeps what was learnt, and frees the models. A second call does nothing."""

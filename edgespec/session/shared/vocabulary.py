@@ -1,0 +1,59 @@
+"""What is asked of a model's vocabulary alone: the tokens of a text, and the text of tokens."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from edgespec.errors import UsageError
+from edgespec.llama.model import Model
+from edgespec.session.shared.asked import Detokenize, Tokenize, Tokenized
+
+MOST_AT_ONCE: Final = 1 << 20
+"""Characters, or tokens: while they are looked up, nobody else is answered."""
+
+
+def tokenize_text(model: Model, asked: Tokenize, text: str) -> Tokenized:
+    """The tokens of a text.
+
+    Raises:
+        UsageError: it is too long to be taken apart between two rounds of answers.
+    """
+    _check_length(text, "characters")
+    tokens = model.tokenize(text, add_special=asked.add_special, parse_special=asked.parse_special)
+    return tokenized(model, asked.id, tokens)
+
+
+def detokenize(model: Model, asked: Detokenize) -> Tokenized:
+    """The text of tokens.
+
+    Raises:
+        UsageError: they are too many, or one is none of the model's.
+    """
+    _check_length(asked.tokens, "tokens")
+    check_tokens(model, asked.tokens)
+    return tokenized(model, asked.id, asked.tokens)
+
+
+def tokenized(model: Model, number: int, tokens: Sequence[int]) -> Tokenized:
+    """What is told of tokens of the model's."""
+    known = {token: model.token_bytes(token, special=True) for token in set(tokens)}
+    pieces = tuple(known[token] for token in tokens)
+    return Tokenized(number, tuple(tokens), pieces, b"".join(pieces).decode("utf-8", "replace"))
+
+
+def check_tokens(model: Model, tokens: Sequence[int]) -> None:
+    """Makes sure that tokens are the model's.
+
+    Raises:
+        UsageError: one is not.
+    """
+    wrong = next((token for token in tokens if not 0 <= token < model.n_vocab), None)
+    if wrong is not None:
+        raise UsageError(f"the model has no token {wrong}", f"use 0 to {model.n_vocab - 1}")
+
+
+def _check_length(asked: Sequence[object], of: str) -> None:
+    if len(asked) > MOST_AT_ONCE:
+        raise UsageError(
+            f"{len(asked)} {of} are more than the {MOST_AT_ONCE} that are looked up at once",
+            "ask in several parts",
+        )

@@ -13,7 +13,7 @@ from typing import Final
 import uvicorn
 
 from edgespec.errors import EdgespecError, ExitCode
-from edgespec.llama.memory import keep_little_freed_memory, release_freed_memory
+from edgespec.llama.memory import keep_little_freed_memory
 from edgespec.page_origin import address_of
 from edgespec.serve.app import make_app
 from edgespec.serve.connection import BoundConnection
@@ -32,8 +32,6 @@ GRACE_S: Final = 5.0
 _KEEP_ALIVE_S: Final = 75
 """Of a connection between two requests; longer than clients keep theirs, as a rule."""
 _MOST_HEAD_BYTES: Final = 64 << 10
-_RELEASE_TICKS: Final = 100
-"""Ten seconds, after which what lies free between other memory goes back to the system: a fraction of a millisecond."""
 _CONNECTIONS: Final = 512
 """Beside those that answer or wait."""
 
@@ -157,12 +155,6 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, pool: Pool) -> None:
         super().__init__(config)
         self._pool = pool
-
-    async def on_tick(self, counter: int) -> bool:
-        """Called by uvicorn ten times a second; True ends the server."""
-        if counter % _RELEASE_TICKS == 0:
-            release_freed_memory()
-        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends within some seconds."""

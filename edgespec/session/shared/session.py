@@ -4,7 +4,6 @@ import math
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from time import monotonic
 from time import perf_counter
 from typing import Final
 
@@ -51,7 +50,7 @@ from edgespec.session.shared.looks import figures_of, places_of
 from edgespec.session.shared.vocabulary import check_tokens, detokenize, tokenize_text, tokenized
 
 _MOST_CHOICES, _MOST_LOGPROBS = 128, 100
-_RELEASE_S = 1.0
+_RELEASE_S: Final = 1.0
 """Between two looks at what the C library keeps of freed copies of conversations: it never gets back what lies between others."""
 _TAKING_IN_S: Final = 0.1
 """After so long the rest of what was asked waits for a round of the answers under way."""
@@ -76,7 +75,7 @@ class SharedSession(Closes):
         """What is under way, by the caller's number."""
         self._of: dict[Answer, Choice] = {}
         self._begun: set[int] = set()
-        self._released_s = monotonic()
+        self._released_s = perf_counter()
         self._done = GenerationStats()
         """The sum of all answers that have ended."""
         with suppress(EdgespecError):
@@ -100,9 +99,9 @@ class SharedSession(Closes):
             EngineError: llama.cpp failed.
         """
         self._batch.rest()
-        if monotonic() - self._released_s >= _RELEASE_S:
+        if perf_counter() - self._released_s >= _RELEASE_S:
             release_freed_memory()
-            self._released_s = monotonic()
+            self._released_s = perf_counter()
 
     def step(self) -> list[Told]:
         """One round of all answers.

@@ -26,7 +26,7 @@ import time
 import tomllib
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -84,6 +84,8 @@ def main() -> int:
         return 1
     if use_cache and not (works_well() and has_kernels()):
         tell("the wheel in pip's cache has other flags; building anew")
+        # Should that fail, the next call must not take the wheel for one that somebody chose.
+        write_stamp(STAMP, replace(wanted, base_args="those of a wheel in pip's cache"))
         if not install(wanted, use_cache=False):
             return 1
     write_stamp(STAMP, wanted)

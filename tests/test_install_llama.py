@@ -101,6 +101,27 @@ def test_a_cached_wheel_is_taken_only_for_unchanged_own_flags(wanted, stamped, r
     assert install_llama.may_use_cache(wanted, stamped, rebuild=rebuild) is expected
 
 
+def test_a_cached_wheel_of_other_flags_is_not_kept_when_building_anew_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(install_llama, "STAMP", tmp_path / "stamp.json")
+    monkeypatch.delenv("CMAKE_ARGS", raising=False)
+    monkeypatch.setattr(sys, "argv", ["install_llama.py"])
+    installed: list[bool] = []
+
+    def install(_build: Build, *, use_cache: bool) -> bool:
+        """pip: a wheel is in its cache, and the compiler fails."""
+        installed.append(use_cache)
+        return use_cache
+
+    monkeypatch.setattr(install_llama, "install", install)
+    monkeypatch.setattr(install_llama, "has_kernels", lambda: False)
+    monkeypatch.setattr(install_llama, "has_fitting_version", lambda _version: bool(installed))
+    assert install_llama.main() == 1
+    assert install_llama.main() == 1
+    assert installed == [True, False, False]
+
+
 def test_the_stamp_survives_a_round_trip_and_rubbish_reads_as_none(tmp_path: Path):
     stamp = tmp_path / "stamp.json"
     assert install_llama.read_stamp(stamp) is None

@@ -6,19 +6,26 @@
 
 #pragma once
 
-#include "attention_sums.h"
+#include "cache_types.h"
 #include "pass.h"
 #include "visible_places.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 namespace few_rows {
 
+// Places of the cache that are handled at once.
+constexpr int PLACES = 64;
+// Of those, the ones that are asked for together.
+constexpr int ASKED = 16;
 // Queries that go through the cache together: their sums stay in the nearest caches.
 constexpr int64_t MOST_QUERIES = 48;
+// Of the queries, the ones whose sums are in registers at the same time.
+constexpr int GROUP = REGISTERS == 32 ? 6 : 2;
 
 // One product after the other, by one thread, which keeps its buffers between them.
 // A KV head's queries are the rows by the heads that share it, the heads of a row side by side; a stream's those of its KV heads.
@@ -111,25 +118,54 @@ private:
     void attend_group(const RowGroup & group, int64_t first) {
         bool is_seen = !parts_.empty();
         for (int64_t done = 0; done < group.count && is_seen; done += PLACES) {
-            places_.list = group.list + done;
-            places_.listed = group.count - done;
-            places_.count = static_cast<int>(std::min<int64_t>(PLACES, places_.listed));
+            list_ = group.list + done;
+            listed_ = group.count - done;
+            places_ = static_cast<int>(std::min<int64_t>(PLACES, listed_));
             is_seen = false;
             for (const Part & part : parts_) {
+                kv_head_ = part.kv_head;
                 read_masks(first, part.from, part.to);
-                if (!seen_.empty()) {
-                    is_seen = true;  // else nor do they see any that follows
-                    places_.keys = rows_of(k_, part.kv_head);
-                    places_.values = rows_of(v_, part.kv_head);
-                    sums_.go_through(places_, seen_);
+                if (seen_.empty()) {
+                    continue;
+                }
+                is_seen = true;  // else nor do they see any that follows
+                const auto groups = (static_cast<int64_t>(seen_.size()) + GROUP - 1) / GROUP;
+                for (int64_t i = 0; i < groups; i++) {
+                    const int64_t begin = seen_.size() * i / groups, n = seen_.size() * (i + 1) / groups - begin;
+                    is_first_group_ = i == 0;
+                    add_group(seen_.data() + begin, n);
                 }
             }
         }
     }
 
-    CacheRows rows_of(const ggml_tensor * cache, int64_t kv_head) const {
-        return {static_cast<const char *>(cache->data) + kv_head * cache->nb[2] + stream_ * cache->nb[3], cache->nb[1],
-                ggml_row_size(cache->type, cache->ne[0]), cache->type};
+    // Asks for ASKED rows PLACES places behind those from `place` on: rows of one head lie apart, by all heads of a place, and the
+    // processor does not read ahead of such jumps by itself. A few at a time, while others are computed with: were all of a block
+    // asked for at once, nothing would be computed until memory has taken the last of these questions.
+    void ask_behind(const ggml_tensor * cache, int64_t place) const {
+        if (!is_first_group_) {
+            return;
+        }
+        const size_t bytes = ggml_row_size(cache->type, cache->ne[0]);
+        const int64_t end = std::min<int64_t>(place + PLACES + ASKED, listed_);
+        for (place += PLACES; place < end; place++) {
+            const char * from = at(cache, place);
+            for (size_t i = 0; i < bytes; i += 64) {
+                prefetch(from + i);
+            }
+        }
+    }
+
+    void add_group(const int64_t * queries, int64_t n) {
+        if constexpr (GROUP > 2) {
+            switch (n) {
+                case 3: return add_places<3>(queries);
+                case 4: return add_places<4>(queries);
+                case 5: return add_places<5>(queries);
+                case 6: return add_places<6>(queries);
+            }
+        }
+        return n == 1 ? add_places<1>(queries) : add_places<2>(queries);
     }
 
     // Where query `number` of a stream is: with two heads to a KV head and three rows, number 7 is the second head of KV head 1
@@ -139,13 +175,20 @@ private:
 
     // Of queries first..first + count.
     void begin(int64_t first, int64_t count) {
-        sums_.start(count, size_, value_size_);
+        queries_.resize(count * size_);
+        scores_.resize(count * PLACES);
+        sums_.assign(count * value_size_, 0.0f);
+        weights_.assign(count * SIMD_WIDTH, 0.0f);
+        largest_.assign(count, -INFINITY);
         masks_.resize(count * PLACES);
+        mask_of_.resize(count);
         for (int64_t i = 0; i < count; i++) {
             const int64_t row = row_of(first + i), head = head_of(first + i);
             const char * from =
                 static_cast<const char *>(q_->data) + row * q_->nb[1] + head * q_->nb[2] + stream_ * q_->nb[3];
-            sums_.set_query(i, reinterpret_cast<const float *>(from), scale_);
+            for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
+                store(&queries_[i * size_ + d], multiply(load(reinterpret_cast<const float *>(from) + d), broadcast(scale_)));
+            }
         }
     }
 
@@ -159,7 +202,7 @@ private:
             const bool is_seen = read_mask(row_of(first + i), mask);
             for (; i < end; i++) {
                 if (is_seen) {
-                    sums_.set_mask(i, mask);
+                    mask_of_[i] = mask;
                     seen_.push_back(i);
                 }
             }
@@ -169,21 +212,21 @@ private:
     // Whether a row sees any of the places.
     bool read_mask(int64_t row, float * out) const {
         if (!mask_) {
-            std::fill_n(out, places_.count, 0.0f);
-            std::fill_n(out + places_.count, PLACES - places_.count, -INFINITY);
+            std::fill_n(out, places_, 0.0f);
+            std::fill_n(out + places_, PLACES - places_, -INFINITY);
             return true;
         }
         const int64_t stream = mask_->ne[3] == 1 ? 0 : stream_;
         const auto * from = reinterpret_cast<const ggml_fp16_t *>(
             static_cast<const char *>(mask_->data) + row * mask_->nb[1] + stream * mask_->nb[3]);
         ggml_fp16_t gathered[PLACES];
-        if (places_.count == PLACES && places_.list[PLACES - 1] - places_.list[0] == PLACES - 1) {
-            from += places_.list[0];
+        if (places_ == PLACES && list_[PLACES - 1] - list_[0] == PLACES - 1) {
+            from += list_[0];
         } else {
-            for (int j = 0; j < places_.count; j++) {
-                gathered[j] = from[places_.list[j]];
+            for (int j = 0; j < places_; j++) {
+                gathered[j] = from[list_[j]];
             }
-            std::fill_n(gathered + places_.count, PLACES - places_.count, GGML_CPU_FP32_TO_FP16(-INFINITY));
+            std::fill_n(gathered + places_, PLACES - places_, GGML_CPU_FP32_TO_FP16(-INFINITY));
             from = gathered;
         }
         FloatVector most = broadcast(-INFINITY);
@@ -195,11 +238,144 @@ private:
         return any_above(most, -INFINITY);
     }
 
+    const char * at(const ggml_tensor * cache, int64_t place) const {
+        return static_cast<const char *>(cache->data) + list_[place] * cache->nb[1] + kv_head_ * cache->nb[2] +
+               stream_ * cache->nb[3];
+    }
+
+    template <int N>
+    void add_places(const int64_t * group) {
+        const auto multiply_keys = [&](auto cache) { this->multiply_keys<N, decltype(cache)>(group); };
+        with_cache_type(k_->type, multiply_keys);
+        float shrunk[N];
+        for (int n = 0; n < N; n++) {
+            shrunk[n] = weigh(group[n]);
+        }
+        with_cache_type(v_->type, [&](auto cache) {
+            int64_t d = 0;
+            for (; d + 4 * SIMD_WIDTH <= value_size_; d += 4 * SIMD_WIDTH) {
+                this->add_values<N, 4, decltype(cache)>(group, shrunk, d);
+            }
+            for (; d < value_size_; d += SIMD_WIDTH) {
+                this->add_values<N, 1, decltype(cache)>(group, shrunk, d);
+            }
+        });
+    }
+
+    // Makes scores_ of the products with the keys.
+    template <int N, typename Cache>
+    void multiply_keys(const int64_t * group) {
+        const float * queries[N];
+        for (int n = 0; n < N; n++) {
+            queries[n] = &queries_[group[n] * size_];
+        }
+        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
+            if (j % ASKED == 0) {
+                ask_behind(k_, j);
+            }
+            FloatVector folded[N][SIMD_WIDTH / 4];
+            for (int four = 0; four < SIMD_WIDTH / 4; four++) {
+                const char * keys[4];
+                for (int c = 0; c < 4; c++) {
+                    keys[c] = at(k_, std::min(j + 4 * four + c, places_ - 1));
+                }
+                FloatVector dots[N][4];
+                for (int n = 0; n < N; n++) {
+                    for (int c = 0; c < 4; c++) {
+                        dots[n][c] = broadcast(0.0f);
+                    }
+                }
+                for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
+                    FloatVector key[4];
+                    for (int c = 0; c < 4; c++) {
+                        key[c] = Cache::load(keys[c], d);
+                    }
+                    for (int n = 0; n < N; n++) {
+                        const FloatVector query = load(queries[n] + d);
+                        for (int c = 0; c < 4; c++) {
+                            dots[n][c] = multiply_add(query, key[c], dots[n][c]);
+                        }
+                    }
+                }
+                for (int n = 0; n < N; n++) {
+                    folded[n][four] = fold_four(dots[n][0], dots[n][1], dots[n][2], dots[n][3]);
+                }
+            }
+            for (int n = 0; n < N; n++) {
+                store(&scores_[group[n] * PLACES + j], add(join_folded(folded[n]), load(mask_of_[group[n]] + j)));
+            }
+        }
+    }
+
+    // Turns scores into weights; returns what the sums so far shrink by.
+    float weigh(int64_t query) {
+        float * score = &scores_[query * PLACES];
+        FloatVector high = load(score);
+        for (int j = SIMD_WIDTH; j < PLACES; j += SIMD_WIDTH) {
+            high = larger(high, load(score + j));
+        }
+        float most = largest_[query], shrunk = 1.0f;
+        if (any_above(high, most)) {
+            const float before = most;
+            most = largest_[query] = largest(high);
+            shrunk = std::exp(before - most);
+        }
+        FloatVector total = multiply(load(&weights_[query * SIMD_WIDTH]), broadcast(shrunk));
+        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
+            const FloatVector weight = exponential(add(load(score + j), broadcast(-most)));
+            store(score + j, weight);
+            total = add(total, weight);
+        }
+        store(&weights_[query * SIMD_WIDTH], total);
+        return shrunk;
+    }
+
+    // Of C vectors of the values, from number `d` on.
+    template <int N, int C, typename Cache>
+    void add_values(const int64_t * group, const float (&shrunk)[N], int64_t d) {
+        FloatVector sums[N][C];
+        const float * weights[N];
+        for (int n = 0; n < N; n++) {
+            weights[n] = &scores_[group[n] * PLACES];
+            for (int c = 0; c < C; c++) {
+                sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
+            }
+        }
+        for (int from = 0; from < places_; from += ASKED) {
+            if (d == 0) {
+                ask_behind(v_, from);
+            }
+            const int to = std::min(from + ASKED, places_);
+            for (int j = from; j < to; j++) {
+                const char * row = at(v_, j);
+                FloatVector value[C];
+                for (int c = 0; c < C; c++) {
+                    value[c] = Cache::load(row, d + c * SIMD_WIDTH);
+                }
+                for (int n = 0; n < N; n++) {
+                    const FloatVector weight = broadcast(weights[n][j]);
+                    for (int c = 0; c < C; c++) {
+                        sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
+                    }
+                }
+            }
+        }
+        for (int n = 0; n < N; n++) {
+            for (int c = 0; c < C; c++) {
+                store(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH], sums[n][c]);
+            }
+        }
+    }
+
     void finish(int64_t first, int64_t count) const {
         for (int64_t i = 0; i < count; i++) {
             const int64_t row = row_of(first + i), head = head_of(first + i);
             char * to = static_cast<char *>(op_->data) + row * op_->nb[2] + head * op_->nb[1] + stream_ * op_->nb[3];
-            sums_.finish(i, reinterpret_cast<float *>(to));
+            const float weight = add_up(load(&weights_[i * SIMD_WIDTH]));
+            const FloatVector share = broadcast(weight == 0.0f ? 0.0f : 1.0f / weight);
+            for (int64_t d = 0; d < value_size_; d += SIMD_WIDTH) {
+                store(reinterpret_cast<float *>(to) + d, multiply(load(&sums_[i * value_size_ + d]), share));
+            }
         }
     }
 
@@ -208,7 +384,8 @@ private:
     const ggml_tensor *op_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr;
     // Floats of a key and of a value of one head, and heads that share a KV head.
     int64_t size_ = 0, value_size_ = 0, heads_ = 0;
-    int64_t stream_ = 0;  // at hand
+    // The KV head and the stream at hand.
+    int64_t kv_head_ = 0, stream_ = 0;
     const VisiblePlaces * visible_ = nullptr;
     static constexpr int MASKS = 2;
     struct MaskRead {
@@ -218,18 +395,28 @@ private:
     };
     MaskRead reads_[MASKS];
     int last_read_ = 0;
+    bool is_first_group_ = true;  // Of the queries that the places at hand are computed with.
     // Queries of one KV head among those at hand.
     struct Part {
         int64_t kv_head, from, to;
     };
     std::vector<Part> parts_;
-    Places places_{};
+    // The places at hand, PLACES of them but at the end, and how many there are with those that follow in the list.
+    const int32_t * list_ = nullptr;
+    int64_t listed_ = 0;
+    int places_ = 0;
     // Of the scores: 1 / sqrt(head_size) in most models.
     float scale_ = 1.0f;
     // Numbers of the queries that see any of the places at hand, in 0..count: at most `count` of them.
     std::vector<int64_t> seen_;
-    std::vector<float> masks_;  // [count, PLACES], row-major: of a row's first query, for all of its
-    QuerySums sums_;
+    // Row-major, of `count` queries:
+    std::vector<float> queries_;           // [count, size_], scaled
+    std::vector<float> masks_;             // [count, PLACES]: of a row's first query, for all of its
+    std::vector<const float *> mask_of_;   // [count]: where in masks_ a query's is
+    std::vector<float> scores_;            // [count, PLACES]: scores, then weights of the places at hand
+    std::vector<float> sums_;              // [count, value_size_]: weighted sums of the values so far
+    std::vector<float> weights_;           // [count, SIMD_WIDTH]: sums of the weights so far, by lanes
+    std::vector<float> largest_;           // [count]: the largest score so far, which the weights are relative to
 };
 
 }  // namespace few_rows

@@ -85,7 +85,6 @@ async def answer(
                 for one in await exchange.next_of(answers):
                     result.add(one)
             await exchange.reply(writer.whole(result))
-        service.count(result)
     finally:
         answers.cancel()
 

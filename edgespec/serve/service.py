@@ -9,7 +9,6 @@ from edgespec.serve.engine import Engine
 from edgespec.serve.fields import Fields
 from edgespec.serve.pool import Pool
 from edgespec.serve.registry import Registry, Served
-from edgespec.serve.result import Result
 
 
 @dataclass(slots=True)
@@ -21,8 +20,6 @@ class Service:
     logs_prompts: bool = False
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
     """By route and status."""
-    answers_n: int = 0
-    """That were told to their end."""
     was_ready: bool = False
     """The first model was loaded once."""
 
@@ -30,10 +27,6 @@ class Service:
     def is_ready(self) -> bool:
         """Whether the first model is loaded, or was unloaded since."""
         return self.was_ready or self.registry.default.id in self.pool.loaded()
-
-    def count(self, result: Result) -> None:
-        """Books a request that was answered to its end."""
-        self.answers_n += len(result.choices)
 
     @asynccontextmanager
     async def engine_for(self, fields: Fields) -> AsyncIterator[tuple[Engine, Served]]:

@@ -22,12 +22,11 @@ from edgespec.session.shared.asked import (
     Look,
     LookAtAnswers,
     Places,
-    RefusalKind,
-    Refused,
     Tokenize,
     Told,
 )
 from edgespec.session.shared.embedding_engine import MOST_TEXTS, EmbeddingEngine
+from edgespec.session.shared.refusing import refusal_of
 from edgespec.session.shared.vocabulary import check_tokens, detokenize, tokenize_text
 
 _BATCH_TOKENS: Final = 512
@@ -85,7 +84,7 @@ class EmbeddingSession(Closes):
             try:
                 told += self._take_in(asked)
             except EdgespecError as error:
-                told.append(self._refusal(asked.id, error))
+                told.append(refusal_of(asked.id, error, self.engine.n_ctx))
         if self._under:
             told += self._compute()
         return told
@@ -142,7 +141,7 @@ class EmbeddingSession(Closes):
         except EdgespecError as error:
             failed = {one.embed.id for one, _ in batch}
             self._under = [one for one in self._under if one.embed.id not in failed]
-            return [self._refusal(number, error) for number in failed]
+            return [refusal_of(number, error, self.engine.n_ctx) for number in failed]
         self._read_n += rows
         self._read_s += perf_counter() - before
         self._passes += 1
@@ -158,12 +157,6 @@ class EmbeddingSession(Closes):
             )
             for one in done
         ]
-
-    def _refusal(self, number: int, error: EdgespecError) -> Refused:
-        if isinstance(error, ContextOverflowError):
-            return Refused(number, "context", error.message, error.hint, error.n_tokens, self.engine.n_ctx)
-        kind: RefusalKind = "request" if isinstance(error, UsageError) else "engine"
-        return Refused(number, kind, error.message, error.hint)
 
     def _figures(self, number: int) -> Figures:
         return Figures(

@@ -18,10 +18,7 @@ from edgespec.decode.shared.batch import Batch, Got
 from edgespec.decode.shared.picker import Picking
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import (
-    ContextOverflowError,
     EdgespecError,
-    ModelFileError,
-    NotEnoughMemoryError,
     UsageError,
 )
 from edgespec.lifetime import Closes
@@ -38,8 +35,6 @@ from edgespec.session.shared.asked import (
     Ended,
     Look,
     LookAtAnswers,
-    RefusalKind,
-    Refused,
     Tokenize,
     Tokenized,
     Told,
@@ -47,6 +42,7 @@ from edgespec.session.shared.asked import (
 from edgespec.session.shared.choice import Choice
 from edgespec.session.shared.engine import SharedEngine
 from edgespec.session.shared.looks import figures_of, places_of
+from edgespec.session.shared.refusing import refusal_of
 from edgespec.session.shared.vocabulary import check_tokens, detokenize, tokenize_text, tokenized
 
 _MOST_CHOICES, _MOST_LOGPROBS = 128, 100
@@ -154,7 +150,7 @@ class SharedSession(Closes):
             elif isinstance(asked, LookAtAnswers):
                 told.append(places_of(asked, self.engine, self._batch, self._of))
         except EdgespecError as error:
-            told.append(self._refusal(asked.id, error))
+            told.append(refusal_of(asked.id, error, self.engine.n_ctx))
 
     def _begin(self, ask: Ask) -> None:
         check_ranges(max_tokens=ask.max_tokens)
@@ -212,7 +208,7 @@ class SharedSession(Closes):
         choice = self._of[got.answer]
         ask = choice.ask
         if got.error:
-            told.append(self._refusal(ask.id, got.error))
+            told.append(refusal_of(ask.id, got.error, self.engine.n_ctx))
             for other in self._choices.pop(ask.id):
                 self._end(other, is_damaged=other is choice)
             self._begun.discard(ask.id)
@@ -244,12 +240,6 @@ class SharedSession(Closes):
             self._batch.end(choice.answer, is_damaged=is_damaged)
             self._done.add(choice.answer.stats)
 
-    def _refusal(self, number: int, error: EdgespecError) -> Refused:
-        prompt_n = n_ctx = 0
-        if isinstance(error, ContextOverflowError):
-            prompt_n, n_ctx = error.n_tokens, self.engine.n_ctx
-        return Refused(number, _kind_of(error), error.message, error.hint, prompt_n, n_ctx)
-
     def _tokenize(self, asked: Tokenize) -> Tokenized:
         model = self.engine.target.model
         if isinstance(asked.prompt, str):
@@ -272,15 +262,3 @@ class SharedSession(Closes):
         self._choices.clear()
         self._inbox.clear()
         self.engine.close()
-
-
-def _kind_of(error: EdgespecError) -> RefusalKind:
-    if isinstance(error, ContextOverflowError):
-        return "context"
-    if isinstance(error, UsageError):
-        return "request"
-    if isinstance(error, ModelFileError):
-        return "model"
-    if isinstance(error, NotEnoughMemoryError):
-        return "memory"
-    return "engine"

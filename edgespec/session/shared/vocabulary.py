@@ -8,7 +8,7 @@ from edgespec.llama.model import Model
 from edgespec.session.shared.asked import Detokenize, Tokenize, Tokenized
 
 MOST_AT_ONCE: Final = 1 << 20
-"""Characters, or tokens: while they are looked up, nobody else is answered."""
+"""Characters, or tokens, for which nobody else is answered while they are looked up; of characters that is so for short texts only."""
 
 
 def tokenize_text(model: Model, asked: Tokenize, text: str) -> Tokenized:

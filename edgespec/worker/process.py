@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from edgespec.bound_process import python_path
@@ -13,6 +13,7 @@ from edgespec.worker.frames import pack, receive_frame
 from edgespec.worker.protocol import AnyEvent, Logged, WorkerDied
 
 _LONGEST_LINE: Final = 1 << 16
+_READ_BYTES: Final = 1 << 15
 _CLOSE_S: Final = 3.0
 _POLL_S: Final = 0.01
 _COMMAND: Final = (sys.executable, "-P", "-X", "faulthandler", "-m", "edgespec.worker.server")
@@ -48,6 +49,21 @@ class WorkerProcess:
 
     async def events(self) -> AsyncIterator[AnyEvent]:
         """Starts the process and yields what it says. The last event of one that was not closed is `WorkerDied`."""
+        queue: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
+        following = asyncio.create_task(self.follow(queue.put_nowait))
+        following.add_done_callback(lambda _: queue.put_nowait(None))
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            following.cancel()
+
+    async def follow(self, hear: Callable[[AnyEvent], None]) -> None:
+        """Starts the process and follows it to its end: the same events as of `events`, without a wait between them and who hears.
+
+        Args:
+            hear: Takes them.
+        """
         if self._closing:
             return
         # Whoever stops listening now still closes what has been started.
@@ -55,28 +71,19 @@ class WorkerProcess:
         try:
             await asyncio.shield(self._starting)
         except OSError as error:
-            yield WorkerDied(f"cannot be started: {error.strerror or error}")
+            hear(WorkerDied(f"cannot be started: {error.strerror or error}"))
             return
-        queue: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
-        readers = [
-            asyncio.create_task(self._read_events(queue)),
-            asyncio.create_task(self._read_log(queue)),
-        ]
+        log = asyncio.create_task(self._read_log(hear))
         try:
-            while (event := await queue.get()) is not None:
-                yield event
+            await self._read_events(hear)
             code = await self._exit_code()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(readers[1], 1.0)
-            while not queue.empty():
-                if (rest := queue.get_nowait()) is not None:
-                    yield rest
+                await asyncio.wait_for(log, 1.0)
             if self._process is not None and not self._closing:
                 _close_pipes(self._process)
-                yield WorkerDied(describe_exit(code))
+                hear(WorkerDied(describe_exit(code)))
         finally:
-            for reader in readers:
-                reader.cancel()
+            log.cancel()
 
     async def close(self) -> None:
         """Closes the process's stdin, which ends it; kills it when it takes longer than three seconds."""
@@ -120,22 +127,20 @@ class WorkerProcess:
             start_new_session=os.name == "posix",
         )
         assert process.stdin is not None
+        _read_less_at_once(process)
         for frame in self._waiting:
             process.stdin.write(frame)
         self._waiting.clear()
         self._process = process
 
-    async def _read_events(self, queue: asyncio.Queue[AnyEvent | None]) -> None:
+    async def _read_events(self, hear: Callable[[AnyEvent], None]) -> None:
         assert self._process is not None and self._process.stdout is not None
-        try:
-            with contextlib.suppress(EOFError, ConnectionError):
-                while True:
-                    event: AnyEvent = await receive_frame(self._process.stdout)  # type: ignore[assignment]
-                    queue.put_nowait(event)
-        finally:
-            queue.put_nowait(None)
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                event: AnyEvent = await receive_frame(self._process.stdout)  # type: ignore[assignment]
+                hear(event)
 
-    async def _read_log(self, queue: asyncio.Queue[AnyEvent | None]) -> None:
+    async def _read_log(self, hear: Callable[[AnyEvent], None]) -> None:
         assert self._process is not None and self._process.stderr is not None
         stream = self._process.stderr
         while True:
@@ -147,7 +152,14 @@ class WorkerProcess:
                 return
             text = line.decode("utf-8", "replace").rstrip()
             if text:
-                queue.put_nowait(Logged(text))
+                hear(Logged(text))
+
+
+def _read_less_at_once(process: asyncio.subprocess.Process) -> None:
+    """asyncio gets a buffer of 256 KiB for every read, which the C library may map and unmap each time; a frame has some hundred bytes."""
+    transport = process._transport  # type: ignore[attr-defined]
+    for number in (1, 2):
+        transport.get_pipe_transport(number).max_size = _READ_BYTES
 
 
 def _close_pipes(process: asyncio.subprocess.Process) -> None:

@@ -152,6 +152,11 @@ class Wrote:
     tokens: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
 
+    def __reduce__(self) -> tuple[type["Wrote"], tuple[object, ...]]:
+        """For pickle, which reads a frozen dataclass field by field, in Python."""
+        fields = self.id, self.choice, self.text, self.thought, self.calls, self.tokens, self.logprobs
+        return Wrote, fields
+
 
 class EndReason(StrEnum):
     """Why an answer ended."""

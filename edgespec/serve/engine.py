@@ -178,7 +178,12 @@ class Engine:
         """
         self._check_alive()
         if self.opened and self.opened.pooling:
-            said = "this is an embedding model, which writes no text; ask it at /v1/embeddings"
+            what, where = (
+                ("a reranker", "/v1/rerank")
+                if self.opened.ranks
+                else ("an embedding model", "/v1/embeddings")
+            )
+            said = f"this is {what}, which writes no text; ask it at {where}"
             raise ApiError(400, said, "model", "writes_no_text")
         wanted = sum(ask.n_choices for ask in asks)
         room = self.request.n_parallel + self._n_queue

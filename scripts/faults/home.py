@@ -106,7 +106,8 @@ class Home:
             with suppress(FileNotFoundError):  # somebody still clears up
                 is_plain = path.is_file() and not path.is_symlink() and path.name != _HINT
                 if is_plain and path.stat().st_size:
-                    found[str(path.relative_to(self.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                    found[_blob_name(str(path.relative_to(self.folder)), digest)] = digest
         return found
 
     def damaged(self, whole: Mapping[str, str]) -> Iterator[str]:
@@ -173,6 +174,12 @@ class Home:
         for name in self.files():
             if _UNFINISHED.search(name):
                 yield f"{name} was left behind"
+
+
+def _blob_name(name: str, digest: str) -> str:
+    """What the hub's cache calls a file where links work; a file of a snapshot itself takes the link's place where none can be made."""
+    repository, is_snapshot, _ = name.partition("/snapshots/")
+    return f"{repository}/blobs/{digest}" if is_snapshot else name
 
 
 def _general(name: str) -> str:

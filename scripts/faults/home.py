@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,8 @@ STATE: Final = "state"
 CONVERSATIONS: Final = "data/chats/conversations.db"
 _HINT: Final = "CACHEDIR.TAG"
 """For backup programs: huggingface_hub writes it in place, and once. Nothing of edgespec reads or needs it."""
+_BLOCK: Final = 4096
+"""Bytes that a disk writes whole."""
 _COMPARED: Final = (".gguf",)
 """Files that are the same after every run."""
 
@@ -153,16 +155,27 @@ class Home:
         )
         yield from (f"the conversation lost '{line}'" for line in sorted(lines - kept))
 
-    def forget(self, unflushed: Set[int], chance: random.Random) -> None:
-        """What a disk does to files that were not flushed when the power fails: nothing in them, half, or zeros."""
-        for name in self.files():
-            path = self.folder / name
-            if path.stat().st_ino in unflushed:
-                size = path.stat().st_size
-                kept = chance.choice((0, size // 2))
-                with path.open("r+b") as file:
-                    file.truncate(kept)
-                    file.truncate(chance.choice((kept, size)))
+    def forget(self, unflushed: Mapping[int, bytes], chance: random.Random) -> None:
+        """What a disk does to files that were not flushed when the power fails.
+
+        Of one that never was, there is nothing, half, or zeros; of another one, every block is what was flushed or what came later.
+
+        Args:
+            unflushed: Numbers of the files -> what had been flushed of them before.
+            chance: Decides.
+        """
+        for path in (path for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink()):
+            before = unflushed.get(path.stat().st_ino)
+            if before is None:
+                continue
+            now = path.read_bytes()
+            if before:
+                length = chance.choice((len(before), len(now)))
+                blocks = (chance.choice((before, now))[at : at + _BLOCK] for at in range(0, length, _BLOCK))
+                path.write_bytes(b"".join(block.ljust(_BLOCK, b"\0") for block in blocks)[:length])
+            else:
+                kept = chance.choice((0, len(now) // 2))
+                path.write_bytes(now[:kept].ljust(chance.choice((kept, len(now))), b"\0"))
 
     def hidden(self) -> set[str]:
         """Scratch folders that lie in no other, by their paths."""

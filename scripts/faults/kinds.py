@@ -87,12 +87,12 @@ class Bench:
     def _home(self, work: Work) -> Iterator[tuple[Home, Layer]]:
         self._n_homes += 1
         home = Home.make(self._folder / f"home-{self._n_homes}", self._inputs, work.inputs)
-        page = self._folder / f"page-{self._n_homes}"
+        layer = Layer(self._library, home.folder, self._folder / f"page-{self._n_homes}")
         try:
-            yield home, Layer(self._library, home.folder, page)
+            yield home, layer
         finally:
             home.remove()
-            page.unlink(missing_ok=True)
+            layer.remove()
 
     def kill(self, work: Work, seed: int) -> Outcome:
         """SIGKILL at random moments, half of them in the middle of a change to the disk; then a run to the end."""
@@ -214,7 +214,7 @@ class Bench:
         with self._home(work) as (home, layer):
             run(work, home, layer=layer.environment(fault), grace_s=0.0)
             landed = layer.counted().calls >= fault.at
-            home.forget(layer.unflushed() if landed else set(), chance)
+            home.forget(layer.unflushed() if landed else {}, chance)
             found = [*self._wrong(home, whole), *self._go_on(work, home, whole)]
         return Outcome(int(landed), tuple(f"{fault}: {one}" for one in found))
 

@@ -170,9 +170,7 @@ class Bench:
         cut = Cut(chance.uniform(0.0, whole.ended.duration_s), strike, ends_it=name != "child killed")
         with self._home(work) as (home, _):
             ended = run(work, home, cut=cut, in_terminal=in_terminal, limit_s=_limit_s(work, whole))
-            # Before Python has taken a signal over, it ends any program; a shell calls that 128 and more, too.
-            early = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
-            said = () if cut.ends_it and ended.code in early else ended.said
+            said = () if cut.ends_it and _was_early(ended) else ended.said
             # Who lost a helper and did not end of it goes on with another one.
             missed = () if cut.ends_it or ended.code else ended.missed
             found = [
@@ -322,6 +320,12 @@ def _chance(work: Work, seed: int) -> random.Random:
 def _limit_s(work: Work, whole: Undisturbed) -> float:
     """How long its user bears with it; one in a terminal sees that nothing comes any more."""
     return max(30.0, 4 * whole.ended.duration_s) if work.needs_terminal else LIMIT_S
+
+
+def _was_early(ended: Ended) -> bool:
+    """Whether Python itself was still starting, which a signal ends before any program could say a word."""
+    by_signal = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+    return ended.code in by_signal or "Fatal Python error: init_" in ended.errors
 
 
 def _kill(running: Running, _home: Home) -> bool:

@@ -17,8 +17,9 @@ from edgespec.files import clear_leftovers, find_leftovers
 from scripts.faults.__main__ import KINDS, Row, choose, print_moments, print_table, rows_of
 from scripts.faults.commands import Inputs, readers
 from scripts.faults.home import CONVERSATIONS, Home
-from scripts.faults.kinds import Bench, Outcome
+from scripts.faults.kinds import Bench
 from scripts.faults.layer import Fault, Kind, Layer, compile_layer
+from scripts.faults.outcome import Outcome
 from scripts.faults.process import Running
 from scripts.faults.run import run
 from scripts.faults.serve import SCRIPT, make_serve

@@ -19,6 +19,7 @@ from edgespec.serve.fields import Fields
 from edgespec.serve.messages import MessageWriter
 from edgespec.serve.responses import ResponseWriter
 from edgespec.serve.result import Result
+from edgespec.serve.server import leave_out_what_stays
 from edgespec.session.shared.asked import Ask, Began, Ended, EndReason, Told, Wrote
 from tests.serve.test_connection import serving, short
 
@@ -56,6 +57,20 @@ async def test_connections_that_are_closed_are_gone_at_once() -> None:
         async with asyncio.timeout(20):
             while alive(_SelectorSocketTransport):
                 await asyncio.sleep(0.02)
+
+
+def test_looks_for_circles_pass_over_what_is_there_when_serving_begins() -> None:
+    before_n = len(gc.get_objects())
+    try:
+        leave_out_what_stays()
+        assert gc.get_freeze_count() > before_n * 3 // 4
+        circle: list[object] = []
+        circle.append(circle)
+        assert len(gc.get_objects()) < before_n // 4
+        del circle
+        assert gc.collect() == 1
+    finally:
+        gc.unfreeze()
 
 
 class Nobody:

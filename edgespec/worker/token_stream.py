@@ -2,16 +2,12 @@
 
 from collections.abc import Iterator
 from time import monotonic
-from typing import Final
 
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.session.loading import resident_bytes
-from edgespec.worker.protocol import Link, Piece, TokensArrived
-
-_BATCH_S: Final = 0.1
-"""Tokens of this long travel together: the front door hears of them ten times a second at most."""
+from edgespec.worker.protocol import BATCH_S, Link, Piece, TokensArrived
 
 
 class TokenStream:
@@ -39,7 +35,7 @@ class TokenStream:
             self._pieces[-1] = Piece(last.text + token.text, last.source)
         elif token.text:
             self._pieces.append(Piece(token.text, token.source))
-        if monotonic() - self._sent_s >= _BATCH_S:
+        if monotonic() - self._sent_s >= BATCH_S:
             self.flush()
 
     def flush(self) -> None:

@@ -83,7 +83,7 @@ def build_edgespec(folder: Path) -> Path:
 def with_companion(project: str) -> str:
     """`pyproject.toml`'s text, with the companion of the same version in the place of llama-cpp-python."""
     version = tomllib.loads(project)["project"]["version"]
-    changed, count = re.subn(rf'"{PACKAGE}[^"]*"', f'"edgespec-llama=={version}"', project)
+    changed, count = re.subn(rf'"{PACKAGE}[<>=][^"]*"', f'"edgespec-llama=={version}"', project)
     if count != 1:
         raise SystemExit(f"edgespec: pyproject.toml asks {count} times for {PACKAGE}, and not once")
     return changed

@@ -54,7 +54,7 @@ def _find_package() -> ModuleSpec:
 
 
 def bindings_version() -> str:
-    """Of llama-cpp-python, such as `0.3.36`; in edgespec-llama with its own: `0.3.36 (edgespec-llama 0.1.0)`."""
+    """Of llama-cpp-python, such as `0.3.99`; in edgespec-llama with its own: `0.3.99 (edgespec-llama 0.1.0)`."""
     from importlib.metadata import PackageNotFoundError, version  # brings the whole of `email` with it
 
     try:

@@ -87,12 +87,12 @@ class Bench:
     def _home(self, work: Work) -> Iterator[tuple[Home, Layer]]:
         self._n_homes += 1
         home = Home.make(self._folder / f"home-{self._n_homes}", self._inputs, work.inputs)
-        page = self._folder / f"page-{self._n_homes}"
+        layer = Layer(self._library, home.folder, self._folder / f"page-{self._n_homes}")
         try:
-            yield home, Layer(self._library, home.folder, page)
+            yield home, layer
         finally:
             home.remove()
-            page.unlink(missing_ok=True)
+            layer.remove()
 
     def kill(self, work: Work, seed: int) -> Outcome:
         """SIGKILL at random moments, half of them in the middle of a change to the disk; then a run to the end."""
@@ -170,9 +170,7 @@ class Bench:
         cut = Cut(chance.uniform(0.0, whole.ended.duration_s), strike, ends_it=name != "child killed")
         with self._home(work) as (home, _):
             ended = run(work, home, cut=cut, in_terminal=in_terminal, limit_s=_limit_s(work, whole))
-            # Before Python has taken a signal over, it ends any program; a shell calls that 128 and more, too.
-            early = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
-            said = () if cut.ends_it and ended.code in early else ended.said
+            said = () if cut.ends_it and _was_early(ended) else ended.said
             # Who lost a helper and did not end of it goes on with another one.
             missed = () if cut.ends_it or ended.code else ended.missed
             found = [
@@ -214,7 +212,7 @@ class Bench:
         with self._home(work) as (home, layer):
             run(work, home, layer=layer.environment(fault), grace_s=0.0)
             landed = layer.counted().calls >= fault.at
-            home.forget(layer.unflushed() if landed else set(), chance)
+            home.forget(layer.unflushed() if landed else {}, chance)
             found = [*self._wrong(home, whole), *self._go_on(work, home, whole)]
         return Outcome(int(landed), tuple(f"{fault}: {one}" for one in found))
 
@@ -268,7 +266,8 @@ class Bench:
     def pipe(self, work: Work, seed: int) -> Outcome:
         """Streams that are closed, full or not read: one line, or nothing."""
         trouble = [*_SHELL, "nobody reads"][seed % N_STREAMS]
-        is_mute = "stderr" in trouble or "all" in trouble
+        # Without a reader of stdout it ends in silence, as programs do that die of SIGPIPE.
+        is_mute = any(word in trouble for word in ("stderr", "all", "reader"))
         with self._home(work) as (home, _):
             if trouble == "nobody reads":
                 ended = self._unread(work, home, seed)
@@ -321,6 +320,12 @@ def _chance(work: Work, seed: int) -> random.Random:
 def _limit_s(work: Work, whole: Undisturbed) -> float:
     """How long its user bears with it; one in a terminal sees that nothing comes any more."""
     return max(30.0, 4 * whole.ended.duration_s) if work.needs_terminal else LIMIT_S
+
+
+def _was_early(ended: Ended) -> bool:
+    """Whether Python itself was still starting, which a signal ends before any program could say a word."""
+    by_signal = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+    return ended.code in by_signal or "Fatal Python error: init_" in ended.errors
 
 
 def _kill(running: Running, _home: Home) -> bool:

@@ -1,5 +1,6 @@
 """What differs between systems, as far as it is a function of the system: the rest runs where the tests run."""
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from edgespec.bound_process import exit_status, own_group
 from edgespec.helper_process import describe_exit
+from edgespec.processor import processor_name
 from tui.chat.editor import editor_command
 
 
@@ -46,3 +48,12 @@ def test_an_editor_is_started_as_it_is_typed_on_each_system():
     assert editor_command("code --wait", path, "posix") == ["code", "--wait", str(path)]
     typed = r'"C:\Program Files\Vim\gvim.exe" -f'
     assert editor_command(typed, path, "nt") == f'{typed} "{path}"'
+
+
+def test_a_board_is_named_where_its_processor_is_not(tmp_path: Path):
+    board = tmp_path / "model"
+    assert processor_name(["CPU"], board) == (platform.processor() or platform.machine())
+    board.write_bytes(b"Raspberry Pi 4 Model B Rev 1.4\0")
+    assert processor_name(["CPU"], board) == "Raspberry Pi 4 Model B Rev 1.4"
+    assert processor_name([], board) == "Raspberry Pi 4 Model B Rev 1.4"
+    assert processor_name(["Apple M3"], board) == "Apple M3"

@@ -1,13 +1,14 @@
-"""Builds llama.cpp with edgespec's kernels for several processors, AArch64 under emulation, and compares what models say.
+"""Builds llama.cpp with edgespec's kernels for several AArch64 processors, runs models there under emulation, and compares.
 
     python scripts/check_generation.py FOLDER [--sdist llama_cpp_python-*.tar.gz] [--model FILE.gguf]...
 
-All of llama.cpp is compiled, with the builds and processors of `check_kernels.py`. On each of them a program reads a text with every
-model in batches of 1, 3 and 8 tokens and in a whole, which have to give the same logits to the last bit, and goes on with it for
-some tokens. Logits have to be near those of this machine. The table says how far they are away, and whether the tokens are the same.
+All of llama.cpp is compiled with a cross compiler, as `check_kernels.py` compiles ggml, and linked with a program that reads a text
+in batches of 1, 3 and 8 tokens and in a whole, which have to give the same logits to the last bit, and goes on with it for some
+tokens. The same program, linked with the llama.cpp that is installed, does so on this machine: logits have to be near. The table
+says how far they are away, and whether the tokens are the same.
 
 Models are tiny random ones, one in F32 and one for each of some types, and those of `--model`: SmolLM2 takes minutes on
-each processor. Needs an environment with edgespec and what `check_kernels.py` needs. Not part of CI.
+each processor. Needs an x86 machine with Linux, an environment with edgespec, and what `check_kernels.py` needs. Not part of CI.
 """
 
 import argparse
@@ -18,14 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from build_test_archs import fail, fetch_sdist, unpack
+from build_test_archs import fail, fetch_sdist, run_quietly, unpack
 from install_llama import REPOSITORY
 from numpy.typing import NDArray
-from processors import TARGETS, Target, build, compile_program, missing_programs, name_of, started
+from processors import TARGETS, build, compile_program, missing_programs, name_of, started
 
 PROGRAM = Path(__file__).with_suffix(".cpp")
 TEXT = "The three primary colours are red, green and"
 N_NEW = 8
+LIBRARIES = ("llama", "ggml", "ggml-base", "ggml-cpu")
 TYPES = ("Q4_0", "Q8_0", "Q4_K_M", "Q6_K", "IQ4_XS", "BF16")
 MOST_DIFFERENCE = 2e-2
 """Between a processor's logits and this machine's, as a share of the largest: rows and caches are rounded, to whole numbers of
@@ -53,6 +55,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if missing := missing_programs():
         return fail(missing)
+    sys.path.insert(0, str(REPOSITORY))
     try:
         models = [*make_models(folder / "models"), *arguments.model]
         sources = unpack(arguments.sdist or fetch_sdist(folder), folder)
@@ -65,7 +68,6 @@ def main() -> int:
 
 def make_models(folder: Path) -> list[Path]:
     """Tiny random models whose matrices have rows of 256 weights and more."""
-    sys.path.insert(0, str(REPOSITORY))
     from tests.tiny import TinyShape, make_tiny_model
 
     shape = TinyShape(blocks=3, embedding=256, heads=4, kv_heads=2, feed_forward=512)
@@ -83,37 +85,46 @@ def make_models(folder: Path) -> list[Path]:
     return models
 
 
-def build_programs(sources: Path, folder: Path) -> list[tuple[Target, Path]]:
-    """The program for every target. libllama knows nothing of a processor's features, and is compiled once for its kind."""
-    programs, llamas = [], dict[str, Path]()
-    for target in TARGETS:
+def build_programs(sources: Path, folder: Path) -> list[tuple[str, Path, str]]:
+    """What each processor is called, the program that it runs, and QEMU's name of it; first of all this machine."""
+    programs = [("this machine", installed_program(sources, folder), "")]
+    llama: Path | None = None
+    for target in (target for target in TARGETS if target.qemu_cpus):
         print(f"building for {target.name}", file=sys.stderr)
-        is_first = target.compiler not in llamas
-        built = build(target, sources, folder, ("llama",) if is_first else ("ggml-base", "ggml-cpu", "ggml"))
-        llama = llamas.setdefault(target.compiler, built / "src" / "libllama.a")
+        built = build(target, sources, folder, ("ggml-base", "ggml-cpu", "ggml") if llama else ("llama",))
+        llama = llama or built / "src" / "libllama.a"  # it asks nothing of the processor: one does for all
         libraries = [built / "ggml" / "src" / f"libggml{name}.a" for name in ("", "-cpu", "-base")]
-        programs.append((target, compile_program(target, PROGRAM, sources, [llama, *libraries], built)))
+        program = compile_program(target, PROGRAM, sources, [llama, *libraries], built)
+        programs += [(name_of(target, cpu), program, cpu) for cpu in target.cpus]
     return programs
 
 
-def compare(model: Path, programs: list[tuple[Target, Path]]) -> list[str]:
+def installed_program(sources: Path, folder: Path) -> Path:
+    """The program, linked with the installed libraries."""
+    from edgespec.llama.library import load_library
+
+    libraries = Path(load_library().__file__ or "").parent / "lib"
+    program = folder / PROGRAM.stem
+    command = ["g++", "-std=c++17", "-O2", str(PROGRAM), "-o", str(program), f"-Wl,-rpath,{libraries}"]
+    command += [f"-I{sources / name}" for name in ("include", "ggml/include")]
+    run_quietly([*command, *(str(libraries / f"lib{name}.so") for name in LIBRARIES)])
+    return program
+
+
+def compare(model: Path, programs: list[tuple[str, Path, str]]) -> list[str]:
     """Runs a model everywhere and prints the lines of the table; returns what is wrong."""
     faults, first = [], None
-    for target, program in programs:
-        for cpu in target.cpus:
-            name = f"{model.stem}, {name_of(target, cpu)}"
-            answer = answer_of(model, program, cpu)
-            if answer is None:
-                faults.append(f"{name}: a row has other bits in another size of batch, or it failed")
-                continue
-            first = first or answer
-            away = float(np.abs(answer.logits - first.logits).max() / np.abs(first.logits).max())
-            text = "the same tokens" if answer.tokens == first.tokens else "other tokens"
-            print(
-                f"{name}: {answer.isa or 'ggml'}, {away:.1e} away, {text}, {answer.seconds:.0f} s", flush=True
-            )
-            if not away < MOST_DIFFERENCE:
-                faults.append(f"{name}: logits are {away:.1e} away")
+    for processor, program, cpu in programs:
+        name, answer = f"{model.stem}, {processor}", answer_of(model, program, cpu)
+        if answer is None:
+            faults.append(f"{name}: a row has other bits in another size of batch, or it failed")
+            continue
+        first = first or answer
+        away = float(np.abs(answer.logits - first.logits).max() / np.abs(first.logits).max())
+        text = "the same tokens" if answer.tokens == first.tokens else "other tokens"
+        print(f"{name}: {answer.isa or 'ggml'}, {away:.1e} away, {text}, {answer.seconds:.0f} s", flush=True)
+        if not away < MOST_DIFFERENCE:
+            faults.append(f"{name}: logits are {away:.1e} away")
     return faults
 
 

@@ -25,6 +25,7 @@ from tui.chat.conversation import Conversation
 from tui.chat.keeper import ChatKeeper, Listener
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
+from tui.chat.slash_menu import SlashMenu
 from tui.chat.store import ChatStore
 from tui.chat.transcript import Transcript
 from tui.common.ask import AskScreen
@@ -56,7 +57,8 @@ class ChatPane(Vertical):
         # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
         self.transcript = Transcript()
         """The conversation."""
-        self.prompt = PromptInput()
+        self._menu = SlashMenu(lambda: self._engine.pair)
+        self.prompt = PromptInput(self._menu)
         """Where messages are written."""
         self._status = StatusLine("status")
         self.thinking = services.launch.thinking
@@ -70,7 +72,7 @@ class ChatPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield from (self.transcript, self._status, self.prompt)
+        yield from (self.transcript, self._status, self._menu, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
@@ -102,6 +104,10 @@ class ChatPane(Vertical):
         """An empty one, with the system prompt of the command line or of the app."""
         asked = self._services.launch.system
         return Conversation.begin(self._services.settings.system_prompt if asked is None else asked)
+
+    @on(SlashMenu.Taken)
+    def _completion_taken(self, message: SlashMenu.Taken) -> None:
+        self.prompt.take(message.completion)
 
     # What is asked.
 

@@ -1,22 +1,26 @@
-"""Where messages are written: several lines, a history, slash commands that complete."""
+"""Where messages are written: several lines, a history, a menu of slash commands."""
 
 from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
+from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
-from tui.chat.slash import matching_commands
+from tui.chat.slash_menu import Completion, SlashMenu
 
 _HISTORY = 200
 """Messages."""
 
 
 class PromptInput(TextArea):
-    """Enter sends, Ctrl+J or Shift+Enter begins a line, Up and Down at the edges go through the history."""
+    """Enter sends, Ctrl+J or Shift+Enter begins a line, Up and Down at the edges go through the history.
+
+    Args:
+        menu: What it offers while a slash command is written.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="prompt.send", tooltip="Send the message", show=False),
@@ -44,7 +48,7 @@ class PromptInput(TextArea):
 
         text: str
 
-    def __init__(self) -> None:
+    def __init__(self, menu: SlashMenu) -> None:
         super().__init__(
             id="prompt",
             compact=True,
@@ -55,6 +59,7 @@ class PromptInput(TextArea):
         self._place = 0
         self._draft = ""
         self.cursor_blink = False
+        self.menu = menu
 
     def remember(self, text: str) -> None:
         """Adds a message to the history."""
@@ -68,26 +73,49 @@ class PromptInput(TextArea):
         self.move_cursor(self.document.end)
 
     def action_send(self) -> None:
-        """Sends what is written, if anything is."""
-        if self.text.strip():
-            self.post_message(self.Submitted(self.text.strip()))
+        """Sends what is written, or the line of the menu that is marked."""
+        self._follow()  # keys that came at once have overtaken what the menu was told
+        chosen = self.menu.chosen
+        text = chosen.text if chosen else self.text.strip()
+        if text:
+            self.post_message(self.Submitted(text))
 
     def action_newline(self) -> None:
         """Begins a line."""
         self.insert("\n")
 
     def action_complete(self) -> None:
-        """Completes the only command that fits; elsewhere Tab moves on."""
-        fitting = matching_commands(self.text)
-        if len(fitting) == 1:
-            self.put(f"/{fitting[0].name} ")
-        elif not fitting:
+        """Takes the line of the menu that is marked, or opens the menu again; elsewhere Tab moves on."""
+        self._follow()
+        if (found := self.menu.only) is not None:
+            self.put(f"{found.text} " if found.takes_more else found.text)
+        elif self.text.startswith("/"):
+            self.menu.reopen()
+        else:
             self.screen.focus_next()
+
+    def take(self, completion: Completion) -> None:
+        """A line of the menu was clicked: goes on with it, or sends it where nothing can follow."""
+        self.focus()
+        self.put(f"{completion.text} " if completion.takes_more else completion.text)
+        if not completion.takes_more:
+            self.post_message(self.Submitted(completion.text))
+
+    @on(TextArea.Changed)
+    def _follow(self) -> None:
+        self.menu.follow(self.text)
 
     async def _on_key(self, event: events.Key) -> None:
         # A priority binding would overtake keys that still wait for this widget, as when text is pasted as keys.
         active = self.screen.active_bindings.get(event.key)
-        if active is not None and active.node is self and (active.binding.id or "").startswith("prompt."):
+        if self.menu.is_open and event.key in ("up", "down", "escape"):
+            event.stop()
+            event.prevent_default()
+            if event.key == "escape":
+                self.menu.close()
+            else:
+                self.menu.step(1 if event.key == "down" else -1)
+        elif active is not None and active.node is self and (active.binding.id or "").startswith("prompt."):
             event.stop()
             event.prevent_default()
             await self.run_action(active.binding.action)

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.events import Resize
-from textual.widgets import TextArea
 
 from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
@@ -24,7 +23,7 @@ from tui.chat.modes import mode_named, next_mode, next_think, think_named
 from tui.chat.pane import ChatPane
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
-from tui.chat.slash import describe_commands, matching_commands, parse_slash
+from tui.chat.slash import parse_slash
 from tui.chat.store import export_markdown
 from tui.chat.transcript import Transcript
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
@@ -49,8 +48,6 @@ class ChatScreen(ModeScreen):
         """Where questions are asked and answered."""
         self.rail = Rail(services.engine)
         """The charts."""
-        self._is_helping = False
-        """The status line says what slash commands do."""
 
     def compose_body(self) -> ComposeResult:
         """Conversation and prompt at the left, charts at the right."""
@@ -85,8 +82,6 @@ class ChatScreen(ModeScreen):
 
     @on(PromptInput.Submitted)
     def _submitted(self, event: PromptInput.Submitted) -> None:
-        # What the command says is the last word, not the help that goes with its text.
-        self._end_help()
         try:
             if self._run_slash(event.text):
                 self.prompt.remember(event.text)
@@ -101,20 +96,6 @@ class ChatScreen(ModeScreen):
         self.prompt.remember(event.text)
         self.prompt.put("")
         self.pane.ask(event.text.removeprefix("/") if event.text.startswith("//") else event.text)
-
-    @on(TextArea.Changed)
-    def _typed(self) -> None:
-        fitting = matching_commands(self.prompt.text)
-        if fitting:
-            self.tell(describe_commands(fitting))
-            self._is_helping = True
-        else:
-            self._end_help()
-
-    def _end_help(self) -> None:
-        if self._is_helping and not self.transcript.is_answering:
-            self.pane.tell_pair()
-        self._is_helping = False
 
     def _run_slash(self, text: str) -> bool:
         """Does what a slash command says; False when the text is a message.

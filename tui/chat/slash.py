@@ -1,6 +1,6 @@
 """Commands that begin with a slash: what there is, and how a line is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
@@ -98,8 +98,10 @@ def matching_commands(text: str) -> list[SlashCommand]:
     return [command for command in _ALL if command.name.startswith(text[1:].lower())]
 
 
-def describe_commands(commands: Sequence[SlashCommand]) -> str:
-    """One line: what the only one does, or the names of several."""
-    if len(commands) == 1:
-        return f"{commands[0].usage} · {commands[0].help}"
-    return "  ".join(f"/{command.name}" for command in commands)
+def begun_argument(text: str) -> tuple[SlashCommand, str] | None:
+    """The command whose argument is being written, and what is written of it; None elsewhere."""
+    if not text.startswith("/") or "\n" in text:
+        return None
+    name, space, argument = text[1:].partition(" ")
+    command = SLASH_COMMANDS.get(name.lower())
+    return (command, argument.lstrip()) if command is not None and space and command.argument else None

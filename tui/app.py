@@ -21,6 +21,7 @@ from tui.bench.screen import BenchScreen
 from tui.chat.prompt_input import PromptInput
 from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
+from tui.common.ask import LeaveScreen
 from tui.common.help import HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.mode_screen import ModeScreen
@@ -59,6 +60,15 @@ class EdgespecApp(App[int]):
         _key("f7", "settings", "Settings", "Theme, keys, engine", name="settings"),
         _key("f8", "logs", "Log", "What llama.cpp says", name="logs"),
         _key("ctrl+q", "quit", "Quit", "Leave; nothing is lost", name="quit", show=True),
+        # Not before the widgets: where something is selected, this key copies it.
+        Binding(
+            "ctrl+c",
+            "interrupt",
+            "Stop, clear or leave",
+            id="app.interrupt",
+            tooltip="Copy what is selected, else stop the answer, else clear the prompt, else leave",
+            show=False,
+        ),
     ]
 
     def __init__(
@@ -158,6 +168,12 @@ class EdgespecApp(App[int]):
         if not isinstance(self.screen, HelpScreen):
             commands = [(command.usage, command.help) for command in SLASH_COMMANDS.values()]
             self.push_screen(HelpScreen(self.screen, PromptInput.BINDINGS, commands))
+
+    def action_interrupt(self) -> None:
+        """Ends what the screen is doing; where it does nothing, asks whether to leave."""
+        shown = self.screen
+        if not (isinstance(shown, ModeScreen) and shown.interrupt()):
+            self.push_screen(LeaveScreen(), lambda leaves: self.exit() if leaves else None)
 
     def action_settings(self) -> None:
         """Theme, keys, engine."""

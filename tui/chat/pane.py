@@ -65,6 +65,8 @@ class ChatPane(Vertical):
         """How the model is to think, from the next answer on."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
+        self._head_before = ""
+        """Id of the message that was saved last before the newest question."""
         self._shortened = ""
         """Id of the conversation whose oldest turns may be left out."""
         self._left_out = 0
@@ -113,6 +115,7 @@ class ChatPane(Vertical):
 
     def ask(self, text: str) -> None:
         """Adds a message and has it answered, at once or when the engine is ready."""
+        self._head_before = self.transcript.conversation.head
         self.transcript.add_question(text)
         self._save()
         self.answer()
@@ -191,12 +194,18 @@ class ChatPane(Vertical):
             self._save()
 
     def _restore_unanswered(self) -> None:
-        """A message that could not be answered goes back into the prompt, unless another is being written."""
+        """A message that could not be answered goes back into the prompt, unless another is being written there.
+
+        It is then no part of what is saved.
+        """
         messages = self.transcript.conversation.messages
         if self._waiting or (messages and messages[-1].role == "user"):
             self._waiting = False
             if not self.prompt.text:
+                asked = self.transcript.conversation
                 self.prompt.put(self.transcript.take_back_question())
+                head = self.keeper.take_back(asked, self._head_before)
+                self.transcript.conversation = replace(self.transcript.conversation, head=head)
 
     def _tell_end(self, stats: GenerationStats) -> None:
         self._left_out += stats.dropped_n
@@ -227,7 +236,7 @@ class ChatPane(Vertical):
         self.app.push_screen(AskScreen(question, "Go on", "Not now"), take)
 
     def _ask_again(self) -> None:
-        text = self.prompt.text
+        text = self.prompt.message
         self.prompt.put("")
         self.ask(text)
 

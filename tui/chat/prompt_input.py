@@ -1,4 +1,4 @@
-"""Where messages are written: several lines, a history, a menu of slash commands."""
+"""Where messages are written: several lines, a history, collapsed pastes, a menu of slash commands."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -6,17 +6,21 @@ from typing import ClassVar
 
 from textual import events, on
 from textual.binding import Binding, BindingType
+from textual.document._document import Location
 from textual.message import Message
 from textual.widgets import TextArea
 
+from tui.chat.marked_area import MarkedArea
 from tui.chat.slash_menu import Completion, SlashMenu
 
 _HISTORY = 200
 """Messages."""
 
 
-class PromptInput(TextArea):
+class PromptInput(MarkedArea):
     """Enter sends, Ctrl+J or Shift+Enter begins a line, Up and Down at the edges go through the history.
+
+    While a message of the history stands there as it was found, Up and Down go on at once, however many lines it has.
 
     Args:
         menu: What it offers while a slash command is written.
@@ -37,7 +41,7 @@ class PromptInput(TextArea):
             "complete",
             "Complete",
             id="prompt.complete",
-            tooltip="Complete a slash command",
+            tooltip="Take a line of the command list, or open a paste",
             show=False,
         ),
     ]
@@ -49,15 +53,12 @@ class PromptInput(TextArea):
         text: str
 
     def __init__(self, menu: SlashMenu) -> None:
-        super().__init__(
-            id="prompt",
-            compact=True,
-            highlight_cursor_line=False,
-            placeholder="Ask something; / for commands, F1 for help",
-        )
+        super().__init__("prompt", "Ask something; / for commands, F1 for help")
         self._history: deque[str] = deque(maxlen=_HISTORY)
         self._place = 0
         self._draft = ""
+        self._found: tuple[str, Location] | None = None
+        """What the history gave, and where that left the cursor."""
         self.cursor_blink = False
         self.menu = menu
 
@@ -68,15 +69,23 @@ class PromptInput(TextArea):
         self._place = len(self._history)
 
     def put(self, text: str) -> None:
-        """Replaces what is written, the cursor at its end."""
-        self.load_text(text)
+        """Replaces what is written, the cursor at its end; what was pasted before is a mark again."""
+        self.load_text(self.pastes.shorten(text))
         self.move_cursor(self.document.end)
+
+    def clear_away(self) -> bool:
+        """Empties the prompt; Up brings back what was there. Returns whether anything was."""
+        if not self.text:
+            return False
+        self.remember(self.message.strip())
+        self.put("")
+        return True
 
     def action_send(self) -> None:
         """Sends what is written, or the line of the menu that is marked."""
         self._follow()  # keys that came at once have overtaken what the menu was told
         chosen = self.menu.chosen
-        text = chosen.text if chosen else self.text.strip()
+        text = chosen.text if chosen else self.message.strip()
         if text:
             self.post_message(self.Submitted(text))
 
@@ -85,13 +94,13 @@ class PromptInput(TextArea):
         self.insert("\n")
 
     def action_complete(self) -> None:
-        """Takes the line of the menu that is marked, or opens the menu again; elsewhere Tab moves on."""
+        """Takes the marked line of the menu, opens the menu again, or a paste at the cursor; elsewhere Tab moves on."""
         self._follow()
         if (found := self.menu.only) is not None:
             self.put(f"{found.text} " if found.takes_more else found.text)
         elif self.text.startswith("/"):
             self.menu.reopen()
-        else:
+        elif not self.open_mark():
             self.screen.focus_next()
 
     def take(self, completion: Completion) -> None:
@@ -119,10 +128,17 @@ class PromptInput(TextArea):
             event.stop()
             event.prevent_default()
             await self.run_action(active.binding.action)
-        elif event.key == "up" and self.cursor_location[0] == 0:
+        elif event.key == "up" and (self.cursor_location[0] == 0 or self._is_found):
             self._recall(-1, event)
-        elif event.key == "down" and self.cursor_location[0] == self.document.line_count - 1:
+        elif event.key == "down" and (
+            self.cursor_location[0] == self.document.line_count - 1 or self._is_found
+        ):
             self._recall(1, event)
+
+    @property
+    def _is_found(self) -> bool:
+        """Whether what the history gave stands there untouched."""
+        return self._found == (self.text, self.cursor_location)
 
     def _recall(self, step: int, event: events.Key) -> None:
         place = self._place + step
@@ -131,6 +147,10 @@ class PromptInput(TextArea):
         if self._place == len(self._history):
             self._draft = self.text
         self._place = place
-        self.put(self._history[place] if place < len(self._history) else self._draft)
+        if place < len(self._history):
+            self.put(self.pastes.collapse(self.pastes.shorten(self._history[place])))
+        else:
+            self.put(self._draft)
+        self._found = (self.text, self.cursor_location)
         event.stop()
         event.prevent_default()

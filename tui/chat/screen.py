@@ -124,6 +124,16 @@ class ChatScreen(ModeScreen):
                 self.call_later(self.run_action, line.command.action)
         return True
 
+    def interrupt(self) -> bool:
+        """Stops the answer, or clears what is written; returns whether there was anything of the kind."""
+        if self.transcript.is_answering:
+            self.pane.stop()
+        elif self.prompt.clear_away():
+            self.tell("cleared; Up brings it back")
+        else:
+            return False
+        return True
+
     # The engine.
 
     def action_stop(self) -> None:
@@ -283,7 +293,7 @@ class ChatScreen(ModeScreen):
     def action_editor(self) -> None:
         """Writes the message in the user's own editor."""
         try:
-            self.prompt.put(edit_in_editor(self.app, self.prompt.text))
+            self.prompt.put(edit_in_editor(self.app, self.prompt.message))
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 

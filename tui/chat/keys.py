@@ -4,6 +4,8 @@ from typing import Final
 
 from textual.binding import Binding, BindingType
 
+NEWEST_ID: Final = "chat.newest"
+
 
 def _key(key: str, action: str, title: str, tooltip: str, *, name: str, shown: bool = False) -> Binding:
     return Binding(key, action, title, id=f"chat.{name}", tooltip=tooltip, show=shown)
@@ -31,6 +33,7 @@ CHAT_KEYS: Final[list[BindingType]] = [
         "Load the models again in a new process",
         name="restart",
     ),
+    _key("ctrl+end,end", "newest", "Newest", "Show the newest text and follow it", name="newest"),
     Binding("pageup", "page(-1)", "Up", id="chat.up", tooltip="Scroll back", show=False, priority=True),
     Binding("pagedown", "page(1)", "Down", id="chat.down", tooltip="Scroll on", show=False, priority=True),
 ]

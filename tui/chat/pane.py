@@ -23,6 +23,7 @@ from edgespec.worker.protocol import (
 )
 from tui.chat.conversation import Conversation
 from tui.chat.keeper import ChatKeeper, Listener
+from tui.chat.newest import NewestMark
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.slash_menu import SlashMenu
@@ -60,6 +61,7 @@ class ChatPane(Vertical):
         self._menu = SlashMenu(lambda: self._engine.pair)
         self.prompt = PromptInput(self._menu)
         """Where messages are written."""
+        self._newest = NewestMark(self.transcript)
         self._status = StatusLine("status")
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
@@ -74,7 +76,7 @@ class ChatPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield from (self.transcript, self._status, self._menu, self.prompt)
+        yield from (self.transcript, self._newest, self._status, self._menu, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
@@ -110,6 +112,10 @@ class ChatPane(Vertical):
     @on(SlashMenu.Taken)
     def _completion_taken(self, message: SlashMenu.Taken) -> None:
         self.prompt.take(message.completion)
+
+    @on(NewestMark.Clicked)
+    def _newest_wanted(self) -> None:
+        self.transcript.show_newest()
 
     # What is asked.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, on
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.document._document import Location
 from textual.message import Message
@@ -102,6 +103,12 @@ class PromptInput(MarkedArea):
             self.menu.reopen()
         elif not self.open_mark():
             self.screen.focus_next()
+
+    def action_cursor_line_end(self, select: bool = False) -> None:
+        """To the end of the line; where nothing is written, the key is the conversation's."""
+        if not self.text:
+            raise SkipAction
+        super().action_cursor_line_end(select)
 
     def take(self, completion: Completion) -> None:
         """A line of the menu was clicked: goes on with it, or sends it where nothing can follow."""

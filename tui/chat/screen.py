@@ -319,6 +319,10 @@ class ChatScreen(ModeScreen):
         if settings.show_rail and not self.rail.display:
             self.tell(f"the charts need {_RAIL_COLUMNS} columns")
 
+    def action_newest(self) -> None:
+        """Shows the newest text and follows it."""
+        self.transcript.show_newest()
+
     def action_page(self, direction: int) -> None:
         """Scrolls by a page."""
         turns = self.transcript

@@ -57,6 +57,15 @@ class Transcript(VerticalScroll, can_focus=False):
         """Whether an answer is under way."""
         return self._turn is not None
 
+    @property
+    def is_following(self) -> bool:
+        """Whether it stays at its end while text comes: until it is scrolled up."""
+        return self.is_anchored and not self._anchor_released
+
+    def show_newest(self) -> None:
+        """Scrolls to its end and stays there."""
+        self.anchor()
+
     # Whole conversations.
 
     def show(self, conversation: Conversation) -> None:

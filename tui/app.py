@@ -1,5 +1,6 @@
 """The app: its modes and keys, and what all of its screens are given. Nothing that it shows imports it."""
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from tui.chat.prompt_input import PromptInput
 from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
 from tui.common.ask import LeaveScreen
+from tui.common.clipboard import Copied, copy_out
 from tui.common.help import HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.mode_screen import ModeScreen
@@ -146,6 +148,21 @@ class EdgespecApp(App[int]):
         """In a corner: what is wrong, and the way out."""
         text = with_labels(f"{error.message}\n{error.hint}".strip())
         self.notify(plain_text(text), severity="error", markup=False, timeout=10)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copies a text in every way that may work, and says which did."""
+        super().copy_to_clipboard(text)
+        self.run_worker(self._tell_copied(text), group="clipboard", exclusive=True)
+
+    async def _tell_copied(self, text: str) -> None:
+        # The page hands it to the browser.
+        told = Copied("copied to the browser's clipboard") if self.is_web else None
+        copied = told or await asyncio.to_thread(copy_out, text)
+        shown = self.screen
+        if copied.is_sure and isinstance(shown, ModeScreen):
+            shown.tell(copied.said)
+        else:
+            self.notify(plain_text(copied.said), markup=False, timeout=10)
 
     def models_changed(self) -> None:
         """Tells every screen that lists models."""

@@ -151,6 +151,22 @@ def test_a_long_paste_is_collapsed_and_the_menu_follows_real_keys(terminal: Term
     terminal.wait("left with 0", "ready>")
 
 
+def test_an_answer_is_copied_by_key_into_tmux(terminal: Terminal, tmp_path: Path) -> None:
+    script = ("Here", ":\n\n", "```", "\ncode", " it", " is", "\n``` ")
+    path = make_scripted_model(tmp_path / "coder.gguf", script)
+    terminal.run("chat", str(path), "--draft", "none")
+    terminal.wait("coder", "tokens of context")
+    terminal.keys("Write.", "Enter")
+    terminal.wait("tok/s ·", "TTFT")
+    terminal.keys("C-y")
+    terminal.wait("Enter copies this answer")
+    terminal.keys("Enter")
+    terminal.wait("copied to tmux's buffer", "copied.txt")
+    assert terminal.tmux("show-buffer").startswith("Here:\n\n```\ncode it")
+    terminal.keys("C-q")
+    terminal.wait("left with 0", "ready>")
+
+
 def test_a_thought_is_folded_and_opens_by_command(terminal: Terminal, tmp_path: Path) -> None:
     script = ("<think>", "Hm", ", <b>so", " it is", "</think>", "\n\n", "Yes", " <i>indeed</i>", ".")
     path = make_scripted_model(tmp_path / "thinker.gguf", script)

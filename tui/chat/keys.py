@@ -24,6 +24,8 @@ CHAT_KEYS: Final[list[BindingType]] = [
     _key("f9", "draft", "Draft", "Choose another draft model", name="draft"),
     _key("f10", "system", "System", "Change the system prompt", name="system"),
     _key("f11", "copy_last", "Copy", "Copy the last answer", name="copy"),
+    _key("ctrl+y", "copy", "Pick & copy", "Pick an answer or a block of code to copy", name="pick"),
+    _key("alt+z", "wrap", "Wrap code", "Wrap long lines of code, or scroll them", name="wrap"),
     _key("f12", "export", "Export", "Write the chat as Markdown", name="export"),
     _key("ctrl+l", "clear", "Clear", "Empty this conversation", name="clear"),
     _key(

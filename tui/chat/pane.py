@@ -22,6 +22,7 @@ from edgespec.worker.protocol import (
     WorkerDied,
 )
 from tui.chat.conversation import Conversation
+from tui.chat.copy_bar import CopyBar
 from tui.chat.keeper import ChatKeeper, Listener
 from tui.chat.newest import NewestMark
 from tui.chat.prompt_input import PromptInput
@@ -61,6 +62,8 @@ class ChatPane(Vertical):
         self._menu = SlashMenu(lambda: self._engine.pair)
         self.prompt = PromptInput(self._menu)
         """Where messages are written."""
+        self.copy_bar = CopyBar(self.transcript)
+        """Where something to copy is picked."""
         self._newest = NewestMark(self.transcript)
         self._status = StatusLine("status")
         self.thinking = services.launch.thinking
@@ -76,11 +79,12 @@ class ChatPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield from (self.transcript, self._newest, self._status, self._menu, self.prompt)
+        yield from (self.transcript, self._newest, self._status, self._menu, self.copy_bar, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
         self.transcript.tinted = self._services.settings.tint_drafted
+        self.transcript.wrap_code(self._services.settings.wrap_code)
         self.transcript.conversation = self.begin_conversation()
         self._engine.subscribe(self, *_REPORTS)
         self.keeper.open(self._recall)
@@ -112,6 +116,12 @@ class ChatPane(Vertical):
     @on(SlashMenu.Taken)
     def _completion_taken(self, message: SlashMenu.Taken) -> None:
         self.prompt.take(message.completion)
+
+    @on(CopyBar.Left)
+    def _copy_bar_left(self, message: CopyBar.Left) -> None:
+        self.prompt.focus()
+        if message.text:
+            self.app.copy_to_clipboard(message.text)
 
     @on(NewestMark.Clicked)
     def _newest_wanted(self) -> None:

@@ -45,6 +45,14 @@ class PromptInput(MarkedArea):
             tooltip="Take a line of the command list, or open a paste",
             show=False,
         ),
+        Binding(
+            "ctrl+shift+z",
+            "redo_edit",
+            "Redo",
+            id="prompt.redo",
+            tooltip="Take back an undo (Ctrl+Z)",
+            show=False,
+        ),
     ]
 
     @dataclass
@@ -103,6 +111,14 @@ class PromptInput(MarkedArea):
             self.menu.reopen()
         elif not self.open_mark():
             self.screen.focus_next()
+
+    def action_redo(self) -> None:
+        """Textual has it on Ctrl+Y, which is the conversation's here."""
+        raise SkipAction
+
+    def action_redo_edit(self) -> None:
+        """Takes back an undo."""
+        self.redo()
 
     def action_cursor_line_end(self, select: bool = False) -> None:
         """To the end of the line; where nothing is written, the key is the conversation's."""

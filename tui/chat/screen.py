@@ -276,7 +276,11 @@ class ChatScreen(ModeScreen):
             self.tell("there is no answer to copy")
             return
         self.app.copy_to_clipboard(answer.content)
-        self.tell("copied")
+
+    def action_copy(self) -> None:
+        """Lets one pick an answer, or a block of code, to copy."""
+        if not self.pane.copy_bar.open():
+            self.tell("there is no answer to copy")
 
     def action_export(self) -> None:
         """Writes the conversation beside where the app was started."""
@@ -310,6 +314,13 @@ class ChatScreen(ModeScreen):
     def action_thoughts(self) -> None:
         """Opens or folds what the model thought."""
         self.transcript.toggle_thoughts()
+
+    def action_wrap(self) -> None:
+        """Wraps long lines of code, or lets them run on, from now on."""
+        settings = replace(self.services.settings, wrap_code=not self.services.settings.wrap_code)
+        self.services.change_settings(settings)
+        self.transcript.wrap_code(settings.wrap_code)
+        self.tell("long lines of code wrap" if settings.wrap_code else "long lines of code scroll sideways")
 
     def action_rail(self) -> None:
         """Shows or hides the charts, from now on."""

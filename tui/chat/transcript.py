@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import TokensArrived
+from tui.chat.answer_markdown import CodeBlock
 from tui.chat.conversation import Conversation, Message, Receipt, merge_pieces
 from tui.chat.thought import ThoughtFold
 from tui.chat.turn import AnswerTurn, UserTurn
@@ -92,6 +93,12 @@ class Transcript(VerticalScroll, can_focus=False):
         async with self._painting:
             for turn in self.query(AnswerTurn):
                 await turn.tint(on)
+
+    def wrap_code(self, on: bool) -> None:
+        """Wraps long lines of code, or lets them run on."""
+        self.set_class(on, "-wrap-code")
+        for block in self.query(CodeBlock):
+            block.scroll_to(x=0, animate=False)
 
     def toggle_thoughts(self) -> None:
         """Opens all thoughts, or folds them where the last one is open."""

@@ -37,6 +37,7 @@ from tui.services.job_runner import JobRunner
 from tui.services.launch import Launch, ScreenName, WorkerFactory
 from tui.services.messages import ModelsChanged, RunsChanged
 from tui.services.settings import AppSettings, save_settings
+from tui.services.tools import ToolServers
 from tui.workshop.screen import WorkshopScreen
 
 _SCREENS: tuple[type[ModeScreen], ...] = (ChatScreen, RaceScreen, BenchScreen, ModelsScreen, WorkshopScreen)
@@ -86,6 +87,7 @@ class EdgespecApp(App[int]):
         # Work beside the chat is done on this machine, whoever answers.
         self.engine = EngineClient(partial(RemoteWorker, server) if server else make_worker)
         self.jobs = JobRunner(make_worker)
+        self.tools = ToolServers()
         for screen in _SCREENS:
             self.add_mode(screen.NAME, partial(screen, self))
 
@@ -109,6 +111,7 @@ class EdgespecApp(App[int]):
 
     async def on_unmount(self) -> None:
         """Ends the worker processes; what was learnt is kept."""
+        await self.tools.close()
         await self.jobs.close()
         await self.engine.close()
 

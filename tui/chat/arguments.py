@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from edgespec.catalog.resolve import local_models
@@ -18,6 +19,8 @@ _MEANINGS: Final = {
     ("mode", "model"): "Draft with the draft model only",
     ("mode", "ngram"): "Draft only what the text itself repeats",
     ("mode", "off"): "Draft nothing: plain decoding",
+    ("tools", "on"): "Start the servers in mcp.json; each call is shown and asked about",
+    ("tools", "off"): "End them",
     ("think", "auto"): "As the model's template has it",
     ("think", "on"): "Let the model think before it answers",
     ("think", "off"): "Have the answer at once",
@@ -41,7 +44,7 @@ def words_of(command: SlashCommand) -> list[Argument]:
 
 def is_looked_up(command: SlashCommand) -> bool:
     """Whether `look_up` knows something of it."""
-    return command.name in ("model", "draft")
+    return command.name in ("model", "draft", "schema")
 
 
 def look_up(command: SlashCommand, pair: PairOpened | None) -> list[Argument]:
@@ -54,12 +57,18 @@ def look_up(command: SlashCommand, pair: PairOpened | None) -> list[Argument]:
     try:
         if command.name == "draft":
             return _drafts(pair) if pair is not None else []
+        if command.name == "schema":
+            return [Argument("off", "Answers of any form"), *map(_file, sorted(Path().glob("*.json")))]
         return [
             Argument(model.spec, f"{human_bytes(model.size_bytes)} · {model.origin}")
             for model in local_models(load_catalog())
         ]
     except (EdgespecError, OSError):
         return []  # a name can be written all the same, and what is wrong is said where it is taken
+
+
+def _file(path: Path) -> Argument:
+    return Argument(str(path), human_bytes(path.stat().st_size))
 
 
 def _drafts(pair: PairOpened) -> list[Argument]:

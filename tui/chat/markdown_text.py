@@ -1,5 +1,6 @@
 """Which Markdown of a model's is rendered: only what shows every letter and digit that it wrote."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -20,12 +21,22 @@ def make_parser() -> MarkdownIt:
 
 
 def shows_all(markdown: str) -> bool:
-    """Whether every letter and digit of a text is shown when it is rendered.
+    """Whether every letter and digit of a text is shown when it is rendered, and JSON keeps its lines.
 
     Not all are: a table drops the cells that its head has no column for, a code fence what follows its language.
     """
+    if markdown.lstrip()[:1] in ("{", "[") and _is_json(markdown):
+        return False
     shown = (part for token in make_parser().parse(markdown) for part in _shown(token))
     return _letters(shown) == _letters([markdown])
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def number_letters(tokens: Iterable[Token], first: int = 0) -> None:

@@ -4,14 +4,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from edgespec.chat.structure import Structure
+from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 from edgespec.paths import chats_dir
-from edgespec.text import plain_text
+from edgespec.text import one_line, plain_text
 from edgespec.worker.protocol import (
     Answer,
     Answered,
@@ -21,6 +23,7 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
+from tui.chat.confirm_call import ConfirmCall, Permission
 from tui.chat.conversation import Conversation
 from tui.chat.copy_bar import CopyBar
 from tui.chat.keeper import ChatKeeper, Listener
@@ -29,6 +32,7 @@ from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.slash_menu import SlashMenu
 from tui.chat.store import ChatStore
+from tui.chat.tool_use import STOPPED, ToolUse
 from tui.chat.transcript import Transcript
 from tui.common.ask import AskScreen
 from tui.common.setting_labels import with_labels
@@ -39,6 +43,9 @@ from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
 
 _REPORTS = (TokensArrived, Answered, PairOpened, Progressed, RequestFailed, WorkerDied)
+_CALLS = "calls"
+_CUT_SHORT = ("interrupted", "length", "context")
+"""Ends of answers whose last call may lack its end."""
 _ENDS = {
     "context": "the context is full: the answer was cut short",
     "interrupted": "stopped",
@@ -68,6 +75,10 @@ class ChatPane(Vertical):
         self._status = StatusLine("status")
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
+        self.structure: Structure | None = None
+        """What answers must look like, from the next one on."""
+        self.tool_use = ToolUse(services.tools, self._ask_to_call)
+        """The tools that answers call."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
         self._head_before = ""
@@ -132,6 +143,7 @@ class ChatPane(Vertical):
     def ask(self, text: str) -> None:
         """Adds a message and has it answered, at once or when the engine is ready."""
         self._head_before = self.transcript.conversation.head
+        self.tool_use.begin()
         self.transcript.add_question(text)
         self._save()
         self.answer()
@@ -154,13 +166,24 @@ class ChatPane(Vertical):
         may_drop = conversation.id == self._shortened
         messages = conversation.prompt(self._left_out if may_drop else 0)
         self._engine.ask(
-            Answer(messages, limit, launch.sampling, drop_oldest=may_drop, thinking=self.thinking)
+            Answer(
+                messages,
+                limit,
+                launch.sampling,
+                drop_oldest=may_drop,
+                thinking=self.thinking,
+                toolbox=self.tool_use.toolbox,
+                structure=self.structure,
+            )
         )
 
     def stop(self) -> None:
         """Ends the answer, or what is being loaded for it; what came is kept."""
         self._waiting = False
-        self._engine.stop()
+        if self.transcript.is_calling:
+            self.workers.cancel_group(self, _CALLS)
+        else:
+            self._engine.stop()
 
     # What the engine says.
 
@@ -168,6 +191,7 @@ class ChatPane(Vertical):
     async def _engine_reported(self, message: WorkerReported) -> None:
         match message.event:
             case TokensArrived(arm="") as tokens if self.transcript.is_answering:
+                self.tool_use.add(tokens.calls)
                 await self.transcript.add(tokens)
             case Answered() as answered:
                 await self._end_answer(stopped=answered.stats.stopped == "interrupted", answered=answered)
@@ -206,8 +230,39 @@ class ChatPane(Vertical):
         receipt = answer_receipt(answered, pair, race_gain(pair, self._engine.races)) if answered else None
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
-        if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
+        calls = self.tool_use.take(whole=stats is not None and stats.stopped not in _CUT_SHORT)
+        if await self.transcript.end_answer(
+            target, stopped=stopped, receipt=receipt, stats=stats, calls=calls
+        ):
             self._save()
+        if calls:
+            self._run_calls(calls)
+
+    # Tools.
+
+    @work(exclusive=True, group=_CALLS)
+    async def _run_calls(self, calls: tuple[ToolCall, ...]) -> None:
+        """Runs what an answer has called, one by one, and has it go on."""
+        transcript = self.transcript
+        transcript.is_calling = True
+        waiting = list(calls)
+        try:
+            while waiting:
+                turn = transcript.add_call(waiting[0])
+                self._tell(f"tool {one_line(waiting[0].name)}")
+                result = await self.tool_use.run(waiting[0], transcript.conversation.id)
+                turn.show(result)
+                transcript.add_result(waiting.pop(0), result)
+        finally:
+            for call in waiting:
+                transcript.add_result(call, STOPPED)
+            transcript.is_calling = False
+            self._save()
+        self.tool_use.end_round()
+        self.answer()
+
+    async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:
+        return await self.app.push_screen_wait(ConfirmCall(call, server))
 
     def _restore_unanswered(self) -> None:
         """A message that could not be answered goes back into the prompt, unless another is being written there.
@@ -270,7 +325,9 @@ class ChatPane(Vertical):
         draft = f" with {pair.draft}" if pair.draft else nothing
         note = f" · {with_labels(pair.note)}" if pair.note else ""
         size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
-        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{note}")
+        tools = f" · {len(self._services.tools.tools)} tools" if self._services.tools.is_on else ""
+        schema = " · answers by a schema" if self.structure else ""
+        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}")
 
     def _tell(self, text: str, *, error: bool = False) -> None:
         self._status.tell(text, error=error)

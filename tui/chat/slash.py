@@ -44,6 +44,15 @@ _ALL = (
     SlashCommand(
         "think", "[auto|on|off]", "next_think", "Whether the model thinks first; without one, the next choice"
     ),
+    SlashCommand(
+        "tools",
+        "[on|off]",
+        "tools",
+        "Let the model call tools of your MCP servers; without one, the other way",
+    ),
+    SlashCommand(
+        "schema", "[FILE|off]", "schema", "Hold answers to a JSON schema; without a file, say which one"
+    ),
     SlashCommand("thoughts", "", "thoughts", "Open or fold what the model thought"),
     SlashCommand("tint", "", "tint", "Show or hide which tokens came from the draft"),
     SlashCommand("rail", "", "rail", "Show or hide the charts"),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from edgespec.chat.tools import ToolCall
 from edgespec.documents import build, parse_json
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
@@ -257,7 +258,7 @@ def _texts_of(message: Message) -> tuple[str, str, str, str]:
     return message.role, content, thought, document
 
 
-def _fields_of(value: Piece | Receipt) -> dict[str, object]:
+def _fields_of(value: Piece | Receipt | ToolCall) -> dict[str, object]:
     # `asdict` copies what it finds, which takes most of the time where thousands are written.
     return {one.name: getattr(value, one.name) for one in fields(value)}
 

@@ -122,7 +122,7 @@ class RemoteWorker:
                 self._events.put_nowait(RequestFailed(*_refusal(request)))
 
     async def _answer(self, request: Answer) -> None:
-        answer = self._server.ask(request)
+        answer = self._server.ask(request, structure=request.structure)
         batch = _Batch()
         try:
             async with aclosing(answer.pieces()) as pieces:

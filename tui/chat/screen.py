@@ -178,7 +178,7 @@ class ChatScreen(ModeScreen):
 
     @work(exclusive=True, group="tools")
     async def _switch_tools(self, on: bool) -> None:
-        if self._is_busy() or self.lacks_engine("tools"):
+        if self._is_busy():
             return
         self.tell("starting the MCP servers" if on else "ending the MCP servers")
         try:

@@ -13,7 +13,7 @@ from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 from edgespec.paths import chats_dir
-from edgespec.text import one_line, plain_text
+from edgespec.text import plain_text
 from edgespec.worker.protocol import (
     Answer,
     Answered,
@@ -32,7 +32,7 @@ from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.slash_menu import SlashMenu
 from tui.chat.store import ChatStore
-from tui.chat.tool_use import STOPPED, ToolUse
+from tui.chat.tool_use import ToolUse
 from tui.chat.transcript import Transcript
 from tui.common.ask import AskScreen
 from tui.common.setting_labels import with_labels
@@ -243,22 +243,10 @@ class ChatPane(Vertical):
     @work(exclusive=True, group=_CALLS)
     async def _run_calls(self, calls: tuple[ToolCall, ...]) -> None:
         """Runs what an answer has called, one by one, and has it go on."""
-        transcript = self.transcript
-        transcript.is_calling = True
-        waiting = list(calls)
         try:
-            while waiting:
-                turn = transcript.add_call(waiting[0])
-                self._tell(f"tool {one_line(waiting[0].name)}")
-                result = await self.tool_use.run(waiting[0], transcript.conversation.id)
-                turn.show(result)
-                transcript.add_result(waiting.pop(0), result)
+            await self.tool_use.run_all(calls, self.transcript, self._tell)
         finally:
-            for call in waiting:
-                transcript.add_result(call, STOPPED)
-            transcript.is_calling = False
             self._save()
-        self.tool_use.end_round()
         self.answer()
 
     async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:

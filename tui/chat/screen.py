@@ -1,6 +1,5 @@
 """The chat: what can be done there, by key, slash command or palette, each as one action with one name."""
 
-import asyncio
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,31 +14,27 @@ from textual.events import Resize
 from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError, UsageError
-from edgespec.text import one_line
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
+from tui.chat.answer_actions import AnswerActions
 from tui.chat.choices import conversation_choices, draft_choices
 from tui.chat.conversation import Conversation
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
 from tui.chat.modes import mode_named, next_mode, next_think, switch_named, think_named
-from tui.chat.pane import ChatPane
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
-from tui.chat.schema import load_schema
 from tui.chat.slash import parse_slash
 from tui.chat.store import export_markdown
-from tui.chat.tool_use import switch_tools
 from tui.chat.transcript import Transcript
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
 from tui.common.handover import hand_over
-from tui.common.mode_screen import ModeScreen
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
 
 _RAIL_COLUMNS = 100
 
 
-class ChatScreen(ModeScreen):
+class ChatScreen(AnswerActions):
     """The first screen. Its pane has questions answered; what else can be done is done here."""
 
     NAME = "chat"
@@ -48,12 +43,8 @@ class ChatScreen(ModeScreen):
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
         self._engine = services.engine
-        self.pane = ChatPane(services)
-        """Where questions are asked and answered."""
         self.rail = Rail(services.engine)
         """The charts."""
-        self._schema = ""
-        """The file that answers are held to."""
 
     def compose_body(self) -> ComposeResult:
         """Conversation and prompt at the left, charts at the right."""
@@ -172,43 +163,6 @@ class ChatScreen(ModeScreen):
             f"thinking: {think}, from the next answer on, where the model's template has a switch for it"
         )
 
-    def action_tools(self) -> None:
-        """Lets the model call tools, or no more."""
-        self._switch_tools(not self.services.tools.is_on)
-
-    @work(exclusive=True, group="tools")
-    async def _switch_tools(self, on: bool) -> None:
-        if self._is_busy():
-            return
-        self.tell("starting the MCP servers" if on else "ending the MCP servers")
-        try:
-            said = await switch_tools(self.services.tools, on=on)
-        except EdgespecError as error:
-            self.tell(joined(error.message, error.hint), error=True)
-            return
-        for error in said.failed:
-            self.services.tell_error(error)
-        self.tell(said.text, error=on and not self.services.tools.is_on)
-
-    def action_schema(self) -> None:
-        """Says what answers are held to."""
-        held = self._schema and f"answers are held to {self._schema}; /schema off ends that"
-        self.tell(held or "answers have any form; /schema FILE holds them to a JSON schema")
-
-    @work(exclusive=True, group="schema")
-    async def _set_schema(self, argument: str) -> None:
-        """Holds answers to a schema from the next one on, or lets them have any form again."""
-        if argument.lower() == "off":
-            self.pane.structure, self._schema = None, ""
-        else:
-            try:
-                self.pane.structure = await asyncio.to_thread(load_schema, Path(argument))
-            except EdgespecError as error:
-                self.tell(joined(error.message, error.hint), error=True)
-                return
-            self._schema = one_line(argument)
-        self.action_schema()
-
     @work
     async def action_draft(self) -> None:
         """Chooses a draft among what is here."""
@@ -241,12 +195,6 @@ class ChatScreen(ModeScreen):
         self.services.go("race", with_=before.messages[-1].content if before.messages else None)
 
     # The conversation.
-
-    def _is_busy(self) -> bool:
-        busy = self.transcript.is_answering
-        if busy:
-            self.tell("an answer is under way: Esc stops it")
-        return busy
 
     def action_new(self) -> None:
         """Begins another conversation; this one is kept."""

@@ -1,6 +1,6 @@
 """What an answer calls: collected while it comes, and run when it is whole and whoever sits there has agreed."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +8,7 @@ from edgespec.chat.tools import NO_TOOLS, CallDelta, Toolbox, ToolCall
 from edgespec.errors import EdgespecError
 from edgespec.text import one_line
 from tui.chat.confirm_call import Permission
+from tui.chat.transcript import Transcript
 from tui.services.tools import ToolServers
 
 _MOST_ROUNDS: Final = 25
@@ -58,7 +59,26 @@ class ToolUse:
         calls, self._calls = self._calls, []
         return tuple(call for call in calls if call.name) if whole else ()
 
-    async def run(self, call: ToolCall, conversation_id: str) -> str:
+    async def run_all(
+        self, calls: Sequence[ToolCall], transcript: Transcript, tell: Callable[[str], None]
+    ) -> None:
+        """Runs the calls of an answer one by one, and adds what came of each, also of those that were not run any more."""
+        waiting = list(calls)
+        transcript.is_calling = True
+        try:
+            while waiting:
+                turn = transcript.add_call(waiting[0])
+                tell(f"tool {one_line(waiting[0].name)}")
+                result = await self._run(waiting[0], transcript.conversation.id)
+                turn.show(result)
+                transcript.add_result(waiting.pop(0), result)
+        finally:
+            for call in waiting:
+                transcript.add_result(call, STOPPED)
+            transcript.is_calling = False
+            self._rounds_n += 1
+
+    async def _run(self, call: ToolCall, conversation_id: str) -> str:
         """Runs a call once it is allowed; what the model is told of it."""
         key = (conversation_id, call.name)
         server = self._servers.server_of(call.name)
@@ -70,10 +90,6 @@ class ToolUse:
                 self._allowed.add(key)
         text, is_error = await self._servers.call(call)
         return f"error: {text}" if is_error else text
-
-    def end_round(self) -> None:
-        """All calls of an answer have their results."""
-        self._rounds_n += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,16 @@ async def test_without_servers_it_says_where_they_are_named(bench: AppBench) -> 
         assert not app.tools.is_on
 
 
+async def test_a_browser_has_no_tools(bench: AppBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_servers(tiny=tiny())
+    async with bench.run() as (app, pilot):
+        monkeypatch.setattr("textual.app.App.is_web", True)
+        for line in ("/tools on", "/schema x.json"):
+            await send(pilot, line)
+            assert "not to be had from a browser" in status_of(app)
+        assert not app.tools.is_on
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

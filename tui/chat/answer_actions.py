@@ -32,13 +32,19 @@ class AnswerActions(ModeScreen):
             self.tell("an answer is under way: Esc stops it")
         return busy
 
+    def _is_far(self, what: str) -> bool:
+        """Whether a browser shows the app, whose reader may sit at another machine; it is then said."""
+        if self.app.is_web:
+            self.tell(f"{what} are this machine's: not to be had from a browser, start the app in a terminal")
+        return self.app.is_web
+
     def action_tools(self) -> None:
         """Lets the model call tools, or no more."""
         self._switch_tools(not self.services.tools.is_on)
 
     @work(exclusive=True, group="tools")
     async def _switch_tools(self, on: bool) -> None:
-        if self._is_busy():
+        if self._is_busy() or self._is_far("tools"):
             return
         self.tell("starting the MCP servers" if on else "ending the MCP servers")
         try:
@@ -58,6 +64,8 @@ class AnswerActions(ModeScreen):
     @work(exclusive=True, group="schema")
     async def _set_schema(self, argument: str) -> None:
         """Holds answers to a schema from the next one on, or lets them have any form again."""
+        if self._is_far("files with schemas"):
+            return
         if argument.lower() == "off":
             self.pane.structure, self._schema = None, ""
         else:

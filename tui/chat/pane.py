@@ -119,6 +119,11 @@ class ChatPane(Vertical):
         if newest is not None:
             self.transcript.show(newest)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a message is there to be answered as soon as a model is."""
+        return self._waiting
+
     def begin_conversation(self) -> Conversation:
         """An empty one, with the system prompt of the command line or of the app."""
         asked = self._services.launch.system

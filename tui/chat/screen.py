@@ -127,7 +127,7 @@ class ChatScreen(AnswerActions):
 
     def interrupt(self) -> bool:
         """Stops the answer, or clears what is written; returns whether there was anything of the kind."""
-        if self.transcript.is_answering:
+        if self.transcript.is_answering or self.pane.is_waiting:
             self.pane.stop()
         elif self.prompt.clear_away():
             self.tell("cleared; Up brings it back")
@@ -303,7 +303,7 @@ class ChatScreen(AnswerActions):
         if self.lacks_engine("a tint of drafted tokens"):
             return
         await self.transcript.tint(not self.transcript.tinted)
-        shown = "green: from the draft model, violet: from the text itself"
+        shown = "green: from the draft model, violet: from the text itself, blue: from a schema"
         self.tell(shown if self.transcript.tinted else "")
 
     def action_thoughts(self) -> None:

@@ -131,7 +131,8 @@ class PromptInput(MarkedArea):
         self.focus()
         self.put(f"{completion.text} " if completion.takes_more else completion.text)
         if not completion.takes_more:
-            self.post_message(self.Submitted(completion.text))
+            # Made while the pane handles a click, which would pass for its sender and end its way there.
+            self.post_message(self.Submitted(completion.text).set_sender(self))
 
     @on(TextArea.Changed)
     def _follow(self) -> None:

@@ -135,12 +135,11 @@ class SlashMenu(OptionList, can_focus=False):
         # What is written in full needs no list.
         if len(lines) == 1 and lines[0].text == self._text and not lines[0].detail:
             lines = []
-        if lines == self._offered:
-            return
-        self._offered = lines
-        self.clear_options()
-        width = max((len(line.title) for line in lines if len(line.title) <= _MOST_PADDED), default=0)
-        self.add_options(Option(one_line_of(line, width)) for line in lines)
+        if lines != self._offered:
+            self._offered = lines
+            self.clear_options()
+            width = max((len(line.title) for line in lines if len(line.title) <= _MOST_PADDED), default=0)
+            self.add_options(Option(one_line_of(line, width)) for line in lines)
         is_begun = bool(lines) and lines[0].text.lower().startswith(self._text.lower())
         self.highlighted = 0 if is_begun else None
         self.display = bool(lines)

@@ -292,3 +292,30 @@ def test_a_trial_can_be_repeated_by_its_name_and_seed() -> None:
     ran = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "1 trials, 0 faults" in ran.stdout
+
+
+QUANTIZES = """
+import sys
+from pathlib import Path
+from edgespec.errors import EngineError
+from edgespec.llama.quantizer import requantize_file
+try:
+    requantize_file(Path(sys.argv[1]), Path("copy.gguf"), "Q8_0", n_threads=1)
+except EngineError as error:
+    sys.exit(error.message)
+"""
+
+
+def test_a_copy_whose_header_the_disk_did_not_take_is_none(folder: Path, library: Path, tiny_model: Path) -> None:
+    work = Work("quantizes", ("-c", QUANTIZES, str(tiny_model)), program=(sys.executable,))
+    n_bytes = 0
+    for kind in ("count", "full"):
+        home = Home.make(folder / f"quantizes-{kind}", folder)
+        layer = Layer(library, home.folder, folder / f"quantizes-{kind}.page")
+        # The header is written last, over zeros: a file system that copies on writing needs room for it again.
+        fault = Fault("full", n_bytes - 64) if kind == "full" else Fault("count")
+        ended = run(work, home, layer=layer.environment(fault))
+        n_bytes = layer.counted().n_bytes
+        found = [file.name for file in (home.folder / "work").iterdir()]
+        assert (found, ended.code) == ((["copy.gguf"], 0) if kind == "count" else ([], 1))
+    assert "could not requantize tiny.gguf to Q8_0: the disk did not take all of it" in ended.errors

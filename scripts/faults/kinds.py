@@ -253,7 +253,13 @@ class Bench:
                 ended = self._unread(work, home, seed)
             else:
                 ended = run(work, home, before=("sh", "-c", _SHELL[trouble]), quiet=is_mute)
-            found = [*ended.stayed, *ended.said, *home.unfinished()]
+            found = [*ended.stayed, *ended.said]
+            # Who is told to end keeps what has come.
+            found += (
+                self._go_on(work, home, self.undisturbed(work))
+                if trouble == "nobody reads"
+                else home.unfinished()
+            )
         return Outcome(1, tuple(f"{trouble}: {one}" for one in found))
 
     @staticmethod

@@ -67,6 +67,8 @@ class ChatPane(Vertical):
         """Id of the conversation whose oldest turns may be left out."""
         self._left_out = 0
         """Messages at its beginning that are."""
+        self._is_back = False
+        """The pair from before is being loaded again: why stays in the status line."""
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
@@ -152,15 +154,16 @@ class ChatPane(Vertical):
                     self.notify(plain_text(with_labels(note)), markup=False)
             case PairOpened() if self._waiting:
                 self.answer()
+            case PairOpened() if self._is_back:
+                self._is_back = False
             case PairOpened():
                 self.tell_pair()
-            case Progressed() as progressed:
+            case Progressed() as progressed if not self._is_back:
                 self._tell(progress_line(progressed))
             case RequestFailed() as failed:
                 await self._end_answer(stopped=True)
                 self._restore_unanswered()
-                text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
-                self._tell(text, error=not failed.interrupted)
+                self._tell_failure(failed)
                 if failed.context_full and self.prompt.text:
                     self._offer_to_drop(self._ask_again)
             case WorkerDied(cause):
@@ -183,6 +186,13 @@ class ChatPane(Vertical):
         target = pair.target if pair else ""
         if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
             self._save()
+
+    def _tell_failure(self, failed: RequestFailed) -> None:
+        text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
+        self._is_back = self._engine.goes_back
+        if self._is_back:
+            text += " (the model from before is loaded again)"
+        self._tell(text, error=not failed.interrupted)
 
     def _restore_unanswered(self) -> None:
         """A message that could not be answered goes back into the prompt, unless another is being written."""

@@ -134,7 +134,7 @@ class ChatScreen(ModeScreen):
             case "draft" if argument:
                 self._change_draft(argument)
             case "model" if argument:
-                self.services.open_engine(argument)
+                self._open_model(argument)
             case "system" if argument:
                 self._set_system(argument)
             case "export" if argument:
@@ -148,6 +148,12 @@ class ChatScreen(ModeScreen):
     def action_stop(self) -> None:
         """Ends the answer, or what is being loaded; what came is kept."""
         self.pane.stop()
+
+    def _open_model(self, name: str) -> None:
+        """Another target, as soon as it is found; the one that is loaded answers until then."""
+        if not self._is_busy():
+            self.tell(f"looking for {name}")
+            self.services.open_engine(name)
 
     def action_next_mode(self) -> None:
         """Drafts in the next way."""

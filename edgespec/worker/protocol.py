@@ -163,6 +163,8 @@ class TokensArrived:
     thought_n: int = 0
     """Tokens of the thought so far."""
     thought_s: float = 0.0
+    prompt_n: int = 0
+    """Tokens of the prompt: with `predicted_n`, what the conversation takes of the context; 0 where nobody tells."""
 
     @property
     def text(self) -> str:

@@ -65,6 +65,7 @@ class TokenStream:
                 thought,
                 stats.thought_n,
                 stats.thought_s,
+                stats.prompt_n,
             )
         )
 

@@ -21,6 +21,23 @@ class Receipt:
     """Whether speculation was on, and the reason, in a sentence."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the model was shown of a conversation that has outgrown its context."""
+
+    left_out_n: int = 0
+    """Messages at its beginning that it was not; those that say nothing are not counted."""
+    summary: str = ""
+    """What it was told in their place."""
+
+    def dropping(self, n: int) -> "Seen":
+        """With so many more left out, and with them the summary, which comes with the first message that is not."""
+        return Seen(self.left_out_n + n) if n else self
+
+
+ALL_SEEN = Seen()
+
+
 def _new_message_id() -> str:
     return uuid4().hex
 
@@ -41,6 +58,10 @@ class Message:
     thought_n: int = 0
     """Tokens of that."""
     thought_s: float = 0.0
+    context_n: int = 0
+    """Of an answer: tokens of the context up to its end; 0 where nobody wrote that down."""
+    seen: Seen = ALL_SEEN
+    """Of an answer: what the model was shown of what came before."""
     id: str = field(default_factory=_new_message_id, compare=False)
     """By which it is known to be saved: a message that says something else has another one."""
 
@@ -84,19 +105,42 @@ class Conversation:
         """With one more message."""
         return replace(self, messages=(*self.messages, message))
 
-    def prompt(self, left_out: int = 0) -> tuple[ChatMessage, ...]:
+    def spoken(self) -> tuple[Message, ...]:
+        """The messages that say something, which are those that the model is shown."""
+        return tuple(message for message in self.messages if message.content or message.thought)
+
+    def place_of(self, n_spoken: int) -> int:
+        """Where the message stands that has so many before it that say something."""
+        spoken = [place for place, one in enumerate(self.messages) if one.content or one.thought]
+        return spoken[n_spoken] if n_spoken < len(spoken) else len(self.messages)
+
+    def seen(self) -> Seen:
+        """What the model was shown for the last answer."""
+        answer = self.last_answer()
+        return answer.seen if answer else ALL_SEEN
+
+    def context_n(self) -> int:
+        """Tokens that the conversation took up to its last answer; 0 where that is not known."""
+        answer = self.last_answer()
+        return answer.context_n if answer else 0
+
+    def prompt(self, seen: Seen = ALL_SEEN) -> tuple[ChatMessage, ...]:
         """What the model is asked: the system prompt, and all messages that say something.
 
         Args:
-            left_out: So many of the oldest messages are not asked, the newest always.
+            seen: Of the oldest messages so many are not asked, the newest always. A summary of them comes with the first that is:
+                not every template knows a system prompt.
         """
         system = [ChatMessage("system", self.system)] if self.system else []
+        spoken = self.spoken()
         turns = [
             ChatMessage(message.role, message.content, message.thought)
-            for message in self.messages
-            if message.content or message.thought
+            for message in (spoken[seen.left_out_n :] or spoken[-1:])
         ]
-        return (*system, *(turns[left_out:] or turns[-1:]))
+        if seen.summary and turns and turns[0].role == "user":
+            told = f"(What was said before, in short: {seen.summary})\n\n{turns[0].content}"
+            turns[0] = ChatMessage("user", told)
+        return (*system, *turns)
 
     def without_last_answer(self) -> "Conversation":
         """Up to and with the last question; the same when it is not answered yet."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
@@ -21,19 +21,21 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
-from tui.chat.conversation import Conversation
+from tui.chat.context_end import ContextEndScreen, Shortening, needs_room, plan_summary, summarized
+from tui.chat.context_meter import ContextMeter, ContextUsed
+from tui.chat.conversation import Conversation, Seen
 from tui.chat.keeper import ChatKeeper, Listener
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.store import ChatStore
 from tui.chat.transcript import Transcript
-from tui.common.ask import AskScreen
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
 from tui.common.wording import drafting_of, joined, progress_line
 from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
+from tui.services.settings import ContextEnd
 
 _REPORTS = (TokensArrived, Answered, PairOpened, Progressed, RequestFailed, WorkerDied)
 _ENDS = {
@@ -42,6 +44,7 @@ _ENDS = {
     "length": "the answer reached its longest length; /settings changes it",
 }
 """Why an answer ended -> what is said of it, where that is worth a word."""
+_STOPS = "the context is full; /new begins another conversation, F7 (Full context) lets the oldest turns be left out"
 
 
 class ChatPane(Vertical):
@@ -63,16 +66,26 @@ class ChatPane(Vertical):
         """How the model is to think, from the next answer on."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
-        self._shortened = ""
-        """Id of the conversation whose oldest turns may be left out."""
-        self._left_out = 0
-        """Messages at its beginning that are."""
+        self.meter = ContextMeter("context")
+        """What the conversation takes of the context."""
+        self.context_used = ContextUsed(0, 0)
+        """As it was told last."""
+        self._seen: Seen | None = None
+        """What the model is to be shown for the question that is being answered; None: as much as for the one before."""
+        self._must_shorten = False
+        """The context was full."""
+        self._shortening: Shortening | None = None
+        """A summary is being written."""
+        self._summary: list[str] = []
         self._is_back = False
         """The pair from before is being loaded again: why stays in the status line."""
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield from (self.transcript, self._status, self.prompt)
+        yield self.transcript
+        with Horizontal(id="status-row"):
+            yield from (self._status, self.meter)
+        yield self.prompt
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
@@ -99,11 +112,23 @@ class ChatPane(Vertical):
         self.keeper.tell_notes()
         if newest is not None:
             self.transcript.show(newest)
+            self._tell_context()
 
     def begin_conversation(self) -> Conversation:
         """An empty one, with the system prompt of the command line or of the app."""
         asked = self._services.launch.system
         return Conversation.begin(self._services.settings.system_prompt if asked is None else asked)
+
+    def show(self, conversation: Conversation) -> None:
+        """Another conversation; what went wrong in the one before is not said of it."""
+        self.transcript.show(conversation)
+        self._tell_context()
+        self.tell_pair()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is under way, or what it needs first."""
+        return self.transcript.is_answering or self._shortening is not None
 
     # What is asked.
 
@@ -123,15 +148,22 @@ class ChatPane(Vertical):
         if self._waiting:
             self._tell("the answer comes as soon as the model is loaded")
             return
-        self.transcript.begin_answer()
+        launch, settings = self._services.launch, self._services.settings
+        conversation, limit = self.transcript.conversation, launch.max_tokens or settings.max_tokens
+        seen = self._seen or conversation.seen()
+        if settings.context_end == "summarize" and self._summarize(conversation, seen, limit):
+            return
+        self.transcript.begin_answer(seen)
         self._tell("reading the prompt")
-        launch = self._services.launch
-        limit = launch.max_tokens or self._services.settings.max_tokens
-        conversation = self.transcript.conversation
-        may_drop = conversation.id == self._shortened
-        messages = conversation.prompt(self._left_out if may_drop else 0)
+        may_drop = settings.context_end in ("drop", "summarize")
         self._engine.ask(
-            Answer(messages, limit, launch.sampling, drop_oldest=may_drop, thinking=self.thinking)
+            Answer(
+                conversation.prompt(seen),
+                limit,
+                launch.sampling,
+                drop_oldest=may_drop,
+                thinking=self.thinking,
+            )
         )
 
     def stop(self) -> None:
@@ -144,6 +176,10 @@ class ChatPane(Vertical):
     @on(WorkerReported)
     async def _engine_reported(self, message: WorkerReported) -> None:
         match message.event:
+            case TokensArrived(arm="") as tokens if self._shortening:
+                self._summary.append(tokens.text)
+            case Answered() as answered if self._shortening:
+                self._end_summary(answered.stats)
             case TokensArrived(arm="") as tokens if self.transcript.is_answering:
                 await self.transcript.add(tokens)
             case Answered() as answered:
@@ -153,22 +189,25 @@ class ChatPane(Vertical):
                 for note in answered.notes:
                     self.notify(plain_text(with_labels(note)), markup=False)
             case PairOpened() if self._waiting:
+                self._tell_context()
                 self.answer()
             case PairOpened() if self._is_back:
                 self._is_back = False
             case PairOpened():
                 self.tell_pair()
+                self._tell_context()
             case Progressed() as progressed if not self._is_back:
                 self._tell(progress_line(progressed))
             case RequestFailed() as failed:
+                self._shortening = None
                 await self._end_answer(stopped=True)
                 self._restore_unanswered()
                 self._tell_failure(failed)
                 if failed.context_full and self.prompt.text:
-                    self._offer_to_drop(self._ask_again)
+                    self._meet_the_end(self._ask_again)
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
-                self._waiting = False
+                self._waiting, self._shortening = False, None
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
             case _:
@@ -178,14 +217,18 @@ class ChatPane(Vertical):
     def _answer_advanced(self, message: Transcript.Advanced) -> None:
         if self.transcript.is_answering:
             self._tell(live_line(message.tokens))
+            if message.tokens.prompt_n:
+                self._tell_context(message.tokens.prompt_n + message.tokens.predicted_n)
 
     async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> None:
         pair = self._engine.pair
         receipt = answer_receipt(answered, pair, race_gain(pair, self._engine.races)) if answered else None
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
+        self._seen = None
         if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
             self._save()
+            self._tell_context()
 
     def _tell_failure(self, failed: RequestFailed) -> None:
         text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
@@ -203,32 +246,64 @@ class ChatPane(Vertical):
                 self.prompt.put(self.transcript.take_back_question())
 
     def _tell_end(self, stats: GenerationStats) -> None:
-        self._left_out += stats.dropped_n
-        dropped = f"the {self._left_out} oldest messages were left out" if stats.dropped_n else ""
-        self._tell(" · ".join(part for part in (_ENDS.get(stats.stopped, ""), dropped) if part))
+        n = self.transcript.conversation.seen().left_out_n
+        left_out = f"the {n} oldest messages were left out" if stats.dropped_n else ""
+        self._tell(" · ".join(part for part in (_ENDS.get(stats.stopped, ""), left_out) if part))
         questions = [one for one in self.transcript.conversation.messages if one.role == "user"]
         if stats.stopped == "context" and len(questions) > 1:
-            self._offer_to_drop(self._answer_again)
+            self._meet_the_end(self._answer_again)
 
     # The end of the context.
 
-    def _offer_to_drop(self, go_on: Callable[[], None]) -> None:
-        """Asks whether the oldest turns may be left out from now on, where that has not been said of this conversation."""
-        conversation, pair = self.transcript.conversation, self._engine.pair
-        if not conversation.messages or conversation.id == self._shortened or not self.screen.is_current:
+    def _tell_context(self, used: int | None = None) -> None:
+        pair = self._engine.pair
+        used = self.transcript.conversation.context_n() if used is None else used
+        self.context_used = ContextUsed(used, pair.n_ctx if pair else 0)
+        self.post_message(self.context_used)
+
+    def _meet_the_end(self, go_on: Callable[[], None]) -> None:
+        """Asks what is to be done where a conversation does not fit, unless that has been said."""
+        settings, pair = self._services.settings, self._engine.pair
+        if not self.transcript.conversation.messages or not self.screen.is_current:
+            return
+        if settings.context_end == "stop":
+            self._tell(_STOPS, error=True)
+            return
+        if settings.context_end != "ask":
             return
 
-        def take(yes: bool | None) -> None:
-            if yes:
-                self._shortened, self._left_out = conversation.id, 0
+        def take(choice: ContextEnd | None) -> None:
+            if choice is not None:
+                self._services.change_settings(replace(self._services.settings, context_end=choice))
+            if choice in ("drop", "summarize"):
+                self._must_shorten = True
                 go_on()
 
-        size = f" of {pair.n_ctx} tokens" if pair and pair.n_ctx else ""
-        question = (
-            f"The context{size} is full. Go on with the oldest turns left out? "
-            "They stay on the screen and are kept."
-        )
-        self.app.push_screen(AskScreen(question, "Go on", "Not now"), take)
+        self.app.push_screen(ContextEndScreen(pair.n_ctx if pair else 0), take)
+
+    def _summarize(self, conversation: Conversation, seen: Seen, limit: int) -> bool:
+        """Asks for a summary first, where there is too little room for an answer; False where there is enough."""
+        n_ctx = self._engine.pair.n_ctx if self._engine.pair else 0
+        if self._seen is not None or not (self._must_shorten or needs_room(conversation, n_ctx, limit)):
+            return False
+        self._must_shorten = False
+        self._shortening, self._summary = plan_summary(conversation, seen, n_ctx), []
+        if self._shortening is None:
+            return False
+        n = self._shortening.n_messages
+        self._tell(f"the model summarizes the {n} oldest messages, to make room: Esc stops it")
+        self._engine.ask(self._shortening.request)
+        return True
+
+    def _end_summary(self, stats: GenerationStats) -> None:
+        shortening, self._shortening = self._shortening, None
+        text = "".join(self._summary)
+        if shortening is None or stats.stopped == "interrupted" or not text.strip():
+            self._restore_unanswered()
+            self._tell("stopped")
+            return
+        self._seen = summarized(shortening, text)
+        self.answer()
 
     def _ask_again(self) -> None:
         text = self.prompt.text
@@ -249,10 +324,10 @@ class ChatPane(Vertical):
         draft = f" with {pair.draft}" if pair.draft else nothing
         note = f" · {with_labels(pair.note)}" if pair.note else ""
         size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
-        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{note}")
+        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{note}", whole=True)
 
-    def _tell(self, text: str, *, error: bool = False) -> None:
-        self._status.tell(text, error=error)
+    def _tell(self, text: str, *, error: bool = False, whole: bool = False) -> None:
+        self._status.tell(text, error=error, whole=whole)
 
     def _save(self) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -263,8 +338,6 @@ class ChatPane(Vertical):
 
     def _saved(self, asked: Conversation, saved: Conversation) -> None:
         """Goes on from what was saved; where that waited, the conversation may have gone further."""
-        if self._shortened == asked.id:
-            self._shortened = saved.id
         if self.transcript.conversation is asked:
             self.transcript.conversation = saved
         elif self.transcript.conversation.id == saved.id:

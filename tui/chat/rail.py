@@ -14,6 +14,7 @@ from textual_plot import HiResMode
 
 from edgespec.text import human_bytes
 from edgespec.worker.protocol import PairOpened, TokensArrived
+from tui.chat.context_meter import ContextMeter
 from tui.common.plot import Plot
 from tui.services.engine_client import EngineClient
 from tui.services.messages import WorkerReported
@@ -37,6 +38,8 @@ class Rail(Vertical):
         self._lengths: deque[float] = deque(maxlen=_POINTS)
         self._cpu: deque[float] = deque(maxlen=_POINTS)
         self._timer: Timer | None = None
+        self.context = ContextMeter("rail-context", with_bar=True)
+        """What the conversation takes of the context."""
 
     def compose(self) -> ComposeResult:
         """Charts from top to bottom."""
@@ -49,6 +52,7 @@ class Rail(Vertical):
         ):
             yield Static(title, classes="rail-title", id=f"rail-{name}-title", markup=False)
             yield Sparkline([0.0], id=f"rail-{name}")
+        yield self.context
         yield Static("memory", classes="rail-title", id="rail-memory", markup=False)
 
     def on_mount(self) -> None:

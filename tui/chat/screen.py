@@ -17,6 +17,7 @@ from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
 from tui.chat.choices import conversation_choices, draft_choices
+from tui.chat.context_meter import ContextUsed
 from tui.chat.conversation import Conversation
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
@@ -80,6 +81,15 @@ class ChatScreen(ModeScreen):
 
     def _show_rail(self) -> None:
         self.rail.display = self.services.settings.show_rail and self.size.width >= _RAIL_COLUMNS
+        self._show_context()
+
+    @on(ContextUsed)
+    def _show_context(self) -> None:
+        """Beside the status where there are no charts."""
+        used = self.pane.context_used
+        for meter in (self.rail.context, self.pane.meter):
+            meter.show(used.used, used.size)
+        self.pane.meter.display &= not self.rail.display
 
     # What is written.
 
@@ -95,7 +105,7 @@ class ChatScreen(ModeScreen):
         except UsageError as error:
             self.tell(joined(error.message, error.hint), error=True)
             return
-        if self.transcript.is_answering:
+        if self.pane.is_busy:
             self.tell("one answer at a time: Esc stops this one")
             return
         self.prompt.remember(event.text)
@@ -211,7 +221,7 @@ class ChatScreen(ModeScreen):
     # The conversation.
 
     def _is_busy(self) -> bool:
-        busy = self.transcript.is_answering
+        busy = self.pane.is_busy
         if busy:
             self.tell("an answer is under way: Esc stops it")
         return busy
@@ -219,7 +229,7 @@ class ChatScreen(ModeScreen):
     def action_new(self) -> None:
         """Begins another conversation; this one is kept."""
         if not self._is_busy():
-            self.transcript.show(self.pane.begin_conversation())
+            self.pane.show(self.pane.begin_conversation())
             self.prompt.focus()
 
     @work
@@ -235,7 +245,7 @@ class ChatScreen(ModeScreen):
             except EdgespecError as error:
                 self.tell(joined(error.message, error.hint), error=True)
                 return
-            self.transcript.show(Conversation.begin(conversation.system))
+            self.pane.show(Conversation.begin(conversation.system))
 
     @work
     async def action_open_saved(self) -> None:
@@ -251,7 +261,7 @@ class ChatScreen(ModeScreen):
             choices = conversation_choices(store.summaries())
             found = await self.app.push_screen_wait(ChooseScreen("Open a conversation", choices, empty))
             if found is not None:
-                self.transcript.show(store.load(found))
+                self.pane.show(store.load(found))
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 

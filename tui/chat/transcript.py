@@ -11,7 +11,8 @@ from textual.widgets import Static
 
 from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import TokensArrived
-from tui.chat.conversation import Conversation, Message, Receipt, merge_pieces
+from tui.chat.conversation import ALL_SEEN, Conversation, Message, Receipt, Seen, merge_pieces
+from tui.chat.cut_mark import CutMark
 from tui.chat.thought import ThoughtFold
 from tui.chat.turn import AnswerTurn, UserTurn
 from tui.common.pace import Pace
@@ -47,6 +48,8 @@ class Transcript(VerticalScroll, can_focus=False):
         self._painting = asyncio.Lock()
         """A paint waits for Markdown: text of the next one must not come before its own."""
         self._told_s = 0.0
+        self._seen = ALL_SEEN
+        """What the model is shown of what came before the answer that is under way."""
 
     def compose(self) -> ComposeResult:
         """Advice, until there is a turn."""
@@ -75,7 +78,16 @@ class Transcript(VerticalScroll, can_focus=False):
             await self.mount(
                 UserTurn(message.content) if is_question else AnswerTurn(message, tinted=self.tinted)
             )
+        await self._mark_cut()
         self.anchor()
+
+    async def _mark_cut(self) -> None:
+        """Says from where on the model sees the conversation, where that is not its beginning."""
+        await self.query(CutMark).remove()
+        seen, turns = self.conversation.seen(), list(self.query(".turn"))
+        place = self.conversation.place_of(seen.left_out_n)
+        if seen.left_out_n and place < len(turns):
+            await self.mount(CutMark(seen), before=turns[place])
 
     async def tint(self, on: bool) -> None:
         """Shows or hides who thought of each token."""
@@ -113,9 +125,13 @@ class Transcript(VerticalScroll, can_focus=False):
                 turn.remove()
             self.conversation = before
 
-    def begin_answer(self) -> None:
-        """An empty turn, for the tokens that will come."""
-        self._told_s = 0.0
+    def begin_answer(self, seen: Seen = ALL_SEEN) -> None:
+        """An empty turn, for the tokens that will come.
+
+        Args:
+            seen: What the model is shown of what came before.
+        """
+        self._told_s, self._seen = 0.0, seen
         self._turn = AnswerTurn(tinted=self.tinted)
         self._add_turn(self._turn)
 
@@ -153,9 +169,14 @@ class Transcript(VerticalScroll, can_focus=False):
             turn.thought,
             stats.thought_n if stats else 0,
             stats.thought_s if stats else 0.0,
+            stats.prompt_n + stats.predicted_n if stats else 0,
+            self._seen.dropping(stats.dropped_n if stats else 0),
         )
+        was_seen = self.conversation.seen()
         self.conversation = replace(self.conversation.add(message), target=target or self.conversation.target)
         await turn.finish(message)
+        if message.seen != was_seen and self.is_attached:
+            await self._mark_cut()
         return True
 
     def _add_turn(self, turn: UserTurn | AnswerTurn) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from textual import on
 from textual.app import ComposeResult
@@ -18,7 +18,7 @@ from edgespec.paths import app_settings_file
 from edgespec.text import plain_text
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
-from tui.services.settings import AppSettings
+from tui.services.settings import AppSettings, ContextEnd
 
 _NUMBERS = (
     ("threads", "Threads", "0: the physical cores"),
@@ -66,6 +66,7 @@ class SettingsScreen(ModalScreen[None]):
         kinds = [kv_type.name.lower() for kv_type in KvType]
         yield "KV cache keys", _select("kv_type_k", kinds, settings.kv_type_k)
         yield "KV cache values", _select("kv_type_v", kinds, settings.kv_type_v)
+        yield "Full context", _select("context_end", get_args(ContextEnd), settings.context_end)
         prompt = settings.system_prompt
         yield "System prompt", Input(prompt, id="system_prompt", placeholder="of new chats", compact=True)
         yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
@@ -107,6 +108,7 @@ class SettingsScreen(ModalScreen[None]):
         return replace(
             self._services.settings,
             theme=str(self.query_one("#theme", Select).value),
+            context_end=self.query_one("#context_end", Select).value,
             kv_type_k=str(self.query_one("#kv_type_k", Select).value),
             kv_type_v=str(self.query_one("#kv_type_v", Select).value),
             show_rail=self.query_one("#show_rail", Switch).value,

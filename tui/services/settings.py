@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -15,6 +15,9 @@ from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
 from edgespec.paths import app_settings_file
 from edgespec.ranges import check_ranges
 from edgespec.session.settings import EngineSettings
+
+ContextEnd = Literal["ask", "drop", "summarize", "stop"]
+"""What is done where a conversation has outgrown its context: ask, leave out the oldest turns, have them summarized, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class AppSettings:
     """0 takes the physical cores."""
     ctx_size: int = 0
     """0 takes what the model was trained with, as far as that takes little memory."""
+    context_end: ContextEnd = "ask"
+    """`ask` until a choice was made."""
     gpu_layers: str = "auto"
     kv_type_k: str = "f16"
     kv_type_v: str = "f16"

@@ -19,7 +19,7 @@ from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import finished_stats
 from tui.app import EdgespecApp
 from tui.chat.screen import ChatScreen
-from tui.chat.turn import AnswerTurn, UserTurn
+from tui.chat.turn import AnswerTurn
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
 from tui.services.launch import Launch
 
@@ -33,17 +33,6 @@ async def test_regenerate_asks_the_same_again(bench: AppBench) -> None:
         assert asked[0] == asked[1]
         assert roles(app) == ["user", "assistant"]
         assert len(app.screen.query(AnswerTurn)) == 1
-
-
-async def test_edit_takes_the_last_message_back(bench: AppBench) -> None:
-    async with bench.run() as (app, pilot):
-        await send(pilot, "first")
-        await send(pilot, "second")
-        await pilot.press("ctrl+up")
-        await settle(pilot)
-        assert roles(app) == ["user", "assistant"]
-        assert chat_of(app).prompt.text == "second"
-        assert len(app.screen.query(UserTurn)) == 1
 
 
 async def test_up_and_down_go_through_the_history(bench: AppBench) -> None:

@@ -1,7 +1,9 @@
 """A conversation as values: messages, with what each answer cost."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from uuid import uuid4
 
 from edgespec.chat.messages import ChatMessage, Role
@@ -36,6 +38,20 @@ class Seen:
 
 
 ALL_SEEN = Seen()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message stands: in the conversation as it is shown, and among the versions of itself."""
+
+    index: int
+    number: int = 1
+    """Of this version, from 1, the oldest first."""
+    count: int = 1
+    """Of versions."""
+
+
+FIRST = Place(0)
 
 
 def _new_message_id() -> str:
@@ -81,6 +97,9 @@ class Conversation:
     """How its tokens were chosen last; None where nobody wrote that down."""
     head: str = field(default="", compare=False)
     """Id of the newest message as it was saved last: where another stands there now, another app went on with it."""
+    branches: Mapping[str, tuple[Message, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """All that was ever said, those included that an edit or another answer replaced: by the id of the message before (empty for the
+    first), the oldest first. `messages` is one way through it."""
 
     @classmethod
     def begin(cls, system: str = "", now: datetime | None = None) -> "Conversation":
@@ -92,7 +111,9 @@ class Conversation:
     def copied(self) -> "Conversation":
         """The same under another id, to be saved beside this one."""
         messages = tuple(replace(message, id=_new_message_id()) for message in self.messages)
-        return replace(self, id=_id_at(datetime.now(UTC)), messages=messages, head="")
+        return replace(
+            self, id=_id_at(datetime.now(UTC)), messages=messages, head="", branches=in_line(messages)
+        )
 
     @property
     def title(self) -> str:
@@ -102,8 +123,46 @@ class Conversation:
         return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
 
     def add(self, message: Message) -> "Conversation":
-        """With one more message."""
-        return replace(self, messages=(*self.messages, message))
+        """With one more message; where there is one in its place already, it is another version of it."""
+        before = self.messages[-1].id if self.messages else ""
+        branches = {**self.branches, before: (*self.branches.get(before, ()), message)}
+        return replace(self, messages=(*self.messages, message), branches=branches)
+
+    def place(self, index: int) -> Place:
+        """Which version the message at `index` is; of one that is still to come there, the next."""
+        before = self.messages[index - 1].id if index else ""
+        ids = [one.id for one in self.branches.get(before, ())]
+        if index == len(self.messages):
+            return Place(index, len(ids) + 1, len(ids) + 1)
+        own = self.messages[index].id
+        return Place(index, ids.index(own) + 1, len(ids)) if own in ids else Place(index)
+
+    def with_version(self, index: int, number: int) -> "Conversation":
+        """The way that leads through another version of the message at `index`, and from there to what was said last.
+
+        Args:
+            index: In `messages`.
+            number: Of the version, from 1; another one is the nearest.
+        """
+        before = self.messages[index - 1].id if index else ""
+        versions = self.branches.get(before, (self.messages[index],))
+        messages = [*self.messages[:index], versions[min(max(number, 1), len(versions)) - 1]]
+        while following := self.branches.get(messages[-1].id):
+            messages.append(following[-1])
+        return replace(self, messages=tuple(messages))
+
+    def shared_with(self, other: "Conversation") -> int:
+        """How many messages both begin with."""
+        pairs = zip(self.messages, other.messages, strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0].id == pair[1].id, pairs))
+
+    def before(self, index: int) -> "Conversation":
+        """The same up to the message at `index`, from where it may go another way."""
+        return replace(self, messages=self.messages[:index])
+
+    def question_before(self, index: int) -> int | None:
+        """Where the last question before `index` stands."""
+        return next((at for at in reversed(range(index)) if self.messages[at].role == "user"), None)
 
     def spoken(self) -> tuple[Message, ...]:
         """The messages that say something, which are those that the model is shown."""
@@ -159,6 +218,12 @@ class Conversation:
     def last_answer(self) -> Message | None:
         """The newest answer."""
         return next((m for m in reversed(self.messages) if m.role == "assistant"), None)
+
+
+def in_line(messages: Sequence[Message]) -> dict[str, tuple[Message, ...]]:
+    """The branches of a conversation in which nothing was ever replaced."""
+    before = ["", *(message.id for message in messages)]
+    return {parent: (message,) for parent, message in zip(before, messages, strict=False)}
 
 
 def _id_at(moment: datetime) -> str:

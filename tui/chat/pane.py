@@ -64,6 +64,12 @@ class ChatPane(Vertical):
         self._status = StatusLine("status")
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
+        self._before = Conversation.begin()
+        """As it was before what is being answered now: it comes back where that comes to nothing."""
+        self.editing: int | None = None
+        """Where the message stands that what is being written replaces."""
+        self._unsent = ""
+        """What stood in the prompt before that."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
         self.meter = ContextMeter("context")
@@ -121,6 +127,7 @@ class ChatPane(Vertical):
 
     def show(self, conversation: Conversation) -> None:
         """Another conversation; what went wrong in the one before is not said of it."""
+        self.end_edit()
         self.transcript.show(conversation)
         self._tell_context()
         self.tell_pair()
@@ -134,9 +141,66 @@ class ChatPane(Vertical):
 
     def ask(self, text: str) -> None:
         """Adds a message and has it answered, at once or when the engine is ready."""
+        self._before = self.transcript.conversation
+        if self.editing is not None:
+            self.transcript.leave(self._before.before(self.editing))
+            self.editing = None
         self.transcript.add_question(text)
         self._save()
         self.answer()
+
+    def regenerate(self) -> None:
+        """Has the last message answered again; the answer that is there stays as a version."""
+        self.end_edit()
+        self._before = self.transcript.conversation
+        self.transcript.drop_answer()
+        self.answer()
+
+    # Other versions.
+
+    def edit(self, index: int, text: str) -> None:
+        """Lets the message at `index` be written anew; until that is sent, all stays as it is.
+
+        Args:
+            index: Of a question, or of where a new one is to stand.
+            text: What the prompt begins with.
+        """
+        if self.editing is None:
+            self._unsent = self.prompt.text
+        self.editing = index
+        self.prompt.put(text)
+        self.prompt.focus()
+        self.transcript.mark_replaced(index)
+        self._tell("Enter sends it as another version, and what was said stays; Esc leaves all as it is")
+
+    def end_edit(self) -> bool:
+        """Leaves things as they were; returns whether a message was being written anew."""
+        if self.editing is None:
+            return False
+        self.editing = None
+        self.transcript.mark_replaced(None)
+        self.prompt.put(self._unsent)
+        self.tell_pair()
+        return True
+
+    def step_version(self, index: int, step: int) -> None:
+        """Shows the version of a message before or after the one that is shown, and what was said from there on."""
+        self.show_version(index, self.transcript.conversation.place(index).number + step)
+
+    def show_version(self, index: int, number: int) -> None:
+        """Shows a version of a message, from 1, and what was said from there on."""
+        self.end_edit()
+        conversation = self.transcript.conversation
+        place = conversation.place(index)
+        if not 1 <= number <= place.count:
+            self._tell(f"there is no version {number}: there are {place.count} of this message")
+            return
+        other = conversation.with_version(index, number)
+        self.transcript.show(other, index)
+        self.transcript.pointed = index
+        self.keeper.save(other)
+        self._tell_context()
+        self._tell(f"version {number} of {place.count}")
 
     def answer(self) -> None:
         """Has the conversation answered as it stands, unless the app is being left."""
@@ -167,7 +231,9 @@ class ChatPane(Vertical):
         )
 
     def stop(self) -> None:
-        """Ends the answer, or what is being loaded for it; what came is kept."""
+        """Ends the answer, or what is being loaded for it; what came is kept. Else leaves an edit."""
+        if not self.is_busy and not self._waiting and self.end_edit():
+            return
         self._waiting = False
         self._engine.stop()
 
@@ -238,12 +304,19 @@ class ChatPane(Vertical):
         self._tell(text, error=not failed.interrupted)
 
     def _restore_unanswered(self) -> None:
-        """A message that could not be answered goes back into the prompt, unless another is being written."""
+        """A message that could not be answered goes back into the prompt, unless another is being written; what it, or another
+        answer, was to replace comes back.
+        """
         messages = self.transcript.conversation.messages
-        if self._waiting or (messages and messages[-1].role == "user"):
-            self._waiting = False
-            if not self.prompt.text:
-                self.prompt.put(self.transcript.take_back_question())
+        if not (self._waiting or (messages and messages[-1].role == "user")):
+            return
+        self._waiting = False
+        before, common = self._before, self.transcript.conversation.shared_with(self._before)
+        if common == len(messages):  # another answer to the same message
+            self.transcript.show(before, common)
+        elif not self.prompt.text:
+            self.prompt.put(messages[-1].content)
+            self.transcript.show(replace(before, head=self.transcript.conversation.head), common)
 
     def _tell_end(self, stats: GenerationStats) -> None:
         n = self.transcript.conversation.seen().left_out_n
@@ -311,8 +384,7 @@ class ChatPane(Vertical):
         self.ask(text)
 
     def _answer_again(self) -> None:
-        self.transcript.drop_answer()
-        self.answer()
+        self.regenerate()
 
     def tell_pair(self) -> None:
         """What is loaded, in the status line."""

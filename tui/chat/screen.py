@@ -1,5 +1,6 @@
 """The chat: what can be done there, by key, slash command or palette, each as one action with one name."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
-from tui.chat.choices import conversation_choices, draft_choices
+from tui.chat.choices import conversation_choices, draft_choices, message_choices
 from tui.chat.context_meter import ContextUsed
 from tui.chat.conversation import Conversation
 from tui.chat.editor import edit_in_editor
@@ -35,6 +36,8 @@ from tui.common.wording import joined
 from tui.services.app_services import AppServices
 
 _RAIL_COLUMNS = 100
+_STEPS = {"next": 1, "previous": -1}
+_NO_VERSIONS = "there is one version of everything: Ctrl+R and Ctrl+Up make others"
 
 
 class ChatScreen(ModeScreen):
@@ -145,6 +148,8 @@ class ChatScreen(ModeScreen):
                 self._change_draft(argument)
             case "model" if argument:
                 self._open_model(argument)
+            case "version" if argument:
+                self._show_version(argument)
             case "system" if argument:
                 self._set_system(argument)
             case "export" if argument:
@@ -272,14 +277,65 @@ class ChatScreen(ModeScreen):
         if not self.transcript.conversation.messages:
             self.tell("there is no message to answer again")
             return
-        self.transcript.drop_answer()
-        self.pane.answer()
+        self.pane.regenerate()
 
     def action_edit_last(self) -> None:
-        """Takes the last message back into the prompt; its answer goes."""
-        if not self._is_busy() and (question := self.transcript.take_back_question()):
-            self.prompt.put(question)
-            self.prompt.focus()
+        """Takes the last message back into the prompt, or the one before it; until another is sent, all stays."""
+        if self._is_busy():
+            return
+        end = len(self.transcript.conversation.messages) if self.pane.editing is None else self.pane.editing
+        index = self.transcript.conversation.question_before(end)
+        if index is not None:
+            self.pane.edit(index, self.transcript.conversation.messages[index].content)
+
+    @work
+    async def action_branch(self) -> None:
+        """Chooses a message from which the conversation goes another way."""
+        messages = self.transcript.conversation.messages
+        if self._is_busy():
+            return
+        title, empty = "Go another way from", "Nothing has been said yet."
+        found = await self.app.push_screen_wait(ChooseScreen(title, message_choices(messages), empty))
+        if found is not None:
+            index = int(found)
+            is_question = messages[index].role == "user"
+            self.pane.edit(index if is_question else index + 1, messages[index].content if is_question else "")
+
+    def action_point(self, step: int) -> None:
+        """Goes to another turn of which there are several versions."""
+        if self.transcript.point(step) is None:
+            self.tell(_NO_VERSIONS)
+
+    def action_version(self, step: int) -> None:
+        """Steps through the versions of the turn that is marked, or the newest that has several."""
+        self._with_versions(lambda index: self.pane.step_version(index, step))
+
+    def action_version_before(self, index: int) -> None:
+        """The version before, of the turn whose arrow was clicked."""
+        if not self._is_busy():
+            self.pane.step_version(index, -1)
+
+    def action_version_after(self, index: int) -> None:
+        """The next version of the turn whose arrow was clicked."""
+        if not self._is_busy():
+            self.pane.step_version(index, 1)
+
+    def _show_version(self, word: str) -> None:
+        if word in _STEPS:
+            self.action_version(_STEPS[word])
+        elif word.isdecimal():
+            self._with_versions(lambda index: self.pane.show_version(index, int(word)))
+        else:
+            raise UsageError(f"/version {word} is not a version", "it takes next, previous or a number")
+
+    def _with_versions(self, show: Callable[[int], None]) -> None:
+        if self._is_busy():
+            return
+        index = self.transcript.point()
+        if index is None:
+            self.tell(_NO_VERSIONS)
+        else:
+            show(index)
 
     @work
     async def action_system(self) -> None:

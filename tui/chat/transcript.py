@@ -41,6 +41,8 @@ class Transcript(VerticalScroll, can_focus=False):
         self.conversation = Conversation.begin()
         self.tinted = False
         """Whether answers show who thought of each token."""
+        self.pointed: int | None = None
+        """Where the message stands that keys step through the versions of; None for the newest that has several."""
         self._turn: AnswerTurn | None = None
         self._pace = Pace()
         self._arrived: list[TokensArrived] = []
@@ -62,29 +64,65 @@ class Transcript(VerticalScroll, can_focus=False):
 
     # Whole conversations.
 
-    def show(self, conversation: Conversation) -> None:
-        """Puts another conversation on the screen."""
-        self.conversation = conversation
-        self._show_turns(conversation)
+    def show(self, conversation: Conversation, since: int = 0) -> None:
+        """Puts another conversation on the screen.
+
+        Args:
+            conversation: To be shown.
+            since: So many of its messages are there already.
+        """
+        self.conversation, self.pointed = conversation, None
+        self._show_turns(conversation, since)
 
     @work(exclusive=True, group="conversation")
-    async def _show_turns(self, conversation: Conversation) -> None:
-        await self.query(".turn").remove()
+    async def _show_turns(self, conversation: Conversation, since: int) -> None:
+        for turn in self.turns[since:]:
+            await turn.remove()
         self._empty.display = not conversation.messages
-        for message in conversation.messages:
-            is_question = message.role == "user"
+        for index, message in enumerate(conversation.messages[since:], since):
             if not self.is_attached:  # the app is being left
                 return
+            place = conversation.place(index)
             await self.mount(
-                UserTurn(message.content) if is_question else AnswerTurn(message, tinted=self.tinted)
+                UserTurn(message.content, place)
+                if message.role == "user"
+                else AnswerTurn(message, place, tinted=self.tinted)
             )
         await self._mark_cut()
         self.anchor()
 
+    @property
+    def turns(self) -> list[UserTurn | AnswerTurn]:
+        """What stands of each message, in their order."""
+        return [turn for turn in self.children if isinstance(turn, UserTurn | AnswerTurn)]
+
+    def mark_replaced(self, since: int | None) -> None:
+        """Dims the turns from a message on, which is being written anew; with None, none."""
+        for index, turn in enumerate(self.turns):
+            turn.set_class(since is not None and index >= since, "replaced")
+
+    def point(self, step: int = 0) -> int | None:
+        """Goes to the turn before or after that has several versions, and marks it; the newest first.
+
+        Returns:
+            Where it stands in the conversation; None where no turn has more than one.
+        """
+        marks = [turn.version for turn in self.turns if turn.version.place.count > 1]
+        if not marks:
+            return None
+        indices = [mark.place.index for mark in marks]
+        at = indices.index(self.pointed) if self.pointed in indices else len(marks) - 1
+        at = min(max(at + step, 0), len(marks) - 1)
+        self.pointed = indices[at]
+        for mark in marks:
+            mark.set_class(mark is marks[at], "pointed")
+        marks[at].scroll_visible(animate=False)
+        return self.pointed
+
     async def _mark_cut(self) -> None:
         """Says from where on the model sees the conversation, where that is not its beginning."""
         await self.query(CutMark).remove()
-        seen, turns = self.conversation.seen(), list(self.query(".turn"))
+        seen, turns = self.conversation.seen(), self.turns
         place = self.conversation.place_of(seen.left_out_n)
         if seen.left_out_n and place < len(turns):
             await self.mount(CutMark(seen), before=turns[place])
@@ -108,22 +146,18 @@ class Transcript(VerticalScroll, can_focus=False):
     def add_question(self, text: str) -> None:
         """One more message of the user's."""
         self.conversation = self.conversation.add(Message("user", text))
-        self._add_turn(UserTurn(text))
+        place = self.conversation.place(len(self.conversation.messages) - 1)
+        self._add_turn(UserTurn(text, place))
 
-    def take_back_question(self) -> str:
-        """Removes the last question and its answer; returns the question, empty where there is none."""
-        before, question = self.conversation.without_last_question()
-        if question:
-            self.show(before)
-        return question
+    def leave(self, before: Conversation) -> None:
+        """Goes back to an earlier place of the conversation, from where it goes another way; what was said after it is kept."""
+        for turn in self.turns[len(before.messages) :]:
+            turn.remove()
+        self.conversation, self.pointed = before, None
 
     def drop_answer(self) -> None:
-        """Removes what answers the last question, if anything does."""
-        before = self.conversation.without_last_answer()
-        if before != self.conversation:
-            for turn in list(self.query(AnswerTurn))[-1:]:
-                turn.remove()
-            self.conversation = before
+        """Makes room for another answer to the last question; one that is there is kept as a version."""
+        self.leave(self.conversation.without_last_answer())
 
     def begin_answer(self, seen: Seen = ALL_SEEN) -> None:
         """An empty turn, for the tokens that will come.
@@ -132,7 +166,8 @@ class Transcript(VerticalScroll, can_focus=False):
             seen: What the model is shown of what came before.
         """
         self._told_s, self._seen = 0.0, seen
-        self._turn = AnswerTurn(tinted=self.tinted)
+        place = self.conversation.place(len(self.conversation.messages))
+        self._turn = AnswerTurn(place=place, tinted=self.tinted)
         self._add_turn(self._turn)
 
     async def add(self, tokens: TokensArrived) -> None:

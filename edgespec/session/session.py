@@ -22,6 +22,7 @@ from edgespec.chat.thinking import (
 )
 from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.decode.generate import Generator
+from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
@@ -180,8 +181,8 @@ class Session(Closes):
     def _finish_stats(self, stats: GenerationStats, dropped_n: int) -> None:
         self.stats = stats
         stats.dropped_n = dropped_n
-        # The machine may run at another speed than when the answer began.
-        stats.vanilla_step_s = self.state.costs.step_s
+        if self.mode is not Mode.OFF:
+            stats.pass_deviation = self.state.costs.pass_deviation
         stats.stopped = stats.stopped or "interrupted"
         replays = self.engine.target.context.abilities.replays
         stats.why = explain(self.mode, self._draft_name, stats, replays=replays)

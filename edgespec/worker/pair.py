@@ -116,7 +116,7 @@ class PairServer:
         try:
             for token in stoppable(tokens):
                 if stream is None:
-                    stream = TokenStream(self._link, session.live_stats, session.state.costs)
+                    stream = TokenStream(self._link, session.live_stats)
                 stream.add(token)
         except KeyboardInterrupt:
             pass

@@ -154,7 +154,7 @@ class TokensArrived:
     draft_n_accepted: int
     target_passes: int
     vanilla_tok_per_s: float
-    """By the cost of a plain step as it is reckoned now."""
+    """By the cost of a plain step in this answer so far."""
     memory_bytes: int
     arm: str = ""
     """In a race: whose they are."""
@@ -165,6 +165,8 @@ class TokensArrived:
     thought_s: float = 0.0
     prompt_n: int = 0
     """Tokens of the prompt: with `predicted_n`, what the conversation takes of the context; 0 where nobody tells."""
+    speedup: float = 0.0
+    """Times plain decoding so far, as the answer's receipt will say it; 0 before it is known."""
 
     @property
     def text(self) -> str:

@@ -139,5 +139,6 @@ class PairServer:
                 rate_of(session.state.costs.step_s),
                 resident_bytes(),
                 "; ".join([*session.engine.placements(), *session.engine.cautions()]),
+                session.own_sampling,
             )
         )

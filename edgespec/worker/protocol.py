@@ -10,6 +10,7 @@ from edgespec.chat.thinking import AS_IT_LIKES, Thinking
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import NO_WISH, AnySampling
 from edgespec.progress import Progress, Unit
 from edgespec.session.settings import EngineSettings
 
@@ -32,7 +33,7 @@ class Answer:
 
     messages: tuple[ChatMessage, ...]
     max_tokens: int
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: AnySampling = NO_WISH
     drop_oldest: bool = False
     """The oldest turns may be left out where the conversation is too long."""
     thinking: Thinking = AS_IT_LIKES
@@ -131,6 +132,8 @@ class PairOpened:
     """Resident, of the worker process."""
     note: str = ""
     """Where the layers of each model went; empty when all of them are on the CPU."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How the target's tokens are picked where nobody says."""
     server: str = ""
     """The address of the server that answers; empty for the engine of a worker. Figures that it does not tell are 0."""
 

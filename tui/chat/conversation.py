@@ -7,7 +7,7 @@ from itertools import takewhile
 from uuid import uuid4
 
 from edgespec.chat.messages import ChatMessage, Role
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import Piece
 
 _TITLE_LENGTH = 48
@@ -93,8 +93,8 @@ class Conversation:
     target: str = ""
     """The model that answered last."""
     updated_at: str = ""
-    sampling: Sampling | None = None
-    """How its tokens were chosen last; None where nobody wrote that down."""
+    sampling: SamplingWish | None = None
+    """What was set of how its tokens are picked; None where nothing was."""
     head: str = field(default="", compare=False)
     """Id of the newest message as it was saved last: where another stands there now, another app went on with it."""
     branches: Mapping[str, tuple[Message, ...]] = field(default_factory=dict, compare=False, repr=False)

@@ -57,6 +57,7 @@ CHAT_KEYS: Final[list[BindingType]] = [
     _key("ctrl+b", "rail", "Charts", "Show or hide the charts", name="rail"),
     _key("f9", "draft", "Draft", "Choose another draft model", name="draft"),
     _key("f10", "system", "System", "Change the system prompt", name="system"),
+    _key("ctrl+f10", "sampling", "Sampling", "Change how tokens are picked", name="sampling"),
     _key("f11", "copy_last", "Copy", "Copy the last answer", name="copy"),
     _key("f12", "export", "Export", "Write the chat as Markdown", name="export"),
     _key("ctrl+l", "clear", "Clear", "Empty this conversation", name="clear"),

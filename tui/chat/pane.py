@@ -1,15 +1,17 @@
 """The left of the chat: what is asked below is answered by the engine, shown above, and kept."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.paths import chats_dir
 from edgespec.text import plain_text
 from edgespec.worker.protocol import (
@@ -27,7 +29,9 @@ from tui.chat.conversation import Conversation, Seen
 from tui.chat.keeper import ChatKeeper, Listener
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
+from tui.chat.sampling import ChatSampling, SamplingChange, describe_sampling
 from tui.chat.store import ChatStore
+from tui.chat.suggestion import find_suggestion
 from tui.chat.transcript import Transcript
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
@@ -62,6 +66,8 @@ class ChatPane(Vertical):
         self.prompt = PromptInput()
         """Where messages are written."""
         self._status = StatusLine("status")
+        self.sampling = ChatSampling(services)
+        """How answers are sampled."""
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
         self._before = Conversation.begin()
@@ -83,6 +89,8 @@ class ChatPane(Vertical):
         self._shortening: Shortening | None = None
         """A summary is being written."""
         self._summary: list[str] = []
+        self._has_suggested = False
+        """A better model has been looked for."""
         self._is_back = False
         """The pair from before is being loaded again: why stays in the status line."""
 
@@ -119,6 +127,21 @@ class ChatPane(Vertical):
         if newest is not None:
             self.transcript.show(newest)
             self._tell_context()
+
+    @work
+    async def _suggest(self, pair: PairOpened) -> None:
+        """Names a better model where this is a first start."""
+        if self._services.launch.offline or not await asyncio.to_thread(self._is_first_start):
+            return
+        found = await asyncio.to_thread(find_suggestion, pair)
+        if found is not None:
+            self.transcript.suggest(found.text)
+
+    def _is_first_start(self) -> bool:
+        try:
+            return self.store.newest() is None
+        except EdgespecError:
+            return False  # it is said elsewhere
 
     def begin_conversation(self) -> Conversation:
         """An empty one, with the system prompt of the command line or of the app."""
@@ -224,7 +247,7 @@ class ChatPane(Vertical):
             Answer(
                 conversation.prompt(seen),
                 limit,
-                launch.sampling,
+                self.sampling.asked(conversation),
                 drop_oldest=may_drop,
                 thinking=self.thinking,
             )
@@ -259,9 +282,12 @@ class ChatPane(Vertical):
                 self.answer()
             case PairOpened() if self._is_back:
                 self._is_back = False
-            case PairOpened():
+            case PairOpened() as pair:
                 self.tell_pair()
                 self._tell_context()
+                if not self._has_suggested:
+                    self._has_suggested = True
+                    self._suggest(pair)
             case Progressed() as progressed if not self._is_back:
                 self._tell(progress_line(progressed))
             case RequestFailed() as failed:
@@ -404,9 +430,30 @@ class ChatPane(Vertical):
     def _save(self) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.transcript.conversation = replace(
-            self.transcript.conversation, updated_at=now, sampling=self._services.launch.sampling
+            self.transcript.conversation, updated_at=now, sampling=self._chat_sampling()
         )
         self.keeper.save(self.transcript.conversation)
+
+    def _chat_sampling(self) -> SamplingWish | None:
+        wish = self.sampling.of_chat(self.transcript.conversation)
+        return wish if wish.given else None
+
+    def set_sampling(self, change: SamplingChange) -> None:
+        """Samples otherwise from the next answer on: in this conversation, or wherever its model answers."""
+        settings, pair = self._services.settings, self._engine.pair
+        if change.scope == "chat":
+            wish = change.wish if change.wish.given else None
+            self.transcript.conversation = replace(self.transcript.conversation, sampling=wish)
+            self.keeper.save(self.transcript.conversation)
+        elif pair is None:
+            self._tell("no model is loaded yet")
+            return
+        else:
+            kept = {**settings.sampling, pair.target: change.wish}
+            kept = {name: wish for name, wish in kept.items() if wish.given}
+            self._services.change_settings(replace(settings, sampling=kept))
+        settled = describe_sampling(self.sampling.settled(self.transcript.conversation))
+        self._tell(f"sampling from the next answer on: {settled}", whole=True)
 
     def _saved(self, asked: Conversation, saved: Conversation) -> None:
         """Goes on from what was saved; where that waited, the conversation may have gone further."""

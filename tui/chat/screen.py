@@ -16,6 +16,8 @@ from textual.widgets import TextArea
 from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError, UsageError
+from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
 from tui.chat.choices import conversation_choices, draft_choices, message_choices
 from tui.chat.context_meter import ContextUsed
@@ -26,6 +28,7 @@ from tui.chat.modes import mode_named, next_mode, next_think, think_named
 from tui.chat.pane import ChatPane
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
+from tui.chat.sampling import SamplingScreen, Scope, read_sampling
 from tui.chat.slash import describe_commands, matching_commands, parse_slash
 from tui.chat.store import export_markdown
 from tui.chat.transcript import Transcript
@@ -150,6 +153,8 @@ class ChatScreen(ModeScreen):
                 self._open_model(argument)
             case "version" if argument:
                 self._show_version(argument)
+            case "sampling" if argument:
+                self.pane.set_sampling(read_sampling(argument, self._sampling_wishes()))
             case "system" if argument:
                 self._set_system(argument)
             case "export" if argument:
@@ -299,7 +304,9 @@ class ChatScreen(ModeScreen):
         if found is not None:
             index = int(found)
             is_question = messages[index].role == "user"
-            self.pane.edit(index if is_question else index + 1, messages[index].content if is_question else "")
+            self.pane.edit(
+                index if is_question else index + 1, messages[index].content if is_question else ""
+            )
 
     def action_point(self, step: int) -> None:
         """Goes to another turn of which there are several versions."""
@@ -336,6 +343,19 @@ class ChatScreen(ModeScreen):
             self.tell(_NO_VERSIONS)
         else:
             show(index)
+
+    @work
+    async def action_sampling(self) -> None:
+        """Shows how answers are sampled, to be changed."""
+        pair = self._engine.pair
+        own = pair.sampling if pair else Sampling()
+        change = await self.app.push_screen_wait(SamplingScreen(own, self._sampling_wishes()))
+        if change is not None:
+            self.pane.set_sampling(change)
+
+    def _sampling_wishes(self) -> dict[Scope, SamplingWish]:
+        sampling = self.pane.sampling
+        return {"chat": sampling.of_chat(self.transcript.conversation), "model": sampling.of_model()}
 
     @work
     async def action_system(self) -> None:

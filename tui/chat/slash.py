@@ -51,6 +51,12 @@ _ALL = (
     SlashCommand(
         "think", "[auto|on|off]", "next_think", "Whether the model thinks first; without one, the next choice"
     ),
+    SlashCommand(
+        "sampling",
+        "[model] [NAME NUMBER|reset]",
+        "sampling",
+        "How tokens are picked: temperature, top-k, top-p, min-p, penalties, seed; without a word, a form",
+    ),
     SlashCommand("thoughts", "", "thoughts", "Open or fold what the model thought"),
     SlashCommand("tint", "", "tint", "Show or hide which tokens came from the draft"),
     SlashCommand("rail", "", "rail", "Show or hide the charts"),

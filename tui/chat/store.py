@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from edgespec.documents import build, parse_json
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import Piece
 from tui.chat.conversation import Conversation, Message, Receipt, in_line, to_markdown
 from tui.chat.database import ChatDatabase, Work, storable
@@ -201,7 +201,7 @@ def write_conversation(connection: sqlite3.Connection, conversation: Conversatio
     """Writes what the database lacks of it, and makes its last message the one that the conversation leads to."""
     messages = conversation.messages
     head = messages[-1].id if messages else ""
-    sampling = json.dumps(asdict(conversation.sampling)) if conversation.sampling else None
+    sampling = json.dumps(dict(conversation.sampling.given)) if conversation.sampling else None
     connection.execute(
         """INSERT INTO conversations
             (id, title, created_at, updated_at, target, system, sampling, head_id, message_n)
@@ -272,7 +272,7 @@ def _load(connection: sqlite3.Connection, chat_id: str) -> Conversation | None:
         return None
     created_at, system, target, updated_at, head, sampling = found
     label = f"conversation {chat_id}"
-    chosen = build(Sampling, parse_json(sampling, label), label) if sampling else None
+    chosen = build(SamplingWish, parse_json(sampling, label), label) if sampling else None
     branches = _tree_of(connection, chat_id)
     messages = _line_to(head, branches)
     return Conversation(chat_id, created_at, system, messages, target, updated_at, chosen, head, branches)

@@ -57,6 +57,10 @@ class Transcript(VerticalScroll, can_focus=False):
         """Advice, until there is a turn."""
         yield self._empty
 
+    def suggest(self, text: str) -> None:
+        """Adds a line to the advice that stands where there is no turn yet."""
+        self._empty.update(f"{_EMPTY}\n\n{text}")
+
     @property
     def is_answering(self) -> bool:
         """Whether an answer is under way."""

@@ -12,6 +12,7 @@ from edgespec.errors import ConfigError, EdgespecError, UsageError
 from edgespec.files import changing, written_whole
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.paths import app_settings_file
 from edgespec.ranges import check_ranges
 from edgespec.session.settings import EngineSettings
@@ -38,6 +39,8 @@ class AppSettings:
     gpu_layers: str = "auto"
     kv_type_k: str = "f16"
     kv_type_v: str = "f16"
+    sampling: Mapping[str, SamplingWish] = field(default_factory=dict)
+    """Model -> how its answers are sampled, as far as that was set."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Id of a binding -> keys, as F1 lists them."""
 
@@ -114,9 +117,9 @@ def save_settings(settings: AppSettings, before: AppSettings | None = None) -> N
 
 
 def _change_table(
-    document: tomlkit.TOMLDocument, name: str, now: Mapping[str, str], before: Mapping[str, str]
+    document: tomlkit.TOMLDocument, name: str, now: Mapping[str, object], before: Mapping[str, object]
 ) -> None:
-    changed = {key: value for key, value in now.items() if before.get(key) != value}
+    changed = {key: _as_toml(value) for key, value in now.items() if before.get(key) != value}
     gone = [key for key in before if key not in now]
     if not changed and not gone:
         return
@@ -124,3 +127,7 @@ def _change_table(
     table.update(changed)
     for key in gone:
         table.pop(key, None)
+
+
+def _as_toml(value: object) -> object:
+    return dict(value.given) if isinstance(value, SamplingWish) else value

@@ -10,6 +10,7 @@ from edgespec.chat.structure import Structure, StructureKind
 from edgespec.chat.thoughts import Parts
 from edgespec.errors import ContextOverflowError, ServerError, UsageError
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import settle_sampling
 from edgespec.session.shorten import drop_oldest_turns
 from edgespec.worker.protocol import Answer
 from edgespec.worker.remote.address import ServerAddress
@@ -151,7 +152,7 @@ class RemoteAnswer:
             "stream": True,
             "stream_options": {"include_usage": True},
             "max_tokens": request.max_tokens,
-            **_sampling_fields(request.sampling, knows_llama=knows_llama),
+            **_sampling_fields(settle_sampling(request.sampling, Sampling()), knows_llama=knows_llama),
         }
         if knows_llama:
             body["timings_per_token"] = True

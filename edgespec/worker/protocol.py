@@ -221,6 +221,8 @@ class RequestFailed:
     """It was stopped, which is not a fault."""
     context_full: bool = False
     """The conversation does not fit the context: without its oldest turns it might (`Answer.drop_oldest`)."""
+    is_beside: bool = False
+    """Another pair was looked for: what is loaded, and an answer that it writes, go on."""
 
 
 @dataclass(frozen=True, slots=True)

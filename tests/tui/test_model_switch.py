@@ -10,12 +10,12 @@ from edgespec.errors import IncompatibleDraftError, ModelMissingError
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.jobs.bench import BenchJob
 from edgespec.worker.jobs.find import FindJob
-from edgespec.worker.protocol import OpenPair, RequestFailed, RunJob
+from edgespec.worker.protocol import Answered, OpenPair, RequestFailed, RunJob
 from tests.catalog.gguf_files import write_gguf
 from tests.recorded_progress import RecordedProgress
 from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import SMALL, AppBench, settle
-from tests.tui.scripted import PAIR
+from tests.tui.scripted import PAIR, finished_stats
 from tui.services.launch import Launch
 
 
@@ -56,6 +56,31 @@ async def test_a_model_is_not_changed_in_the_middle_of_an_answer(bench: AppBench
         assert "Esc stops it" in status_of(app)
         assert len(bench.workers) == 1
         assert chat_of(app).transcript.is_answering
+
+
+async def test_an_answer_goes_on_while_another_model_is_not_found(bench: AppBench) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        await send(pilot, "hello")
+        app.open_engine("nosuch")
+        await settle(pilot)
+        assert "there is no model 'nosuch'" in status_of(app)
+        assert chat_of(app).transcript.is_answering
+        bench.workers[0].say(Answered(finished_stats(), 1))
+        await settle(pilot)
+        assert not chat_of(app).transcript.conversation.messages[-1].stopped
+
+
+async def test_another_model_waits_for_the_end_of_an_answer(bench: AppBench) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        await send(pilot, "hello")
+        app.open_engine("other")
+        await settle(pilot)
+        assert not bench.workers[0].closed
+        bench.workers[0].say(Answered(finished_stats(), 1))
+        await settle(pilot)
+        assert bench.workers[0].closed
+        assert [type(one) for one in bench.workers[1].requests] == [RunJob, OpenPair]
+        assert app.launch.target == "other"
 
 
 def bench_job(draft: str, target: str | None = None) -> BenchJob:

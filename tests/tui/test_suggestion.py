@@ -62,7 +62,7 @@ def test_the_line_says_how_large_and_how_long() -> None:
     assert found is not None
     assert found.text == (
         "This model is a very small one. medium answers far better and fits this machine: 2.0 GiB, "
-        "about 5 min 44 s to fetch at 50 Mbit/s, then up to 10 tok/s. F5 fetches it."
+        "about 6 min to fetch at 50 Mbit/s, then up to 10 tok/s. F5 fetches it."
     )
 
 

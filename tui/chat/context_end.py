@@ -23,12 +23,6 @@ CHOICES: Final[tuple[tuple[ContextEnd, str, str], ...]] = (
     ("stop", "Stop", "Nothing is left out; a new conversation has to be begun."),
 )
 """What can be chosen, with what comes of it."""
-NAMES: Final[dict[ContextEnd, str]] = {
-    "ask": "ask",
-    "drop": "leave out the oldest turns",
-    "summarize": "summarize the oldest turns",
-    "stop": "stop",
-}
 _SUMMARIZE: Final = (
     "Summarize our conversation so far in a few sentences, so that it can go on without its text: who I am, what I want, "
     "names, numbers, decisions. Write only the summary."

@@ -23,12 +23,14 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
-from tui.chat.context_end import ContextEndScreen, Shortening, needs_room, plan_summary, summarized
+from tui.chat.context_end import ContextEndScreen
 from tui.chat.context_meter import ContextMeter, ContextUsed
-from tui.chat.conversation import Conversation, Seen
+from tui.chat.conversation import Conversation
+from tui.chat.editing import Editing
 from tui.chat.keeper import ChatKeeper, Listener
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
+from tui.chat.room import Room
 from tui.chat.sampling import ChatSampling, SamplingChange, describe_sampling
 from tui.chat.store import ChatStore
 from tui.chat.suggestion import find_suggestion
@@ -65,6 +67,8 @@ class ChatPane(Vertical):
         """The conversation."""
         self.prompt = PromptInput()
         """Where messages are written."""
+        self.editing = Editing(self.transcript, self.prompt, self._tell_or_idle, self._keep_version)
+        """Messages that are written anew, and versions."""
         self._status = StatusLine("status")
         self.sampling = ChatSampling(services)
         """How answers are sampled."""
@@ -72,23 +76,13 @@ class ChatPane(Vertical):
         """How the model is to think, from the next answer on."""
         self._before = Conversation.begin()
         """As it was before what is being answered now: it comes back where that comes to nothing."""
-        self.editing: int | None = None
-        """Where the message stands that what is being written replaces."""
-        self._unsent = ""
-        """What stood in the prompt before that."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
         self.meter = ContextMeter("context")
         """What the conversation takes of the context."""
         self.context_used = ContextUsed(0, 0)
         """As it was told last."""
-        self._seen: Seen | None = None
-        """What the model is to be shown for the question that is being answered; None: as much as for the one before."""
-        self._must_shorten = False
-        """The context was full."""
-        self._shortening: Shortening | None = None
-        """A summary is being written."""
-        self._summary: list[str] = []
+        self._room = Room()
         self._has_suggested = False
         """A better model has been looked for."""
         self._is_back = False
@@ -131,17 +125,10 @@ class ChatPane(Vertical):
     @work
     async def _suggest(self, pair: PairOpened) -> None:
         """Names a better model where this is a first start."""
-        if self._services.launch.offline or not await asyncio.to_thread(self._is_first_start):
-            return
-        found = await asyncio.to_thread(find_suggestion, pair)
-        if found is not None:
-            self.transcript.suggest(found.text)
-
-    def _is_first_start(self) -> bool:
-        try:
-            return self.store.newest() is None
-        except EdgespecError:
-            return False  # it is said elsewhere
+        if not self._services.launch.offline:
+            found = await asyncio.to_thread(find_suggestion, pair, self.store)
+            if found is not None:
+                self.transcript.suggest(found.text)
 
     def begin_conversation(self) -> Conversation:
         """An empty one, with the system prompt of the command line or of the app."""
@@ -150,7 +137,7 @@ class ChatPane(Vertical):
 
     def show(self, conversation: Conversation) -> None:
         """Another conversation; what went wrong in the one before is not said of it."""
-        self.end_edit()
+        self.editing.leave()
         self.transcript.show(conversation)
         self._tell_context()
         self.tell_pair()
@@ -158,72 +145,24 @@ class ChatPane(Vertical):
     @property
     def is_busy(self) -> bool:
         """Whether an answer is under way, or what it needs first."""
-        return self.transcript.is_answering or self._shortening is not None
+        return self.transcript.is_answering or self._room.is_being_made
 
     # What is asked.
 
     def ask(self, text: str) -> None:
         """Adds a message and has it answered, at once or when the engine is ready."""
         self._before = self.transcript.conversation
-        if self.editing is not None:
-            self.transcript.leave(self._before.before(self.editing))
-            self.editing = None
+        self.editing.take()
         self.transcript.add_question(text)
         self._save()
         self.answer()
 
     def regenerate(self) -> None:
         """Has the last message answered again; the answer that is there stays as a version."""
-        self.end_edit()
+        self.editing.leave()
         self._before = self.transcript.conversation
         self.transcript.drop_answer()
         self.answer()
-
-    # Other versions.
-
-    def edit(self, index: int, text: str) -> None:
-        """Lets the message at `index` be written anew; until that is sent, all stays as it is.
-
-        Args:
-            index: Of a question, or of where a new one is to stand.
-            text: What the prompt begins with.
-        """
-        if self.editing is None:
-            self._unsent = self.prompt.text
-        self.editing = index
-        self.prompt.put(text)
-        self.prompt.focus()
-        self.transcript.mark_replaced(index)
-        self._tell("Enter sends it as another version, and what was said stays; Esc leaves all as it is")
-
-    def end_edit(self) -> bool:
-        """Leaves things as they were; returns whether a message was being written anew."""
-        if self.editing is None:
-            return False
-        self.editing = None
-        self.transcript.mark_replaced(None)
-        self.prompt.put(self._unsent)
-        self.tell_pair()
-        return True
-
-    def step_version(self, index: int, step: int) -> None:
-        """Shows the version of a message before or after the one that is shown, and what was said from there on."""
-        self.show_version(index, self.transcript.conversation.place(index).number + step)
-
-    def show_version(self, index: int, number: int) -> None:
-        """Shows a version of a message, from 1, and what was said from there on."""
-        self.end_edit()
-        conversation = self.transcript.conversation
-        place = conversation.place(index)
-        if not 1 <= number <= place.count:
-            self._tell(f"there is no version {number}: there are {place.count} of this message")
-            return
-        other = conversation.with_version(index, number)
-        self.transcript.show(other, index)
-        self.transcript.pointed = index
-        self.keeper.save(other)
-        self._tell_context()
-        self._tell(f"version {number} of {place.count}")
 
     def answer(self) -> None:
         """Has the conversation answered as it stands, unless the app is being left."""
@@ -237,9 +176,9 @@ class ChatPane(Vertical):
             return
         launch, settings = self._services.launch, self._services.settings
         conversation, limit = self.transcript.conversation, launch.max_tokens or settings.max_tokens
-        seen = self._seen or conversation.seen()
-        if settings.context_end == "summarize" and self._summarize(conversation, seen, limit):
+        if settings.context_end == "summarize" and self._summarize(conversation, limit):
             return
+        seen = self._room.seen(conversation)
         self.transcript.begin_answer(seen)
         self._tell("reading the prompt")
         may_drop = settings.context_end in ("drop", "summarize")
@@ -255,7 +194,7 @@ class ChatPane(Vertical):
 
     def stop(self) -> None:
         """Ends the answer, or what is being loaded for it; what came is kept. Else leaves an edit."""
-        if not self.is_busy and not self._waiting and self.end_edit():
+        if not self.is_busy and not self._waiting and self.editing.leave():
             return
         self._waiting = False
         self._engine.stop()
@@ -265,9 +204,9 @@ class ChatPane(Vertical):
     @on(WorkerReported)
     async def _engine_reported(self, message: WorkerReported) -> None:
         match message.event:
-            case TokensArrived(arm="") as tokens if self._shortening:
-                self._summary.append(tokens.text)
-            case Answered() as answered if self._shortening:
+            case TokensArrived(arm="") as tokens if self._room.is_being_made:
+                self._room.hear(tokens.text)
+            case Answered() as answered if self._room.is_being_made:
                 self._end_summary(answered.stats)
             case TokensArrived(arm="") as tokens if self.transcript.is_answering:
                 await self.transcript.add(tokens)
@@ -290,8 +229,9 @@ class ChatPane(Vertical):
                     self._suggest(pair)
             case Progressed() as progressed if not self._is_back:
                 self._tell(progress_line(progressed))
+            case RequestFailed(is_beside=True) as failed:
+                self._tell_failure(failed)
             case RequestFailed() as failed:
-                self._shortening = None
                 await self._end_answer(stopped=True)
                 self._restore_unanswered()
                 self._tell_failure(failed)
@@ -299,7 +239,7 @@ class ChatPane(Vertical):
                     self._meet_the_end(self._ask_again)
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
-                self._waiting, self._shortening = False, None
+                self._waiting = False
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
             case _:
@@ -317,7 +257,7 @@ class ChatPane(Vertical):
         receipt = answer_receipt(answered, pair, race_gain(pair, self._engine.races)) if answered else None
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
-        self._seen = None
+        self._room.forget()
         if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
             self._save()
             self._tell_context()
@@ -375,34 +315,29 @@ class ChatPane(Vertical):
             if choice is not None:
                 self._services.change_settings(replace(self._services.settings, context_end=choice))
             if choice in ("drop", "summarize"):
-                self._must_shorten = True
+                self._room.is_full = True
                 go_on()
 
         self.app.push_screen(ContextEndScreen(pair.n_ctx if pair else 0), take)
 
-    def _summarize(self, conversation: Conversation, seen: Seen, limit: int) -> bool:
+    def _summarize(self, conversation: Conversation, limit: int) -> bool:
         """Asks for a summary first, where there is too little room for an answer; False where there is enough."""
-        n_ctx = self._engine.pair.n_ctx if self._engine.pair else 0
-        if self._seen is not None or not (self._must_shorten or needs_room(conversation, n_ctx, limit)):
+        pair = self._engine.pair
+        shortening = self._room.plan(conversation, pair.n_ctx if pair else 0, limit)
+        if shortening is None:
             return False
-        self._must_shorten = False
-        self._shortening, self._summary = plan_summary(conversation, seen, n_ctx), []
-        if self._shortening is None:
-            return False
-        n = self._shortening.n_messages
+        n = shortening.n_messages
         self._tell(f"the model summarizes the {n} oldest messages, to make room: Esc stops it")
-        self._engine.ask(self._shortening.request)
+        self._engine.ask(shortening.request)
         return True
 
     def _end_summary(self, stats: GenerationStats) -> None:
-        shortening, self._shortening = self._shortening, None
-        text = "".join(self._summary)
-        if shortening is None or stats.stopped == "interrupted" or not text.strip():
+        if self._room.finish() and stats.stopped != "interrupted":
+            self.answer()
+        else:
+            self._room.forget()
             self._restore_unanswered()
             self._tell("stopped")
-            return
-        self._seen = summarized(shortening, text)
-        self.answer()
 
     def _ask_again(self) -> None:
         text = self.prompt.text
@@ -424,6 +359,16 @@ class ChatPane(Vertical):
         size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
         self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{note}", whole=True)
 
+    def _tell_or_idle(self, text: str) -> None:
+        if text:
+            self._tell(text, whole=True)
+        else:
+            self.tell_pair()
+
+    def _keep_version(self, conversation: Conversation) -> None:
+        self.keeper.save(conversation)
+        self._tell_context()
+
     def _tell(self, text: str, *, error: bool = False, whole: bool = False) -> None:
         self._status.tell(text, error=error, whole=whole)
 
@@ -440,18 +385,8 @@ class ChatPane(Vertical):
 
     def set_sampling(self, change: SamplingChange) -> None:
         """Samples otherwise from the next answer on: in this conversation, or wherever its model answers."""
-        settings, pair = self._services.settings, self._engine.pair
-        if change.scope == "chat":
-            wish = change.wish if change.wish.given else None
-            self.transcript.conversation = replace(self.transcript.conversation, sampling=wish)
-            self.keeper.save(self.transcript.conversation)
-        elif pair is None:
-            self._tell("no model is loaded yet")
-            return
-        else:
-            kept = {**settings.sampling, pair.target: change.wish}
-            kept = {name: wish for name, wish in kept.items() if wish.given}
-            self._services.change_settings(replace(settings, sampling=kept))
+        self.transcript.conversation = self.sampling.take(change, self.transcript.conversation)
+        self.keeper.save(self.transcript.conversation)
         settled = describe_sampling(self.sampling.settled(self.transcript.conversation))
         self._tell(f"sampling from the next answer on: {settled}", whole=True)
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Literal
 
 from textual import on
@@ -121,6 +121,24 @@ class ChatSampling:
     def of_chat(self, conversation: Conversation) -> SamplingWish:
         """What was set in the conversation, or on the command line."""
         return self._services.launch.sampling.under(conversation.sampling or NO_WISH)
+
+    def take(self, change: SamplingChange, conversation: Conversation) -> Conversation:
+        """Lets a change hold; returns the conversation with what is its own.
+
+        Raises:
+            UsageError: it is for the model, and none is loaded.
+        """
+        settings, pair = self._services.settings, self._services.engine.pair
+        if change.scope == "chat":
+            return replace(conversation, sampling=change.wish if change.wish.given else None)
+        if pair is None:
+            raise UsageError(
+                "no model is loaded yet", "`/sampling` without a word before it is for this chat"
+            )
+        kept = {**settings.sampling, pair.target: change.wish}
+        kept = {name: wish for name, wish in kept.items() if wish.given}
+        self._services.change_settings(replace(settings, sampling=kept))
+        return conversation
 
     def asked(self, conversation: Conversation) -> SamplingWish:
         """What the engine is asked for: without a seed of somebody's, another one for every answer."""

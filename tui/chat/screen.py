@@ -1,6 +1,5 @@
 """The chat: what can be done there, by key, slash command or palette, each as one action with one name."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,31 +18,27 @@ from edgespec.errors import EdgespecError, UsageError
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
-from tui.chat.choices import conversation_choices, draft_choices, message_choices
+from tui.chat.choices import conversation_choices, draft_choices
 from tui.chat.context_meter import ContextUsed
 from tui.chat.conversation import Conversation
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
 from tui.chat.modes import mode_named, next_mode, next_think, think_named
-from tui.chat.pane import ChatPane
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
 from tui.chat.sampling import SamplingScreen, Scope, read_sampling
 from tui.chat.slash import describe_commands, matching_commands, parse_slash
 from tui.chat.store import export_markdown
-from tui.chat.transcript import Transcript
+from tui.chat.version_actions import VersionActions
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
 from tui.common.handover import hand_over
-from tui.common.mode_screen import ModeScreen
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
 
 _RAIL_COLUMNS = 100
-_STEPS = {"next": 1, "previous": -1}
-_NO_VERSIONS = "there is one version of everything: Ctrl+R and Ctrl+Up make others"
 
 
-class ChatScreen(ModeScreen):
+class ChatScreen(VersionActions):
     """The first screen. Its pane has questions answered; what else can be done is done here."""
 
     NAME = "chat"
@@ -52,8 +47,6 @@ class ChatScreen(ModeScreen):
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
         self._engine = services.engine
-        self.pane = ChatPane(services)
-        """Where questions are asked and answered."""
         self.rail = Rail(services.engine)
         """The charts."""
         self._is_helping = False
@@ -70,11 +63,6 @@ class ChatScreen(ModeScreen):
         self._show_rail()
         if self.services.launch.screen == "chat":
             self.services.open_engine()
-
-    @property
-    def transcript(self) -> Transcript:
-        """The conversation."""
-        return self.pane.transcript
 
     @property
     def prompt(self) -> PromptInput:
@@ -152,7 +140,7 @@ class ChatScreen(ModeScreen):
             case "model" if argument:
                 self._open_model(argument)
             case "version" if argument:
-                self._show_version(argument)
+                self.show_version(argument)
             case "sampling" if argument:
                 self.pane.set_sampling(read_sampling(argument, self._sampling_wishes()))
             case "system" if argument:
@@ -171,7 +159,7 @@ class ChatScreen(ModeScreen):
 
     def _open_model(self, name: str) -> None:
         """Another target, as soon as it is found; the one that is loaded answers until then."""
-        if not self._is_busy():
+        if not self.is_busy():
             self.tell(f"looking for {name}")
             self.services.open_engine(name)
 
@@ -218,7 +206,7 @@ class ChatScreen(ModeScreen):
 
     def action_restart_engine(self) -> None:
         """Loads the models again in a new process."""
-        if not self._is_busy():
+        if not self.is_busy():
             self.services.open_engine()
 
     def action_race_last(self) -> None:
@@ -230,15 +218,9 @@ class ChatScreen(ModeScreen):
 
     # The conversation.
 
-    def _is_busy(self) -> bool:
-        busy = self.pane.is_busy
-        if busy:
-            self.tell("an answer is under way: Esc stops it")
-        return busy
-
     def action_new(self) -> None:
         """Begins another conversation; this one is kept."""
-        if not self._is_busy():
+        if not self.is_busy():
             self.pane.show(self.pane.begin_conversation())
             self.prompt.focus()
 
@@ -246,7 +228,7 @@ class ChatScreen(ModeScreen):
     async def action_clear(self) -> None:
         """Empties this conversation, after a question."""
         conversation = self.transcript.conversation
-        if self._is_busy() or not conversation.messages:
+        if self.is_busy() or not conversation.messages:
             return
         question = "Empty this conversation and delete all that is kept of it?"
         if await self.app.push_screen_wait(AskScreen(question, "Empty")):
@@ -260,7 +242,7 @@ class ChatScreen(ModeScreen):
     @work
     async def action_open_saved(self) -> None:
         """Opens a saved conversation."""
-        if self._is_busy():
+        if self.is_busy():
             return
         if self.pane.keeper.is_taking_over:
             self.tell("the conversations of edgespec 0.1.0 are being taken over: try again in a moment")
@@ -277,72 +259,12 @@ class ChatScreen(ModeScreen):
 
     def action_regenerate(self) -> None:
         """Answers the last message again."""
-        if self._is_busy():
+        if self.is_busy():
             return
         if not self.transcript.conversation.messages:
             self.tell("there is no message to answer again")
             return
         self.pane.regenerate()
-
-    def action_edit_last(self) -> None:
-        """Takes the last message back into the prompt, or the one before it; until another is sent, all stays."""
-        if self._is_busy():
-            return
-        end = len(self.transcript.conversation.messages) if self.pane.editing is None else self.pane.editing
-        index = self.transcript.conversation.question_before(end)
-        if index is not None:
-            self.pane.edit(index, self.transcript.conversation.messages[index].content)
-
-    @work
-    async def action_branch(self) -> None:
-        """Chooses a message from which the conversation goes another way."""
-        messages = self.transcript.conversation.messages
-        if self._is_busy():
-            return
-        title, empty = "Go another way from", "Nothing has been said yet."
-        found = await self.app.push_screen_wait(ChooseScreen(title, message_choices(messages), empty))
-        if found is not None:
-            index = int(found)
-            is_question = messages[index].role == "user"
-            self.pane.edit(
-                index if is_question else index + 1, messages[index].content if is_question else ""
-            )
-
-    def action_point(self, step: int) -> None:
-        """Goes to another turn of which there are several versions."""
-        if self.transcript.point(step) is None:
-            self.tell(_NO_VERSIONS)
-
-    def action_version(self, step: int) -> None:
-        """Steps through the versions of the turn that is marked, or the newest that has several."""
-        self._with_versions(lambda index: self.pane.step_version(index, step))
-
-    def action_version_before(self, index: int) -> None:
-        """The version before, of the turn whose arrow was clicked."""
-        if not self._is_busy():
-            self.pane.step_version(index, -1)
-
-    def action_version_after(self, index: int) -> None:
-        """The next version of the turn whose arrow was clicked."""
-        if not self._is_busy():
-            self.pane.step_version(index, 1)
-
-    def _show_version(self, word: str) -> None:
-        if word in _STEPS:
-            self.action_version(_STEPS[word])
-        elif word.isdecimal():
-            self._with_versions(lambda index: self.pane.show_version(index, int(word)))
-        else:
-            raise UsageError(f"/version {word} is not a version", "it takes next, previous or a number")
-
-    def _with_versions(self, show: Callable[[int], None]) -> None:
-        if self._is_busy():
-            return
-        index = self.transcript.point()
-        if index is None:
-            self.tell(_NO_VERSIONS)
-        else:
-            show(index)
 
     @work
     async def action_sampling(self) -> None:
@@ -350,8 +272,11 @@ class ChatScreen(ModeScreen):
         pair = self._engine.pair
         own = pair.sampling if pair else Sampling()
         change = await self.app.push_screen_wait(SamplingScreen(own, self._sampling_wishes()))
-        if change is not None:
-            self.pane.set_sampling(change)
+        try:
+            if change is not None:
+                self.pane.set_sampling(change)
+        except UsageError as error:
+            self.tell(joined(error.message, error.hint), error=True)
 
     def _sampling_wishes(self) -> dict[Scope, SamplingWish]:
         sampling = self.pane.sampling

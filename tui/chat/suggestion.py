@@ -10,7 +10,7 @@ from edgespec.catalog.toml_file import load_catalog
 from edgespec.errors import EdgespecError
 from edgespec.text import human_bytes
 from edgespec.worker.protocol import PairOpened
-from tui.common.wording import duration
+from tui.chat.store import ChatStore
 
 _SHARE: Final = 0.5
 """Of the memory that is free, what a model may take beside the programs that somebody has open."""
@@ -32,24 +32,26 @@ class Suggestion:
     @property
     def text(self) -> str:
         """The line."""
-        fetch_s = 8 * self.size_bytes / (_FETCH_MBIT_PER_S * 1e6)
+        minutes = max(1, round(8 * self.size_bytes / (_FETCH_MBIT_PER_S * 1e6) / 60))
         return (
             f"This model is a very small one. {self.entry.name} answers far better and fits this machine: "
-            f"{human_bytes(self.size_bytes)}, about {duration(fetch_s)} to fetch at {_FETCH_MBIT_PER_S} Mbit/s, "
+            f"{human_bytes(self.size_bytes)}, about {minutes} min to fetch at {_FETCH_MBIT_PER_S} Mbit/s, "
             f"then up to {self.tok_per_s:.0f} tok/s. F5 fetches it."
         )
 
 
-def find_suggestion(pair: PairOpened) -> Suggestion | None:
-    """Looks into the catalogue and at this machine; reads the disk, so call it from a thread.
+def find_suggestion(pair: PairOpened, store: ChatStore) -> Suggestion | None:
+    """Looks into the catalogue and at this machine where nothing was ever said here; reads the disk, so call it from a thread.
 
     Args:
         pair: What is loaded: only beside the catalogue's default something better is named.
+        store: Of all conversations.
     """
     try:
-        return choose_suggestion(load_catalog(), pair, available_memory_bytes())
+        is_first = store.newest() is None
+        return choose_suggestion(load_catalog(), pair, available_memory_bytes()) if is_first else None
     except (EdgespecError, OSError):
-        return None  # whoever uses the catalogue is told what is wrong with it
+        return None  # what is wrong with the catalogue or the database is said elsewhere
 
 
 def choose_suggestion(catalog: Catalog, pair: PairOpened, free_bytes: int) -> Suggestion | None:

@@ -141,7 +141,7 @@ class RaceScreen(ModeScreen):
                 self._arms.pane(tokens.arm).add(tokens)
             case RaceAdvanced() as advanced:
                 self._advanced(advanced)
-            case RequestFailed() as failed if self._racing:
+            case RequestFailed(is_beside=False) as failed if self._racing:
                 text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
                 self._end(text, error=not failed.interrupted)
             case WorkerDied(cause) if self._racing:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -280,4 +281,5 @@ def _looking_for(request: OpenPair) -> RunJob:
 
 
 def _failure(event: RequestFailed | WorkerDied) -> RequestFailed:
-    return event if isinstance(event, RequestFailed) else RequestFailed(f"the engine {event.cause}")
+    failed = event if isinstance(event, RequestFailed) else RequestFailed(f"the engine {event.cause}")
+    return replace(failed, is_beside=True)

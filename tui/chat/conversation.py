@@ -1,5 +1,6 @@
 """A conversation as values: messages, with what each answer cost."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from itertools import takewhile
 from uuid import uuid4
 
 from edgespec.chat.messages import ChatMessage, Role
+from edgespec.chat.tools import ToolCall
 from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import Piece
 
@@ -74,12 +76,23 @@ class Message:
     thought_n: int = 0
     """Tokens of that."""
     thought_s: float = 0.0
+    calls: tuple[ToolCall, ...] = ()
+    """Of an answer: the tools that it calls."""
+    call_id: str = ""
+    """Of a tool's result: the call that it belongs to."""
+    tool_name: str = ""
+    """Of a tool's result."""
     context_n: int = 0
     """Of an answer: tokens of the context up to its end; 0 where nobody wrote that down."""
     seen: Seen = ALL_SEEN
     """Of an answer: what the model was shown of what came before."""
     id: str = field(default_factory=_new_message_id, compare=False)
     """By which it is known to be saved: a message that says something else has another one."""
+
+    @property
+    def says_something(self) -> bool:
+        """Whether the model is shown it."""
+        return bool(self.content or self.thought or self.calls or self.call_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +173,24 @@ class Conversation:
         """The same up to the message at `index`, from where it may go another way."""
         return replace(self, messages=self.messages[:index])
 
+    def taken_back(self) -> "Conversation":
+        """As if the last message had never been said."""
+        before = self.messages[-2].id if len(self.messages) > 1 else ""
+        others = tuple(one for one in self.branches.get(before, ()) if one.id != self.messages[-1].id)
+        branches = {**self.branches, before: others}
+        return replace(self, messages=self.messages[:-1], branches=branches)
+
     def question_before(self, index: int) -> int | None:
         """Where the last question before `index` stands."""
         return next((at for at in reversed(range(index)) if self.messages[at].role == "user"), None)
 
     def spoken(self) -> tuple[Message, ...]:
         """The messages that say something, which are those that the model is shown."""
-        return tuple(message for message in self.messages if message.content or message.thought)
+        return tuple(message for message in self.messages if message.says_something)
 
     def place_of(self, n_spoken: int) -> int:
         """Where the message stands that has so many before it that say something."""
-        spoken = [place for place, one in enumerate(self.messages) if one.content or one.thought]
+        spoken = [place for place, one in enumerate(self.messages) if one.says_something]
         return spoken[n_spoken] if n_spoken < len(spoken) else len(self.messages)
 
     def seen(self) -> Seen:
@@ -193,7 +213,14 @@ class Conversation:
         system = [ChatMessage("system", self.system)] if self.system else []
         spoken = self.spoken()
         turns = [
-            ChatMessage(message.role, message.content, message.thought)
+            ChatMessage(
+                message.role,
+                message.content,
+                message.thought,
+                message.calls,
+                message.call_id,
+                message.tool_name,
+            )
             for message in (spoken[seen.left_out_n :] or spoken[-1:])
         ]
         if seen.summary and turns and turns[0].role == "user":
@@ -204,7 +231,7 @@ class Conversation:
     def without_last_answer(self) -> "Conversation":
         """Up to and with the last question; the same when it is not answered yet."""
         messages = self.messages
-        while messages and messages[-1].role == "assistant":
+        while messages and messages[-1].role in ("assistant", "tool"):
             messages = messages[:-1]
         return replace(self, messages=messages)
 
@@ -214,6 +241,12 @@ class Conversation:
         if not before.messages:
             return before, ""
         return replace(before, messages=before.messages[:-1]), before.messages[-1].content
+
+    def call_of(self, result: Message) -> ToolCall:
+        """The call that a tool's result belongs to."""
+        calls = (call for message in reversed(self.messages) for call in message.calls)
+        found = (call for call in calls if call.id == result.call_id)
+        return next(found, ToolCall(result.call_id, result.tool_name, ""))
 
     def last_answer(self) -> Message | None:
         """The newest answer."""
@@ -236,11 +269,21 @@ def to_markdown(conversation: Conversation) -> str:
     if conversation.system:
         parts.append(f"> {conversation.system.replace(chr(10), chr(10) + '> ')}")
     for message in conversation.messages:
+        if message.role == "tool":
+            call = conversation.call_of(message)
+            parts += [f"## Tool {call.name}", _fenced(call.arguments), _fenced(message.content)]
+            continue
         parts.append("## You" if message.role == "user" else f"## {conversation.target or 'Answer'}")
         parts.append(message.content.strip() + ("\n\n*(stopped)*" if message.stopped else ""))
         if message.receipt is not None:
             parts.append(f"*{message.receipt.text}*")
     return "\n\n".join(parts) + "\n"
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
 
 
 def merge_pieces(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:

@@ -9,6 +9,8 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
+from edgespec.chat.structure import Structure
+from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 from edgespec.llama.sampling_wish import SamplingWish
@@ -23,17 +25,22 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
+from tui.chat.confirm_call import ConfirmCall, Permission
 from tui.chat.context_end import ContextEndScreen
 from tui.chat.context_meter import ContextMeter, ContextUsed
 from tui.chat.conversation import Conversation
+from tui.chat.copy_bar import CopyBar
 from tui.chat.editing import Editing
 from tui.chat.keeper import ChatKeeper, Listener
+from tui.chat.newest import NewestMark
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.room import Room
 from tui.chat.sampling import ChatSampling, SamplingChange, describe_sampling
+from tui.chat.slash_menu import SlashMenu
 from tui.chat.store import ChatStore
 from tui.chat.suggestion import find_suggestion
+from tui.chat.tool_use import ToolUse
 from tui.chat.transcript import Transcript
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
@@ -44,6 +51,9 @@ from tui.services.messages import WorkerReported
 from tui.services.settings import ContextEnd
 
 _REPORTS = (TokensArrived, Answered, PairOpened, Progressed, RequestFailed, WorkerDied)
+_CALLS = "calls"
+_CUT_SHORT = ("interrupted", "length", "context")
+"""Ends of answers whose last call may lack its end."""
 _ENDS = {
     "context": "the context is full: the answer was cut short",
     "interrupted": "stopped",
@@ -65,15 +75,23 @@ class ChatPane(Vertical):
         # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
         self.transcript = Transcript()
         """The conversation."""
-        self.prompt = PromptInput()
+        self._menu = SlashMenu(lambda: self._engine.pair)
+        self.prompt = PromptInput(self._menu)
         """Where messages are written."""
         self.editing = Editing(self.transcript, self.prompt, self._tell_or_idle, self._keep_version)
         """Messages that are written anew, and versions."""
+        self.copy_bar = CopyBar(self.transcript)
+        """Where something to copy is picked."""
+        self._newest = NewestMark(self.transcript)
         self._status = StatusLine("status")
         self.sampling = ChatSampling(services)
         """How answers are sampled."""
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
+        self.structure: Structure | None = None
+        """What answers must look like, from the next one on."""
+        self.tool_use = ToolUse(services.tools, self._ask_to_call)
+        """The tools that answers call."""
         self._before = Conversation.begin()
         """As it was before what is being answered now: it comes back where that comes to nothing."""
         self._waiting = False
@@ -90,14 +108,15 @@ class ChatPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield self.transcript
+        yield from (self.transcript, self._newest)
         with Horizontal(id="status-row"):
             yield from (self._status, self.meter)
-        yield self.prompt
+        yield from (self._menu, self.copy_bar, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
         self.transcript.tinted = self._services.settings.tint_drafted
+        self.transcript.wrap_code(self._services.settings.wrap_code)
         self.transcript.conversation = self.begin_conversation()
         self._engine.subscribe(self, *_REPORTS)
         self.keeper.open(self._recall)
@@ -130,6 +149,11 @@ class ChatPane(Vertical):
             if found is not None:
                 self.transcript.suggest(found.text)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a message is there to be answered as soon as a model is."""
+        return self._waiting
+
     def begin_conversation(self) -> Conversation:
         """An empty one, with the system prompt of the command line or of the app."""
         asked = self._services.launch.system
@@ -147,12 +171,27 @@ class ChatPane(Vertical):
         """Whether an answer is under way, or what it needs first."""
         return self.transcript.is_answering or self._room.is_being_made
 
+    @on(SlashMenu.Taken)
+    def _completion_taken(self, message: SlashMenu.Taken) -> None:
+        self.prompt.take(message.completion)
+
+    @on(CopyBar.Left)
+    def _copy_bar_left(self, message: CopyBar.Left) -> None:
+        self.prompt.focus()
+        if message.text:
+            self.app.copy_to_clipboard(message.text)
+
+    @on(NewestMark.Clicked)
+    def _newest_wanted(self) -> None:
+        self.transcript.show_newest()
+
     # What is asked.
 
     def ask(self, text: str) -> None:
         """Adds a message and has it answered, at once or when the engine is ready."""
         self._before = self.transcript.conversation
         self.editing.take()
+        self.tool_use.begin()
         self.transcript.add_question(text)
         self._save()
         self.answer()
@@ -189,6 +228,8 @@ class ChatPane(Vertical):
                 self.sampling.asked(conversation),
                 drop_oldest=may_drop,
                 thinking=self.thinking,
+                toolbox=self.tool_use.toolbox,
+                structure=self.structure,
             )
         )
 
@@ -197,7 +238,10 @@ class ChatPane(Vertical):
         if not self.is_busy and not self._waiting and self.editing.leave():
             return
         self._waiting = False
-        self._engine.stop()
+        if self.transcript.is_calling:
+            self.workers.cancel_group(self, _CALLS)
+        else:
+            self._engine.stop()
 
     # What the engine says.
 
@@ -209,6 +253,7 @@ class ChatPane(Vertical):
             case Answered() as answered if self._room.is_being_made:
                 self._end_summary(answered.stats)
             case TokensArrived(arm="") as tokens if self.transcript.is_answering:
+                self.tool_use.add(tokens.calls)
                 await self.transcript.add(tokens)
             case Answered() as answered:
                 await self._end_answer(stopped=answered.stats.stopped == "interrupted", answered=answered)
@@ -258,9 +303,28 @@ class ChatPane(Vertical):
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
         self._room.forget()
-        if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
+        calls = self.tool_use.take(whole=stats is not None and stats.stopped not in _CUT_SHORT)
+        if await self.transcript.end_answer(
+            target, stopped=stopped, receipt=receipt, stats=stats, calls=calls
+        ):
             self._save()
             self._tell_context()
+        if calls:
+            self._run_calls(calls)
+
+    # Tools.
+
+    @work(exclusive=True, group=_CALLS)
+    async def _run_calls(self, calls: tuple[ToolCall, ...]) -> None:
+        """Runs what an answer has called, one by one, and has it go on."""
+        try:
+            await self.tool_use.run_all(calls, self.transcript, self._tell)
+        finally:
+            self._save()
+        self.answer()
+
+    async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:
+        return await self.app.push_screen_wait(ConfirmCall(call, server))
 
     def _tell_failure(self, failed: RequestFailed) -> None:
         text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
@@ -271,7 +335,7 @@ class ChatPane(Vertical):
 
     def _restore_unanswered(self) -> None:
         """A message that could not be answered goes back into the prompt, unless another is being written; what it, or another
-        answer, was to replace comes back.
+        answer, was to replace comes back. The message is then no part of what is saved.
         """
         messages = self.transcript.conversation.messages
         if not (self._waiting or (messages and messages[-1].role == "user")):
@@ -282,7 +346,8 @@ class ChatPane(Vertical):
             self.transcript.show(before, common)
         elif not self.prompt.text:
             self.prompt.put(messages[-1].content)
-            self.transcript.show(replace(before, head=self.transcript.conversation.head), common)
+            head = self.keeper.take_back(self.transcript.conversation, before.head)
+            self.transcript.show(replace(before, head=head), common)
 
     def _tell_end(self, stats: GenerationStats) -> None:
         n = self.transcript.conversation.seen().left_out_n
@@ -340,7 +405,7 @@ class ChatPane(Vertical):
             self._tell("stopped")
 
     def _ask_again(self) -> None:
-        text = self.prompt.text
+        text = self.prompt.message
         self.prompt.put("")
         self.ask(text)
 
@@ -357,7 +422,9 @@ class ChatPane(Vertical):
         draft = f" with {pair.draft}" if pair.draft else nothing
         note = f" · {with_labels(pair.note)}" if pair.note else ""
         size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
-        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{note}", whole=True)
+        tools = f" · {len(self._services.tools.tools)} tools" if self._services.tools.is_on else ""
+        schema = " · answers by a schema" if self.structure else ""
+        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}", whole=True)
 
     def _tell_or_idle(self, text: str) -> None:
         if text:

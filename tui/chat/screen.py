@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.events import Resize
-from textual.widgets import TextArea
 
 from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
@@ -23,11 +22,11 @@ from tui.chat.context_meter import ContextUsed
 from tui.chat.conversation import Conversation
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
-from tui.chat.modes import mode_named, next_mode, next_think, think_named
+from tui.chat.modes import mode_named, next_mode, next_think, switch_named, think_named
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
 from tui.chat.sampling import SamplingScreen, Scope, read_sampling
-from tui.chat.slash import describe_commands, matching_commands, parse_slash
+from tui.chat.slash import parse_slash
 from tui.chat.store import export_markdown
 from tui.chat.version_actions import VersionActions
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
@@ -49,8 +48,6 @@ class ChatScreen(VersionActions):
         self._engine = services.engine
         self.rail = Rail(services.engine)
         """The charts."""
-        self._is_helping = False
-        """The status line says what slash commands do."""
 
     def compose_body(self) -> ComposeResult:
         """Conversation and prompt at the left, charts at the right."""
@@ -89,8 +86,6 @@ class ChatScreen(VersionActions):
 
     @on(PromptInput.Submitted)
     def _submitted(self, event: PromptInput.Submitted) -> None:
-        # What the command says is the last word, not the help that goes with its text.
-        self._end_help()
         try:
             if self._run_slash(event.text):
                 self.prompt.remember(event.text)
@@ -105,20 +100,6 @@ class ChatScreen(VersionActions):
         self.prompt.remember(event.text)
         self.prompt.put("")
         self.pane.ask(event.text.removeprefix("/") if event.text.startswith("//") else event.text)
-
-    @on(TextArea.Changed)
-    def _typed(self) -> None:
-        fitting = matching_commands(self.prompt.text)
-        if fitting:
-            self.tell(describe_commands(fitting))
-            self._is_helping = True
-        else:
-            self._end_help()
-
-    def _end_help(self) -> None:
-        if self._is_helping and not self.transcript.is_answering:
-            self.pane.tell_pair()
-        self._is_helping = False
 
     def _run_slash(self, text: str) -> bool:
         """Does what a slash command says; False when the text is a message.
@@ -135,6 +116,10 @@ class ChatScreen(VersionActions):
                 self._change_mode(mode_named(argument))
             case "think" if argument:
                 self._set_think(think_named(argument))
+            case "tools" if argument:
+                self._switch_tools(switch_named(argument))
+            case "schema" if argument:
+                self._set_schema(argument)
             case "draft" if argument:
                 self._change_draft(argument)
             case "model" if argument:
@@ -151,6 +136,16 @@ class ChatScreen(VersionActions):
                 self.call_later(self.run_action, line.command.action)
         return True
 
+    def interrupt(self) -> bool:
+        """Stops the answer, or clears what is written; returns whether there was anything of the kind."""
+        if self.pane.is_busy or self.pane.is_waiting:
+            self.pane.stop()
+        elif self.prompt.clear_away():
+            self.tell("cleared; Up brings it back")
+        else:
+            return False
+        return True
+
     # The engine.
 
     def action_stop(self) -> None:
@@ -159,7 +154,7 @@ class ChatScreen(VersionActions):
 
     def _open_model(self, name: str) -> None:
         """Another target, as soon as it is found; the one that is loaded answers until then."""
-        if not self.is_busy():
+        if not self._is_busy():
             self.tell(f"looking for {name}")
             self.services.open_engine(name)
 
@@ -206,7 +201,7 @@ class ChatScreen(VersionActions):
 
     def action_restart_engine(self) -> None:
         """Loads the models again in a new process."""
-        if not self.is_busy():
+        if not self._is_busy():
             self.services.open_engine()
 
     def action_race_last(self) -> None:
@@ -220,7 +215,7 @@ class ChatScreen(VersionActions):
 
     def action_new(self) -> None:
         """Begins another conversation; this one is kept."""
-        if not self.is_busy():
+        if not self._is_busy():
             self.pane.show(self.pane.begin_conversation())
             self.prompt.focus()
 
@@ -228,7 +223,7 @@ class ChatScreen(VersionActions):
     async def action_clear(self) -> None:
         """Empties this conversation, after a question."""
         conversation = self.transcript.conversation
-        if self.is_busy() or not conversation.messages:
+        if self._is_busy() or not conversation.messages:
             return
         question = "Empty this conversation and delete all that is kept of it?"
         if await self.app.push_screen_wait(AskScreen(question, "Empty")):
@@ -242,7 +237,7 @@ class ChatScreen(VersionActions):
     @work
     async def action_open_saved(self) -> None:
         """Opens a saved conversation."""
-        if self.is_busy():
+        if self._is_busy():
             return
         if self.pane.keeper.is_taking_over:
             self.tell("the conversations of edgespec 0.1.0 are being taken over: try again in a moment")
@@ -259,7 +254,7 @@ class ChatScreen(VersionActions):
 
     def action_regenerate(self) -> None:
         """Answers the last message again."""
-        if self.is_busy():
+        if self._is_busy():
             return
         if not self.transcript.conversation.messages:
             self.tell("there is no message to answer again")
@@ -302,7 +297,11 @@ class ChatScreen(VersionActions):
             self.tell("there is no answer to copy")
             return
         self.app.copy_to_clipboard(answer.content)
-        self.tell("copied")
+
+    def action_copy(self) -> None:
+        """Lets one pick an answer, or a block of code, to copy."""
+        if not self.pane.copy_bar.open():
+            self.tell("there is no answer to copy")
 
     def action_export(self) -> None:
         """Writes the conversation beside where the app was started."""
@@ -319,7 +318,7 @@ class ChatScreen(VersionActions):
     def action_editor(self) -> None:
         """Writes the message in the user's own editor."""
         try:
-            self.prompt.put(edit_in_editor(self.app, self.prompt.text))
+            self.prompt.put(edit_in_editor(self.app, self.prompt.message))
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 
@@ -330,12 +329,19 @@ class ChatScreen(VersionActions):
         if self.lacks_engine("a tint of drafted tokens"):
             return
         await self.transcript.tint(not self.transcript.tinted)
-        shown = "green: from the draft model, violet: from the text itself"
+        shown = "green: from the draft model, violet: from the text itself, blue: from a schema"
         self.tell(shown if self.transcript.tinted else "")
 
     def action_thoughts(self) -> None:
         """Opens or folds what the model thought."""
         self.transcript.toggle_thoughts()
+
+    def action_wrap(self) -> None:
+        """Wraps long lines of code, or lets them run on, from now on."""
+        settings = replace(self.services.settings, wrap_code=not self.services.settings.wrap_code)
+        self.services.change_settings(settings)
+        self.transcript.wrap_code(settings.wrap_code)
+        self.tell("long lines of code wrap" if settings.wrap_code else "long lines of code scroll sideways")
 
     def action_rail(self) -> None:
         """Shows or hides the charts, from now on."""
@@ -344,6 +350,10 @@ class ChatScreen(VersionActions):
         self._show_rail()
         if settings.show_rail and not self.rail.display:
             self.tell(f"the charts need {_RAIL_COLUMNS} columns")
+
+    def action_newest(self) -> None:
+        """Shows the newest text and follows it."""
+        self.transcript.show_newest()
 
     def action_page(self, direction: int) -> None:
         """Scrolls by a page."""

@@ -9,12 +9,16 @@ from textual.containers import VerticalScroll
 from textual.message import Message as TextualMessage
 from textual.widgets import Static
 
+from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import TokensArrived
+from tui.chat.answer_markdown import CodeBlock
 from tui.chat.conversation import ALL_SEEN, Conversation, Message, Receipt, Seen, merge_pieces
 from tui.chat.cut_mark import CutMark
 from tui.chat.thought import ThoughtFold
+from tui.chat.tool_turn import ToolTurn
 from tui.chat.turn import AnswerTurn, UserTurn
+from tui.chat.version_mark import VersionMark
 from tui.common.pace import Pace
 
 _LIVE_S = 1.0
@@ -39,6 +43,8 @@ class Transcript(VerticalScroll, can_focus=False):
         # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
         self._empty = Static(_EMPTY, id="empty", markup=False)
         self.conversation = Conversation.begin()
+        self.is_calling = False
+        """Whether tools that the last answer called are being run."""
         self.tinted = False
         """Whether answers show who thought of each token."""
         self.pointed: int | None = None
@@ -63,8 +69,17 @@ class Transcript(VerticalScroll, can_focus=False):
 
     @property
     def is_answering(self) -> bool:
-        """Whether an answer is under way."""
-        return self._turn is not None
+        """Whether an answer is under way, or the tools that it goes on from."""
+        return self._turn is not None or self.is_calling
+
+    @property
+    def is_following(self) -> bool:
+        """Whether it stays at its end while text comes: until it is scrolled up."""
+        return self.is_anchored and not self._anchor_released
+
+    def show_newest(self) -> None:
+        """Scrolls to its end and stays there."""
+        self.anchor()
 
     # Whole conversations.
 
@@ -86,19 +101,25 @@ class Transcript(VerticalScroll, can_focus=False):
         for index, message in enumerate(conversation.messages[since:], since):
             if not self.is_attached:  # the app is being left
                 return
-            place = conversation.place(index)
-            await self.mount(
-                UserTurn(message.content, place)
-                if message.role == "user"
-                else AnswerTurn(message, place, tinted=self.tinted)
-            )
+            await self.mount(self._turn_of(conversation, index, message))
         await self._mark_cut()
         self.anchor()
 
     @property
-    def turns(self) -> list[UserTurn | AnswerTurn]:
+    def turns(self) -> list[UserTurn | ToolTurn | AnswerTurn]:
         """What stands of each message, in their order."""
-        return [turn for turn in self.children if isinstance(turn, UserTurn | AnswerTurn)]
+        return [turn for turn in self.children if isinstance(turn, UserTurn | ToolTurn | AnswerTurn)]
+
+    def _turn_of(
+        self, conversation: Conversation, index: int, message: Message
+    ) -> UserTurn | ToolTurn | AnswerTurn:
+        match message.role:
+            case "user":
+                return UserTurn(message.content, conversation.place(index))
+            case "tool":
+                return ToolTurn(conversation.call_of(message), message.content)
+            case _:
+                return AnswerTurn(message, conversation.place(index), tinted=self.tinted)
 
     def mark_replaced(self, since: int | None) -> None:
         """Dims the turns from a message on, which is being written anew; with None, none."""
@@ -111,7 +132,7 @@ class Transcript(VerticalScroll, can_focus=False):
         Returns:
             Where it stands in the conversation; None where no turn has more than one.
         """
-        marks = [turn.version for turn in self.turns if turn.version.place.count > 1]
+        marks = [mark for mark in self.query(VersionMark) if mark.place.count > 1]
         if not marks:
             return None
         indices = [mark.place.index for mark in marks]
@@ -138,6 +159,12 @@ class Transcript(VerticalScroll, can_focus=False):
             for turn in self.query(AnswerTurn):
                 await turn.tint(on)
 
+    def wrap_code(self, on: bool) -> None:
+        """Wraps long lines of code, or lets them run on."""
+        self.set_class(on, "-wrap-code")
+        for block in self.query(CodeBlock):
+            block.scroll_to(x=0, animate=False)
+
     def toggle_thoughts(self) -> None:
         """Opens all thoughts, or folds them where the last one is open."""
         folds = [fold for fold in self.query(ThoughtFold) if fold.thought]
@@ -162,6 +189,17 @@ class Transcript(VerticalScroll, can_focus=False):
     def drop_answer(self) -> None:
         """Makes room for another answer to the last question; one that is there is kept as a version."""
         self.leave(self.conversation.without_last_answer())
+
+    def add_call(self, call: ToolCall) -> ToolTurn:
+        """A tool that the last answer called."""
+        turn = ToolTurn(call)
+        self._add_turn(turn)
+        return turn
+
+    def add_result(self, call: ToolCall, text: str) -> None:
+        """What came of a call."""
+        result = Message("tool", text, call_id=call.id, tool_name=call.name)
+        self.conversation = self.conversation.add(result)
 
     def begin_answer(self, seen: Seen = ALL_SEEN) -> None:
         """An empty turn, for the tokens that will come.
@@ -190,13 +228,14 @@ class Transcript(VerticalScroll, can_focus=False):
         stopped: bool,
         receipt: Receipt | None = None,
         stats: GenerationStats | None = None,
+        calls: tuple[ToolCall, ...] = (),
     ) -> bool:
         """The answer is whole, or was stopped; one of which nothing came goes. Returns whether something is left."""
         await self._paint()
         turn, self._turn = self._turn, None
         if turn is None:
             return False
-        if not (turn.content or turn.thought):
+        if not (turn.content or turn.thought or calls):
             await turn.remove()
             return False
         message = Message(
@@ -208,8 +247,9 @@ class Transcript(VerticalScroll, can_focus=False):
             turn.thought,
             stats.thought_n if stats else 0,
             stats.thought_s if stats else 0.0,
-            stats.prompt_n + stats.predicted_n if stats else 0,
-            self._seen.dropping(stats.dropped_n if stats else 0),
+            calls,
+            context_n=stats.prompt_n + stats.predicted_n if stats else 0,
+            seen=self._seen.dropping(stats.dropped_n if stats else 0),
         )
         was_seen = self.conversation.seen()
         self.conversation = replace(self.conversation.add(message), target=target or self.conversation.target)
@@ -218,7 +258,7 @@ class Transcript(VerticalScroll, can_focus=False):
             await self._mark_cut()
         return True
 
-    def _add_turn(self, turn: UserTurn | AnswerTurn) -> None:
+    def _add_turn(self, turn: UserTurn | ToolTurn | AnswerTurn) -> None:
         if not self.is_attached:  # the app is being left
             return
         self._empty.display = False

@@ -5,40 +5,26 @@ from collections.abc import Callable
 from textual import work
 
 from edgespec.errors import UsageError
+from tui.chat.answer_actions import AnswerActions
 from tui.chat.choices import message_choices
-from tui.chat.pane import ChatPane
 from tui.chat.transcript import Transcript
 from tui.common.ask import ChooseScreen
-from tui.common.mode_screen import ModeScreen
-from tui.services.app_services import AppServices
 
 _STEPS = {"next": 1, "previous": -1}
 _NO_VERSIONS = "there is one version of everything: Ctrl+R and Ctrl+Up make others"
 
 
-class VersionActions(ModeScreen):
+class VersionActions(AnswerActions):
     """A screen with a pane in which a conversation stands."""
-
-    def __init__(self, services: AppServices) -> None:
-        super().__init__(services)
-        self.pane = ChatPane(services)
-        """Where questions are asked and answered."""
 
     @property
     def transcript(self) -> Transcript:
         """The conversation."""
         return self.pane.transcript
 
-    def is_busy(self) -> bool:
-        """Whether an answer is under way, which is then said."""
-        busy = self.pane.is_busy
-        if busy:
-            self.tell("an answer is under way: Esc stops it")
-        return busy
-
     def action_edit_last(self) -> None:
         """Takes the last message back into the prompt, or the one before it; until another is sent, all stays."""
-        if self.is_busy():
+        if self._is_busy():
             return
         end = (
             len(self.transcript.conversation.messages)
@@ -53,7 +39,7 @@ class VersionActions(ModeScreen):
     async def action_branch(self) -> None:
         """Chooses a message from which the conversation goes another way."""
         messages = self.transcript.conversation.messages
-        if self.is_busy():
+        if self._is_busy():
             return
         title, empty = "Go another way from", "Nothing has been said yet."
         found = await self.app.push_screen_wait(ChooseScreen(title, message_choices(messages), empty))
@@ -75,12 +61,12 @@ class VersionActions(ModeScreen):
 
     def action_version_before(self, index: int) -> None:
         """The version before, of the turn whose arrow was clicked."""
-        if not self.is_busy():
+        if not self._is_busy():
             self.pane.editing.step(index, -1)
 
     def action_version_after(self, index: int) -> None:
         """The next version of the turn whose arrow was clicked."""
-        if not self.is_busy():
+        if not self._is_busy():
             self.pane.editing.step(index, 1)
 
     def show_version(self, word: str) -> None:
@@ -97,7 +83,7 @@ class VersionActions(ModeScreen):
             raise UsageError(f"/version {word} is not a version", "it takes next, previous or a number")
 
     def _with_versions(self, show: Callable[[int], None]) -> None:
-        if self.is_busy():
+        if self._is_busy():
             return
         index = self.transcript.point()
         if index is None:

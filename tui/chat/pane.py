@@ -92,7 +92,7 @@ class ChatPane(Vertical):
         """What answers must look like, from the next one on."""
         self.tool_use = ToolUse(services.tools, self._ask_to_call)
         """The tools that answers call."""
-        self._before = Conversation.begin()
+        self._before: Conversation | None = None
         """As it was before what is being answered now: it comes back where that comes to nothing."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
@@ -162,6 +162,7 @@ class ChatPane(Vertical):
     def show(self, conversation: Conversation) -> None:
         """Another conversation; what went wrong in the one before is not said of it."""
         self.editing.leave()
+        self._waiting, self._before = False, None
         self.transcript.show(conversation)
         self._tell_context()
         self.tell_pair()
@@ -284,7 +285,7 @@ class ChatPane(Vertical):
                     self._meet_the_end(self._ask_again)
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
-                self._waiting = False
+                self._waiting, self._before = False, None
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
             case _:
@@ -337,11 +338,12 @@ class ChatPane(Vertical):
         """A message that could not be answered goes back into the prompt, unless another is being written; what it, or another
         answer, was to replace comes back. The message is then no part of what is saved.
         """
+        before, self._before = self._before, None
         messages = self.transcript.conversation.messages
-        if not (self._waiting or (messages and messages[-1].role == "user")):
+        if before is None or not (self._waiting or (messages and messages[-1].role == "user")):
             return
         self._waiting = False
-        before, common = self._before, self.transcript.conversation.shared_with(self._before)
+        common = self.transcript.conversation.shared_with(before)
         if common == len(messages):  # another answer to the same message
             self.transcript.show(before, common)
         elif not self.prompt.text:

@@ -158,9 +158,10 @@ class EdgespecApp(App[int]):
         self.run_worker(self._tell_copied(text), group="clipboard", exclusive=True)
 
     async def _tell_copied(self, text: str) -> None:
-        # The page hands it to the browser.
-        told = Copied("copied to the browser's clipboard") if self.is_web else None
-        copied = told or await asyncio.to_thread(copy_out, text)
+        if self.is_web:  # the page hands it on
+            copied = Copied("copied to the browser's clipboard")
+        else:
+            copied = await asyncio.to_thread(copy_out, text)
         shown = self.screen
         if copied.is_sure and isinstance(shown, ModeScreen):
             shown.tell(copied.said)

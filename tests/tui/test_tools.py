@@ -32,6 +32,7 @@ from tests.tui.scripted import ANSWER, finished_stats, tokens
 from tui.app import EdgespecApp
 from tui.chat.confirm_call import ConfirmCall
 from tui.chat.conversation import to_markdown
+from tui.chat.screen import ChatScreen
 from tui.chat.tool_turn import ToolTurn
 from tui.chat.tool_use import DECLINED, STOPPED
 from tui.services.launch import Launch
@@ -78,7 +79,8 @@ async def asked_about(pilot: Pilot[int]) -> ConfirmCall:
 
 
 def results(app: EdgespecApp) -> list[str]:
-    messages = chat_of(app).transcript.conversation.messages
+    [chat] = [screen for screen in app.screen_stack if isinstance(screen, ChatScreen)]
+    messages = chat.transcript.conversation.messages
     return [message.content for message in messages if message.role == "tool"]
 
 

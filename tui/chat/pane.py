@@ -235,13 +235,15 @@ class ChatPane(Vertical):
         receipt = answer_receipt(answered, pair, race_gain(pair, self._engine.races)) if answered else None
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
-        calls = self.tool_use.take(whole=stats is not None and stats.stopped not in _CUT_SHORT)
+        taken = self.tool_use.take(
+            self.transcript.growing_text, whole=stats is not None and stats.stopped not in _CUT_SHORT
+        )
         if await self.transcript.end_answer(
-            target, stopped=stopped, receipt=receipt, stats=stats, calls=calls
+            target, stopped=stopped, receipt=receipt, stats=stats, taken=taken
         ):
             self._save()
-        if calls:
-            self._run_calls(calls)
+        if taken.calls:
+            self._run_calls(taken.calls)
 
     # Tools.
 

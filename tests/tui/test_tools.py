@@ -23,6 +23,7 @@ from edgespec.chat.tools import CallDelta, ToolCall
 from edgespec.decode.token import DraftSource
 from edgespec.errors import ConfigError, UsageError
 from edgespec.paths import mcp_servers_file
+from edgespec.session.settings import EngineSettings
 from edgespec.worker.protocol import Answer, Answered, AnyEvent, Piece
 from tests.conftest import REPOSITORY
 from tests.scripted_model import make_scripted_model
@@ -355,7 +356,8 @@ async def test_a_model_calls_a_tool_and_answers_with_what_it_said(tmp_path: Path
         chat_template=template,
     )
     write_servers(tiny=tiny())
-    app = EdgespecApp(Launch(target=str(path), draft="none", offline=True))
+    settings = EngineSettings(n_ctx=2048)  # four tools are told of in 800 tokens of a character each
+    app = EdgespecApp(Launch(target=str(path), draft="none", engine=settings, offline=True))
     async with app.run_test(size=LARGE) as pilot:
         await until(pilot, lambda: app.engine.is_ready)
         await tools_on(pilot)

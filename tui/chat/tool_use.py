@@ -1,5 +1,6 @@
 """What an answer calls: collected while it comes, and run when it is whole and whoever sits there has agreed."""
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -86,22 +87,29 @@ class ToolUse:
 
     async def run_all(
         self, calls: Sequence[ToolCall], transcript: Transcript, tell: Callable[[str], None]
-    ) -> None:
-        """Runs the calls of an answer one by one, and adds what came of each, also of those that were not run any more."""
-        waiting = list(calls)
+    ) -> bool:
+        """Runs the calls of an answer one by one, and adds what came of each, also of those that were not run any more.
+
+        Returns:
+            Whether the answer is to go on: nobody has stopped a call.
+        """
         transcript.is_calling = True
+        conversation_id, is_stopped = transcript.conversation.id, False
         try:
-            while waiting:
-                turn = transcript.add_call(waiting[0])
-                tell(f"tool {one_line(waiting[0].name)}")
-                result = await self._run(waiting[0], transcript.conversation.id)
+            for call in calls:
+                turn, result = transcript.add_call(call), STOPPED
+                try:
+                    if not is_stopped:
+                        tell(f"tool {one_line(call.name)}")
+                        result = await self._run(call, conversation_id)
+                except asyncio.CancelledError:
+                    is_stopped = True
                 turn.show(result)
-                transcript.add_result(waiting.pop(0), result)
+                transcript.add_result(call, result)
         finally:
-            for call in waiting:
-                transcript.add_result(call, STOPPED)
             transcript.is_calling = False
             self._rounds_n += 1
+        return not is_stopped
 
     async def _run(self, call: ToolCall, conversation_id: str) -> str:
         """Runs a call once it is allowed; what the model is told of it."""

@@ -83,8 +83,11 @@ class Model(Closes):
         lib, keep = self._lib, list[Any]()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = self.placement.gpu_layers
-        if self.placement.devices:
-            handles = [device_handle(name) for name in self.placement.devices]
+        if self.placement.devices or not self.placement.gpu_layers:
+            # Without layers on it a device would take buffers for nothing, and the weights of the CPU would lie where devices read
+            # them fast and not as the CPU multiplies them fast (llama-model.cpp, `make_cpu_buft_list`).
+            names = self.placement.devices if self.placement.gpu_layers else ()
+            handles = [device_handle(name) for name in names]
             array = (ctypes.c_void_p * (len(handles) + 1))(*handles, None)
             params.devices = ctypes.cast(array, ctypes.c_void_p)
             keep.append(array)

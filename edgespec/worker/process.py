@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
-from edgespec.bound_process import python_path
+from edgespec.bound_process import own_group, python_path
 from edgespec.helper_process import describe_exit
 from edgespec.worker.frames import FrameReader, pack
 from edgespec.worker.protocol import AnyEvent, Logged, WorkerDied
@@ -120,7 +120,7 @@ class WorkerProcess:
             *self._command,
             env={**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"},
             # Ctrl-C in a terminal is for the front door to handle.
-            start_new_session=os.name == "posix",
+            **own_group(),
         )
         for frame in self._waiting:
             _stdin(process).write(frame)

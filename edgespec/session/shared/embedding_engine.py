@@ -9,8 +9,8 @@ from edgespec.lifetime import Closes
 from edgespec.llama.embedding_context import EmbeddingContext
 from edgespec.llama.model import Model
 from edgespec.progress import SILENT, Progress
-from edgespec.session.loading import check_contexts, place_file, settle_context, share_here
 from edgespec.session.memory_needs import draft_context
+from edgespec.session.placing import check_contexts, place_file, settle_context
 from edgespec.session.settings import EngineSettings
 
 MOST_TEXTS: Final = 32
@@ -48,7 +48,7 @@ class EmbeddingEngine(Closes):
         self.n_ctx = min(settings.n_ctx or _LONGEST_TEXT, trained)
         settings = settle_context(file, [], settings)
         context = draft_context(settings, self.n_ctx)
-        check_contexts([(file, context)], share_here(file, self.n_ctx, settings))
+        check_contexts([(file, context)], settings)
         progress.stage(f"loading {file.name}", 1)
         placement = place_file(file, settings.placement, context, settings)
         self.model = Model(file.path, placement, progress)

@@ -81,12 +81,14 @@ def _places(entry: ModelEntry) -> Iterator[tuple[Program, list[Path]]]:
             yield "ollama", [root / "blobs" / f"sha256-{entry.sha256}"]
     if entry.repo is None or entry.file is None:
         return
+    llama_cpp = llama_cpp_dir()
     if entry.revision is None or entry.size_bytes is not None:  # neither program keeps revisions apart
-        yield "LM Studio", [lm_studio_dir() / entry.repo / file for file in entry.repo_files]
+        lm_studio = lm_studio_dir()
+        yield "LM Studio", [lm_studio / entry.repo / file for file in entry.repo_files]
         flat = [f"{entry.repo}_{file}".replace("/", "_") for file in entry.repo_files]
-        yield "llama.cpp", [llama_cpp_dir() / name for name in flat]
+        yield "llama.cpp", [llama_cpp / name for name in flat]
     with suppress(OSError):
-        yield "llama.cpp", hub_cache.find_cached(entry, llama_cpp_dir())
+        yield "llama.cpp", hub_cache.find_cached(entry, llama_cpp)
 
 
 def lm_studio_dir() -> Path:

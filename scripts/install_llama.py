@@ -32,6 +32,10 @@ from pathlib import Path
 from typing import IO
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))  # run by its path, this file knows only its own folder
+
+from scripts.gpu_toolkits import what_is_missing  # noqa: E402
+
 PACKAGE = "llama-cpp-python"
 STAMP = Path(sys.prefix) / "edgespec-llama.json"
 LOG = Path(sys.prefix) / "edgespec-llama-build.log"
@@ -80,6 +84,10 @@ def main() -> int:
     if not rebuild and is_installed(wanted, stamped):
         write_stamp(STAMP, stamped or wanted)
         return 0
+    missing = what_is_missing(wanted.cmake_args, os.environ)
+    if missing:
+        tell(f"{PACKAGE} was not built: {missing}")
+        return 1
     use_cache = may_use_cache(wanted, stamped, rebuild=rebuild)
     tell(
         f"installing {PACKAGE} {wanted.version}; unless pip has it built already, the compile takes 3 minutes or more"
@@ -309,9 +317,9 @@ def explain_failure(tail: list[str]) -> None:
 def likely_cause(text: str) -> str:
     """What to do about a failed build, from the end of its log."""
     if re.search(r"nvcc|CUDAToolkit|CUDA_COMPILER", text):
-        return "The CUDA toolkit was not found: install it, or leave -DGGML_CUDA=on out."
-    if re.search(r"Vulkan|glslc", text):
-        return "The Vulkan SDK was not found: install it, or leave -DGGML_VULKAN=on out."
+        return "The CUDA toolkit is incomplete or does not suit the compiler: its words are above. Or leave -DGGML_CUDA=on out."
+    if re.search(r"Could NOT find Vulkan|SPIRV-Headers|glslc", text):
+        return "The Vulkan SDK is incomplete: CMake's words are above. Or leave -DGGML_VULKAN=on out."
     if re.search(r"No matching distribution|Could not fetch|ConnectionError|Temporary failure", text):
         return "pip could not reach its package index: check the network and pip's settings."
     if re.search(r"No space left", text):

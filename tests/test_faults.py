@@ -17,8 +17,9 @@ from edgespec.files import clear_leftovers, find_leftovers
 from scripts.faults.__main__ import KINDS, Row, choose, print_moments, print_table, rows_of
 from scripts.faults.commands import Inputs, readers
 from scripts.faults.home import CONVERSATIONS, Home
-from scripts.faults.kinds import Bench, Outcome
+from scripts.faults.kinds import Bench
 from scripts.faults.layer import Fault, Kind, Layer, compile_layer
+from scripts.faults.outcome import Outcome
 from scripts.faults.process import Running
 from scripts.faults.run import run
 from scripts.faults.serve import SCRIPT, make_serve
@@ -291,3 +292,32 @@ def test_a_trial_can_be_repeated_by_its_name_and_seed() -> None:
     ran = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "1 trials, 0 faults" in ran.stdout
+
+
+QUANTIZES = """
+import sys
+from pathlib import Path
+from edgespec.errors import EngineError
+from edgespec.llama.quantizer import requantize_file
+try:
+    requantize_file(Path(sys.argv[1]), Path("copy.gguf"), "Q8_0", n_threads=1)
+except EngineError as error:
+    sys.exit(error.message)
+"""
+
+
+def test_a_copy_whose_header_the_disk_did_not_take_is_none(
+    folder: Path, library: Path, tiny_model: Path
+) -> None:
+    work = Work("quantizes", ("-c", QUANTIZES, str(tiny_model)), program=(sys.executable,))
+    n_bytes = 0
+    for kind in ("count", "full"):
+        home = Home.make(folder / f"quantizes-{kind}", folder)
+        layer = Layer(library, home.folder, folder / f"quantizes-{kind}.page")
+        # The header is written last, over zeros: a file system that copies on writing needs room for it again.
+        fault = Fault("full", n_bytes - 64) if kind == "full" else Fault("count")
+        ended = run(work, home, layer=layer.environment(fault))
+        n_bytes = layer.counted().n_bytes
+        found = [file.name for file in (home.folder / "work").iterdir()]
+        assert (found, ended.code) == ((["copy.gguf"], 0) if kind == "count" else ([], 1))
+    assert "could not requantize tiny.gguf to Q8_0: the disk did not take all of it" in ended.errors

@@ -63,11 +63,14 @@ class MemoryEstimate:
         """What llama.cpp decides of by itself, and an estimate may miss."""
         return self.compute_bytes + self.mask_bytes
 
+    def share_weights(self, part: float) -> "MemoryEstimate":
+        """The same with a part of the weights."""
+        return replace(self, weights_bytes=round(part * self.weights_bytes))
+
     def share(self, part: float) -> "MemoryEstimate":
         """The same with a part of the blocks: of their weights, caches and states."""
         return replace(
-            self,
-            weights_bytes=round(part * self.weights_bytes),
+            self.share_weights(part),
             kv_bytes=round(part * self.kv_bytes),
             state_bytes=round(part * self.state_bytes),
         )

@@ -52,6 +52,8 @@ def load_library() -> ModuleType:
 
 @cache
 def _load_once() -> ModuleType:
+    # A process that llama.cpp ends is to end: its backtrace starts a debugger, and hangs where two threads fail at once.
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     try:
         lib: Any = import_bindings()
     except (ImportError, OSError, RuntimeError, FileNotFoundError) as err:
@@ -97,26 +99,6 @@ def native_lines(listener: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         listeners.remove(listener)
-
-
-def on_native_abort(handler: Callable[[str], None]) -> None:
-    """Has `handler` told why, just before llama.cpp ends the process; a lost server is such an end.
-
-    ggml-rpc.cpp has no error path: every failed send or receive is a GGML_ABORT (`RPC_STATUS_ASSERT`).
-
-    Raises:
-        EngineError: llama.cpp cannot be loaded, or this build has no such hook.
-    """
-    load_library()
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-
-    def receive(text: bytes) -> None:
-        # After the place in llama.cpp's sources.
-        handler(text.decode("utf-8", "replace").strip().rpartition(": ")[2])
-
-    callback = kind(receive)
-    _kept_callbacks.append(callback)
-    ggml_function("ggml_set_abort_callback", ctypes.c_void_p, kind)(callback)
 
 
 def default_threads() -> int:

@@ -111,12 +111,14 @@ class PairServer:
             sampling=request.sampling,
             drop_oldest=request.drop_oldest,
             thinking=request.thinking,
+            structure=request.structure,
+            toolbox=request.toolbox,
         )
         stream: TokenStream | None = None
         try:
             for token in stoppable(tokens):
                 if stream is None:
-                    stream = TokenStream(self._link, session.live_stats, session.state.costs)
+                    stream = TokenStream(self._link, session.live_stats)
                 stream.add(token)
         except KeyboardInterrupt:
             pass
@@ -139,5 +141,6 @@ class PairServer:
                 rate_of(session.state.costs.step_s),
                 resident_bytes(),
                 "; ".join([*session.engine.placements(), *session.engine.cautions()]),
+                session.own_sampling,
             )
         )

@@ -71,6 +71,25 @@ class ChatKeeper:
         if self._listener is not None:
             self._listener.saved(conversation, saved)
 
+    def take_back(self, conversation: Conversation, head: str) -> str:
+        """Removes the last message, which nothing has answered, from what is saved.
+
+        Args:
+            conversation: With that message.
+            head: Id of the message that had been saved last before it.
+
+        Returns:
+            Id of the message that is saved last now.
+        """
+        if self._waiting.pop(conversation.id, None) is not None:
+            self.save(conversation.taken_back())
+            return head
+        try:
+            return self.store.take_back(conversation, head)
+        except EdgespecError as error:
+            self.tell_error(error)
+            return conversation.head
+
     def delete(self, conversation: Conversation) -> None:
         """Removes what is saved of it.
 

@@ -167,9 +167,10 @@ class EdgespecApp(App[int]):
         self.run_worker(self._tell_copied(text), group="clipboard", exclusive=True)
 
     async def _tell_copied(self, text: str) -> None:
-        # The page hands it to the browser.
-        told = Copied("copied to the browser's clipboard") if self.is_web else None
-        copied = told or await asyncio.to_thread(copy_out, text)
+        if self.is_web:  # the page hands it on
+            copied = Copied("copied to the browser's clipboard")
+        else:
+            copied = await asyncio.to_thread(copy_out, text)
         shown = self.screen
         if copied.is_sure and isinstance(shown, ModeScreen):
             shown.tell(copied.said)
@@ -196,7 +197,9 @@ class EdgespecApp(App[int]):
         """Keys and commands."""
         if not isinstance(self.screen, HelpScreen):
             commands = [(command.usage, command.help) for command in SLASH_COMMANDS.values()]
-            self.push_screen(HelpScreen(self.screen, PromptInput.BINDINGS, commands))
+            # Of the app's own, one is hidden by what fields do with its key.
+            keys = (*PromptInput.BINDINGS, *self.BINDINGS)
+            self.push_screen(HelpScreen(self.screen, keys, commands))
 
     def action_interrupt(self) -> None:
         """Ends what the screen is doing; where it does nothing, asks whether to leave."""

@@ -11,6 +11,9 @@ def _key(key: str, action: str, title: str, tooltip: str, *, name: str, shown: b
     return Binding(key, action, title, id=f"chat.{name}", tooltip=tooltip, show=shown)
 
 
+PICK_KEY: Final = _key(
+    "ctrl+y", "screen.copy", "Pick & copy", "Pick an answer or a block of code to copy", name="pick"
+)
 CHAT_KEYS: Final[list[BindingType]] = [
     _key("escape", "stop", "Stop", "End the answer; what came is kept", name="stop", shown=True),
     _key("ctrl+s", "next_mode", "Mode", "Speculation: auto, model, n-gram, off", name="mode", shown=True),
@@ -61,7 +64,7 @@ CHAT_KEYS: Final[list[BindingType]] = [
     _key("f10", "system", "System", "Change the system prompt", name="system"),
     _key("ctrl+f10", "sampling", "Sampling", "Change how tokens are picked", name="sampling"),
     _key("f11", "copy_last", "Copy", "Copy the last answer", name="copy"),
-    _key("ctrl+y", "copy", "Pick & copy", "Pick an answer or a block of code to copy", name="pick"),
+    PICK_KEY,
     _key("alt+z", "wrap", "Wrap code", "Wrap long lines of code, or scroll them", name="wrap"),
     _key("f12", "export", "Export", "Write the chat as Markdown", name="export"),
     _key("ctrl+l", "clear", "Clear", "Empty this conversation", name="clear"),

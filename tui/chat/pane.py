@@ -304,25 +304,28 @@ class ChatPane(Vertical):
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
         self._room.forget()
-        calls = self.tool_use.take(whole=stats is not None and stats.stopped not in _CUT_SHORT)
+        taken = self.tool_use.take(
+            self.transcript.growing_text, whole=stats is not None and stats.stopped not in _CUT_SHORT
+        )
         if await self.transcript.end_answer(
-            target, stopped=stopped, receipt=receipt, stats=stats, calls=calls
+            target, stopped=stopped, receipt=receipt, stats=stats, taken=taken
         ):
             self._save()
             self._tell_context()
-        if calls:
-            self._run_calls(calls)
+        if taken.calls:
+            self._run_calls(taken.calls)
 
     # Tools.
 
     @work(exclusive=True, group=_CALLS)
     async def _run_calls(self, calls: tuple[ToolCall, ...]) -> None:
         """Runs what an answer has called, one by one, and has it go on."""
-        try:
-            await self.tool_use.run_all(calls, self.transcript, self._tell)
-        finally:
-            self._save()
-        self.answer()
+        goes_on = await self.tool_use.run_all(calls, self.transcript, self._tell)
+        self._save()
+        if goes_on:
+            self.answer()
+        else:
+            self._tell("stopped")
 
     async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:
         return await self.app.push_screen_wait(ConfirmCall(call, server))

@@ -1,9 +1,11 @@
 """A tool that an answer called: one line with its arguments, which opens into what came of it."""
 
 import json
+from typing import cast
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import Collapsible, Static
 
 from edgespec.chat.tools import ToolCall
@@ -36,7 +38,8 @@ class ToolTurn(Vertical):
         """The result is there."""
         self._fold.display = result is not None
         if result is not None:
-            self._fold.title = describe_result(result)
+            # A string would be read as markup, and a tool may say anything.
+            self._fold.title = cast(str, Content(describe_result(result)))
             shown = result if len(result) <= _MOST_SHOWN else f"{result[:_MOST_SHOWN]}…"
             self._text.update(plain_text(shown))
 

@@ -11,6 +11,8 @@ from textual.widgets import Collapsible, Static
 from edgespec.chat.tools import ToolCall
 from edgespec.text import human_bytes, one_line, plain_text
 
+_MOST_OF_LINE = 40
+"""Characters of a result in the line that opens into it."""
 _MOST_SHOWN = 20_000
 """Characters of a result; all of it is kept and goes to the model."""
 
@@ -58,6 +60,6 @@ def describe_result(result: str) -> str:
     lines = result.count("\n") + 1
     size = human_bytes(len(result.encode("utf-8", "replace")))
     first = one_line(result)
-    if len(first) > 60:
-        first = first[:59].rstrip() + "…"
+    if len(first) > _MOST_OF_LINE:
+        first = first[: _MOST_OF_LINE - 1].rstrip() + "…"
     return plain_text(f"result · {lines} lines, {size} · {first}" if lines > 1 else f"result · {first}")

@@ -41,6 +41,11 @@ def app_settings_file() -> Path:
     return _root("config") / "app.toml"
 
 
+def system_prompts_file() -> Path:
+    """System prompts that were given names in the terminal app."""
+    return _root("config") / "system_prompts.toml"
+
+
 def chats_dir() -> Path:
     """Saved conversations: a SQLite database, and the JSON files of 0.1.0 that it was filled from."""
     return _root("data") / "chats"

@@ -24,6 +24,8 @@ class OpenPair:
     draft: str
     settings: EngineSettings
     offline: bool = False
+    mode: Mode | None = None
+    """How answers are drafted, as far as the draft allows; None as `draft` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,16 @@ class Answer:
     drop_oldest: bool = False
     """The oldest turns may be left out where the conversation is too long."""
     thinking: Thinking = AS_IT_LIKES
+    continues: bool = False
+    """The last message is an answer that was cut, and goes on where it ends: what is new of it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountTokens:
+    """How many tokens would a conversation take, and some texts alone? Answered by `TokensCounted` or `RequestFailed`."""
+
+    messages: tuple[ChatMessage, ...]
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +111,9 @@ class RunJob:
     job: Job
 
 
-Request = OpenPair | Answer | ChangeMode | ChangeDraft | RunRace | Stop | Pause | Resume | RunJob
+Request = (
+    OpenPair | Answer | CountTokens | ChangeMode | ChangeDraft | RunRace | Stop | Pause | Resume | RunJob
+)
 
 
 # What the worker says.
@@ -181,6 +195,16 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class TokensCounted:
+    """Of what is far too long for the context only the beginning was counted, so it has that many at least."""
+
+    prompt_n: int
+    """Of the conversation, in the model's template."""
+    text_n: tuple[int, ...] = ()
+    """Of each text."""
+
+
+@dataclass(frozen=True, slots=True)
 class RaceAdvanced:
     """A round is over: an arm's own figures of it, with the result of all rounds, whose texts have been audited."""
 
@@ -236,6 +260,7 @@ AnyEvent = (
     | PairOpened
     | TokensArrived
     | Answered
+    | TokensCounted
     | RaceAdvanced
     | JobReported
     | JobFinished

@@ -15,6 +15,7 @@ from edgespec.worker.protocol import (
     AnyEvent,
     ChangeDraft,
     ChangeMode,
+    CountTokens,
     Logged,
     OpenPair,
     PairOpened,
@@ -28,6 +29,7 @@ from edgespec.worker.protocol import (
     RunRace,
     Stop,
     TokensArrived,
+    TokensCounted,
     WorkerDied,
 )
 
@@ -123,6 +125,9 @@ class ScriptedWorker:
                 yield self._pair or RequestFailed(
                     "there is no model 'nonsense'", "`edgespec models` lists them"
                 )
+            case CountTokens(messages, texts):
+                counts = [len(text) // 4 for text in texts]
+                yield TokensCounted(sum(len(one.content) // 4 for one in messages), tuple(counts))
             case Answer() if self.refuse is not None:
                 yield self.refuse
             case Answer() if self._says:

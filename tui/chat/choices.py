@@ -1,6 +1,4 @@
-"""What the chat lets choose from: the drafts that its target can be given, and the conversations that are saved."""
-
-from collections.abc import Sequence
+"""The drafts that the target of the chat can be given."""
 
 from edgespec.catalog.candidates import PairTarget, find_candidates
 from edgespec.catalog.entries import NGRAM
@@ -10,7 +8,6 @@ from edgespec.errors import EdgespecError
 from edgespec.session.choice import NONE
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened
-from tui.chat.store import ChatSummary
 from tui.common.ask import Choice
 from tui.common.setting_labels import with_labels
 
@@ -36,15 +33,3 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
         title = f"{row.name}  {size}" + ("" if serves else "  cannot draft")
         choices.append(Choice(row.spec, one_line(title), with_labels(row.reason), disabled=not serves))
     return choices
-
-
-def conversation_choices(saved: Sequence[ChatSummary]) -> list[Choice]:
-    """By their ids, each with its time and its first words."""
-    return [
-        Choice(
-            chat.id,
-            f"{chat.updated_at[:16].replace('T', ' ')}  {one_line(chat.title)}",
-            f"{chat.message_n} messages with {chat.target or 'no model'}",
-        )
-        for chat in saved
-    ]

@@ -5,10 +5,14 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from edgespec.chat.messages import ChatMessage, Role
+from edgespec.decode.policy import Mode
+from edgespec.decode.token import DraftSource
 from edgespec.llama.sampler import Sampling
 from edgespec.worker.protocol import Piece
+from tui.chat.attachments import Attachment
 
 _TITLE_LENGTH = 48
+_HALF = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,45 @@ class Message:
     thought_n: int = 0
     """Tokens of that."""
     thought_s: float = 0.0
+    attachments: tuple[Attachment, ...] = ()
+    """Of a question: files in its text."""
+    reached_limit: bool = False
+    """It ended at the longest length that was allowed."""
+    grown_from: str = field(default="", compare=False)
+    """Id of the answer that went on as this one, whose place it takes."""
     id: str = field(default_factory=_new_message_id, compare=False)
     """By which it is known to be saved: a message that says something else has another one."""
+
+    @property
+    def written(self) -> str:
+        """What the user wrote of it, without the files that stand below."""
+        return self.content[: self.attachments[0].start] if self.attachments else self.content
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the model had more to say."""
+        return self.role == "assistant" and (self.stopped or self.reached_limit)
+
+    def without_half_character(self) -> "Message":
+        """Without what stands at the end where it was cut within a character."""
+        pieces = self.pieces or (Piece(self.content, DraftSource.TARGET),)
+        last = replace(pieces[-1], text=pieces[-1].text.rstrip(_HALF))
+        return replace(
+            self,
+            content=self.content.rstrip(_HALF),
+            thought=self.thought.rstrip(_HALF),
+            pieces=(*pieces[:-1], last),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What answered a conversation, to be opened again."""
+
+    spec: str
+    """Opens the target: a name, or a path."""
+    mode: Mode
+    """How it was drafted for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +99,8 @@ class Conversation:
     updated_at: str = ""
     sampling: Sampling | None = None
     """How its tokens were chosen last; None where nobody wrote that down."""
+    opened: Opened | None = None
+    """None where nobody wrote that down."""
     head: str = field(default="", compare=False)
     """Id of the newest message as it was saved last: where another stands there now, another app went on with it."""
 
@@ -76,7 +119,7 @@ class Conversation:
     @property
     def title(self) -> str:
         """The first words that were asked."""
-        first = next((message.content for message in self.messages if message.role == "user"), "")
+        first = next((message.written for message in self.messages if message.role == "user"), "")
         line = " ".join(first.split())
         return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
 
@@ -110,7 +153,7 @@ class Conversation:
         before = self.without_last_answer()
         if not before.messages:
             return before, ""
-        return replace(before, messages=before.messages[:-1]), before.messages[-1].content
+        return replace(before, messages=before.messages[:-1]), before.messages[-1].written
 
     def last_answer(self) -> Message | None:
         """The newest answer."""

@@ -80,6 +80,15 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         *_index_triggers("titles_index", "conversations", "title"),
         *_index_triggers("messages_index", "messages", "text"),
     ),
+    # What answered, as a JSON object.
+    ("ALTER TABLE conversations ADD COLUMN opened TEXT",),
+    # What is written and not sent.
+    (
+        """CREATE TABLE drafts (
+            conversation_id TEXT NOT NULL PRIMARY KEY REFERENCES conversations (id) ON DELETE CASCADE,
+            text TEXT NOT NULL
+        )""",
+    ),
 )
 """Statements that make each version of the schema out of the one before. What stands here has been released: only add."""
 VERSION: Final = len(_MIGRATIONS)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
@@ -19,14 +19,19 @@ from edgespec.worker.protocol import (
     Progressed,
     RequestFailed,
     TokensArrived,
+    TokensCounted,
     WorkerDied,
 )
+from tui.chat.attaching import Attaching, AttachingListener
+from tui.chat.attachments import MessageWithFiles, mentioned_files, missing_files
 from tui.chat.conversation import Conversation
 from tui.chat.keeper import ChatKeeper, Listener
+from tui.chat.model_of_chat import bring_model, opened_by
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.store import ChatStore
 from tui.chat.transcript import Transcript
+from tui.chat.waiting import BETWEEN, WaitingMessage, WaitingMessages
 from tui.common.ask import AskScreen
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
@@ -35,11 +40,11 @@ from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
 
-_REPORTS = (TokensArrived, Answered, PairOpened, Progressed, RequestFailed, WorkerDied)
+_REPORTS = (TokensArrived, Answered, TokensCounted, PairOpened, Progressed, RequestFailed, WorkerDied)
 _ENDS = {
     "context": "the context is full: the answer was cut short",
-    "interrupted": "stopped",
-    "length": "the answer reached its longest length; /settings changes it",
+    "interrupted": "stopped; /continue goes on",
+    "length": "the answer reached its longest length; /continue goes on, /settings changes it",
 }
 """Why an answer ended -> what is said of it, where that is worth a word."""
 
@@ -56,13 +61,20 @@ class ChatPane(Vertical):
         # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
         self.transcript = Transcript()
         """The conversation."""
-        self.prompt = PromptInput()
+        self.prompt = PromptInput(self.take_back)
         """Where messages are written."""
+        self.waiting = WaitingMessages()
+        """What is sent when the answer is there."""
+        self._attaching = Attaching(services, AttachingListener(self._ask, self._refuse))
+        self._draft = ""
+        """What is kept of what was not sent."""
         self._status = StatusLine("status")
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
+        self._goes_on = False
+        """What is answered, or waits, is an answer that goes on."""
         self._shortened = ""
         """Id of the conversation whose oldest turns may be left out."""
         self._left_out = 0
@@ -70,7 +82,7 @@ class ChatPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield from (self.transcript, self._status, self.prompt)
+        yield from (self.transcript, self._status, self.waiting, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
@@ -82,6 +94,7 @@ class ChatPane(Vertical):
     async def on_unmount(self) -> None:
         """The engine may go on without this screen; what was said is saved."""
         self._engine.unsubscribe(self)
+        self._keep_draft(self.prompt.text.strip())
         await self.keeper.close()
 
     def _recall(self) -> None:
@@ -97,39 +110,152 @@ class ChatPane(Vertical):
         self.keeper.tell_notes()
         if newest is not None:
             self.transcript.show(newest)
+            self._bring_draft()
+            if self._services.launch.target is None:
+                self._bring_model(newest)
+
+    @work
+    async def _bring_model(self, conversation: Conversation) -> None:
+        if said := await bring_model(self._services, conversation):
+            self._tell(said)
 
     def begin_conversation(self) -> Conversation:
         """An empty one, with the system prompt of the command line or of the app."""
         asked = self._services.launch.system
         return Conversation.begin(self._services.settings.system_prompt if asked is None else asked)
 
+    def show(self, conversation: Conversation) -> None:
+        """Puts another conversation on the screen, with what was written there and not sent."""
+        self.waiting.clear()
+        self.transcript.show(conversation)
+        self._bring_draft()
+        self.prompt.focus()
+
+    # What waits.
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether a message has to wait for what was asked before."""
+        return self.transcript.is_answering or self._waiting or self._attaching.is_busy
+
+    def send(self, text: str) -> None:
+        """Asks it, now or when the answer is there that is under way."""
+        if not self.must_wait:
+            self.ask(text)
+            self._keep_draft()
+            return
+        self.waiting.add(text)
+        self._keep_draft()
+
+    def take_back(self) -> str:
+        """The newest of the messages that wait, to be written on; empty where none waits."""
+        text = self.waiting.take_newest()
+        self._keep_draft()
+        return text
+
+    @on(WaitingMessage.Clicked)
+    def _waiting_clicked(self, message: WaitingMessage.Clicked) -> None:
+        if not message.removes and self.prompt.text:
+            self._tell("another message is being written: send it, or clear the prompt first")
+            return
+        text = self.waiting.take(message.waiting)
+        if text and not message.removes:
+            self.prompt.put(text)
+            self.prompt.focus()
+        self._keep_draft()
+
+    def _send_next(self) -> None:
+        """Asks what waits longest, where nothing is in its way."""
+        if not self.must_wait and (text := self.waiting.take_next()):
+            self.ask(text)
+            self._keep_draft()
+
+    def _keep_draft(self, written: str = "") -> None:
+        """Keeps what waits, and what is being written, for the case that the app ends."""
+        draft = BETWEEN.join([*self.waiting.texts, *([written] if written else [])])
+        if draft != self._draft:
+            self._draft = draft
+            self.keeper.keep_draft(self.transcript.conversation.id, draft)
+
+    def _bring_draft(self) -> None:
+        """Puts what was not sent back into the prompt, where that is empty."""
+        try:
+            self._draft = self.store.draft(self.transcript.conversation.id)
+        except EdgespecError as error:
+            self.keeper.tell_error(error)
+            return
+        if self._draft and not self.prompt.text:
+            self.prompt.put(self._draft)
+
     # What is asked.
 
     def ask(self, text: str) -> None:
-        """Adds a message and has it answered, at once or when the engine is ready."""
-        self.transcript.add_question(text)
+        """Adds a message and has it answered, at once or when the engine is ready; first come the files that it mentions."""
+        # What a browser shows is no reader of this machine's files.
+        if not self.app.is_web and (mentioned_files(text) or missing_files(text)):
+            self._tell("reading what is attached")
+            self.run_worker(self._attaching.begin(text, self.transcript.conversation.system))
+        else:
+            self._ask(MessageWithFiles(text))
+
+    def _ask(self, message: MessageWithFiles) -> None:
+        self.transcript.add_question(message.text, message.attachments)
         self._save()
         self.answer()
 
-    def answer(self) -> None:
-        """Has the conversation answered as it stands, unless the app is being left."""
+    def _refuse(self, written: str, error: EdgespecError) -> None:
+        """What cannot be attached goes back into the prompt, unless another message is being written."""
+        if self.prompt.text:
+            self.waiting.add(written)
+        else:
+            self.prompt.put(written)
+        self._keep_draft()
+        self._tell(joined(error.message, error.hint), error=True)
+
+    def go_on(self) -> bool:
+        """Has the last answer go on where it was cut; returns whether there is one."""
+        last = self.transcript.conversation.last_answer()
+        if last is None or not last.is_cut or last is not self.transcript.conversation.messages[-1]:
+            return False
+        self.answer(goes_on=True)
+        return True
+
+    def answer(self, *, goes_on: bool = False) -> None:
+        """Has the conversation answered as it stands, unless the app is being left.
+
+        Args:
+            goes_on: Its last answer, which was cut, goes on.
+        """
         if not self.transcript.is_attached:
             return
+        self._goes_on = goes_on
         if self._engine.state in (EngineState.CLOSED, EngineState.DEAD):
             self._services.open_engine()
         self._waiting = not self._engine.is_ready
         if self._waiting:
             self._tell("the answer comes as soon as the model is loaded")
             return
-        self.transcript.begin_answer()
         self._tell("reading the prompt")
         launch = self._services.launch
         limit = launch.max_tokens or self._services.settings.max_tokens
         conversation = self.transcript.conversation
         may_drop = conversation.id == self._shortened
+        if goes_on:
+            last = conversation.messages[-1].without_half_character()
+            conversation = replace(conversation, messages=(*conversation.messages[:-1], last))
+            self.transcript.reopen_answer()
+        else:
+            self.transcript.begin_answer()
         messages = conversation.prompt(self._left_out if may_drop else 0)
         self._engine.ask(
-            Answer(messages, limit, launch.sampling, drop_oldest=may_drop, thinking=self.thinking)
+            Answer(
+                messages,
+                limit,
+                launch.sampling,
+                drop_oldest=may_drop and not goes_on,
+                thinking=self.thinking,
+                continues=goes_on,
+            )
         )
 
     def stop(self) -> None:
@@ -150,8 +276,16 @@ class ChatPane(Vertical):
                 self._tell_end(answered.stats)
                 for note in answered.notes:
                     self.notify(plain_text(with_labels(note)), markup=False)
+                if answered.stats.stopped != "context":
+                    self._send_next()
+            case TokensCounted() as counted:
+                self._attaching.counted(counted)
+            case PairOpened() if self._attaching.is_busy:
+                self._attaching.count()
+            case RequestFailed(message, hint) if self._attaching.is_busy:
+                self._attaching.fail(EdgespecError(message, hint))
             case PairOpened() if self._waiting:
-                self.answer()
+                self.answer(goes_on=self._goes_on)
             case PairOpened():
                 self.tell_pair()
             case Progressed() as progressed:
@@ -166,6 +300,7 @@ class ChatPane(Vertical):
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
                 self._waiting = False
+                self._attaching.fail(EdgespecError("the engine has ended"))
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
             case _:
@@ -186,11 +321,10 @@ class ChatPane(Vertical):
 
     def _restore_unanswered(self) -> None:
         """A message that could not be answered goes back into the prompt, unless another is being written."""
+        self._waiting = False
         messages = self.transcript.conversation.messages
-        if self._waiting or (messages and messages[-1].role == "user"):
-            self._waiting = False
-            if not self.prompt.text:
-                self.prompt.put(self.transcript.take_back_question())
+        if messages and messages[-1].role == "user" and not self.prompt.text:
+            self.prompt.put(self.transcript.take_back_question())
 
     def _tell_end(self, stats: GenerationStats) -> None:
         self._left_out += stats.dropped_n
@@ -247,7 +381,10 @@ class ChatPane(Vertical):
     def _save(self) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.transcript.conversation = replace(
-            self.transcript.conversation, updated_at=now, sampling=self._services.launch.sampling
+            self.transcript.conversation,
+            updated_at=now,
+            sampling=self._services.launch.sampling,
+            opened=opened_by(self._engine) or self.transcript.conversation.opened,
         )
         self.keeper.save(self.transcript.conversation)
 

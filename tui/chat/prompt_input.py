@@ -1,6 +1,7 @@
 """Where messages are written: several lines, a history, slash commands that complete."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,14 +10,21 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+from tui.chat.attachments import dropped_files, mention
+from tui.chat.path_completion import complete_path
 from tui.chat.slash import matching_commands
+from tui.common.status_line import Told
 
 _HISTORY = 200
 """Messages."""
 
 
 class PromptInput(TextArea):
-    """Enter sends, Ctrl+J or Shift+Enter begins a line, Up and Down at the edges go through the history."""
+    """Enter sends, Ctrl+J or Shift+Enter begins a line, Up and Down at the edges go through the history.
+
+    Args:
+        take_back: Gives what was sent and waits, one at a time, which Up brings back first; empty where nothing does.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="prompt.send", tooltip="Send the message", show=False),
@@ -33,7 +41,7 @@ class PromptInput(TextArea):
             "complete",
             "Complete",
             id="prompt.complete",
-            tooltip="Complete a slash command",
+            tooltip="Complete a slash command, or a path after @",
             show=False,
         ),
     ]
@@ -44,13 +52,14 @@ class PromptInput(TextArea):
 
         text: str
 
-    def __init__(self) -> None:
+    def __init__(self, take_back: Callable[[], str] = str) -> None:
         super().__init__(
             id="prompt",
             compact=True,
             highlight_cursor_line=False,
             placeholder="Ask something; / for commands, F1 for help",
         )
+        self._take_back = take_back
         self._history: deque[str] = deque(maxlen=_HISTORY)
         self._place = 0
         self._draft = ""
@@ -77,12 +86,31 @@ class PromptInput(TextArea):
         self.insert("\n")
 
     def action_complete(self) -> None:
-        """Completes the only command that fits; elsewhere Tab moves on."""
+        """Completes the only command that fits, or a path after an `@`; elsewhere Tab moves on."""
+        if self._complete_path():
+            return
         fitting = matching_commands(self.text)
         if len(fitting) == 1:
             self.put(f"/{fitting[0].name} ")
         elif not fitting:
             self.screen.focus_next()
+
+    def _complete_path(self) -> bool:
+        """Goes on with a mention of a file, as far as its path is certain; returns whether one is being written."""
+        row, column = self.cursor_location
+        found = complete_path(self.document[row][:column])
+        if found is None or self.app.is_web:
+            return False
+        self.replace(found.common, (row, found.start), (row, column))
+        if len(found.paths) > 1:
+            self.post_message(Told("  ".join(found.paths)))
+        return True
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        if not self.app.is_web and (paths := dropped_files(event.text)):
+            event.stop()
+            event.prevent_default()
+            await super()._on_paste(events.Paste(f"{' '.join(map(mention, paths))} "))
 
     async def _on_key(self, event: events.Key) -> None:
         # A priority binding would overtake keys that still wait for this widget, as when text is pasted as keys.
@@ -97,6 +125,11 @@ class PromptInput(TextArea):
             self._recall(1, event)
 
     def _recall(self, step: int, event: events.Key) -> None:
+        if step < 0 and not self.text and (text := self._take_back()):
+            self.put(text)
+            event.stop()
+            event.prevent_default()
+            return
         place = self._place + step
         if not 0 <= place <= len(self._history):
             return

@@ -1,5 +1,6 @@
 """The chat: what can be done there, by key, slash command or palette, each as one action with one name."""
 
+from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,24 +15,26 @@ from textual.widgets import TextArea
 
 from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
-from edgespec.errors import EdgespecError, UsageError
+from edgespec.errors import EdgespecError
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
-from tui.chat.choices import conversation_choices, draft_choices
-from tui.chat.conversation import Conversation
+from tui.chat.choices import draft_choices
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
 from tui.chat.modes import mode_named, next_mode, next_think, think_named
 from tui.chat.pane import ChatPane
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
+from tui.chat.saved import SavedConversations
 from tui.chat.slash import describe_commands, matching_commands, parse_slash
 from tui.chat.store import export_markdown
+from tui.chat.system_prompts import SystemPromptsScreen
 from tui.chat.transcript import Transcript
-from tui.common.ask import AskScreen, ChooseScreen, TextScreen
+from tui.common.ask import ChooseScreen
 from tui.common.handover import hand_over
 from tui.common.mode_screen import ModeScreen
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
+from tui.services.system_prompts import prompt_named
 
 _RAIL_COLUMNS = 100
 
@@ -47,6 +50,7 @@ class ChatScreen(ModeScreen):
         self._engine = services.engine
         self.pane = ChatPane(services)
         """Where questions are asked and answered."""
+        self._saved = SavedConversations(self.pane, self, services)
         self.rail = Rail(services.engine)
         """The charts."""
         self._is_helping = False
@@ -92,15 +96,12 @@ class ChatScreen(ModeScreen):
                 self.prompt.remember(event.text)
                 self.prompt.put("")
                 return
-        except UsageError as error:
+        except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
-            return
-        if self.transcript.is_answering:
-            self.tell("one answer at a time: Esc stops this one")
             return
         self.prompt.remember(event.text)
         self.prompt.put("")
-        self.pane.ask(event.text.removeprefix("/") if event.text.startswith("//") else event.text)
+        self.pane.send(event.text.removeprefix("/") if event.text.startswith("//") else event.text)
 
     @on(TextArea.Changed)
     def _typed(self) -> None:
@@ -136,7 +137,9 @@ class ChatScreen(ModeScreen):
             case "model" if argument:
                 self.services.open_engine(argument)
             case "system" if argument:
-                self._set_system(argument)
+                self._set_system(prompt_named(argument) or argument)
+            case "rename" if argument:
+                self.action_rename(argument)
             case "export" if argument:
                 self._export(Path(argument))
             case _:
@@ -213,39 +216,35 @@ class ChatScreen(ModeScreen):
     def action_new(self) -> None:
         """Begins another conversation; this one is kept."""
         if not self._is_busy():
-            self.transcript.show(self.pane.begin_conversation())
-            self.prompt.focus()
+            self.pane.show(self.pane.begin_conversation())
 
     @work
     async def action_clear(self) -> None:
-        """Empties this conversation, after a question."""
-        conversation = self.transcript.conversation
-        if self._is_busy() or not conversation.messages:
-            return
-        question = "Empty this conversation and delete all that is kept of it?"
-        if await self.app.push_screen_wait(AskScreen(question, "Empty")):
-            try:
-                self.pane.keeper.delete(conversation)
-            except EdgespecError as error:
-                self.tell(joined(error.message, error.hint), error=True)
-                return
-            self.transcript.show(Conversation.begin(conversation.system))
+        """Deletes this conversation, after a question."""
+        if not self._is_busy():
+            await self._tell_of(self._saved.delete())
 
     @work
     async def action_open_saved(self) -> None:
         """Opens a saved conversation."""
-        if self._is_busy():
-            return
-        if self.pane.keeper.is_taking_over:
-            self.tell("the conversations of edgespec 0.1.0 are being taken over: try again in a moment")
-            return
-        store = self.pane.store
-        empty = "No conversation is saved yet: each is, after its first message."
+        if not self._is_busy():
+            await self._tell_of(self._saved.choose())
+
+    @work
+    async def action_rename(self, title: str = "") -> None:
+        """Gives this conversation another title."""
+        await self._tell_of(self._saved.rename(title))
+
+    @work
+    async def action_pin(self) -> None:
+        """Keeps this conversation above the others in lists, or no longer."""
+        await self._tell_of(self._saved.pin())
+
+    async def _tell_of(self, change: Awaitable[str | None]) -> None:
+        """Says what came of a change of what is saved."""
         try:
-            choices = conversation_choices(store.summaries())
-            found = await self.app.push_screen_wait(ChooseScreen("Open a conversation", choices, empty))
-            if found is not None:
-                self.transcript.show(store.load(found))
+            if said := await change:
+                self.tell(said)
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 
@@ -259,6 +258,11 @@ class ChatScreen(ModeScreen):
         self.transcript.drop_answer()
         self.pane.answer()
 
+    def action_continue(self) -> None:
+        """Lets the last answer go on where it was cut."""
+        if not self._is_busy() and not self.pane.go_on():
+            self.tell("the last answer is whole: there is nothing to go on with")
+
     def action_edit_last(self) -> None:
         """Takes the last message back into the prompt; its answer goes."""
         if not self._is_busy() and (question := self.transcript.take_back_question()):
@@ -267,11 +271,11 @@ class ChatScreen(ModeScreen):
 
     @work
     async def action_system(self) -> None:
-        """Shows the system prompt, to be changed."""
+        """Chooses or writes the system prompt."""
         before = self.transcript.conversation.system
-        text = await self.app.push_screen_wait(TextScreen("System prompt", before))
+        text = await self.app.push_screen_wait(SystemPromptsScreen(before))
         if text is not None:
-            self._set_system(text.strip())
+            self._set_system(text)
 
     def _set_system(self, text: str) -> None:
         """The system prompt of this conversation, from its next answer on."""

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import TokensArrived
+from tui.chat.attachments import Attachment
 from tui.chat.conversation import Conversation, Message, Receipt, merge_pieces
 from tui.chat.thought import ThoughtFold
 from tui.chat.turn import AnswerTurn, UserTurn
@@ -47,6 +48,8 @@ class Transcript(VerticalScroll, can_focus=False):
         self._painting = asyncio.Lock()
         """A paint waits for Markdown: text of the next one must not come before its own."""
         self._told_s = 0.0
+        self._grows: Message | None = None
+        """The cut answer that goes on."""
 
     def compose(self) -> ComposeResult:
         """Advice, until there is a turn."""
@@ -72,9 +75,7 @@ class Transcript(VerticalScroll, can_focus=False):
             is_question = message.role == "user"
             if not self.is_attached:  # the app is being left
                 return
-            await self.mount(
-                UserTurn(message.content) if is_question else AnswerTurn(message, tinted=self.tinted)
-            )
+            await self.mount(UserTurn(message) if is_question else AnswerTurn(message, tinted=self.tinted))
         self.anchor()
 
     async def tint(self, on: bool) -> None:
@@ -93,10 +94,16 @@ class Transcript(VerticalScroll, can_focus=False):
 
     # Its end.
 
-    def add_question(self, text: str) -> None:
-        """One more message of the user's."""
-        self.conversation = self.conversation.add(Message("user", text))
-        self._add_turn(UserTurn(text))
+    def add_question(self, text: str, attachments: tuple[Attachment, ...] = ()) -> None:
+        """One more message of the user's.
+
+        Args:
+            text: As the model sees it.
+            attachments: The files in it.
+        """
+        message = Message("user", text, attachments=attachments)
+        self.conversation = self.conversation.add(message)
+        self._add_turn(UserTurn(message))
 
     def take_back_question(self) -> str:
         """Removes the last question and its answer; returns the question, empty where there is none."""
@@ -119,8 +126,24 @@ class Transcript(VerticalScroll, can_focus=False):
         self._turn = AnswerTurn(tinted=self.tinted)
         self._add_turn(self._turn)
 
+    def reopen_answer(self) -> None:
+        """The last answer, which was cut, goes on in its turn."""
+        before = self._grows = self.conversation.messages[-1]
+        self.conversation = replace(self.conversation, messages=self.conversation.messages[:-1])
+        for turn in list(self.query(AnswerTurn))[-1:]:
+            turn.remove()
+        self.begin_answer()
+        self._arrived = [_as_arrived(before.without_half_character())]
+        self.call_later(self._paint)
+
     async def add(self, tokens: TokensArrived) -> None:
         """Paints them now, or with those that come until the next paint is due."""
+        if (before := self._grows) is not None:
+            tokens = replace(
+                tokens,
+                thought_n=tokens.thought_n + before.thought_n,
+                thought_s=tokens.thought_s + before.thought_s,
+            )
         self._arrived.append(tokens)
         wait_s = self._pace.wait_s()
         if not wait_s:
@@ -139,6 +162,7 @@ class Transcript(VerticalScroll, can_focus=False):
         """The answer is whole, or was stopped; one of which nothing came goes. Returns whether something is left."""
         await self._paint()
         turn, self._turn = self._turn, None
+        before, self._grows = self._grows, None
         if turn is None:
             return False
         if not (turn.content or turn.thought):
@@ -153,7 +177,10 @@ class Transcript(VerticalScroll, can_focus=False):
             turn.thought,
             stats.thought_n if stats else 0,
             stats.thought_s if stats else 0.0,
+            reached_limit=stats is not None and stats.stopped == "length",
         )
+        if before is not None:
+            message = _grown(before, message)
         self.conversation = replace(self.conversation.add(message), target=target or self.conversation.target)
         await turn.finish(message)
         return True
@@ -177,3 +204,35 @@ class Transcript(VerticalScroll, can_focus=False):
         if newest.decode_s - self._told_s >= _LIVE_S:
             self._told_s = newest.decode_s
             self.post_message(self.Advanced(newest))
+
+
+def _as_arrived(message: Message) -> TokensArrived:
+    """A message as if all of it had just come."""
+    return TokensArrived(
+        message.pieces,
+        0,
+        0.0,
+        0,
+        0,
+        0,
+        0.0,
+        0,
+        thought=message.thought,
+        thought_n=message.thought_n,
+        thought_s=message.thought_s,
+    )
+
+
+def _grown(before: Message, after: Message) -> Message:
+    """An answer that has gone on, as what it was before has it; that one where nothing came."""
+    kept = before.without_half_character()
+    is_longer = (after.content, after.thought) != (kept.content, kept.thought)
+    if after.is_cut and not is_longer:
+        return before
+    return replace(
+        after,
+        thought_n=before.thought_n + after.thought_n,
+        thought_s=before.thought_s + after.thought_s,
+        receipt=after.receipt if is_longer else before.receipt,
+        grown_from=before.id,
+    )

@@ -10,17 +10,25 @@ from textual.widgets import Markdown, Static
 from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece, TokensArrived
 from tui.chat.conversation import Message, Receipt
+from tui.chat.file_fold import FileFold
 from tui.chat.markdown_stream import MarkdownSplitter
 from tui.chat.markdown_text import make_parser, shows_all
 from tui.chat.thought import ThoughtFold
 from tui.common.stream_text import StreamText
 
 
-class UserTurn(Static):
-    """What the user wrote, as written."""
+class UserTurn(Vertical):
+    """What the user wrote, as written, and the files with it in a line each."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(plain_text(text), markup=False, classes="turn user-turn")
+    def __init__(self, message: Message) -> None:
+        super().__init__(classes="turn user-turn")
+        self._text = Static(plain_text(message.written), markup=False)
+        self._files = [FileFold(one, message.content[one.start : one.end]) for one in message.attachments]
+
+    def compose(self) -> ComposeResult:
+        """Text and files."""
+        yield self._text
+        yield from self._files
 
 
 class AnswerTurn(Vertical):

@@ -118,6 +118,8 @@ class PairServer:
             drop_oldest=request.drop_oldest,
             thinking=request.thinking,
             continues=request.continues,
+            structure=request.structure,
+            toolbox=request.toolbox,
         )
         stream: TokenStream | None = None
         try:

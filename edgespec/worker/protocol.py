@@ -6,7 +6,9 @@ from typing import Protocol
 
 from edgespec.bench.result import BenchResult
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.structure import Structure
 from edgespec.chat.thinking import AS_IT_LIKES, Thinking
+from edgespec.chat.tools import NO_TOOLS, CallDelta, Toolbox
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.llama.sampler import Sampling
@@ -38,6 +40,10 @@ class Answer:
     drop_oldest: bool = False
     """The oldest turns may be left out where the conversation is too long."""
     thinking: Thinking = AS_IT_LIKES
+    toolbox: Toolbox = NO_TOOLS
+    """What the answer may call; the calls come in `TokensArrived`, whoever asks runs them."""
+    structure: Structure | None = None
+    """What the answer must look like, where it is no call."""
     continues: bool = False
     """The last message is an answer that was cut, and goes on where it ends: what is new of it comes."""
 
@@ -177,6 +183,8 @@ class TokensArrived:
     thought_n: int = 0
     """Tokens of the thought so far."""
     thought_s: float = 0.0
+    calls: tuple[CallDelta, ...] = ()
+    """More of the tools that the answer calls."""
 
     @property
     def text(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Final
 
+from edgespec.chat.tools import CallDelta
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.llama.interrupts import HeldInterrupts
@@ -28,12 +29,14 @@ class TokenStream:
         self._link, self._stats, self._costs, self._arm = link, stats, costs, arm
         self._pieces: list[Piece] = []
         self._thought = ""
+        self._calls: list[CallDelta] = []
         self._sent_s = 0.0
         self._memory_bytes = resident_bytes()
 
     def add(self, token: Token) -> None:
         """One more token."""
         self._thought += token.thought
+        self._calls += token.calls
         last = self._pieces[-1] if self._pieces else None
         if last is not None and last.source == token.source:
             self._pieces[-1] = Piece(last.text + token.text, last.source)
@@ -49,7 +52,8 @@ class TokenStream:
         # A stop comes out of `send` when the batch is on its way: nothing may be sent twice.
         pieces, self._pieces = self._pieces, []
         thought, self._thought = self._thought, ""
-        if not (pieces or thought):
+        calls, self._calls = self._calls, []
+        if not (pieces or thought or calls):
             return
         self._link.send(
             TokensArrived(
@@ -65,6 +69,7 @@ class TokenStream:
                 thought,
                 stats.thought_n,
                 stats.thought_s,
+                tuple(calls),
             )
         )
 

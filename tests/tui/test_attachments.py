@@ -16,7 +16,7 @@ from tests.tui.chat_files import posix_only
 from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.app import EdgespecApp
-from tui.chat.attachments import MOST_BYTES, attach, dropped_files, mention, mentioned_files, missing_files
+from tui.chat.attachments import MOST_BYTES, attach, dropped_files, mention, mentioned_files
 from tui.chat.file_fold import FileFold
 from tui.chat.path_completion import complete_path
 from tui.chat.store import ChatStore
@@ -45,12 +45,12 @@ def test_only_files_that_are_here_are_mentioned(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     text = 'see @notes.md, (@notes.md) @"my file.txt" and @notes.md; mail a@notes.md, @property @sub/none.txt'
     assert mentioned_files(text) == ["notes.md", "my file.txt"]
-    assert missing_files(text) == ["sub/none.txt"]
+    assert mentioned_files("@./none.txt @'no such' @types/node") == ["./none.txt", "no such"]
     assert mentioned_files("@" + "x" * 10_000 + " @\0 @~nobody/x") == []
 
 
 def test_the_model_is_told_the_name_and_a_fence_that_nothing_closes(notes: Path) -> None:
-    found = attach("Sum up @notes.md")
+    found = attach("Sum up @notes.md", mentioned_files("Sum up @notes.md"))
     assert found.text == "Sum up @notes.md\n\nnotes.md:\n````md\n# Notes\n\n```python\nx = 1\n```\n````"
     [part] = found.parts()
     assert part.startswith("\n\nnotes.md:\n````md\n") and part.endswith("\n````")
@@ -69,7 +69,7 @@ def test_the_model_is_told_the_name_and_a_fence_that_nothing_closes(notes: Path)
 def test_what_is_no_text_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "odd.txt").write_bytes(content)
     with pytest.raises(UsageError) as refused:
-        attach("@odd.txt")
+        attach("@odd.txt", mentioned_files("@odd.txt"))
     assert said in refused.value.message
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_to_its_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name, said in (("pipe", "pipe is no file"), ("folder", "folder is a folder")):
         with pytest.raises(UsageError, match=said):
-            attach(f"@{name}")
+            attach(f"@{name}", mentioned_files(f"@{name}"))
 
 
 def test_files_that_are_dropped_are_told_from_other_pastes(notes: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ async def test_a_file_is_counted_first_and_kept_as_it_was_sent(bench: AppBench, 
         await settle(pilot)
         counts, asked = bench.workers[0].requests[-2:]
         assert isinstance(counts, CountTokens) and isinstance(asked, Answer)
-        wanted = attach("Sum up @notes.md")
+        wanted = attach("Sum up @notes.md", mentioned_files("Sum up @notes.md"))
         assert asked.messages[-1].content == wanted.text == question_of(app).content
         assert counts.texts == wanted.parts()
         [fold] = app.screen.query(FileFold)
@@ -172,7 +172,7 @@ async def test_a_file_that_does_not_fit_is_refused_with_both_numbers(bench: AppB
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("@sub/none.txt", "there is no file sub/none.txt"), ("@binary.dat", "binary.dat is no text in UTF-8")],
+    [("@./none.txt", "there is no file ./none.txt"), ("@binary.dat", "binary.dat is no text in UTF-8")],
 )
 async def test_what_cannot_be_attached_is_said_and_the_message_comes_back(
     text: str, said: str, bench: AppBench, tmp_path: Path

@@ -1,14 +1,14 @@
 """A message with files on its way to the model: its files are read, the engine counts their tokens, and then it is asked."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgespec.chat.messages import ChatMessage
-from edgespec.errors import ContextOverflowError, EdgespecError, UsageError
+from edgespec.errors import ContextOverflowError, EdgespecError
 from edgespec.text import one_line
 from edgespec.worker.protocol import CountTokens, TokensCounted
-from tui.chat.attachments import MessageWithFiles, attach, missing_files
+from tui.chat.attachments import MessageWithFiles, attach
 from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 
@@ -42,18 +42,17 @@ class Attaching:
         """Whether a message is on its way."""
         return bool(self._written)
 
-    async def begin(self, written: str, system: str) -> None:
+    async def begin(self, written: str, files: Sequence[str], system: str) -> None:
         """Reads the files of a message, and has them counted as soon as there is an engine.
 
         Args:
             written: With its mentions.
+            files: That are mentioned.
             system: The system prompt that it will be asked with.
         """
         self._written, self._system = written, system
         try:
-            if missing := missing_files(written):
-                raise UsageError(f"there is no file {one_line(missing[0])}", "correct its path")
-            self._message = await asyncio.to_thread(attach, written)
+            self._message = await asyncio.to_thread(attach, written, files)
         except EdgespecError as error:
             self.fail(error)
             return

@@ -15,6 +15,7 @@ MOST_BYTES: Final = 2 << 20
 _MENTION: Final = re.compile(r"""(?<!\S)@(?:"([^"\n]+)"|'([^'\n]+)'|([^\s"']\S*))""")
 _TRAILING: Final = ".,;:!?)]}"
 """May end the sentence that a path stands in."""
+_SURELY_PATHS: Final = ("./", "../", "/", "~/", ".\\", "..\\")
 _FENCE: Final = re.compile(r"`{3,}")
 
 
@@ -50,32 +51,35 @@ class MessageWithFiles:
 
 
 def mentioned_files(text: str) -> list[str]:
-    """The files that are mentioned in a text, each once. What is no file here is none: `@property` may be meant."""
+    """The files that are mentioned in a text, each once.
+
+    What is no file here is none, for `@property` or `@types/node` may be meant, unless it begins as only paths do.
+    """
     found: list[str] = []
     for match in _MENTION.finditer(text):
         name = match[1] or match[2] or match[3]
         for candidate in (name, name.rstrip(_TRAILING)):
             if candidate and _exists(candidate):
-                if candidate not in found:
-                    found.append(candidate)
+                found.append(candidate)
                 break
-    return found
+        else:
+            if match[1] or match[2] or name.startswith(_SURELY_PATHS):
+                found.append(name)
+    return list(dict.fromkeys(found))
 
 
-def missing_files(text: str) -> list[str]:
-    """What is mentioned, looks like a path, and is none here."""
-    names = [match[1] or match[2] or match[3].rstrip(_TRAILING) for match in _MENTION.finditer(text)]
-    return [name for name in names if name and ("/" in name or "\\" in name) and not _exists(name)]
+def attach(text: str, files: Sequence[str]) -> MessageWithFiles:
+    """A text with files below it. Reads them: call it from a thread.
 
-
-def attach(text: str) -> MessageWithFiles:
-    """A text with the files that it mentions below it. Reads them: call it from a thread.
+    Args:
+        text: That mentions them.
+        files: As they are mentioned there.
 
     Raises:
         UsageError: one is no file, is huge, is no text, or cannot be read.
     """
     whole, attachments = text, []
-    for name in mentioned_files(text):
+    for name in files:
         body = _read(name)
         start = len(whole)
         whole += f"\n\n{one_line(name)}:\n{_fenced(body, Path(name).suffix.lstrip('.'))}"
@@ -129,6 +133,8 @@ def _read(name: str) -> str:
     try:
         if path.is_dir():
             raise UsageError(f"{shown} is a folder", "mention the files in it that matter")
+        if not path.exists():
+            raise UsageError(f"there is no file {shown}", "correct its path")
         if not path.is_file():
             raise UsageError(f"{shown} is no file", "mention one that can be read to its end")
         with path.open("rb") as file:

@@ -1,10 +1,12 @@
 """A conversation as values: messages, with what each answer cost."""
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
 from edgespec.chat.messages import ChatMessage, Role
+from edgespec.chat.tools import ToolCall
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource
 from edgespec.llama.sampler import Sampling
@@ -45,6 +47,12 @@ class Message:
     thought_n: int = 0
     """Tokens of that."""
     thought_s: float = 0.0
+    calls: tuple[ToolCall, ...] = ()
+    """Of an answer: the tools that it calls."""
+    call_id: str = ""
+    """Of a tool's result: the call that it belongs to."""
+    tool_name: str = ""
+    """Of a tool's result."""
     attachments: tuple[Attachment, ...] = ()
     """Of a question: files in its text."""
     reached_limit: bool = False
@@ -62,7 +70,7 @@ class Message:
     @property
     def is_cut(self) -> bool:
         """Whether the model had more to say."""
-        return self.role == "assistant" and (self.stopped or self.reached_limit)
+        return self.role == "assistant" and not self.calls and (self.stopped or self.reached_limit)
 
     def without_half_character(self) -> "Message":
         """Without what stands at the end where it was cut within a character."""
@@ -135,16 +143,23 @@ class Conversation:
         """
         system = [ChatMessage("system", self.system)] if self.system else []
         turns = [
-            ChatMessage(message.role, message.content, message.thought)
+            ChatMessage(
+                message.role,
+                message.content,
+                message.thought,
+                message.calls,
+                message.call_id,
+                message.tool_name,
+            )
             for message in self.messages
-            if message.content or message.thought
+            if message.content or message.thought or message.calls or message.call_id
         ]
         return (*system, *(turns[left_out:] or turns[-1:]))
 
     def without_last_answer(self) -> "Conversation":
         """Up to and with the last question; the same when it is not answered yet."""
         messages = self.messages
-        while messages and messages[-1].role == "assistant":
+        while messages and messages[-1].role in ("assistant", "tool"):
             messages = messages[:-1]
         return replace(self, messages=messages)
 
@@ -154,6 +169,12 @@ class Conversation:
         if not before.messages:
             return before, ""
         return replace(before, messages=before.messages[:-1]), before.messages[-1].written
+
+    def call_of(self, result: Message) -> ToolCall:
+        """The call that a tool's result belongs to."""
+        calls = (call for message in reversed(self.messages) for call in message.calls)
+        found = (call for call in calls if call.id == result.call_id)
+        return next(found, ToolCall(result.call_id, result.tool_name, ""))
 
     def last_answer(self) -> Message | None:
         """The newest answer."""
@@ -170,11 +191,21 @@ def to_markdown(conversation: Conversation) -> str:
     if conversation.system:
         parts.append(f"> {conversation.system.replace(chr(10), chr(10) + '> ')}")
     for message in conversation.messages:
+        if message.role == "tool":
+            call = conversation.call_of(message)
+            parts += [f"## Tool {call.name}", _fenced(call.arguments), _fenced(message.content)]
+            continue
         parts.append("## You" if message.role == "user" else f"## {conversation.target or 'Answer'}")
         parts.append(message.content.strip() + ("\n\n*(stopped)*" if message.stopped else ""))
         if message.receipt is not None:
             parts.append(f"*{message.receipt.text}*")
     return "\n\n".join(parts) + "\n"
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
 
 
 def merge_pieces(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:

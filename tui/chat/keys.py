@@ -4,11 +4,16 @@ from typing import Final
 
 from textual.binding import Binding, BindingType
 
+NEWEST_ID: Final = "chat.newest"
+
 
 def _key(key: str, action: str, title: str, tooltip: str, *, name: str, shown: bool = False) -> Binding:
     return Binding(key, action, title, id=f"chat.{name}", tooltip=tooltip, show=shown)
 
 
+PICK_KEY: Final = _key(
+    "ctrl+y", "screen.copy", "Pick & copy", "Pick an answer or a block of code to copy", name="pick"
+)
 CHAT_KEYS: Final[list[BindingType]] = [
     _key("escape", "stop", "Stop", "End the answer; what came is kept", name="stop", shown=True),
     _key("ctrl+s", "next_mode", "Mode", "Speculation: auto, model, n-gram, off", name="mode", shown=True),
@@ -23,6 +28,8 @@ CHAT_KEYS: Final[list[BindingType]] = [
     _key("f9", "draft", "Draft", "Choose another draft model", name="draft"),
     _key("f10", "system", "System", "Choose or write the system prompt", name="system"),
     _key("f11", "copy_last", "Copy", "Copy the last answer", name="copy"),
+    PICK_KEY,
+    _key("alt+z", "wrap", "Wrap code", "Wrap long lines of code, or scroll them", name="wrap"),
     _key("f12", "export", "Export", "Write the chat as Markdown", name="export"),
     _key("ctrl+l", "clear", "Delete", "Delete this conversation, after a question", name="clear"),
     _key(
@@ -32,6 +39,7 @@ CHAT_KEYS: Final[list[BindingType]] = [
         "Load the models again in a new process",
         name="restart",
     ),
+    _key("ctrl+end,end", "newest", "Newest", "Show the newest text and follow it", name="newest"),
     Binding("pageup", "page(-1)", "Up", id="chat.up", tooltip="Scroll back", show=False, priority=True),
     Binding("pagedown", "page(1)", "Down", id="chat.down", tooltip="Scroll on", show=False, priority=True),
 ]

@@ -8,6 +8,8 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from edgespec.chat.structure import Structure
+from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 from edgespec.paths import chats_dir
@@ -23,13 +25,18 @@ from edgespec.worker.protocol import (
     WorkerDied,
 )
 from tui.chat.attaching import Attaching, AttachingListener
-from tui.chat.attachments import MessageWithFiles, mentioned_files, missing_files
+from tui.chat.attachments import MessageWithFiles
+from tui.chat.confirm_call import ConfirmCall, Permission
 from tui.chat.conversation import Conversation
+from tui.chat.copy_bar import CopyBar
 from tui.chat.keeper import ChatKeeper, Listener
 from tui.chat.model_of_chat import bring_model, opened_by
+from tui.chat.newest import NewestMark
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
+from tui.chat.slash_menu import SlashMenu
 from tui.chat.store import ChatStore
+from tui.chat.tool_use import ToolUse
 from tui.chat.transcript import Transcript
 from tui.chat.waiting import BETWEEN, WaitingMessage, WaitingMessages
 from tui.common.ask import AskScreen
@@ -41,6 +48,9 @@ from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
 
 _REPORTS = (TokensArrived, Answered, TokensCounted, PairOpened, Progressed, RequestFailed, WorkerDied)
+_CALLS = "calls"
+_CUT_SHORT = ("interrupted", "length", "context")
+"""Ends of answers whose last call may lack its end."""
 _ENDS = {
     "context": "the context is full: the answer was cut short",
     "interrupted": "stopped; /continue goes on",
@@ -61,8 +71,12 @@ class ChatPane(Vertical):
         # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
         self.transcript = Transcript()
         """The conversation."""
-        self.prompt = PromptInput(self.take_back)
+        self._menu = SlashMenu(lambda: self._engine.pair)
+        self.prompt = PromptInput(self._menu, self.take_back)
         """Where messages are written."""
+        self.copy_bar = CopyBar(self.transcript)
+        """Where something to copy is picked."""
+        self._newest = NewestMark(self.transcript)
         self.waiting = WaitingMessages()
         """What is sent when the answer is there."""
         self._attaching = Attaching(services, AttachingListener(self._ask, self._refuse))
@@ -71,10 +85,16 @@ class ChatPane(Vertical):
         self._status = StatusLine("status")
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
+        self.structure: Structure | None = None
+        """What answers must look like, from the next one on."""
+        self.tool_use = ToolUse(services.tools, self._ask_to_call)
+        """The tools that answers call."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
         self._goes_on = False
         """What is answered, or waits, is an answer that goes on."""
+        self._head_before = ""
+        """Id of the message that was saved last before the newest question."""
         self._shortened = ""
         """Id of the conversation whose oldest turns may be left out."""
         self._left_out = 0
@@ -82,11 +102,20 @@ class ChatPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield from (self.transcript, self._status, self.waiting, self.prompt)
+        yield from (
+            self.transcript,
+            self._newest,
+            self._status,
+            self.waiting,
+            self._menu,
+            self.copy_bar,
+            self.prompt,
+        )
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
         self.transcript.tinted = self._services.settings.tint_drafted
+        self.transcript.wrap_code(self._services.settings.wrap_code)
         self.transcript.conversation = self.begin_conversation()
         self._engine.subscribe(self, *_REPORTS)
         self.keeper.open(self._recall)
@@ -94,7 +123,7 @@ class ChatPane(Vertical):
     async def on_unmount(self) -> None:
         """The engine may go on without this screen; what was said is saved."""
         self._engine.unsubscribe(self)
-        self._keep_draft(self.prompt.text.strip())
+        self._keep_draft(self.prompt.message.strip())
         await self.keeper.close()
 
     def _recall(self) -> None:
@@ -119,10 +148,29 @@ class ChatPane(Vertical):
         if said := await bring_model(self._services, conversation):
             self._tell(said)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a message is there to be answered as soon as a model is."""
+        return self._waiting
+
     def begin_conversation(self) -> Conversation:
         """An empty one, with the system prompt of the command line or of the app."""
         asked = self._services.launch.system
         return Conversation.begin(self._services.settings.system_prompt if asked is None else asked)
+
+    @on(SlashMenu.Taken)
+    def _completion_taken(self, message: SlashMenu.Taken) -> None:
+        self.prompt.take(message.completion)
+
+    @on(CopyBar.Left)
+    def _copy_bar_left(self, message: CopyBar.Left) -> None:
+        self.prompt.focus()
+        if message.text:
+            self.app.copy_to_clipboard(message.text)
+
+    @on(NewestMark.Clicked)
+    def _newest_wanted(self) -> None:
+        self.transcript.show_newest()
 
     def show(self, conversation: Conversation) -> None:
         """Puts another conversation on the screen, with what was written there and not sent."""
@@ -138,13 +186,18 @@ class ChatPane(Vertical):
         """Whether a message has to wait for what was asked before."""
         return self.transcript.is_answering or self._waiting or self._attaching.is_busy
 
-    def send(self, text: str) -> None:
-        """Asks it, now or when the answer is there that is under way."""
+    def send(self, text: str, files: tuple[str, ...] = ()) -> None:
+        """Asks it, now or when the answer is there that is under way.
+
+        Args:
+            text: As it was written.
+            files: That it mentions.
+        """
         if not self.must_wait:
-            self.ask(text)
+            self.ask(text, files)
             self._keep_draft()
             return
-        self.waiting.add(text)
+        self.waiting.add(text, files)
         self._keep_draft()
 
     def take_back(self) -> str:
@@ -166,8 +219,8 @@ class ChatPane(Vertical):
 
     def _send_next(self) -> None:
         """Asks what waits longest, where nothing is in its way."""
-        if not self.must_wait and (text := self.waiting.take_next()):
-            self.ask(text)
+        if not self.must_wait and (line := self.waiting.take_next()):
+            self.ask(line.text, line.files)
             self._keep_draft()
 
     def _keep_draft(self, written: str = "") -> None:
@@ -189,27 +242,24 @@ class ChatPane(Vertical):
 
     # What is asked.
 
-    def ask(self, text: str) -> None:
+    def ask(self, text: str, files: tuple[str, ...] = ()) -> None:
         """Adds a message and has it answered, at once or when the engine is ready; first come the files that it mentions."""
-        # What a browser shows is no reader of this machine's files.
-        if not self.app.is_web and (mentioned_files(text) or missing_files(text)):
+        if files:
             self._tell("reading what is attached")
-            self.run_worker(self._attaching.begin(text, self.transcript.conversation.system))
+            self.run_worker(self._attaching.begin(text, files, self.transcript.conversation.system))
         else:
             self._ask(MessageWithFiles(text))
 
     def _ask(self, message: MessageWithFiles) -> None:
+        self._head_before = self.transcript.conversation.head
+        self.tool_use.begin()
         self.transcript.add_question(message.text, message.attachments)
         self._save()
         self.answer()
 
     def _refuse(self, written: str, error: EdgespecError) -> None:
-        """What cannot be attached goes back into the prompt, unless another message is being written."""
-        if self.prompt.text:
-            self.waiting.add(written)
-        else:
-            self.prompt.put(written)
-        self._keep_draft()
+        """What cannot be attached goes back into the prompt, before what is being written there."""
+        self.prompt.put(BETWEEN.join(filter(None, (written, self.prompt.message))))
         self._tell(joined(error.message, error.hint), error=True)
 
     def go_on(self) -> bool:
@@ -255,13 +305,18 @@ class ChatPane(Vertical):
                 drop_oldest=may_drop and not goes_on,
                 thinking=self.thinking,
                 continues=goes_on,
+                toolbox=self.tool_use.toolbox,
+                structure=self.structure,
             )
         )
 
     def stop(self) -> None:
         """Ends the answer, or what is being loaded for it; what came is kept."""
         self._waiting = False
-        self._engine.stop()
+        if self.transcript.is_calling:
+            self.workers.cancel_group(self, _CALLS)
+        else:
+            self._engine.stop()
 
     # What the engine says.
 
@@ -269,14 +324,17 @@ class ChatPane(Vertical):
     async def _engine_reported(self, message: WorkerReported) -> None:
         match message.event:
             case TokensArrived(arm="") as tokens if self.transcript.is_answering:
+                self.tool_use.add(tokens.calls)
                 await self.transcript.add(tokens)
             case Answered() as answered:
-                await self._end_answer(stopped=answered.stats.stopped == "interrupted", answered=answered)
+                calls = await self._end_answer(
+                    stopped=answered.stats.stopped == "interrupted", answered=answered
+                )
                 self._restore_unanswered()
                 self._tell_end(answered.stats)
                 for note in answered.notes:
                     self.notify(plain_text(with_labels(note)), markup=False)
-                if answered.stats.stopped != "context":
+                if answered.stats.stopped != "context" and not calls:
                     self._send_next()
             case TokensCounted() as counted:
                 self._attaching.counted(counted)
@@ -311,20 +369,47 @@ class ChatPane(Vertical):
         if self.transcript.is_answering:
             self._tell(live_line(message.tokens))
 
-    async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> None:
+    async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> bool:
+        """Returns whether tools are called."""
         pair = self._engine.pair
         receipt = answer_receipt(answered, pair, race_gain(pair, self._engine.races)) if answered else None
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
-        if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
+        calls = self.tool_use.take(whole=stats is not None and stats.stopped not in _CUT_SHORT)
+        if await self.transcript.end_answer(
+            target, stopped=stopped, receipt=receipt, stats=stats, calls=calls
+        ):
             self._save()
+        if calls:
+            self._run_calls(calls)
+        return bool(calls)
+
+    # Tools.
+
+    @work(exclusive=True, group=_CALLS)
+    async def _run_calls(self, calls: tuple[ToolCall, ...]) -> None:
+        """Runs what an answer has called, one by one, and has it go on."""
+        try:
+            await self.tool_use.run_all(calls, self.transcript, self._tell)
+        finally:
+            self._save()
+        self.answer()
+
+    async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:
+        return await self.app.push_screen_wait(ConfirmCall(call, server))
 
     def _restore_unanswered(self) -> None:
-        """A message that could not be answered goes back into the prompt, unless another is being written."""
+        """A message that could not be answered goes back into the prompt, unless another is being written there.
+
+        It is then no part of what is saved.
+        """
         self._waiting = False
         messages = self.transcript.conversation.messages
         if messages and messages[-1].role == "user" and not self.prompt.text:
+            asked = self.transcript.conversation
             self.prompt.put(self.transcript.take_back_question())
+            head = self.keeper.take_back(asked, self._head_before)
+            self.transcript.conversation = replace(self.transcript.conversation, head=head)
 
     def _tell_end(self, stats: GenerationStats) -> None:
         self._left_out += stats.dropped_n
@@ -355,9 +440,9 @@ class ChatPane(Vertical):
         self.app.push_screen(AskScreen(question, "Go on", "Not now"), take)
 
     def _ask_again(self) -> None:
-        text = self.prompt.text
+        text, files = self.prompt.message, self.prompt.files
         self.prompt.put("")
-        self.ask(text)
+        self.ask(text, files)
 
     def _answer_again(self) -> None:
         self.transcript.drop_answer()
@@ -373,7 +458,9 @@ class ChatPane(Vertical):
         draft = f" with {pair.draft}" if pair.draft else nothing
         note = f" · {with_labels(pair.note)}" if pair.note else ""
         size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
-        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{note}")
+        tools = f" · {len(self._services.tools.tools)} tools" if self._services.tools.is_on else ""
+        schema = " · answers by a schema" if self.structure else ""
+        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}")
 
     def _tell(self, text: str, *, error: bool = False) -> None:
         self._status.tell(text, error=error)

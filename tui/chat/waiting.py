@@ -27,8 +27,10 @@ class WaitingMessage(Static):
         removes: bool
         """It is not to be written on."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, files: tuple[str, ...]) -> None:
         super().__init__(markup=False, classes="waiting")
+        self.files = files
+        """That it mentions."""
         self.text = text
         """As it will be sent."""
 
@@ -56,18 +58,21 @@ class WaitingMessages(VerticalScroll, can_focus=False):
         """What waits, in the order in which it will be sent."""
         return [line.text for line in self._lines]
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, files: tuple[str, ...] = ()) -> None:
         """One more, behind the others."""
-        line = WaitingMessage(text)
+        line = WaitingMessage(text, files)
         self._lines.append(line)
         self.display = True
         if self.is_attached:
             self.mount(line)
             self.scroll_end(animate=False)
 
-    def take_next(self) -> str:
-        """The first one, which waits no longer; empty where none waits."""
-        return self.take(self._lines[0]) if self._lines else ""
+    def take_next(self) -> WaitingMessage | None:
+        """The first one, which waits no longer."""
+        line = self._lines[0] if self._lines else None
+        if line is not None:
+            self.take(line)
+        return line
 
     def take_newest(self) -> str:
         """The last one, likewise."""

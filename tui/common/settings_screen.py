@@ -70,6 +70,7 @@ class SettingsScreen(ModalScreen[None]):
         yield "System prompt", Input(prompt, id="system_prompt", placeholder="of new chats", compact=True)
         yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
         yield "Tint drafted tokens", Switch(settings.tint_drafted, id="tint_drafted")
+        yield "Wrap lines of code", Switch(settings.wrap_code, id="wrap_code")
 
     def on_mount(self) -> None:
         """Says where they are kept."""
@@ -111,6 +112,7 @@ class SettingsScreen(ModalScreen[None]):
             kv_type_v=str(self.query_one("#kv_type_v", Select).value),
             show_rail=self.query_one("#show_rail", Switch).value,
             tint_drafted=self.query_one("#tint_drafted", Switch).value,
+            wrap_code=self.query_one("#wrap_code", Switch).value,
             gpu_layers=text["gpu_layers"] or "auto",
             system_prompt=text["system_prompt"],
             threads=numbers["threads"],

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -123,7 +124,7 @@ class RemoteWorker:
                 self._events.put_nowait(RequestFailed(*_refusal(request)))
 
     async def _answer(self, request: Answer) -> None:
-        answer = self._server.ask(request)
+        answer = self._server.ask(request, structure=request.structure)
         batch = _Batch()
         try:
             async with aclosing(answer.pieces()) as pieces:
@@ -138,8 +139,9 @@ class RemoteWorker:
         self._events.put_nowait(Answered(answer.stats, 0, answer.notes))
 
     def _flush(self, batch: "_Batch", answer: RemoteAnswer) -> None:
-        if parts := batch.take():
-            self._events.put_nowait(_arrived(parts, answer))
+        parts, calls = batch.take(), answer.take_calls()
+        if parts or calls:
+            self._events.put_nowait(replace(_arrived(parts or Parts(), answer), calls=calls))
 
     def _tell(self, text: str) -> None:
         self._events.put_nowait(Progressed(text, 0, None))

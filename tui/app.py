@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
+from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -17,7 +18,7 @@ from edgespec.errors import EdgespecError
 from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from edgespec.worker.process import WorkerProcess
-from edgespec.worker.protocol import OpenPair
+from edgespec.worker.protocol import OpenPair, RequestFailed
 from edgespec.worker.remote.worker import RemoteWorker
 from tui.bench.screen import BenchScreen
 from tui.chat.prompt_input import PromptInput
@@ -36,7 +37,7 @@ from tui.race.screen import RaceScreen
 from tui.services.engine_client import EngineClient
 from tui.services.job_runner import JobRunner
 from tui.services.launch import Launch, ScreenName, WorkerFactory
-from tui.services.messages import ModelsChanged, RunsChanged
+from tui.services.messages import ModelsChanged, RunsChanged, WorkerReported
 from tui.services.settings import AppSettings, save_settings
 from tui.services.tools import ToolServers
 from tui.workshop.screen import WorkshopScreen
@@ -86,7 +87,8 @@ class EdgespecApp(App[int]):
         self.settings = settings or AppSettings()
         server = self.launch.server
         # Work beside the chat is done on this machine, whoever answers.
-        self.engine = EngineClient(partial(RemoteWorker, server) if server else make_worker)
+        make_engine = partial(RemoteWorker, server) if server else make_worker
+        self.engine = EngineClient(make_engine, finds_first=server is None)
         self.jobs = JobRunner(make_worker)
         self.tools = ToolServers()
         for screen in _SCREENS:
@@ -108,6 +110,7 @@ class EdgespecApp(App[int]):
         self.register_theme(EDGESPEC_THEME)
         self.theme = self.settings.theme if self.settings.theme in self.available_themes else "edgespec"
         self.set_keymap(dict(self.settings.keys))
+        self.engine.subscribe(self, RequestFailed)
         self.go(self.launch.screen, with_=self.launch.bench_job)
 
     async def on_unmount(self) -> None:
@@ -123,11 +126,20 @@ class EdgespecApp(App[int]):
         return self.launch.engine or self.settings.engine()
 
     def open_engine(self, target: str | None = None, mode: Mode | None = None) -> None:
-        """Loads a pair in a new process: another target, or what was asked for before; drafted for in some way."""
+        """Loads a pair in a new process: another target, or what was asked for before; drafted for in some way.
+
+        What is loaded stays where it is not found.
+        """
         if target is not None:
             self.launch = self.launch.with_target(target)
         launch = self.launch
         self.engine.open(OpenPair(launch.target, launch.draft, self.engine_settings(), launch.offline, mode))
+
+    @on(WorkerReported)
+    def _engine_failed(self) -> None:
+        """What could not be opened is not asked for again."""
+        if (request := self.engine.request) is not None:
+            self.launch = replace(self.launch, target=request.target, draft=request.draft)
 
     def change_settings(self, settings: AppSettings) -> None:
         """Takes and keeps other settings; those of the engine hold from its next start on."""

@@ -95,11 +95,13 @@ def command(
         settings.offline,
     )
     if in_app:
-        return _bench_in_app(settings, job, engine)
+        return _bench_in_app(settings, job, engine, sampling)
     return _show(_bench(settings, job), output, settings)
 
 
-def _bench_in_app(settings: Settings, job: "BenchJob", engine: EngineOptions) -> int:
+def _bench_in_app(
+    settings: Settings, job: "BenchJob", engine: EngineOptions, sampling: SamplingOptions
+) -> int:
     from edgespec.cli.chat import start_app, typed_engine_settings
     from edgespec.session.choice import AUTO_DRAFT
     from tui.services.launch import Launch
@@ -107,7 +109,7 @@ def _bench_in_app(settings: Settings, job: "BenchJob", engine: EngineOptions) ->
     launch = Launch(
         target=job.target,
         draft=job.drafts[0] if len(job.drafts) == 1 else AUTO_DRAFT,
-        sampling=job.settings.sampling,
+        sampling=sampling.make_wish(),
         # What is typed holds for whatever else is done in this app, too.
         engine=typed_engine_settings(click.get_current_context(), engine),
         offline=settings.offline,
@@ -120,13 +122,13 @@ def _bench_in_app(settings: Settings, job: "BenchJob", engine: EngineOptions) ->
 def _bench(settings: Settings, job: "BenchJob") -> "BenchResult":
     from edgespec.bench.speculative import SpeculativeBench
     from edgespec.bench.store import ResultStore
-    from edgespec.cli.opening import find_files, watch_servers
+    from edgespec.cli.opening import find_files, watch_devices
     from edgespec.cli.progress import shown_progress
     from edgespec.paths import results_dir
     from edgespec.session.engine import Engine
 
     files = find_files(job.target, job.drafts, settings)
-    watch_servers(job.engine)
+    watch_devices(job.engine)
     with (
         shown_progress(quiet=settings.quiet) as progress,
         Engine(files.target, files.drafts, job.engine, progress, files.acceptance) as engine,

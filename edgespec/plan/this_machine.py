@@ -17,9 +17,9 @@ from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError
 from edgespec.files import changing, written_whole
 from edgespec.llama.build import native_kernels, native_version
-from edgespec.llama.devices import list_devices
+from edgespec.llama.devices import default_devices, list_devices
 from edgespec.llama.library import default_threads
-from edgespec.llama.placement import DEVICE_RESERVE_BYTES
+from edgespec.llama.placement import room_on
 from edgespec.paths import costs_dir
 from edgespec.plan.hardware import THIS
 from edgespec.plan.models import PlannedPair
@@ -104,7 +104,8 @@ def measure_this_machine(
     Raises:
         DiskSpaceError: There is not enough space for the models that are timed.
     """
-    accelerators = [device for device in list_devices() if device.kind in ("gpu", "igpu")]
+    devices = tuple(list_devices())
+    accelerators = default_devices(devices)
     is_cpu = not accelerators
     works = []
     for pair in pairs:
@@ -116,7 +117,7 @@ def measure_this_machine(
     speeds = _measure_missing(needed_types(works), n_threads, progress, got if is_cpu else None)
     share = got.share(n_threads or default_threads())
     state = "measured" if share >= LEAST_SHARE else _disturbed(share)
-    free_bytes = sum(max(0, device.memory_free_bytes - DEVICE_RESERVE_BYTES) for device in accelerators)
+    free_bytes = sum(room_on(device, devices) for device in accelerators)
     names = ", ".join(device.description for device in accelerators)
     return ThisMachine(
         description=f"this machine: {names or f'{n_threads or default_threads()} threads'}, {state}",

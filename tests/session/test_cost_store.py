@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from edgespec.decode.acceptance import Acceptance
+from edgespec.llama.devices import Device
 from edgespec.llama.kv_types import KvType
+from edgespec.llama.placement import PlacementRequest
 from edgespec.paths import costs_dir
-from edgespec.session import EngineSettings, Session, open_pair
+from edgespec.session import EngineSettings, Session, cost_store, open_pair, placing
 from tests.odd_documents import damage_json
 from tests.recorded_progress import RecordedProgress
 from tests.session.eager import draft_eagerly
@@ -67,6 +69,22 @@ def test_what_was_learnt_is_kept(tiny_model: Path, tiny_draft: Path, monkeypatch
             assert getattr(session.state.acceptance, name) == getattr(learnt, name)
 
 
+@pytest.mark.parametrize(("change", "kept"), [(5.0, 1.1), (1.05, 1.05), (0.5, 0.5)])
+def test_a_speed_of_a_bad_hour_does_not_begin_the_next_session(
+    tiny_model: Path, tiny_draft: Path, change: float, kept: float
+):
+    with open_pair(tiny_model, tiny_draft) as session:
+        before = session.state.costs
+        step_s, ratio = before.step_s, before.draft_step_s / before.step_s
+        before.verify.scale(change)
+        assert before.draft is not None
+        before.draft.scale(change)
+    with open_pair(tiny_model, tiny_draft) as session:
+        after = session.state.costs
+        assert after.step_s == pytest.approx(kept * step_s)
+        assert after.draft_step_s / after.step_s == pytest.approx(ratio)
+
+
 def test_costs_that_were_measured_or_kept_are_in_doubt_at_first(tiny_model: Path, tiny_draft: Path):
     """The machine may have been busy then, or may be now: a plain step is taken before anything is drafted."""
     for _ in ("measured", "kept"):
@@ -83,14 +101,30 @@ def test_costs_that_were_measured_or_kept_are_in_doubt_at_first(tiny_model: Path
         {"settings": EngineSettings(n_ctx=256)},
         {"settings": EngineSettings(kv_type_k=KvType.F32)},
         {"settings": EngineSettings(flash_attention="off")},
+        {"settings": EngineSettings(kv_offload=False)},
     ],
-    ids=["threads", "context", "cache", "attention"],
+    ids=["threads", "context", "cache", "attention", "place of the cache"],
 )
 def test_other_settings_are_measured_for_themselves(tiny_model: Path, options: dict[str, Any]):
     use(tiny_model)
     assert use(tiny_model, **options) == ["measuring tiny"]
     assert use(tiny_model) == []
     assert len(list(costs_dir().iterdir())) == 2
+
+
+def test_another_card_of_the_same_name_and_other_shares_are_measured_for_themselves(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def use_on(description: str, *shares: float) -> list[str]:
+        card = Device("Vulkan0", description, "gpu", 8 << 30, 8 << 30)
+        for module in (placing, cost_store):
+            monkeypatch.setattr(module, "list_devices", lambda: (card,))
+        return use(tiny_model, settings=EngineSettings(placement=PlacementRequest(2, tensor_split=shares)))
+
+    assert use_on("a card") == ["measuring tiny"]
+    assert use_on("a card") == []
+    assert use_on("another card") == ["measuring tiny"]
+    assert use_on("a card", 1.0) == ["measuring tiny"]
 
 
 def test_a_changed_file_is_measured_again(tiny_model: Path, tmp_path: Path):

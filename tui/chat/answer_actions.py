@@ -27,7 +27,7 @@ class AnswerActions(ModeScreen):
 
     def _is_busy(self) -> bool:
         """Whether an answer is under way; it is then said."""
-        busy = self.pane.transcript.is_answering
+        busy = self.pane.is_busy
         if busy:
             self.tell("an answer is under way: Esc stops it")
         return busy

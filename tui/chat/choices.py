@@ -1,5 +1,7 @@
 """The drafts that the target of the chat can be given."""
 
+from collections.abc import Sequence
+
 from edgespec.catalog.candidates import PairTarget, find_candidates
 from edgespec.catalog.entries import NGRAM
 from edgespec.catalog.memory import available_memory_bytes
@@ -8,8 +10,12 @@ from edgespec.errors import EdgespecError
 from edgespec.session.choice import NONE
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened
+from tui.chat.conversation import Message
 from tui.common.ask import Choice
 from tui.common.setting_labels import with_labels
+
+_TITLE = 80
+"""Characters of a message in a list."""
 
 
 def draft_choices(pair: PairOpened) -> list[Choice]:
@@ -33,3 +39,16 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
         title = f"{row.name}  {size}" + ("" if serves else "  cannot draft")
         choices.append(Choice(row.spec, one_line(title), with_labels(row.reason), disabled=not serves))
     return choices
+
+
+def message_choices(messages: Sequence[Message]) -> list[Choice]:
+    """By their places, the newest first: a question is written anew, after an answer another question is asked."""
+    rows = [
+        Choice(
+            str(place),
+            f"{'You' if message.role == 'user' else 'Answer'}: {one_line(message.written)[:_TITLE]}",
+            "It is written anew." if message.role == "user" else "Another message follows it.",
+        )
+        for place, message in enumerate(messages)
+    ]
+    return rows[::-1]

@@ -43,8 +43,12 @@ class MarkedArea(TextArea):
             )
         return super().edit(edit)
 
+    def stand_in(self, pasted: str) -> str:
+        """What is written in the place of a text that is pasted."""
+        return self.pastes.collapse(pasted)
+
     async def _on_paste(self, event: events.Paste) -> None:
-        mark = self.pastes.collapse(event.text)
+        mark = self.stand_in(event.text)
         if mark != event.text:
             event.stop()
             event.prevent_default()

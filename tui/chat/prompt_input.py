@@ -158,11 +158,10 @@ class PromptInput(MarkedArea):
             self.post_message(Told("  ".join(found.paths)))
         return True
 
-    async def _on_paste(self, event: events.Paste) -> None:
-        if not self.app.is_web and (paths := dropped_files(event.text)):
-            event.stop()
-            event.prevent_default()
-            await TextArea._on_paste(self, events.Paste(f"{' '.join(map(mention, paths))} "))
+    def stand_in(self, pasted: str) -> str:
+        """Files that are dropped on the terminal are mentioned."""
+        paths = [] if self.app.is_web else dropped_files(pasted)
+        return f"{' '.join(map(mention, paths))} " if paths else super().stand_in(pasted)
 
     async def _on_key(self, event: events.Key) -> None:
         # A priority binding would overtake keys that still wait for this widget, as when text is pasted as keys.

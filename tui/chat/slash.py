@@ -38,7 +38,14 @@ _ALL = (
     ),
     SlashCommand("regenerate", "", "regenerate", "Answer the last message again"),
     SlashCommand("continue", "", "continue", "Let an answer that was cut go on"),
-    SlashCommand("edit", "", "edit_last", "Change the last message and ask again"),
+    SlashCommand("edit", "", "edit_last", "Change the last message, or one before; what was said stays"),
+    SlashCommand("branch", "", "branch", "Go another way from an earlier message"),
+    SlashCommand(
+        "version",
+        "[next|previous]",
+        "version(1)",
+        "Show another version of a message or an answer, also by its number; without a word, the next",
+    ),
     SlashCommand("editor", "", "editor", "Write the message in $EDITOR"),
     SlashCommand(
         "model", "[NAME]", "app.go('models')", "Load another target; without a name, go to the models"
@@ -49,6 +56,12 @@ _ALL = (
     ),
     SlashCommand(
         "think", "[auto|on|off]", "next_think", "Whether the model thinks first; without one, the next choice"
+    ),
+    SlashCommand(
+        "sampling",
+        "[model] [NAME NUMBER|reset]",
+        "sampling",
+        "How tokens are picked: temperature, top-k, top-p, min-p, penalties, seed; without a word, a form",
     ),
     SlashCommand(
         "tools",

@@ -10,27 +10,34 @@ from textual.widgets import Static
 from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece, TokensArrived
 from tui.chat.answer_markdown import AnswerMarkdown
-from tui.chat.conversation import Message, Receipt
+from tui.chat.conversation import FIRST, Message, Place, Receipt
 from tui.chat.file_fold import FileFold
 from tui.chat.markdown_stream import MarkdownSplitter
 from tui.chat.markdown_text import shows_all
 from tui.chat.thought import ThoughtFold
 from tui.chat.tint import Tint, last_pieces
+from tui.chat.version_mark import VersionMark
 from tui.common.stream_text import StreamText
 
 
 class UserTurn(Vertical):
-    """What the user wrote, as written, and the files with it in a line each."""
+    """What the user wrote, as written, and the files with it in a line each.
 
-    def __init__(self, message: Message) -> None:
+    Args:
+        message: All of it.
+        place: In the conversation.
+    """
+
+    def __init__(self, message: Message, place: Place) -> None:
         super().__init__(classes="turn user-turn")
         self._text = Static(plain_text(message.written), markup=False)
         self._files = [FileFold(one, message.content[one.start : one.end]) for one in message.attachments]
+        self.version = VersionMark(place)
+        """Which of several it is."""
 
     def compose(self) -> ComposeResult:
-        """Text and files."""
-        yield self._text
-        yield from self._files
+        """Text, files, and which version it is."""
+        yield from (self._text, *self._files, self.version)
 
 
 class AnswerTurn(Vertical):
@@ -40,11 +47,14 @@ class AnswerTurn(Vertical):
 
     Args:
         message: A whole answer, or None for one that is to come.
+        place: In the conversation.
         tinted: Show who thought of each token.
     """
 
-    def __init__(self, message: Message | None = None, *, tinted: bool = False) -> None:
+    def __init__(self, message: Message | None = None, place: Place = FIRST, *, tinted: bool = False) -> None:
         super().__init__(classes="turn answer-turn")
+        self.version = VersionMark(place)
+        """Which of several it is."""
         self._message = message
         self._tinted = tinted
         self._splitter = MarkdownSplitter()
@@ -65,8 +75,8 @@ class AnswerTurn(Vertical):
         self._receipt = Static(_receipt_text(message), markup=False, classes="receipt")
 
     def compose(self) -> ComposeResult:
-        """Thought, body and receipt."""
-        yield from (self._fold, self._markdown, self._tail, self._receipt)
+        """Thought, body, receipt, and which version it is."""
+        yield from (self._fold, self._markdown, self._tail, self._receipt, self.version)
 
     def on_mount(self) -> None:
         """Shows what is filled."""

@@ -12,6 +12,7 @@ from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource
 from edgespec.errors import ContextOverflowError, EdgespecError
 from edgespec.worker.protocol import (
+    BATCH_S,
     Answer,
     Answered,
     AnyEvent,
@@ -34,8 +35,6 @@ from edgespec.worker.protocol import (
 from edgespec.worker.remote.address import ServerAddress
 from edgespec.worker.remote.server import RemoteAnswer, RemoteServer
 
-_BATCH_S: Final = 0.1
-"""As of a worker's process: a front door hears of tokens ten times a second at most."""
 _STOPPED: Final = RequestFailed("stopped", interrupted=True)
 
 
@@ -159,7 +158,7 @@ class _Batch:
 
     @property
     def is_due(self) -> bool:
-        return monotonic() - self._sent_s >= _BATCH_S
+        return monotonic() - self._sent_s >= BATCH_S
 
     def take(self) -> Parts | None:
         """All of it; None where there is nothing."""
@@ -186,6 +185,7 @@ def _arrived(parts: Parts, answer: RemoteAnswer) -> TokensArrived:
         thought=parts.thought,
         thought_n=stats.thought_n,
         thought_s=stats.thought_s,
+        prompt_n=stats.prompt_n,
     )
 
 

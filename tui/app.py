@@ -201,7 +201,9 @@ class EdgespecApp(App[int]):
         """Keys and commands."""
         if not isinstance(self.screen, HelpScreen):
             commands = [(command.usage, command.help) for command in SLASH_COMMANDS.values()]
-            self.push_screen(HelpScreen(self.screen, PromptInput.BINDINGS, commands))
+            # Of the app's own, one is hidden by what fields do with its key.
+            keys = (*PromptInput.BINDINGS, *self.BINDINGS)
+            self.push_screen(HelpScreen(self.screen, keys, commands))
 
     def action_interrupt(self) -> None:
         """Ends what the screen is doing; where it does nothing, asks whether to leave."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from edgespec.llama.sampler import Sampling
 
@@ -28,8 +29,8 @@ class SamplingWish:
         self.over(Sampling())
 
     @property
-    def given(self) -> Mapping[str, float | int]:
-        """What was asked for, by its name."""
+    def given(self) -> Mapping[str, Any]:
+        """What was asked for, numbers by their names; which are whole ones no type says."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def over(self, own: Sampling) -> Sampling:

@@ -89,6 +89,13 @@ async def test_a_long_paste_is_one_mark_and_sent_whole(bench: AppBench) -> None:
         assert asked(app) == [f"see {LONG} ok"]
 
 
+async def test_lines_may_end_as_terminals_send_them(bench: AppBench) -> None:
+    async with bench.run() as (app, pilot):
+        await paste(pilot, LONG.replace("\n", "\r"))
+        assert prompt_of(app).text == MARK
+        assert prompt_of(app).message == LONG
+
+
 async def test_a_short_paste_stays_as_it_is(bench: AppBench) -> None:
     async with bench.run() as (app, pilot):
         await paste(pilot, "one\ntwo")

@@ -170,6 +170,20 @@ async def test_what_comes_to_nothing_gives_back_what_it_was_to_replace(what: str
         assert len(app.screen.query(AnswerTurn)) == 1
 
 
+async def test_what_fails_beside_leaves_an_unanswered_message_where_it_is(bench: AppBench) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        await send(pilot, "hello")
+        bench.workers[0].die()
+        await settle(pilot)
+        chat = chat_of(app)
+        chat.pane.show(conversation("before").add(Message("user", "never answered")))
+        await send(pilot, "/restart")
+        bench.workers[1].say(RequestFailed("draft-x cannot draft for target-1b"))
+        await settle(pilot)
+        assert said(app)[-1] == "never answered"
+        assert chat.prompt.text == ""
+
+
 async def test_an_app_that_is_killed_in_the_middle_has_lost_nothing(bench: AppBench) -> None:
     async with bench.run() as (_, pilot):
         await send(pilot, "hello")

@@ -48,8 +48,10 @@ class MarkedArea(TextArea):
         return self.pastes.collapse(pasted)
 
     async def _on_paste(self, event: events.Paste) -> None:
-        mark = self.stand_in(event.text)
-        if mark != event.text:
+        # Terminals send what their Enter key would send between lines.
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        mark = self.stand_in(text)
+        if mark != text:
             event.stop()
             event.prevent_default()
             await super()._on_paste(events.Paste(mark))

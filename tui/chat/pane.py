@@ -102,7 +102,7 @@ class ChatPane(Vertical):
         """What answers must look like, from the next one on."""
         self.tool_use = ToolUse(services.tools, self._ask_to_call)
         """The tools that answers call."""
-        self._before = Conversation.begin()
+        self._before: Conversation | None = None
         """As it was before what is being answered now: it comes back where that comes to nothing."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
@@ -183,6 +183,7 @@ class ChatPane(Vertical):
     def show(self, conversation: Conversation) -> None:
         """Another conversation, with what was written there and not sent; what went wrong in the one before is not said of it."""
         self.editing.leave()
+        self._waiting, self._before = False, None
         self.waiting.clear()
         self.transcript.show(conversation)
         self._bring_draft()
@@ -412,7 +413,7 @@ class ChatPane(Vertical):
                     self._meet_the_end(self._ask_again)
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
-                self._waiting = False
+                self._waiting, self._before = False, None
                 self._attaching.fail(EdgespecError("the engine has ended"))
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
@@ -433,26 +434,29 @@ class ChatPane(Vertical):
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
         self._room.forget()
-        calls = self.tool_use.take(whole=stats is not None and stats.stopped not in _CUT_SHORT)
+        taken = self.tool_use.take(
+            self.transcript.growing_text, whole=stats is not None and stats.stopped not in _CUT_SHORT
+        )
         if await self.transcript.end_answer(
-            target, stopped=stopped, receipt=receipt, stats=stats, calls=calls
+            target, stopped=stopped, receipt=receipt, stats=stats, taken=taken
         ):
             self._save()
             self._tell_context()
-        if calls:
-            self._run_calls(calls)
-        return bool(calls)
+        if taken.calls:
+            self._run_calls(taken.calls)
+        return bool(taken.calls)
 
     # Tools.
 
     @work(exclusive=True, group=_CALLS)
     async def _run_calls(self, calls: tuple[ToolCall, ...]) -> None:
         """Runs what an answer has called, one by one, and has it go on."""
-        try:
-            await self.tool_use.run_all(calls, self.transcript, self._tell)
-        finally:
-            self._save()
-        self.answer()
+        goes_on = await self.tool_use.run_all(calls, self.transcript, self._tell)
+        self._save()
+        if goes_on:
+            self.answer()
+        else:
+            self._tell("stopped")
 
     async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:
         return await self.app.push_screen_wait(ConfirmCall(call, server))
@@ -469,10 +473,11 @@ class ChatPane(Vertical):
         answer, was to replace comes back. The message is then no part of what is saved.
         """
         self._waiting = False
+        before, self._before = self._before, None
         messages = self.transcript.conversation.messages
-        if not messages or messages[-1].role != "user":
+        if before is None or not messages or messages[-1].role != "user":
             return
-        before, common = self._before, self.transcript.conversation.shared_with(self._before)
+        common = self.transcript.conversation.shared_with(before)
         if common == len(messages):  # another answer to the same message
             self.transcript.show(before, common)
         elif not self.prompt.text:

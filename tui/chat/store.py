@@ -297,7 +297,8 @@ def _take_back(connection: sqlite3.Connection, conversation: Conversation, head:
     head = head if head in left else before.id if before else ""
     if left:
         line = "UPDATE conversations SET head_id = ?, message_n = ? WHERE id = ?"
-        connection.execute(line, (head, len(_line_to(head, _tree_of(connection, chat_id))), chat_id))
+        message_n = len(_line_to(head, _tree_of(connection, chat_id)))
+        connection.execute(line, (head, message_n, chat_id))
     else:
         connection.execute("DELETE FROM conversations WHERE id = ?", (chat_id,))
     return head

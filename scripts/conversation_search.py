@@ -69,7 +69,7 @@ def fill(store: ChatStore, count: int, seed: int = 1) -> None:
     def conversation(number: int) -> Conversation:
         begun = Conversation.begin(now=began + timedelta(minutes=number))
         for role in ("user", "assistant") * 2:
-            begun = begun.add(Message(role, some()))  # type: ignore[arg-type]
+            begun = begun.add(Message(role, some()))
         return begun
 
     store.database.write(

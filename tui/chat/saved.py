@@ -1,5 +1,7 @@
 """What can be done with the conversation that is shown, as one that is saved, and how another one is opened."""
 
+from typing import Any
+
 from textual.screen import Screen
 
 from edgespec.errors import UsageError
@@ -23,7 +25,7 @@ class SavedConversations:
         services: Of the app.
     """
 
-    def __init__(self, pane: ChatPane, screen: Screen[object], services: AppServices) -> None:
+    def __init__(self, pane: ChatPane, screen: Screen[Any], services: AppServices) -> None:
         self._pane, self._screen, self._services = pane, screen, services
 
     async def choose(self) -> str:

@@ -128,7 +128,8 @@ class ChatStore:
     def recent_questions(self) -> list[str]:
         """What was asked last, in any conversation, the oldest first."""
         query = "SELECT text, details FROM messages WHERE role = 'user' ORDER BY number DESC LIMIT ?"
-        newest = self.database.read(lambda one: one.execute(query, (_MOST_RECENT,)).fetchall(), [])
+        none: list[tuple[str, str]] = []
+        newest = self.database.read(lambda one: one.execute(query, (_MOST_RECENT,)).fetchall(), none)
         return [_written(text, details) for text, details in reversed(newest)]
 
     def take_back(self, conversation: Conversation, head: str) -> str:

@@ -33,6 +33,7 @@ from tui.chat.context_end import ContextEndScreen
 from tui.chat.context_meter import ContextMeter, ContextUsed
 from tui.chat.conversation import Conversation
 from tui.chat.copy_bar import CopyBar
+from tui.chat.drafts import Drafts
 from tui.chat.editing import Editing
 from tui.chat.keeper import ChatKeeper, Listener
 from tui.chat.model_of_chat import bring_model, opened_by
@@ -81,7 +82,7 @@ class ChatPane(Vertical):
         self.transcript = Transcript()
         """The conversation."""
         self._menu = SlashMenu(lambda: self._engine.pair)
-        self.prompt = PromptInput(self._menu, self.take_back)
+        self.prompt = PromptInput(self._menu, lambda: self._drafts.take_back())
         """Where messages are written."""
         self.editing = Editing(self.transcript, self.prompt, self._tell_or_idle, self._keep_version)
         """Messages that are written anew, and versions."""
@@ -91,8 +92,7 @@ class ChatPane(Vertical):
         self.waiting = WaitingMessages()
         """What is sent when the answer is there."""
         self._attaching = Attaching(services, AttachingListener(self._ask, self._refuse))
-        self._draft = ""
-        """What is kept of what was not sent."""
+        self._drafts = Drafts(self.keeper, self.prompt, self.waiting, lambda: self.transcript.conversation.id)
         self._status = StatusLine("status")
         self.sampling = ChatSampling(services)
         """How answers are sampled."""
@@ -136,7 +136,7 @@ class ChatPane(Vertical):
     async def on_unmount(self) -> None:
         """The engine may go on without this screen; what was said is saved."""
         self._engine.unsubscribe(self)
-        self._keep_draft(self.prompt.message.strip())
+        self._drafts.keep(self.prompt.message.strip())
         await self.keeper.close()
 
     def _recall(self) -> None:
@@ -153,7 +153,7 @@ class ChatPane(Vertical):
         if newest is not None:
             self.transcript.show(newest)
             self._tell_context()
-            self._bring_draft()
+            self._drafts.bring()
             if self._services.launch.target is None:
                 self._bring_model(newest)
 
@@ -184,9 +184,8 @@ class ChatPane(Vertical):
         """Another conversation, with what was written there and not sent; what went wrong in the one before is not said of it."""
         self.editing.leave()
         self._waiting, self._before = False, None
-        self.waiting.clear()
         self.transcript.show(conversation)
-        self._bring_draft()
+        self._drafts.bring()
         self._tell_context()
         self.tell_pair()
         self.prompt.focus()
@@ -226,50 +225,26 @@ class ChatPane(Vertical):
         """
         if not self.must_wait:
             self.ask(text, files)
-            self._keep_draft()
+            self._drafts.keep()
             return
         self.waiting.add(text, files)
-        self._keep_draft()
-
-    def take_back(self) -> str:
-        """The newest of the messages that wait, to be written on; empty where none waits."""
-        text = self.waiting.take_newest()
-        self._keep_draft()
-        return text
+        self._drafts.keep()
 
     @on(WaitingMessage.Clicked)
     def _waiting_clicked(self, message: WaitingMessage.Clicked) -> None:
         if not message.removes and self.prompt.text:
             self._tell("another message is being written: send it, or clear the prompt first")
             return
-        text = self.waiting.take(message.waiting)
+        text = self._drafts.take_back(message.waiting)
         if text and not message.removes:
             self.prompt.put(text)
             self.prompt.focus()
-        self._keep_draft()
 
     def _send_next(self) -> None:
         """Asks what waits longest, where nothing is in its way."""
         if not self.must_wait and (line := self.waiting.take_next()):
             self.ask(line.text, line.files)
-            self._keep_draft()
-
-    def _keep_draft(self, written: str = "") -> None:
-        """Keeps what waits, and what is being written, for the case that the app ends."""
-        draft = BETWEEN.join([*self.waiting.texts, *([written] if written else [])])
-        if draft != self._draft:
-            self._draft = draft
-            self.keeper.keep_draft(self.transcript.conversation.id, draft)
-
-    def _bring_draft(self) -> None:
-        """Puts what was not sent back into the prompt, where that is empty."""
-        try:
-            self._draft = self.store.draft(self.transcript.conversation.id)
-        except EdgespecError as error:
-            self.keeper.tell_error(error)
-            return
-        if self._draft and not self.prompt.text:
-            self.prompt.put(self._draft)
+            self._drafts.keep()
 
     # What is asked.
 

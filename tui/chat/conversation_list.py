@@ -25,6 +25,7 @@ from tui.common.local_time import local_time
 from tui.common.wording import joined
 
 _EMPTY: Final = "No conversation is saved yet: each is, after its first message."
+_MUTED: Final = "$foreground 70%"
 _SPACES: Final = re.compile(r"\s+")
 _MOST_OF_A_MODEL: Final = 22
 """Columns of its name."""
@@ -120,7 +121,7 @@ class ConversationsScreen(ModalScreen[str | None]):
             return
         options, chosen = self._options, chosen or (self._chosen.id if self._chosen else None)
         # The bar beside the lines comes and goes.
-        width = options.size.width - options.styles.scrollbar_size_vertical - 2
+        width = options.size.width - options.styles.scrollbar_size_vertical
         options.clear_options()
         options.add_options(Option(describe_summary(one, width), id=one.id) for one in self._found)
         places = {one.id: place for place, one in enumerate(self._found)}
@@ -222,7 +223,7 @@ def describe_summary(one: ChatSummary, width: int) -> Content:
         width: Columns there are.
     """
     model = Content(one_line(one.target or "no model")).truncate(_MOST_OF_A_MODEL, ellipsis=True)
-    right = Content.styled(f"  {model.plain}  {local_time(one.updated_at):>15}", "$text-muted")
+    right = Content.styled(f"  {model.plain}  {local_time(one.updated_at):>15}", _MUTED)
     mark = Content.styled("★ ", "$text-accent") if one.pinned else Content("")
     left = Content.assemble(mark, one_line(one.title) or "(no words)")
     line = Content.assemble(left.truncate(max(width - right.cell_length, 8), ellipsis=True, pad=True), right)
@@ -234,9 +235,7 @@ def describe_summary(one: ChatSummary, width: int) -> Content:
 def _excerpt(parts: Sequence[str]) -> Content:
     styled = [
         # Not `one_line`, which takes away the spaces between the parts.
-        Content.styled(
-            plain_text(_SPACES.sub(" ", part)), "bold $text-primary" if place % 2 else "$text-muted"
-        )
+        Content.styled(plain_text(_SPACES.sub(" ", part)), "bold $text-primary" if place % 2 else _MUTED)
         for place, part in enumerate(parts)
     ]
     return Content.assemble("  ", *styled)

@@ -48,7 +48,7 @@ class PromptInput(MarkedArea):
             "complete",
             "Complete",
             id="prompt.complete",
-            tooltip="Complete a path after @, take a line of the command list, or open a paste",
+            tooltip="Complete a command or an @path, or open a paste",
             show=False,
         ),
         Binding(

@@ -28,14 +28,12 @@ class SlashCommand:
 _ALL = (
     SlashCommand("help", "", "app.help", "Show keys and commands"),
     SlashCommand("new", "", "new", "Begin another conversation; this one is kept"),
-    SlashCommand("open", "", "open_saved", "Find, open, rename, pin or delete a saved conversation"),
+    SlashCommand("open", "", "open_saved", "Find and open a saved conversation"),
     SlashCommand("rename", "[TITLE]", "rename", "Give this conversation another title"),
-    SlashCommand("pin", "", "pin", "Keep this conversation above the others, or no longer"),
+    SlashCommand("pin", "", "pin", "Pin or unpin this conversation"),
     SlashCommand("delete", "", "clear", "Delete this conversation, after a question"),
     SlashCommand("clear", "", "clear", "The same as /delete"),
-    SlashCommand(
-        "system", "[NAME or TEXT]", "system", "Set the system prompt; without one, choose or write it"
-    ),
+    SlashCommand("system", "[NAME or TEXT]", "system", "Set the system prompt; alone, choose one"),
     SlashCommand("regenerate", "", "regenerate", "Answer the last message again"),
     SlashCommand("continue", "", "continue", "Let an answer that was cut go on"),
     SlashCommand("edit", "", "edit_last", "Change the last message, or one before; what was said stays"),

@@ -86,8 +86,7 @@ async def test_models_and_drafts_on_disk_are_offered(bench: AppBench, tiny_model
         assert menu_of(app).chosen is None
         await pilot.press("down", "enter")
         await settle(pilot)
-        opened = bench.workers[1].requests[0]
-        assert isinstance(opened, OpenPair)
+        opened = next(one for one in bench.workers[1].requests if isinstance(one, OpenPair))
         assert opened.target is not None
         assert "little" in opened.target
         await type_in(pilot, "/draft ")

@@ -50,7 +50,7 @@ def write_old(folder: Path, chat: Conversation) -> Path:
     """As 0.1.0 wrote it."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {"version": 1, **asdict(chat)}
-    for name in ("sampling", "opened", "head"):
+    for name in ("sampling", "opened", "head", "branches"):
         del document[name]
     for message in document["messages"]:
         del message["id"]

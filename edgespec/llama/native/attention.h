@@ -6,7 +6,7 @@
 
 #pragma once
 
-#include "cache_types.h"
+#include "attention_sums.h"
 #include "pass.h"
 #include "visible_places.h"
 
@@ -18,18 +18,12 @@
 
 namespace few_rows {
 
-// Places of the cache that are handled at once.
-constexpr int PLACES = 64;
-// Of those, the ones that are asked for together.
-constexpr int ASKED = 16;
 // Queries that go through the cache together: their sums stay in the nearest caches.
 constexpr int64_t MOST_QUERIES = 48;
-// Of the queries, the ones whose sums are in registers at the same time.
-constexpr int GROUP = REGISTERS == 32 ? 6 : 2;
 
 // One product after the other, by one thread, which keeps its buffers between them.
 // A KV head's queries are the rows by the heads that share it, the heads of a row side by side; a stream's those of its KV heads.
-class Attention {
+class Attention : private AttentionSums {
 public:
     static bool can(const ggml_tensor * op) {
         const ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
@@ -139,35 +133,6 @@ private:
         }
     }
 
-    // Asks for ASKED rows PLACES places behind those from `place` on: rows of one head lie apart, by all heads of a place, and the
-    // processor does not read ahead of such jumps by itself. A few at a time, while others are computed with: were all of a block
-    // asked for at once, nothing would be computed until memory has taken the last of these questions.
-    void ask_behind(const ggml_tensor * cache, int64_t place) const {
-        if (!is_first_group_) {
-            return;
-        }
-        const size_t bytes = ggml_row_size(cache->type, cache->ne[0]);
-        const int64_t end = std::min<int64_t>(place + PLACES + ASKED, listed_);
-        for (place += PLACES; place < end; place++) {
-            const char * from = at(cache, place);
-            for (size_t i = 0; i < bytes; i += 64) {
-                prefetch(from + i);
-            }
-        }
-    }
-
-    void add_group(const int64_t * queries, int64_t n) {
-        if constexpr (GROUP > 2) {
-            switch (n) {
-                case 3: return add_places<3>(queries);
-                case 4: return add_places<4>(queries);
-                case 5: return add_places<5>(queries);
-                case 6: return add_places<6>(queries);
-            }
-        }
-        return n == 1 ? add_places<1>(queries) : add_places<2>(queries);
-    }
-
     // Where query `number` of a stream is: with two heads to a KV head and three rows, number 7 is the second head of KV head 1
     // in row 0.
     int64_t row_of(int64_t number) const { return number / heads_ % q_->ne[1]; }
@@ -238,135 +203,6 @@ private:
         return any_above(most, -INFINITY);
     }
 
-    const char * at(const ggml_tensor * cache, int64_t place) const {
-        return static_cast<const char *>(cache->data) + list_[place] * cache->nb[1] + kv_head_ * cache->nb[2] +
-               stream_ * cache->nb[3];
-    }
-
-    template <int N>
-    void add_places(const int64_t * group) {
-        const auto multiply_keys = [&](auto cache) { this->multiply_keys<N, decltype(cache)>(group); };
-        with_cache_type(k_->type, multiply_keys);
-        float shrunk[N];
-        for (int n = 0; n < N; n++) {
-            shrunk[n] = weigh(group[n]);
-        }
-        with_cache_type(v_->type, [&](auto cache) {
-            int64_t d = 0;
-            for (; d + 4 * SIMD_WIDTH <= value_size_; d += 4 * SIMD_WIDTH) {
-                this->add_values<N, 4, decltype(cache)>(group, shrunk, d);
-            }
-            for (; d < value_size_; d += SIMD_WIDTH) {
-                this->add_values<N, 1, decltype(cache)>(group, shrunk, d);
-            }
-        });
-    }
-
-    // Makes scores_ of the products with the keys.
-    template <int N, typename Cache>
-    void multiply_keys(const int64_t * group) {
-        const float * queries[N];
-        for (int n = 0; n < N; n++) {
-            queries[n] = &queries_[group[n] * size_];
-        }
-        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
-            if (j % ASKED == 0) {
-                ask_behind(k_, j);
-            }
-            FloatVector folded[N][SIMD_WIDTH / 4];
-            for (int four = 0; four < SIMD_WIDTH / 4; four++) {
-                const char * keys[4];
-                for (int c = 0; c < 4; c++) {
-                    keys[c] = at(k_, std::min(j + 4 * four + c, places_ - 1));
-                }
-                FloatVector dots[N][4];
-                for (int n = 0; n < N; n++) {
-                    for (int c = 0; c < 4; c++) {
-                        dots[n][c] = broadcast(0.0f);
-                    }
-                }
-                for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
-                    FloatVector key[4];
-                    for (int c = 0; c < 4; c++) {
-                        key[c] = Cache::load(keys[c], d);
-                    }
-                    for (int n = 0; n < N; n++) {
-                        const FloatVector query = load(queries[n] + d);
-                        for (int c = 0; c < 4; c++) {
-                            dots[n][c] = multiply_add(query, key[c], dots[n][c]);
-                        }
-                    }
-                }
-                for (int n = 0; n < N; n++) {
-                    folded[n][four] = fold_four(dots[n][0], dots[n][1], dots[n][2], dots[n][3]);
-                }
-            }
-            for (int n = 0; n < N; n++) {
-                store(&scores_[group[n] * PLACES + j], add(join_folded(folded[n]), load(mask_of_[group[n]] + j)));
-            }
-        }
-    }
-
-    // Turns scores into weights; returns what the sums so far shrink by.
-    float weigh(int64_t query) {
-        float * score = &scores_[query * PLACES];
-        FloatVector high = load(score);
-        for (int j = SIMD_WIDTH; j < PLACES; j += SIMD_WIDTH) {
-            high = larger(high, load(score + j));
-        }
-        float most = largest_[query], shrunk = 1.0f;
-        if (any_above(high, most)) {
-            const float before = most;
-            most = largest_[query] = largest(high);
-            shrunk = std::exp(before - most);
-        }
-        FloatVector total = multiply(load(&weights_[query * SIMD_WIDTH]), broadcast(shrunk));
-        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
-            const FloatVector weight = exponential(add(load(score + j), broadcast(-most)));
-            store(score + j, weight);
-            total = add(total, weight);
-        }
-        store(&weights_[query * SIMD_WIDTH], total);
-        return shrunk;
-    }
-
-    // Of C vectors of the values, from number `d` on.
-    template <int N, int C, typename Cache>
-    void add_values(const int64_t * group, const float (&shrunk)[N], int64_t d) {
-        FloatVector sums[N][C];
-        const float * weights[N];
-        for (int n = 0; n < N; n++) {
-            weights[n] = &scores_[group[n] * PLACES];
-            for (int c = 0; c < C; c++) {
-                sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
-            }
-        }
-        for (int from = 0; from < places_; from += ASKED) {
-            if (d == 0) {
-                ask_behind(v_, from);
-            }
-            const int to = std::min(from + ASKED, places_);
-            for (int j = from; j < to; j++) {
-                const char * row = at(v_, j);
-                FloatVector value[C];
-                for (int c = 0; c < C; c++) {
-                    value[c] = Cache::load(row, d + c * SIMD_WIDTH);
-                }
-                for (int n = 0; n < N; n++) {
-                    const FloatVector weight = broadcast(weights[n][j]);
-                    for (int c = 0; c < C; c++) {
-                        sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
-                    }
-                }
-            }
-        }
-        for (int n = 0; n < N; n++) {
-            for (int c = 0; c < C; c++) {
-                store(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH], sums[n][c]);
-            }
-        }
-    }
-
     void finish(int64_t first, int64_t count) const {
         for (int64_t i = 0; i < count; i++) {
             const int64_t row = row_of(first + i), head = head_of(first + i);
@@ -379,13 +215,6 @@ private:
         }
     }
 
-    // ggml's shapes, innermost first: q [head_size, rows, heads, streams], k and v [head_size, places, KV heads, streams],
-    // mask [places, rows, 1, streams], op [head_size, heads, rows, streams].
-    const ggml_tensor *op_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr;
-    // Floats of a key and of a value of one head, and heads that share a KV head.
-    int64_t size_ = 0, value_size_ = 0, heads_ = 0;
-    // The KV head and the stream at hand.
-    int64_t kv_head_ = 0, stream_ = 0;
     const VisiblePlaces * visible_ = nullptr;
     static constexpr int MASKS = 2;
     struct MaskRead {
@@ -395,28 +224,13 @@ private:
     };
     MaskRead reads_[MASKS];
     int last_read_ = 0;
-    bool is_first_group_ = true;  // Of the queries that the places at hand are computed with.
     // Queries of one KV head among those at hand.
     struct Part {
         int64_t kv_head, from, to;
     };
     std::vector<Part> parts_;
-    // The places at hand, PLACES of them but at the end, and how many there are with those that follow in the list.
-    const int32_t * list_ = nullptr;
-    int64_t listed_ = 0;
-    int places_ = 0;
-    // Of the scores: 1 / sqrt(head_size) in most models.
-    float scale_ = 1.0f;
     // Numbers of the queries that see any of the places at hand, in 0..count: at most `count` of them.
     std::vector<int64_t> seen_;
-    // Row-major, of `count` queries:
-    std::vector<float> queries_;           // [count, size_], scaled
-    std::vector<float> masks_;             // [count, PLACES]: of a row's first query, for all of its
-    std::vector<const float *> mask_of_;   // [count]: where in masks_ a query's is
-    std::vector<float> scores_;            // [count, PLACES]: scores, then weights of the places at hand
-    std::vector<float> sums_;              // [count, value_size_]: weighted sums of the values so far
-    std::vector<float> weights_;           // [count, SIMD_WIDTH]: sums of the weights so far, by lanes
-    std::vector<float> largest_;           // [count]: the largest score so far, which the weights are relative to
 };
 
 }  // namespace few_rows

@@ -10,6 +10,13 @@
 
 namespace few_rows {
 
+// What is added to the mean of the squares.
+inline float epsilon_of(const ggml_tensor * norm) {
+    float epsilon;
+    std::memcpy(&epsilon, norm->op_params, sizeof epsilon);
+    return epsilon;
+}
+
 // A norm over rows in single precision, and the product with its weights that follows, if one does.
 struct Norm {
     ggml_tensor * norm = nullptr;
@@ -37,9 +44,7 @@ struct Norm {
         for (double part : sums) {
             sum += part;
         }
-        float epsilon;
-        std::memcpy(&epsilon, norm->op_params, sizeof epsilon);
-        const float mean = sum / size, scale = 1.0f / std::sqrt(mean + epsilon);
+        const float mean = sum / size, scale = 1.0f / std::sqrt(mean + epsilon_of(norm));
         if (const float * weights = this->weights()) {
             for (i = 0; i < size; i++) {
                 to[i] = from[i] * scale * weights[i];

@@ -2,52 +2,19 @@
 
 #pragma once
 
-#include "ggml-impl.h"
-#include "memory_use.h"
+#include "planned_nodes.h"
 #include "steps.h"
 
-#include <climits>
-#include <memory>
+#include <algorithm>
+#include <vector>
 
 namespace few_rows {
-
-// Nodes that a step looks ahead for what it can do as well.
-constexpr size_t FORESIGHT = 16;
-
-// Memory and tensors of ggml's that a plan needs besides those of the graph.
-class Elsewhere {
-public:
-    ggml_tensor * copy(const ggml_tensor * tensor) {
-        tensors_.push_back(std::make_unique<ggml_tensor>(*tensor));
-        return tensors_.back().get();
-    }
-    char * place(size_t bytes) {
-        places_.push_back(std::make_unique<Line[]>((bytes + sizeof(Line) - 1) / sizeof(Line)));
-        return places_.back()[0].bytes;
-    }
-
-private:
-    struct alignas(64) Line {
-        char bytes[64];
-    };
-
-    std::vector<std::unique_ptr<ggml_tensor>> tensors_;
-    std::vector<std::unique_ptr<Line[]>> places_;
-};
 
 class Planner {
 public:
     // The steps of a graph's nodes, in an order that computes the same. A node that is left to ggml is a step without a function.
     Planner(const ggml_cgraph * graph, size_t scratch_bytes, Elsewhere & elsewhere)
-        : graph_(graph), scratch_bytes_(scratch_bytes), elsewhere_(elsewhere) {
-        for (int i = 0; i < graph->n_nodes; i++) {
-            ggml_tensor * node = graph->nodes[i];
-            if (!ggml_op_is_empty(node->op) && (node->flags & GGML_TENSOR_FLAG_COMPUTE) && !ggml_is_empty(node)) {
-                nodes_.push_back({node, i, false, {}});
-                see(node, nodes_.back().use);
-            }
-        }
-    }
+        : scratch_bytes_(scratch_bytes), nodes_(graph, elsewhere) {}
 
     std::vector<Step> plan() {
         std::vector<Step> steps;
@@ -75,28 +42,6 @@ public:
     }
 
 private:
-    struct Planned {
-        ggml_tensor * tensor;
-        int number;  // In the graph.
-        bool is_done;
-        MemoryUse use;
-    };
-
-    static void see(const ggml_tensor * node, MemoryUse & use) {
-        use.write(range_of(node));
-        const AnyPanelMatrix * matrix = panels_of_product(node);
-        for (int i = matrix ? 1 : 0; i < GGML_MAX_SRC; i++) {
-            if (node->src[i] != nullptr) {
-                use.read(range_of(node->src[i]));
-            }
-        }
-        if (matrix != nullptr || node->op == GGML_OP_FLASH_ATTN_EXT) {
-            use.use({Scratch::WHOLE, 0});
-        } else if (node->op == GGML_OP_ROPE) {
-            use.use({Scratch::OWN_PARTS, node->ne[0]});
-        }
-    }
-
     void take(size_t i) {
         nodes_[i].is_done = true;
         use_.add(nodes_[i].use);
@@ -104,7 +49,8 @@ private:
 
     bool plan_norm(size_t i, Step & step) {
         ggml_tensor * node = nodes_[i].tensor;
-        if (node->op != GGML_OP_RMS_NORM || !is_float_rows(node->src[0]) || !is_float_rows(node)) {
+        // What ggml ends the process for is left to it, so that a trial with a few tokens finds it.
+        if (node->op != GGML_OP_RMS_NORM || !is_float_rows(node->src[0]) || !is_float_rows(node) || !(epsilon_of(node) >= 0.0f)) {
             return false;
         }
         step.norm.norm = node;
@@ -135,21 +81,12 @@ private:
 
     // Whether a product multiplies each row of a norm, which nothing else reads, with the same weights.
     bool scales(const ggml_tensor * product, const ggml_tensor * norm) const {
-        if (product->op != GGML_OP_MUL || (product->src[0] == norm) == (product->src[1] == norm) || uses_of(norm) != 1) {
+        if (product->op != GGML_OP_MUL || (product->src[0] == norm) == (product->src[1] == norm) || nodes_.uses_of(norm) != 1) {
             return false;
         }
         const ggml_tensor * weights = product->src[product->src[0] == norm ? 1 : 0];
         return is_float_rows(weights) && ggml_nelements(weights) == norm->ne[0] && weights->ne[0] == norm->ne[0] &&
                is_float_rows(product) && ggml_are_same_shape(product, norm);
-    }
-
-    // How many nodes read a tensor; more than any number where the caller does.
-    int uses_of(const ggml_tensor * tensor) const {
-        if (tensor->flags & GGML_TENSOR_FLAG_OUTPUT) {
-            return INT_MAX;
-        }
-        const size_t place = ggml_hash_find(&graph_->visited_hash_set, tensor);
-        return ggml_bitset_get(graph_->visited_hash_set.used, place) ? graph_->use_counts[place] : INT_MAX;
     }
 
     // From node `i` on, the products of the same rows, and what follows each.
@@ -175,12 +112,12 @@ private:
                 return matrix != nullptr ? add_product(nodes_[j].tensor, matrix, step.products)
                                          : add_follower(nodes_[j].tensor, step.products);
             };
-            if ((!is_in_the_way_ && add()) || (is_in_the_way_ && move_elsewhere(j) && add())) {
+            if ((!is_in_the_way_ && add()) || (is_in_the_way_ && nodes_.move_elsewhere(j) && add())) {
                 taken_.back().number = j;
             }
         }
         if (taken_.empty() ||
-            (norm.norm != nullptr && (!step.products.is_few() || uses_of(norm.result()) != step.products.count()))) {
+            (norm.norm != nullptr && (!step.products.is_few() || nodes_.uses_of(norm.result()) != step.products.count()))) {
             return false;
         }
         for (const Taken & taken : taken_) {
@@ -318,59 +255,11 @@ private:
         return true;
     }
 
-    // Has a node write elsewhere than where ggml planned, which is where another node of the step writes or reads. Not if more than
-    // one node reads it, or if that is not near, or ggml's.
-    bool move_elsewhere(size_t i) {
-        const ggml_tensor * node = nodes_[i].tensor;
-        if (ggml_nelements(node) > FEW_VALUES || uses_of(node) != 1) {
-            return false;
-        }
-        for (size_t j = i + 1; j < std::min(i + 1 + FORESIGHT, nodes_.size()); j++) {
-            for (int s = 0; s < GGML_MAX_SRC; s++) {
-                if (is_nothing_but(nodes_[j].tensor->src[s], node)) {
-                    return !nodes_[j].is_done && function_of(nodes_[j].tensor) != nullptr && move_elsewhere(i, j, s);
-                }
-            }
-        }
-        return false;
-    }
-
-    // Whether a source is a node, or views of views of it that are read once.
-    bool is_nothing_but(const ggml_tensor * source, const ggml_tensor * node) const {
-        while (source != nullptr && source != node && source->view_src == node && uses_of(source) == 1) {
-            source = source->src[0];
-        }
-        return source == node;
-    }
-
-    // With source `s` of node `reader`, which is the node or a view of it.
-    bool move_elsewhere(size_t i, size_t reader, int s) {
-        ggml_tensor *moved = elsewhere_.copy(nodes_[i].tensor), *reading = elsewhere_.copy(nodes_[reader].tensor);
-        const ggml_tensor * source = reading->src[s];
-        ggml_tensor * seen = moved;
-        moved->data = elsewhere_.place(ggml_nbytes(moved));
-        if (source != nodes_[i].tensor) {
-            seen = elsewhere_.copy(source);
-            seen->data = static_cast<char *>(moved->data) +
-                         (static_cast<const char *>(source->data) - static_cast<const char *>(nodes_[i].tensor->data));
-            seen->src[0] = seen->view_src = moved;
-        }
-        reading->src[s] = seen;
-        for (const auto & [place, tensor] : {std::pair(i, moved), std::pair(reader, reading)}) {
-            nodes_[place].tensor = tensor;
-            nodes_[place].use.clear();
-            see(tensor, nodes_[place].use);
-        }
-        return true;
-    }
-
     // Of what rows take quantized: each kind of them begins at a cache line.
     static constexpr size_t SPARE_BYTES = 64 * Products::MOST + 64;
 
-    const ggml_cgraph * graph_;
     size_t scratch_bytes_;
-    Elsewhere & elsewhere_;
-    std::vector<Planned> nodes_;
+    PlannedNodes nodes_;
     bool is_in_the_way_ = false;  // Whether a node writes where others of its step, or those before it, read or write.
     MemoryUse use_, since_;
     Range read_{};  // The rows that the products of the step at hand have in common.

@@ -7,7 +7,7 @@ in batches of 1, 3 and 8 tokens and in a whole, which have to give the same logi
 tokens. The same program, linked with the llama.cpp that is installed, does so on this machine: logits have to be near. The table
 says how far they are away, and whether the tokens are the same.
 
-Models are tiny random ones, one in F32 and one for each of some types, and those of `--model`: SmolLM2 takes minutes on
+Models are tiny random ones, one for each of some types that edgespec has kernels for, and those of `--model`: SmolLM2 takes minutes on
 each processor. Needs an x86 machine with Linux, an environment with edgespec, and what `check_kernels.py` needs. Not part of CI.
 """
 
@@ -71,10 +71,10 @@ def make_models(folder: Path) -> list[Path]:
     from tests.tiny import TinyShape, make_tiny_model
 
     shape = TinyShape(blocks=3, embedding=256, heads=4, kv_heads=2, feed_forward=512)
-    models = [make_tiny_model(folder / "F32.gguf", shape=shape)]
+    original, models = make_tiny_model(folder / "F32.gguf", shape=shape), list[Path]()
     for name in TYPES:
         models.append(folder / f"{name}.gguf")
-        command = [sys.executable, "-m", "edgespec", "quantize", str(models[0]), "--type", name, "--force"]
+        command = [sys.executable, "-m", "edgespec", "quantize", str(original), "--type", name, "--force"]
         subprocess.run(
             [*command, "--output", str(models[-1])],
             check=True,

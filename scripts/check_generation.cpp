@@ -1,7 +1,7 @@
 // Reads a text with a model, in batches of several sizes, and goes on with it.
 //
-//     check_generation MODEL TEXT N_NEW OUTPUT    writes the text's logits and the new tokens; exit code 1 where a row has other
-//                                                 bits in another size of batch
+//     check_generation MODEL TEXT N_NEW OUTPUT    writes the text's logits, the new tokens and the number of rows; exit code 1
+//                                                 where a row has other bits in another size of batch
 //
 // Built by scripts/check_generation.py.
 
@@ -136,6 +136,7 @@ int main(int argc, char ** argv) {
             written.push_back(reader.best(rows));
             rows = reader.read(&written.back(), 1);
         }
+        written.push_back(static_cast<llama_token>(tokens.size()));
         write(output, written);
     }
     std::printf("%s\n", edgespec_kernels_isa());

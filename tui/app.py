@@ -1,26 +1,31 @@
 """The app: its modes and keys, and what all of its screens are given. Nothing that it shows imports it."""
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
+from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
 
+from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
 from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from edgespec.worker.process import WorkerProcess
-from edgespec.worker.protocol import OpenPair
+from edgespec.worker.protocol import OpenPair, RequestFailed
 from edgespec.worker.remote.worker import RemoteWorker
 from tui.bench.screen import BenchScreen
 from tui.chat.prompt_input import PromptInput
 from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
+from tui.common.ask import LeaveScreen
+from tui.common.clipboard import Copied, copy_out
 from tui.common.help import HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.mode_screen import ModeScreen
@@ -32,8 +37,9 @@ from tui.race.screen import RaceScreen
 from tui.services.engine_client import EngineClient
 from tui.services.job_runner import JobRunner
 from tui.services.launch import Launch, ScreenName, WorkerFactory
-from tui.services.messages import ModelsChanged, RunsChanged
+from tui.services.messages import ModelsChanged, RunsChanged, WorkerReported
 from tui.services.settings import AppSettings, save_settings
+from tui.services.tools import ToolServers
 from tui.workshop.screen import WorkshopScreen
 
 _SCREENS: tuple[type[ModeScreen], ...] = (ChatScreen, RaceScreen, BenchScreen, ModelsScreen, WorkshopScreen)
@@ -59,6 +65,15 @@ class EdgespecApp(App[int]):
         _key("f7", "settings", "Settings", "Theme, keys, engine", name="settings"),
         _key("f8", "logs", "Log", "What llama.cpp says", name="logs"),
         _key("ctrl+q", "quit", "Quit", "Leave; nothing is lost", name="quit", show=True),
+        # Not before the widgets: where something is selected, this key copies it.
+        Binding(
+            "ctrl+c",
+            "interrupt",
+            "Stop, clear or leave",
+            id="app.interrupt",
+            tooltip="Copy what is selected, else stop the answer, else clear the prompt, else leave",
+            show=False,
+        ),
     ]
 
     def __init__(
@@ -72,8 +87,10 @@ class EdgespecApp(App[int]):
         self.settings = settings or AppSettings()
         server = self.launch.server
         # Work beside the chat is done on this machine, whoever answers.
-        self.engine = EngineClient(partial(RemoteWorker, server) if server else make_worker)
+        make_engine = partial(RemoteWorker, server) if server else make_worker
+        self.engine = EngineClient(make_engine, finds_first=server is None)
         self.jobs = JobRunner(make_worker)
+        self.tools = ToolServers()
         for screen in _SCREENS:
             self.add_mode(screen.NAME, partial(screen, self))
 
@@ -93,10 +110,12 @@ class EdgespecApp(App[int]):
         self.register_theme(EDGESPEC_THEME)
         self.theme = self.settings.theme if self.settings.theme in self.available_themes else "edgespec"
         self.set_keymap(dict(self.settings.keys))
+        self.engine.subscribe(self, RequestFailed)
         self.go(self.launch.screen, with_=self.launch.bench_job)
 
     async def on_unmount(self) -> None:
         """Ends the worker processes; what was learnt is kept."""
+        await self.tools.close()
         await self.jobs.close()
         await self.engine.close()
 
@@ -106,12 +125,21 @@ class EdgespecApp(App[int]):
         """Of the command line, or of the app."""
         return self.launch.engine or self.settings.engine()
 
-    def open_engine(self, target: str | None = None) -> None:
-        """Loads a pair in a new process: another target, or what was asked for before."""
+    def open_engine(self, target: str | None = None, mode: Mode | None = None) -> None:
+        """Loads a pair in a new process: another target, or what was asked for before; drafted for in some way.
+
+        What is loaded stays where it is not found.
+        """
         if target is not None:
             self.launch = self.launch.with_target(target)
         launch = self.launch
-        self.engine.open(OpenPair(launch.target, launch.draft, self.engine_settings(), launch.offline))
+        self.engine.open(OpenPair(launch.target, launch.draft, self.engine_settings(), launch.offline, mode))
+
+    @on(WorkerReported)
+    def _engine_failed(self) -> None:
+        """What could not be opened is not asked for again."""
+        if (request := self.engine.request) is not None:
+            self.launch = replace(self.launch, target=request.target, draft=request.draft)
 
     def change_settings(self, settings: AppSettings) -> None:
         """Takes and keeps other settings; those of the engine hold from its next start on."""
@@ -137,6 +165,22 @@ class EdgespecApp(App[int]):
         text = with_labels(f"{error.message}\n{error.hint}".strip())
         self.notify(plain_text(text), severity="error", markup=False, timeout=10)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copies a text in every way that may work, and says which did."""
+        super().copy_to_clipboard(text)
+        self.run_worker(self._tell_copied(text), group="clipboard", exclusive=True)
+
+    async def _tell_copied(self, text: str) -> None:
+        if self.is_web:  # the page hands it on
+            copied = Copied("copied to the browser's clipboard")
+        else:
+            copied = await asyncio.to_thread(copy_out, text)
+        shown = self.screen
+        if copied.is_sure and isinstance(shown, ModeScreen):
+            shown.tell(copied.said)
+        else:
+            self.notify(plain_text(copied.said), markup=False, timeout=10)
+
     def models_changed(self) -> None:
         """Tells every screen that lists models."""
         for screen in self.all_screens():
@@ -157,7 +201,15 @@ class EdgespecApp(App[int]):
         """Keys and commands."""
         if not isinstance(self.screen, HelpScreen):
             commands = [(command.usage, command.help) for command in SLASH_COMMANDS.values()]
-            self.push_screen(HelpScreen(self.screen, PromptInput.BINDINGS, commands))
+            # Of the app's own, one is hidden by what fields do with its key.
+            keys = (*PromptInput.BINDINGS, *self.BINDINGS)
+            self.push_screen(HelpScreen(self.screen, keys, commands))
+
+    def action_interrupt(self) -> None:
+        """Ends what the screen is doing; where it does nothing, asks whether to leave."""
+        shown = self.screen
+        if not (isinstance(shown, ModeScreen) and shown.interrupt()):
+            self.push_screen(LeaveScreen(), lambda leaves: self.exit() if leaves else None)
 
     def action_settings(self) -> None:
         """Theme, keys, engine."""

@@ -121,6 +121,23 @@ class Model(Closes):
         return int(self._lib.llama_vocab_bos(self.vocab)) if wanted else None
 
     @property
+    def pair_separators(self) -> list[int]:
+        """The tokens between a question and a text that it is compared with, as llama-server's `format_prompt_rerank` has it."""
+        lib, vocab = self._lib, self.vocab
+        return [
+            *self.added_eos,
+            *([int(lib.llama_vocab_sep(vocab))] if lib.llama_vocab_get_add_sep(vocab) else []),
+        ]
+
+    @property
+    def added_eos(self) -> list[int]:
+        """The end-of-text token where the vocabulary wants one after every text; the separator where it has no such token."""
+        if not self._lib.llama_vocab_get_add_eos(self.vocab):
+            return []
+        eos = int(self._lib.llama_vocab_eos(self.vocab))
+        return [eos if eos >= 0 else int(self._lib.llama_vocab_sep(self.vocab))]
+
+    @property
     def bos_text(self) -> str:
         """Text of the begin-of-text token, for chat templates."""
         return self._token_text(self._lib.llama_vocab_bos(self.vocab))

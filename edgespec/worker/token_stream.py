@@ -2,16 +2,12 @@
 
 from collections.abc import Iterator
 from time import monotonic
-from typing import Final
 
-from edgespec.decode.costs import PairCosts
+from edgespec.chat.tools import CallDelta
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.session.loading import resident_bytes
-from edgespec.worker.protocol import Link, Piece, TokensArrived
-
-_BATCH_S: Final = 0.1
-"""Tokens of this long travel together: the front door hears of them ten times a second at most."""
+from edgespec.worker.protocol import BATCH_S, Link, Piece, TokensArrived
 
 
 class TokenStream:
@@ -20,26 +16,27 @@ class TokenStream:
     Args:
         link: To the front door.
         stats: Of the answer that is under way.
-        costs: As they are reckoned meanwhile.
         arm: In a race: whose tokens they are.
     """
 
-    def __init__(self, link: Link, stats: GenerationStats, costs: PairCosts, arm: str = "") -> None:
-        self._link, self._stats, self._costs, self._arm = link, stats, costs, arm
+    def __init__(self, link: Link, stats: GenerationStats, arm: str = "") -> None:
+        self._link, self._stats, self._arm = link, stats, arm
         self._pieces: list[Piece] = []
         self._thought = ""
+        self._calls: list[CallDelta] = []
         self._sent_s = 0.0
         self._memory_bytes = resident_bytes()
 
     def add(self, token: Token) -> None:
         """One more token."""
         self._thought += token.thought
+        self._calls += token.calls
         last = self._pieces[-1] if self._pieces else None
         if last is not None and last.source == token.source:
             self._pieces[-1] = Piece(last.text + token.text, last.source)
         elif token.text:
             self._pieces.append(Piece(token.text, token.source))
-        if monotonic() - self._sent_s >= _BATCH_S:
+        if monotonic() - self._sent_s >= BATCH_S:
             self.flush()
 
     def flush(self) -> None:
@@ -49,7 +46,8 @@ class TokenStream:
         # A stop comes out of `send` when the batch is on its way: nothing may be sent twice.
         pieces, self._pieces = self._pieces, []
         thought, self._thought = self._thought, ""
-        if not (pieces or thought):
+        calls, self._calls = self._calls, []
+        if not (pieces or thought or calls):
             return
         self._link.send(
             TokensArrived(
@@ -59,12 +57,15 @@ class TokenStream:
                 stats.draft_n,
                 stats.draft_n_accepted,
                 stats.target_passes,
-                rate_of(self._costs.step_s),
+                rate_of(stats.vanilla_step_s),
                 self._memory_bytes,
                 self._arm,
                 thought,
                 stats.thought_n,
                 stats.thought_s,
+                tuple(calls),
+                stats.prompt_n,
+                stats.estimated_speedup or 0.0,
             )
         )
 

@@ -9,12 +9,15 @@ from edgespec.bench.summary import arm_name, sample_of, summarize_arm
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.session.choice import NGRAM, NONE
+from edgespec.worker.jobs.find import FindJob
 from edgespec.worker.protocol import (
     Answer,
     Answered,
     AnyEvent,
     ChangeDraft,
     ChangeMode,
+    CountTokens,
+    JobFinished,
     Logged,
     OpenPair,
     PairOpened,
@@ -28,6 +31,7 @@ from edgespec.worker.protocol import (
     RunRace,
     Stop,
     TokensArrived,
+    TokensCounted,
     WorkerDied,
 )
 
@@ -40,6 +44,13 @@ ANSWER = (
     Piece("It compares the text with ", DraftSource.NGRAM),
     Piece("its **reverse**.", DraftSource.TARGET),
 )
+NOT_THERE = RequestFailed(
+    "there is no model 'nosuch' in the catalogue and no file of that name",
+    "did you mean small or smaller? `edgespec models` lists all names; a path or owner/repo:Q4_K_M works too",
+)
+"""What is said of the target `nosuch` before anything is loaded."""
+TOO_LARGE = RequestFailed("too-large needs 40 GiB, and 4 GiB are free", "take a smaller model")
+"""What is said of the target `too-large`, whose file is here."""
 PAIR = PairOpened("target-1b", "draft-100m", Mode.AUTO, 4096, 12.5, 900 * MIB)
 
 
@@ -66,12 +77,12 @@ def finished_stats(stopped: str = "eog") -> GenerationStats:
 
 def tokens(pieces: tuple[Piece, ...], predicted_n: int = 21, arm: str = "") -> TokensArrived:
     """A batch in the middle of the scripted answer."""
-    return TokensArrived(pieces, predicted_n, 1.0, 10, 8, 12, 12.5, 950 * MIB, arm)
+    return TokensArrived(pieces, predicted_n, 1.0, 10, 8, 12, 12.5, 950 * MIB, arm, speedup=1.6)
 
 
 class ScriptedWorker:
     """Answers every request at once. `hold` leaves answers open until they are stopped; `jobs` does what jobs ask;
-    `says` is the answer, in place of the usual one.
+    `says` is the answer, in place of the usual one, and `then` every later one.
 
     Everything that was asked is in `requests`.
     """
@@ -83,6 +94,7 @@ class ScriptedWorker:
         pair: PairOpened | None = PAIR,
         job: Callable[[RunJob], Iterable[AnyEvent]] = lambda _request: (),
         says: Sequence[AnyEvent] = (),
+        then: Sequence[AnyEvent] = (),
     ) -> None:
         self.requests: list[Request] = []
         self.hold = hold
@@ -91,13 +103,17 @@ class ScriptedWorker:
         self.closed = False
         self._pair = pair
         self._job = job
-        self._says = says
+        self.script(says, then)
         self._events: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
 
     def send(self, request: Request) -> None:
         self.requests.append(request)
         for event in self._answers(request):
             self.say(event)
+
+    def script(self, says: Sequence[AnyEvent], then: Sequence[AnyEvent] = ()) -> None:
+        """The next answer, and those after it."""
+        self._says, self._then = says, then
 
     def say(self, event: AnyEvent) -> None:
         """Says something unasked."""
@@ -118,15 +134,22 @@ class ScriptedWorker:
 
     def _answers(self, request: Request) -> Iterable[AnyEvent]:
         match request:
-            case OpenPair():
+            case OpenPair(target):
                 yield Logged("llama_model_loader: loaded meta data")
-                yield self._pair or RequestFailed(
-                    "there is no model 'nonsense'", "`edgespec models` lists them"
+                yield (
+                    TOO_LARGE
+                    if target == "too-large"
+                    else self._pair
+                    or RequestFailed("there is no model 'nonsense'", "`edgespec models` lists them")
                 )
+            case CountTokens(messages, texts):
+                counts = [len(text) // 4 for text in texts]
+                yield TokensCounted(sum(len(one.content) // 4 for one in messages), tuple(counts))
             case Answer() if self.refuse is not None:
                 yield self.refuse
             case Answer() if self._says:
-                yield from self._says
+                says, self._says = self._says, self._then or self._says
+                yield from says
             case Answer():
                 yield tokens(ANSWER[:2])
                 if not self.hold:
@@ -142,6 +165,8 @@ class ScriptedWorker:
                 yield self._pair
             case RunRace():
                 yield from race_events(request)
+            case RunJob(FindJob(target)):
+                yield NOT_THERE if target == "nosuch" else JobFinished(None)
             case RunJob():
                 yield from self._job(request)
             case Pause() | Resume():

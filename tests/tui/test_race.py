@@ -77,7 +77,7 @@ async def test_the_chat_sends_its_last_message_to_the_race(bench: AppBench) -> N
         await pilot.press("ctrl+r")
         await settle(pilot)
         receipt = app.screen.query(".receipt").last(Static)
-        assert "1.60x vanilla in the last race (measured)" in str(receipt.content)
+        assert "1.60x plain in the last race (measured)" in str(receipt.content)
 
 
 async def test_a_race_that_fails_says_why_and_can_be_run_again(bench: AppBench) -> None:

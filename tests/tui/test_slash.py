@@ -3,13 +3,15 @@
 import pytest
 
 from edgespec.decode.policy import Mode
+from edgespec.worker.jobs.find import FindJob
 from edgespec.worker.protocol import (
     ChangeDraft,
     ChangeMode,
     OpenPair,
+    RunJob,
 )
 from tests.tui.chat_script import chat_of, roles, send, status_of
-from tests.tui.conftest import AppBench, settle
+from tests.tui.conftest import AppBench
 from tui.services.launch import Launch
 
 
@@ -17,7 +19,7 @@ from tui.services.launch import Launch
     ("line", "said"),
     [
         ("/nonsense", "there is no command /nonsense"),
-        ("/regen", "did you mean /regenerate?"),
+        ("/regenrate", "did you mean /regenerate?"),
         ("/new now", "/new takes nothing after it"),
         ("/mode sideways", "it takes off, model, ngram or auto"),
     ],
@@ -47,18 +49,10 @@ async def test_another_target_gets_a_new_engine(bench: AppBench) -> None:
     async with bench.run(Launch(draft="old-draft")) as (_, pilot):
         await send(pilot, "/model other")
         assert bench.workers[0].closed
-        opened = bench.workers[1].requests[0]
+        found, opened = bench.workers[1].requests
+        assert found == RunJob(FindJob("other", ("auto",)))
         assert isinstance(opened, OpenPair)
         assert (opened.target, opened.draft) == ("other", "auto")
-
-
-async def test_tab_completes_a_command(bench: AppBench) -> None:
-    async with bench.run() as (app, pilot):
-        await pilot.press(*"/reg")
-        await settle(pilot)
-        assert "Answer the last message again" in status_of(app)
-        await pilot.press("tab")
-        assert chat_of(app).prompt.text == "/regenerate "
 
 
 async def test_a_slash_that_is_none_can_be_asked(bench: AppBench) -> None:

@@ -1,4 +1,4 @@
-"""What the chat lets choose from: the drafts that its target can be given, and the conversations that are saved."""
+"""The drafts that the target of the chat can be given."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,12 @@ from edgespec.errors import EdgespecError
 from edgespec.session.choice import NONE
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened
-from tui.chat.store import ChatSummary
+from tui.chat.conversation import Message
 from tui.common.ask import Choice
 from tui.common.setting_labels import with_labels
+
+_TITLE = 80
+"""Characters of a message in a list."""
 
 
 def draft_choices(pair: PairOpened) -> list[Choice]:
@@ -38,13 +41,14 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
     return choices
 
 
-def conversation_choices(saved: Sequence[ChatSummary]) -> list[Choice]:
-    """By their ids, each with its time and its first words."""
-    return [
+def message_choices(messages: Sequence[Message]) -> list[Choice]:
+    """By their places, the newest first: a question is written anew, after an answer another question is asked."""
+    rows = [
         Choice(
-            chat.id,
-            f"{chat.updated_at[:16].replace('T', ' ')}  {one_line(chat.title)}",
-            f"{chat.message_n} messages with {chat.target or 'no model'}",
+            str(place),
+            f"{'You' if message.role == 'user' else 'Answer'}: {one_line(message.written)[:_TITLE]}",
+            "It is written anew." if message.role == "user" else "Another message follows it.",
         )
-        for chat in saved
+        for place, message in enumerate(messages)
     ]
+    return rows[::-1]

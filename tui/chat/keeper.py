@@ -71,14 +71,41 @@ class ChatKeeper:
         if self._listener is not None:
             self._listener.saved(conversation, saved)
 
-    def delete(self, conversation: Conversation) -> None:
-        """Removes what is saved of it.
+    def take_back(self, conversation: Conversation, head: str) -> str:
+        """Removes the last message, which nothing has answered, from what is saved.
+
+        Args:
+            conversation: With that message.
+            head: Id of the message that had been saved last before it.
+
+        Returns:
+            Id of the message that is saved last now.
+        """
+        if self._waiting.pop(conversation.id, None) is not None:
+            self.save(conversation.taken_back())
+            return head
+        try:
+            return self.store.take_back(conversation, head)
+        except EdgespecError as error:
+            self.tell_error(error)
+            return conversation.head
+
+    def delete(self, chat_id: str) -> None:
+        """Removes what is saved of a conversation.
 
         Raises:
             EdgespecError: it cannot be removed.
         """
-        self._waiting.pop(conversation.id, None)
-        self.store.delete(conversation.id)
+        self._waiting.pop(chat_id, None)
+        self.store.delete(chat_id)
+
+    def keep_draft(self, chat_id: str, text: str) -> None:
+        """Keeps what is written in a conversation and not sent."""
+        if self._task is None:
+            try:
+                self.store.keep_draft(chat_id, text)
+            except EdgespecError as error:
+                self.tell_error(error)
 
     def tell_error(self, error: EdgespecError) -> None:
         """Says what is wrong with the store, once until it has worked again."""

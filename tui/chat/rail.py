@@ -14,7 +14,9 @@ from textual_plot import HiResMode
 
 from edgespec.text import human_bytes
 from edgespec.worker.protocol import PairOpened, TokensArrived
+from tui.chat.context_meter import ContextMeter
 from tui.common.plot import Plot
+from tui.common.wording import rate_of
 from tui.services.engine_client import EngineClient
 from tui.services.messages import WorkerReported
 
@@ -37,6 +39,8 @@ class Rail(Vertical):
         self._lengths: deque[float] = deque(maxlen=_POINTS)
         self._cpu: deque[float] = deque(maxlen=_POINTS)
         self._timer: Timer | None = None
+        self.context = ContextMeter("rail-context", with_bar=True)
+        """What the conversation takes of the context."""
 
     def compose(self) -> ComposeResult:
         """Charts from top to bottom."""
@@ -49,6 +53,7 @@ class Rail(Vertical):
         ):
             yield Static(title, classes="rail-title", id=f"rail-{name}-title", markup=False)
             yield Sparkline([0.0], id=f"rail-{name}")
+        yield self.context
         yield Static("memory", classes="rail-title", id="rail-memory", markup=False)
 
     def on_mount(self) -> None:
@@ -128,8 +133,10 @@ class Rail(Vertical):
         plot.set_xlimits(0, _POINTS - 1)
         plot.set_ylimits(0, 1.15 * max([self._vanilla, *self._rates, 1.0]))
         plot.set_xticks([])
-        now = f" {self._rates[-1]:.1f}" if self._rates else ""
-        plain = f", vanilla {self._vanilla:.1f}" if self._vanilla else ""
+        # Of the whole answer, as its receipt has it: the line below is of three seconds each.
+        mean = rate_of(self._last) if self._last else 0.0
+        now = f" {mean:.1f}" if mean else ""
+        plain = f", plain {self._vanilla:.1f}" if self._vanilla else ""
         self.query_one("#rail-rate-title", Static).update(f"tok/s{now}{plain}", layout=False)
         for name, values, template in (
             ("acceptance", self._acceptance, "acceptance {:.0%}"),

@@ -1,5 +1,6 @@
 """The chat: what can be done there, by key, slash command or palette, each as one action with one name."""
 
+from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,33 +11,36 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.events import Resize
-from textual.widgets import TextArea
 
 from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError, UsageError
+from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
-from tui.chat.choices import conversation_choices, draft_choices
-from tui.chat.conversation import Conversation
+from tui.chat.choices import draft_choices
+from tui.chat.context_meter import ContextUsed
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
-from tui.chat.modes import mode_named, next_mode, next_think, think_named
-from tui.chat.pane import ChatPane
+from tui.chat.modes import mode_named, next_mode, next_think, switch_named, think_named
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
-from tui.chat.slash import describe_commands, matching_commands, parse_slash
+from tui.chat.sampling import SamplingScreen, Scope, read_sampling
+from tui.chat.saved import SavedConversations
+from tui.chat.slash import parse_slash
 from tui.chat.store import export_markdown
-from tui.chat.transcript import Transcript
-from tui.common.ask import AskScreen, ChooseScreen, TextScreen
+from tui.chat.system_prompts import SystemPromptsScreen
+from tui.chat.version_actions import VersionActions
+from tui.common.ask import ChooseScreen
 from tui.common.handover import hand_over
-from tui.common.mode_screen import ModeScreen
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
+from tui.services.system_prompts import prompt_named
 
 _RAIL_COLUMNS = 100
 
 
-class ChatScreen(ModeScreen):
+class ChatScreen(VersionActions):
     """The first screen. Its pane has questions answered; what else can be done is done here."""
 
     NAME = "chat"
@@ -45,12 +49,9 @@ class ChatScreen(ModeScreen):
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
         self._engine = services.engine
-        self.pane = ChatPane(services)
-        """Where questions are asked and answered."""
+        self._saved = SavedConversations(self.pane, self, services)
         self.rail = Rail(services.engine)
         """The charts."""
-        self._is_helping = False
-        """The status line says what slash commands do."""
 
     def compose_body(self) -> ComposeResult:
         """Conversation and prompt at the left, charts at the right."""
@@ -65,11 +66,6 @@ class ChatScreen(ModeScreen):
             self.services.open_engine()
 
     @property
-    def transcript(self) -> Transcript:
-        """The conversation."""
-        return self.pane.transcript
-
-    @property
     def prompt(self) -> PromptInput:
         """Where messages are written."""
         return self.pane.prompt
@@ -80,41 +76,32 @@ class ChatScreen(ModeScreen):
 
     def _show_rail(self) -> None:
         self.rail.display = self.services.settings.show_rail and self.size.width >= _RAIL_COLUMNS
+        self._show_context()
+
+    @on(ContextUsed)
+    def _show_context(self) -> None:
+        """Beside the status where there are no charts."""
+        used = self.pane.context_used
+        for meter in (self.rail.context, self.pane.meter):
+            meter.show(used.used, used.size)
+        self.pane.meter.display &= not self.rail.display
 
     # What is written.
 
     @on(PromptInput.Submitted)
     def _submitted(self, event: PromptInput.Submitted) -> None:
-        # What the command says is the last word, not the help that goes with its text.
-        self._end_help()
         try:
             if self._run_slash(event.text):
                 self.prompt.remember(event.text)
                 self.prompt.put("")
                 return
-        except UsageError as error:
+        except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
-            return
-        if self.transcript.is_answering:
-            self.tell("one answer at a time: Esc stops this one")
             return
         self.prompt.remember(event.text)
         self.prompt.put("")
-        self.pane.ask(event.text.removeprefix("/") if event.text.startswith("//") else event.text)
-
-    @on(TextArea.Changed)
-    def _typed(self) -> None:
-        fitting = matching_commands(self.prompt.text)
-        if fitting:
-            self.tell(describe_commands(fitting))
-            self._is_helping = True
-        else:
-            self._end_help()
-
-    def _end_help(self) -> None:
-        if self._is_helping and not self.transcript.is_answering:
-            self.pane.tell_pair()
-        self._is_helping = False
+        text = event.text.removeprefix("/") if event.text.startswith("//") else event.text
+        self.pane.send(text, event.files)
 
     def _run_slash(self, text: str) -> bool:
         """Does what a slash command says; False when the text is a message.
@@ -131,16 +118,36 @@ class ChatScreen(ModeScreen):
                 self._change_mode(mode_named(argument))
             case "think" if argument:
                 self._set_think(think_named(argument))
+            case "tools" if argument:
+                self._switch_tools(switch_named(argument))
+            case "schema" if argument:
+                self._set_schema(argument)
             case "draft" if argument:
                 self._change_draft(argument)
             case "model" if argument:
-                self.services.open_engine(argument)
+                self._open_model(argument)
+            case "version" if argument:
+                self.show_version(argument)
+            case "sampling" if argument:
+                self.pane.set_sampling(read_sampling(argument, self._sampling_wishes()))
             case "system" if argument:
-                self._set_system(argument)
+                self._set_system(prompt_named(argument) or argument)
+            case "rename" if argument:
+                self.action_rename(argument)
             case "export" if argument:
                 self._export(Path(argument))
             case _:
                 self.call_later(self.run_action, line.command.action)
+        return True
+
+    def interrupt(self) -> bool:
+        """Stops the answer, or clears what is written; returns whether there was anything of the kind."""
+        if self.pane.is_busy or self.pane.is_waiting:
+            self.pane.stop()
+        elif self.prompt.clear_away():
+            self.tell("cleared; Up brings it back")
+        else:
+            return False
         return True
 
     # The engine.
@@ -148,6 +155,12 @@ class ChatScreen(ModeScreen):
     def action_stop(self) -> None:
         """Ends the answer, or what is being loaded; what came is kept."""
         self.pane.stop()
+
+    def _open_model(self, name: str) -> None:
+        """Another target, as soon as it is found; the one that is loaded answers until then."""
+        if not self._is_busy():
+            self.tell(f"looking for {name}")
+            self.services.open_engine(name)
 
     def action_next_mode(self) -> None:
         """Drafts in the next way."""
@@ -204,48 +217,38 @@ class ChatScreen(ModeScreen):
 
     # The conversation.
 
-    def _is_busy(self) -> bool:
-        busy = self.transcript.is_answering
-        if busy:
-            self.tell("an answer is under way: Esc stops it")
-        return busy
-
     def action_new(self) -> None:
         """Begins another conversation; this one is kept."""
         if not self._is_busy():
-            self.transcript.show(self.pane.begin_conversation())
-            self.prompt.focus()
+            self.pane.show(self.pane.begin_conversation())
 
     @work
     async def action_clear(self) -> None:
-        """Empties this conversation, after a question."""
-        conversation = self.transcript.conversation
-        if self._is_busy() or not conversation.messages:
-            return
-        question = "Empty this conversation and delete all that is kept of it?"
-        if await self.app.push_screen_wait(AskScreen(question, "Empty")):
-            try:
-                self.pane.keeper.delete(conversation)
-            except EdgespecError as error:
-                self.tell(joined(error.message, error.hint), error=True)
-                return
-            self.transcript.show(Conversation.begin(conversation.system))
+        """Deletes this conversation, after a question."""
+        if not self._is_busy():
+            await self._tell_of(self._saved.delete())
 
     @work
     async def action_open_saved(self) -> None:
         """Opens a saved conversation."""
-        if self._is_busy():
-            return
-        if self.pane.keeper.is_taking_over:
-            self.tell("the conversations of edgespec 0.1.0 are being taken over: try again in a moment")
-            return
-        store = self.pane.store
-        empty = "No conversation is saved yet: each is, after its first message."
+        if not self._is_busy():
+            await self._tell_of(self._saved.choose())
+
+    @work
+    async def action_rename(self, title: str = "") -> None:
+        """Gives this conversation another title."""
+        await self._tell_of(self._saved.rename(title))
+
+    @work
+    async def action_pin(self) -> None:
+        """Keeps this conversation above the others in lists, or no longer."""
+        await self._tell_of(self._saved.pin())
+
+    async def _tell_of(self, change: Awaitable[str | None]) -> None:
+        """Says what came of a change of what is saved."""
         try:
-            choices = conversation_choices(store.summaries())
-            found = await self.app.push_screen_wait(ChooseScreen("Open a conversation", choices, empty))
-            if found is not None:
-                self.transcript.show(store.load(found))
+            if said := await change:
+                self.tell(said)
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 
@@ -256,22 +259,36 @@ class ChatScreen(ModeScreen):
         if not self.transcript.conversation.messages:
             self.tell("there is no message to answer again")
             return
-        self.transcript.drop_answer()
-        self.pane.answer()
+        self.pane.regenerate()
 
-    def action_edit_last(self) -> None:
-        """Takes the last message back into the prompt; its answer goes."""
-        if not self._is_busy() and (question := self.transcript.take_back_question()):
-            self.prompt.put(question)
-            self.prompt.focus()
+    def action_continue(self) -> None:
+        """Lets the last answer go on where it was cut."""
+        if not self._is_busy() and not self.pane.go_on():
+            self.tell("the last answer is whole: there is nothing to go on with")
+
+    @work
+    async def action_sampling(self) -> None:
+        """Shows how answers are sampled, to be changed."""
+        pair = self._engine.pair
+        own = pair.sampling if pair else Sampling()
+        change = await self.app.push_screen_wait(SamplingScreen(own, self._sampling_wishes()))
+        try:
+            if change is not None:
+                self.pane.set_sampling(change)
+        except UsageError as error:
+            self.tell(joined(error.message, error.hint), error=True)
+
+    def _sampling_wishes(self) -> dict[Scope, SamplingWish]:
+        sampling = self.pane.sampling
+        return {"chat": sampling.of_chat(self.transcript.conversation), "model": sampling.of_model()}
 
     @work
     async def action_system(self) -> None:
-        """Shows the system prompt, to be changed."""
+        """Chooses or writes the system prompt."""
         before = self.transcript.conversation.system
-        text = await self.app.push_screen_wait(TextScreen("System prompt", before))
+        text = await self.app.push_screen_wait(SystemPromptsScreen(before))
         if text is not None:
-            self._set_system(text.strip())
+            self._set_system(text)
 
     def _set_system(self, text: str) -> None:
         """The system prompt of this conversation, from its next answer on."""
@@ -285,7 +302,11 @@ class ChatScreen(ModeScreen):
             self.tell("there is no answer to copy")
             return
         self.app.copy_to_clipboard(answer.content)
-        self.tell("copied")
+
+    def action_copy(self) -> None:
+        """Lets one pick an answer, or a block of code, to copy."""
+        if not self.pane.copy_bar.open():
+            self.tell("there is no answer to copy")
 
     def action_export(self) -> None:
         """Writes the conversation beside where the app was started."""
@@ -302,7 +323,7 @@ class ChatScreen(ModeScreen):
     def action_editor(self) -> None:
         """Writes the message in the user's own editor."""
         try:
-            self.prompt.put(edit_in_editor(self.app, self.prompt.text))
+            self.prompt.put(edit_in_editor(self.app, self.prompt.message))
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 
@@ -313,12 +334,19 @@ class ChatScreen(ModeScreen):
         if self.lacks_engine("a tint of drafted tokens"):
             return
         await self.transcript.tint(not self.transcript.tinted)
-        shown = "green: from the draft model, violet: from the text itself"
+        shown = "green: from the draft model, violet: from the text itself, blue: from a schema"
         self.tell(shown if self.transcript.tinted else "")
 
     def action_thoughts(self) -> None:
         """Opens or folds what the model thought."""
         self.transcript.toggle_thoughts()
+
+    def action_wrap(self) -> None:
+        """Wraps long lines of code, or lets them run on, from now on."""
+        settings = replace(self.services.settings, wrap_code=not self.services.settings.wrap_code)
+        self.services.change_settings(settings)
+        self.transcript.wrap_code(settings.wrap_code)
+        self.tell("long lines of code wrap" if settings.wrap_code else "long lines of code scroll sideways")
 
     def action_rail(self) -> None:
         """Shows or hides the charts, from now on."""
@@ -327,6 +355,10 @@ class ChatScreen(ModeScreen):
         self._show_rail()
         if settings.show_rail and not self.rail.display:
             self.tell(f"the charts need {_RAIL_COLUMNS} columns")
+
+    def action_newest(self) -> None:
+        """Shows the newest text and follows it."""
+        self.transcript.show_newest()
 
     def action_page(self, direction: int) -> None:
         """Scrolls by a page."""

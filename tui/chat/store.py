@@ -2,50 +2,37 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from edgespec.chat.tools import ToolCall
 from edgespec.documents import build, parse_json
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import Piece
-from tui.chat.conversation import Conversation, Message, Receipt, to_markdown
+from tui.chat.attachments import Attachment
+from tui.chat.conversation import Conversation, Message, Opened, Receipt, in_line, to_markdown
 from tui.chat.database import ChatDatabase, Work, storable
+from tui.chat.listing import (
+    MOST_FOUND,
+    ChatSummary,
+    count_conversations,
+    list_conversations,
+    search_conversations,
+    summary_of,
+)
 
 DATABASE_NAME: Final = "conversations.db"
 OLD_FILES_FOLDER: Final = "from-0.1.0"
 """Beside the database: the files that conversations were in before."""
 _COLUMNS: Final = ("role", "content", "thought", "id")
 """Of a message; its other fields stand in one JSON object, so that a further one needs no other schema."""
-_SUMMARY: Final = "SELECT id, title, updated_at, target, message_n, pinned FROM conversations"
 _MOST_RECENT: Final = 200
 """Questions that the prompt's history begins with."""
-_NEWEST_FIRST: Final = "ORDER BY pinned DESC, updated_at DESC, number DESC"
-_FOUND: Final = tuple(
-    f"SELECT {column} FROM {index} JOIN {table} ON number = {index}.rowid WHERE {index} MATCH ? "
-    f"ORDER BY {index}.rowid DESC"
-    for index, table, column in (
-        ("titles_index", "conversations", "id"),
-        ("messages_index", "messages INDEXED BY conversations_of_messages", "conversation_id"),
-    )
-)
-"""Ids of conversations, one for each title or message that is found."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChatSummary:
-    """A line of a list of conversations."""
-
-    id: str
-    title: str
-    updated_at: str
-    target: str
-    message_n: int
-    pinned: bool
 
 
 class ChatStore:
@@ -92,44 +79,75 @@ class ChatStore:
 
         return self.database.read(find, None)
 
-    def summaries(self) -> list[ChatSummary]:
-        """All of them, the pinned ones first, then the newest; no message is read."""
-        query = f"{_SUMMARY} {_NEWEST_FIRST}"
-        return self.database.read(lambda one: [_summary(row) for row in one.execute(query)], [])
+    def summaries(self, limit: int = -1) -> list[ChatSummary]:
+        """The pinned ones first, then the newest; no message is read.
 
-    def search(self, text: str, limit: int = 100) -> list[ChatSummary]:
+        Args:
+            limit: So many of them; -1 for all.
+        """
+        return self.database.read(lambda one: list_conversations(one, limit), [])
+
+    def summary(self, chat_id: str) -> ChatSummary | None:
+        """What a list says of one conversation; None where it is not saved."""
+        return self.database.read(lambda one: summary_of(one, chat_id), None)
+
+    def count(self) -> int:
+        """How many are saved."""
+        return self.database.read(count_conversations, 0)
+
+    def search(self, text: str, limit: int = MOST_FOUND) -> list[ChatSummary]:
         """Those with a title or a message that has all words of `text`, of which each may be the beginning of one.
 
         Args:
-            text: What was typed; white space is between words, nothing in it is a part of a query's language.
+            text: What was typed; white space is between words.
             limit: So many, those that were found in the newest messages.
         """
-        words = " ".join('"{}"*'.format(word.replace('"', '""')) for word in storable(text).split())
-        if not words:
-            return []
+        return self.database.read(lambda one: search_conversations(one, text, limit), [])
 
-        def find(connection: sqlite3.Connection) -> list[ChatSummary]:
-            found: set[str] = set()
-            # From the newest back to where there are enough: a word that is everywhere takes no longer than another.
-            for query in _FOUND:
-                of_query: set[str] = set()
-                for (chat_id,) in connection.execute(query, (words,)):
-                    of_query.add(chat_id)
-                    if len(of_query) == limit:
-                        break
-                found |= of_query
-            places = ", ".join("?" * len(found))
-            query = f"{_SUMMARY} WHERE id IN ({places}) {_NEWEST_FIRST}"
-            return [_summary(row) for row in connection.execute(query, tuple(found))][:limit]
+    def draft(self, chat_id: str) -> str:
+        """What was written in a conversation and not sent; empty where nothing was."""
 
-        return self.database.read(find, [])
+        def find(connection: sqlite3.Connection) -> str:
+            line = "SELECT text FROM drafts WHERE conversation_id = ?"
+            found = connection.execute(line, (chat_id,)).fetchone()
+            return str(found[0]) if found else ""
+
+        return self.database.read(find, "")
+
+    def keep_draft(self, chat_id: str, text: str) -> None:
+        """Keeps what is written in a conversation and not sent; of one that is not saved, nothing is kept."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM drafts WHERE conversation_id = ?", (chat_id,))
+            if text:
+                line = "INSERT INTO drafts SELECT id, ? FROM conversations WHERE id = ?"
+                connection.execute(line, (storable(text), chat_id))
+
+        self._change(work)
 
     def recent_questions(self) -> list[str]:
         """What was asked last, in any conversation, the oldest first."""
-        query = "SELECT text FROM messages WHERE role = 'user' ORDER BY number DESC LIMIT ?"
-        return self.database.read(lambda one: [text for (text,) in one.execute(query, (_MOST_RECENT,))], [])[
-            ::-1
-        ]
+        query = "SELECT text, details FROM messages WHERE role = 'user' ORDER BY number DESC LIMIT ?"
+        none: list[tuple[str, str]] = []
+        newest = self.database.read(lambda one: one.execute(query, (_MOST_RECENT,)).fetchall(), none)
+        return [_written(text, details) for text, details in reversed(newest)]
+
+    def take_back(self, conversation: Conversation, head: str) -> str:
+        """Removes the last message, which nothing has answered: the conversation leads to another one again.
+
+        Where another app went on from it, it stays.
+
+        Args:
+            conversation: As it was saved last.
+            head: Id of the message that it led to before, in this line or in another; where that one is gone, it is the one
+                before the message.
+
+        Returns:
+            Id of the message that it leads to; empty where nothing is left of the conversation.
+        """
+        if not self.database.exists:
+            return ""
+        return self.database.write(lambda one: _take_back(one, conversation, head))
 
     def rename(self, chat_id: str, title: str) -> None:
         """Gives it a title that stays."""
@@ -201,19 +219,20 @@ def write_conversation(connection: sqlite3.Connection, conversation: Conversatio
     """Writes what the database lacks of it, and makes its last message the one that the conversation leads to."""
     messages = conversation.messages
     head = messages[-1].id if messages else ""
-    sampling = json.dumps(asdict(conversation.sampling)) if conversation.sampling else None
+    sampling = json.dumps(dict(conversation.sampling.given)) if conversation.sampling else None
+    opened = json.dumps(asdict(conversation.opened)) if conversation.opened else None
     connection.execute(
         """INSERT INTO conversations
-            (id, title, created_at, updated_at, target, system, sampling, head_id, message_n)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            (id, title, created_at, updated_at, target, system, sampling, opened, head_id, message_n)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (id) DO UPDATE SET title = CASE WHEN is_renamed THEN title ELSE excluded.title END,
             updated_at = excluded.updated_at, target = excluded.target, system = excluded.system,
-            sampling = excluded.sampling, head_id = excluded.head_id, message_n = excluded.message_n""",
+            sampling = excluded.sampling, opened = excluded.opened, head_id = excluded.head_id, message_n = excluded.message_n""",
         (
             *map(storable, (conversation.id, conversation.title)),
             *map(storable, (conversation.created_at, conversation.updated_at)),
             *map(storable, (conversation.target, conversation.system)),
-            *(sampling, head, len(messages)),
+            *(sampling, opened, head, len(messages)),
         ),
     )
     written = message_ids(connection, conversation.id)
@@ -222,15 +241,31 @@ def write_conversation(connection: sqlite3.Connection, conversation: Conversatio
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (message.id, conversation.id, parent, now, *_texts_of(message))
-            for parent, message in zip(_parents(messages), messages, strict=True)
+            for parent, message in _all_of(conversation)
             if message.id not in written
         ],
+    )
+    grown = [
+        (one.grown_from, conversation.id) for one in messages if one.grown_from and one.id not in written
+    ]
+    # Where another app has gone on from the shorter one, it stays.
+    connection.executemany(
+        "DELETE FROM messages WHERE id = ? AND conversation_id = ? "
+        "AND id NOT IN (SELECT parent_id FROM messages WHERE parent_id IS NOT NULL)",
+        grown,
     )
     return replace(conversation, head=head)
 
 
-def _parents(messages: Sequence[Message]) -> list[str | None]:
-    return [None, *(message.id for message in messages[:-1])][: len(messages)]
+def _all_of(conversation: Conversation) -> Iterator[tuple[str | None, Message]]:
+    """Every message with the id of the one before it, those too that an edit or another answer replaced."""
+    written: set[str] = set()
+    for branches in (conversation.branches, in_line(conversation.messages)):
+        for parent, messages in branches.items():
+            for message in messages:
+                if message.id not in written:
+                    written.add(message.id)
+                    yield parent or None, message
 
 
 def _texts_of(message: Message) -> tuple[str, str, str, str]:
@@ -240,7 +275,7 @@ def _texts_of(message: Message) -> tuple[str, str, str, str]:
     return message.role, content, thought, document
 
 
-def _fields_of(value: Piece | Receipt) -> dict[str, object]:
+def _fields_of(value: Piece | Receipt | ToolCall | Attachment) -> dict[str, object]:
     # `asdict` copies what it finds, which takes most of the time where thousands are written.
     return {one.name: getattr(value, one.name) for one in fields(value)}
 
@@ -252,41 +287,78 @@ def _save(connection: sqlite3.Connection, conversation: Conversation) -> Convers
     return write_conversation(connection, conversation, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def _summary(row: tuple[str, str, str, str, int, int]) -> ChatSummary:
-    return ChatSummary(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
+def _take_back(connection: sqlite3.Connection, conversation: Conversation, head: str) -> str:
+    chat_id, messages = conversation.id, conversation.messages
+    last = head_of(connection, chat_id)
+    if last is None or not messages or last != messages[-1].id:
+        return last or ""
+    connection.execute("DELETE FROM messages WHERE id = ?", (last,))
+    left = message_ids(connection, chat_id)
+    before = next(iter(messages[-2:-1]), None)
+    head = head if head in left else before.id if before else ""
+    if left:
+        line = "UPDATE conversations SET head_id = ?, message_n = ? WHERE id = ?"
+        message_n = len(_line_to(head, _tree_of(connection, chat_id)))
+        connection.execute(line, (head, message_n, chat_id))
+    else:
+        connection.execute("DELETE FROM conversations WHERE id = ?", (chat_id,))
+    return head
 
 
 def _load(connection: sqlite3.Connection, chat_id: str) -> Conversation | None:
     found = connection.execute(
-        "SELECT created_at, system, target, updated_at, head_id, sampling FROM conversations WHERE id = ?",
+        "SELECT created_at, system, target, updated_at, head_id, sampling, opened FROM conversations WHERE id = ?",
         (chat_id,),
     ).fetchone()
     if found is None:
         return None
-    created_at, system, target, updated_at, head, sampling = found
+    created_at, system, target, updated_at, head, sampling, opened = found
     label = f"conversation {chat_id}"
-    chosen = build(Sampling, parse_json(sampling, label), label) if sampling else None
-    messages = _line_to(connection, chat_id, head)
-    return Conversation(chat_id, created_at, system, messages, target, updated_at, chosen, head)
+    chosen = build(SamplingWish, parse_json(sampling, label), label) if sampling else None
+    by = build(Opened, parse_json(opened, label), label) if opened else None
+    branches = _tree_of(connection, chat_id)
+    messages = _line_to(head, branches)
+    return Conversation(chat_id, created_at, system, messages, target, updated_at, chosen, by, head, branches)
 
 
-def _line_to(connection: sqlite3.Connection, chat_id: str, head: str) -> tuple[Message, ...]:
-    """The messages from the first one to `head`."""
+def _tree_of(connection: sqlite3.Connection, chat_id: str) -> dict[str, tuple[Message, ...]]:
+    """All messages of a conversation by the ids of those before them."""
     rows = connection.execute(
-        "SELECT id, parent_id, role, text, thought, details FROM messages WHERE conversation_id = ?",
+        "SELECT id, parent_id, role, text, thought, details FROM messages WHERE conversation_id = ? "
+        "ORDER BY number",
         (chat_id,),
     )
-    by_id: dict[str, tuple[Any, ...]] = {row[0]: row for row in rows}
-    line: list[Message] = []
-    place: str | None = head
-    # Taken out, no message is met twice, whatever a damaged file says of parents.
-    while place is not None and (row := by_id.pop(place, None)):
-        _, parent, role, text, thought, details = row
+    tree: dict[str, list[Message]] = {}
+    for place, parent, role, text, thought, details in rows:
         label = f"conversation {chat_id}, message {place}"
         fields = {"role": role, "content": text, "thought": thought, "id": place}
-        line.append(build(Message, {**_table(parse_json(details, label)), **fields}, label))
-        place = parent
+        message = build(Message, {**_table(parse_json(details, label)), **fields}, label)
+        tree.setdefault(parent or "", []).append(message)
+    return {parent: tuple(messages) for parent, messages in tree.items()}
+
+
+def _line_to(head: str, branches: Mapping[str, tuple[Message, ...]]) -> tuple[Message, ...]:
+    """The messages from the first one to `head`."""
+    # Taken out, no message is met twice, whatever a damaged file says of parents.
+    left = {one.id: (parent, one) for parent, messages in branches.items() for one in messages}
+    line: list[Message] = []
+    place = head
+    while found := left.pop(place, None):
+        place, message = found
+        line.append(message)
     return tuple(reversed(line))
+
+
+def _written(text: str, details: str) -> str:
+    """A question without the files below it."""
+    if '"attachments": [{' not in details:
+        return text
+    try:
+        return build(
+            Message, {**_table(parse_json(details, "")), "role": "user", "content": text}, ""
+        ).written
+    except EdgespecError:
+        return text
 
 
 def _table(value: object) -> dict[str, object]:

@@ -1,8 +1,9 @@
 """The settings: theme, engine, keys. Those of the engine hold from its next start on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 from textual import on
 from textual.app import ComposeResult
@@ -18,13 +19,19 @@ from edgespec.paths import app_settings_file
 from edgespec.text import plain_text
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
-from tui.services.settings import AppSettings
+from tui.services.settings import AppSettings, ContextEnd
 
 _NUMBERS = (
     ("threads", "Threads", "0: the physical cores"),
     ("ctx_size", "Context", "tokens; 0: as many as the model and memory bear"),
     ("max_tokens", "Longest answer", "tokens"),
 )
+_CONTEXT_ENDS: Final[Mapping[ContextEnd, str]] = {
+    "ask": "ask what to do",
+    "drop": "leave out the oldest turns",
+    "summarize": "summarize the oldest turns",
+    "stop": "stop",
+}
 _MOST_DIGITS = 20
 """More take Python long to read, or are refused by it."""
 
@@ -66,10 +73,12 @@ class SettingsScreen(ModalScreen[None]):
         kinds = [kv_type.name.lower() for kv_type in KvType]
         yield "KV cache keys", _select("kv_type_k", kinds, settings.kv_type_k)
         yield "KV cache values", _select("kv_type_v", kinds, settings.kv_type_v)
+        yield "Full context", _select("context_end", list(_CONTEXT_ENDS), settings.context_end, _CONTEXT_ENDS)
         prompt = settings.system_prompt
         yield "System prompt", Input(prompt, id="system_prompt", placeholder="of new chats", compact=True)
         yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
         yield "Tint drafted tokens", Switch(settings.tint_drafted, id="tint_drafted")
+        yield "Wrap lines of code", Switch(settings.wrap_code, id="wrap_code")
 
     def on_mount(self) -> None:
         """Says where they are kept."""
@@ -107,16 +116,22 @@ class SettingsScreen(ModalScreen[None]):
         return replace(
             self._services.settings,
             theme=str(self.query_one("#theme", Select).value),
+            context_end=self._context_end(),
             kv_type_k=str(self.query_one("#kv_type_k", Select).value),
             kv_type_v=str(self.query_one("#kv_type_v", Select).value),
             show_rail=self.query_one("#show_rail", Switch).value,
             tint_drafted=self.query_one("#tint_drafted", Switch).value,
+            wrap_code=self.query_one("#wrap_code", Switch).value,
             gpu_layers=text["gpu_layers"] or "auto",
             system_prompt=text["system_prompt"],
             threads=numbers["threads"],
             ctx_size=numbers["ctx_size"],
             max_tokens=numbers["max_tokens"],
         )
+
+    def _context_end(self) -> ContextEnd:
+        chosen = self.query_one("#context_end", Select).value
+        return next(value for value in _CONTEXT_ENDS if value == chosen)
 
     def _number(self, name: str, title: str) -> int:
         value = self.query_one(f"#{name}", Input).value.strip() or "0"
@@ -128,6 +143,8 @@ class SettingsScreen(ModalScreen[None]):
         self.query_one("#settings-note", Static).update(plain_text(text))
 
 
-def _select(name: str, options: Sequence[str], value: str) -> Select[str]:
-    pairs = [(option, option) for option in options]
+def _select(
+    name: str, options: Sequence[str], value: str, titles: Mapping[Any, str] = MappingProxyType({})
+) -> Select[str]:
+    pairs = [(titles.get(option, option), option) for option in options]
     return Select(pairs, value=value, allow_blank=False, compact=True, id=name)

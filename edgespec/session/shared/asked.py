@@ -12,6 +12,7 @@ from edgespec.chat.thinking import AS_IT_LIKES, Thinking
 from edgespec.chat.tools import NO_TOOLS, CallDelta, Toolbox
 from edgespec.decode.token import GenerationStats
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import AnySampling
 
 # What is asked for.
 
@@ -29,8 +30,8 @@ class Ask:
     max_tokens: int | None = None
     """Of every choice; None for as many as the context has room for."""
     n_choices: int = 1
-    sampling: Sampling = field(default_factory=Sampling)
-    """Choice c draws with the seed `sampling.seed` + c."""
+    sampling: AnySampling = field(default_factory=Sampling)
+    """Choice c draws with the seed `sampling.seed` + c. What a wish does not say is the model's own."""
     stops: tuple[str, ...] = ()
     """An answer ends where one of these texts begins, and is told without it."""
     logprobs_n: int | None = None
@@ -96,6 +97,8 @@ class Embed:
     """Vectors are scaled to a length of 1 by this p-norm; 0 to 16 bits by the largest number, -1 not at all."""
     dimensions: int | None = None
     """Numbers of a vector that are told, the first ones; None for all."""
+    query: str | None = None
+    """For a reranker: the question that the texts, none of them tokens, are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,11 @@ class Wrote:
     calls: tuple[CallDelta, ...] = ()
     tokens: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+
+    def __reduce__(self) -> tuple[type["Wrote"], tuple[object, ...]]:
+        """For pickle, which reads a frozen dataclass field by field, in Python."""
+        fields = self.id, self.choice, self.text, self.thought, self.calls, self.tokens, self.logprobs
+        return Wrote, fields
 
 
 class EndReason(StrEnum):

@@ -15,6 +15,7 @@ import psutil
 from edgespec.bench.audit import logit_gap
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.measure_costs import time_decodes
+from edgespec.errors import EdgespecError
 from edgespec.llama.devices import list_devices
 from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
 from edgespec.llama.rpc import parse_endpoints
@@ -52,10 +53,10 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
             told["estimate"] = asdict(estimate_target(session.engine.target.file, session.engine.settings))
             told["prompts"], told["answers"], told["tok_per_s"], told["draft_n"] = [], [], [], 0
             for prompt in asked["prompts"]:
-                told["prompts"].append(session.tokenize(prompt))
+                told["prompts"].append(session.tokenize(prompt, raw=True))
                 session.forget()
                 told["answers"].append(
-                    [token.id for token in session.stream(prompt, max_tokens=asked["max_tokens"])]
+                    [token.id for token in session.stream(prompt, max_tokens=asked["max_tokens"], raw=True)]
                 )
                 told["tok_per_s"].append(session.stats.tok_per_s)
                 told["draft_n"] += session.stats.draft_n
@@ -65,6 +66,14 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
                 told["curve"] = time_decodes(context, CURVE_ROWS, asked["curve"], all_outputs=True)
         told["closed"].append({"free": free_memory(), "resident": resident_bytes()})
     return told
+
+
+def try_answer(asked: dict[str, Any]) -> dict[str, Any]:
+    """The same, or why not."""
+    try:
+        return answer(asked)
+    except EdgespecError as error:
+        return {"failed": error.message}
 
 
 def gaps(asked: dict[str, Any]) -> list[float]:
@@ -99,7 +108,9 @@ def main(arguments: Sequence[str]) -> int:
     """Does what is asked."""
     asked = json.loads(arguments[0])
     done: object
-    if "gaps" in asked:
+    if isinstance(asked, list):
+        done = [try_answer(one) for one in asked]
+    elif "gaps" in asked:
         done = gaps(asked)
     elif "describe" in asked:
         done = {"devices": devices(), "model": describe(asked["describe"])}

@@ -76,8 +76,8 @@ class Machine:
         self.checks.append(Check(what, seen, ok))
         print(line_of(self.checks[-1]), flush=True)
 
-    def ask(self, asked: dict[str, Any], **environment: str) -> Any:
-        """What `answers.py` tells.
+    def ask(self, asked: dict[str, Any] | list[dict[str, Any]], **environment: str) -> Any:
+        """What `answers.py` tells, in one process: some drivers take long to make the first pass there.
 
         Raises:
             FailedError: it ended in an error.

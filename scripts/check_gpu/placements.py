@@ -7,14 +7,13 @@ from typing import Any, Final
 
 from edgespec.bench.audit import LARGE_GAP, first_difference
 
-from .machine import FailedError, Machine
+from .machine import Machine
 
-PROMPTS: Final = (
-    "Write a Python function that adds two numbers.",
-    "Name three colours and say what each is like.",
-    "Repeat after me: one two three, one two three, one two three.",
-)
+PROMPTS: Final = ("The capital of France is", "def add(a, b):", "one two three, one two")
+"""Sent as they are, and short: a processor that plays a device reads a token in a second."""
 _MIB: Final = 1 << 20
+_LEAST_LEAK_BYTES: Final = 32 << 20
+"""What allocators keep is less."""
 _ESTIMATE_SHARE: Final = 0.25
 """That a device may take more or less than was foreseen."""
 
@@ -61,18 +60,28 @@ def check_placements(machine: Machine, target: Path, draft: Path, *, n_layers: i
     """Answers everywhere, and compares."""
     asked = {"target": str(target), "draft": "none", "prompts": PROMPTS, "max_tokens": max_tokens}
     plain = machine.ask({**asked, "gpu_layers": "0"})
-    for placed in placements(machine, n_layers, str(draft)):
-        try:
-            told = machine.ask({**asked, **placed.asked}, **placed.environment)
-        except FailedError as failed:
-            machine.add(placed.what, str(failed), False)
-            continue
-        said = "; ".join(told["placements"]) or "all layers on the CPU"
-        equal, ties = compare(machine, target, plain, told)
-        is_right = placed.wanted in said if placed.wanted else not told["placements"]
-        seen = f"{said}; {equal}; {speed_of(told):.1f} tok/s, {told['draft_n']} drafted"
-        machine.add(placed.what, seen, ties and is_right)
     machine.add("plain, on the CPU", f"{speed_of(plain):.1f} tok/s", None)
+    wanted = list(placements(machine, n_layers, str(draft)))
+    for environment in ({}, machine.twice()):
+        some = [placed for placed in wanted if placed.environment == environment]
+        wanted = [placed for placed in wanted if placed not in some]
+        if some:
+            answers = machine.ask([{**asked, **placed.asked} for placed in some], **environment)
+            for placed, told in zip(some, answers, strict=True):
+                _judge(machine, target, placed, plain, told)
+
+
+def _judge(
+    machine: Machine, target: Path, placed: Placed, plain: dict[str, Any], told: dict[str, Any]
+) -> None:
+    if "failed" in told:
+        machine.add(placed.what, told["failed"], False)
+        return
+    said = "; ".join(told["placements"]) or "all layers on the CPU"
+    equal, ties = compare(machine, target, plain, told)
+    is_right = placed.wanted in said if placed.wanted else not told["placements"]
+    seen = f"{said}; {equal}; {speed_of(told):.1f} tok/s, {told['draft_n']} drafted"
+    machine.add(placed.what, seen, ties and is_right)
 
 
 def compare(machine: Machine, target: Path, plain: dict[str, Any], told: dict[str, Any]) -> tuple[str, bool]:
@@ -120,6 +129,6 @@ def check_memory(machine: Machine, target: Path) -> None:
     resident = [closed["resident"] for closed in told["closed"]]
     lost = free[0] - free[-1]
     grown = resident[-1] - resident[0]
-    limit = foreseen // 4
+    limit = max(foreseen // 4, _LEAST_LEAK_BYTES)
     seen = f"{lost / _MIB:.0f} MiB of the device and {grown / _MIB:.0f} MiB here not given back from the first closing to the third"
     machine.add("open and close, three times", seen, lost <= limit and grown <= limit)

@@ -53,15 +53,15 @@ def run_checks(
     tokens: int = arguments.tokens
     checks: dict[str, Callable[[], object]] = {
         "tests": lambda: check_tests(machine),
-        "placements": lambda: check_placements(
-            machine, small, draft, n_layers=model["n_layers"], max_tokens=tokens
-        ),
-        "memory": lambda: check_memory(machine, small),
         "unknown": lambda: check_unknown(machine, small),
         "hidden": lambda: check_hidden(machine, small),
         "allocation": lambda: check_allocation(machine, small),
         "lost": lambda: check_lost(machine, small),
         "stop": lambda: check_stop(machine, small),
+        "placements": lambda: check_placements(
+            machine, small, draft, n_layers=model["n_layers"], max_tokens=tokens
+        ),
+        "memory": lambda: check_memory(machine, small),
         "curve": lambda: draw_curves(machine, small, arguments),
         "bench": lambda: check_benches(machine, small, draft, arguments),
     }

@@ -10,14 +10,7 @@ from typing import Final
 from .machine import LIMIT_S, REPOSITORY, Machine, last_line
 
 _SOURCE: Final = Path(__file__).with_name("lost_device.c")
-_PROMPT: Final = (
-    "-p",
-    "Name three colours and say what each is like.",
-    "--draft",
-    "none",
-    "--gpu-layers",
-    "all",
-)
+_PROMPT: Final = ("-p", "The capital of France is", "--raw", "--draft", "none", "--gpu-layers", "all")
 _LOST_AT: Final = (0, 40)
 """Submissions: while the weights are loaded, and while tokens are computed."""
 _BUFFER_BYTES: Final = 1 << 20

@@ -24,10 +24,11 @@ DEVICES = tuple(device for device in default_devices(list_devices()) if not devi
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not DEVICES, reason="this build of llama.cpp has no device here"),
+    pytest.mark.timeout(3600),  # a processor that plays a device takes minutes for a batch of many rows
 ]
 NOISE = 0.2
 """Logits have a standard deviation of 3; devices round to 16 bits in between, and a wrong state moves them by 1 and more."""
-LAYERS = (1, 3, BLOCKS + 1)
+LAYERS = (3, BLOCKS + 1)
 """The last has the output there as well."""
 
 
@@ -44,7 +45,7 @@ def on_cpu(path: Path) -> Iterator[Model]:
 
 
 def open_context(model: Model, **changes: Any) -> Context:
-    usual = {"n_ctx": 512, "n_threads": 1, "n_outputs_max": 16, "n_batch": 64, "n_snapshots": 7}
+    usual = {"n_ctx": 512, "n_threads": 1, "n_outputs_max": 16, "n_batch": 16, "n_snapshots": 7}
     return Context(model, ContextSettings(**{**usual, **changes}))
 
 
@@ -52,7 +53,7 @@ def rounds(model: Model, **changes: Any) -> list[NDArray[np.float32]]:
     """The logits after a prompt and after rounds of rows of which some are taken back."""
     random, seen = Random(7), list[NDArray[np.float32]]()
     with open_context(model, **changes) as context:
-        context.prefill([random.randrange(3, 250) for _ in range(100)])
+        context.prefill([random.randrange(3, 250) for _ in range(20)])
         seen.append(context.logits(1).copy())
         for rows in (1, 2, 3, 5, 8, 4):
             first = context.n_past

@@ -50,6 +50,11 @@ def test_the_catalogue_speaks_where_the_file_is_silent(tmp_path: Path) -> None:
     assert own_sampling(meta(tmp_path, temp=0.5), listed) == {"temperature": 0.5}
 
 
+def test_the_default_model_is_kept_from_going_round_in_circles() -> None:
+    catalog = load_catalog()
+    assert catalog.models[catalog.default].sampling["repeat_penalty"] > 1
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

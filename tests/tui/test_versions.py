@@ -168,6 +168,11 @@ async def test_what_comes_to_nothing_gives_back_what_it_was_to_replace(what: str
         assert (said(app), marks(app)) == (["hello", TEXT], [])
         assert chat_of(app).prompt.text == ("much longer" if what == "edit" else "")
         assert len(app.screen.query(AnswerTurn)) == 1
+        if what == "edit":
+            # It still is one.
+            bench.workers[0].refuse = None
+            await send(pilot, "shorter")
+            assert (said(app), marks(app)) == (["shorter", TEXT], ["‹ 2/2 ›"])
 
 
 async def test_what_fails_beside_leaves_an_unanswered_message_where_it_is(bench: AppBench) -> None:

@@ -58,6 +58,7 @@ class Editing:
         """What is written is sent: the conversation goes another way from there."""
         if self.index is not None:
             self._transcript.leave(self._transcript.conversation.before(self.index))
+            self._transcript.mark_replaced(None)
             self.index = None
 
     def step(self, index: int, step: int) -> None:

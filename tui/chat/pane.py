@@ -456,9 +456,12 @@ class ChatPane(Vertical):
         if common == len(messages):  # another answer to the same message
             self.transcript.show(before, common)
         elif not self.prompt.text:
-            self.prompt.put(messages[-1].written)
             head = self.keeper.take_back(self.transcript.conversation, before.head)
             self.transcript.show(replace(before, head=head), common)
+            if common < len(before.messages):
+                self.editing.begin(common, messages[-1].written)
+            else:
+                self.prompt.put(messages[-1].written)
 
     def _tell_end(self, stats: GenerationStats) -> None:
         n = self.transcript.conversation.seen().left_out_n

@@ -51,6 +51,7 @@ class Transcript(VerticalScroll, can_focus=False):
         """Whether answers show who thought of each token."""
         self.pointed: int | None = None
         """Where the message stands that keys step through the versions of; None for the newest that has several."""
+        self._replaced_since: int | None = None
         self._turn: AnswerTurn | None = None
         self._pace = Pace()
         self._arrived: list[TokensArrived] = []
@@ -113,6 +114,7 @@ class Transcript(VerticalScroll, can_focus=False):
                 return
             await self.mount(self._turn_of(conversation, index, message))
         await self._mark_cut()
+        self.mark_replaced(self._replaced_since)
         self.anchor()
 
     @property
@@ -133,6 +135,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def mark_replaced(self, since: int | None) -> None:
         """Dims the turns from a message on, which is being written anew; with None, none."""
+        self._replaced_since = since
         for index, turn in enumerate(self.turns):
             turn.set_class(since is not None and index >= since, "replaced")
 

@@ -183,6 +183,10 @@ async def test_the_oldest_turns_are_summarized_by_the_model_itself(bench: AppBen
         assert "the model summarizes the 2 oldest messages" in status_of(app)
         await send(pilot, "not now")
         assert roles(app) == ["user", "assistant"] * 2 + ["user"]
+        # It waits for the answer, and is taken back.
+        assert chat_of(app).pane.waiting.texts == ["not now"]
+        await pilot.press("up")
+        chat_of(app).prompt.put("")
         bench.workers[0].hold = False
         bench.workers[0].say(answered())
         await settle(pilot)

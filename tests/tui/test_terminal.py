@@ -199,6 +199,29 @@ def test_versions_are_stepped_through_by_the_keys_of_a_terminal(terminal: Termin
     terminal.wait("left with 0", "ready>")
 
 
+def test_answers_go_on_and_conversations_are_found_by_the_keys_of_a_terminal(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("a heron\n")
+    path = make_scripted_model(tmp_path / "parrot.gguf", ("Yes", " indeed", ", it", " is", " so", "."))
+    terminal.run("chat", str(path), "--draft", "none", "-n", "3")
+    terminal.wait("parrot", "tokens of context")
+    terminal.keys("Is it? @no", "Tab", "Enter")
+    terminal.wait("notes.txt · 7 B ·", "Yes indeed, it", "/continue goes on")
+    terminal.keys("C-Down")
+    terminal.wait("Yes indeed, it is so.", "/continue goes on")
+    terminal.keys("C-n")
+    terminal.wait("Ask something below")
+    terminal.keys("C-o")
+    terminal.wait("one conversation", "today")
+    terminal.keys("C-t", "her")
+    terminal.wait("★ Is it? @notes.txt", "a heron")
+    terminal.keys("Enter")
+    terminal.wait("Yes indeed, it is so.")
+    terminal.keys("C-q")
+    terminal.wait("left with 0", "ready>")
+
+
 def test_a_killed_app_gives_the_terminal_back(terminal: Terminal) -> None:
     terminal.run()
     terminal.wait("smollm2-135m, no draft model on disk", " tokens")

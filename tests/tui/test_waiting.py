@@ -8,7 +8,7 @@ import pytest
 
 from edgespec.paths import chats_dir
 from edgespec.worker.protocol import Answer, Answered, RequestFailed
-from tests.tui.chat_files import posix_only, start
+from tests.tui.chat_files import conversation, posix_only, start
 from tests.tui.chat_script import chat_of, found, open_list, roles, send, status_of
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import finished_stats
@@ -162,7 +162,25 @@ async def test_a_draft_comes_back_with_its_conversation_and_never_over_what_is_w
         await pilot.press("enter")
         await found(pilot)
         assert chat_of(app).prompt.text == "two"
-        assert store.draft(chat_of(app).transcript.conversation.id) == "two"
+        chat_id = chat_of(app).transcript.conversation.id
+        assert store.draft(chat_id) == "two"
+
+
+async def test_a_draft_that_finds_the_prompt_taken_is_kept_for_another_time(
+    bench: AppBench, store: ChatStore
+) -> None:
+    one = store.save(conversation("one"))
+    store.keep_draft(one.id, "two")
+    async with bench.run() as (app, pilot):
+        await pilot.press(*"three")
+        await open_list(pilot, "one")
+        await pilot.press("enter")
+        await found(pilot)
+        assert chat_of(app).prompt.text == "three"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert questions_asked(bench) == ["three"]
+        assert store.draft(one.id) == "two"
 
 
 _QUEUE = """

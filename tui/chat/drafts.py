@@ -23,10 +23,12 @@ class Drafts:
     ) -> None:
         self._keeper, self._prompt, self._waiting, self._chat_id = keeper, prompt, waiting, chat_id
         self._kept = ""
+        self._not_brought = ""
+        """Was kept, and is not in the prompt, where something else stood."""
 
     def keep(self, written: str = "") -> None:
         """Keeps what waits, and what is being written, for the case that the app ends."""
-        draft = BETWEEN.join([*self._waiting.texts, *([written] if written else [])])
+        draft = BETWEEN.join(filter(None, (self._not_brought, *self._waiting.texts, written)))
         if draft != self._kept:
             self._kept = draft
             self._keeper.keep_draft(self._chat_id(), draft)
@@ -34,12 +36,15 @@ class Drafts:
     def bring(self) -> None:
         """Puts what was not sent in the conversation that is shown now into the prompt, where that is empty."""
         self._waiting.clear()
+        self._not_brought = ""
         try:
             self._kept = self._keeper.store.draft(self._chat_id())
         except EdgespecError as error:
             self._keeper.tell_error(error)
             return
-        if self._kept and not self._prompt.text:
+        if self._prompt.text:
+            self._not_brought = self._kept
+        elif self._kept:
             self._prompt.put(self._kept)
 
     def take_back(self, line: WaitingMessage | None = None) -> str:

@@ -95,7 +95,7 @@ def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Termina
     terminal.run()
     terminal.wait("smollm2-135m, no draft model on disk", " tokens")
     terminal.keys("Name three colours.", "Enter")
-    terminal.wait("tok/s ·", "TTFT", "speculation o")
+    terminal.wait("tok/s ·", "▸", "speculation o")
     terminal.keys("C-s")
     terminal.wait("n-grams only")
     terminal.keys("C-s")
@@ -149,6 +149,15 @@ def test_the_app_never_starts_where_its_output_goes_into_a_pipe(terminal: Termin
     terminal.wait("Usage: edgespec", "left with 2")
     terminal.keys(f"clear; {program} chat | cat; echo left with ${{PIPESTATUS[0]}}", "Enter")
     terminal.wait("the app needs a terminal", "edgespec run -p TEXT", "left with 2")
+    assert terminal.state("#{alternate_on}") == "0"
+
+
+@pytest.mark.parametrize("arguments", ["", " chat"])
+def test_a_terminal_that_cannot_be_drawn_on_is_refused_in_a_line(terminal: Terminal, arguments: str) -> None:
+    program = shlex.join([sys.executable, "-m", "edgespec"])
+    terminal.keys(f"export PYTHONPATH={shlex.quote(str(REPOSITORY))}; clear", "Enter")
+    terminal.keys(f"TERM=dumb {program}{arguments}; echo left with $?", "Enter")
+    terminal.wait("TERM is dumb", "edgespec run -p TEXT", "left with 2")
     assert terminal.state("#{alternate_on}") == "0"
 
 

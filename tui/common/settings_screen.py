@@ -20,11 +20,14 @@ from tui.common.wording import joined
 from tui.services.app_services import AppServices
 from tui.services.settings import AppSettings
 
+_AUTO = "auto"
+"""What a number reads that is 0 in the file: edgespec chooses."""
 _NUMBERS = (
-    ("threads", "Threads", "0: the physical cores"),
-    ("ctx_size", "Context", "tokens; 0: as many as the model and memory bear"),
-    ("max_tokens", "Longest answer", "tokens"),
+    ("threads", "Threads", "auto: the physical cores", True),
+    ("ctx_size", "Context", "tokens, or auto: as many as the model and memory allow", True),
+    ("max_tokens", "Longest answer", "tokens", False),
 )
+"""Field, label, hint, and whether it can be left to edgespec."""
 _MOST_DIGITS = 20
 """More take Python long to read, or are refused by it."""
 
@@ -34,7 +37,7 @@ class SettingsScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Cancel", id="settings.cancel", tooltip="Change nothing"),
-        Binding("ctrl+s", "save", "Save", id="settings.save", tooltip="Take and keep them", priority=True),
+        Binding("ctrl+s", "save", "Save", id="settings.save", tooltip="Save and apply", priority=True),
     ]
 
     def __init__(self, services: AppServices) -> None:
@@ -58,9 +61,10 @@ class SettingsScreen(ModalScreen[None]):
         """Label and field, from top to bottom."""
         settings = self._services.settings
         yield "Theme", _select("theme", sorted(self.app.available_themes), settings.theme)
-        for name, title, hint in _NUMBERS:
-            value = str(getattr(settings, name))
-            yield title, Input(value, id=name, type="integer", placeholder=hint, compact=True)
+        for name, title, hint, has_auto in _NUMBERS:
+            value = getattr(settings, name)
+            written = _AUTO if has_auto and value == 0 else str(value)
+            yield title, Input(written, id=name, placeholder=hint, compact=True)
         layers = "auto, all or a number"
         yield "GPU layers", Input(settings.gpu_layers, id="gpu_layers", placeholder=layers, compact=True)
         kinds = [kv_type.name.lower() for kv_type in KvType]
@@ -68,6 +72,15 @@ class SettingsScreen(ModalScreen[None]):
         yield "KV cache values", _select("kv_type_v", kinds, settings.kv_type_v)
         prompt = settings.system_prompt
         yield "System prompt", Input(prompt, id="system_prompt", placeholder="of new chats", compact=True)
+        yield (
+            "Workshop's files",
+            Input(
+                settings.workshop_folder,
+                id="workshop_folder",
+                placeholder="edgespec's own folder",
+                compact=True,
+            ),
+        )
         yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
         yield "Tint drafted tokens", Switch(settings.tint_drafted, id="tint_drafted")
 
@@ -96,13 +109,14 @@ class SettingsScreen(ModalScreen[None]):
             return
         self._services.change_settings(settings)
         if engine_changed and self._services.engine.request is not None:
-            self.notify("The engine takes them at its next start: Ctrl+F5 or /restart in the chat.")
+            self.notify("The engine uses them after a restart: Ctrl+F5 or /restart in the chat.")
         self.dismiss()
 
     def _read(self) -> AppSettings:
-        numbers = {name: self._number(name, title) for name, title, _ in _NUMBERS}
+        numbers = {name: self._number(name, title, has_auto) for name, title, _, has_auto in _NUMBERS}
         text = {
-            name: self.query_one(f"#{name}", Input).value.strip() for name in ("gpu_layers", "system_prompt")
+            name: self.query_one(f"#{name}", Input).value.strip()
+            for name in ("gpu_layers", "system_prompt", "workshop_folder")
         }
         return replace(
             self._services.settings,
@@ -113,15 +127,20 @@ class SettingsScreen(ModalScreen[None]):
             tint_drafted=self.query_one("#tint_drafted", Switch).value,
             gpu_layers=text["gpu_layers"] or "auto",
             system_prompt=text["system_prompt"],
+            workshop_folder=text["workshop_folder"],
             threads=numbers["threads"],
             ctx_size=numbers["ctx_size"],
             max_tokens=numbers["max_tokens"],
         )
 
-    def _number(self, name: str, title: str) -> int:
-        value = self.query_one(f"#{name}", Input).value.strip() or "0"
+    def _number(self, name: str, title: str, has_auto: bool) -> int:
+        value = self.query_one(f"#{name}", Input).value.strip()
+        if has_auto and value.lower() in ("", _AUTO):
+            return 0
         if not value.isascii() or not value.isdigit() or len(value) > _MOST_DIGITS:
-            raise UsageError(f"{title} is {value!r:.40}", "take a whole number")
+            raise UsageError(
+                f"{title} is {value!r:.40}", f"take a whole number{' or auto' if has_auto else ''}"
+            )
         return int(value)
 
     def _note(self, text: str) -> None:

@@ -33,6 +33,8 @@ class AppSettings:
     gpu_layers: str = "auto"
     kv_type_k: str = "f16"
     kv_type_v: str = "f16"
+    workshop_folder: str = ""
+    """Where the workshop writes; empty takes edgespec's own folder (`edgespec.paths.made_dir`)."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Id of a binding -> keys, as F1 lists them."""
 

@@ -1,7 +1,7 @@
 """The app: its modes and keys, and what all of its screens are given. Nothing that it shows imports it."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from edgespec.errors import EdgespecError
@@ -21,6 +22,7 @@ from tui.bench.screen import BenchScreen
 from tui.chat.prompt_input import PromptInput
 from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
+from tui.common.contrast import ContrastFilter
 from tui.common.help import HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.mode_screen import ModeScreen
@@ -54,11 +56,11 @@ class EdgespecApp(App[int]):
         _key("f2", "go('chat')", "Chat", "Talk to the model", name="chat"),
         _key("f3", "go('race')", "Race", "One prompt, plain and drafted", name="race"),
         _key("f4", "go('bench')", "Bench", "Measure, and look at runs", name="bench"),
-        _key("f5", "go('models')", "Models", "What is here and what fits", name="models"),
+        _key("f5", "go('models')", "Models", "Models on disk, and what fits", name="models"),
         _key("f6", "go('workshop')", "Workshop", "Prune and quantize", name="workshop"),
         _key("f7", "settings", "Settings", "Theme, keys, engine", name="settings"),
         _key("f8", "logs", "Log", "What llama.cpp says", name="logs"),
-        _key("ctrl+q", "quit", "Quit", "Leave; nothing is lost", name="quit", show=True),
+        _key("ctrl+q", "quit", "Quit", "Quit; nothing is lost", name="quit", show=True),
     ]
 
     def __init__(
@@ -70,6 +72,7 @@ class EdgespecApp(App[int]):
         super().__init__()
         self.launch = launch or Launch()
         self.settings = settings or AppSettings()
+        self._contrast = ContrastFilter()
         server = self.launch.server
         # Work beside the chat is done on this machine, whoever answers.
         self.engine = EngineClient(partial(RemoteWorker, server) if server else make_worker)
@@ -87,6 +90,10 @@ class EdgespecApp(App[int]):
         from tui.terminal_driver import TerminalDriver
 
         return TerminalDriver if found is LinuxDriver else found
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and last of all the one that keeps text readable."""
+        return [*super().get_line_filters(), self._contrast]
 
     def on_mount(self) -> None:
         """Takes theme and keys from the settings, and opens the first screen."""

@@ -11,7 +11,7 @@ from .work import Work
 
 _QUESTIONS: Final = 3
 _READY: Final = b"tokens of context"
-_ANSWERED: Final = b"TTFT"
+_ANSWERED: Final = "▸".encode()
 _LEAVE: Final = b"\x11"
 
 

@@ -1,6 +1,7 @@
 """The side rail: speed against plain decoding, acceptance, draft length, processor and memory, as they go."""
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -8,13 +9,15 @@ import psutil
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.events import Resize
 from textual.timer import Timer
 from textual.widgets import Sparkline, Static
 from textual_plot import HiResMode
 
-from edgespec.text import human_bytes
+from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened, TokensArrived
 from tui.common.plot import Plot
+from tui.common.wording import drafting_of
 from tui.services.engine_client import EngineClient
 from tui.services.messages import WorkerReported
 
@@ -23,8 +26,29 @@ _REFRESH_S: Final = 3.0
 """Charts cost the processor that the answer needs: every three seconds are enough to follow."""
 
 
+class Trace(Sparkline):
+    """A sparkline as wide as its place, however few its values are."""
+
+    _values: Sequence[float] = (0.0,)
+
+    def show(self, values: Iterable[float]) -> None:
+        """Draws these."""
+        self._values = tuple(values) or (0.0,)
+        self._fit()
+
+    def on_resize(self, _event: Resize) -> None:
+        """Draws them over another width."""
+        self._fit()
+
+    def _fit(self) -> None:
+        self.data = stretched(self._values, self.size.width)
+
+
 class Rail(Vertical):
-    """Takes the engine's figures as they come, and draws every three seconds while it is visible and something changed."""
+    """Takes the engine's figures as they come, and draws every three seconds while it is visible and something changed.
+
+    Before the first figures it says what is loaded.
+    """
 
     def __init__(self, engine: EngineClient) -> None:
         super().__init__(id="rail")
@@ -39,7 +63,8 @@ class Rail(Vertical):
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """Charts from top to bottom."""
+        """What is loaded; then, when there is something to draw, charts from top to bottom."""
+        yield Static("", id="rail-pair", markup=False)
         yield Static("tok/s", classes="rail-title", id="rail-rate-title", markup=False)
         yield Plot(id="rail-rate", allow_pan_and_zoom=False)
         for name, title in (
@@ -48,8 +73,8 @@ class Rail(Vertical):
             ("cpu", "processor"),
         ):
             yield Static(title, classes="rail-title", id=f"rail-{name}-title", markup=False)
-            yield Sparkline([0.0], id=f"rail-{name}")
-        yield Static("memory", classes="rail-title", id="rail-memory", markup=False)
+            yield Trace(id=f"rail-{name}")
+        yield Static("", classes="rail-title", id="rail-memory", markup=False)
 
     def on_mount(self) -> None:
         """Draws the empty charts and waits for figures."""
@@ -75,11 +100,12 @@ class Rail(Vertical):
                 pass
 
     def _show_pair(self, pair: PairOpened) -> None:
-        """Another pair: its own vanilla line, and charts from the beginning."""
+        """Another pair: its own plain line, and charts from the beginning."""
         self._vanilla = pair.vanilla_tok_per_s
         self._last = self._drawn = None
-        for values in (self._rates, self._acceptance, self._lengths):
+        for values in (self._rates, self._acceptance, self._lengths, self._cpu):
             values.clear()
+        self.query_one("#rail-pair", Static).update(describe_pair(pair))
         self._tell_memory(pair.memory_bytes)
         self._draw()
 
@@ -115,30 +141,34 @@ class Rail(Vertical):
         self._draw()
 
     def _draw(self) -> None:
+        """The charts, each in the whole width; nothing before there is something to draw."""
+        self.set_class(not self._rates, "-empty")
         plot = self.query_one(Plot)
         plot.clear()
         rates = np.asarray(self._rates, dtype=float)
+        # A line needs two points: the first figure is a level one.
+        rates = np.repeat(rates, 2) if len(rates) == 1 else rates
         if self._vanilla:
             plot.plot(
-                [0, _POINTS - 1], [self._vanilla] * 2, line_style="yellow", hires_mode=HiResMode.BRAILLE
+                [0, max(len(rates) - 1, 1)],
+                [self._vanilla] * 2,
+                line_style="yellow",
+                hires_mode=HiResMode.BRAILLE,
             )
-        if len(rates) > 1:
-            places = np.arange(_POINTS - len(rates), _POINTS)
-            plot.plot(places, rates, line_style="green", hires_mode=HiResMode.BRAILLE)
-        plot.set_xlimits(0, _POINTS - 1)
+        if len(rates):
+            plot.plot(np.arange(len(rates)), rates, line_style="green", hires_mode=HiResMode.BRAILLE)
+        plot.set_xlimits(0, max(len(rates) - 1, 1))
         plot.set_ylimits(0, 1.15 * max([self._vanilla, *self._rates, 1.0]))
         plot.set_xticks([])
         now = f" {self._rates[-1]:.1f}" if self._rates else ""
-        plain = f", vanilla {self._vanilla:.1f}" if self._vanilla else ""
+        plain = f"; plain {self._vanilla:.1f}" if self._vanilla else ""
         self.query_one("#rail-rate-title", Static).update(f"tok/s{now}{plain}", layout=False)
         for name, values, template in (
             ("acceptance", self._acceptance, "acceptance {:.0%}"),
             ("length", self._lengths, "tokens per target pass {:.2f}"),
             ("cpu", self._cpu, "processor {:.0f} %"),
         ):
-            spark = self.query_one(f"#rail-{name}", Sparkline)
-            # Older columns are empty, not stretched: a column is three seconds.
-            spark.data = [0.0] * (_POINTS - len(values)) + list(values)
+            self.query_one(f"#rail-{name}", Trace).show(values)
             title = template.format(values[-1]) if values else template.split(" {")[0]
             self.query_one(f"#rail-{name}-title", Static).update(title, layout=False)
 
@@ -146,3 +176,19 @@ class Rail(Vertical):
         free = psutil.virtual_memory().available
         used = f"{human_bytes(n_bytes)}, " if n_bytes else ""
         self.query_one("#rail-memory", Static).update(f"memory {used}{human_bytes(free)} free", layout=False)
+
+
+def describe_pair(pair: PairOpened) -> str:
+    """What is loaded, a line each."""
+    draft = f"+ {pair.draft}" if pair.draft else ""
+    plain = f"{pair.vanilla_tok_per_s:.1f} tok/s plain" if pair.vanilla_tok_per_s else ""
+    context = f"{pair.n_ctx} tokens of context" if pair.n_ctx else ""
+    lines = (pair.target, draft, drafting_of(pair), context, plain, pair.note)
+    return "\n".join(one_line(line) for line in lines if line)
+
+
+def stretched(values: Sequence[float], width: int) -> list[float]:
+    """Few values over all columns of a chart, each as wide as the others; more of them as they are."""
+    if len(values) >= width:
+        return list(values)
+    return [values[column * len(values) // width] for column in range(width)]

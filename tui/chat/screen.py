@@ -41,6 +41,7 @@ class ChatScreen(ModeScreen):
 
     NAME = "chat"
     BINDINGS: ClassVar[list[BindingType]] = CHAT_KEYS
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]  # noqa: RUF012
 
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
@@ -167,9 +168,7 @@ class ChatScreen(ModeScreen):
 
     def _set_think(self, think: Think) -> None:
         self.pane.thinking = replace(self.pane.thinking, think=think)
-        self.tell(
-            f"thinking: {think}, from the next answer on, where the model's template has a switch for it"
-        )
+        self.tell(f"thinking: {think} from the next answer, if the model's template has a switch for it")
 
     @work
     async def action_draft(self) -> None:
@@ -222,7 +221,7 @@ class ChatScreen(ModeScreen):
         conversation = self.transcript.conversation
         if self._is_busy() or not conversation.messages:
             return
-        question = "Empty this conversation and delete all that is kept of it?"
+        question = "Clear this conversation and delete everything saved of it?"
         if await self.app.push_screen_wait(AskScreen(question, "Empty")):
             try:
                 self.pane.keeper.delete(conversation)
@@ -254,7 +253,7 @@ class ChatScreen(ModeScreen):
         if self._is_busy():
             return
         if not self.transcript.conversation.messages:
-            self.tell("there is no message to answer again")
+            self.tell("no message to answer again")
             return
         self.transcript.drop_answer()
         self.pane.answer()
@@ -276,13 +275,13 @@ class ChatScreen(ModeScreen):
     def _set_system(self, text: str) -> None:
         """The system prompt of this conversation, from its next answer on."""
         self.transcript.conversation = replace(self.transcript.conversation, system=text)
-        self.tell("the system prompt holds from the next answer on" if text else "no system prompt")
+        self.tell("the system prompt applies from the next answer" if text else "no system prompt")
 
     def action_copy_last(self) -> None:
         """Copies the last answer."""
         answer = self.transcript.conversation.last_answer()
         if answer is None:
-            self.tell("there is no answer to copy")
+            self.tell("no answer to copy")
             return
         self.app.copy_to_clipboard(answer.content)
         self.tell("copied")

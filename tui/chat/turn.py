@@ -9,9 +9,10 @@ from textual.widgets import Markdown, Static
 
 from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece, TokensArrived
-from tui.chat.conversation import Message, Receipt
+from tui.chat.conversation import Message
 from tui.chat.markdown_stream import MarkdownSplitter
 from tui.chat.markdown_text import make_parser, shows_all
+from tui.chat.receipt_line import ReceiptLine
 from tui.chat.thought import ThoughtFold
 from tui.common.stream_text import StreamText
 
@@ -54,7 +55,7 @@ class AnswerTurn(Vertical):
             content, open_links=False, classes="answer-markdown", parser_factory=make_parser
         )
         self._tail = StreamText(self._pieces if message else (), tinted=tinted, is_growing=message is None)
-        self._receipt = Static(_receipt_text(message), markup=False, classes="receipt")
+        self._receipt = ReceiptLine(message)
 
     def compose(self) -> ComposeResult:
         """Thought, body and receipt."""
@@ -131,7 +132,7 @@ class AnswerTurn(Vertical):
         if message is not None and self._renders_markdown and self._markdown.is_attached:
             await self._markdown.update(plain_text(message.content))
         if self._receipt.is_attached:
-            self._receipt.update(_receipt_text(message))
+            self._receipt.show(message)
             self._show_parts()
 
     @property
@@ -143,14 +144,3 @@ class AnswerTurn(Vertical):
         shows_markdown = message is not None and self._renders_markdown
         self._markdown.display = shows_markdown
         self._tail.display = not shows_markdown
-        self._receipt.display = message is not None
-
-
-def _receipt_text(message: Message | None) -> str:
-    if message is None:
-        return ""
-    lines = ["stopped; the part that came is kept"] if message.stopped else []
-    receipt: Receipt | None = message.receipt
-    if receipt is not None:
-        lines += [receipt.text, receipt.why]
-    return plain_text("\n".join(lines))

@@ -41,7 +41,7 @@ def receipt(stats: GenerationStats) -> str:
     thought = f" ({stats.thought_n} of thought)" if stats.thought_n else ""
     parts = [f"{stats.predicted_n} tokens{thought}", f"{stats.tok_per_s:.1f} tok/s"]
     if stats.estimated_speedup and stats.draft_n:
-        parts.append(f"{stats.estimated_speedup:.2f}x vanilla (estimated)")
+        parts.append(f"{stats.estimated_speedup:.2f}x plain (estimated)")
     if stats.acceptance is not None:
         parts.append(f"{stats.acceptance:.0%} accepted ({stats.draft_n_accepted}/{stats.draft_n})")
         parts.append(f"mean length {stats.mean_accepted_len or 1:.2f}")

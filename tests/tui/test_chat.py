@@ -33,7 +33,7 @@ async def test_an_answer_streams_and_is_kept_with_its_receipt(bench: AppBench) -
         assert answer.content == TEXT
         assert answer.receipt is not None
         assert "20.0 tok/s" in answer.receipt.text
-        assert "1.60x vanilla (estimated)" in answer.receipt.text
+        assert "1.60x plain (estimated)" in answer.receipt.text
         assert "80% accepted" in answer.receipt.text
         turn = chat.query_one(AnswerTurn)
         assert turn.query_one(Markdown).display

@@ -119,7 +119,7 @@ class ChatPane(Vertical):
             self._services.open_engine()
         self._waiting = not self._engine.is_ready
         if self._waiting:
-            self._tell("the answer comes as soon as the model is loaded")
+            self._tell("the answer starts when the model is loaded")
             return
         self.transcript.begin_answer()
         self._tell("reading the prompt")
@@ -218,7 +218,7 @@ class ChatPane(Vertical):
             f"The context{size} is full. Go on with the oldest turns left out? "
             "They stay on the screen and are kept."
         )
-        self.app.push_screen(AskScreen(question, "Go on", "Not now"), take)
+        self.app.push_screen(AskScreen(question, "Continue", "Not now"), take)
 
     def _ask_again(self) -> None:
         text = self.prompt.text

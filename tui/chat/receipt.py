@@ -25,7 +25,7 @@ def answer_receipt(
     """
     if pair is not None and pair.server:
         return Receipt(f"{remote_receipt(answered.stats)} · at {pair.server}", answered.stats.why)
-    measured = "" if race_gain is None else f" · {race_gain:.2f}x vanilla in the last race (measured)"
+    measured = "" if race_gain is None else f" · {race_gain:.2f}x plain in the last race (measured)"
     figures = f"{receipt(answered.stats)}{measured} · {human_bytes(answered.memory_bytes)}"
     return Receipt(figures, answered.stats.why)
 
@@ -50,7 +50,7 @@ def live_line(tokens: TokensArrived) -> str:
     if rate:
         parts.append(f"{rate:.1f} tok/s")
         if tokens.vanilla_tok_per_s and tokens.draft_n:
-            parts.append(f"{rate / tokens.vanilla_tok_per_s:.2f}x vanilla (estimated)")
+            parts.append(f"{rate / tokens.vanilla_tok_per_s:.2f}x plain (estimated)")
     if tokens.draft_n:
         parts.append(f"{tokens.draft_n_accepted / tokens.draft_n:.0%} accepted")
     return " · ".join(parts)

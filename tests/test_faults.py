@@ -17,8 +17,9 @@ from edgespec.files import clear_leftovers, find_leftovers
 from scripts.faults.__main__ import KINDS, Row, choose, print_moments, print_table, rows_of
 from scripts.faults.commands import Inputs, readers
 from scripts.faults.home import CONVERSATIONS, Home
-from scripts.faults.kinds import Bench, Outcome
+from scripts.faults.kinds import Bench
 from scripts.faults.layer import Fault, Kind, Layer, compile_layer
+from scripts.faults.outcome import Outcome
 from scripts.faults.process import Running
 from scripts.faults.run import run
 from scripts.faults.serve import SCRIPT, make_serve
@@ -86,16 +87,51 @@ def test_a_program_meets_the_fault_that_was_asked_for(
     assert (ended.code, file.stat().st_size) == (code, size)
     # The file is opened, written to ten times, flushed, and read.
     assert kind != "count" or (layer.counted().calls, layer.counted().reads) == (12, 1)
-    assert layer.unflushed() == ({file.stat().st_ino} if kind == "power" else set())
+    assert layer.unflushed() == ({file.stat().st_ino: b""} if kind == "power" else {})
 
 
 def test_what_was_not_flushed_is_lost_with_the_power(folder: Path) -> None:
     home = Home.make(folder / "power", folder)
     for name in ("flushed", "unflushed"):
         (home.folder / "work" / name).write_bytes(b"x" * 100)
-    home.forget({(home.folder / "work" / "unflushed").stat().st_ino}, Random(1))
+    home.forget({(home.folder / "work" / "unflushed").stat().st_ino: b""}, Random(1))
     assert (home.folder / "work" / "flushed").read_bytes() == b"x" * 100
     assert (home.folder / "work" / "unflushed").read_bytes() != b"x" * 100
+
+
+FLUSHED_THEN_WRITTEN = """
+import os
+with open("file", "r+b") as file:
+    file.write(b"a" * 40960)
+    file.flush()
+    os.fsync(file.fileno())
+    file.seek(0)
+    file.write(b"b" * 49152)
+    file.flush()
+os.unlink("gone")
+"""
+
+
+def test_what_was_flushed_before_it_was_written_over_stays_block_by_block(
+    folder: Path, library: Path
+) -> None:
+    work = Work("writer", ("-c", FLUSHED_THEN_WRITTEN), program=(sys.executable,))
+    seen = set()
+    for seed in range(8):
+        home = Home.make(folder / f"blocks-{seed}", folder)
+        file, gone = home.folder / "work" / "file", home.folder / "work" / "gone"
+        file.touch()
+        gone.touch()
+        layer = Layer(library, home.folder, folder / f"blocks-{seed}.page")
+        # Opened, written, flushed, written; the power fails where the other file would be deleted.
+        assert run(work, home, layer=layer.environment(Fault("power", 5))).code == -9
+        home.forget(layer.unflushed(), Random(seed))
+        assert gone.exists()
+        seen |= {content := file.read_bytes()}
+        assert content[:40960].strip(b"ab") == b""
+        assert len(content) in (40960, 49152)
+    assert {40960, 49152} == {len(content) for content in seen}
+    assert any(b"ab" in content and b"ba" in content for content in seen)
 
 
 def test_what_is_half_written_left_behind_or_lost_is_found(folder: Path, inputs: Inputs) -> None:
@@ -256,3 +292,30 @@ def test_a_trial_can_be_repeated_by_its_name_and_seed() -> None:
     ran = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "1 trials, 0 faults" in ran.stdout
+
+
+QUANTIZES = """
+import sys
+from pathlib import Path
+from edgespec.errors import EngineError
+from edgespec.llama.quantizer import requantize_file
+try:
+    requantize_file(Path(sys.argv[1]), Path("copy.gguf"), "Q8_0", n_threads=1)
+except EngineError as error:
+    sys.exit(error.message)
+"""
+
+
+def test_a_copy_whose_header_the_disk_did_not_take_is_none(folder: Path, library: Path, tiny_model: Path) -> None:
+    work = Work("quantizes", ("-c", QUANTIZES, str(tiny_model)), program=(sys.executable,))
+    n_bytes = 0
+    for kind in ("count", "full"):
+        home = Home.make(folder / f"quantizes-{kind}", folder)
+        layer = Layer(library, home.folder, folder / f"quantizes-{kind}.page")
+        # The header is written last, over zeros: a file system that copies on writing needs room for it again.
+        fault = Fault("full", n_bytes - 64) if kind == "full" else Fault("count")
+        ended = run(work, home, layer=layer.environment(fault))
+        n_bytes = layer.counted().n_bytes
+        found = [file.name for file in (home.folder / "work").iterdir()]
+        assert (found, ended.code) == ((["copy.gguf"], 0) if kind == "count" else ([], 1))
+    assert "could not requantize tiny.gguf to Q8_0: the disk did not take all of it" in ended.errors

@@ -31,6 +31,8 @@ def check_weights(
 ) -> None:
     """Refuses a model that says that it has more blocks than there are weights of, or another width than its embeddings.
 
+    Nor may it say of its norms what no model has: llama.cpp finds that out while it computes.
+
     A file without any block, such as a vocabulary alone, may say what it likes of them.
 
     Args:
@@ -44,6 +46,7 @@ def check_weights(
     """
     _check_blocks(path, architecture, fields, block_numbers(tensor.name for tensor in tensors))
     _check_width(path, architecture, fields, tensors)
+    _check_epsilons(path, fields)
 
 
 def _check_blocks(path: Path, architecture: str, fields: Mapping[str, object], found: set[int]) -> None:
@@ -71,3 +74,10 @@ def _check_width(
         raise ModelFileError(
             f"{path} says that it is {width} wide, and its embeddings are {embeddings.shape[0]}", _AGAIN
         )
+
+
+def _check_epsilons(path: Path, fields: Mapping[str, object]) -> None:
+    """What norms add to a variance, so as not to divide by nothing: 1e-5 or 1e-6 in most models."""
+    for key, value in fields.items():
+        if key.endswith("_epsilon") and isinstance(value, float) and not 0.0 <= value <= 1.0:
+            raise ModelFileError(f"{path} says that {key} is {value:g}, not between 0 and 1", _AGAIN)

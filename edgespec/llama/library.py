@@ -54,6 +54,8 @@ def load_library() -> ModuleType:
 
 @cache
 def _load_once() -> ModuleType:
+    # A process that llama.cpp ends is to end: its backtrace starts a debugger, and hangs where two threads fail at once.
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     try:
         lib: Any = _import_bindings()
     except (ImportError, OSError, RuntimeError, FileNotFoundError) as err:

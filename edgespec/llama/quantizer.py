@@ -226,6 +226,12 @@ def try_dry_run(source: Path) -> None:
     run_quantizer(source, source, QuantizeSettings(_TRIED_TYPE), 1, dry_run=True)
 
 
+def check_header(written: Path) -> str | None:
+    """Whether llama.cpp can read what it wrote; what is wrong, None where nothing is."""
+    problem = run_quantizer(written, written, QuantizeSettings(_TRIED_TYPE), 1, dry_run=True)
+    return None if problem is None else f"the disk did not take all of it ({problem})"
+
+
 def _refusal(source: Path, settings: QuantizeSettings, words: str) -> EngineError:
     return EngineError(f"llama.cpp could not requantize {source.name} to {settings.file_type}: {words}")
 

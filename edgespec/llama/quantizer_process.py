@@ -16,7 +16,7 @@ import threading
 
 from edgespec.errors import EngineError
 from edgespec.llama.library import native_lines, native_log
-from edgespec.llama.quantizer import REQUEST_LENGTH, TENSOR_LINE, run_quantizer
+from edgespec.llama.quantizer import REQUEST_LENGTH, TENSOR_LINE, check_header, run_quantizer
 
 
 class _Sender(logging.Handler):
@@ -54,11 +54,13 @@ def main() -> None:
             _send("tensor")
             may_go_on.acquire()
 
-    with native_lines(wait_for_parent):
-        try:
+    try:
+        with native_lines(wait_for_parent):
             problem = run_quantizer(source, destination, settings, n_threads, dry_run=False)
-        except EngineError as error:  # no llama.cpp
-            problem = error.message
+        # The header is written last, and llama.cpp does not hear of it when the disk refuses that.
+        problem = problem or check_header(destination)
+    except EngineError as error:  # no llama.cpp
+        problem = error.message
     _send("end", problem)
     os._exit(0)
 

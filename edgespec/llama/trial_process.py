@@ -82,7 +82,6 @@ def main() -> None:
     """Serves until stdin ends."""
     # Ctrl-C in a terminal reaches this process as well; its parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["GGML_NO_BACKTRACE"] = "1"
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # native code may print
     lines: queue.Queue[str] = queue.Queue()

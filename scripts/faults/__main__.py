@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from .commands import Inputs, readers
-from .kinds import N_STREAMS, Bench, Outcome
+from .kinds import N_STREAMS, Bench
 from .layer import compile_layer, is_possible
+from .outcome import Outcome
 from .work import Work
 
 KINDS: Final = (

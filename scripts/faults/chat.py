@@ -11,7 +11,10 @@ from .work import Work
 
 _QUESTIONS: Final = 3
 _READY: Final = b"tokens of context"
+_ENDED: Final = b"engine ended"
+"""The next question starts it again."""
 _ANSWERED: Final = "▸".encode()
+"""A receipt begins with it."""
 _LEAVE: Final = b"\x11"
 
 
@@ -34,7 +37,8 @@ class Chat(Work):
         patience = Patience(seconds)
         n_asked = n_receipts = 0
         while running.process.poll() is None and (left_s := patience.left_s()):
-            if running.count(_ANSWERED) > n_receipts if n_asked else running.count(_READY):
+            can_ask = running.count(_READY) or running.count(_ENDED)
+            if running.count(_ANSWERED) > n_receipts if n_asked else can_ask:
                 if n_asked == _QUESTIONS:
                     return True
                 n_asked += 1

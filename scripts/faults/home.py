@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,8 @@ STATE: Final = "state"
 CONVERSATIONS: Final = "data/chats/conversations.db"
 _HINT: Final = "CACHEDIR.TAG"
 """For backup programs: huggingface_hub writes it in place, and once. Nothing of edgespec reads or needs it."""
+_BLOCK: Final = 4096
+"""Bytes that a disk writes whole."""
 _COMPARED: Final = (".gguf",)
 """Files that are the same after every run."""
 
@@ -106,7 +108,8 @@ class Home:
             with suppress(FileNotFoundError):  # somebody still clears up
                 is_plain = path.is_file() and not path.is_symlink() and path.name != _HINT
                 if is_plain and path.stat().st_size:
-                    found[str(path.relative_to(self.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                    found[_blob_name(str(path.relative_to(self.folder)), digest)] = digest
         return found
 
     def damaged(self, whole: Mapping[str, str]) -> Iterator[str]:
@@ -152,16 +155,27 @@ class Home:
         )
         yield from (f"the conversation lost '{line}'" for line in sorted(lines - kept))
 
-    def forget(self, unflushed: Set[int], chance: random.Random) -> None:
-        """What a disk does to files that were not flushed when the power fails: nothing in them, half, or zeros."""
-        for name in self.files():
-            path = self.folder / name
-            if path.stat().st_ino in unflushed:
-                size = path.stat().st_size
-                kept = chance.choice((0, size // 2))
-                with path.open("r+b") as file:
-                    file.truncate(kept)
-                    file.truncate(chance.choice((kept, size)))
+    def forget(self, unflushed: Mapping[int, bytes], chance: random.Random) -> None:
+        """What a disk does to files that were not flushed when the power fails.
+
+        Of one that never was, there is nothing, half, or zeros; of another one, every block is what was flushed or what came later.
+
+        Args:
+            unflushed: Numbers of the files -> what had been flushed of them before.
+            chance: Decides.
+        """
+        for path in (path for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink()):
+            before = unflushed.get(path.stat().st_ino)
+            if before is None:
+                continue
+            now = path.read_bytes()
+            if before:
+                length = chance.choice((len(before), len(now)))
+                blocks = (chance.choice((before, now))[at : at + _BLOCK] for at in range(0, length, _BLOCK))
+                path.write_bytes(b"".join(block.ljust(_BLOCK, b"\0") for block in blocks)[:length])
+            else:
+                kept = chance.choice((0, len(now) // 2))
+                path.write_bytes(now[:kept].ljust(chance.choice((kept, len(now))), b"\0"))
 
     def hidden(self) -> set[str]:
         """Scratch folders that lie in no other, by their paths."""
@@ -173,6 +187,12 @@ class Home:
         for name in self.files():
             if _UNFINISHED.search(name):
                 yield f"{name} was left behind"
+
+
+def _blob_name(name: str, digest: str) -> str:
+    """What the hub's cache calls a file where links work; a file of a snapshot itself takes the link's place where none can be made."""
+    repository, is_snapshot, _ = name.partition("/snapshots/")
+    return f"{repository}/blobs/{digest}" if is_snapshot else name
 
 
 def _general(name: str) -> str:

@@ -3,19 +3,19 @@
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from .home import Home
-from .layer import Counted, Fault, Layer
+from .layer import Fault, Layer
+from .outcome import Outcome, Undisturbed, missing, patience_s, unlisted, was_early
 from .patience import Patience
 from .process import Running, alive
-from .run import LIMIT_S, Cut, Ended, run
+from .run import Cut, Ended, run
 from .terminal import Terminal
-from .work import EDGESPEC, MIB, Work
+from .work import MIB, Work
 
 _CHILD_S: Final = 10.0
 _LEAST_MEMORY: Final = 300 * MIB
@@ -31,26 +31,6 @@ _SHELL: Final = {
     "reader of stderr gone": '{ "$0" "$@"; echo $? >&3; } 3>code 2>&1 | head -c 1; exit "$(cat code)"',
 }
 N_STREAMS: Final = len(_SHELL) + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Undisturbed:
-    """A run that nothing happened to."""
-
-    ended: Ended
-    counted: Counted
-    files: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a trial."""
-
-    n_trials: int
-    """How often something happened to a run; a moment after its end does not count."""
-    faults: tuple[str, ...]
-    moments: tuple[float, ...] = ()
-    """Of those that cut a run off: how far it was, as shares of an undisturbed one."""
 
 
 class Bench:
@@ -87,19 +67,19 @@ class Bench:
     def _home(self, work: Work) -> Iterator[tuple[Home, Layer]]:
         self._n_homes += 1
         home = Home.make(self._folder / f"home-{self._n_homes}", self._inputs, work.inputs)
-        page = self._folder / f"page-{self._n_homes}"
+        layer = Layer(self._library, home.folder, self._folder / f"page-{self._n_homes}")
         try:
-            yield home, Layer(self._library, home.folder, page)
+            yield home, layer
         finally:
             home.remove()
-            page.unlink(missing_ok=True)
+            layer.remove()
 
     def kill(self, work: Work, seed: int) -> Outcome:
         """SIGKILL at random moments, half of them in the middle of a change to the disk; then a run to the end."""
         whole, chance = self.undisturbed(work), _chance(work, seed)
         faults: list[str] = []
         moments: list[float] = []
-        limit_s = _limit_s(work, whole)
+        limit_s = patience_s(work, whole)
         with self._home(work) as (home, layer):
             for _ in range(self._n_kills):
                 again = work.next_arguments(home.folder / "work") if moments else None
@@ -121,7 +101,7 @@ class Bench:
                 faults += (f"{what}: {one}" for one in dict.fromkeys(found))
                 if not landed:  # it is done: there is nothing left to kill
                     break
-            faults += _unlisted(home, work)
+            faults += unlisted(home, work)
             faults += self._go_on(work, home, whole)
         return Outcome(len(moments), tuple(faults), tuple(moments))
 
@@ -169,10 +149,8 @@ class Bench:
         whole = self.undisturbed(work)
         cut = Cut(chance.uniform(0.0, whole.ended.duration_s), strike, ends_it=name != "child killed")
         with self._home(work) as (home, _):
-            ended = run(work, home, cut=cut, in_terminal=in_terminal, limit_s=_limit_s(work, whole))
-            # Before Python has taken a signal over, it ends any program; a shell calls that 128 and more, too.
-            early = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
-            said = () if cut.ends_it and ended.code in early else ended.said
+            ended = run(work, home, cut=cut, in_terminal=in_terminal, limit_s=patience_s(work, whole))
+            said = () if cut.ends_it and was_early(ended) else ended.said
             # Who lost a helper and did not end of it goes on with another one.
             missed = () if cut.ends_it or ended.code else ended.missed
             found = [
@@ -214,19 +192,19 @@ class Bench:
         with self._home(work) as (home, layer):
             run(work, home, layer=layer.environment(fault), grace_s=0.0)
             landed = layer.counted().calls >= fault.at
-            home.forget(layer.unflushed() if landed else set(), chance)
+            home.forget(layer.unflushed() if landed else {}, chance)
             found = [*self._wrong(home, whole), *self._go_on(work, home, whole)]
         return Outcome(int(landed), tuple(f"{fault}: {one}" for one in found))
 
     def _disk(self, work: Work, fault: Fault) -> Outcome:
         whole = self.undisturbed(work)
         with self._home(work) as (home, layer):
-            ended = run(work, home, layer=layer.environment(fault), limit_s=_limit_s(work, whole))
+            ended = run(work, home, layer=layer.environment(fault), limit_s=patience_s(work, whole))
             found = [*ended.stayed, *ended.said, *self._wrong(home, whole)]
             if fault.kind == "short":
                 found += ended.missed
             if not ended.code:
-                found += _missing(work, home, whole)
+                found += missing(work, home, whole)
             found += self._go_on(work, home, whole)
         return Outcome(1, tuple(f"{fault}: {one}" for one in found))
 
@@ -257,24 +235,31 @@ class Bench:
         whole = self.undisturbed(work)
         with self._home(work) as (home, _):
             ended = run(
-                work, home, before=("sh", "-c", f'{limit}; exec "$0" "$@"'), limit_s=_limit_s(work, whole)
+                work, home, before=("sh", "-c", f'{limit}; exec "$0" "$@"'), limit_s=patience_s(work, whole)
             )
             found = [*ended.stayed, *ended.said, *self._wrong(home, whole)]
             if not ended.code:
-                found += _missing(work, home, whole)
+                found += missing(work, home, whole)
             found += self._go_on(work, home, whole)
         return Outcome(1, tuple(f"{what}: {one}" for one in found))
 
     def pipe(self, work: Work, seed: int) -> Outcome:
         """Streams that are closed, full or not read: one line, or nothing."""
         trouble = [*_SHELL, "nobody reads"][seed % N_STREAMS]
-        is_mute = "stderr" in trouble or "all" in trouble
+        # Without a reader of stdout it ends in silence, as programs do that die of SIGPIPE.
+        is_mute = any(word in trouble for word in ("stderr", "all", "reader"))
         with self._home(work) as (home, _):
             if trouble == "nobody reads":
                 ended = self._unread(work, home, seed)
             else:
                 ended = run(work, home, before=("sh", "-c", _SHELL[trouble]), quiet=is_mute)
-            found = [*ended.stayed, *ended.said, *home.unfinished()]
+            found = [*ended.stayed, *ended.said]
+            # Who is told to end keeps what has come.
+            found += (
+                self._go_on(work, home, self.undisturbed(work))
+                if trouble == "nobody reads"
+                else home.unfinished()
+            )
         return Outcome(1, tuple(f"{trouble}: {one}" for one in found))
 
     @staticmethod
@@ -302,7 +287,7 @@ class Bench:
         ended = run(work, home, arguments=work.next_arguments(home.folder / "work"))
         found = [*ended.stayed, *ended.said, *ended.missed, *self._wrong(home, whole)]
         if not ended.code:
-            found += _missing(work, home, whole)
+            found += missing(work, home, whole)
         found += self._remains(work, home, whole)
         return [f"the next run: {one}" for one in found]
 
@@ -311,16 +296,8 @@ class Bench:
         return home.unfinished() if work.varies else home.left_over(whole.files)
 
 
-Trial = Callable[[Work, int], Outcome]
-
-
 def _chance(work: Work, seed: int) -> random.Random:
     return random.Random(f"{work.name} {seed}")
-
-
-def _limit_s(work: Work, whole: Undisturbed) -> float:
-    """How long its user bears with it; one in a terminal sees that nothing comes any more."""
-    return max(30.0, 4 * whole.ended.duration_s) if work.needs_terminal else LIMIT_S
 
 
 def _kill(running: Running, _home: Home) -> bool:
@@ -338,23 +315,3 @@ def _kill_child(running: Running, home: Home, chance: random.Random) -> bool:
             return True
         running.read(0.02)
     return False
-
-
-def _unlisted(home: Home, work: Work) -> Iterator[str]:
-    """Scratch folders of killed work that `edgespec doctor` does not show."""
-    hidden = home.hidden()
-    if hidden:
-        doctor = Work("doctor", ("doctor",), (*EDGESPEC,), work.environment)
-        shown = run(doctor, home)
-        said = (home.streams / "out").read_text(encoding="utf-8", errors="replace")
-        yield from shown.said
-        yield from (f"doctor does not show {one}" for one in sorted(hidden) if one not in said)
-
-
-def _missing(work: Work, home: Home, whole: Undisturbed) -> Iterator[str]:
-    """Files of an undisturbed run that a run which says it is done has not written."""
-    if not work.varies:
-        there = home.files()
-        for name in whole.files:
-            if name not in there:
-                yield f"{name} is not there"

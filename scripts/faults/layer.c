@@ -79,6 +79,22 @@ static void note(int file, long is_dirty) {
     }
 }
 
+/* What is in a file when it is flushed stays on the disk, whatever is written there later: a copy, by its number. */
+static void keep(int file) {
+    struct stat about;
+    char path[PATH_MAX], block[1 << 16];
+    if (!is("power") || syscall(SYS_fstat, file, &about)) return;
+    snprintf(path, sizeof path, "%s.flushed/%ld", getenv("FAULTS_PAGE"), (long)about.st_ino);
+    char link[40];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    int in = (int)syscall(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
+    int out = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    for (ssize_t got; in >= 0 && out >= 0 && (got = syscall(SYS_read, in, block, sizeof block)) > 0;)
+        if (syscall(SYS_write, out, block, got) < got) break;
+    if (in >= 0) syscall(SYS_close, in);
+    if (out >= 0) syscall(SYS_close, out);
+}
+
 /* Counts a call that changes the disk; 1 when it is to fail. */
 static int strikes(int error) {
     long number = atomic_fetch_add(&page->calls, 1) + 1;
@@ -104,6 +120,7 @@ static int sync_strikes(int file) {
     errno = EIO;
     if (is("fsync") && number == at) return 1;
     note(file, 0);
+    keep(file);
     return 0;
 }
 

@@ -79,10 +79,21 @@ class Layer:
 
     def __init__(self, library: Path, under: Path, page: Path) -> None:
         self._library, self._under, self._page = library, under.resolve(), page
+        self._flushed = page.with_name(f"{page.name}.flushed")
+
+    def remove(self) -> None:
+        """Deletes what it has counted and kept."""
+        self._page.unlink(missing_ok=True)
+        shutil.rmtree(self._flushed, ignore_errors=True)
 
     def environment(self, fault: Fault) -> Mapping[str, str]:
         """Variables for the processes that are to meet the fault; counting begins anew."""
+        self.remove()
         self._page.write_bytes(bytes(self._COUNTS.size + self._N_FILES * self._FILE.size))
+        self._flushed.mkdir()
+        if fault.kind == "power":  # what is there before is on the disk
+            for path in (path for path in self._under.rglob("*") if path.is_file() and not path.is_symlink()):
+                shutil.copyfile(path, self._flushed / str(path.stat().st_ino))
         return {
             "LD_PRELOAD": str(self._library),
             "FAULTS_UNDER": f"{self._under}/",
@@ -96,7 +107,8 @@ class Layer:
         calls, n_bytes, syncs, _, reads = self._COUNTS.unpack_from(self._page.read_bytes())
         return Counted(calls, n_bytes, syncs, reads)
 
-    def unflushed(self) -> set[int]:
-        """Numbers (inodes) of the files with something that was not flushed when the power failed."""
+    def unflushed(self) -> dict[int, bytes]:
+        """Numbers (inodes) of the files with something that was not flushed when the power failed -> what had been flushed of them."""
         files = self._FILE.iter_unpack(self._page.read_bytes()[self._COUNTS.size :])
-        return {number for number, is_dirty in files if is_dirty}
+        kept = ((number, self._flushed / str(number)) for number, is_dirty in files if is_dirty)
+        return {number: copy.read_bytes() if copy.exists() else b"" for number, copy in kept}

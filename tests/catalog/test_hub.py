@@ -375,6 +375,17 @@ def test_what_arrived_of_another_size_is_begun_again(hub: Hub) -> None:
     assert resolve_model("m", catalog).path.read_bytes() == CONTENT
 
 
+def test_what_arrived_and_was_damaged_since_is_fetched_again_once(hub: Hub) -> None:
+    hub.files[KEY] = LONG
+    catalog = catalog_of(**LONG_FACTS)
+    with pytest.raises(KeyboardInterrupt):
+        resolve_model("m", catalog, progress=interrupted(2 * MIB))
+    (partial,) = (hub_cache.repo_folder("owner/name") / "blobs").glob("*.incomplete")
+    partial.write_bytes(bytes(partial.stat().st_size))
+    assert resolve_model("m", catalog).path.read_bytes() == LONG
+    assert hub.downloads()[-1] == ""
+
+
 def test_what_arrived_can_be_thrown_away(hub: Hub) -> None:
     hub.files[KEY] = LONG
     catalog = catalog_of(**LONG_FACTS)

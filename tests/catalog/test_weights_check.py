@@ -12,9 +12,10 @@ from tests.conftest import RunCli
 from tests.quant.split import split_in_two
 from tests.tiny import make_tiny_model
 
-U32 = 4
+U32, F32 = 4, 6
 BLOCKS = ("block_count", 9, "says that it has 9 blocks, and has weights of 3")
 WIDTH = ("embedding_length", 128, "says that it is 128 wide, and its embeddings are 64")
+EPSILON = ("attention.layer_norm_rms_epsilon", 2.0, "layer_norm_rms_epsilon is 2, not between 0 and 1")
 COMMANDS = [
     *(
         "show {}",
@@ -37,12 +38,12 @@ def sound(tmp_path: Path) -> Path:
     return make_tiny_model(tmp_path / "odd.gguf", blocks=3)
 
 
-def say(path: Path, key: str, value: int) -> None:
+def say(path: Path, key: str, value: float) -> None:
     """Has a file say another number under a key of its architecture's."""
     file = decode(path)
     name = file.architecture + b"." + key.encode()
     file.fields = [one for one in file.fields if one.key != name]
-    file.fields.append(Field(name, U32, value))
+    file.fields.append(Field(name, U32 if isinstance(value, int) else F32, value))
     path.write_bytes(file.encode())
 
 
@@ -54,9 +55,11 @@ def keep_tensors(path: Path, keeps: Callable[[bytes], bool]) -> Gguf:
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-@pytest.mark.parametrize(("key", "value", "said"), [BLOCKS, WIDTH], ids=["blocks", "width"])
+@pytest.mark.parametrize(
+    ("key", "value", "said"), [BLOCKS, WIDTH, EPSILON], ids=["blocks", "width", "epsilon"]
+)
 def test_every_command_refuses_it_in_one_line(
-    run_cli: RunCli, sound: Path, tiny_model: Path, line: str, key: str, value: int, said: str
+    run_cli: RunCli, sound: Path, tiny_model: Path, line: str, key: str, value: float, said: str
 ):
     say(sound, key, value)
     result = run_cli(*line.replace("tiny", str(tiny_model)).format(sound).split())

@@ -115,5 +115,6 @@ async def test_a_plot_that_comes_while_the_app_is_left_needs_no_parts() -> None:
 
     app = Charts()
     async with app.run_test():
+        app.query_one(WithoutParts).clear()
         app.exit()
     assert app.return_code == 0

@@ -28,6 +28,10 @@ class Plot(PlotWidget):
         if self.query(Grid):
             super()._update_margin_sizes()
 
+    def _update_legend(self) -> None:
+        if self.query(Legend):
+            super()._update_legend()
+
 
 class _StyledCanvas(Canvas):
     def render_line(self, y: int) -> Strip:

@@ -5,9 +5,10 @@ them into its cache.
 """
 
 import errno
+import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from edgespec.catalog.sources.network_reason import reason_of
 from edgespec.errors import DownloadError, EdgespecError, HashMismatchError, ModelMissingError
 from edgespec.files import is_disk_full, put_in_place
 from edgespec.progress import SILENT, Progress
+
+_log = logging.getLogger(__name__)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[\w-]+", re.ASCII)
@@ -187,17 +190,37 @@ def _fetch_blob(entry: ModelEntry, file: _RemoteFile, begin: Callable[[], None],
     with only_writer(lock_file(entry, file.etag or ""), f"fetching {entry.name}", progress):
         if _is_here(entry, file):  # another program was faster
             return False
-        begin()
-        with _hub_errors(entry, file.name):
-            fetch_partial(partial, file.location, headers, file.size_bytes, progress)
+        goes_on = partial.exists()
         try:
-            check_file(partial, entry.name, file.size_bytes, file.sha256, progress)
+            _fetch_whole(entry, file, partial, headers, begin, progress)
         except HashMismatchError:
-            partial.unlink()
-            raise
+            if not goes_on:
+                raise
+            # A power cut, say, leaves holes in what had come.
+            _log.warning("what had come of %s before is damaged: fetching all of it again", entry.name)
+            _fetch_whole(entry, file, partial, headers, begin, progress)
         with _hub_errors(entry, file.name):
             put_in_place(partial, blob)
     return True
+
+
+def _fetch_whole(
+    entry: ModelEntry,
+    file: _RemoteFile,
+    partial: Path,
+    headers: Mapping[str, str],
+    begin: Callable[[], None],
+    progress: Progress,
+) -> None:
+    """Fetch what a partial file lacks, and check all of it; what is not the published file is deleted."""
+    begin()
+    with _hub_errors(entry, file.name):
+        fetch_partial(partial, file.location, headers, file.size_bytes, progress)
+    try:
+        check_file(partial, entry.name, file.size_bytes, file.sha256, progress)
+    except HashMismatchError:
+        partial.unlink()
+        raise
 
 
 def _blob(entry: ModelEntry, file: _RemoteFile) -> Path:

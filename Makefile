@@ -23,7 +23,7 @@ VENV_PYTHON := $(BIN)/python
 EMPTY_TREE = $$(git hash-object -t tree /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench install llama test fuzz faults soak serve-load check format lock clean distclean
+.PHONY: help bench install llama test fuzz faults soak serve-load wheels check format lock clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ soak: $(VENV)/.test-tools llama ## 1,000 turns of chat: memory, handles, threads
 
 serve-load: $(VENV)/.test-tools llama ## 10,000 requests of a server, a third of them hostile (MINUTES=20 ARGS="--requests 20000")
 	$(VENV_PYTHON) -m scripts.serve_load --minutes $(MINUTES) $(ARGS)
+
+wheels: $(VENV)/.wheel-tools ## Build wheels that need no compiler where they are installed (a quarter of an hour)
+	$(VENV_PYTHON) scripts/build_wheels.py dist $(ARGS)
 
 check: $(VENV)/.dev-tools llama ## Lint, format, types, import floors, white space
 	$(VENV_PYTHON) -m ruff check .
@@ -87,6 +90,10 @@ $(VENV)/.test-tools: $(VENV)/.installed
 
 $(VENV)/.dev-tools: $(VENV)/.installed
 	$(VENV_PYTHON) -m pip install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+$(VENV)/.wheel-tools: $(VENV)/.ready
+	$(VENV_PYTHON) -m pip install --quiet --constraint constraints.txt --group wheels
 	@touch $@
 
 $(VENV)/.ready:

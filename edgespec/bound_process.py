@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -58,6 +59,24 @@ def python_path() -> str:
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+def own_group(system: str = os.name) -> dict[str, Any]:
+    """Options for a process that Ctrl-C in this terminal does not reach, because its parent decides what becomes of it.
+
+    A session of its own, or among consoles of Windows a group of its own (CREATE_NEW_PROCESS_GROUP).
+    """
+    return {"start_new_session": True} if system == "posix" else {"creationflags": 0x200}
+
+
+def exit_status(code: int) -> int:
+    """What a process ends with that passes on how its child ended: 128 and the number of a signal.
+
+    What Windows ends a process with has 32 bits without a sign (0xC0000005 for a crash), and is passed on as the same bits with one.
+    """
+    if code < 0:
+        return 128 - code
+    return code - (1 << 32) if code >= 1 << 31 else code
+
+
 def _end_with_parent(child: subprocess.Popen[bytes]) -> None:
     while os.read(0, 1 << 12):
         pass
@@ -71,8 +90,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
     threading.Thread(target=_end_with_parent, args=(child,), daemon=True).start()
-    code = child.wait()
-    os._exit(code if code >= 0 else 128 - code)
+    os._exit(exit_status(child.wait()))
 
 
 if __name__ == "__main__":

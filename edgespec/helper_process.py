@@ -18,6 +18,9 @@ from edgespec.lifetime import Closes
 from edgespec.text import human_bytes
 
 _LOOK_EVERY_S: Final = 0.05
+_WINDOWS_ERROR: Final = 0xC0000000
+_NO_MEMORY: Final = (0xC0000017, 0xC000012D)
+"""Codes of Windows' ntstatus.h: where its errors begin, STATUS_NO_MEMORY and STATUS_COMMITMENT_LIMIT."""
 
 
 class HelperLostError(Exception):
@@ -116,6 +119,10 @@ class HelperProcess(Closes):
 
 def describe_exit(code: int) -> str:
     """Why a process ended, from its return code."""
+    if code in _NO_MEMORY:
+        return f"was ended (0x{code:X}), as Windows does when memory runs out"
+    if code >= _WINDOWS_ERROR:
+        return f"crashed (0x{code:X})"
     if code >= 0:
         return f"ended with code {code}"
     try:

@@ -42,10 +42,15 @@ def locked(
     try:
         yield
     finally:
+        # Deleted while it is open, so that nobody gets the lock of a file that is about to go. Windows deletes no file that is open
+        # anywhere, which comes to the same.
+        if sys.platform == "win32":
+            os.close(descriptor)
         if not keep:
             with suppress(OSError):
                 file.unlink()
-        os.close(descriptor)
+        if sys.platform != "win32":
+            os.close(descriptor)
 
 
 def _acquire(file: Path, wait_s: float, waiting: Callable[[], None]) -> int:

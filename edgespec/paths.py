@@ -41,9 +41,19 @@ def app_settings_file() -> Path:
     return _root("config") / "app.toml"
 
 
+def mcp_servers_file() -> Path:
+    """The MCP servers whose tools a model may call, in the form that other clients have them in."""
+    return _root("config") / "mcp.json"
+
+
 def chats_dir() -> Path:
     """Saved conversations: a SQLite database, and the JSON files of 0.1.0 that it was filled from."""
     return _root("data") / "chats"
+
+
+def copied_file() -> Path:
+    """The text that was copied last in the app, where the terminal may have dropped it."""
+    return _root("state") / "copied.txt"
 
 
 def models_dir() -> Path:

@@ -12,16 +12,14 @@ some two minutes, and what is built stays in FOLDER. Not part of CI. Of the spee
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from build_test_archs import fail, fetch_sdist, run_quietly, unpack
-from install_llama import REPOSITORY
 from numpy.typing import NDArray
+from processors import TARGETS, Target, build, compile_program, missing_programs, name_of, started
 
 PROGRAM = Path(__file__).with_suffix(".cpp")
 MOST_DIFFERENCE = 1e-5
@@ -29,50 +27,6 @@ MOST_DIFFERENCE = 1e-5
 ROUNDED = ("bf16",)
 """Cases that only some processors round the rows of, to eight bits of precision."""
 MOST_ROUNDED_DIFFERENCE = 5e-3
-_OFF = "BUILD_SHARED_LIBS GGML_OPENMP LLAMA_OPENSSL LLAMA_BUILD_COMMON LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS "
-_OFF += "LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER"
-_ARM = "aarch64-linux-gnu"
-
-
-@dataclass(frozen=True)
-class Target:
-    """A build: CMake's flags, and the processor that QEMU plays, if it has to."""
-
-    name: str
-    flags: tuple[str, ...]
-    qemu_cpu: str = ""
-
-    @property
-    def compiler(self) -> str:
-        """Of C++."""
-        return f"{_ARM}-g++" if self.qemu_cpu else "g++"
-
-    @property
-    def emulator(self) -> list[str]:
-        """What a program of the build is started with."""
-        return ["qemu-aarch64", "-cpu", self.qemu_cpu] if self.qemu_cpu else []
-
-
-def arm(architecture: str, qemu_cpu: str) -> Target:
-    """A build for AArch64."""
-    flags = (
-        "-DCMAKE_SYSTEM_NAME=Linux",
-        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
-        f"-DCMAKE_C_COMPILER={_ARM}-gcc",
-        f"-DCMAKE_CXX_COMPILER={_ARM}-g++",
-        "-DGGML_NATIVE=OFF",
-        f"-DGGML_CPU_ARM_ARCH={architecture}",
-    )
-    return Target(architecture, flags, qemu_cpu)
-
-
-TARGETS = (
-    Target("native", ("-DGGML_NATIVE=ON",)),
-    Target("avx2", ("-DGGML_NATIVE=OFF",)),
-    arm("armv8-a", "cortex-a72"),
-    arm("armv8.2-a+dotprod", "neoverse-n1"),
-    arm("armv8.6-a+dotprod+i8mm+sve", "max"),
-)
 
 
 def main() -> int:
@@ -83,51 +37,41 @@ def main() -> int:
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    programs = ("cmake", "ninja", "g++", f"{_ARM}-g++", "qemu-aarch64")
-    missing = [name for name in programs if shutil.which(name) is None]
-    if missing:
-        return fail(
-            f"not found: {', '.join(missing)}; Debian has cmake, ninja-build, g++-{_ARM} and qemu-user"
-        )
+    if missing := missing_programs():
+        return fail(missing)
     try:
         sources = unpack(arguments.sdist or fetch_sdist(folder), folder)
-        results = [run(target, build(target, sources, folder), folder) for target in TARGETS]
+        results = []
+        for target in TARGETS:
+            program = build_program(target, sources, folder)
+            results += [(name_of(target, cpu), run(target, cpu, program, folder)) for cpu in target.cpus]
     except (OSError, subprocess.CalledProcessError) as err:
         return fail(f"{err}\n{getattr(err, 'stdout', '') or ''}{getattr(err, 'stderr', '') or ''}".strip())
     do_agree = True
-    for target, result in zip(TARGETS[1:], results[1:], strict=True):
+    for name, result in results[1:]:
         for rounded, most in ((False, MOST_DIFFERENCE), (True, MOST_ROUNDED_DIFFERENCE)):
-            difference = largest_difference(results[0], result, rounded=rounded)
+            difference = largest_difference(results[0][1], result, rounded=rounded)
             what = "rounded rows" if rounded else "all others"
-            print(f"{target.name}, {what}: at most {difference:.1e} from {TARGETS[0].name}")
+            print(f"{name}, {what}: at most {difference:.1e} from {TARGETS[0].name}")
             do_agree = do_agree and difference < most
     return 0 if do_agree else fail("the builds differ")
 
 
-def build(target: Target, sources: Path, folder: Path) -> Path:
+def build_program(target: Target, sources: Path, folder: Path) -> Path:
     """Compiles ggml with the kernels, and the program that checks them; returns the program."""
     print(f"building for {target.name}", file=sys.stderr)
-    built = folder / target.name
-    include = REPOSITORY / "scripts" / "llama-build.cmake"
-    flags = [f"-D{name}=OFF" for name in _OFF.split()]
-    flags += [f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={include}", "-DEDGESPEC_KERNELS=checked"]
-    flags += ["-DCMAKE_BUILD_TYPE=Release", *target.flags]
-    run_quietly(["cmake", "-G", "Ninja", "-S", str(sources), "-B", str(built), *flags])
-    run_quietly(["ninja", "-C", str(built), "ggml-base", "ggml-cpu"])
-    program = built / PROGRAM.stem
-    libraries = [str(built / "ggml" / "src" / f"libggml-{name}.a") for name in ("cpu", "base")]
-    command = [target.compiler, "-std=c++17", "-O2", "-static", f"-I{sources / 'ggml' / 'include'}"]
-    run_quietly([*command, str(PROGRAM), "-o", str(program), *libraries, "-lpthread", "-lm"])
-    return program
+    built = build(target, sources, folder, ("ggml-base", "ggml-cpu"))
+    libraries = [built / "ggml" / "src" / f"libggml-{name}.a" for name in ("cpu", "base")]
+    return compile_program(target, PROGRAM, sources, libraries, built)
 
 
-def run(target: Target, program: Path, folder: Path) -> dict[str, NDArray[np.float32]]:
+def run(target: Target, cpu: str, program: Path, folder: Path) -> dict[str, NDArray[np.float32]]:
     """Checks one build, with what the first one made up; returns the results of its cases by their names."""
     made, output = folder / "input.bin", program.with_suffix(".out")
     if target is TARGETS[0]:
         run_quietly([str(program), "make", str(made)])
-    print(f"{target.name}{f' on {target.qemu_cpu}' if target.qemu_cpu else ''}", flush=True)
-    subprocess.run([*target.emulator, str(program), "run", str(made), str(output)], check=True)
+    print(name_of(target, cpu), flush=True)
+    subprocess.run(started(program, cpu, "run", str(made), str(output)), check=True)
     cases = {}
     with output.open("rb") as file:
         while length := file.read(8):

@@ -5,7 +5,8 @@
 Needs nothing but the standard library and pip. The version is the lower bound in pyproject.toml. What edgespec does
 not use is left out of the build (multimodal library, llama.cpp's tools), which makes it about a third as long.
 Environment: CMAKE_ARGS is added to edgespec's own flags and wins over them, for instance -DGGML_CUDA=on;
-CMAKE_BUILD_PARALLEL_LEVEL limits the parallel compilers. The whole log is kept beside the environment's packages.
+CMAKE_BUILD_PARALLEL_LEVEL says how many compilers run side by side; unless it is set, as many as the processor has cores and
+memory has room for. The whole log is kept beside the environment's packages.
 
 pip keeps built wheels, and its cache does not look at CMAKE_ARGS. So the cache is used only for edgespec's own flags;
 other flags, or flags that changed since, force a build, and so does a wheel that was built without them: one that uses
@@ -31,9 +32,16 @@ from pathlib import Path
 from typing import IO
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))  # run by its path, this file knows only its own folder
+
+from scripts.gpu_toolkits import what_is_missing  # noqa: E402
+
 PACKAGE = "llama-cpp-python"
 STAMP = Path(sys.prefix) / "edgespec-llama.json"
 LOG = Path(sys.prefix) / "edgespec-llama-build.log"
+
+COMPILER_BYTES = 640 << 20
+"""What a compiler takes at most, of llama.cpp's files and edgespec's (GCC 12)."""
 
 _STEP = re.compile(r"\[\s*(\d+)/(\d+)\]")
 _PERCENT = re.compile(r"\[\s*(\d+)%\]")
@@ -76,6 +84,10 @@ def main() -> int:
     if not rebuild and is_installed(wanted, stamped):
         write_stamp(STAMP, stamped or wanted)
         return 0
+    missing = what_is_missing(wanted.cmake_args, os.environ)
+    if missing:
+        tell(f"{PACKAGE} was not built: {missing}")
+        return 1
     use_cache = may_use_cache(wanted, stamped, rebuild=rebuild)
     tell(
         f"installing {PACKAGE} {wanted.version}; unless pip has it built already, the compile takes 3 minutes or more"
@@ -197,6 +209,8 @@ def install(build: Build, *, use_cache: bool) -> bool:
     if not use_cache:
         command += ["--no-cache-dir", "--force-reinstall", "--no-deps", "--no-binary", PACKAGE]
     environment = {**os.environ, "CMAKE_ARGS": build.cmake_args, "PYTHONUNBUFFERED": "1"}
+    if side_by_side := fewer_compilers(free_memory_bytes(), os.cpu_count() or 1):
+        environment.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(side_by_side))
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     started = time.monotonic()
     with (
@@ -219,6 +233,32 @@ def install(build: Build, *, use_cache: bool) -> bool:
         return False
     tell(f"{PACKAGE} {build.version} is installed ({time.monotonic() - started:.0f} s)")
     return True
+
+
+def fewer_compilers(free_bytes: int | None, cores: int) -> int | None:
+    """How many compilers may run side by side where memory has no room for Ninja's choice; else None.
+
+    Args:
+        free_bytes: Memory that is free; None where nobody knows.
+        cores: Of the processor: Ninja starts up to two compilers more.
+    """
+    if free_bytes is None or free_bytes >= (cores + 2) * COMPILER_BYTES:
+        return None
+    return max(1, min(cores, free_bytes // COMPILER_BYTES))
+
+
+def free_memory_bytes() -> int | None:
+    """Memory for compilers, as Linux tells it without another package: the system's, or less in a container."""
+    sys.path.insert(0, str(REPOSITORY))
+    from edgespec.control_groups import headroom_bytes
+
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    free = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    headroom = headroom_bytes()
+    return min([*free, *([] if headroom is None else [headroom])], default=None)
 
 
 def keep_lines(lines: IO[str], log: IO[str], tail: deque[str]) -> Iterator[str]:
@@ -277,9 +317,9 @@ def explain_failure(tail: list[str]) -> None:
 def likely_cause(text: str) -> str:
     """What to do about a failed build, from the end of its log."""
     if re.search(r"nvcc|CUDAToolkit|CUDA_COMPILER", text):
-        return "The CUDA toolkit was not found: install it, or leave -DGGML_CUDA=on out."
-    if re.search(r"Vulkan|glslc", text):
-        return "The Vulkan SDK was not found: install it, or leave -DGGML_VULKAN=on out."
+        return "The CUDA toolkit is incomplete or does not suit the compiler: its words are above. Or leave -DGGML_CUDA=on out."
+    if re.search(r"Could NOT find Vulkan|SPIRV-Headers|glslc", text):
+        return "The Vulkan SDK is incomplete: CMake's words are above. Or leave -DGGML_VULKAN=on out."
     if re.search(r"No matching distribution|Could not fetch|ConnectionError|Temporary failure", text):
         return "pip could not reach its package index: check the network and pip's settings."
     if re.search(r"No space left", text):

@@ -24,6 +24,7 @@ def make_scripted_model(
     *,
     control: Sequence[str] = (),
     after: Mapping[str, str] | None = None,
+    then: Sequence[str] = (),
     chat_template: str = TEMPLATE,
 ) -> Path:
     """Writes a model that answers with a script and ends; returns its path.
@@ -33,18 +34,20 @@ def make_scripted_model(
         script: A token each, no two the same.
         control: Of these, the control tokens, which stand for no text.
         after: Token -> the one that follows it, of tokens outside the script, such as `"\\n"`.
+        then: Another script, of other tokens, which begins after `"\\n"`.
         chat_template: Ends with `ASSISTANT`, or with a token of `after`.
     """
     vocabulary = tokens_of("spm")
     ids = {"\n": 3 + ord("\n"), "": vocabulary.specials["eos"]}
-    for piece in (ASSISTANT, *script):
+    for piece in (ASSISTANT, *script, *then):
         kind = gguf.TokenType.CONTROL if piece in control else gguf.TokenType.USER_DEFINED
         ids[piece] = vocabulary.add(piece, kind)
     shape = TinyShape(blocks=1, embedding=128)
     weights = dict(_weights(shape, vocabulary, "llama", np.random.default_rng(0)))
     for name in ("blk.0.attn_output.weight", "blk.0.ffn_down.weight", "output.weight"):
         weights[name] = np.zeros_like(weights[name])
-    for one, other in [*pairwise([ASSISTANT, *script, ""]), *(after or {}).items()]:
+    chains = [*pairwise([ASSISTANT, *script, ""]), *pairwise(["\n", *then, ""] if then else [])]
+    for one, other in [*chains, *(after or {}).items()]:
         weights["output.weight"][ids[other]] += weights["token_embd.weight"][ids[one]]
     writer = gguf.GGUFWriter(path, "llama")
     _write_shape(writer, shape, len(vocabulary.tokens))

@@ -306,7 +306,9 @@ except EngineError as error:
 """
 
 
-def test_a_copy_whose_header_the_disk_did_not_take_is_none(folder: Path, library: Path, tiny_model: Path) -> None:
+def test_a_copy_whose_header_the_disk_did_not_take_is_none(
+    folder: Path, library: Path, tiny_model: Path
+) -> None:
     work = Work("quantizes", ("-c", QUANTIZES, str(tiny_model)), program=(sys.executable,))
     n_bytes = 0
     for kind in ("count", "full"):

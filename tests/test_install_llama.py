@@ -211,3 +211,35 @@ def test_make_with_an_old_python_says_so_in_one_line_and_leaves_nothing(tmp_path
         "Install one or name it: make PYTHON=python3.12 install"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("free_compilers", "cores", "expected"),
+    [
+        (100.0, 4, None),
+        (6.0, 4, None),
+        (5.9, 4, 4),
+        (2.5, 4, 2),
+        (0.4, 4, 1),
+        (None, 64, None),
+        (3.5, 1, None),
+    ],
+)
+def test_no_more_compilers_run_side_by_side_than_memory_has_room_for(
+    free_compilers: float | None, cores: int, expected: int | None
+):
+    free = None if free_compilers is None else int(free_compilers * install_llama.COMPILER_BYTES)
+    assert install_llama.fewer_compilers(free, cores) == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells before psutil is installed")
+def test_free_memory_is_known_before_anything_is_installed():
+    code = "import install_llama; print(install_llama.free_memory_bytes())"
+    ran = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=REPOSITORY / "scripts",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(ran.stdout) > 1 << 20

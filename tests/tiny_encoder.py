@@ -17,13 +17,20 @@ CONTEXT = 64
 
 
 def make_tiny_encoder(
-    path: Path, *, pooling: gguf.PoolingType | None = gguf.PoolingType.MEAN, seed: int = 0
+    path: Path,
+    *,
+    pooling: gguf.PoolingType | None = gguf.PoolingType.MEAN,
+    template: str | None = None,
+    has_head: bool = True,
+    seed: int = 0,
 ) -> Path:
     """Writes a model and returns its path.
 
     Args:
         path: Where the file goes.
-        pooling: How it makes one vector of those of all tokens; None leaves that out.
+        pooling: How it makes one vector of those of all tokens; None leaves that out. A reranker has a head that makes a number of it.
+        template: Of a reranker, for a question and a text.
+        has_head: Whether a reranker has it.
         seed: Of the weights.
     """
     vocabulary = _words()
@@ -49,7 +56,10 @@ def make_tiny_encoder(
     writer.add_bos_token_id(vocabulary.specials["cls"])
     writer.add_sep_token_id(vocabulary.specials["sep"])
     writer.add_mask_token_id(vocabulary.specials["mask"])
-    write_tensors(writer, _weights(len(vocabulary.tokens), np.random.default_rng(seed)))
+    if template is not None:
+        writer.add_chat_template([{"name": "rerank", "template": template}])
+    ranks = pooling is gguf.PoolingType.RANK and has_head
+    write_tensors(writer, _weights(len(vocabulary.tokens), np.random.default_rng(seed), ranks=ranks))
     return path
 
 
@@ -66,7 +76,9 @@ def _words() -> Vocabulary:
     return vocabulary
 
 
-def _weights(count: int, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _weights(
+    count: int, rng: np.random.Generator, *, ranks: bool
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
     def matrix(rows: int, columns: int) -> NDArray[np.float32]:
         return rng.standard_normal((rows, columns), dtype=np.float32) / np.float32(np.sqrt(columns))
 
@@ -95,3 +107,8 @@ def _weights(count: int, rng: np.random.Generator) -> Iterator[tuple[str, NDArra
             yield f"{prefix}.{name}.bias", vector(rows)
         yield from norm(f"{prefix}.attn_output_norm")
         yield from norm(f"{prefix}.layer_output_norm")
+    if ranks:
+        yield "cls.weight", matrix(WIDTH, WIDTH)
+        yield "cls.bias", vector(WIDTH)
+        yield "cls.output.weight", matrix(1, WIDTH)
+        yield "cls.output.bias", vector(1)

@@ -1,5 +1,6 @@
 """The app: its modes and keys, and what all of its screens are given. Nothing that it shows imports it."""
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from tui.bench.screen import BenchScreen
 from tui.chat.prompt_input import PromptInput
 from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
+from tui.common.ask import LeaveScreen
+from tui.common.clipboard import Copied, copy_out
 from tui.common.contrast import ContrastFilter
 from tui.common.help import HelpScreen
 from tui.common.logs import LogScreen
@@ -36,6 +39,7 @@ from tui.services.job_runner import JobRunner
 from tui.services.launch import Launch, ScreenName, WorkerFactory
 from tui.services.messages import ModelsChanged, RunsChanged
 from tui.services.settings import AppSettings, save_settings
+from tui.services.tools import ToolServers
 from tui.workshop.screen import WorkshopScreen
 
 _SCREENS: tuple[type[ModeScreen], ...] = (ChatScreen, RaceScreen, BenchScreen, ModelsScreen, WorkshopScreen)
@@ -61,6 +65,15 @@ class EdgespecApp(App[int]):
         _key("f7", "settings", "Settings", "Theme, keys, engine", name="settings"),
         _key("f8", "logs", "Log", "What llama.cpp says", name="logs"),
         _key("ctrl+q", "quit", "Quit", "Quit; nothing is lost", name="quit", show=True),
+        # Not before the widgets: where something is selected, this key copies it.
+        Binding(
+            "ctrl+c",
+            "interrupt",
+            "Stop, clear or leave",
+            id="app.interrupt",
+            tooltip="Copy what is selected, else stop the answer, else clear the prompt, else leave",
+            show=False,
+        ),
     ]
 
     def __init__(
@@ -77,6 +90,7 @@ class EdgespecApp(App[int]):
         # Work beside the chat is done on this machine, whoever answers.
         self.engine = EngineClient(partial(RemoteWorker, server) if server else make_worker)
         self.jobs = JobRunner(make_worker)
+        self.tools = ToolServers()
         for screen in _SCREENS:
             self.add_mode(screen.NAME, partial(screen, self))
 
@@ -104,6 +118,7 @@ class EdgespecApp(App[int]):
 
     async def on_unmount(self) -> None:
         """Ends the worker processes; what was learnt is kept."""
+        await self.tools.close()
         await self.jobs.close()
         await self.engine.close()
 
@@ -144,6 +159,21 @@ class EdgespecApp(App[int]):
         text = with_labels(f"{error.message}\n{error.hint}".strip())
         self.notify(plain_text(text), severity="error", markup=False, timeout=10)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copies a text in every way that may work, and says which did."""
+        super().copy_to_clipboard(text)
+        self.run_worker(self._tell_copied(text), group="clipboard", exclusive=True)
+
+    async def _tell_copied(self, text: str) -> None:
+        # The page hands it to the browser.
+        told = Copied("copied to the browser's clipboard") if self.is_web else None
+        copied = told or await asyncio.to_thread(copy_out, text)
+        shown = self.screen
+        if copied.is_sure and isinstance(shown, ModeScreen):
+            shown.tell(copied.said)
+        else:
+            self.notify(plain_text(copied.said), markup=False, timeout=10)
+
     def models_changed(self) -> None:
         """Tells every screen that lists models."""
         for screen in self.all_screens():
@@ -165,6 +195,12 @@ class EdgespecApp(App[int]):
         if not isinstance(self.screen, HelpScreen):
             commands = [(command.usage, command.help) for command in SLASH_COMMANDS.values()]
             self.push_screen(HelpScreen(self.screen, PromptInput.BINDINGS, commands))
+
+    def action_interrupt(self) -> None:
+        """Ends what the screen is doing; where it does nothing, asks whether to leave."""
+        shown = self.screen
+        if not (isinstance(shown, ModeScreen) and shown.interrupt()):
+            self.push_screen(LeaveScreen(), lambda leaves: self.exit() if leaves else None)
 
     def action_settings(self) -> None:
         """Theme, keys, engine."""

@@ -2,11 +2,11 @@
 
 import os
 import platform
-from pathlib import Path
 
 import edgespec
 from edgespec.llama.build import describe_backends
 from edgespec.llama.library import default_threads
+from edgespec.processor import processor_name
 from edgespec.session.engine import Engine
 from edgespec.session.loading import Loaded
 
@@ -32,7 +32,7 @@ def describe_machine(n_threads: int) -> dict[str, object]:
         "kernels": report.kernels.isa or None,
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": cpu_name(),
+        "cpu": processor_name(device.description for device in report.devices if device.kind == "cpu"),
         "cpu_features": report.system_info,
         "cores_physical": psutil.cpu_count(logical=False),
         "cores_logical": psutil.cpu_count(logical=True),
@@ -41,18 +41,6 @@ def describe_machine(n_threads: int) -> dict[str, object]:
         "n_threads": n_threads,
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
-
-
-def cpu_name() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        if names:
-            return names[0]
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _describe_model(loaded: Loaded) -> dict[str, object]:

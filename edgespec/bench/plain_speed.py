@@ -12,7 +12,8 @@ from edgespec.bench.statistics import Estimate, mean_ratio, spread_of_rates
 from edgespec.catalog.model_file import ModelFile
 from edgespec.llama.context import Context
 from edgespec.progress import SILENT, Progress
-from edgespec.session.loading import Loaded, check_memory, load_target
+from edgespec.session.loading import Loaded, load_target
+from edgespec.session.placing import check_memory
 from edgespec.session.settings import EngineSettings
 
 N_TOKENS: Final = 48

@@ -38,8 +38,6 @@ _WITHOUT_TEXT: Final[Mapping[str, str]] = {
 """What an architecture is that gives no text token by token: its name in llama.cpp (src/llama-arch.cpp) to a noun."""
 _NO_VOCABULARY: Final = (None, "no_vocab", "none")
 """`tokenizer.ggml.model` of a file that llama.cpp loads without tokens (`llama_vocab::impl::load`)."""
-_RERANKS: Final = 4
-"""`llama_pooling_type` of llama.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +50,22 @@ class Pooling:
     noun: str
     """What such a model is."""
 
+    @property
+    def ranks(self) -> bool:
+        """Whether it makes one number of each text, how well it answers a question, and no vector."""
+        return self.number == _RANK.number
 
+
+_RANK: Final = Pooling(4, "rank", "a reranker")
 _MEAN: Final = Pooling(1, "mean", "an embedding model (mean pooling)")
 _POOLINGS: Final = {
     1: _MEAN,
     2: Pooling(2, "cls", "an embedding model (CLS pooling)"),
     3: Pooling(3, "last", "an embedding model (last-token pooling)"),
+    4: _RANK,
 }
+_HEADS: Final = ("cls.weight", "cls.output.weight")
+"""What makes a number of a text; without either llama.cpp takes some of the numbers that the last block gives."""
 
 CompatibilityKind = Literal["same-vocabulary", "token-map", "refused"]
 
@@ -129,8 +136,6 @@ def text_obstacle(model: GgufMetadata) -> str | None:
     if not model.weights_bytes:
         return "a file without weights"
     pooling = model.fields.get(f"{model.architecture}.pooling_type")
-    if pooling == _RERANKS:
-        return "a reranker"
     if isinstance(pooling, int) and pooling in _POOLINGS:
         return _POOLINGS[pooling].noun
     if model.fields.get(f"{model.architecture}.attention.causal") is False:
@@ -139,7 +144,7 @@ def text_obstacle(model: GgufMetadata) -> str | None:
 
 
 def pooling_of(model: GgufMetadata) -> Pooling | None:
-    """How a model pools that gives vectors of texts; None for one that gives none.
+    """How a model pools that gives vectors of texts, or ranks them; None for one that does neither.
 
     Encoders that do not say pool by the mean, as most of them were trained to; llama-server would give no vector of these.
 
@@ -152,8 +157,9 @@ def pooling_of(model: GgufMetadata) -> Pooling | None:
     if not model.weights_bytes or model.tokenizer_model in _NO_VOCABULARY:
         return None
     pooling = model.fields.get(f"{architecture}.pooling_type")
-    if isinstance(pooling, int) and (pooling in _POOLINGS or pooling == _RERANKS):
-        return _POOLINGS.get(pooling)
+    if isinstance(pooling, int) and pooling in _POOLINGS:
+        has_head = any(tensor.name in _HEADS for tensor in model.tensors)
+        return _POOLINGS[pooling] if has_head or not _POOLINGS[pooling].ranks else None
     reads_both_ways = model.fields.get(f"{architecture}.attention.causal") is False
     return _MEAN if architecture in _ENCODERS or reads_both_ways else None
 

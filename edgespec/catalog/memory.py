@@ -9,12 +9,12 @@ unless it is off.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from edgespec.catalog.cache_layout import CacheNeeds, cache_layout
 from edgespec.catalog.compute_buffers import buffer_bytes
 from edgespec.catalog.metadata import GgufMetadata
+from edgespec.control_groups import headroom_bytes
 from edgespec.errors import NotEnoughMemoryError
 
 TARGET_OUTPUTS: Final = 16
@@ -27,8 +27,6 @@ _SPARE_BYTES: Final = 128 * 2**20
 _DOUBT: Final = 2
 """Times its estimate that a buffer takes at most."""
 _FLOAT_BYTES: Final = 4
-_UNLIMITED: Final = 1 << 60
-"""Control groups without a limit give a number near 2**63."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +63,14 @@ class MemoryEstimate:
         """What llama.cpp decides of by itself, and an estimate may miss."""
         return self.compute_bytes + self.mask_bytes
 
+    def share_weights(self, part: float) -> "MemoryEstimate":
+        """The same with a part of the weights."""
+        return replace(self, weights_bytes=round(part * self.weights_bytes))
+
     def share(self, part: float) -> "MemoryEstimate":
         """The same with a part of the blocks: of their weights, caches and states."""
         return replace(
-            self,
-            weights_bytes=round(part * self.weights_bytes),
+            self.share_weights(part),
             kv_bytes=round(part * self.kv_bytes),
             state_bytes=round(part * self.state_bytes),
         )
@@ -159,9 +160,8 @@ def available_memory_bytes() -> int:
     """Memory that can be taken without swapping: the system's, or less where a container limits it."""
     import psutil
 
-    free = int(psutil.virtual_memory().available)
-    limits = [_cgroup_headroom(folder) for folder in _cgroup_folders()]
-    return min([free, *(limit for limit in limits if limit is not None)])
+    free, headroom = int(psutil.virtual_memory().available), headroom_bytes()
+    return free if headroom is None else min(free, headroom)
 
 
 def check_fits(
@@ -221,55 +221,3 @@ def _way_out(estimates: Sequence[tuple[str, MemoryEstimate]], available: int, fi
 
 def _gib(n_bytes: int) -> str:
     return f"{n_bytes / 2**30:.2f} GiB"
-
-
-def _cgroup_folders() -> list[Path]:
-    """The control groups of this process from its own up to the root (Linux; elsewhere none)."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    folders: list[Path] = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            root = Path("/sys/fs/cgroup")
-        elif "memory" in controllers.split(","):
-            root = Path("/sys/fs/cgroup/memory")
-        else:
-            continue
-        own = root / group.lstrip("/")
-        folders += [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
-    return folders
-
-
-def _cgroup_headroom(folder: Path) -> int | None:
-    """Bytes left under the limit of one control group, page cache that can go counted as free; None without a limit."""
-    for limit_file, usage_file in (
-        ("memory.max", "memory.current"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        limit, usage = _number(folder / limit_file), _number(folder / usage_file)
-        if limit is not None and usage is not None and limit < _UNLIMITED:
-            return max(0, limit - usage + _reclaimable(folder / "memory.stat"))
-    return None
-
-
-def _number(file: Path) -> int | None:
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
-
-
-def _reclaimable(file: Path) -> int:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0
-    stat = dict(line.split(" ", 1) for line in lines if " " in line)
-    for key in ("total_inactive_file", "inactive_file"):
-        if stat.get(key, "").isdigit():
-            return int(stat[key]) + int(stat.get(key.replace("inactive", "active"), "0"))
-    return 0

@@ -120,13 +120,13 @@ def _bench_in_app(settings: Settings, job: "BenchJob", engine: EngineOptions) ->
 def _bench(settings: Settings, job: "BenchJob") -> "BenchResult":
     from edgespec.bench.speculative import SpeculativeBench
     from edgespec.bench.store import ResultStore
-    from edgespec.cli.opening import find_files, watch_servers
+    from edgespec.cli.opening import find_files, watch_devices
     from edgespec.cli.progress import shown_progress
     from edgespec.paths import results_dir
     from edgespec.session.engine import Engine
 
     files = find_files(job.target, job.drafts, settings)
-    watch_servers(job.engine)
+    watch_devices(job.engine)
     with (
         shown_progress(quiet=settings.quiet) as progress,
         Engine(files.target, files.drafts, job.engine, progress, files.acceptance) as engine,

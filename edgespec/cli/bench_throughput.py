@@ -37,9 +37,9 @@ def bench_throughput(
         UsageError: there is not an earlier sweep to go on with.
         InterruptedRunError: nothing was measured.
     """
-    from edgespec.cli.opening import watch_servers
+    from edgespec.cli.opening import watch_devices
 
-    watch_servers(engine)
+    watch_devices(engine)
     variants = find_variants(wanted, settings)
     earlier = _earlier(variants) if resume else None
     result = _sweep(settings, variants, sweep, engine, earlier)

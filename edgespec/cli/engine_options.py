@@ -39,6 +39,14 @@ _ENGINE: Final = (
         help="Flash attention.",
     ),
     click.option(
+        "--no-kv-offload",
+        "kv_offload",
+        flag_value=False,
+        default=True,
+        type=bool,
+        help="Keep the KV cache in this machine's memory.",
+    ),
+    click.option(
         "--draft-type",
         type=click.Choice(["auto", "as-is"]),
         default="auto",
@@ -74,6 +82,7 @@ class EngineOptions:
     kv_type_k: str
     kv_type_v: str
     flash_attn: Literal["auto", "on", "off"]
+    kv_offload: bool
     draft_type: Literal["auto", "as-is"]
 
     def make_settings(self) -> "EngineSettings":
@@ -100,6 +109,7 @@ class EngineOptions:
             kv_type_k=KvType.parse(self.kv_type_k or self.kv_type),
             kv_type_v=KvType.parse(self.kv_type_v or self.kv_type),
             flash_attention=self.flash_attn,
+            kv_offload=self.kv_offload,
             draft_type=DraftType(self.draft_type),
             rpc=parse_endpoints(self.rpc),
         )

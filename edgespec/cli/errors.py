@@ -33,13 +33,15 @@ def report(error: BaseException, *, debug: bool) -> int:
     return code
 
 
-def end_with_native_code(reason: str) -> None:
-    """The last word before llama.cpp ends the process: what was printed stays, and one line says why no more comes."""
+def end_with_native_code(reason: str, *, hint: str) -> None:
+    """The last word before llama.cpp ends the process: what was printed stays, and one line says why no more comes.
+
+    Args:
+        reason: llama.cpp's.
+        hint: The way out.
+    """
     _finish_stdout()
-    sentence = _join(
-        f"llama.cpp gave up: {reason}",
-        "start the RPC server again, or leave --rpc out; what came before is whole",
-    )
+    sentence = _join(f"llama.cpp gave up: {reason}", f"{hint}; what came before is whole")
     print(f"\n{_PROGRAM}: {sentence}", file=sys.stderr, flush=True)
     os._exit(ExitCode.FAILED)
 

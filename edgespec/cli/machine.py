@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from edgespec import __version__, paths
 from edgespec.errors import EdgespecError
+from edgespec.processor import processor_name
 
 SCHEMA: Final = "edgespec.doctor/1"
 """Name and version of the JSON contract; a field that changes its meaning changes the number."""
@@ -182,22 +183,16 @@ def _examine_machine(engine: EngineReport | None) -> HostReport:
     import psutil
 
     memory = psutil.virtual_memory()
+    devices = engine.devices if engine is not None else ()
     logical = psutil.cpu_count(logical=True) or 1
     return HostReport(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cpu=_cpu_name(engine),
+        cpu=processor_name(device.description for device in devices if device.kind == "cpu"),
         physical_cores=psutil.cpu_count(logical=False) or logical,
         logical_cores=logical,
         memory_total_bytes=int(memory.total),
         memory_available_bytes=int(memory.available),
     )
-
-
-def _cpu_name(engine: EngineReport | None) -> str:
-    """llama.cpp asks each system in its own way; Python's answer is empty on most Linux machines."""
-    devices = engine.devices if engine is not None else ()
-    names = [device.description for device in devices if device.kind == "cpu" and device.description]
-    return names[0] if names else platform.processor() or platform.machine() or "unknown"
 
 
 def _list_folders() -> tuple[Folder, ...]:

@@ -13,13 +13,21 @@ if TYPE_CHECKING:
     from edgespec.session.choice import PairFiles
 
 
-def watch_servers(engine_settings: "EngineSettings") -> None:
-    """With RPC servers: the loss of one ends the process with one line, not with a core dump."""
-    if engine_settings.rpc:
-        from edgespec.cli.errors import end_with_native_code
-        from edgespec.llama.library import on_native_abort
+def watch_devices(engine_settings: "EngineSettings") -> None:
+    """With RPC servers or accelerators: the loss of one ends the process with one line, not with a core dump."""
+    from functools import partial
 
-        on_native_abort(end_with_native_code)
+    from edgespec.cli.errors import end_with_native_code
+    from edgespec.llama.devices import default_devices, list_devices
+    from edgespec.llama.native_end import on_native_end
+
+    if engine_settings.rpc:
+        hint = "start the RPC server again, or leave --rpc out"
+    elif default_devices(list_devices()):
+        hint = "if a device was lost, or ran out of memory, offload fewer --gpu-layers, or 0 of them"
+    else:
+        return
+    on_native_end(partial(end_with_native_code, hint=hint))
 
 
 @contextmanager
@@ -39,7 +47,7 @@ def open_with_progress(
     """
     from edgespec.session import open_pair
 
-    watch_servers(engine_settings)
+    watch_devices(engine_settings)
     with shown_progress(quiet=settings.quiet) as progress:
         session = open_pair(
             target,

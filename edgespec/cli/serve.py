@@ -231,7 +231,7 @@ class _Shown:
         self._bars.close()
         draft = f"draft {opened.draft}" if opened.draft else "no draft model"
         if opened.pooling:
-            draft = f"embeddings, {opened.pooling} pooling"
+            draft = "a reranker" if opened.ranks else f"embeddings, {opened.pooling} pooling"
         note = f", {opened.note}" if opened.note else ""
         self.say(f"serving {self._model} ({draft}{note}) at {address}/v1; Ctrl-C ends it")
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgespec.errors import EngineError
+from edgespec.llama.bindings import bindings_version
 from edgespec.llama.computing import nothing_else_computed
 from edgespec.llama.devices import Device, list_devices
 from edgespec.llama.library import ggml_function, load_library
@@ -41,11 +42,9 @@ def describe_backends() -> BackendReport:
     Raises:
         EngineError: it cannot be loaded.
     """
-    from importlib.metadata import version  # brings the whole of `email` with it
-
     lib = load_library()
     return BackendReport(
-        llama_cpp_python=version("llama-cpp-python"),
+        llama_cpp_python=bindings_version(),
         llama_cpp=native_version(),
         kernels=native_kernels(),
         system_info=lib.llama_print_system_info().decode("utf-8", "replace").strip(),

@@ -22,6 +22,8 @@ class ContextSettings:
     type_k: KvType = KvType.F16
     type_v: KvType = KvType.F16
     flash_attention: FlashAttention = "auto"
+    kv_offload: bool = True
+    """Whether layers on a device have their part of the cache there, and attention is computed there."""
     n_sequences: int = 1
     """1 for a `Context`, and the sequences of a `SequencesContext`."""
     kv_unified: bool = False

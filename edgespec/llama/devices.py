@@ -1,6 +1,7 @@
 """The devices that this build of llama.cpp computes on, those of RPC servers included (ggml-backend.h)."""
 
 import ctypes
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,20 @@ _DEVICE_KINDS: dict[int, DeviceKind] = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel
 """`ggml_backend_dev_type` of ggml-backend.h."""
 
 
+class _Properties(ctypes.Structure):
+    """The head of `ggml_backend_dev_props`, with room for what its abilities take behind it."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("description", ctypes.c_char_p),
+        ("memory_free", ctypes.c_size_t),
+        ("memory_total", ctypes.c_size_t),
+        ("kind", ctypes.c_int),
+        ("device_id", ctypes.c_char_p),
+        ("abilities", ctypes.c_byte * 64),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """A device as llama.cpp reports it."""
@@ -22,6 +37,13 @@ class Device:
     kind: DeviceKind
     memory_free_bytes: int
     memory_total_bytes: int
+    card: str = ""
+    """Where it is plugged in, such as `0000:c1:00.0`; empty where llama.cpp does not say, as of what has no memory of its own."""
+
+    @property
+    def has_own_memory(self) -> bool:
+        """Whether what lies there takes nothing of this machine's memory."""
+        return self.is_remote or (self.kind == "gpu" and bool(self.card))
 
     @property
     def is_remote(self) -> bool:
@@ -36,6 +58,26 @@ def list_devices() -> tuple[Device, ...]:
         EngineError: llama.cpp cannot be loaded.
     """
     return tuple(_describe_device(handle) for handle in _device_handles())
+
+
+def default_devices(available: Iterable[Device]) -> tuple[Device, ...]:
+    """The accelerators that llama.cpp takes where none is named, in its order (llama.cpp, `llama_prepare_model_devices`).
+
+    Those of RPC servers come first, so that logits need not travel; then the GPUs, a card that two backends see once; integrated
+    ones only where there is no other.
+
+    Args:
+        available: What `list_devices` gives.
+    """
+    remote, cards, integrated = [], dict[str, Device](), []
+    for device in available:
+        if device.kind == "igpu":
+            integrated.append(device)
+        elif device.kind == "gpu" and device.is_remote:
+            remote.append(device)
+        elif device.kind == "gpu":
+            cards.setdefault(device.card or device.name, device)
+    return (*remote, *(cards.values() or integrated))
 
 
 def device_handle(name: str) -> int:
@@ -60,19 +102,14 @@ def _device_handles() -> tuple[int, ...]:
 
 
 def _describe_device(handle: int) -> Device:
-    text = {
-        what: ggml_function(f"ggml_backend_dev_{what}", ctypes.c_char_p, ctypes.c_void_p)(handle) or b""
-        for what in ("name", "description")
-    }
-    kind = ggml_function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(handle)
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    size_pointer = ctypes.POINTER(ctypes.c_size_t)
-    read_memory = ggml_function("ggml_backend_dev_memory", None, ctypes.c_void_p, size_pointer, size_pointer)
-    read_memory(handle, ctypes.byref(free), ctypes.byref(total))
+    found = _Properties()
+    read = ggml_function("ggml_backend_dev_get_props", None, ctypes.c_void_p, ctypes.POINTER(_Properties))
+    read(handle, ctypes.byref(found))
     return Device(
-        name=text["name"].decode("utf-8", "replace"),
-        description=text["description"].decode("utf-8", "replace"),
-        kind=_DEVICE_KINDS.get(kind, "accel"),
-        memory_free_bytes=free.value,
-        memory_total_bytes=total.value,
+        name=(found.name or b"").decode("utf-8", "replace"),
+        description=(found.description or b"").decode("utf-8", "replace"),
+        kind=_DEVICE_KINDS.get(found.kind, "accel"),
+        memory_free_bytes=found.memory_free,
+        memory_total_bytes=found.memory_total,
+        card=(found.device_id or b"").decode("utf-8", "replace"),
     )

@@ -41,8 +41,10 @@ class EmbeddingContext(NativeContext):
             n_snapshots=0,
         )
         super().__init__(model, whole)
-        self.width = int(self._lib.llama_model_n_embd_out(model.handle))
-        """Of a vector."""
+        ranks = pooling == self._lib.LLAMA_POOLING_TYPE_RANK
+        width_of = self._lib.llama_model_n_cls_out if ranks else self._lib.llama_model_n_embd_out
+        self.width = int(width_of(model.handle))
+        """Of a vector; a reranker's is as long as the file names classes, of which the first counts."""
         self._has_memory = bool(self._memory)
 
     def _params(self) -> Any:

@@ -3,19 +3,17 @@
 import ctypes
 import logging
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib import import_module
-from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from edgespec.errors import EngineError
+from edgespec.llama.bindings import import_bindings, load_backends, open_libraries
 
 native_log = logging.getLogger("edgespec.llama.native")
 """What llama.cpp says; never printed unless somebody asks for it."""
@@ -57,35 +55,18 @@ def _load_once() -> ModuleType:
     # A process that llama.cpp ends is to end: its backtrace starts a debugger, and hangs where two threads fail at once.
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     try:
-        lib: Any = _import_bindings()
+        lib: Any = import_bindings()
     except (ImportError, OSError, RuntimeError, FileNotFoundError) as err:
         raise EngineError(
             f"llama-cpp-python cannot be loaded: {err}",
             "run `make install`, or `pip install --force-reinstall llama-cpp-python`",
         ) from err
     _route_log(lib)
+    load_backends(Path(lib.__file__).parent / "lib")
     _choose_matmul(lib.llama_print_system_info().decode("utf-8", "replace"))
     lib.llama_backend_init()
     module: ModuleType = lib
     return module
-
-
-def _import_bindings() -> ModuleType:
-    """llama_cpp's declarations without what its `__init__` imports for its own engine: 9 MB, and time at every start.
-
-    The package is forgotten again, so that a program that imports llama_cpp itself gets a whole one.
-    """
-    if "llama_cpp" in sys.modules:
-        return import_module("llama_cpp.llama_cpp")
-    spec = find_spec("llama_cpp")
-    if spec is None:
-        raise ImportError("No module named 'llama_cpp'")
-    sys.modules["llama_cpp"] = module_from_spec(spec)
-    try:
-        return import_module("llama_cpp.llama_cpp")
-    finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "llama_cpp"]:
-            del sys.modules[name]
 
 
 class ClosedLibrary:
@@ -120,26 +101,6 @@ def native_lines(listener: Callable[[str], None]) -> Iterator[None]:
         listeners.remove(listener)
 
 
-def on_native_abort(handler: Callable[[str], None]) -> None:
-    """Has `handler` told why, just before llama.cpp ends the process; a lost server is such an end.
-
-    ggml-rpc.cpp has no error path: every failed send or receive is a GGML_ABORT (`RPC_STATUS_ASSERT`).
-
-    Raises:
-        EngineError: llama.cpp cannot be loaded, or this build has no such hook.
-    """
-    load_library()
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-
-    def receive(text: bytes) -> None:
-        # After the place in llama.cpp's sources.
-        handler(text.decode("utf-8", "replace").strip().rpartition(": ")[2])
-
-    callback = kind(receive)
-    _kept_callbacks.append(callback)
-    ggml_function("ggml_set_abort_callback", ctypes.c_void_p, kind)(callback)
-
-
 def default_threads() -> int:
     """Threads for decoding: the cores that llama.cpp's own tools would take (`common_cpu_get_num_math`).
 
@@ -155,17 +116,7 @@ def default_threads() -> int:
 
 @cache
 def _ggml_libraries() -> tuple[ctypes.CDLL, ...]:
-    """Where ggml's functions are found: through libllama, which is loaded already, in the very libraries that it uses.
-
-    Wheels hold each library under three names, as copies and no links: opened by another name than libllama's, ggml
-    would be there twice, with two lists of devices.
-    """
-    folder = Path(load_library().__file__ or "").parent / "lib"
-    if sys.platform == "win32":  # names are single there, and a library's functions are only its own
-        paths = [folder / f"{name}.dll" for name in ("ggml", "ggml-base", "ggml-cpu", "ggml-rpc")]
-        return tuple(ctypes.CDLL(str(path)) for path in paths if path.exists())
-    suffix = ".dylib" if sys.platform == "darwin" else ".so"
-    return (ctypes.CDLL(str(folder / f"libllama{suffix}")),)
+    return open_libraries(Path(load_library().__file__ or "").parent / "lib")
 
 
 @cache

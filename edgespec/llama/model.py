@@ -83,8 +83,11 @@ class Model(Closes):
         lib, keep = self._lib, list[Any]()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = self.placement.gpu_layers
-        if self.placement.devices:
-            handles = [device_handle(name) for name in self.placement.devices]
+        if self.placement.devices or not self.placement.gpu_layers:
+            # Without layers on it a device would take buffers for nothing, and the weights of the CPU would lie where devices read
+            # them fast and not as the CPU multiplies them fast (llama-model.cpp, `make_cpu_buft_list`).
+            names = self.placement.devices if self.placement.gpu_layers else ()
+            handles = [device_handle(name) for name in names]
             array = (ctypes.c_void_p * (len(handles) + 1))(*handles, None)
             params.devices = ctypes.cast(array, ctypes.c_void_p)
             keep.append(array)
@@ -116,6 +119,23 @@ class Model(Closes):
         """The begin-of-text token where the vocabulary wants one before every text, else None."""
         wanted = self._lib.llama_vocab_get_add_bos(self.vocab)
         return int(self._lib.llama_vocab_bos(self.vocab)) if wanted else None
+
+    @property
+    def pair_separators(self) -> list[int]:
+        """The tokens between a question and a text that it is compared with, as llama-server's `format_prompt_rerank` has it."""
+        lib, vocab = self._lib, self.vocab
+        return [
+            *self.added_eos,
+            *([int(lib.llama_vocab_sep(vocab))] if lib.llama_vocab_get_add_sep(vocab) else []),
+        ]
+
+    @property
+    def added_eos(self) -> list[int]:
+        """The end-of-text token where the vocabulary wants one after every text; the separator where it has no such token."""
+        if not self._lib.llama_vocab_get_add_eos(self.vocab):
+            return []
+        eos = int(self._lib.llama_vocab_eos(self.vocab))
+        return [eos if eos >= 0 else int(self._lib.llama_vocab_sep(self.vocab))]
 
     @property
     def bos_text(self) -> str:

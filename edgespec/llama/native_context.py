@@ -81,6 +81,7 @@ class NativeContext(Closes):
         params.n_threads_batch = wanted.n_threads
         params.type_k = int(wanted.type_k)
         params.type_v = int(wanted.type_v)
+        params.offload_kqv = wanted.kv_offload
         params.flash_attn_type = _FLASH_ATTENTION[wanted.flash_attention]
         params.swa_full = wanted.full_window
         # llama.cpp keeps the snapshots of a sequence in one piece of a batch.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgespec.errors import UsageError
-from edgespec.llama.devices import Device
+from edgespec.llama.devices import Device, default_devices
 from edgespec.ranges import check_ranges
 
 GpuLayers = int | Literal["auto"]
@@ -89,11 +89,10 @@ def place_model(
         UsageError: any of `check_request`, or more shares than devices.
     """
     check_request(request, available)
-    candidates = accelerators = [d for d in available if d.kind in ("gpu", "igpu")]
-    if request.devices:
-        accelerators = [d for d in candidates if d.name.lower() in {n.lower() for n in request.devices}]
-    elif not takes_remote:
-        accelerators = [d for d in candidates if not d.is_remote]
+    defaults = default_devices(available)
+    accelerators = _named(request.devices, available) if request.devices else defaults
+    if not request.devices and not takes_remote:
+        accelerators = tuple(device for device in defaults if not device.is_remote)
     where = ", ".join(device.name for device in accelerators)
     shares = len(request.tensor_split)
     if accelerators and shares > len(accelerators):
@@ -102,8 +101,7 @@ def place_model(
             f"`tensor_split` names {shares} shares and there are {count} devices: {where}",
             "give one share for each device",
         )
-    # Unnamed, llama.cpp takes all of them.
-    takes_all = not request.devices and accelerators == candidates
+    takes_all = not request.devices and accelerators == defaults
     names = () if takes_all else tuple(device.name for device in accelerators)
     layers = block_count + 1
     if request.gpu_layers != "auto":
@@ -115,10 +113,30 @@ def place_model(
         )
     if not accelerators:
         return Placement()
-    free = sum(max(0, d.memory_free_bytes - DEVICE_RESERVE_BYTES) for d in accelerators)
+    free = sum(room_on(device, available) for device in accelerators)
     per_layer = max(1, (weights_bytes + kv_bytes) // layers)
     fitting = max(0, min(layers, free // per_layer))
     return Placement(fitting, names, request.tensor_split, f"{fitting} of {layers} layers fit on {where}")
+
+
+def room_on(device: Device, available: tuple[Device, ...]) -> int:
+    """Bytes that layers may take on a device: what is free, less a reserve; of one that reports none, the processor's memory.
+
+    Args:
+        device: One of those.
+        available: What llama.cpp reports.
+    """
+    free = device.memory_free_bytes
+    if not device.memory_total_bytes:
+        # As llama.cpp does when it shares layers out (llama-model.cpp, `load_tensors`).
+        free = max((other.memory_free_bytes for other in available if other.kind == "cpu"), default=0)
+    return max(0, free - DEVICE_RESERVE_BYTES)
+
+
+def _named(names: tuple[str, ...], available: tuple[Device, ...]) -> tuple[Device, ...]:
+    """The accelerators of these names, in their order, each once."""
+    known = {device.name.lower(): device for device in available if device.kind in ("gpu", "igpu")}
+    return tuple(known[name] for name in dict.fromkeys(name.lower() for name in names) if name in known)
 
 
 def check_request(request: PlacementRequest, available: tuple[Device, ...]) -> None:

@@ -5,7 +5,7 @@ import os
 import socket
 
 from edgespec.errors import EngineError
-from edgespec.llama.devices import Device, device_handle, list_devices
+from edgespec.llama.devices import Device, default_devices, device_handle, list_devices
 from edgespec.llama.library import ggml_function
 from edgespec.llama.rpc import Endpoint
 
@@ -17,8 +17,7 @@ def offered_devices() -> tuple[Device, ...]:
         EngineError: llama.cpp cannot be loaded.
     """
     own = list_devices()
-    accelerators = [device for device in own if device.kind in ("gpu", "igpu")]
-    return tuple(accelerators or [device for device in own if device.kind == "cpu"])
+    return default_devices(own) or tuple(device for device in own if device.kind == "cpu")
 
 
 def check_free(endpoint: Endpoint) -> None:

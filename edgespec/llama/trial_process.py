@@ -16,8 +16,9 @@ from typing import TextIO
 from edgespec.errors import EdgespecError
 from edgespec.llama.context import Context
 from edgespec.llama.context_settings import ContextSettings
-from edgespec.llama.library import default_threads, on_native_abort
+from edgespec.llama.library import default_threads
 from edgespec.llama.model import Model
+from edgespec.llama.native_end import on_native_end
 from edgespec.llama.placement import Placement
 from edgespec.llama.quantizer import try_dry_run
 
@@ -86,7 +87,7 @@ def main() -> None:
     os.dup2(2, 1)  # native code may print
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
-    on_native_abort(lambda words: _answer(out, {"ended": words}))
+    on_native_end(lambda words: _answer(out, {"ended": words}))
     while True:
         request = json.loads(lines.get())
         try_file(Path(request["path"]), request["use"])

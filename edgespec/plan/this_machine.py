@@ -17,9 +17,9 @@ from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError
 from edgespec.files import changing, written_whole
 from edgespec.llama.build import native_kernels, native_version
-from edgespec.llama.devices import Device, list_devices
+from edgespec.llama.devices import default_devices, list_devices
 from edgespec.llama.library import default_threads
-from edgespec.llama.placement import DEVICE_RESERVE_BYTES
+from edgespec.llama.placement import room_on
 from edgespec.paths import costs_dir
 from edgespec.plan.hardware import THIS
 from edgespec.plan.models import PlannedPair
@@ -106,7 +106,7 @@ def measure_this_machine(
     Raises:
         DiskSpaceError: There is not enough space for the models that are timed.
     """
-    is_cpu = not _accelerators()
+    is_cpu = not default_devices(list_devices())
     works = []
     for pair in pairs:
         works += [
@@ -136,17 +136,14 @@ def estimate_this_machine(
     """
     known = _load(_file(n_threads))
     wanted = [] if known.block_s and known.types else needed_types(works)[:1]
-    got = None if _accelerators() else ProcessorTime()
+    got = None if default_devices(list_devices()) else ProcessorTime()
     return _machine(_measure_missing(wanted, n_threads, progress, got), n_threads, "estimated")
 
 
-def _accelerators() -> list[Device]:
-    return [device for device in list_devices() if device.kind in ("gpu", "igpu")]
-
-
 def _machine(speeds: _Speeds, n_threads: int, state: str) -> ThisMachine:
-    accelerators = _accelerators()
-    free_bytes = sum(max(0, device.memory_free_bytes - DEVICE_RESERVE_BYTES) for device in accelerators)
+    devices = tuple(list_devices())
+    accelerators = default_devices(devices)
+    free_bytes = sum(room_on(device, devices) for device in accelerators)
     names = ", ".join(device.description for device in accelerators)
     return ThisMachine(
         description=f"this machine: {names or f'{n_threads or default_threads()} threads'}, {state}",

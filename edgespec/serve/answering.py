@@ -10,6 +10,7 @@ from typing import Protocol
 from edgespec import __version__
 from edgespec.chat.infill import Infill
 from edgespec.chat.messages import ChatMessage
+from edgespec.serve.answers import Answers
 from edgespec.serve.engine import Engine
 from edgespec.serve.exchange import Event, Exchange
 from edgespec.serve.fields import Fields
@@ -62,24 +63,7 @@ async def answer(
     try:
         result = Result(answers)
         if streams:
-            told = await exchange.next_of(answers)
-            await exchange.begin_stream()
-            events: list[Event] = []
-            has_begun = False
-            while True:
-                for one in told:
-                    result.add(one)
-                    if not has_begun:
-                        events += writer.begin(result)
-                        has_begun = True
-                    events += writer.more(one, result)
-                if result.is_whole:
-                    break
-                await exchange.push(events)
-                events = []
-                told = await exchange.next_of(answers)
-            await exchange.push([*events, *writer.end(result)])
-            await exchange.end_stream()
+            await _stream(exchange, answers, result, writer)
         else:
             while not result.is_whole:
                 for one in await exchange.next_of(answers):
@@ -87,6 +71,28 @@ async def answer(
             await exchange.reply(writer.whole(result))
     finally:
         answers.cancel()
+
+
+async def _stream(exchange: Exchange, answers: Answers, result: Result, writer: Writer) -> None:
+    told = await exchange.next_of(answers)
+    await exchange.begin_stream()
+    events: list[Event] = []
+    has_begun = False
+    with exchange.kept_awake(answers):
+        while True:
+            for one in told:
+                result.add(one)
+                if not has_begun:
+                    events += writer.begin(result)
+                    has_begun = True
+                events += writer.more(one, result)
+            if result.is_whole:
+                break
+            await exchange.push(events)
+            events = []
+            told = await exchange.next_of(answers)
+    await exchange.push([*events, *writer.end(result)])
+    await exchange.end_stream()
 
 
 def _shown(prompt: tuple[ChatMessage, ...] | str | tuple[int, ...] | Infill) -> str:

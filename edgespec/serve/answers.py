@@ -49,8 +49,12 @@ class Answers:
         if isinstance(told, Refused) or not self.n_left:
             self._engine.release(self)
 
+    def wake(self) -> None:
+        """Lets whoever waits go on, though there may be nothing."""
+        self._news.set()
+
     async def next(self) -> list[Told]:
-        """What was told since the last time; waits until there is something.
+        """What was told since the last time; waits until there is something, or somebody wakes it.
 
         Raises:
             ApiError: the request is refused, or its engine ended.

@@ -21,6 +21,7 @@ from edgespec.serve.errors import ApiError, openai_error
 from edgespec.serve.exchange import ANTHROPIC, OPENAI, RESPONSES, Endpoint, Exchange, Form
 from edgespec.serve.guard import Access, Guard
 from edgespec.serve.native_completions import infill, native_completions
+from edgespec.serve.rerank import rerank
 from edgespec.serve.service import Service
 from edgespec.text import nearest
 
@@ -38,7 +39,7 @@ _POSTED: Final[tuple[tuple[_Work, Form, tuple[str, ...]], ...]] = (
     (messages.count_tokens, ANTHROPIC, ("/v1/messages/count_tokens",)),
     (embeddings, OPENAI, ("/v1/embeddings",)),
     (native_embeddings, OPENAI, ("/embedding", "/embeddings")),
-    (texts.rerank, OPENAI, ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")),
+    (rerank, OPENAI, ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")),
     (texts.tokenize, OPENAI, ("/tokenize",)),
     (texts.detokenize, OPENAI, ("/detokenize",)),
     (texts.apply_template, OPENAI, ("/apply-template",)),

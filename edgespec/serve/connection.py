@@ -50,6 +50,9 @@ class BoundConnection(H11Protocol):
         self._stop_timer("_head_timer")
         self._stop_timer("_unread_timer")
         super().connection_lost(exc)
+        if hasattr(self.transport, "_read_ready_cb"):
+            # In Python 3.11 it keeps a method of its own, and so itself and its buffers until a look for circles; 3.12 lets go itself.
+            self.transport._read_ready_cb = None
 
     def timeout_keep_alive_handler(self) -> None:
         """No other request came; what is unread of the last answer is given up."""

@@ -13,7 +13,7 @@ from edgespec.serve.registry import Served
 from edgespec.serve.service import Service
 from edgespec.session.shared.asked import Embed, Embedded
 
-_MOST_TEXTS: Final = 2048
+MOST_TEXTS: Final = 2048
 """As of OpenAI."""
 _FORMATS: Final = ("float", "base64")
 _DIGITS: Final = ".9g"
@@ -63,8 +63,9 @@ async def native_embeddings(service: Service, exchange: Exchange) -> None:
 
 async def _ask(engine: Engine, served: Served, embed: Embed, key: str) -> Embedded:
     opened = engine.opened
-    if opened is None or not opened.pooling:
-        said = f"{served.id} writes text and gives no embeddings; name an embedding model"
+    if opened is None or not opened.pooling or opened.ranks:
+        does = "ranks texts (/v1/rerank)" if opened and opened.ranks else "writes text"
+        said = f"{served.id} {does} and gives no embeddings; name an embedding model"
         raise ApiError(400, said, "model", "embeddings_not_supported")
     if embed.dimensions and embed.dimensions > opened.n_embd:
         raise invalid("dimensions", f"is {embed.dimensions}; vectors of {served.id} have {opened.n_embd}")
@@ -103,8 +104,8 @@ def _read_texts(fields: Fields, key: str) -> list[str | tuple[int, ...]]:
         raise invalid(key, "is empty; it needs one text at least")
     if not isinstance(value, list) or all(_is_token(one) for one in value):
         return [_read_text(value, key)]
-    if len(value) > _MOST_TEXTS:
-        raise invalid(key, f"has {len(value)} texts; the most are {_MOST_TEXTS}")
+    if len(value) > MOST_TEXTS:
+        raise invalid(key, f"has {len(value)} texts; the most are {MOST_TEXTS}")
     return [_read_text(one, f"{key}[{place}]") for place, one in enumerate(value)]
 
 
@@ -128,6 +129,11 @@ def _read_text(value: object, name: str) -> str | tuple[int, ...]:
 def _written(vector: bytes, encoding: str) -> str | list[float]:
     if encoding == "base64":
         return base64.b64encode(vector).decode()
+    return numbers_of(vector)
+
+
+def numbers_of(vector: bytes) -> list[float]:
+    """The numbers of a vector, the shortest ones that are read back as the same."""
     numbers = array("f", vector)
     if sys.byteorder == "big":
         numbers.byteswap()

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -100,7 +100,7 @@ class Engine:
         """
         self._opening = asyncio.get_running_loop().create_future()
         self._process.send(self.request)
-        self._following = asyncio.create_task(self._follow())
+        self._following = asyncio.create_task(self._process.follow(self._hear))  # type: ignore[arg-type]
         self._watching = asyncio.create_task(self._watch())
         self.opened = await self._opening
         return self.opened
@@ -113,28 +113,27 @@ class Engine:
             self._watching.cancel()
             await asyncio.wait([self._following, self._watching])
 
-    async def _follow(self) -> None:
-        async for event in cast("AsyncIterator[EngineEvent]", self._process.events()):
-            match event:
-                case tuple():
-                    self._watchdog.heard()
-                    for told in event:
-                        self._hand_on(told)
-                case Alive(rounds_n):
-                    self._watchdog.heard(rounds_n)
-                case Progressed():
-                    self._watchdog.heard()
-                    if self._tell_progress is not None:
-                        self._tell_progress(event)
-                case SharedOpened():
-                    self._watchdog.step_s = 1 / event.vanilla_tok_per_s if event.vanilla_tok_per_s else 0.0
-                    self._settle(event)
-                case OpeningFailed():
-                    self._settle(OpeningError(event))
-                case Logged(line):
-                    _pass_on(line)
-                case WorkerDied(cause):
-                    self._die(cause)
+    def _hear(self, event: EngineEvent) -> None:
+        match event:
+            case tuple():
+                self._watchdog.heard()
+                for told in event:
+                    self._hand_on(told)
+            case Alive(rounds_n):
+                self._watchdog.heard(rounds_n)
+            case Progressed():
+                self._watchdog.heard()
+                if self._tell_progress is not None:
+                    self._tell_progress(event)
+            case SharedOpened():
+                self._watchdog.step_s = 1 / event.vanilla_tok_per_s if event.vanilla_tok_per_s else 0.0
+                self._settle(event)
+            case OpeningFailed():
+                self._settle(OpeningError(event))
+            case Logged(line):
+                _pass_on(line)
+            case WorkerDied(cause):
+                self._die(cause)
 
     async def _watch(self) -> None:
         """Ends a process that has been stopped or hangs: it would never answer."""
@@ -179,7 +178,12 @@ class Engine:
         """
         self._check_alive()
         if self.opened and self.opened.pooling:
-            said = "this is an embedding model, which writes no text; ask it at /v1/embeddings"
+            what, where = (
+                ("a reranker", "/v1/rerank")
+                if self.opened.ranks
+                else ("an embedding model", "/v1/embeddings")
+            )
+            said = f"this is {what}, which writes no text; ask it at {where}"
             raise ApiError(400, said, "model", "writes_no_text")
         wanted = sum(ask.n_choices for ask in asks)
         room = self.request.n_parallel + self._n_queue

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,8 @@ _PING_S: Final = 15.0
 _SSE: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"))
 
 Event = Mapping[str, object] | str
+_as_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Made once: `json.dumps` makes an encoder for every value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Exchange:
         self.status = 0
         self.has_begun = self.is_stream = False
         self.fields = Fields({})
+        self._pushed_s = 0.0
+        """When something was sent of a stream."""
 
     async def read(self) -> None:
         """Reads the body.
@@ -95,8 +99,7 @@ class Exchange:
 
     async def reply(self, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         """Sends JSON."""
-        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-        await self.reply_bytes(body, "application/json", status, headers)
+        await self.reply_bytes(_as_json(value).encode(), "application/json", status, headers)
 
     async def reply_bytes(
         self, body: bytes, kind: str, status: int = 200, headers: Mapping[str, str] | None = None
@@ -112,6 +115,7 @@ class Exchange:
         """Sends the head of a stream of events."""
         self.has_begun = self.is_stream = True
         self.status = 200
+        self._pushed_s = asyncio.get_running_loop().time()
         await self._send({"type": "http.response.start", "status": 200, "headers": list(_SSE)})
 
     async def push(self, events: Sequence[Event]) -> None:
@@ -120,33 +124,49 @@ class Exchange:
             await self._push("".join(map(self._written, events)).encode())
 
     def _written(self, event: Event) -> str:
-        data = (
-            event if isinstance(event, str) else json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-        )
+        data = event if isinstance(event, str) else _as_json(event)
         if self._form.names_events and not isinstance(event, str):
             return f"event: {event['type']}\ndata: {data}\n\n"
         return f"data: {data}\n\n"
 
     async def _push(self, body: bytes) -> None:
+        self._pushed_s = asyncio.get_running_loop().time()
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end_stream(self) -> None:
         """Sends the end."""
         await self._send({"type": "http.response.body", "body": b""})
 
+    @contextmanager
+    def kept_awake(self, answers: Answers) -> Iterator[None]:
+        """Its stream gets a comment whenever it was silent for long, while the block runs."""
+        loop = asyncio.get_running_loop()
+        looking: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal looking
+            silent_s = loop.time() - self._pushed_s
+            if silent_s >= _PING_S:
+                answers.wake()
+                silent_s = 0.0
+            looking = loop.call_later(_PING_S - silent_s, look)
+
+        # One timer for the stream: with a limit for every wait, each piece of text set a timer up and down.
+        looking = loop.call_later(_PING_S, look)
+        try:
+            yield
+        finally:
+            looking.cancel()
+
     async def next_of(self, answers: Answers) -> list[Told]:
-        """What is told next; a stream that has long been silent gets a comment meanwhile.
+        """What is told next.
 
         Raises:
             ApiError: as of `Answers.next`.
         """
-        while True:
-            try:
-                async with asyncio.timeout(_PING_S):
-                    return await answers.next()
-            except TimeoutError:
-                if self.is_stream:
-                    await self._push(b": waiting\n\n")
+        while not (told := await answers.next()):
+            await self._push(b": waiting\n\n")
+        return told
 
     async def fail(self, error: ApiError) -> None:
         """Tells what went wrong: with a status, or as an event of the stream that has begun."""

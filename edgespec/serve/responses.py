@@ -1,14 +1,15 @@
 """`/v1/responses`: OpenAI's newer form of chats, as far as llama-server has it: nothing is kept between requests."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edgespec.chat.structure import Structure
 from edgespec.serve.answering import answer, count_prompt, new_id, now_s, with_text_bias
-from edgespec.serve.blocks import Block, BlockStream, whole_blocks
+from edgespec.serve.blocks import BlockStream, whole_blocks
 from edgespec.serve.conversation import continues, make_thinking, read_thinking
 from edgespec.serve.errors import invalid
 from edgespec.serve.exchange import Event, Exchange
 from edgespec.serve.fields import Fields
+from edgespec.serve.response_events import ItemEvents
 from edgespec.serve.response_items import read_items, read_tools
 from edgespec.serve.result import Result
 from edgespec.serve.service import Service
@@ -77,12 +78,11 @@ class ResponseWriter:
     model: str
     request: Fields
     """Some of it is told again."""
-    _ids: dict[int, str] = field(default_factory=dict)
-    _n_events: int = 0
 
     def __post_init__(self) -> None:
         self._id, self._created = new_id("resp_"), now_s()
-        self._stream = BlockStream(self._start, self._grow, self._stop)
+        self._items = items = ItemEvents()
+        self._stream = BlockStream(items.start, items.grow, items.stop)
 
     def _response(self, result: Result, output: list[dict[str, object]]) -> dict[str, object]:
         ended = result.choices[0].ended
@@ -110,48 +110,15 @@ class ResponseWriter:
             "usage": _usage(result) if ended is not None else None,
         }
 
-    def _item(self, block: Block, status: str = "completed") -> dict[str, object]:
-        prefix = {"thought": "rs_", "text": "msg_", "call": "fc_"}[block.kind]
-        number = self._ids.setdefault(block.place, new_id(prefix))
-        match block.kind:
-            case "thought":
-                content = [{"type": "reasoning_text", "text": block.text}] if block.text else []
-                return {
-                    "id": number,
-                    "type": "reasoning",
-                    "summary": [],
-                    "content": content,
-                    "status": status,
-                }
-            case "text":
-                parts = [_part(block.text)] if status == "completed" else []
-                return {
-                    "id": number,
-                    "type": "message",
-                    "role": "assistant",
-                    "content": parts,
-                    "status": status,
-                }
-            case "call":
-                called = {"call_id": block.id, "name": block.name, "arguments": block.text}
-                return {"id": number, "type": "function_call", **called, "status": status}
-
     def whole(self, result: Result) -> dict[str, object]:
         """A response."""
-        output = [self._item(block) for block in whole_blocks(result.choices[0])]
+        output = [self._items.item(block) for block in whole_blocks(result.choices[0])]
         return self._response(result, output) | {"timings": result.timings()}
-
-    def _numbered(self, *events: dict[str, object]) -> list[Event]:
-        numbered: list[Event] = []
-        for event in events:
-            numbered.append(event | {"sequence_number": self._n_events})
-            self._n_events += 1
-        return numbered
 
     def begin(self, result: Result) -> list[Event]:
         """A response without output, twice, as the protocol wants it."""
         response = self._response(result, [])
-        return self._numbered(
+        return self._items.numbered(
             {"type": "response.created", "response": response},
             {"type": "response.in_progress", "response": response},
         )
@@ -163,58 +130,12 @@ class ResponseWriter:
     def end(self, result: Result) -> list[Event]:
         """The whole response."""
         events = self._stream.close()
-        response = self._response(result, [self._item(block) for block in self._stream.blocks])
+        response = self._response(result, [self._items.item(block) for block in self._stream.blocks])
         kind = f"response.{response['status']}"
-        return [*events, *self._numbered({"type": kind, "response": response, "timings": result.timings()})]
-
-    def _where(self, block: Block) -> dict[str, object]:
-        """Which item an event is about, and which part of it."""
-        where: dict[str, object] = {"item_id": self._ids[block.place], "output_index": block.place}
-        return where if block.kind == "call" else where | {"content_index": 0}
-
-    def _start(self, block: Block) -> list[Event]:
-        added: dict[str, object] = {
-            "type": "response.output_item.added",
-            "output_index": block.place,
-            "item": self._item(block, "in_progress"),
-        }
-        if block.kind != "text":
-            return self._numbered(added)
-        part = {"type": "response.content_part.added", **self._where(block), "part": _part("")}
-        return self._numbered(added, part)
-
-    def _grow(self, block: Block, text: str) -> list[Event]:
-        where = self._where(block)
-        match block.kind:
-            case "thought":
-                return self._numbered({"type": "response.reasoning_text.delta", **where, "delta": text})
-            case "text":
-                delta = {"type": "response.output_text.delta", **where, "delta": text, "logprobs": []}
-                return self._numbered(delta)
-            case "call":
-                kind = "response.function_call_arguments.delta"
-                return self._numbered({"type": kind, **where, "delta": text})
-
-    def _stop(self, block: Block) -> list[Event]:
-        where, text = self._where(block), block.text
-        done: list[dict[str, object]] = []
-        match block.kind:
-            case "thought":
-                done = [{"type": "response.reasoning_text.done", **where, "text": text}]
-            case "text":
-                done = [
-                    {"type": "response.output_text.done", **where, "text": text, "logprobs": []},
-                    {"type": "response.content_part.done", **where, "part": _part(text)},
-                ]
-            case "call":
-                kind = "response.function_call_arguments.done"
-                done = [{"type": kind, **where, "name": block.name, "arguments": text}]
-        last = {"type": "response.output_item.done", "output_index": block.place, "item": self._item(block)}
-        return self._numbered(*done, last)
-
-
-def _part(text: str) -> dict[str, object]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        return [
+            *events,
+            *self._items.numbered({"type": kind, "response": response, "timings": result.timings()}),
+        ]
 
 
 def _usage(result: Result) -> dict[str, object]:

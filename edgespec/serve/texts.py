@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from edgespec.serve.chat import read_conversation
-from edgespec.serve.errors import ApiError, invalid
+from edgespec.serve.errors import invalid
 from edgespec.serve.exchange import Exchange
 from edgespec.serve.service import Service
 from edgespec.session.shared.asked import Tokenize
@@ -63,9 +63,3 @@ async def apply_template(service: Service, exchange: Exchange) -> None:
     async with service.engine_for(fields) as (engine, _):
         told = await engine.tokenize(question)
     await exchange.reply({"prompt": told.text})
-
-
-async def rerank(service: Service, exchange: Exchange) -> None:
-    """Texts by how well they answer a question: there is nothing for that here."""
-    said = "texts are not ranked here; ask /v1/embeddings of an embedding model, and compare the vectors"
-    raise ApiError(501, said, None, "rerank_not_supported")

@@ -15,7 +15,7 @@ from edgespec.documents import build, read_json
 from edgespec.errors import ConfigError
 from edgespec.files import written_whole
 from edgespec.llama.build import native_kernels, native_version
-from edgespec.llama.devices import list_devices
+from edgespec.llama.devices import default_devices, list_devices
 from edgespec.paths import costs_dir
 from edgespec.session.loading import AnyLoaded
 
@@ -111,11 +111,13 @@ def _describe(loaded: AnyLoaded) -> str:
     stat = path.stat()
     settings = loaded.context.settings
     where = loaded.model.placement
-    placed = f"{where.gpu_layers} {where.devices}"
-    if where.gpu_layers and (
-        servers := [device.description for device in list_devices() if device.is_remote]
-    ):
-        placed += f" {servers} {where.tensor_split}"
+    placed = ""
+    if where.gpu_layers:
+        # The same name may be another card the next time, or another machine.
+        devices = list_devices()
+        names = where.devices or [device.name for device in default_devices(devices)]
+        kinds = [device.description for device in devices if device.name in names]
+        placed = f"{where.gpu_layers} {names} {kinds} {where.tensor_split}"
     return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {placed}"
 
 

@@ -26,15 +26,8 @@ from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
 from edgespec.session.context_choice import cautions
 from edgespec.session.context_pair import ContextPair, open_context_pair
-from edgespec.session.loading import (
-    Loaded,
-    check_draft_memory,
-    check_memory,
-    check_pair,
-    load_draft,
-    load_target,
-    settle_context,
-)
+from edgespec.session.loading import Loaded, check_pair, load_draft, load_target
+from edgespec.session.placing import check_draft_memory, check_memory, settle_context
 from edgespec.session.settings import EngineSettings
 
 

@@ -1,30 +1,28 @@
-"""Loads a target and its drafts: found, checked against each other and against the memory, placed, opened."""
+"""Loads a target and its drafts: checked against each other, placed, opened."""
 
 import logging
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from edgespec.catalog.compatibility import Compatibility, check_draft, token_map
-from edgespec.catalog.memory import MemoryEstimate, check_fits
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.catalog.model_file import ModelFile
 from edgespec.decode.timed_text import arbitrary_tokens
 from edgespec.decode.tokenmap import SameVocabulary, TextMap, Translator
 from edgespec.errors import IncompatibleDraftError
 from edgespec.llama.context import Context
-from edgespec.llama.context_settings import ContextSettings
-from edgespec.llama.devices import list_devices
 from edgespec.llama.model import Model
-from edgespec.llama.placement import Placement, PlacementRequest, check_request, place_model
-from edgespec.llama.rpc import connect_servers, notice_silence
+from edgespec.llama.placement import Placement
+from edgespec.llama.rpc import notice_silence
 from edgespec.llama.slots import Slot, Slots
 from edgespec.progress import SILENT, Progress
-from edgespec.session.context_choice import cautions, choose_n_ctx
+from edgespec.session.context_choice import choose_n_ctx
 from edgespec.session.fast_draft import SHORTLIST_KEY, choose_draft_file, shortlist_of
-from edgespec.session.memory_needs import draft_context, estimate_context, measure_context, target_context
+from edgespec.session.memory_needs import draft_context, target_context
+from edgespec.session.placing import place_file
 from edgespec.session.settings import EngineSettings
 
 log = logging.getLogger(__name__)
@@ -76,95 +74,6 @@ def check_pair(target: ModelFile, draft: ModelFile) -> Compatibility:
             f"`edgespec pair {named}` lists drafts that can",
         )
     return verdict
-
-
-def settle_context(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> EngineSettings:
-    """The settings with a context length; what is doubtful of what was asked is said in the log.
-
-    Raises:
-        EngineError: an RPC server cannot be reached.
-        UsageError: there is no such device, or no share of the layers.
-    """
-    connect_servers(settings.rpc)
-    devices = list_devices()
-    # Both, although there may be no draft yet: one that is added later has this placement too.
-    for request in (settings.placement, settings.draft_placement):
-        check_request(request, devices)
-    for file in (target, *drafts):
-        for caution in cautions(file, settings, is_target=file is target):
-            log.warning("%s", caution)
-    return replace(settings, n_ctx=choose_n_ctx(target, settings, drafts, devices))
-
-
-def check_memory(target: ModelFile, drafts: list[ModelFile], settings: EngineSettings) -> None:
-    """Compares what all of them need with what the machine has, before anything is loaded.
-
-    Args:
-        target: Its file; what RPC servers take of it does not count.
-        drafts: Their files.
-        settings: Placement, context, type of the cache.
-
-    Raises:
-        EngineError: an RPC server cannot be reached.
-        NotEnoughMemoryError: they do not fit.
-    """
-    n_ctx = choose_n_ctx(target, settings)
-    contexts = [(target, target_context(settings, n_ctx))]
-    contexts += [(draft, draft_context(settings, n_ctx)) for draft in drafts]
-    check_contexts(contexts, share_here(target, n_ctx, settings), first_alone="`draft` none")
-
-
-def check_contexts(
-    contexts: list[tuple[ModelFile, ContextSettings]], first_share: float = 1, *, first_alone: str = ""
-) -> None:
-    """Checks that models with these contexts fit.
-
-    Args:
-        contexts: Models with how their contexts are made.
-        first_share: Of the first, what this machine holds itself, 0 to 1.
-        first_alone: What the user may set to have the first without the others; in the error's hint.
-
-    Raises:
-        NotEnoughMemoryError: they do not.
-    """
-
-    def measure() -> list[tuple[str, MemoryEstimate]]:
-        return [(file.name, measure_context(file, context)) for file, context in contexts]
-
-    estimates = [estimate_context(file.meta, context) for file, context in contexts]
-    estimates[0] = estimates[0].share(first_share)
-    # Where devices take a part, what llama.cpp says of all buffers is not of this machine's own memory.
-    check_fits(
-        [(file.name, estimate) for (file, _), estimate in zip(contexts, estimates, strict=True)],
-        first_alone=first_alone,
-        measure=measure if all(device.kind == "cpu" for device in list_devices()) else None,
-    )
-
-
-def share_here(target: ModelFile, n_ctx: int, settings: EngineSettings) -> float:
-    """Share of a target's blocks that this machine holds itself, 0 to 1: RPC servers take the others.
-
-    Raises:
-        EngineError: an RPC server cannot be reached.
-    """
-    if not settings.rpc:
-        return 1
-    placement = place_file(target, settings.placement, target_context(settings, n_ctx), settings)
-    return 1 - placement.gpu_layers / ((target.meta.block_count or 0) + 1)
-
-
-def check_draft_memory(draft: ModelFile, n_ctx: int, settings: EngineSettings) -> None:
-    """Compares what a draft for a target that is loaded already needs with what is left.
-
-    Args:
-        draft: Its file.
-        n_ctx: Tokens of the target's context, which it gets too.
-        settings: Say the type of the cache.
-
-    Raises:
-        NotEnoughMemoryError: it does not fit.
-    """
-    check_contexts([(draft, draft_context(settings, n_ctx))])
 
 
 def load_target(file: ModelFile, settings: EngineSettings, progress: Progress = SILENT) -> Loaded:
@@ -302,39 +211,3 @@ def resident_bytes() -> int:
     import psutil
 
     return int(psutil.Process().memory_info().rss)
-
-
-def place_file(
-    file: ModelFile,
-    request: PlacementRequest,
-    context: ContextSettings,
-    settings: EngineSettings,
-    *,
-    takes_remote: bool = True,
-) -> Placement:
-    """Where the layers of a model go, and beside them what its context keeps of them.
-
-    Args:
-        file: The model.
-        request: What was asked for it.
-        context: How its context is made: its cells, and the states of all its sequences with their snapshots.
-        settings: Name RPC servers, whose devices come last.
-        takes_remote: Whether these count where none is named.
-
-    Raises:
-        UsageError: there is no such device, no share of the layers, or more shares than devices.
-        EngineError: an RPC server cannot be reached.
-    """
-    connect_servers(settings.rpc)
-    estimate = estimate_context(file.meta, context)
-    placement = place_model(
-        request,
-        list_devices(),
-        block_count=file.meta.block_count or 0,
-        weights_bytes=file.meta.weights_bytes,
-        kv_bytes=estimate.kv_bytes + estimate.state_bytes,
-        takes_remote=takes_remote,
-    )
-    if request.gpu_layers not in ("auto", 0) and not placement.gpu_layers:
-        log.warning("%s: %s", file.name, placement.reason)
-    return placement

@@ -42,6 +42,8 @@ class EngineSettings:
     kv_type_v: KvType = KvType.F16
     """Of its values, which bear a small type better than keys do."""
     flash_attention: FlashAttention = "auto"
+    kv_offload: bool = True
+    """Whether layers on a device have their part of the KV cache there; without it, it stays in this machine's memory."""
     draft_type: DraftType = DraftType.AUTO
     rpc: tuple[Endpoint, ...] = ()
     """Servers whose devices take layers of the target, and of the draft where it names them."""
@@ -64,4 +66,5 @@ class EngineSettings:
             type_k=self.kv_type_k,
             type_v=self.kv_type_v,
             flash_attention=self.flash_attention,
+            kv_offload=self.kv_offload,
         )

@@ -2,7 +2,7 @@
 
 import pickle
 import struct
-from asyncio import IncompleteReadError, StreamReader
+from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 _LENGTH: Final = struct.Struct("<I")
@@ -36,17 +36,26 @@ def _read_whole(stream: BinaryIO, n_bytes: int) -> bytes:
     return data
 
 
-async def receive_frame(stream: StreamReader) -> object:
-    """The next value of an asyncio stream.
+class FrameReader:
+    """The values in bytes that come piece by piece."""
 
-    Raises:
-        EOFError: as of `read_frame`.
-    """
-    try:
-        (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
-        return _unpack(await stream.readexactly(length))
-    except IncompleteReadError as error:
-        raise EOFError from error
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[object]:
+        """What is whole with more bytes.
+
+        Raises:
+            EOFError: a value is none; nobody knows where the next one would begin.
+        """
+        self._data += data
+        while len(self._data) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._data)[0]
+            if len(self._data) < end:
+                return
+            body = bytes(self._data[_LENGTH.size : end])
+            del self._data[:end]
+            yield _unpack(body)
 
 
 def _unpack(body: bytes) -> object:

@@ -8,12 +8,10 @@ from typing import BinaryIO, Final
 
 from edgespec.session.shared.asked import Ask, Began, Cancel, Ended, Refused, Told, Wrote
 from edgespec.worker.frames import pack
+from edgespec.worker.protocol import BATCH_S
 
-BATCH_S: Final = 0.07
-"""Text of this long travels together: 14 frames a second at most, each faster than anybody reads. A frame takes server and caller some
-0.7 ms together of the cores that compute: at twenty a second a 1.5B pair on two cores wrote 1 to 2 % slower than without any."""
 BATCH_OF_SEVERAL_S: Final = 0.02
-"""The same where several answers share a frame, and a waking costs each of them less."""
+"""`BATCH_S` where several answers share a frame, and a waking costs each of them less."""
 
 
 class Outbox:

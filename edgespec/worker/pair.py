@@ -111,6 +111,8 @@ class PairServer:
             sampling=request.sampling,
             drop_oldest=request.drop_oldest,
             thinking=request.thinking,
+            structure=request.structure,
+            toolbox=request.toolbox,
         )
         stream: TokenStream | None = None
         try:

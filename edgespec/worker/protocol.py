@@ -2,16 +2,23 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from edgespec.bench.result import BenchResult
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.structure import Structure
 from edgespec.chat.thinking import AS_IT_LIKES, Thinking
+from edgespec.chat.tools import NO_TOOLS, CallDelta, Toolbox
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import Progress, Unit
 from edgespec.session.settings import EngineSettings
+
+BATCH_S: Final = 0.1
+"""Text of this long travels together: of an answer that is written alone, a front door hears ten times a second at most. Each time takes
+it and whoever reads some 0.7 ms of the cores that compute: at twenty a second a 1.5B pair on two cores wrote 1 to 2 % slower than
+without any of it."""
 
 # What is asked for.
 
@@ -36,6 +43,10 @@ class Answer:
     drop_oldest: bool = False
     """The oldest turns may be left out where the conversation is too long."""
     thinking: Thinking = AS_IT_LIKES
+    toolbox: Toolbox = NO_TOOLS
+    """What the answer may call; the calls come in `TokensArrived`, whoever asks runs them."""
+    structure: Structure | None = None
+    """What the answer must look like, where it is no call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,8 @@ class TokensArrived:
     thought_n: int = 0
     """Tokens of the thought so far."""
     thought_s: float = 0.0
+    calls: tuple[CallDelta, ...] = ()
+    """More of the tools that the answer calls."""
 
     @property
     def text(self) -> str:

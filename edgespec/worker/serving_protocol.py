@@ -57,9 +57,14 @@ class SharedOpened:
     quantization: str = ""
     """`Q4_K_M` and the like."""
     pooling: str = ""
-    """Of an embedding model: `mean`, `cls` or `last`; empty for one that writes."""
+    """Of an embedding model: `mean`, `cls` or `last`; of a reranker `rank`; empty for one that writes."""
     note: str = ""
     """Where the layers of each model went; empty when all of them are on the CPU."""
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it is a reranker."""
+        return self.pooling == "rank"
 
 
 @dataclass(frozen=True, slots=True)

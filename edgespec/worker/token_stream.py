@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from time import monotonic
-from typing import Final
 
+from edgespec.chat.tools import CallDelta
 from edgespec.decode.costs import PairCosts
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.session.loading import resident_bytes
-from edgespec.worker.protocol import Link, Piece, TokensArrived
-
-_BATCH_S: Final = 0.1
-"""Tokens of this long travel together: the front door hears of them ten times a second at most."""
+from edgespec.worker.protocol import BATCH_S, Link, Piece, TokensArrived
 
 
 class TokenStream:
@@ -28,18 +25,20 @@ class TokenStream:
         self._link, self._stats, self._costs, self._arm = link, stats, costs, arm
         self._pieces: list[Piece] = []
         self._thought = ""
+        self._calls: list[CallDelta] = []
         self._sent_s = 0.0
         self._memory_bytes = resident_bytes()
 
     def add(self, token: Token) -> None:
         """One more token."""
         self._thought += token.thought
+        self._calls += token.calls
         last = self._pieces[-1] if self._pieces else None
         if last is not None and last.source == token.source:
             self._pieces[-1] = Piece(last.text + token.text, last.source)
         elif token.text:
             self._pieces.append(Piece(token.text, token.source))
-        if monotonic() - self._sent_s >= _BATCH_S:
+        if monotonic() - self._sent_s >= BATCH_S:
             self.flush()
 
     def flush(self) -> None:
@@ -49,7 +48,8 @@ class TokenStream:
         # A stop comes out of `send` when the batch is on its way: nothing may be sent twice.
         pieces, self._pieces = self._pieces, []
         thought, self._thought = self._thought, ""
-        if not (pieces or thought):
+        calls, self._calls = self._calls, []
+        if not (pieces or thought or calls):
             return
         self._link.send(
             TokensArrived(
@@ -65,6 +65,7 @@ class TokenStream:
                 thought,
                 stats.thought_n,
                 stats.thought_s,
+                tuple(calls),
             )
         )
 

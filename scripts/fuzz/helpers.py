@@ -105,10 +105,10 @@ def _be_the_helper(sent: dict[str, Any], writer: int) -> None:
 
 
 def _try_file(request: dict[str, Any], writer: int) -> dict[str, Any]:
-    from edgespec.llama.library import on_native_abort
+    from edgespec.llama.native_end import on_native_end
     from edgespec.llama.trial_process import try_file
 
-    on_native_abort(lambda words: _write_all(writer, json.dumps({"ended": words}).encode() + b"\n"))
+    on_native_end(lambda words: _write_all(writer, json.dumps({"ended": words}).encode() + b"\n"))
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.catalog import memory
+from edgespec import control_groups
 from edgespec.catalog.memory import MemoryEstimate, available_memory_bytes, check_fits, estimate_memory
 from edgespec.catalog.metadata import read_metadata
 from edgespec.errors import NotEnoughMemoryError
@@ -123,11 +123,11 @@ def test_a_container_limit_counts_with_its_page_cache_as_free(
 ) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert memory._cgroup_headroom(tmp_path) == expected
+    assert control_groups._headroom(tmp_path) == expected
 
 
 def test_the_tightest_container_limit_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "memory.max").write_text("5000")
     (tmp_path / "memory.current").write_text("2000")
-    monkeypatch.setattr(memory, "_cgroup_folders", lambda: [tmp_path])
+    monkeypatch.setattr(control_groups, "_folders", lambda: [tmp_path])
     assert available_memory_bytes() == 3000

@@ -113,6 +113,34 @@ def test_a_server_that_serves_somebody_else_is_one_line(
     assert "one program at a time" in outcome.err
 
 
+_OPENED = """
+import sys
+from pathlib import Path
+from edgespec.llama.library import native_lines
+from edgespec.llama.model import Model
+from edgespec.llama.placement import Placement
+from edgespec.llama.rpc import connect_servers, parse_endpoints
+connect_servers(parse_endpoints(sys.argv[2]))
+for placement in (Placement(), Placement(2)):
+    lines = []
+    with native_lines(lines.append), Model(Path(sys.argv[1]), placement):
+        print(placement.gpu_layers, sum("using device RPC0" in line for line in lines))
+"""
+
+
+def test_a_model_without_layers_on_a_device_leaves_the_device_alone(tiny_model: Path):
+    """Else weights of the CPU would lie in the device's buffers, and a context would be made on it."""
+    with server() as (_, address):
+        ran = subprocess.run(
+            [sys.executable, "-c", _OPENED, tiny_model, address],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (ran.stdout, ran.stderr) == ("0 0\n2 1\n", "")
+
+
 _KEPT_ALIVE = """
 import os, socket, sys
 from pathlib import Path

@@ -300,10 +300,10 @@ def test_layers_that_were_offloaded_are_named_in_the_stats(
     run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from edgespec.llama.devices import Device
-    from edgespec.session import loading
+    from edgespec.session import placing
 
     card = Device("GPU0", "A card", "gpu", 8 << 30, 8 << 30)
-    monkeypatch.setattr(loading, "list_devices", lambda: (card,))
+    monkeypatch.setattr(placing, "list_devices", lambda: (card,))
     result = run_cli("run", tiny_model, "-p", "x", "-n", "3", "--stats", "--gpu-layers", "2")
     assert result.err.splitlines()[-1] == "tiny: 2 of 3 layers offloaded, as asked"
 
@@ -311,9 +311,9 @@ def test_layers_that_were_offloaded_are_named_in_the_stats(
 def test_layers_that_cannot_be_offloaded_are_a_warning(
     run_cli: RunCli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from edgespec.session import loading
+    from edgespec.session import placing
 
-    monkeypatch.setattr(loading, "list_devices", lambda: ())
+    monkeypatch.setattr(placing, "list_devices", lambda: ())
     result = run_cli("run", tiny_model, "-p", "x", "-n", "3", "--gpu-layers", "2")
     assert result.code == 0
     assert result.err == (

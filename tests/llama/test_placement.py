@@ -3,7 +3,7 @@
 import pytest
 
 from edgespec.errors import UsageError
-from edgespec.llama.devices import Device
+from edgespec.llama.devices import Device, default_devices
 from edgespec.llama.placement import (
     DEVICE_RESERVE_BYTES,
     Placement,
@@ -16,9 +16,9 @@ GIB = 1 << 30
 CPU = Device("CPU", "A processor", "cpu", 32 * GIB, 64 * GIB)
 
 
-def gpu(name: str, free_bytes: int, kind: str = "gpu") -> Device:
+def gpu(name: str, free_bytes: int, kind: str = "gpu", card: str = "") -> Device:
     """A device with `free_bytes` for a model, the reserve not counted."""
-    return Device(name, "A card", kind, free_bytes + DEVICE_RESERVE_BYTES, 80 * GIB)
+    return Device(name, "A card", kind, free_bytes + DEVICE_RESERVE_BYTES, 80 * GIB, card)
 
 
 def place(request: PlacementRequest, *devices: Device, weights: int = 10 * GIB, kv: int = GIB) -> Placement:
@@ -51,9 +51,49 @@ def test_the_kv_cache_counts_as_much_as_weights():
 
 def test_auto_adds_up_several_devices_but_only_gpus():
     accelerator = gpu("BLAS", 64 * GIB, "accel")
-    placement = place(PlacementRequest(), gpu("CUDA0", 2 * GIB), accelerator, gpu("Vulkan0", 3 * GIB, "igpu"))
+    placement = place(PlacementRequest(), gpu("CUDA0", 2 * GIB), accelerator, gpu("Vulkan1", 3 * GIB))
     assert placement.gpu_layers == 5
-    assert placement.reason == "5 of 11 layers fit on CUDA0, Vulkan0"
+    assert placement.reason == "5 of 11 layers fit on CUDA0, Vulkan1"
+
+
+def test_integrated_graphics_count_only_where_there_is_nothing_else():
+    """llama.cpp leaves them out beside a card: what they have room for would push a card beyond its own."""
+    card, integrated = gpu("Vulkan0", 2 * GIB), gpu("Vulkan1", 9 * GIB, "igpu")
+    assert default_devices((CPU, integrated, card)) == (card,)
+    assert place(PlacementRequest(), integrated, card).gpu_layers == 2
+    assert place(PlacementRequest(), integrated) == Placement(9, (), (), "9 of 11 layers fit on Vulkan1")
+    assert place(PlacementRequest(devices=("Vulkan1",)), integrated, card).gpu_layers == 9
+    remote = gpu("RPC0", GIB)
+    assert default_devices((CPU, integrated, remote)) == (remote, integrated)
+
+
+def test_a_card_that_two_backends_see_counts_once():
+    cuda, vulkan = gpu("CUDA0", 3 * GIB, card="0000:c1:00.0"), gpu("Vulkan0", 3 * GIB, card="0000:c1:00.0")
+    other = gpu("Vulkan1", 2 * GIB, card="0000:c2:00.0")
+    assert default_devices((CPU, cuda, vulkan, other)) == (cuda, other)
+    assert place(PlacementRequest(), cuda, vulkan, other).gpu_layers == 5
+    # What does not say where it is plugged in is taken for a card of its own, as llama.cpp does.
+    assert len(default_devices((gpu("Vulkan0", GIB), gpu("Vulkan1", GIB)))) == 2
+
+
+def test_of_a_device_that_reports_no_memory_the_processors_counts():
+    silent = Device("GPUOpenCL", "A card", "gpu", 0, 0)
+    placement = place(PlacementRequest(), silent, weights=64 * GIB, kv=2 * GIB)
+    assert placement.gpu_layers == (32 * GIB - DEVICE_RESERVE_BYTES) // (6 * GIB)
+
+
+def test_named_devices_take_their_shares_in_the_order_of_their_names():
+    cards = (gpu("CUDA0", 20 * GIB), gpu("CUDA1", 20 * GIB))
+    request = PlacementRequest(devices=("cuda1", "CUDA0", "CUDA1"), tensor_split=(3.0, 1.0))
+    assert place(request, *cards).devices == ("CUDA1", "CUDA0")
+
+
+def test_only_a_card_and_another_machine_have_memory_of_their_own():
+    assert gpu("CUDA0", GIB, card="0000:c1:00.0").has_own_memory
+    assert gpu("RPC0", GIB).has_own_memory
+    assert not gpu("MTL0", GIB).has_own_memory
+    assert not gpu("Vulkan0", GIB, "igpu", card="0000:00:02.0").has_own_memory
+    assert not CPU.has_own_memory
 
 
 def test_only_the_devices_that_were_named_count_and_are_passed_on():
@@ -148,4 +188,4 @@ def test_a_draft_takes_devices_of_other_machines_only_by_name():
     assert (beside.gpu_layers, beside.devices) == (11, ("CUDA0",))
     away = draft(PlacementRequest(devices=("rpc0",)), card, remote)
     assert (away.gpu_layers, away.devices) == (11, ("RPC0",))
-    assert place(PlacementRequest(), card, remote).reason == "11 of 11 layers fit on CUDA0, RPC0"
+    assert place(PlacementRequest(), card, remote).reason == "11 of 11 layers fit on RPC0, CUDA0"

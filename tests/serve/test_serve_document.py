@@ -115,6 +115,4 @@ def test_the_paths_that_are_told_are_served() -> None:
     assert told <= served
     assert {path for path in served if path.startswith("/v1/") and path.count("/") == 2} - told <= {
         "/v1/health",
-        "/v1/rerank",
-        "/v1/reranking",
     }

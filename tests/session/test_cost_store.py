@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from edgespec.decode.acceptance import Acceptance
+from edgespec.llama.devices import Device
 from edgespec.llama.kv_types import KvType
+from edgespec.llama.placement import PlacementRequest
 from edgespec.paths import costs_dir
-from edgespec.session import EngineSettings, Session, open_pair
+from edgespec.session import EngineSettings, Session, cost_store, open_pair, placing
 from tests.odd_documents import damage_json
 from tests.recorded_progress import RecordedProgress
 from tests.session.eager import draft_eagerly
@@ -83,14 +85,30 @@ def test_costs_that_were_measured_or_kept_are_in_doubt_at_first(tiny_model: Path
         {"settings": EngineSettings(n_ctx=256)},
         {"settings": EngineSettings(kv_type_k=KvType.F32)},
         {"settings": EngineSettings(flash_attention="off")},
+        {"settings": EngineSettings(kv_offload=False)},
     ],
-    ids=["threads", "context", "cache", "attention"],
+    ids=["threads", "context", "cache", "attention", "place of the cache"],
 )
 def test_other_settings_are_measured_for_themselves(tiny_model: Path, options: dict[str, Any]):
     use(tiny_model)
     assert use(tiny_model, **options) == ["measuring tiny"]
     assert use(tiny_model) == []
     assert len(list(costs_dir().iterdir())) == 2
+
+
+def test_another_card_of_the_same_name_and_other_shares_are_measured_for_themselves(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def use_on(description: str, *shares: float) -> list[str]:
+        card = Device("Vulkan0", description, "gpu", 8 << 30, 8 << 30)
+        for module in (placing, cost_store):
+            monkeypatch.setattr(module, "list_devices", lambda: (card,))
+        return use(tiny_model, settings=EngineSettings(placement=PlacementRequest(2, tensor_split=shares)))
+
+    assert use_on("a card") == ["measuring tiny"]
+    assert use_on("a card") == []
+    assert use_on("another card") == ["measuring tiny"]
+    assert use_on("a card", 1.0) == ["measuring tiny"]
 
 
 def test_a_changed_file_is_measured_again(tiny_model: Path, tmp_path: Path):

@@ -30,7 +30,7 @@ from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
 from edgespec.llama.placement import DEVICE_RESERVE_BYTES, PlacementRequest
 from edgespec.paths import derived_models_dir, user_catalog_file
-from edgespec.session import DraftType, EngineSettings, loading, memory_needs, open_pair
+from edgespec.session import DraftType, EngineSettings, loading, memory_needs, open_pair, placing
 from edgespec.session import fast_draft as fast_draft_module
 from edgespec.session.loading import check_pair, load_target
 from edgespec.session.memory_needs import draft_context, estimate_context, measure_target, target_context
@@ -310,7 +310,7 @@ def test_a_folder_without_room_for_copies_is_not_an_obstacle(tiny_model: Path, t
 
 def test_a_draft_on_a_gpu_is_not_copied(tiny_model: Path, tiny_draft: Path, monkeypatch: pytest.MonkeyPatch):
     card = Device("GPU0", "A card", "gpu", 8 * GIB, 8 * GIB)
-    monkeypatch.setattr(loading, "list_devices", lambda: (card,))
+    monkeypatch.setattr(placing, "list_devices", lambda: (card,))
     with open_pair(tiny_model, tiny_draft) as session:
         placement = session.engine.drafts["tiny-draft"].model.placement
     assert (placement.gpu_layers, placement.reason) == (3, "3 of 3 layers fit on GPU0")
@@ -326,7 +326,7 @@ def test_a_target_on_a_gpu_leaves_room_for_the_snapshots_of_its_state(
     needed = estimate_context(file.meta, draft_context(settings, 256))
     free = file.meta.weights_bytes + needed.kv_bytes + needed.state_bytes + n_layers
     card = Device("GPU0", "A card", "gpu", free + DEVICE_RESERVE_BYTES, 8 * GIB)
-    monkeypatch.setattr(loading, "list_devices", lambda: (card,))
+    monkeypatch.setattr(placing, "list_devices", lambda: (card,))
     with load_target(file, settings).model as model:
         assert 0 < model.placement.gpu_layers < n_layers
         states = estimate_context(file.meta, target_context(settings, 256)).state_bytes

@@ -1,6 +1,8 @@
 """Asks that take long to take in: what cannot fit is refused by its beginning, and others are answered in between."""
 
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,10 @@ from edgespec.chat.messages import ChatMessage
 from edgespec.chat.structure import Structure, StructureKind
 from edgespec.errors import ContextOverflowError
 from edgespec.llama.model import Model
+from edgespec.session.shared import long_texts, vocabulary
 from edgespec.session.shared import session as shared_session
-from edgespec.session.shared import vocabulary
 from edgespec.session.shared.asked import Ask, Cancel, Detokenize, Tokenize, Tokenized
-from tests.session.shared import Ear, answer, finish, shared, user
+from tests.session.shared import Ear, answer, figures, finish, shared, user
 from tests.tiny import FIM_TOKENS, make_tiny_model
 
 LONG = "once upon a time there was a heron " * 30_000
@@ -125,3 +127,71 @@ def test_what_lies_far_from_a_gap_is_not_tokenized(fim_model: Path, monkeypatch:
         assert N_CTX // 2 < len(few) < N_CTX
         with pytest.raises(ContextOverflowError, match="tokens or more and the context 512"):
             tokenize_infill(model, Infill("a", "b", begun=LONG), N_CTX)
+
+
+LONG_HERE = "the cat sat on the mat. " * 30
+"""Some 400 tokens."""
+
+
+@pytest.fixture
+def held_reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Long texts begin at some hundred characters, and none becomes tokens before the event is set."""
+    monkeypatch.setattr(long_texts, "_LONG_CHARACTERS", 100)
+    may_read, tokenize = threading.Event(), Model.tokenize
+
+    def held(model: Model, text: str, **more: bool) -> list[int]:
+        if LONG_HERE in text:
+            may_read.wait(5)
+        return tokenize(model, text, **more)
+
+    monkeypatch.setattr(Model, "tokenize", held)
+    yield may_read
+    may_read.set()
+
+
+@pytest.mark.parametrize("prompt", [LONG_HERE, user(LONG_HERE)], ids=["text", "conversation"])
+def test_answers_go_on_while_a_long_text_becomes_tokens(
+    tiny_model: Path, held_reading: threading.Event, prompt: str | tuple[ChatMessage, ...]
+):
+    asks = Ask(1, "once", max_tokens=24), Ask(2, prompt, max_tokens=4)
+    with shared(tiny_model, "none") as session:
+        held_reading.set()
+        alone = [answer(session, ask).written[ask.id, 0].text for ask in asks]
+        held_reading.clear()
+        session.submit(asks[0])
+        ear = Ear()
+        ear.hear(session.step())
+        session.submit(asks[1])
+        session.submit(Tokenize(3, LONG_HERE))
+        while not ear.written[1, 0].ended:
+            ear.hear(session.step())
+        assert 2 not in ear.began
+        assert not ear.others
+        assert figures(session).waiting_n == 2
+        held_reading.set()
+        finish(session, ear)
+        (told,) = (one for one in ear.others if isinstance(one, Tokenized))
+        assert list(told.tokens) == session.engine.target.model.tokenize(LONG_HERE, add_special=False)
+    assert [ear.written[number, 0].text for number in (1, 2)] == alone
+
+
+def test_a_long_text_that_nobody_waits_for_is_dropped(tiny_model: Path, held_reading: threading.Event):
+    ear = Ear()
+    with shared(tiny_model, "none") as session:
+        session.submit(Ask(1, "once", max_tokens=24))
+        ear.hear(session.step())
+        session.submit(Ask(2, LONG_HERE, max_tokens=4))
+        session.submit(Ask(3, LONG_HERE, max_tokens=4))
+        ear.hear(session.step())
+        session.submit(Cancel(2))
+        session.submit(Cancel(3))
+        finish(session, ear)
+        assert set(ear.began) == {1}
+        held_reading.set()
+        assert answer(session, Ask(4, LONG_HERE, max_tokens=4)).written[4, 0].ended
+        session.submit(Ask(5, "once", max_tokens=24))
+        ear.hear(session.step())
+        # What is being read when the session ends keeps nothing back.
+        session.submit(Ask(6, LONG_HERE, max_tokens=4))
+        ear.hear(session.step())
+    assert set(ear.began) == {1, 5}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from edgespec.catalog import memory
 from edgespec.catalog.model_file import open_file
 from edgespec.errors import NotEnoughMemoryError
 from edgespec.llama.context_settings import FlashAttention
+from edgespec.llama.devices import Device
 from edgespec.llama.library import load_library, native_lines
-from edgespec.session import EngineSettings
-from edgespec.session.loading import check_memory, load_target
+from edgespec.llama.placement import PlacementRequest
+from edgespec.session import EngineSettings, placing
+from edgespec.session.loading import load_target
 from edgespec.session.memory_needs import TARGET_ROWS, estimate_target, measure_target
+from edgespec.session.placing import check_memory
 from tests.tiny_memories import ARCHITECTURES, MemoryKind, make_tiny_memory
 
 MIB = 2**20
@@ -84,3 +88,27 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr(lib, "llama_model_load_from_file", count)
     return files
+
+
+def test_what_a_card_with_memory_of_its_own_takes_is_not_this_machines(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = open_file("tiny", tiny_model)
+    card = Device("CUDA0", "A card", "gpu", 8 << 30, 8 << 30, "0000:c1:00.0")
+    whole = estimate_target(file, EngineSettings(n_ctx=4096))
+
+    def check(available: int, *devices: Device, **settings: Any) -> None:
+        monkeypatch.setattr(placing, "list_devices", lambda: devices)
+        monkeypatch.setattr(memory, "available_memory_bytes", lambda: available)
+        check_memory(file, [], EngineSettings(n_ctx=4096, **settings))
+
+    buffers = whole.total_bytes - whole.weights_bytes - whole.kv_bytes
+    check(buffers, card)
+    for devices in ((), (replace(card, card=""),), (replace(card, kind="igpu"),)):
+        with pytest.raises(NotEnoughMemoryError):
+            check(buffers, *devices)
+    with pytest.raises(NotEnoughMemoryError):
+        check(buffers, card, placement=PlacementRequest(0))
+    with pytest.raises(NotEnoughMemoryError):
+        check(buffers, card, kv_offload=False)
+    check(buffers + whole.kv_bytes, card, kv_offload=False)

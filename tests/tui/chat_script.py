@@ -1,5 +1,8 @@
 """The chat screen for tests: what is written to it, and what it shows."""
 
+import time
+from collections.abc import Callable
+
 from textual.pilot import Pilot
 from textual.widgets import Static, TextArea
 
@@ -8,6 +11,7 @@ from tests.tui.scripted import ANSWER
 from tui.app import EdgespecApp
 from tui.chat.screen import ChatScreen
 
+LIMIT_S = 60.0
 TEXT = "".join(piece.text for piece in ANSWER)
 
 
@@ -29,3 +33,11 @@ async def send(pilot: Pilot[int], text: str) -> None:
     pilot.app.screen.query_one("#prompt", TextArea).load_text(text)
     await pilot.press("enter")
     await settle(pilot)
+
+
+async def until(pilot: Pilot[int], holds: Callable[[], object]) -> None:
+    """Waits for what other processes do."""
+    end_s = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < end_s
+        await pilot.pause(0.05)

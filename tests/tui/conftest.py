@@ -41,7 +41,10 @@ def picture(snapshot: SnapshotAssertion) -> Picture:
 
 @pytest.fixture(autouse=True)
 def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Pictures are in colour, wherever the tests run; what the app writes beside itself goes to the test's folder."""
+    """Pictures are in colour, wherever the tests run; what the app writes beside itself goes to the test's folder.
+
+    Nobody's clipboard is filled.
+    """
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TZ", "UTC")
     if hasattr(time, "tzset"):
@@ -51,7 +54,7 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("textual.widgets.Input.cursor_blink", False)
     monkeypatch.setattr("tui.chat.rail._REFRESH_S", 3600.0)
     monkeypatch.chdir(tmp_path)
-    for name in ("VISUAL", "EDITOR"):
+    for name in ("VISUAL", "EDITOR", "DISPLAY", "WAYLAND_DISPLAY", "TMUX", "STY"):
         monkeypatch.delenv(name, raising=False)
 
 

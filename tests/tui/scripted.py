@@ -71,7 +71,7 @@ def tokens(pieces: tuple[Piece, ...], predicted_n: int = 21, arm: str = "") -> T
 
 class ScriptedWorker:
     """Answers every request at once. `hold` leaves answers open until they are stopped; `jobs` does what jobs ask;
-    `says` is the answer, in place of the usual one.
+    `says` is the answer, in place of the usual one, and `then` every later one.
 
     Everything that was asked is in `requests`.
     """
@@ -83,6 +83,7 @@ class ScriptedWorker:
         pair: PairOpened | None = PAIR,
         job: Callable[[RunJob], Iterable[AnyEvent]] = lambda _request: (),
         says: Sequence[AnyEvent] = (),
+        then: Sequence[AnyEvent] = (),
     ) -> None:
         self.requests: list[Request] = []
         self.hold = hold
@@ -91,13 +92,17 @@ class ScriptedWorker:
         self.closed = False
         self._pair = pair
         self._job = job
-        self._says = says
+        self.script(says, then)
         self._events: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
 
     def send(self, request: Request) -> None:
         self.requests.append(request)
         for event in self._answers(request):
             self.say(event)
+
+    def script(self, says: Sequence[AnyEvent], then: Sequence[AnyEvent] = ()) -> None:
+        """The next answer, and those after it."""
+        self._says, self._then = says, then
 
     def say(self, event: AnyEvent) -> None:
         """Says something unasked."""
@@ -126,7 +131,8 @@ class ScriptedWorker:
             case Answer() if self.refuse is not None:
                 yield self.refuse
             case Answer() if self._says:
-                yield from self._says
+                says, self._says = self._says, self._then or self._says
+                yield from says
             case Answer():
                 yield tokens(ANSWER[:2])
                 if not self.hold:

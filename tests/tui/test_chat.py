@@ -134,20 +134,6 @@ async def test_ctrl_s_goes_through_the_modes(bench: AppBench) -> None:
             assert said in status_of(app)
 
 
-async def test_the_tint_shows_who_thought_of_each_token(bench: AppBench) -> None:
-    async with bench.run() as (app, pilot):
-        await send(pilot, "hello")
-        await pilot.press("ctrl+t")
-        await settle(pilot)
-        turn = chat_of(app).query_one(AnswerTurn)
-        assert turn.query_one(StreamText).display
-        assert turn.query_one(StreamText).text == TEXT
-        assert not turn.query_one(Markdown).display
-        await pilot.press("ctrl+t")
-        await settle(pilot)
-        assert turn.query_one(Markdown).display
-
-
 async def test_a_dead_engine_leaves_the_conversation_and_restarts(bench: AppBench) -> None:
     async with bench.run(hold=True) as (app, pilot):
         await send(pilot, "hello")
@@ -256,7 +242,7 @@ async def test_text_can_be_selected_with_the_mouse_and_copied(tinted: bool, benc
     async with bench.run(settings=AppSettings(tint_drafted=tinted)) as (app, pilot):
         await send(pilot, "select me")
         turn = chat_of(app).query_one(AnswerTurn)
-        block = turn.query_one(StreamText) if tinted else turn.query("MarkdownParagraph").first()
+        block = turn.query("MarkdownParagraph").first()
         await pilot.mouse_down(block, offset=(2, 0))
         await pilot.hover(block, offset=(11, 0))
         await pilot.mouse_up(block, offset=(11, 0))

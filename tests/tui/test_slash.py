@@ -9,7 +9,7 @@ from edgespec.worker.protocol import (
     OpenPair,
 )
 from tests.tui.chat_script import chat_of, roles, send, status_of
-from tests.tui.conftest import AppBench, settle
+from tests.tui.conftest import AppBench
 from tui.services.launch import Launch
 
 
@@ -17,7 +17,7 @@ from tui.services.launch import Launch
     ("line", "said"),
     [
         ("/nonsense", "there is no command /nonsense"),
-        ("/regen", "did you mean /regenerate?"),
+        ("/regenrate", "did you mean /regenerate?"),
         ("/new now", "/new takes nothing after it"),
         ("/mode sideways", "use off, model, ngram or auto"),
     ],
@@ -50,15 +50,6 @@ async def test_another_target_gets_a_new_engine(bench: AppBench) -> None:
         opened = bench.workers[1].requests[0]
         assert isinstance(opened, OpenPair)
         assert (opened.target, opened.draft) == ("other", "auto")
-
-
-async def test_tab_completes_a_command(bench: AppBench) -> None:
-    async with bench.run() as (app, pilot):
-        await pilot.press(*"/reg")
-        await settle(pilot)
-        assert "Answer the last message again" in status_of(app)
-        await pilot.press("tab")
-        assert chat_of(app).prompt.text == "/regenerate "
 
 
 async def test_a_slash_that_is_none_can_be_asked(bench: AppBench) -> None:

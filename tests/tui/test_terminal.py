@@ -119,6 +119,54 @@ def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Termina
     terminal.wait("left with 0")
 
 
+def test_ctrl_c_stops_clears_asks_and_leaves(terminal: Terminal) -> None:
+    terminal.run()
+    terminal.wait("smollm2-135m, no draft model on disk", " tokens")
+    terminal.keys("Tell me a story of a thousand words about a fox.", "Enter")
+    terminal.wait("answering")
+    terminal.keys("C-c")
+    terminal.wait("stopped; the part that came is kept")
+    terminal.keys("a second thought", "C-c")
+    terminal.wait("cleared; Up brings it back")
+    terminal.keys("Up")
+    terminal.wait("a second thought")
+    terminal.keys("C-c", "C-c")
+    terminal.wait("Leave edgespec?")
+    terminal.keys("C-c")
+    terminal.wait("left with 0", "ready>")
+
+
+def test_a_long_paste_is_collapsed_and_the_menu_follows_real_keys(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.run()
+    terminal.wait("smollm2-135m, no draft model on disk", " tokens")
+    (tmp_path / "paste.txt").write_text("\n".join(f"row {number}" for number in range(300)))
+    terminal.tmux("load-buffer", str(tmp_path / "paste.txt"))
+    terminal.tmux("paste-buffer", "-p")
+    terminal.wait("[pasted 300 lines, 2.2 KiB]")
+    terminal.keys("C-c", "/mo", "Down", "Tab")
+    terminal.wait("Draft nothing: plain decoding")
+    terminal.keys("of", "Enter")
+    terminal.wait("speculation off")
+    terminal.keys("C-q")
+    terminal.wait("left with 0", "ready>")
+
+
+def test_an_answer_is_copied_by_key_into_tmux(terminal: Terminal, tmp_path: Path) -> None:
+    script = ("Here", ":\n\n", "```", "\ncode", " it", " is", "\n``` ")
+    path = make_scripted_model(tmp_path / "coder.gguf", script)
+    terminal.run("chat", str(path), "--draft", "none")
+    terminal.wait("coder", "tokens of context")
+    terminal.keys("Write.", "Enter")
+    terminal.wait("tok/s ·", "TTFT")
+    terminal.keys("C-y")
+    terminal.wait("Enter copies this answer")
+    terminal.keys("Enter")
+    terminal.wait("copied to tmux's buffer", "copied.txt")
+    assert terminal.tmux("show-buffer").startswith("Here:\n\n```\ncode it")
+    terminal.keys("C-q")
+    terminal.wait("left with 0", "ready>")
+
+
 def test_a_thought_is_folded_and_opens_by_command(terminal: Terminal, tmp_path: Path) -> None:
     script = ("<think>", "Hm", ", <b>so", " it is", "</think>", "\n\n", "Yes", " <i>indeed</i>", ".")
     path = make_scripted_model(tmp_path / "thinker.gguf", script)

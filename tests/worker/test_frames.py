@@ -1,11 +1,10 @@
 """Values over a pipe, whole or not at all."""
 
-import asyncio
 import io
 
 import pytest
 
-from edgespec.worker.frames import pack, read_frame, receive_frame
+from edgespec.worker.frames import FrameReader, pack, read_frame
 
 
 def test_values_come_out_as_they_went_in() -> None:
@@ -16,22 +15,16 @@ def test_values_come_out_as_they_went_in() -> None:
 @pytest.mark.parametrize(
     "n_bytes", [0, 3, 4, 9], ids=["nothing", "half a length", "a length", "half a value"]
 )
-async def test_what_breaks_off_is_the_end_of_the_other_side(n_bytes: int) -> None:
+def test_what_breaks_off_is_the_end_of_the_other_side(n_bytes: int) -> None:
     part = pack("a value")[:n_bytes]
     with pytest.raises(EOFError):
         read_frame(io.BytesIO(part))
-    reader = asyncio.StreamReader()
-    reader.feed_data(part)
-    reader.feed_eof()
-    with pytest.raises(EOFError):
-        await receive_frame(reader)
+    assert not list(FrameReader().feed(part))
 
 
-async def test_what_is_no_value_is_the_end_of_the_other_side_too() -> None:
+def test_what_is_no_value_is_the_end_of_the_other_side_too() -> None:
     frame = b"\x05\x00\x00\x00what?" + pack("never reached")
     with pytest.raises(EOFError):
         read_frame(io.BytesIO(frame))
-    reader = asyncio.StreamReader()
-    reader.feed_data(frame)
     with pytest.raises(EOFError):
-        await receive_frame(reader)
+        list(FrameReader().feed(frame))

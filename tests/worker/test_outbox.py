@@ -7,7 +7,8 @@ from edgespec.chat.tools import CallDelta
 from edgespec.decode.token import GenerationStats
 from edgespec.session.shared.asked import Ask, Began, Cancel, Ended, EndReason, Figures, Refused, Told, Wrote
 from edgespec.worker.frames import read_frame
-from edgespec.worker.outbox import BATCH_S, Outbox, joined
+from edgespec.worker.outbox import Outbox, joined
+from edgespec.worker.protocol import BATCH_S
 
 ENDED = Ended(1, 0, EndReason.STOP, "", GenerationStats())
 

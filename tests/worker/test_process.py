@@ -403,12 +403,13 @@ async def test_a_worker_ends_with_the_app_whatever_that_said_last(last_words: by
     while worker._process is None:
         await asyncio.sleep(0.01)
     process = worker._process
-    assert process.stdin is not None
-    process.stdin.write(last_words)
+    stdin = process.get_pipe_transport(0)
+    assert isinstance(stdin, asyncio.WriteTransport)
+    stdin.write(last_words)
     if not last_words.endswith(b"what?"):
-        process.stdin.close()  # as the system does for an app that was killed
+        stdin.close()  # as the system does for an app that was killed
     async with asyncio.timeout(LIMIT_S):
-        while process.returncode is None:
+        while process.get_returncode() is None:
             await asyncio.sleep(0.01)
-    assert process.returncode == 0
+    assert process.get_returncode() == 0
     await worker.close()

@@ -166,7 +166,7 @@ def stop_at(count: int) -> Heard:
 def test_a_stop_keeps_what_came_and_the_next_round_is_whole(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("edgespec.worker.token_stream._BATCH_S", 0.0)
+    monkeypatch.setattr("edgespec.worker.token_stream.BATCH_S", 0.0)
     earlier = race(session).advanced[-1].result
     whole = race(session, earlier).text_of("auto")
     heard = stop_at(20)

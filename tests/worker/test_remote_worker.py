@@ -10,6 +10,7 @@ import pytest
 
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.thinking import Thinking
+from edgespec.chat.tools import Tool, Toolbox, ToolCall
 from edgespec.decode.policy import Mode
 from edgespec.llama.sampler import Sampling
 from edgespec.session.settings import EngineSettings
@@ -413,6 +414,57 @@ async def test_a_conversation_goes_out_whole_with_its_thoughts_where_they_are_un
             {"role": "assistant", "content": "a cat", **thought},
             {"role": "user", "content": "why"},
         ]
+
+
+# Tools.
+
+
+async def test_tools_and_earlier_calls_go_out_and_new_calls_come_in_pieces() -> None:
+    turns = (
+        *QUESTION,
+        ChatMessage("assistant", "", calls=(ToolCall("one", "look", '{"at": 1}'),)),
+        ChatMessage("tool", "a cat", call_id="one", tool_name="look"),
+    )
+    toolbox = Toolbox((Tool("look", "Looks.", {"properties": {"at": {"type": "integer"}}}),))
+    replies = [
+        chunk(
+            delta={"tool_calls": [{"index": 0, "id": "two", "function": {"name": "look", "arguments": ""}}]}
+        ),
+        chunk(delta={"tool_calls": [{"index": 0, "function": {"arguments": '{"at"'}}]}),
+        chunk(delta={"tool_calls": [{"index": 0, "function": {"arguments": ": 2}"}}]}),
+        chunk(end="tool_calls"),
+    ]
+    foreign = Foreign(replies=[Reply([*replies, DONE])])
+    arrived, last = await answer_of(foreign, Answer(turns, 32, toolbox=toolbox))
+    assert isinstance(last, Answered)
+    assert last.stats.stopped == "eog"
+    calls = [delta for one in arrived for delta in one.calls]
+    assert [(one.id, one.name) for one in calls if one.name] == [("two", "look")]
+    assert "".join(one.arguments for one in calls) == '{"at": 2}'
+    body = foreign.bodies[0]
+    assert body["tools"][0]["function"]["name"] == "look"
+    assert body["messages"][1]["tool_calls"][0]["function"] == {"name": "look", "arguments": '{"at": 1}'}
+    assert body["messages"][2] == {"role": "tool", "content": "a cat", "tool_call_id": "one"}
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        "no list",
+        [3],
+        [{"index": 10**9, "function": {"name": "look"}}],
+        [{"index": 0, "function": "look"}],
+        [{"index": 0, "function": {"name": 3}}],
+        [{"index": 0, "function": {"arguments": "{}"}}],
+    ],
+)
+async def test_what_is_no_call_is_passed_over(calls: object) -> None:
+    arrived, last = await answer_of(
+        Foreign(replies=[Reply([chunk(delta={"tool_calls": calls}), chunk("yes"), chunk(end="stop"), DONE])])
+    )
+    assert isinstance(last, Answered)
+    assert text_of(arrived) == "yes"
+    assert not any(one.calls for one in arrived)
 
 
 # What goes wrong.

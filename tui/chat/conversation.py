@@ -1,10 +1,12 @@
 """A conversation as values: messages, with what each answer cost."""
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
 from edgespec.chat.messages import ChatMessage, Role
+from edgespec.chat.tools import ToolCall
 from edgespec.llama.sampler import Sampling
 from edgespec.worker.protocol import Piece
 
@@ -41,6 +43,12 @@ class Message:
     thought_n: int = 0
     """Tokens of that."""
     thought_s: float = 0.0
+    calls: tuple[ToolCall, ...] = ()
+    """Of an answer: the tools that it calls."""
+    call_id: str = ""
+    """Of a tool's result: the call that it belongs to."""
+    tool_name: str = ""
+    """Of a tool's result."""
     id: str = field(default_factory=_new_message_id, compare=False)
     """By which it is known to be saved: a message that says something else has another one."""
 
@@ -92,16 +100,23 @@ class Conversation:
         """
         system = [ChatMessage("system", self.system)] if self.system else []
         turns = [
-            ChatMessage(message.role, message.content, message.thought)
+            ChatMessage(
+                message.role,
+                message.content,
+                message.thought,
+                message.calls,
+                message.call_id,
+                message.tool_name,
+            )
             for message in self.messages
-            if message.content or message.thought
+            if message.content or message.thought or message.calls or message.call_id
         ]
         return (*system, *(turns[left_out:] or turns[-1:]))
 
     def without_last_answer(self) -> "Conversation":
         """Up to and with the last question; the same when it is not answered yet."""
         messages = self.messages
-        while messages and messages[-1].role == "assistant":
+        while messages and messages[-1].role in ("assistant", "tool"):
             messages = messages[:-1]
         return replace(self, messages=messages)
 
@@ -111,6 +126,12 @@ class Conversation:
         if not before.messages:
             return before, ""
         return replace(before, messages=before.messages[:-1]), before.messages[-1].content
+
+    def call_of(self, result: Message) -> ToolCall:
+        """The call that a tool's result belongs to."""
+        calls = (call for message in reversed(self.messages) for call in message.calls)
+        found = (call for call in calls if call.id == result.call_id)
+        return next(found, ToolCall(result.call_id, result.tool_name, ""))
 
     def last_answer(self) -> Message | None:
         """The newest answer."""
@@ -127,11 +148,21 @@ def to_markdown(conversation: Conversation) -> str:
     if conversation.system:
         parts.append(f"> {conversation.system.replace(chr(10), chr(10) + '> ')}")
     for message in conversation.messages:
+        if message.role == "tool":
+            call = conversation.call_of(message)
+            parts += [f"## Tool {call.name}", _fenced(call.arguments), _fenced(message.content)]
+            continue
         parts.append("## You" if message.role == "user" else f"## {conversation.target or 'Answer'}")
         parts.append(message.content.strip() + ("\n\n*(stopped)*" if message.stopped else ""))
         if message.receipt is not None:
             parts.append(f"*{message.receipt.text}*")
     return "\n\n".join(parts) + "\n"
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
 
 
 def merge_pieces(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:

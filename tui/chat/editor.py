@@ -36,11 +36,18 @@ def edit_in_editor(app: App[object], text: str) -> str:
         ) from error
 
 
+def editor_command(command: str, path: Path, system: str = os.name) -> list[str] | str:
+    """What starts an editor on a file: Windows takes a command as it is typed, with its backslashes."""
+    if system == "nt":
+        return f"{command} {subprocess.list2cmdline([str(path)])}"
+    return [*shlex.split(command), str(path)]
+
+
 def _edited(app: App[object], command: str, text: str, path: Path) -> str:
     path.write_text(text, encoding="utf-8")
     try:
         with app.suspend():
-            subprocess.run([*shlex.split(command), str(path)], check=False)
+            subprocess.run(editor_command(command, path), check=False)
     except SuspendNotSupported:
         raise EdgespecError("an editor cannot be opened from here: write in this field") from None
     except (OSError, ValueError) as error:

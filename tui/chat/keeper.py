@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgespec.errors import EdgespecError
 from tui.chat.conversation import Conversation
@@ -70,6 +70,25 @@ class ChatKeeper:
             self._tell(_WENT_ON)
         if self._listener is not None:
             self._listener.saved(conversation, saved)
+
+    def take_back(self, conversation: Conversation, head: str) -> str:
+        """Removes the last message, which nothing has answered, from what is saved.
+
+        Args:
+            conversation: With that message.
+            head: Id of the message that had been saved last before it.
+
+        Returns:
+            Id of the message that is saved last now.
+        """
+        if self._waiting.pop(conversation.id, None) is not None:
+            self.save(replace(conversation, messages=conversation.messages[:-1]))
+            return head
+        try:
+            return self.store.take_back(conversation, head)
+        except EdgespecError as error:
+            self.tell_error(error)
+            return conversation.head
 
     def delete(self, conversation: Conversation) -> None:
         """Removes what is saved of it.

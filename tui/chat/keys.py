@@ -4,6 +4,8 @@ from typing import Final
 
 from textual.binding import Binding, BindingType
 
+NEWEST_ID: Final = "chat.newest"
+
 
 def _key(key: str, action: str, title: str, tooltip: str, *, name: str, shown: bool = False) -> Binding:
     return Binding(key, action, title, id=f"chat.{name}", tooltip=tooltip, show=shown)
@@ -22,6 +24,8 @@ CHAT_KEYS: Final[list[BindingType]] = [
     _key("f9", "draft", "Draft", "Choose another draft model", name="draft"),
     _key("f10", "system", "System", "Change the system prompt", name="system"),
     _key("f11", "copy_last", "Copy", "Copy the last answer", name="copy"),
+    _key("ctrl+y", "copy", "Pick & copy", "Pick an answer or a block of code to copy", name="pick"),
+    _key("alt+z", "wrap", "Wrap code", "Wrap long lines of code, or scroll them", name="wrap"),
     _key("f12", "export", "Export", "Write the chat as Markdown", name="export"),
     _key("ctrl+l", "clear", "Clear", "Empty this conversation", name="clear"),
     _key(
@@ -31,6 +35,7 @@ CHAT_KEYS: Final[list[BindingType]] = [
         "Load the models again in a new process",
         name="restart",
     ),
+    _key("ctrl+end,end", "newest", "Newest", "Show the newest text and follow it", name="newest"),
     Binding("pageup", "page(-1)", "Up", id="chat.up", tooltip="Scroll back", show=False, priority=True),
     Binding("pagedown", "page(1)", "Down", id="chat.down", tooltip="Scroll on", show=False, priority=True),
 ]

@@ -11,6 +11,11 @@ class MarkdownSplitter:
     def __init__(self) -> None:
         self._tail = ""
 
+    @property
+    def tail(self) -> str:
+        """What is still open."""
+        return self._tail
+
     def add(self, text: str) -> tuple[str, str]:
         """More text; returns what became finished with it, often nothing, and the tail."""
         self._tail += text

@@ -36,6 +36,17 @@ def mode_named(word: str) -> Mode:
     return mode
 
 
+def switch_named(word: str) -> bool:
+    """As it is typed after /tools.
+
+    Raises:
+        UsageError: it is neither on nor off.
+    """
+    if word.lower() not in ("on", "off"):
+        raise UsageError(f"/tools {word} is not a choice", "it takes on or off")
+    return word.lower() == "on"
+
+
 def next_think(think: Think) -> Think:
     """Whether the model thinks: the choice after this one, in a circle."""
     return THINKS[(THINKS.index(think) + 1) % len(THINKS)]

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from edgespec.chat.structure import Structure
+from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 from edgespec.paths import chats_dir
@@ -21,11 +23,16 @@ from edgespec.worker.protocol import (
     TokensArrived,
     WorkerDied,
 )
+from tui.chat.confirm_call import ConfirmCall, Permission
 from tui.chat.conversation import Conversation
+from tui.chat.copy_bar import CopyBar
 from tui.chat.keeper import ChatKeeper, Listener
+from tui.chat.newest import NewestMark
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
+from tui.chat.slash_menu import SlashMenu
 from tui.chat.store import ChatStore
+from tui.chat.tool_use import ToolUse
 from tui.chat.transcript import Transcript
 from tui.common.ask import AskScreen
 from tui.common.setting_labels import with_labels
@@ -36,6 +43,9 @@ from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
 
 _REPORTS = (TokensArrived, Answered, PairOpened, Progressed, RequestFailed, WorkerDied)
+_CALLS = "calls"
+_CUT_SHORT = ("interrupted", "length", "context")
+"""Ends of answers whose last call may lack its end."""
 _ENDS = {
     "context": "the context is full: the answer was cut short",
     "interrupted": "stopped",
@@ -56,13 +66,23 @@ class ChatPane(Vertical):
         # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
         self.transcript = Transcript()
         """The conversation."""
-        self.prompt = PromptInput()
+        self._menu = SlashMenu(lambda: self._engine.pair)
+        self.prompt = PromptInput(self._menu)
         """Where messages are written."""
+        self.copy_bar = CopyBar(self.transcript)
+        """Where something to copy is picked."""
+        self._newest = NewestMark(self.transcript)
         self._status = StatusLine("status")
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
+        self.structure: Structure | None = None
+        """What answers must look like, from the next one on."""
+        self.tool_use = ToolUse(services.tools, self._ask_to_call)
+        """The tools that answers call."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
+        self._head_before = ""
+        """Id of the message that was saved last before the newest question."""
         self._shortened = ""
         """Id of the conversation whose oldest turns may be left out."""
         self._left_out = 0
@@ -70,11 +90,12 @@ class ChatPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield from (self.transcript, self._status, self.prompt)
+        yield from (self.transcript, self._newest, self._status, self._menu, self.copy_bar, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
         self.transcript.tinted = self._services.settings.tint_drafted
+        self.transcript.wrap_code(self._services.settings.wrap_code)
         self.transcript.conversation = self.begin_conversation()
         self._engine.subscribe(self, *_REPORTS)
         self.keeper.open(self._recall)
@@ -98,15 +119,36 @@ class ChatPane(Vertical):
         if newest is not None:
             self.transcript.show(newest)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a message is there to be answered as soon as a model is."""
+        return self._waiting
+
     def begin_conversation(self) -> Conversation:
         """An empty one, with the system prompt of the command line or of the app."""
         asked = self._services.launch.system
         return Conversation.begin(self._services.settings.system_prompt if asked is None else asked)
 
+    @on(SlashMenu.Taken)
+    def _completion_taken(self, message: SlashMenu.Taken) -> None:
+        self.prompt.take(message.completion)
+
+    @on(CopyBar.Left)
+    def _copy_bar_left(self, message: CopyBar.Left) -> None:
+        self.prompt.focus()
+        if message.text:
+            self.app.copy_to_clipboard(message.text)
+
+    @on(NewestMark.Clicked)
+    def _newest_wanted(self) -> None:
+        self.transcript.show_newest()
+
     # What is asked.
 
     def ask(self, text: str) -> None:
         """Adds a message and has it answered, at once or when the engine is ready."""
+        self._head_before = self.transcript.conversation.head
+        self.tool_use.begin()
         self.transcript.add_question(text)
         self._save()
         self.answer()
@@ -129,13 +171,24 @@ class ChatPane(Vertical):
         may_drop = conversation.id == self._shortened
         messages = conversation.prompt(self._left_out if may_drop else 0)
         self._engine.ask(
-            Answer(messages, limit, launch.sampling, drop_oldest=may_drop, thinking=self.thinking)
+            Answer(
+                messages,
+                limit,
+                launch.sampling,
+                drop_oldest=may_drop,
+                thinking=self.thinking,
+                toolbox=self.tool_use.toolbox,
+                structure=self.structure,
+            )
         )
 
     def stop(self) -> None:
         """Ends the answer, or what is being loaded for it; what came is kept."""
         self._waiting = False
-        self._engine.stop()
+        if self.transcript.is_calling:
+            self.workers.cancel_group(self, _CALLS)
+        else:
+            self._engine.stop()
 
     # What the engine says.
 
@@ -143,6 +196,7 @@ class ChatPane(Vertical):
     async def _engine_reported(self, message: WorkerReported) -> None:
         match message.event:
             case TokensArrived(arm="") as tokens if self.transcript.is_answering:
+                self.tool_use.add(tokens.calls)
                 await self.transcript.add(tokens)
             case Answered() as answered:
                 await self._end_answer(stopped=answered.stats.stopped == "interrupted", answered=answered)
@@ -181,16 +235,41 @@ class ChatPane(Vertical):
         receipt = answer_receipt(answered, pair, race_gain(pair, self._engine.races)) if answered else None
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
-        if await self.transcript.end_answer(target, stopped=stopped, receipt=receipt, stats=stats):
+        calls = self.tool_use.take(whole=stats is not None and stats.stopped not in _CUT_SHORT)
+        if await self.transcript.end_answer(
+            target, stopped=stopped, receipt=receipt, stats=stats, calls=calls
+        ):
             self._save()
+        if calls:
+            self._run_calls(calls)
+
+    # Tools.
+
+    @work(exclusive=True, group=_CALLS)
+    async def _run_calls(self, calls: tuple[ToolCall, ...]) -> None:
+        """Runs what an answer has called, one by one, and has it go on."""
+        try:
+            await self.tool_use.run_all(calls, self.transcript, self._tell)
+        finally:
+            self._save()
+        self.answer()
+
+    async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:
+        return await self.app.push_screen_wait(ConfirmCall(call, server))
 
     def _restore_unanswered(self) -> None:
-        """A message that could not be answered goes back into the prompt, unless another is being written."""
+        """A message that could not be answered goes back into the prompt, unless another is being written there.
+
+        It is then no part of what is saved.
+        """
         messages = self.transcript.conversation.messages
         if self._waiting or (messages and messages[-1].role == "user"):
             self._waiting = False
             if not self.prompt.text:
+                asked = self.transcript.conversation
                 self.prompt.put(self.transcript.take_back_question())
+                head = self.keeper.take_back(asked, self._head_before)
+                self.transcript.conversation = replace(self.transcript.conversation, head=head)
 
     def _tell_end(self, stats: GenerationStats) -> None:
         self._left_out += stats.dropped_n
@@ -221,7 +300,7 @@ class ChatPane(Vertical):
         self.app.push_screen(AskScreen(question, "Continue", "Not now"), take)
 
     def _ask_again(self) -> None:
-        text = self.prompt.text
+        text = self.prompt.message
         self.prompt.put("")
         self.ask(text)
 
@@ -239,7 +318,9 @@ class ChatPane(Vertical):
         draft = f" with {pair.draft}" if pair.draft else nothing
         note = f" · {with_labels(pair.note)}" if pair.note else ""
         size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
-        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{note}")
+        tools = f" · {len(self._services.tools.tools)} tools" if self._services.tools.is_on else ""
+        schema = " · answers by a schema" if self.structure else ""
+        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}")
 
     def _tell(self, text: str, *, error: bool = False) -> None:
         self._status.tell(text, error=error)

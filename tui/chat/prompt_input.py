@@ -1,22 +1,31 @@
-"""Where messages are written: several lines, a history, slash commands that complete."""
+"""Where messages are written: several lines, a history, collapsed pastes, a menu of slash commands."""
 
 from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
+from textual import events, on
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
+from textual.document._document import Location
 from textual.message import Message
 from textual.widgets import TextArea
 
-from tui.chat.slash import matching_commands
+from tui.chat.marked_area import MarkedArea
+from tui.chat.slash_menu import Completion, SlashMenu
 
 _HISTORY = 200
 """Messages."""
 
 
-class PromptInput(TextArea):
-    """Enter sends, Ctrl+J or Shift+Enter begins a line, Up and Down at the edges go through the history."""
+class PromptInput(MarkedArea):
+    """Enter sends, Ctrl+J or Shift+Enter begins a line, Up and Down at the edges go through the history.
+
+    While a message of the history stands there as it was found, Up and Down go on at once, however many lines it has.
+
+    Args:
+        menu: What it offers while a slash command is written.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="prompt.send", tooltip="Send the message", show=False),
@@ -33,7 +42,15 @@ class PromptInput(TextArea):
             "complete",
             "Complete",
             id="prompt.complete",
-            tooltip="Complete a slash command",
+            tooltip="Take a line of the command list, or open a paste",
+            show=False,
+        ),
+        Binding(
+            "ctrl+shift+z",
+            "redo_edit",
+            "Redo",
+            id="prompt.redo",
+            tooltip="Take back an undo (Ctrl+Z)",
             show=False,
         ),
     ]
@@ -44,17 +61,15 @@ class PromptInput(TextArea):
 
         text: str
 
-    def __init__(self) -> None:
-        super().__init__(
-            id="prompt",
-            compact=True,
-            highlight_cursor_line=False,
-            placeholder="Ask something; / for commands, F1 for help",
-        )
+    def __init__(self, menu: SlashMenu) -> None:
+        super().__init__("prompt", "Ask something; / for commands, F1 for help")
         self._history: deque[str] = deque(maxlen=_HISTORY)
         self._place = 0
         self._draft = ""
+        self._found: tuple[str, Location] | None = None
+        """What the history gave, and where that left the cursor."""
         self.cursor_blink = False
+        self.menu = menu
 
     def remember(self, text: str) -> None:
         """Adds a message to the history."""
@@ -63,38 +78,91 @@ class PromptInput(TextArea):
         self._place = len(self._history)
 
     def put(self, text: str) -> None:
-        """Replaces what is written, the cursor at its end."""
-        self.load_text(text)
+        """Replaces what is written, the cursor at its end; what was pasted before is a mark again."""
+        self.load_text(self.pastes.shorten(text))
         self.move_cursor(self.document.end)
 
+    def clear_away(self) -> bool:
+        """Empties the prompt; Up brings back what was there. Returns whether anything was."""
+        if not self.text:
+            return False
+        self.remember(self.message.strip())
+        self.put("")
+        return True
+
     def action_send(self) -> None:
-        """Sends what is written, if anything is."""
-        if self.text.strip():
-            self.post_message(self.Submitted(self.text.strip()))
+        """Sends what is written, or the line of the menu that is marked."""
+        self._follow()  # keys that came at once have overtaken what the menu was told
+        chosen = self.menu.chosen
+        text = chosen.text if chosen else self.message.strip()
+        if text:
+            self.post_message(self.Submitted(text))
 
     def action_newline(self) -> None:
         """Begins a line."""
         self.insert("\n")
 
     def action_complete(self) -> None:
-        """Completes the only command that fits; elsewhere Tab moves on."""
-        fitting = matching_commands(self.text)
-        if len(fitting) == 1:
-            self.put(f"/{fitting[0].name} ")
-        elif not fitting:
+        """Takes the marked line of the menu, opens the menu again, or a paste at the cursor; elsewhere Tab moves on."""
+        self._follow()
+        if (found := self.menu.only) is not None:
+            self.put(f"{found.text} " if found.takes_more else found.text)
+        elif self.text.startswith("/"):
+            self.menu.reopen()
+        elif not self.open_mark():
             self.screen.focus_next()
+
+    def action_redo(self) -> None:
+        """Textual has it on Ctrl+Y, which is the conversation's here."""
+        raise SkipAction
+
+    def action_redo_edit(self) -> None:
+        """Takes back an undo."""
+        self.redo()
+
+    def action_cursor_line_end(self, select: bool = False) -> None:
+        """To the end of the line; where nothing is written, the key is the conversation's."""
+        if not self.text:
+            raise SkipAction
+        super().action_cursor_line_end(select)
+
+    def take(self, completion: Completion) -> None:
+        """A line of the menu was clicked: goes on with it, or sends it where nothing can follow."""
+        self.focus()
+        self.put(f"{completion.text} " if completion.takes_more else completion.text)
+        if not completion.takes_more:
+            # Made while the pane handles a click, which would pass for its sender and end its way there.
+            self.post_message(self.Submitted(completion.text).set_sender(self))
+
+    @on(TextArea.Changed)
+    def _follow(self) -> None:
+        self.menu.follow(self.text)
 
     async def _on_key(self, event: events.Key) -> None:
         # A priority binding would overtake keys that still wait for this widget, as when text is pasted as keys.
         active = self.screen.active_bindings.get(event.key)
-        if active is not None and active.node is self and (active.binding.id or "").startswith("prompt."):
+        if self.menu.is_open and event.key in ("up", "down", "escape"):
+            event.stop()
+            event.prevent_default()
+            if event.key == "escape":
+                self.menu.close()
+            else:
+                self.menu.step(1 if event.key == "down" else -1)
+        elif active is not None and active.node is self and (active.binding.id or "").startswith("prompt."):
             event.stop()
             event.prevent_default()
             await self.run_action(active.binding.action)
-        elif event.key == "up" and self.cursor_location[0] == 0:
+        elif event.key == "up" and (self.cursor_location[0] == 0 or self._is_found):
             self._recall(-1, event)
-        elif event.key == "down" and self.cursor_location[0] == self.document.line_count - 1:
+        elif event.key == "down" and (
+            self.cursor_location[0] == self.document.line_count - 1 or self._is_found
+        ):
             self._recall(1, event)
+
+    @property
+    def _is_found(self) -> bool:
+        """Whether what the history gave stands there untouched."""
+        return self._found == (self.text, self.cursor_location)
 
     def _recall(self, step: int, event: events.Key) -> None:
         place = self._place + step
@@ -103,6 +171,10 @@ class PromptInput(TextArea):
         if self._place == len(self._history):
             self._draft = self.text
         self._place = place
-        self.put(self._history[place] if place < len(self._history) else self._draft)
+        if place < len(self._history):
+            self.put(self.pastes.collapse(self.pastes.shorten(self._history[place])))
+        else:
+            self.put(self._draft)
+        self._found = (self.text, self.cursor_location)
         event.stop()
         event.prevent_default()

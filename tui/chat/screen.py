@@ -10,33 +10,31 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.events import Resize
-from textual.widgets import TextArea
 
 from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
+from tui.chat.answer_actions import AnswerActions
 from tui.chat.choices import conversation_choices, draft_choices
 from tui.chat.conversation import Conversation
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
-from tui.chat.modes import mode_named, next_mode, next_think, think_named
-from tui.chat.pane import ChatPane
+from tui.chat.modes import mode_named, next_mode, next_think, switch_named, think_named
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
-from tui.chat.slash import describe_commands, matching_commands, parse_slash
+from tui.chat.slash import parse_slash
 from tui.chat.store import export_markdown
 from tui.chat.transcript import Transcript
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
 from tui.common.handover import hand_over
-from tui.common.mode_screen import ModeScreen
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
 
 _RAIL_COLUMNS = 100
 
 
-class ChatScreen(ModeScreen):
+class ChatScreen(AnswerActions):
     """The first screen. Its pane has questions answered; what else can be done is done here."""
 
     NAME = "chat"
@@ -46,12 +44,8 @@ class ChatScreen(ModeScreen):
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
         self._engine = services.engine
-        self.pane = ChatPane(services)
-        """Where questions are asked and answered."""
         self.rail = Rail(services.engine)
         """The charts."""
-        self._is_helping = False
-        """The status line says what slash commands do."""
 
     def compose_body(self) -> ComposeResult:
         """Conversation and prompt at the left, charts at the right."""
@@ -86,8 +80,6 @@ class ChatScreen(ModeScreen):
 
     @on(PromptInput.Submitted)
     def _submitted(self, event: PromptInput.Submitted) -> None:
-        # What the command says is the last word, not the help that goes with its text.
-        self._end_help()
         try:
             if self._run_slash(event.text):
                 self.prompt.remember(event.text)
@@ -102,20 +94,6 @@ class ChatScreen(ModeScreen):
         self.prompt.remember(event.text)
         self.prompt.put("")
         self.pane.ask(event.text.removeprefix("/") if event.text.startswith("//") else event.text)
-
-    @on(TextArea.Changed)
-    def _typed(self) -> None:
-        fitting = matching_commands(self.prompt.text)
-        if fitting:
-            self.tell(describe_commands(fitting))
-            self._is_helping = True
-        else:
-            self._end_help()
-
-    def _end_help(self) -> None:
-        if self._is_helping and not self.transcript.is_answering:
-            self.pane.tell_pair()
-        self._is_helping = False
 
     def _run_slash(self, text: str) -> bool:
         """Does what a slash command says; False when the text is a message.
@@ -132,6 +110,10 @@ class ChatScreen(ModeScreen):
                 self._change_mode(mode_named(argument))
             case "think" if argument:
                 self._set_think(think_named(argument))
+            case "tools" if argument:
+                self._switch_tools(switch_named(argument))
+            case "schema" if argument:
+                self._set_schema(argument)
             case "draft" if argument:
                 self._change_draft(argument)
             case "model" if argument:
@@ -142,6 +124,16 @@ class ChatScreen(ModeScreen):
                 self._export(Path(argument))
             case _:
                 self.call_later(self.run_action, line.command.action)
+        return True
+
+    def interrupt(self) -> bool:
+        """Stops the answer, or clears what is written; returns whether there was anything of the kind."""
+        if self.transcript.is_answering or self.pane.is_waiting:
+            self.pane.stop()
+        elif self.prompt.clear_away():
+            self.tell("cleared; Up brings it back")
+        else:
+            return False
         return True
 
     # The engine.
@@ -202,12 +194,6 @@ class ChatScreen(ModeScreen):
         self.services.go("race", with_=before.messages[-1].content if before.messages else None)
 
     # The conversation.
-
-    def _is_busy(self) -> bool:
-        busy = self.transcript.is_answering
-        if busy:
-            self.tell("an answer is under way: Esc stops it")
-        return busy
 
     def action_new(self) -> None:
         """Begins another conversation; this one is kept."""
@@ -284,7 +270,11 @@ class ChatScreen(ModeScreen):
             self.tell("no answer to copy")
             return
         self.app.copy_to_clipboard(answer.content)
-        self.tell("copied")
+
+    def action_copy(self) -> None:
+        """Lets one pick an answer, or a block of code, to copy."""
+        if not self.pane.copy_bar.open():
+            self.tell("there is no answer to copy")
 
     def action_export(self) -> None:
         """Writes the conversation beside where the app was started."""
@@ -301,7 +291,7 @@ class ChatScreen(ModeScreen):
     def action_editor(self) -> None:
         """Writes the message in the user's own editor."""
         try:
-            self.prompt.put(edit_in_editor(self.app, self.prompt.text))
+            self.prompt.put(edit_in_editor(self.app, self.prompt.message))
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 
@@ -312,12 +302,19 @@ class ChatScreen(ModeScreen):
         if self.lacks_engine("a tint of drafted tokens"):
             return
         await self.transcript.tint(not self.transcript.tinted)
-        shown = "green: from the draft model, violet: from the text itself"
+        shown = "green: from the draft model, violet: from the text itself, blue: from a schema"
         self.tell(shown if self.transcript.tinted else "")
 
     def action_thoughts(self) -> None:
         """Opens or folds what the model thought."""
         self.transcript.toggle_thoughts()
+
+    def action_wrap(self) -> None:
+        """Wraps long lines of code, or lets them run on, from now on."""
+        settings = replace(self.services.settings, wrap_code=not self.services.settings.wrap_code)
+        self.services.change_settings(settings)
+        self.transcript.wrap_code(settings.wrap_code)
+        self.tell("long lines of code wrap" if settings.wrap_code else "long lines of code scroll sideways")
 
     def action_rail(self) -> None:
         """Shows or hides the charts, from now on."""
@@ -326,6 +323,10 @@ class ChatScreen(ModeScreen):
         self._show_rail()
         if settings.show_rail and not self.rail.display:
             self.tell(f"the charts need {_RAIL_COLUMNS} columns")
+
+    def action_newest(self) -> None:
+        """Shows the newest text and follows it."""
+        self.transcript.show_newest()
 
     def action_page(self, direction: int) -> None:
         """Scrolls by a page."""

@@ -1,6 +1,6 @@
 """Commands that begin with a slash: what there is, and how a line is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
@@ -47,10 +47,20 @@ _ALL = (
         "next_think",
         "Whether the model thinks first; without a choice, the next one",
     ),
+    SlashCommand(
+        "tools",
+        "[on|off]",
+        "tools",
+        "Let the model call tools of your MCP servers; without one, the other way",
+    ),
+    SlashCommand(
+        "schema", "[FILE|off]", "schema", "Hold answers to a JSON schema; without a file, say which one"
+    ),
     SlashCommand("thoughts", "", "thoughts", "Open or fold what the model thought"),
     SlashCommand("tint", "", "tint", "Show or hide which tokens came from the draft"),
     SlashCommand("rail", "", "rail", "Show or hide the charts"),
-    SlashCommand("copy", "", "copy_last", "Copy the last answer"),
+    SlashCommand("copy", "", "copy", "Pick an answer or a block of code to copy"),
+    SlashCommand("wrap", "", "wrap", "Wrap long lines of code, or scroll them sideways"),
     SlashCommand("export", "[FILE]", "export", "Write the conversation as Markdown"),
     SlashCommand("race", "", "race_last", "Race the last message: plain against drafts"),
     SlashCommand("restart", "", "restart_engine", "Start the engine again"),
@@ -101,8 +111,10 @@ def matching_commands(text: str) -> list[SlashCommand]:
     return [command for command in _ALL if command.name.startswith(text[1:].lower())]
 
 
-def describe_commands(commands: Sequence[SlashCommand]) -> str:
-    """One line: what the only one does, or the names of several."""
-    if len(commands) == 1:
-        return f"{commands[0].usage} · {commands[0].help}"
-    return "  ".join(f"/{command.name}" for command in commands)
+def begun_argument(text: str) -> tuple[SlashCommand, str] | None:
+    """The command whose argument is being written, and what is written of it; None elsewhere."""
+    if not text.startswith("/") or "\n" in text:
+        return None
+    name, space, argument = text[1:].partition(" ")
+    command = SLASH_COMMANDS.get(name.lower())
+    return (command, argument.lstrip()) if command is not None and space and command.argument else None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from edgespec.chat.tools import ToolCall
 from edgespec.documents import build, parse_json
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
@@ -131,6 +132,23 @@ class ChatStore:
             ::-1
         ]
 
+    def take_back(self, conversation: Conversation, head: str) -> str:
+        """Removes the last message, which nothing has answered: the conversation leads to another one again.
+
+        Where another app went on from it, it stays.
+
+        Args:
+            conversation: As it was saved last.
+            head: Id of the message that it led to before, in this line or in another; where that one is gone, it is the one
+                before the message.
+
+        Returns:
+            Id of the message that it leads to; empty where nothing is left of the conversation.
+        """
+        if not self.database.exists:
+            return ""
+        return self.database.write(lambda one: _take_back(one, conversation, head))
+
     def rename(self, chat_id: str, title: str) -> None:
         """Gives it a title that stays."""
         line = "UPDATE conversations SET title = ?, is_renamed = 1 WHERE id = ?"
@@ -240,7 +258,7 @@ def _texts_of(message: Message) -> tuple[str, str, str, str]:
     return message.role, content, thought, document
 
 
-def _fields_of(value: Piece | Receipt) -> dict[str, object]:
+def _fields_of(value: Piece | Receipt | ToolCall) -> dict[str, object]:
     # `asdict` copies what it finds, which takes most of the time where thousands are written.
     return {one.name: getattr(value, one.name) for one in fields(value)}
 
@@ -250,6 +268,23 @@ def _save(connection: sqlite3.Connection, conversation: Conversation) -> Convers
     if head is not None and head != conversation.head:
         conversation = conversation.copied()
     return write_conversation(connection, conversation, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _take_back(connection: sqlite3.Connection, conversation: Conversation, head: str) -> str:
+    chat_id, messages = conversation.id, conversation.messages
+    last = head_of(connection, chat_id)
+    if last is None or not messages or last != messages[-1].id:
+        return last or ""
+    connection.execute("DELETE FROM messages WHERE id = ?", (last,))
+    left = message_ids(connection, chat_id)
+    before = next(iter(messages[-2:-1]), None)
+    head = head if head in left else before.id if before else ""
+    if left:
+        line = "UPDATE conversations SET head_id = ?, message_n = ? WHERE id = ?"
+        connection.execute(line, (head, len(_line_to(connection, chat_id, head)), chat_id))
+    else:
+        connection.execute("DELETE FROM conversations WHERE id = ?", (chat_id,))
+    return head
 
 
 def _summary(row: tuple[str, str, str, str, int, int]) -> ChatSummary:

@@ -9,10 +9,13 @@ from textual.containers import VerticalScroll
 from textual.message import Message as TextualMessage
 from textual.widgets import Static
 
+from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import TokensArrived
+from tui.chat.answer_markdown import CodeBlock
 from tui.chat.conversation import Conversation, Message, Receipt, merge_pieces
 from tui.chat.thought import ThoughtFold
+from tui.chat.tool_turn import ToolTurn
 from tui.chat.turn import AnswerTurn, UserTurn
 from tui.common.pace import Pace
 
@@ -38,6 +41,8 @@ class Transcript(VerticalScroll, can_focus=False):
         # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
         self._empty = Static(_EMPTY, id="empty", markup=False)
         self.conversation = Conversation.begin()
+        self.is_calling = False
+        """Whether tools that the last answer called are being run."""
         self.tinted = False
         """Whether answers show who thought of each token."""
         self._turn: AnswerTurn | None = None
@@ -54,8 +59,17 @@ class Transcript(VerticalScroll, can_focus=False):
 
     @property
     def is_answering(self) -> bool:
-        """Whether an answer is under way."""
-        return self._turn is not None
+        """Whether an answer is under way, or the tools that it goes on from."""
+        return self._turn is not None or self.is_calling
+
+    @property
+    def is_following(self) -> bool:
+        """Whether it stays at its end while text comes: until it is scrolled up."""
+        return self.is_anchored and not self._anchor_released
+
+    def show_newest(self) -> None:
+        """Scrolls to its end and stays there."""
+        self.anchor()
 
     # Whole conversations.
 
@@ -69,13 +83,19 @@ class Transcript(VerticalScroll, can_focus=False):
         await self.query(".turn").remove()
         self._empty.display = not conversation.messages
         for message in conversation.messages:
-            is_question = message.role == "user"
             if not self.is_attached:  # the app is being left
                 return
-            await self.mount(
-                UserTurn(message.content) if is_question else AnswerTurn(message, tinted=self.tinted)
-            )
+            await self.mount(self._turn_of(conversation, message))
         self.anchor()
+
+    def _turn_of(self, conversation: Conversation, message: Message) -> UserTurn | ToolTurn | AnswerTurn:
+        match message.role:
+            case "user":
+                return UserTurn(message.content)
+            case "tool":
+                return ToolTurn(conversation.call_of(message), message.content)
+            case _:
+                return AnswerTurn(message, tinted=self.tinted)
 
     async def tint(self, on: bool) -> None:
         """Shows or hides who thought of each token."""
@@ -83,6 +103,12 @@ class Transcript(VerticalScroll, can_focus=False):
         async with self._painting:
             for turn in self.query(AnswerTurn):
                 await turn.tint(on)
+
+    def wrap_code(self, on: bool) -> None:
+        """Wraps long lines of code, or lets them run on."""
+        self.set_class(on, "-wrap-code")
+        for block in self.query(CodeBlock):
+            block.scroll_to(x=0, animate=False)
 
     def toggle_thoughts(self) -> None:
         """Opens all thoughts, or folds them where the last one is open."""
@@ -109,9 +135,22 @@ class Transcript(VerticalScroll, can_focus=False):
         """Removes what answers the last question, if anything does."""
         before = self.conversation.without_last_answer()
         if before != self.conversation:
-            for turn in list(self.query(AnswerTurn))[-1:]:
+            for turn in reversed(self.query(".turn")):
+                if isinstance(turn, UserTurn):
+                    break
                 turn.remove()
             self.conversation = before
+
+    def add_call(self, call: ToolCall) -> ToolTurn:
+        """A tool that the last answer called."""
+        turn = ToolTurn(call)
+        self._add_turn(turn)
+        return turn
+
+    def add_result(self, call: ToolCall, text: str) -> None:
+        """What came of a call."""
+        result = Message("tool", text, call_id=call.id, tool_name=call.name)
+        self.conversation = self.conversation.add(result)
 
     def begin_answer(self) -> None:
         """An empty turn, for the tokens that will come."""
@@ -135,13 +174,14 @@ class Transcript(VerticalScroll, can_focus=False):
         stopped: bool,
         receipt: Receipt | None = None,
         stats: GenerationStats | None = None,
+        calls: tuple[ToolCall, ...] = (),
     ) -> bool:
         """The answer is whole, or was stopped; one of which nothing came goes. Returns whether something is left."""
         await self._paint()
         turn, self._turn = self._turn, None
         if turn is None:
             return False
-        if not (turn.content or turn.thought):
+        if not (turn.content or turn.thought or calls):
             await turn.remove()
             return False
         message = Message(
@@ -153,12 +193,13 @@ class Transcript(VerticalScroll, can_focus=False):
             turn.thought,
             stats.thought_n if stats else 0,
             stats.thought_s if stats else 0.0,
+            calls,
         )
         self.conversation = replace(self.conversation.add(message), target=target or self.conversation.target)
         await turn.finish(message)
         return True
 
-    def _add_turn(self, turn: UserTurn | AnswerTurn) -> None:
+    def _add_turn(self, turn: UserTurn | ToolTurn | AnswerTurn) -> None:
         if not self.is_attached:  # the app is being left
             return
         self._empty.display = False

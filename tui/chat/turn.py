@@ -5,15 +5,17 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Markdown, Static
+from textual.widgets import Static
 
 from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece, TokensArrived
+from tui.chat.answer_markdown import AnswerMarkdown
 from tui.chat.conversation import Message
 from tui.chat.markdown_stream import MarkdownSplitter
-from tui.chat.markdown_text import make_parser, shows_all
+from tui.chat.markdown_text import shows_all
 from tui.chat.receipt_line import ReceiptLine
 from tui.chat.thought import ThoughtFold
+from tui.chat.tint import Tint, last_pieces
 from tui.common.stream_text import StreamText
 
 
@@ -31,7 +33,7 @@ class AnswerTurn(Vertical):
 
     Args:
         message: A whole answer, or None for one that is to come.
-        tinted: Show who thought of each token, in plain text.
+        tinted: Show who thought of each token.
     """
 
     def __init__(self, message: Message | None = None, *, tinted: bool = False) -> None:
@@ -51,9 +53,7 @@ class AnswerTurn(Vertical):
             is_growing=message is None,
         )
         content = plain_text(message.content) if message and self._is_markdown else ""
-        self._markdown = Markdown(
-            content, open_links=False, classes="answer-markdown", parser_factory=make_parser
-        )
+        self._markdown = AnswerMarkdown(content, Tint(self._pieces) if tinted else None)
         self._tail = StreamText(self._pieces if message else (), tinted=tinted, is_growing=message is None)
         self._receipt = ReceiptLine(message)
 
@@ -92,16 +92,14 @@ class AnswerTurn(Vertical):
 
     async def _add_answer(self, pieces: Sequence[Piece]) -> None:
         self._pieces += pieces
-        if self._tinted:
-            self._tail.append(pieces)
-            return
         text = plain_text("".join(piece.text for piece in pieces))
         finished, tail = self._splitter.add(text)
         if finished:
             self._tail.clear()
             self._markdown.display = True
+            self._markdown.tint = Tint(self._pieces) if self._tinted else None
             await self._markdown.append(finished)
-            self._tail.append([Piece(tail, pieces[-1].source)] if tail else [])
+            self._tail.append(last_pieces(self._pieces, len(tail)))
         else:
             self._tail.append(pieces)
 
@@ -121,26 +119,23 @@ class AnswerTurn(Vertical):
     async def _render_whole(self) -> None:
         message = self._message
         pieces = message.pieces if message else tuple(self._pieces)
-        shown = () if message is not None and self._renders_markdown else pieces
+        text = plain_text(message.content if message else self.content)
+        tail = "" if message and self._is_markdown else text if message else self._splitter.tail
         before, self._tail = (
             self._tail,
-            StreamText(shown, tinted=self._tinted, is_growing=message is None),
+            StreamText(last_pieces(pieces, len(tail)), tinted=self._tinted, is_growing=message is None),
         )
         await before.remove()
         if self._markdown.is_attached:
             await self.mount(self._tail, after=self._markdown)
-        if message is not None and self._renders_markdown and self._markdown.is_attached:
-            await self._markdown.update(plain_text(message.content))
+        if self._markdown.is_attached:
+            self._markdown.tint = Tint(pieces) if self._tinted else None
+            await self._markdown.render_anew(text[: len(text) - len(tail)], is_growing=message is None)
         if self._receipt.is_attached:
             self._receipt.show(message)
             self._show_parts()
 
-    @property
-    def _renders_markdown(self) -> bool:
-        return self._is_markdown and not self._tinted
-
     def _show_parts(self) -> None:
-        message = self._message
-        shows_markdown = message is not None and self._renders_markdown
-        self._markdown.display = shows_markdown
-        self._tail.display = not shows_markdown
+        is_whole = self._message is not None
+        self._markdown.display = bool(self._markdown.source) or (is_whole and self._is_markdown)
+        self._tail.display = not (is_whole and self._is_markdown)

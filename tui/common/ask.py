@@ -44,6 +44,17 @@ class AskScreen(ModalScreen[bool]):
         self.dismiss(answer)
 
 
+class LeaveScreen(AskScreen):
+    """Whether to leave the app. Ctrl+C, which led here, is an answer, too."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "answer(True)", "Leave", id="leave.yes", tooltip="Leave; nothing is lost")
+    ]
+
+    def __init__(self) -> None:
+        super().__init__("Leave edgespec? What was said is kept. Ctrl+C again leaves.", "Leave", "Stay")
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Something to choose: what comes back, and what is shown."""

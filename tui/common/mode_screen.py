@@ -37,6 +37,10 @@ class ModeScreen(Screen[None]):
         """Takes what another screen sends with `go`; a screen to which something can be sent says what."""
         raise TypeError(f"the {self.NAME} screen takes nothing such as {value!r}")
 
+    def interrupt(self) -> bool:
+        """Ends what Ctrl+C ends here, before it leaves the app; returns whether there was anything."""
+        return False
+
     def tell(self, text: str, *, error: bool = False) -> None:
         """Says it in the status line."""
         self.query_one(StatusLine).tell(text, error=error)

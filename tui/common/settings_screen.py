@@ -83,6 +83,7 @@ class SettingsScreen(ModalScreen[None]):
         )
         yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
         yield "Tint drafted tokens", Switch(settings.tint_drafted, id="tint_drafted")
+        yield "Wrap lines of code", Switch(settings.wrap_code, id="wrap_code")
 
     def on_mount(self) -> None:
         """Says where they are kept."""
@@ -125,6 +126,7 @@ class SettingsScreen(ModalScreen[None]):
             kv_type_v=str(self.query_one("#kv_type_v", Select).value),
             show_rail=self.query_one("#show_rail", Switch).value,
             tint_drafted=self.query_one("#tint_drafted", Switch).value,
+            wrap_code=self.query_one("#wrap_code", Switch).value,
             gpu_layers=text["gpu_layers"] or "auto",
             system_prompt=text["system_prompt"],
             workshop_folder=text["workshop_folder"],

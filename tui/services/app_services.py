@@ -8,6 +8,7 @@ from tui.services.engine_client import EngineClient
 from tui.services.job_runner import JobRunner
 from tui.services.launch import Launch, ScreenName
 from tui.services.settings import AppSettings
+from tui.services.tools import ToolServers
 
 
 class AppServices(Protocol):
@@ -17,6 +18,8 @@ class AppServices(Protocol):
     """The one that chats."""
     jobs: JobRunner
     """Work of the other screens, a process each."""
+    tools: ToolServers
+    """What a model may call in the chat."""
     launch: Launch
     settings: AppSettings
 

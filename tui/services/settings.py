@@ -24,6 +24,8 @@ class AppSettings:
     theme: str = "edgespec"
     show_rail: bool = True
     tint_drafted: bool = False
+    wrap_code: bool = False
+    """Long lines of code wrap; they scroll sideways otherwise."""
     system_prompt: str = ""
     max_tokens: int = 1024
     threads: int = 0

@@ -1,7 +1,6 @@
 """One visitor: an app process of their own, for as long as their page is open."""
 
 import asyncio
-import os
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +9,7 @@ from aiohttp import web
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
-from edgespec.bound_process import python_path
+from edgespec.bound_process import own_group, python_path
 
 DRIVER: Final = "tui.web.driver:BrowserDriver"
 QUIT_S = 8.0
@@ -72,7 +71,7 @@ class Visitor(AppService):
             stderr=PIPE,
             env=self._build_environment(width, height),
             # Ctrl-C in the server's terminal is the server's to handle.
-            start_new_session=os.name == "posix",
+            **own_group(),
         )
         self._process, self._stdin = process, process.stdin
         return process

@@ -25,7 +25,8 @@ from edgespec.llama.placement import Placement, PlacementRequest
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sequences import SequencesContext
 from edgespec.session.fast_draft import choose_draft_file
-from edgespec.session.loading import place_file, resident_bytes, warm_up
+from edgespec.session.loading import resident_bytes, warm_up
+from edgespec.session.placing import place_file
 from edgespec.session.settings import EngineSettings
 
 _TRIAL_STEPS: Final = 4

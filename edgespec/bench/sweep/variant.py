@@ -70,6 +70,7 @@ def context_settings(
         type_k=engine.kv_type_k,
         type_v=engine.kv_type_v,
         flash_attention=engine.flash_attention,
+        kv_offload=engine.kv_offload,
         n_sequences=batch.size,
         kv_unified=unified,
         n_snapshots=spare,

@@ -96,6 +96,8 @@ class Embed:
     """Vectors are scaled to a length of 1 by this p-norm; 0 to 16 bits by the largest number, -1 not at all."""
     dimensions: int | None = None
     """Numbers of a vector that are told, the first ones; None for all."""
+    query: str | None = None
+    """For a reranker: the question that the texts, none of them tokens, are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,11 @@ class Wrote:
     calls: tuple[CallDelta, ...] = ()
     tokens: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+
+    def __reduce__(self) -> tuple[type["Wrote"], tuple[object, ...]]:
+        """For pickle, which reads a frozen dataclass field by field, in Python."""
+        fields = self.id, self.choice, self.text, self.thought, self.calls, self.tokens, self.logprobs
+        return Wrote, fields
 
 
 class EndReason(StrEnum):

@@ -9,14 +9,15 @@ from edgespec.lifetime import Closes
 from edgespec.llama.embedding_context import EmbeddingContext
 from edgespec.llama.model import Model
 from edgespec.progress import SILENT, Progress
-from edgespec.session.loading import check_contexts, place_file, settle_context, share_here
 from edgespec.session.memory_needs import draft_context
+from edgespec.session.placing import check_contexts, place_file, settle_context
 from edgespec.session.settings import EngineSettings
 
 MOST_TEXTS: Final = 32
 """Texts of a batch."""
 _LONGEST_TEXT: Final = 2048
 """Tokens, where nobody asks for more: attention over a text that is read at once takes memory by the square of its length."""
+_PAIR_TEMPLATE: Final = "tokenizer.chat_template.rerank"
 _TRAINED_N_CTX: Final = 512
 """Of a file that does not say, as of BERT."""
 
@@ -39,12 +40,15 @@ class EmbeddingEngine(Closes):
         self, file: ModelFile, pooling: Pooling, settings: EngineSettings, progress: Progress = SILENT
     ) -> None:
         self.file, self.pooling = file, pooling
+        template = file.meta.fields.get(_PAIR_TEMPLATE)
+        self.pair_template = template if isinstance(template, str) else None
+        """Of a reranker, for a question and a text; None where tokens stand between them."""
         trained = file.meta.context_length or _TRAINED_N_CTX
         # Behind the end of a table of positions, as BERT's, llama.cpp ends the process.
         self.n_ctx = min(settings.n_ctx or _LONGEST_TEXT, trained)
         settings = settle_context(file, [], settings)
         context = draft_context(settings, self.n_ctx)
-        check_contexts([(file, context)], share_here(file, self.n_ctx, settings))
+        check_contexts([(file, context)], settings)
         progress.stage(f"loading {file.name}", 1)
         placement = place_file(file, settings.placement, context, settings)
         self.model = Model(file.path, placement, progress)

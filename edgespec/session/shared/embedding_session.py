@@ -27,7 +27,7 @@ from edgespec.session.shared.asked import (
 )
 from edgespec.session.shared.embedding_engine import MOST_TEXTS, EmbeddingEngine
 from edgespec.session.shared.refusing import refusal_of
-from edgespec.session.shared.vocabulary import check_tokens, detokenize, tokenize_text
+from edgespec.session.shared.vocabulary import check_tokens, detokenize, tokenize_pair, tokenize_text
 
 _BATCH_TOKENS: Final = 512
 """Of short texts together: every token is compared with all of a batch, those of other texts for nothing."""
@@ -95,7 +95,7 @@ class EmbeddingSession(Closes):
                 self._under = [one for one in self._under if one.embed.id != number]
                 return []
             case Embed():
-                self._under.append(_Under(asked, [self._tokens_of(one) for one in asked.texts]))
+                self._under.append(_Under(asked, [self._tokens_of(one, asked) for one in asked.texts]))
                 return []
             case Tokenize(prompt=str(text)):
                 return [tokenize_text(self.engine.model, asked, text)]
@@ -111,12 +111,15 @@ class EmbeddingSession(Closes):
                     "ask it for embeddings, or another model",
                 )
 
-    def _tokens_of(self, text: str | tuple[int, ...]) -> list[int]:
+    def _tokens_of(self, text: str | tuple[int, ...], embed: Embed) -> list[int]:
         model, n_ctx = self.engine.model, self.engine.n_ctx
         if isinstance(text, str):
-            if least_n := count_beyond(model, text, n_ctx):
+            if least_n := count_beyond(model, (embed.query or "") + text, n_ctx):
                 raise _too_long(f"{least_n} tokens or more", least_n, n_ctx)
-            text = tuple(model.tokenize(text))
+            if embed.query is None:
+                text = tuple(model.tokenize(text))
+            else:
+                text = tuple(tokenize_pair(model, embed.query, text, self.engine.pair_template))
         if not text:
             raise UsageError("a text is empty", "leave it out")
         if len(text) > n_ctx:

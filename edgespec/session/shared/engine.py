@@ -27,16 +27,8 @@ from edgespec.session.choice import mode_for
 from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import PairState, make_drafters
 from edgespec.session.fast_draft import shortlist_of
-from edgespec.session.loading import (
-    LoadedAs,
-    check_contexts,
-    check_pair,
-    load_as,
-    place_draft,
-    place_file,
-    settle_context,
-    share_here,
-)
+from edgespec.session.loading import LoadedAs, check_pair, load_as, place_draft
+from edgespec.session.placing import check_contexts, place_file, settle_context
 from edgespec.session.settings import EngineSettings
 from edgespec.session.shared.kept_files import KeptFiles
 from edgespec.session.shared.size import choose_cache_bytes, choose_idle_cells, choose_size
@@ -82,7 +74,7 @@ class SharedEngine(Closes):
         self.size = size = choose_size(target, files, settings, n_parallel)
         self.n_parallel, self.n_ctx = n_parallel, size.n_each
         contexts = [(target, size.target), *((file, size.draft) for file in files)]
-        check_contexts(contexts, share_here(target, size.target.n_ctx, settings), first_alone="`draft` none")
+        check_contexts(contexts, settings, first_alone="`draft` none")
         self.mode = mode_for(draft)
         self.draft_name = files[0].name if files else None
         self.target = self._load_target(target, progress)

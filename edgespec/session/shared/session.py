@@ -2,17 +2,17 @@
 
 import math
 from collections import deque
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Final
 
 from edgespec.chat.answer_grammar import constrain_answer
-from edgespec.chat.infill import Infill, tokenize_infill
-from edgespec.chat.messages import ChatMessage
-from edgespec.chat.prompt_tokens import check_length, tokenize_prompt
+from edgespec.chat.prompt_tokens import check_length
 from edgespec.chat.template import template_of
-from edgespec.chat.thinking import ChatPrompt, TokenReader, notes_of, read_prompt
+from edgespec.chat.thinking import ChatPrompt, TokenReader, notes_of
 from edgespec.decode.shared.answer import Answer, Wanted
 from edgespec.decode.shared.batch import Batch, Got
 from edgespec.decode.shared.picker import Picking
@@ -41,9 +41,11 @@ from edgespec.session.shared.asked import (
 )
 from edgespec.session.shared.choice import Choice
 from edgespec.session.shared.engine import SharedEngine
+from edgespec.session.shared.long_texts import LongTexts, Read, is_long
 from edgespec.session.shared.looks import figures_of, places_of
+from edgespec.session.shared.reading import read_asked
 from edgespec.session.shared.refusing import refusal_of
-from edgespec.session.shared.vocabulary import check_tokens, detokenize, tokenize_text, tokenized
+from edgespec.session.shared.vocabulary import check_tokens, detokenize
 
 _MOST_CHOICES, _MOST_LOGPROBS = 128, 100
 _RELEASE_S: Final = 1.0
@@ -71,6 +73,7 @@ class SharedSession(Closes):
         """What is under way, by the caller's number."""
         self._of: dict[Answer, Choice] = {}
         self._begun: set[int] = set()
+        self._long_texts = LongTexts()
         self._released_s = perf_counter()
         self._done = GenerationStats()
         """The sum of all answers that have ended."""
@@ -82,7 +85,7 @@ class SharedSession(Closes):
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do until something is asked."""
-        return not self._inbox and not self._of
+        return not (self._inbox or self._of or self._long_texts)
 
     def submit(self, asked: Asked) -> None:
         """Takes something in; `step` answers it."""
@@ -107,6 +110,8 @@ class SharedSession(Closes):
         """
         told: list[Told] = []
         asked = deque(self._asked_now())
+        for one, read in self._long_texts.take(waits=not (asked or self._of)):
+            self._take_in(one, told, read)
         until_s = perf_counter() + _TAKING_IN_S
         while asked:
             self._take_in(asked.popleft(), told)
@@ -130,29 +135,47 @@ class SharedSession(Closes):
             for choice in self._choices.pop(one.id, ()):
                 self._end(choice)
             self._begun.discard(one.id)
+            self._long_texts.cancel(one.id)
         return asked
 
-    def _take_in(self, asked: Asked, told: list[Told]) -> None:
+    def _take_in(self, asked: Asked, told: list[Told], read: "Future[Read] | None" = None) -> None:
+        """Answers or begins what was asked.
+
+        Args:
+            asked: That.
+            told: Gets what there is to tell.
+            read: Its text, where that was read beside the rounds.
+        """
         try:
-            if isinstance(asked, Ask):
-                self._begin(asked)
-            elif isinstance(asked, Tokenize):
-                told.append(self._tokenize(asked))
-            elif isinstance(asked, Detokenize):
-                told.append(detokenize(self.engine.target.model, asked))
-            elif isinstance(asked, Embed):
-                raise UsageError(
-                    f"{self.engine.target.file.name} writes text and gives no embeddings",
-                    "name an embedding model",
-                )
-            elif isinstance(asked, Look):
-                told.append(figures_of(asked, self.engine, self._batch, self._done, self._of))
-            elif isinstance(asked, LookAtAnswers):
-                told.append(places_of(asked, self.engine, self._batch, self._of))
+            match asked:
+                case Ask() | Tokenize():
+                    context = self.engine.target.context
+                    if read is None and self._of and is_long(asked):
+                        self._long_texts.begin(asked, partial(read_asked, asked, context))
+                        return
+                    self._take_read(asked, read.result() if read else read_asked(asked, context), told)
+                case Detokenize():
+                    told.append(detokenize(self.engine.target.model, asked))
+                case Embed():
+                    raise UsageError(
+                        f"{self.engine.target.file.name} writes text and gives no embeddings",
+                        "name an embedding model",
+                    )
+                case Look():
+                    found = figures_of(asked, self.engine, self._batch, self._done, self._of)
+                    told.append(replace(found, waiting_n=found.waiting_n + len(self._long_texts)))
+                case LookAtAnswers():
+                    told.append(places_of(asked, self.engine, self._batch, self._of))
         except EdgespecError as error:
             told.append(refusal_of(asked.id, error, self.engine.n_ctx))
 
-    def _begin(self, ask: Ask) -> None:
+    def _take_read(self, asked: Asked, read: Read, told: list[Told]) -> None:
+        if isinstance(read, Tokenized):
+            told.append(read)
+        elif isinstance(asked, Ask):
+            self._begin(asked, read)
+
+    def _begin(self, ask: Ask, prompt: ChatPrompt) -> None:
         check_ranges(max_tokens=ask.max_tokens)
         check_tokens(self.engine.target.model, [token for token, _ in ask.logit_bias])
         if not all(-math.inf <= bias < math.inf for _, bias in ask.logit_bias):
@@ -165,7 +188,6 @@ class SharedSession(Closes):
             raise UsageError(
                 f"{ask.n_choices} answers to one prompt are out of range", f"ask for 1 to {_MOST_CHOICES}"
             )
-        prompt = self._read(ask)
         model, choices = self.engine.target.model, []
         for number in range(ask.n_choices):
             constraint = constrain_answer(model, prompt, ask.structure)
@@ -179,30 +201,6 @@ class SharedSession(Closes):
         for choice in choices:
             self._of[choice.answer] = choice
             self._batch.add(choice.answer)
-
-    def _read(self, ask: Ask) -> ChatPrompt:
-        context = self.engine.target.context
-        if isinstance(ask.prompt, str):
-            return ChatPrompt(ask.prompt, tokenize_prompt(context, ask.prompt), None)
-        if isinstance(ask.prompt, Infill):
-            infill = replace(ask.prompt, answer_n=ask.max_tokens)
-            return ChatPrompt("", tokenize_infill(context.model, infill, self.engine.n_ctx), None)
-        if all(isinstance(one, ChatMessage) for one in ask.prompt) and ask.prompt:
-            messages = [one for one in ask.prompt if isinstance(one, ChatMessage)]
-            return read_prompt(
-                context,
-                messages,
-                thinking=ask.thinking,
-                toolbox=ask.toolbox,
-                variables=ask.template_variables,
-                continues=ask.continues,
-            )
-        tokens = [one for one in ask.prompt if isinstance(one, int)]
-        if not tokens:
-            raise UsageError("the prompt is empty", "give one with `prompt`")
-        check_length(context, tokens)
-        check_tokens(context.model, tokens)
-        return ChatPrompt("", tokens, None)
 
     def _tell(self, got: Got, told: list[Told]) -> None:
         choice = self._of[got.answer]
@@ -240,20 +238,6 @@ class SharedSession(Closes):
             self._batch.end(choice.answer, is_damaged=is_damaged)
             self._done.add(choice.answer.stats)
 
-    def _tokenize(self, asked: Tokenize) -> Tokenized:
-        model = self.engine.target.model
-        if isinstance(asked.prompt, str):
-            return tokenize_text(model, asked, asked.prompt)
-        ask = Ask(
-            asked.id,
-            asked.prompt,
-            toolbox=asked.toolbox,
-            thinking=asked.thinking,
-            template_variables=asked.template_variables,
-            continues=asked.continues,
-        )
-        return tokenized(model, asked.id, self._read(ask).tokens)
-
     def close(self) -> None:
         """Ends all answers, keeps what was learnt, and frees the models. A second call does nothing."""
         for choices in list(self._choices.values()):
@@ -261,4 +245,5 @@ class SharedSession(Closes):
                 self._end(choice)
         self._choices.clear()
         self._inbox.clear()
+        self._long_texts.close()
         self.engine.close()

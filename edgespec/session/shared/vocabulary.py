@@ -1,5 +1,6 @@
 """What is asked of a model's vocabulary alone: the tokens of a text, and the text of tokens."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,7 +9,7 @@ from edgespec.llama.model import Model
 from edgespec.session.shared.asked import Detokenize, Tokenize, Tokenized
 
 MOST_AT_ONCE: Final = 1 << 20
-"""Characters, or tokens: while they are looked up, nobody else is answered."""
+"""Characters, or tokens, for which nobody else is answered while they are looked up; of characters that is so for short texts only."""
 
 
 def tokenize_text(model: Model, asked: Tokenize, text: str) -> Tokenized:
@@ -31,6 +32,24 @@ def detokenize(model: Model, asked: Detokenize) -> Tokenized:
     _check_length(asked.tokens, "tokens")
     check_tokens(model, asked.tokens)
     return tokenized(model, asked.id, asked.tokens)
+
+
+def tokenize_pair(model: Model, query: str, text: str, template: str | None) -> list[int]:
+    """The tokens of a question and a text that a reranker compares, as of llama-server (`format_prompt_rerank`).
+
+    Args:
+        model: The reranker.
+        query: The question.
+        text: What may answer it.
+        template: Of the file, with `{query}` and `{document}`.
+    """
+    if template is not None:
+        places = {"{query}": query, "{document}": text}
+        whole = re.sub("|".join(map(re.escape, places)), lambda found: places[found[0]], template)
+        return model.tokenize(whole, add_special=False)
+    begin = [] if model.added_bos is None else [model.added_bos]
+    asked, answer = (model.tokenize(one, add_special=False, parse_special=False) for one in (query, text))
+    return [*begin, *asked, *model.pair_separators, *answer, *model.added_eos]
 
 
 def tokenized(model: Model, number: int, tokens: Sequence[int]) -> Tokenized:

@@ -9,6 +9,7 @@ from edgespec.chat.thoughts import Parts, make_reader
 from edgespec.decode.token import GenerationStats
 from edgespec.worker.remote.connection import DONE
 from edgespec.worker.remote.models import count_of
+from edgespec.worker.remote.tool_fields import CallPieces
 
 _NO_FIGURES: Final = "speculation unknown: the server gives no figures"
 _NO_DRAFTS: Final = "speculation off, as far as the server tells"
@@ -38,6 +39,7 @@ class AnswerReader:
         self._has_field = False
         """Thoughts come in a field of their own; else they may stand between marks in the text."""
         self._tags = make_reader(None, "")
+        self.calls = CallPieces()
 
     def add(self, chunk: object) -> Parts:
         """What became sure with a piece."""
@@ -75,6 +77,7 @@ class AnswerReader:
         delta = choice.get("delta") or choice.get("message") or choice
         if not isinstance(delta, Mapping):
             return Parts()
+        self.calls.add(delta)
         thought = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
         text = _text(delta.get("content")) or _text(delta.get("text"))
         if thought or text:

@@ -8,6 +8,7 @@ from typing import Any
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.structure import Structure, StructureKind
 from edgespec.chat.thoughts import Parts
+from edgespec.chat.tools import CallDelta
 from edgespec.errors import ContextOverflowError, ServerError, UsageError
 from edgespec.llama.sampler import Sampling
 from edgespec.session.shorten import drop_oldest_turns
@@ -16,6 +17,7 @@ from edgespec.worker.remote.address import ServerAddress
 from edgespec.worker.remote.connection import ServerConnection
 from edgespec.worker.remote.models import RemoteModel, find_remote_model
 from edgespec.worker.remote.reader import AnswerReader
+from edgespec.worker.remote.tool_fields import call_fields, toolbox_fields
 
 
 def _say_nothing(_text: str) -> None:
@@ -105,6 +107,10 @@ class RemoteAnswer:
         """What the server could not do as it was asked, and why it ended, where that is unusual."""
         return (*self._notes, *self._reader.notes)
 
+    def take_calls(self) -> tuple[CallDelta, ...]:
+        """What has come of calls since the last time."""
+        return self._reader.calls.take()
+
     async def pieces(self) -> AsyncGenerator[Parts, None]:
         """Asks, and yields what comes; closing the iterator ends the work on the server.
 
@@ -152,6 +158,7 @@ class RemoteAnswer:
             "stream_options": {"include_usage": True},
             "max_tokens": request.max_tokens,
             **_sampling_fields(request.sampling, knows_llama=knows_llama),
+            **toolbox_fields(request.toolbox),
         }
         if knows_llama:
             body["timings_per_token"] = True
@@ -204,7 +211,11 @@ def _structure_fields(structure: Structure | None, *, knows_llama: bool) -> dict
 
 
 def _message_fields(message: ChatMessage, *, with_thought: bool) -> dict[str, Any]:
-    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    fields: dict[str, Any] = {
+        "role": message.role,
+        "content": message.content,
+        **call_fields(message),
+    }
     if with_thought and message.thought:
         fields["reasoning_content"] = message.thought
     return fields

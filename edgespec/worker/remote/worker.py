@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -11,6 +12,7 @@ from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource
 from edgespec.errors import ContextOverflowError, EdgespecError
 from edgespec.worker.protocol import (
+    BATCH_S,
     Answer,
     Answered,
     AnyEvent,
@@ -32,8 +34,6 @@ from edgespec.worker.protocol import (
 from edgespec.worker.remote.address import ServerAddress
 from edgespec.worker.remote.server import RemoteAnswer, RemoteServer
 
-_BATCH_S: Final = 0.1
-"""As of a worker's process: a front door hears of tokens ten times a second at most."""
 _STOPPED: Final = RequestFailed("stopped", interrupted=True)
 
 
@@ -122,7 +122,7 @@ class RemoteWorker:
                 self._events.put_nowait(RequestFailed(*_refusal(request)))
 
     async def _answer(self, request: Answer) -> None:
-        answer = self._server.ask(request)
+        answer = self._server.ask(request, structure=request.structure)
         batch = _Batch()
         try:
             async with aclosing(answer.pieces()) as pieces:
@@ -137,8 +137,9 @@ class RemoteWorker:
         self._events.put_nowait(Answered(answer.stats, 0, answer.notes))
 
     def _flush(self, batch: "_Batch", answer: RemoteAnswer) -> None:
-        if parts := batch.take():
-            self._events.put_nowait(_arrived(parts, answer))
+        parts, calls = batch.take(), answer.take_calls()
+        if parts or calls:
+            self._events.put_nowait(replace(_arrived(parts or Parts(), answer), calls=calls))
 
     def _tell(self, text: str) -> None:
         self._events.put_nowait(Progressed(text, 0, None))
@@ -156,7 +157,7 @@ class _Batch:
 
     @property
     def is_due(self) -> bool:
-        return monotonic() - self._sent_s >= _BATCH_S
+        return monotonic() - self._sent_s >= BATCH_S
 
     def take(self) -> Parts | None:
         """All of it; None where there is nothing."""

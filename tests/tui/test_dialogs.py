@@ -46,7 +46,9 @@ async def test_help_is_in_the_order_of_what_somebody_wants_to_do(bench: AppBench
         keys = app.screen.query_one("#keys", DataTable)
         rows = [keys.get_row_at(place) for place in range(keys.row_count)]
         heads = [str(row[1]) for row in rows if not row[2]]
-        assert heads == ["Write", "Read", "Conversations", "The model, and how it answers", "Everywhere"]
+        wanted = ["Write", "Read", "Conversations", "The model, and how it answers", "Everywhere"]
+        assert [head for head in heads if head in wanted] == wanted
+        assert heads[-1] == "Everywhere"
         ids = [str(row[2]) for row in rows]
         assert ids[1] == "prompt.send"
         known = {id_ for ids_ in TASKS.values() for id_ in ids_}

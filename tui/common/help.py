@@ -22,15 +22,13 @@ Row = tuple[str, str, str]
 """Keys, what they do, id."""
 TASKS: Final[Mapping[str, tuple[str, ...]]] = {
     "Write": (
-        "prompt.send",
-        "prompt.newline",
-        "prompt.complete",
-        "chat.editor",
-        "chat.stop",
-        "chat.regenerate",
-        "chat.edit",
+        *("prompt.send", "prompt.newline", "prompt.complete", "prompt.redo", "chat.editor"),
+        *("chat.stop", "chat.regenerate", "chat.edit"),
     ),
-    "Read": ("chat.up", "chat.down", "chat.copy", "chat.tint", "chat.rail", "chat.export"),
+    "Read": (
+        *("chat.newest", "chat.up", "chat.down", "chat.copy", "chat.pick", "chat.wrap"),
+        *("chat.tint", "chat.rail", "chat.export"),
+    ),
     "Conversations": ("chat.new", "chat.open", "chat.clear", "chat.system"),
     "The model, and how it answers": ("chat.mode", "chat.draft", "chat.restart"),
     "Measure": (),

@@ -11,6 +11,8 @@ from edgespec.text import plain_text
 from tui.chat.conversation import Message
 
 _FOLDED, _OPEN = "▸", "▾"
+_FIRST_WIDTH: Final = 60
+"""Of a row, before it has a place: one row from the beginning, so that nothing jumps."""
 _BETWEEN: Final = " · "
 _STOPPED: Final = "stopped, partial answer kept"
 
@@ -60,8 +62,8 @@ class ReceiptLine(Static, can_focus=True):
 
     def _paint(self) -> None:
         whole = _BETWEEN.join(filter(None, (*self._parts, self._why)))
-        width = self.content_size.width
-        if not width or cell_len(whole) <= width:
+        width = self.content_size.width or _FIRST_WIDTH
+        if cell_len(whole) <= width:
             self.update(whole)
         elif self._is_open:
             self.update(f"{_OPEN} {self.details}")

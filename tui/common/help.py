@@ -26,7 +26,7 @@ TASKS: Final[Mapping[str, tuple[str, ...]]] = {
         *("chat.stop", "chat.regenerate", "chat.edit"),
     ),
     "Read": (
-        *("chat.newest", "chat.up", "chat.down", "chat.copy", "chat.pick", "chat.wrap"),
+        *("chat.newest", "chat.up", "chat.down", "chat.copy", "chat.wrap"),
         *("chat.tint", "chat.rail", "chat.export"),
     ),
     "Conversations": ("chat.new", "chat.open", "chat.clear", "chat.system"),

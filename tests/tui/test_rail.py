@@ -1,16 +1,19 @@
 """The rail and the receipts: they use the room that they have."""
 
 import pytest
-from textual.widgets import Sparkline, Static
+from textual.widgets import Static
 
 from edgespec.worker.protocol import PairOpened, TokensArrived
 from tests.tui.chat_script import chat_of, send
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import PAIR
-from tui.chat.rail import Rail, describe_pair, stretched
+from tests.tui.workshop_script import until
+from tui.chat.rail import Rail, describe_pair
 from tui.chat.receipt_line import ReceiptLine, fitting
+from tui.chat.trace import Trace, columns_of
 from tui.common.plot import Plot
 
+_MEASURED = ("acceptance", "length")
 WIDE_LOW = (110, 24)
 
 
@@ -35,10 +38,10 @@ async def test_before_the_first_figures_the_rail_says_what_is_loaded_and_draws_n
             "4096 tokens of context",
             "12.5 tok/s plain",
         ]
-        assert not any(chart.display for chart in rail.query("Plot, Sparkline"))
+        assert not any(chart.display for chart in rail.query("Plot, Trace"))
         await feed(rail, 20.0)
         await settle(pilot)
-        assert all(chart.display for chart in rail.query("Plot, Sparkline"))
+        assert all(chart.display for chart in rail.query("Plot, Trace"))
 
 
 @pytest.mark.parametrize("size", [LARGE, WIDE_LOW], ids=["120x40", "110x24"])
@@ -49,17 +52,21 @@ async def test_the_charts_fill_the_rail(bench: AppBench, size: tuple[int, int]) 
         await settle(pilot)
         memory = rail.query_one("#rail-memory", Static)
         assert rail.region.bottom - memory.region.bottom <= 1
-        for spark in rail.query(Sparkline):
-            assert spark.size.width == rail.content_size.width
-            assert len(spark.data or ()) >= spark.size.width
+        for trace in rail.query(Trace):
+            assert trace.size.width == rail.content_size.width
+        lowest = [
+            rail.query_one(f"#rail-{name}", Trace).render().plain.splitlines()[-1] for name in _MEASURED
+        ]
+        assert all(" " not in row and len(row) == rail.content_size.width for row in lowest)
         assert rail.query_one(Plot).size.height >= 5
 
 
-def test_few_values_are_as_wide_as_the_chart_and_many_stay() -> None:
-    assert stretched([1.0, 2.0], 4) == [1.0, 1.0, 2.0, 2.0]
-    assert stretched([1.0, 2.0, 3.0], 4) == [1.0, 1.0, 2.0, 3.0]
-    assert stretched([1.0, 2.0, 3.0], 2) == [1.0, 2.0, 3.0]
-    assert stretched([5.0], 0) == [5.0]
+def test_few_values_are_as_wide_as_the_chart_and_of_many_the_newest_are_shown() -> None:
+    assert columns_of([1.0, 2.0], 4) == [0.5, 0.5, 1.0, 1.0]
+    assert columns_of([1.0, 2.0, 4.0], 2) == [0.5, 1.0]
+    assert columns_of([0.5, 0.5], 3, top=1.0) == [0.5, 0.5, 0.5]
+    assert columns_of([], 3) == columns_of([1.0], 0) == []
+    assert columns_of([0.0], 2) == [0.0, 0.0]
 
 
 def test_what_a_server_does_not_tell_is_left_out() -> None:
@@ -106,6 +113,7 @@ async def test_a_receipt_shows_more_where_there_is_more_room(bench: AppBench) ->
     async with bench.run(size=SMALL) as (app, pilot):
         await send(pilot, "hello")
         receipt = chat_of(app).query_one(ReceiptLine)
+        await until(pilot, lambda: receipt.size.width)
         narrow = str(receipt.content)
         await pilot.resize_terminal(250, 30)
         await settle(pilot)

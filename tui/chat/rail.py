@@ -1,7 +1,6 @@
 """The side rail: speed against plain decoding, acceptance, draft length, processor and memory, as they go."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -9,13 +8,13 @@ import psutil
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.events import Resize
 from textual.timer import Timer
-from textual.widgets import Sparkline, Static
+from textual.widgets import Static
 from textual_plot import HiResMode
 
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened, TokensArrived
+from tui.chat.trace import Trace
 from tui.common.plot import Plot
 from tui.common.wording import drafting_of
 from tui.services.engine_client import EngineClient
@@ -24,24 +23,6 @@ from tui.services.messages import WorkerReported
 _POINTS: Final = 60
 _REFRESH_S: Final = 3.0
 """Charts cost the processor that the answer needs: every three seconds are enough to follow."""
-
-
-class Trace(Sparkline):
-    """A sparkline as wide as its place, however few its values are."""
-
-    _values: Sequence[float] = (0.0,)
-
-    def show(self, values: Iterable[float]) -> None:
-        """Draws these."""
-        self._values = tuple(values) or (0.0,)
-        self._fit()
-
-    def on_resize(self, _event: Resize) -> None:
-        """Draws them over another width."""
-        self._fit()
-
-    def _fit(self) -> None:
-        self.data = stretched(self._values, self.size.width)
 
 
 class Rail(Vertical):
@@ -67,19 +48,19 @@ class Rail(Vertical):
         yield Static("", id="rail-pair", markup=False)
         yield Static("tok/s", classes="rail-title", id="rail-rate-title", markup=False)
         yield Plot(id="rail-rate", allow_pan_and_zoom=False)
-        for name, title in (
-            ("acceptance", "acceptance"),
-            ("length", "tokens per target pass"),
-            ("cpu", "processor"),
+        for name, title, top in (
+            ("acceptance", "acceptance", 1.0),
+            ("length", "tokens per target pass", None),
+            ("cpu", "processor", 100.0),
         ):
             yield Static(title, classes="rail-title", id=f"rail-{name}-title", markup=False)
-            yield Trace(id=f"rail-{name}")
+            yield Trace(f"rail-{name}", top)
         yield Static("", classes="rail-title", id="rail-memory", markup=False)
 
     def on_mount(self) -> None:
         """Draws the empty charts and waits for figures."""
         plot = self.query_one(Plot)
-        plot.margin_left, plot.margin_bottom, plot.margin_top = 5, 1, 0
+        plot.margin_left, plot.margin_bottom, plot.margin_top = 5, 0, 0
         psutil.cpu_percent()
         self._timer = self.set_interval(_REFRESH_S, self._sample)
         self._draw()
@@ -185,10 +166,3 @@ def describe_pair(pair: PairOpened) -> str:
     context = f"{pair.n_ctx} tokens of context" if pair.n_ctx else ""
     lines = (pair.target, draft, drafting_of(pair), context, plain, pair.note)
     return "\n".join(one_line(line) for line in lines if line)
-
-
-def stretched(values: Sequence[float], width: int) -> list[float]:
-    """Few values over all columns of a chart, each as wide as the others; more of them as they are."""
-    if len(values) >= width:
-        return list(values)
-    return [values[column * len(values) // width] for column in range(width)]

@@ -14,6 +14,7 @@ from statistics import geometric_mean
 
 from edgespec.bench.prompts import Prompt, builtin_prompts
 from edgespec.decode.policy import Mode
+from edgespec.llama.sampler import Sampling
 from edgespec.session.session import Session, open_pair
 
 _COUNT = [sys.executable, "-c", "while True: pass"]
@@ -26,7 +27,9 @@ def time_halves(session: Session, prompt: Prompt, mode: Mode, max_tokens: int) -
     seconds: tuple[list[float], list[float]] = ([], [])
     other = None
     try:
-        for number, token in enumerate(session.stream(prompt.messages, max_tokens=max_tokens)):
+        for number, token in enumerate(
+            session.stream(prompt.messages, max_tokens=max_tokens, sampling=Sampling())
+        ):
             if number == 0:
                 continue
             seconds[other is not None].append(token.round_s / token.round_tokens)

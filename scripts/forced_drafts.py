@@ -15,6 +15,7 @@ from edgespec.bench.statistics import mean_ratio, ratio_interval
 from edgespec.chat.structure import Structure, StructureKind
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource
+from edgespec.llama.sampler import Sampling
 from edgespec.session.session import Session, open_pair
 
 PLAIN, FORCED = Mode.OFF, Mode.MODEL
@@ -69,7 +70,7 @@ def answer(session: Session, question: str, schema: str, mode: Mode, max_tokens:
     session.mode = mode
     session.forget()
     structure = Structure(StructureKind.SCHEMA, json.dumps(_SCHEMAS[schema]))
-    tokens = session.stream(question, max_tokens=max_tokens, structure=structure)
+    tokens = session.stream(question, max_tokens=max_tokens, sampling=Sampling(), structure=structure)
     text = "".join(token.text for token in tokens)
     stats = session.stats
     accepted = stats.by_source.get(DraftSource.GRAMMAR, (0, 0))[1]

@@ -5,9 +5,10 @@ GPT-2 and Qwen). Text goes through both unchanged. Control tokens can never be t
 to its limit. The figures of the weights are drawn from a seed: the same arguments make the same file.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import gguf
@@ -56,6 +57,7 @@ def make_tiny_model(
     alignment: int | None = None,
     fim: Iterable[str] = (),
     pooling: gguf.PoolingType | None = None,
+    sampling: Mapping[str, float] = MappingProxyType({}),
 ) -> Path:
     """Writes a model and returns its path.
 
@@ -75,6 +77,7 @@ def make_tiny_model(
         causal: False says that it reads in both directions, as encoders do.
         fim: Names of control tokens for filling in, such as those of FIM_TOKENS, which are added to the vocabulary.
         pooling: Says that it gives vectors of texts, and how those of the tokens become one.
+        sampling: What it says of its sampling, by keys of llama.cpp (`temp`, `top_k`, `penalty_repeat` ...); whole numbers as such.
         alignment: Bytes, a power of two, that tensors begin at a multiple of; None is 32 and leaves the key out.
     """
     shape = shape or TinyShape(blocks=blocks, embedding=embedding)
@@ -93,6 +96,9 @@ def make_tiny_model(
         writer.add_causal_attention(False)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
+    for key, value in sampling.items():
+        add = writer.add_int32 if isinstance(value, int) else writer.add_float32
+        add(f"general.sampling.{key}", value)
     tensors = _weights(shape, vocabulary, architecture, np.random.default_rng(seed))
     write_tensors(writer, tensors, noise, noise_seed)
     return path

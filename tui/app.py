@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
+from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -17,7 +18,7 @@ from edgespec.errors import EdgespecError
 from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from edgespec.worker.process import WorkerProcess
-from edgespec.worker.protocol import OpenPair
+from edgespec.worker.protocol import OpenPair, RequestFailed
 from edgespec.worker.remote.worker import RemoteWorker
 from tui.bench.screen import BenchScreen
 from tui.chat.prompt_input import PromptInput
@@ -37,7 +38,7 @@ from tui.race.screen import RaceScreen
 from tui.services.engine_client import EngineClient
 from tui.services.job_runner import JobRunner
 from tui.services.launch import Launch, ScreenName, WorkerFactory
-from tui.services.messages import ModelsChanged, RunsChanged
+from tui.services.messages import ModelsChanged, RunsChanged, WorkerReported
 from tui.services.settings import AppSettings, save_settings
 from tui.services.tools import ToolServers
 from tui.workshop.screen import WorkshopScreen
@@ -88,7 +89,8 @@ class EdgespecApp(App[int]):
         self._contrast = ContrastFilter()
         server = self.launch.server
         # Work beside the chat is done on this machine, whoever answers.
-        self.engine = EngineClient(partial(RemoteWorker, server) if server else make_worker)
+        make_engine = partial(RemoteWorker, server) if server else make_worker
+        self.engine = EngineClient(make_engine, finds_first=server is None)
         self.jobs = JobRunner(make_worker)
         self.tools = ToolServers()
         for screen in _SCREENS:
@@ -114,6 +116,7 @@ class EdgespecApp(App[int]):
         self.register_theme(EDGESPEC_THEME)
         self.theme = self.settings.theme if self.settings.theme in self.available_themes else "edgespec"
         self.set_keymap(dict(self.settings.keys))
+        self.engine.subscribe(self, RequestFailed)
         self.go(self.launch.screen, with_=self.launch.bench_job)
 
     async def on_unmount(self) -> None:
@@ -129,11 +132,17 @@ class EdgespecApp(App[int]):
         return self.launch.engine or self.settings.engine()
 
     def open_engine(self, target: str | None = None) -> None:
-        """Loads a pair in a new process: another target, or what was asked for before."""
+        """Loads a pair in a new process: another target, or what was asked for before. What is loaded stays where it is not found."""
         if target is not None:
             self.launch = self.launch.with_target(target)
         launch = self.launch
         self.engine.open(OpenPair(launch.target, launch.draft, self.engine_settings(), launch.offline))
+
+    @on(WorkerReported)
+    def _engine_failed(self) -> None:
+        """What could not be opened is not asked for again."""
+        if (request := self.engine.request) is not None:
+            self.launch = replace(self.launch, target=request.target, draft=request.draft)
 
     def change_settings(self, settings: AppSettings) -> None:
         """Takes and keeps other settings; those of the engine hold from its next start on."""
@@ -165,9 +174,10 @@ class EdgespecApp(App[int]):
         self.run_worker(self._tell_copied(text), group="clipboard", exclusive=True)
 
     async def _tell_copied(self, text: str) -> None:
-        # The page hands it to the browser.
-        told = Copied("copied to the browser's clipboard") if self.is_web else None
-        copied = told or await asyncio.to_thread(copy_out, text)
+        if self.is_web:  # the page hands it on
+            copied = Copied("copied to the browser's clipboard")
+        else:
+            copied = await asyncio.to_thread(copy_out, text)
         shown = self.screen
         if copied.is_sure and isinstance(shown, ModeScreen):
             shown.tell(copied.said)
@@ -194,7 +204,9 @@ class EdgespecApp(App[int]):
         """Keys and commands."""
         if not isinstance(self.screen, HelpScreen):
             commands = [(command.usage, command.help) for command in SLASH_COMMANDS.values()]
-            self.push_screen(HelpScreen(self.screen, PromptInput.BINDINGS, commands))
+            # Of the app's own, one is hidden by what fields do with its key.
+            keys = (*PromptInput.BINDINGS, *self.BINDINGS)
+            self.push_screen(HelpScreen(self.screen, keys, commands))
 
     def action_interrupt(self) -> None:
         """Ends what the screen is doing; where it does nothing, asks whether to leave."""

@@ -1,7 +1,7 @@
 """models.toml: the models and pairs that have a name, the shipped ones and the user's own on top."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgespec.catalog.dimensions import Dimensions
@@ -57,6 +57,8 @@ class ModelEntry:
     params: int | None = None
     shape: Dimensions | None = None
     description: str = ""
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    """How its tokens are best picked, by the names of `Sampling`, where its file does not say."""
     path: Path | None = None
     """A file of the user's own, in place of a repository."""
 
@@ -108,6 +110,8 @@ class Catalog:
     pairs: Mapping[str, PairEntry]
     default: str
     """What commands take when no model is named: a model's or a pair's name."""
+    suggested: tuple[str, ...] = ()
+    """Models for conversations, the best first: what somebody is told of who has the default one alone."""
 
     def get_model(self, name: str) -> ModelEntry:
         """The model of that name.

@@ -1,9 +1,11 @@
 """A model's file under the name that people call it by."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from edgespec.catalog.entries import ModelEntry
 from edgespec.catalog.metadata import GgufMetadata, read_metadata
 from edgespec.errors import EdgespecError
 
@@ -22,6 +24,8 @@ class ModelFile:
     name: str
     path: Path
     meta: GgufMetadata
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    """What the catalogue says of how its tokens are best picked."""
 
 
 def why_unreadable(error: Exception) -> str:
@@ -33,11 +37,16 @@ def why_unreadable(error: Exception) -> str:
     return f"its header cannot be understood ({type(error).__name__}: {error})"
 
 
-def open_file(name: str, path: Path) -> ModelFile:
+def open_file(name: str, path: Path, entry: ModelEntry | None = None) -> ModelFile:
     """Reads the header.
+
+    Args:
+        name: By which people call it.
+        path: The file, or the first part of a split model.
+        entry: What the catalogue says of it.
 
     Raises:
         ModelMissingError: there is no such file.
         ModelFileError: not a GGUF, or a damaged one.
     """
-    return ModelFile(name, path, read_metadata(path))
+    return ModelFile(name, path, read_metadata(path), entry.sampling if entry else {})

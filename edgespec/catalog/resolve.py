@@ -113,7 +113,7 @@ def open_model(
         ModelFileError: the file is not a GGUF, or a damaged one.
     """
     found = resolve_model(spec, catalog, offline=offline, download=download, progress=progress)
-    return open_file(found.name, found.path)
+    return open_file(found.name, found.path, found.entry)
 
 
 def find_on_disk(entry: ModelEntry) -> LocalModel | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgespec import paths
 from edgespec.catalog.dimensions import ARCHITECTURES, RECURRENT, WINDOWED, Dimensions
 from edgespec.catalog.entries import NGRAM, Catalog, ModelEntry, PairEntry, WheelSource
+from edgespec.catalog.own_sampling import LISTED, makes_sense
 from edgespec.documents import build, read_toml
 from edgespec.errors import ConfigError
 from edgespec.text import nearest
@@ -24,6 +25,7 @@ class _Layer:
     """What one file says."""
 
     default: str | None = None
+    suggested: tuple[str, ...] | None = None
     models: dict[str, ModelEntry] = field(default_factory=dict)
     pairs: dict[str, PairEntry] = field(default_factory=dict)
 
@@ -59,7 +61,10 @@ def _lay_over(below: Catalog, source: Traversable | Path) -> Catalog:
         raise ConfigError(f"{label}: {problem}", hint)
     models = {name: _placed(entry, Path(label).parent) for name, entry in layer.models.items()}
     catalog = Catalog(
-        {**below.models, **models}, {**below.pairs, **layer.pairs}, layer.default or below.default
+        {**below.models, **models},
+        {**below.pairs, **layer.pairs},
+        layer.default or below.default,
+        below.suggested if layer.suggested is None else layer.suggested,
     )
     for problem, hint in _reference_problems(layer, catalog):
         raise ConfigError(f"{label}: {problem}", hint)
@@ -101,6 +106,14 @@ def _model_problems(where: str, entry: ModelEntry) -> Iterator[tuple[str, str]]:
         yield f"{where} has {counts}", "give one for each part, or none"
     if entry.wheels is not None:
         yield from _wheel_problems(f"{where}.wheels", entry.wheels)
+    for key, value in entry.sampling.items():
+        if key not in LISTED:
+            yield (
+                f"{where}.sampling has the unknown key {key!r}",
+                f"known keys are {', '.join(sorted(LISTED))}",
+            )
+        elif not makes_sense(key, value):
+            yield f"{where}.sampling.{key} is {value:g}, which is out of range", "correct it, or leave it out"
     if entry.shape is not None:
         yield from _shape_problems(f"{where}.shape", entry.shape)
 
@@ -157,6 +170,12 @@ def _reference_problems(layer: _Layer, catalog: Catalog) -> Iterator[tuple[str, 
                     f"pairs.{pair.name} names the unknown model {name!r}",
                     _did_you_mean(name, catalog.models) or "give it an entry under [models]",
                 )
+    for name in layer.suggested or ():
+        if name not in catalog.models:
+            yield (
+                f"suggested names the unknown model {name!r}",
+                _did_you_mean(name, catalog.models) or "give it an entry under [models]",
+            )
     names = [*catalog.models, *catalog.pairs]
     if layer.default is not None and layer.default not in names:
         yield (

@@ -31,7 +31,7 @@ def check_weights(
 ) -> None:
     """Refuses a model that says that it has more blocks than there are weights of, or another width than its embeddings.
 
-    Nor may it say of its norms what no model has: llama.cpp finds that out while it computes.
+    Nor may it say of its heads and norms what no model has: llama.cpp finds that out while it computes.
 
     A file without any block, such as a vocabulary alone, may say what it likes of them.
 
@@ -46,6 +46,7 @@ def check_weights(
     """
     _check_blocks(path, architecture, fields, block_numbers(tensor.name for tensor in tensors))
     _check_width(path, architecture, fields, tensors)
+    _check_heads(path, architecture, fields)
     _check_epsilons(path, fields)
 
 
@@ -74,6 +75,16 @@ def _check_width(
         raise ModelFileError(
             f"{path} says that it is {width} wide, and its embeddings are {embeddings.shape[0]}", _AGAIN
         )
+
+
+def _check_heads(path: Path, architecture: str, fields: Mapping[str, object]) -> None:
+    width = fields.get(f"{architecture}.embedding_length")
+    for key in (f"{architecture}.attention.head_count", f"{architecture}.attention.head_count_kv"):
+        said = fields.get(key)
+        counts = said if isinstance(said, Sequence) else (said,)
+        most = max((count for count in counts if isinstance(count, int)), default=0)
+        if isinstance(width, int) and most > width:
+            raise ModelFileError(f"{path} says that {key} is {most}, and that it is {width} wide", _AGAIN)
 
 
 def _check_epsilons(path: Path, fields: Mapping[str, object]) -> None:

@@ -95,11 +95,13 @@ def command(
         settings.offline,
     )
     if in_app:
-        return _bench_in_app(settings, job, engine)
+        return _bench_in_app(settings, job, engine, sampling)
     return _show(_bench(settings, job), output, settings)
 
 
-def _bench_in_app(settings: Settings, job: "BenchJob", engine: EngineOptions) -> int:
+def _bench_in_app(
+    settings: Settings, job: "BenchJob", engine: EngineOptions, sampling: SamplingOptions
+) -> int:
     from edgespec.cli.chat import start_app, typed_engine_settings
     from edgespec.session.choice import AUTO_DRAFT
     from tui.services.launch import Launch
@@ -107,7 +109,7 @@ def _bench_in_app(settings: Settings, job: "BenchJob", engine: EngineOptions) ->
     launch = Launch(
         target=job.target,
         draft=job.drafts[0] if len(job.drafts) == 1 else AUTO_DRAFT,
-        sampling=job.settings.sampling,
+        sampling=sampling.make_wish(),
         # What is typed holds for whatever else is done in this app, too.
         engine=typed_engine_settings(click.get_current_context(), engine),
         offline=settings.offline,

@@ -72,7 +72,7 @@ def command(
         max_tokens=max_tokens,
         resume_last=resume_last,
         offline=settings.offline,
-        sampling=sampling.make_sampling(),
+        sampling=sampling.make_wish(),
         thinking=thinking.make_thinking(),
         engine=typed_engine_settings(ctx, engine),
         server=remote.make_address(),

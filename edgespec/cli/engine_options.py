@@ -10,6 +10,7 @@ from edgespec.errors import UsageError
 
 if TYPE_CHECKING:
     from edgespec.llama.sampler import Sampling
+    from edgespec.llama.sampling_wish import SamplingWish
     from edgespec.session.settings import EngineSettings
 
 _ENGINE: Final = (
@@ -55,14 +56,14 @@ _ENGINE: Final = (
     ),
 )
 _SAMPLING: Final = (
-    click.option("--temperature", default=0.0, show_default=True, help="0 is greedy."),
-    click.option("--top-k", default=40, show_default=True, help="0 is off."),
-    click.option("--top-p", default=0.95, show_default=True),
-    click.option("--min-p", default=0.05, show_default=True),
-    click.option("--repeat-penalty", default=1.0, show_default=True, help="1 is off."),
-    click.option("--presence-penalty", default=0.0, show_default=True),
-    click.option("--frequency-penalty", default=0.0, show_default=True),
-    click.option("--seed", default=0, show_default=True),
+    click.option("--temperature", type=float, help="0 is greedy [default: the model's own, else 0]."),
+    click.option("--top-k", type=int, help="0 is off [default: the model's own, else 40]."),
+    click.option("--top-p", type=float, help="[default: the model's own, else 0.95]"),
+    click.option("--min-p", type=float, help="[default: the model's own, else 0.05]"),
+    click.option("--repeat-penalty", type=float, help="1 is off [default: the model's own, else 1]."),
+    click.option("--presence-penalty", type=float, help="[default: 0]"),
+    click.option("--frequency-penalty", type=float, help="[default: 0]"),
+    click.option("--seed", type=int, help="[default: 0]"),
 )
 
 
@@ -119,24 +120,34 @@ class EngineOptions:
 class SamplingOptions:
     """What was typed of the sampling."""
 
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    repeat_penalty: float
-    presence_penalty: float
-    frequency_penalty: float
-    seed: int
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repeat_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    seed: int | None
+
+    def make_wish(self) -> "SamplingWish":
+        """How tokens are picked, as far as it was said.
+
+        Raises:
+            UsageError: a value outside its range.
+        """
+        from edgespec.llama.sampling_wish import SamplingWish
+
+        return SamplingWish(**asdict(self))
 
     def make_sampling(self) -> "Sampling":
-        """How tokens are picked.
+        """How tokens are picked, the same for all models: greedily unless a temperature was typed.
 
         Raises:
             UsageError: a value outside its range.
         """
         from edgespec.llama.sampler import Sampling
 
-        return Sampling(**asdict(self))
+        return self.make_wish().over(Sampling())
 
 
 engine_options: Final = option_group("engine", EngineOptions, _ENGINE)

@@ -57,7 +57,7 @@ def command(
     wanted = structure.make_structure()
     address = remote.make_address()
     text = _read_prompt(prompt)
-    picked, engine_settings = sampling.make_sampling(), engine.make_settings()
+    picked, engine_settings = sampling.make_wish(), engine.make_settings()
 
     from edgespec.chat.messages import ChatMessage
     from edgespec.worker.protocol import Answer

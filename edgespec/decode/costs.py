@@ -105,9 +105,12 @@ class PairCosts:
     draft_pads: bool = False
     batch_for: dict[int, int] = field(init=False)
     """Rows -> the batch size, no smaller, that they are evaluated as; see `refresh_batches`."""
+    first_step_s: float = field(init=False)
+    """What a plain step took at first, when it was measured or taken from what was kept."""
     _filter: SpeedFilter = field(default_factory=SpeedFilter)
 
     def __post_init__(self) -> None:
+        self.first_step_s = self.step_s
         self.refresh_batches()
 
     @property
@@ -185,6 +188,11 @@ class PairCosts:
     def doubt(self) -> None:
         """Takes all of it for what was true at another time; a plain step will tell."""
         self._filter.doubt()
+
+    @property
+    def pass_deviation(self) -> float:
+        """By how much passes of one size vary now, as a share of their time."""
+        return self._filter.pass_deviation
 
     @property
     def knows_step(self) -> bool:

@@ -118,4 +118,6 @@ class Generator:
             # A plain step costs what its batch does.
             costs.observe_verify(1 if rows == 1 and evaluated <= batch else evaluated, seconds)
         self.stats.verify_s += seconds
-        return tokens, self._rounds.learn(tokens)
+        sources = self._rounds.learn(tokens)
+        self.stats.count_plain_step(costs.step_s if self._drafts else seconds)
+        return tokens, sources

@@ -82,6 +82,11 @@ class SpeedFilter:
         return steps, left
 
     @property
+    def pass_deviation(self) -> float:
+        """Standard deviation of one decode by itself, as a share of its time."""
+        return math.sqrt(self._noise)
+
+    @property
     def step_deviation(self) -> float:
         """Standard deviation of what a plain step takes, as a share of it."""
         return math.sqrt(self._covariance[0][0])

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+STEADY: Final = 0.15
+"""Share of their time by which passes may vary before an estimate from it is called rough: three times a quiet machine's."""
+
 
 class DraftSource(StrEnum):
     """Who thought of a token first. Every token is the target's choice all the same."""
@@ -74,7 +77,10 @@ class GenerationStats:
     draft_n_accepted: int = 0
     target_passes: int = 0
     vanilla_step_s: float = 0.0
-    """What a plain step is reckoned to cost here, for the estimated speed-up."""
+    """What a plain step cost here, for the estimated speed-up: a mean over the passes of this answer, of what each time was reckoned
+    by plain steps among them, or taken where all were plain."""
+    pass_deviation: float = 0.0
+    """By how much passes of one size vary, as a share of their time, in the end: some 0.05 on a machine that does nothing else."""
     accepted_at: list[int] = field(default_factory=list)
     """By position in the draft, from the first; drafts of 2 and of 1 token, all accepted, give 2, 1."""
     tested_at: list[int] = field(default_factory=list)
@@ -106,6 +112,15 @@ class GenerationStats:
         self.draft_n += len(held)
         self.draft_n_accepted += sum(held)
 
+    def count_plain_step(self, step_s: float) -> None:
+        """Books what a plain step would have taken in the place of the last pass."""
+        self.vanilla_step_s += (step_s - self.vanilla_step_s) / max(1, self.target_passes)
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether other programs slowed the passes by turns: what is reckoned from their times is a rough guess."""
+        return self.pass_deviation > STEADY
+
     def add(self, other: "GenerationStats") -> None:
         """Adds another answer's counts and times; what is not a sum stays as it is."""
         for name in _SUMS:
@@ -136,10 +151,15 @@ class GenerationStats:
 
     @property
     def estimated_speedup(self) -> float | None:
-        """Against plain steps at their measured cost: an estimate, not a measurement; None before it is known."""
+        """Against plain steps at their cost in this answer: an estimate, not a measurement; None before it is known.
+
+        It is never above the tokens that a pass brought: a pass takes at least as long as a plain step.
+        """
         if not self.vanilla_step_s or not self.decode_s:
             return None
-        return (self.predicted_n - 1) * self.vanilla_step_s / self.decode_s
+        estimate = (self.predicted_n - 1) * self.vanilla_step_s / self.decode_s
+        most = self.mean_accepted_len
+        return estimate if most is None else min(estimate, most)
 
 
 _SUMS: Final = (

@@ -6,6 +6,7 @@ from typing import Final
 
 from edgespec.chat.structure import StructureKind
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import NO_WISH, settle_sampling
 from edgespec.session.shared.asked import Ask
 
 _SWITCHED_OFF: Final = MappingProxyType(
@@ -33,13 +34,16 @@ _SWITCHED_OFF: Final = MappingProxyType(
 )
 """What there is not here, with the values that switch it off there: clients read these names."""
 _SAMPLERS: Final = ("penalties", "top_k", "top_p", "min_p", "temperature")
-_USUAL: Final = Ask(id=0, prompt="", sampling=Sampling())
+_USUAL: Final = Ask(id=0, prompt="", sampling=NO_WISH)
 
 
-def settings_of(ask: Ask = _USUAL, *, streams: bool = False, drafts: bool = True) -> dict[str, object]:
+def settings_of(
+    own: Sampling, ask: Ask = _USUAL, *, streams: bool = False, drafts: bool = True
+) -> dict[str, object]:
     """Of an answer, or those that one has where nobody says.
 
     Args:
+        own: How the model's tokens are picked where nobody says.
         ask: What was asked.
         streams: Whether it is told as it is written.
         drafts: Whether something may draft for it.
@@ -48,7 +52,7 @@ def settings_of(ask: Ask = _USUAL, *, streams: bool = False, drafts: bool = True
     structure = ask.structure
     grammar = structure.text if structure and structure.kind is StructureKind.GBNF else ""
     return {
-        **asdict(ask.sampling),
+        **asdict(settle_sampling(ask.sampling, own)),
         **_SWITCHED_OFF,
         "n_predict": limit,
         "max_tokens": limit,

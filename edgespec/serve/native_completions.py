@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edgespec.chat.infill import Infill
+from edgespec.llama.sampler import Sampling
 from edgespec.serve.answering import answer, with_text_bias
 from edgespec.serve.completions import read_text_ask
 from edgespec.serve.exchange import Event, Exchange
@@ -61,7 +62,9 @@ async def _complete(
     async with service.engine_for(fields) as (engine, served):
         usual = await with_text_bias(engine, usual, wishes.text_bias)
         asks = [replace(usual, prompt=await to_prompt(engine, prompt)) for prompt in prompts]
-        await answer(service, exchange, engine, asks, NativeWriter(served.id, asks, form), streams=streams)
+        own = engine.opened.sampling if engine.opened else Sampling()
+        writer = NativeWriter(served.id, asks, form, own)
+        await answer(service, exchange, engine, asks, writer, streams=streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class NativeWriter:
     model: str
     asks: list[Ask]
     form: NativeForm
+    own: Sampling
+    """How the model's tokens are picked where nobody says."""
 
     def whole(self, result: Result) -> dict[str, object] | list[dict[str, object]]:
         """A completion for each choice."""
@@ -110,7 +115,7 @@ class NativeWriter:
             "tokens_predicted": 0 if form.warms else stats.predicted_n,
             "tokens_evaluated": stats.prompt_n,
             "tokens_cached": read_n,
-            "generation_settings": settings_of(ask, streams=streams),
+            "generation_settings": settings_of(self.own, ask, streams=streams),
             "prompt": _shown(ask.prompt),
             "has_new_line": "\n" in choice.text,
             "truncated": ended.reason is EndReason.CONTEXT,

@@ -64,6 +64,7 @@ class Result:
     def __init__(self, answers: Answers) -> None:
         self._offsets = answers.offsets
         self.choices = [Choice() for _ in range(answers.n_choices)]
+        self._n_left = answers.n_choices
         self.prompt_n = self.cached_n = 0
 
     def add(self, told: Told) -> None:
@@ -76,6 +77,7 @@ class Result:
                 self.choices[self.place_of(told)].add(told)
             case Ended():
                 self.choices[self.place_of(told)].ended = told
+                self._n_left -= 1
 
     def place_of(self, told: Wrote | Ended) -> int:
         """Which choice of the request it is about, from 0."""
@@ -84,7 +86,7 @@ class Result:
     @property
     def is_whole(self) -> bool:
         """Whether all choices have ended."""
-        return all(choice.ended is not None for choice in self.choices)
+        return not self._n_left
 
     @property
     def stats(self) -> list[GenerationStats]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from edgespec.errors import EdgespecError, ExitCode
 from edgespec.llama.memory import keep_little_freed_memory
@@ -35,6 +36,11 @@ _KEEP_ALIVE_S: Final = 75
 _MOST_HEAD_BYTES: Final = 64 << 10
 _CONNECTIONS: Final = 512
 """Beside those that answer or wait."""
+_WAITING_CONNECTIONS: Final = 512
+"""That the system holds until they are accepted."""
+_ACCEPTED_AT_ONCE: Final = 2
+"""Then the loop goes on with those that are there. Of callers that hang up at once, asyncio would otherwise accept hundreds before the
+first is gone, each with some 10 KiB, and what Python once had in so many pieces it does not give back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +111,7 @@ async def _serve(
     pool = Pool(pool_settings, registry)
     service = Service(pool, registry, settings.logs_prompts)
     n_answers = pool_settings.opening.n_parallel + pool_settings.n_queue
-    server = _Server(
-        uvicorn.Config(
-            make_app(service, settings.access),
-            http=BoundConnection,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=_CONNECTIONS + n_answers,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=round(GRACE_S) + 2,
-            h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
-        ),
-        pool,
-    )
+    server = Server(make_config(make_app(service, settings.access), n_answers), pool)
     pool.tell_progress = tell_progress
     running = asyncio.create_task(server.serve(sockets=[listening]))
     loading = asyncio.create_task(pool.load(registry.default))
@@ -141,6 +130,31 @@ async def _serve(
         await asyncio.wait([running, loading])
 
 
+def make_config(app: ASGIApp, n_answers: int) -> uvicorn.Config:
+    """How HTTP is spoken.
+
+    Args:
+        app: Answers requests.
+        n_answers: That it may have under way or waiting.
+    """
+    return uvicorn.Config(
+        app,
+        http=BoundConnection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_CONNECTIONS + n_answers,
+        backlog=_ACCEPTED_AT_ONCE,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=round(GRACE_S) + 2,
+        h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
+    )
+
+
 def leave_out_what_stays() -> None:
     """Python's looks for circles of references pass over all that is there by now.
 
@@ -151,6 +165,8 @@ def leave_out_what_stays() -> None:
     gc.freeze()
     # From now on a quarter of what this one goes through.
     gc.collect()
+    young_n, middle_n, _ = gc.get_threshold()
+    gc.set_threshold(young_n, middle_n, 1)
 
 
 def _opened(loading: "asyncio.Task[object]") -> SharedOpened:
@@ -163,12 +179,19 @@ def _opened(loading: "asyncio.Task[object]") -> SharedOpened:
     return opened
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Asked to end, it gives running answers a grace, and then ends them with an error that their callers can read."""
 
     def __init__(self, config: uvicorn.Config, pool: Pool) -> None:
         super().__init__(config)
         self._pool = pool
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens."""
+        await super().startup(sockets)
+        for one in sockets or []:
+            # asyncio takes one number for what it accepts at once and for what may wait.
+            one.listen(_WAITING_CONNECTIONS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends within some seconds."""
@@ -195,7 +218,7 @@ def listen(host: str, port: int) -> socket.socket:
                 if os.name == "posix":
                     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listening.bind(address)
-                listening.listen(512)
+                listening.listen(_WAITING_CONNECTIONS)
                 listening.setblocking(False)
             except OSError:
                 listening.close()

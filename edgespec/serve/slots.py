@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from edgespec.llama.sampler import Sampling
 from edgespec.serve.answering import FINGERPRINT
 from edgespec.serve.errors import ApiError
 from edgespec.serve.exchange import Exchange
@@ -35,7 +36,7 @@ async def props(service: Service, exchange: Exchange) -> None:
     has_template = bool(opened.chat_template)
     await exchange.reply(
         {
-            "default_generation_settings": {"n_ctx": opened.n_ctx, "params": settings_of()},
+            "default_generation_settings": {"n_ctx": opened.n_ctx, "params": settings_of(opened.sampling)},
             "total_slots": opened.n_parallel,
             "model_alias": served.id,
             "model_path": opened.path,
@@ -72,14 +73,18 @@ async def slots(service: Service, exchange: Exchange) -> None:
         raise ApiError(503, "no slot available", None, "queue_full", retry_after_s=1)
     usual = {"n_ctx": opened.n_ctx, "speculative": told.drafts}
     busy = [
-        {"id": number, **usual, **_described(place, drafts=told.drafts, with_texts=service.logs_prompts)}
+        {
+            "id": number,
+            **usual,
+            **_described(opened.sampling, place, drafts=told.drafts, with_texts=service.logs_prompts),
+        }
         for number, place in enumerate(told.places)
     ]
     idle = [{"id": len(busy) + number, **usual, "is_processing": False} for number in range(idle_n)]
     await exchange.reply([*busy, *idle])
 
 
-def _described(place: Place, *, drafts: bool, with_texts: bool) -> dict[str, object]:
+def _described(own: Sampling, place: Place, *, drafts: bool, with_texts: bool) -> dict[str, object]:
     ask = place.ask
     left = -1 if ask.max_tokens is None else ask.max_tokens - place.predicted_n
     described: dict[str, object] = {
@@ -88,7 +93,7 @@ def _described(place: Place, *, drafts: bool, with_texts: bool) -> dict[str, obj
         "n_prompt_tokens": place.prompt_n,
         "n_prompt_tokens_processed": place.read_n,
         "n_prompt_tokens_cache": place.cached_n,
-        "params": settings_of(ask, streams=ask.in_pieces, drafts=drafts),
+        "params": settings_of(own, ask, streams=ask.in_pieces, drafts=drafts),
         "next_token": [
             {
                 "has_next_token": True,

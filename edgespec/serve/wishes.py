@@ -8,7 +8,7 @@ from typing import Final
 
 from edgespec.chat.structure import Structure, StructureKind
 from edgespec.errors import UsageError
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.serve.errors import ApiError, invalid
 from edgespec.serve.fields import Fields
 
@@ -37,7 +37,7 @@ class TextBias:
 class Wishes:
     """What is asked of every answer."""
 
-    sampling: Sampling
+    sampling: SamplingWish
     max_tokens: int | None
     n_choices: int
     stops: tuple[str, ...]
@@ -80,8 +80,8 @@ def read_stops(fields: Fields, key: str) -> tuple[str, ...]:
     return tuple(stop for stop in stops if stop)
 
 
-def read_sampling(fields: Fields) -> Sampling:
-    """How tokens are picked: greedily unless a temperature is given. Without a seed every request draws another one."""
+def read_sampling(fields: Fields) -> SamplingWish:
+    """How tokens are picked, as far as it is said. Without a seed every request draws another one."""
     given = {key: value for key in _NUMBERS if (value := fields.number(key)) is not None}
     whole = {key: value for key in _WHOLE if (value := fields.whole(key)) is not None}
     seed = fields.whole("seed")
@@ -93,7 +93,7 @@ def read_sampling(fields: Fields) -> Sampling:
             key: value for key, value in whole.items() if value >= 0
         }
     try:
-        return Sampling(**given, **whole, seed=seed % _SEEDS)  # type: ignore[arg-type]
+        return SamplingWish(**given, **whole, seed=seed % _SEEDS)  # type: ignore[arg-type]
     except UsageError as error:
         named = re.search(r"`(?:Sampling\.)?(\w+)`", error.message)
         said = f"{error.message.replace('Sampling.', '')}; {error.hint}"

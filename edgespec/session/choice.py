@@ -66,7 +66,7 @@ def choose_files(
     progress.stage("looking for the models", unit="bytes")
     pair = known.find_pair(name)
     target = resolve_model(pair.target if pair else name, known, offline=offline, progress=progress)
-    target_file = open_file(target.name, target.path)
+    target_file = open_file(target.name, target.path, target.entry)
     wanted: list[str] = []
     for draft in drafts:
         if draft == AUTO_DRAFT:

@@ -108,5 +108,5 @@ def _layers_on_devices(
         devices,
         block_count=files[0].meta.block_count or 0,
         weights_bytes=sum(file.meta.weights_bytes for file in files),
-        kv_bytes=_caches_bytes(files, n_ctx, settings),
+        kv_bytes=_caches_bytes(files, n_ctx, settings) if settings.kv_offload else 0,
     ).gpu_layers

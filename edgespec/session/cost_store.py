@@ -22,6 +22,9 @@ from edgespec.session.loading import AnyLoaded
 log = logging.getLogger(__name__)
 
 _VERSION = 3
+_SLOWER = 1.1
+"""Times as long that a step may take in the next session than it did in this one's beginning: a machine that is slower for good is
+followed, and one of a bad hour is not believed."""
 _MOST_LOG_ODDS = 100.0
 """Beyond what any number of outcomes can give."""
 
@@ -84,11 +87,16 @@ class CostStore:
             return None
 
     def save(self, costs: PairCosts, acceptance: Acceptance) -> None:
-        """Writes it; a failure costs the next run four seconds, so it is only logged."""
+        """Writes it; a failure costs the next run four seconds, so it is only logged.
+
+        What costs what is kept as it was learnt, and the speed of all of it as it is or was at its best: beside other programs a step
+        takes many times as long, and a next session is not to begin with that.
+        """
+        share = min(1.0, _SLOWER * costs.first_step_s / costs.step_s)
         document = {
             "version": _VERSION,
-            "verify_s": costs.verify.points,
-            "draft_s": costs.draft.points if costs.draft else None,
+            "verify_s": _scaled(costs.verify, share),
+            "draft_s": _scaled(costs.draft, share) if costs.draft else None,
             "target_pads": costs.target_pads,
             "draft_pads": costs.draft_pads,
             "acceptance": {
@@ -119,6 +127,10 @@ def _describe(loaded: AnyLoaded) -> str:
         kinds = [device.description for device in devices if device.name in names]
         placed = f"{where.gpu_layers} {names} {kinds} {where.tensor_split}"
     return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {placed}"
+
+
+def _scaled(curve: CostCurve, share: float) -> dict[int, float]:
+    return {rows: share * seconds for rows, seconds in curve.points.items()}
 
 
 def _curve(points: dict[int, float]) -> CostCurve:

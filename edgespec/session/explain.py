@@ -36,12 +36,24 @@ def explain(mode: Mode, draft_name: str | None, stats: GenerationStats, *, repla
     return f"speculation off: at this text's acceptance {draft_name} would cost more than it brings{price}"
 
 
+def describe_speedup(speedup: float, stats: GenerationStats) -> str:
+    """An estimated speed-up in words, with the reason where it is a rough one.
+
+    Args:
+        speedup: Times plain decoding.
+        stats: Of the answer.
+    """
+    if stats.is_disturbed:
+        return f"~{speedup:.1f}x plain (roughly: other programs are busy, passes vary by {stats.pass_deviation:.0%})"
+    return f"{speedup:.2f}x plain (estimated)"
+
+
 def receipt(stats: GenerationStats) -> str:
     """The figures of an answer in one line."""
     thought = f" ({stats.thought_n} of thought)" if stats.thought_n else ""
     parts = [f"{stats.predicted_n} tokens{thought}", f"{stats.tok_per_s:.1f} tok/s"]
     if stats.estimated_speedup and stats.draft_n:
-        parts.append(f"{stats.estimated_speedup:.2f}x plain (estimated)")
+        parts.append(describe_speedup(stats.estimated_speedup, stats))
     if stats.acceptance is not None:
         parts.append(f"{stats.acceptance:.0%} accepted ({stats.draft_n_accepted}/{stats.draft_n})")
         parts.append(f"mean length {stats.mean_accepted_len or 1:.2f}")

@@ -22,16 +22,18 @@ from edgespec.chat.thinking import (
 )
 from edgespec.chat.tools import NO_TOOLS, Toolbox
 from edgespec.decode.generate import Generator
+from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.errors import UsageError
 from edgespec.lifetime import Closes
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import AnySampling, settle_sampling
 from edgespec.progress import SILENT, Progress
 from edgespec.ranges import check_ranges
 from edgespec.session.choice import AUTO_DRAFT, choose_files, mode_for
 from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
+from edgespec.session.own_sampling import own_sampling
 from edgespec.session.settings import EngineSettings
 from edgespec.session.shorten import drop_oldest_turns
 
@@ -54,6 +56,8 @@ class Session(Closes):
 
     def __init__(self, engine: Engine, draft: str, progress: Progress = SILENT) -> None:
         self.engine = engine
+        self.own_sampling = own_sampling(engine.target.file)
+        """How the target's tokens are picked where nobody says."""
         self._users: dict[str, object] = {}
         """Who has the contexts: an answer that is under way, or what may not come between its tokens."""
         self._models = RLock()
@@ -104,7 +108,7 @@ class Session(Closes):
         prompt: Prompt,
         *,
         max_tokens: int = 1024,
-        sampling: Sampling | None = None,
+        sampling: AnySampling | None = None,
         raw: bool = False,
         drop_oldest: bool = False,
         thinking: Thinking = AS_IT_LIKES,
@@ -118,7 +122,7 @@ class Session(Closes):
         Args:
             prompt: A text, taken as one user message, or a conversation.
             max_tokens: Length limit.
-            sampling: Greedy unless given.
+            sampling: The model's own (`own_sampling`) unless given, and for what a `SamplingWish` does not say.
             raw: Send the text without the chat template; the answer then comes as it is written, thoughts and all.
             drop_oldest: Leave out the oldest turns where the conversation is too long (`shorten`); `stats` says how many messages.
             thinking: Whether it is to think, and how long.
@@ -140,10 +144,10 @@ class Session(Closes):
                     prompt, whole = self.shorten(prompt, max_tokens, raw=raw), prompt
                     dropped_n = len(whole) - len(prompt)
                 read = self._read(prompt, raw=raw, thinking=thinking, toolbox=toolbox)
-                sampling = sampling or Sampling()
+                settled = settle_sampling(sampling, self.own_sampling)
                 constraint = constrain_answer(self.engine.target.model, read, structure)
                 generator = self.engine.generator(
-                    self.mode, self._draft_name, sampling, self.state, constraint=constraint
+                    self.mode, self._draft_name, settled, self.state, constraint=constraint
                 )
                 self._generator = generator
             model = self.engine.target.model
@@ -180,8 +184,8 @@ class Session(Closes):
     def _finish_stats(self, stats: GenerationStats, dropped_n: int) -> None:
         self.stats = stats
         stats.dropped_n = dropped_n
-        # The machine may run at another speed than when the answer began.
-        stats.vanilla_step_s = self.state.costs.step_s
+        if self.mode is not Mode.OFF:
+            stats.pass_deviation = self.state.costs.pass_deviation
         stats.stopped = stats.stopped or "interrupted"
         replays = self.engine.target.context.abilities.replays
         stats.why = explain(self.mode, self._draft_name, stats, replays=replays)

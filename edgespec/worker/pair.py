@@ -118,7 +118,7 @@ class PairServer:
         try:
             for token in stoppable(tokens):
                 if stream is None:
-                    stream = TokenStream(self._link, session.live_stats, session.state.costs)
+                    stream = TokenStream(self._link, session.live_stats)
                 stream.add(token)
         except KeyboardInterrupt:
             pass
@@ -141,5 +141,6 @@ class PairServer:
                 rate_of(session.state.costs.step_s),
                 resident_bytes(),
                 "; ".join([*session.engine.placements(), *session.engine.cautions()]),
+                session.own_sampling,
             )
         )

@@ -12,6 +12,7 @@ from edgespec.chat.tools import NO_TOOLS, CallDelta, Toolbox
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import NO_WISH, AnySampling
 from edgespec.progress import Progress, Unit
 from edgespec.session.settings import EngineSettings
 
@@ -39,7 +40,7 @@ class Answer:
 
     messages: tuple[ChatMessage, ...]
     max_tokens: int
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: AnySampling = NO_WISH
     drop_oldest: bool = False
     """The oldest turns may be left out where the conversation is too long."""
     thinking: Thinking = AS_IT_LIKES
@@ -142,6 +143,8 @@ class PairOpened:
     """Resident, of the worker process."""
     note: str = ""
     """Where the layers of each model went; empty when all of them are on the CPU."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How the target's tokens are picked where nobody says."""
     server: str = ""
     """The address of the server that answers; empty for the engine of a worker. Figures that it does not tell are 0."""
 
@@ -165,7 +168,7 @@ class TokensArrived:
     draft_n_accepted: int
     target_passes: int
     vanilla_tok_per_s: float
-    """By the cost of a plain step as it is reckoned now."""
+    """By the cost of a plain step in this answer so far."""
     memory_bytes: int
     arm: str = ""
     """In a race: whose they are."""
@@ -176,6 +179,10 @@ class TokensArrived:
     thought_s: float = 0.0
     calls: tuple[CallDelta, ...] = ()
     """More of the tools that the answer calls."""
+    prompt_n: int = 0
+    """Tokens of the prompt: with `predicted_n`, what the conversation takes of the context; 0 where nobody tells."""
+    speedup: float = 0.0
+    """Times plain decoding so far, as the answer's receipt will say it; 0 before it is known."""
 
     @property
     def text(self) -> str:
@@ -227,6 +234,8 @@ class RequestFailed:
     """It was stopped, which is not a fault."""
     context_full: bool = False
     """The conversation does not fit the context: without its oldest turns it might (`Answer.drop_oldest`)."""
+    is_beside: bool = False
+    """Another pair was looked for: what is loaded, and an answer that it writes, go on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class _Shown:
     def came(self, arm: Arm, token: Token) -> None:
         """One more token."""
         if arm.name not in self._streams:
-            self._streams[arm.name] = TokenStream(self._link, arm.stats, arm.state.costs, arm.name)
+            self._streams[arm.name] = TokenStream(self._link, arm.stats, arm.name)
         self._streams[arm.name].add(token)
 
     def ended(self, arm: Arm) -> None:

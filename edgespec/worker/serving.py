@@ -144,6 +144,7 @@ def _pair_opened(pair: SharedSession, request: OpenShared) -> SharedOpened:
         n_embd=model.n_embd,
         n_params=model.n_params,
         quantization=target.meta.quantization,
+        sampling=pair.own_sampling,
         note=_placed([one.file for one in loaded], [one.model for one in loaded]),
     )
 

@@ -3,9 +3,10 @@
 Whatever is asked of an open pair travels as it is; what is told comes in tuples, several at a time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgespec.llama.sampler import Sampling
 from edgespec.session.settings import EngineSettings
 from edgespec.session.shared.asked import Asked, Told
 from edgespec.worker.protocol import Logged, Progressed, WorkerDied
@@ -58,6 +59,8 @@ class SharedOpened:
     """`Q4_K_M` and the like."""
     pooling: str = ""
     """Of an embedding model: `mean`, `cls` or `last`; of a reranker `rank`; empty for one that writes."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How the target's tokens are picked where nobody says."""
     note: str = ""
     """Where the layers of each model went; empty when all of them are on the CPU."""
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from time import monotonic
 
 from edgespec.chat.tools import CallDelta
-from edgespec.decode.costs import PairCosts
 from edgespec.decode.token import GenerationStats, Token
 from edgespec.llama.interrupts import HeldInterrupts
 from edgespec.session.loading import resident_bytes
@@ -17,12 +16,11 @@ class TokenStream:
     Args:
         link: To the front door.
         stats: Of the answer that is under way.
-        costs: As they are reckoned meanwhile.
         arm: In a race: whose tokens they are.
     """
 
-    def __init__(self, link: Link, stats: GenerationStats, costs: PairCosts, arm: str = "") -> None:
-        self._link, self._stats, self._costs, self._arm = link, stats, costs, arm
+    def __init__(self, link: Link, stats: GenerationStats, arm: str = "") -> None:
+        self._link, self._stats, self._arm = link, stats, arm
         self._pieces: list[Piece] = []
         self._thought = ""
         self._calls: list[CallDelta] = []
@@ -59,13 +57,15 @@ class TokenStream:
                 stats.draft_n,
                 stats.draft_n_accepted,
                 stats.target_passes,
-                rate_of(self._costs.step_s),
+                rate_of(stats.vanilla_step_s),
                 self._memory_bytes,
                 self._arm,
                 thought,
                 stats.thought_n,
                 stats.thought_s,
                 tuple(calls),
+                stats.prompt_n,
+                stats.estimated_speedup or 0.0,
             )
         )
 

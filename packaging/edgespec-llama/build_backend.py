@@ -8,6 +8,7 @@ environment may have llama-cpp-python beside it. Such wheels have no code of a c
 A source distribution there is none: the sources are llama-cpp-python's and edgespec's.
 """
 
+import io
 import os
 import platform
 import re
@@ -78,7 +79,10 @@ def pack(compiled: Path, folder: Path) -> str:
     name, info = f"{PACKAGE}-{version}-{tag}.whl", f"{PACKAGE}-{version}.dist-info"
     with ZipFile(compiled) as source, WheelFile(folder / name, "w") as wheel:
         for place, member in chosen_members(source).items():
-            wheel.writestr(f"{PACKAGE}/llama_cpp/{place}", source.read(member))
+            data = source.read(member)
+            if "ggml-cpu-" in place and place.endswith(".so"):
+                check_backend(place, data)
+            wheel.writestr(f"{PACKAGE}/llama_cpp/{place}", data)
         licenses = {"LICENSE-edgespec": (REPOSITORY / "LICENSE").read_bytes(), **their_licenses(source)}
         for place, text in licenses.items():
             wheel.writestr(f"{info}/licenses/{place}", text)
@@ -94,6 +98,28 @@ def chosen_members(source: ZipFile) -> dict[str, str]:
     pattern = re.compile(f"llama_cpp/lib/({LIBRARIES[sys.platform]})")
     members |= {name for name in source.namelist() if pattern.fullmatch(name)}
     return {name.removeprefix("llama_cpp/"): name for name in sorted(members)}
+
+
+def check_backend(name: str, data: bytes) -> None:
+    """A CPU backend must be harmless for other processors, which open it to ask whether it fits, and for other backends.
+
+    So it has no code of its own that runs when it is opened (the compiler's own entry is the same everywhere), and no variable that the
+    system would make one for all libraries of a process (STB_GNU_UNIQUE).
+    """
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
+
+    library = ELFFile(io.BytesIO(data))
+    starts = library.get_section_by_name(".init_array")
+    if starts is not None and starts.data_size > library.elfclass // 8:
+        raise SystemExit(
+            f"edgespec: {name} runs code when it is opened, which ends a process on an older processor"
+        )
+    symbols = library.get_section_by_name(".dynsym")
+    assert isinstance(symbols, SymbolTableSection)
+    shared = [one.name for one in symbols.iter_symbols() if one["st_info"]["bind"] == "STB_LOOS"]
+    if shared:
+        raise SystemExit(f"edgespec: {name} shares variables with other backends, such as {shared[0]}")
 
 
 def their_licenses(source: ZipFile) -> dict[str, bytes]:

@@ -88,7 +88,7 @@ def check_doctor(machine: Machine) -> bool:
         listed = device["name"] in ran.stdout and device["description"] in ran.stdout
         machine.add(f"doctor lists {device['name']}", line, listed and ran.returncode == 0)
     kernels = next((line.split(maxsplit=1)[1] for line in ran.stdout.splitlines() if "Kernels" in line), "")
-    machine.add("kernels of the CPU", kernels, kernels.startswith("edgespec"))
+    machine.add("kernels of the CPU", kernels, kernels.startswith("edgespec") or None)
     if not machine.devices:
         machine.add("devices", f"this build sees no device of {machine.backend}", False)
     return bool(machine.devices)

@@ -7,6 +7,7 @@ import pytest
 from edgespec.bench.prompts import builtin_prompts, load_prompts, select
 from edgespec.bench.speculative import BenchSettings
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.jobs.bench import BenchJob
 from tests.conftest import RunCli
@@ -47,8 +48,9 @@ def test_every_option_reaches_the_job_and_holds_for_the_app(
     sampling, engine = Sampling(seed=7), EngineSettings(n_ctx=512, n_threads=1)
     prompts = select(load_prompts(file), ("b",), None)
     job = BenchJob("big", ("small",), prompts, BenchSettings(8, 2, sampling, (1, 2)), engine, offline=True)
+    wish = SamplingWish(seed=7)
     expected = Launch(
-        "big", "small", sampling=sampling, engine=engine, offline=True, screen="bench", bench_job=job
+        "big", "small", sampling=wish, engine=engine, offline=True, screen="bench", bench_job=job
     )
     assert launches == [expected]
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from edgespec.llama.kv_types import KvType
 from edgespec.llama.library import load_library
 from edgespec.llama.model import Model
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.session import open_pair
 from edgespec.session.session import Prompt
 from tests.conftest import RunCli
 from tests.session.eager import draft_eagerly
 from tests.session.single_thread import one_thread
+from tests.tiny import CHAT_TEMPLATE, make_tiny_model
 
 __all__ = ["one_thread"]
 JSON_KEYS = [
@@ -46,7 +49,7 @@ def library_answer(
 ) -> str:
     """What the Python API says to the same prompt."""
     with open_pair(path, "none") as session:
-        stream = session.stream(prompt, max_tokens=count, sampling=Sampling(**sampling), raw=raw)
+        stream = session.stream(prompt, max_tokens=count, sampling=SamplingWish(**sampling), raw=raw)
         return "".join(token.text for token in stream)
 
 
@@ -367,3 +370,20 @@ def test_what_was_said_before_an_error_stays_on_stdout(
     assert result.out.endswith("\n")
     assert len(result.out) > 5
     assert answer.startswith(result.out.rstrip("\n"))
+
+
+@pytest.mark.parametrize("typed", [(), ("--temperature", "0"), ("--seed", "7", "--top-k", "5")])
+def test_the_models_own_sampling_holds_where_nothing_is_typed(
+    run_cli: RunCli, readable: None, tmp_path: Path, typed: tuple[str, ...]
+):
+    path = make_tiny_model(
+        tmp_path / "own.gguf", chat_template=CHAT_TEMPLATE, sampling={"temp": 1.5, "top_k": 30}
+    )
+    result = run_cli("run", path, "-p", "the cat", "-n", "40", *typed)
+    wanted = {
+        (): Sampling(temperature=1.5, top_k=30),
+        ("--temperature", "0"): Sampling(top_k=30),
+    }.get(typed, Sampling(temperature=1.5, top_k=5, seed=7))
+    assert result.out == library_answer(path, "the cat", 40, **asdict(wanted)) + "\n"
+    greedy = library_answer(path, "the cat", 40, temperature=0.0)
+    assert (result.out == greedy + "\n") == ("--temperature" in typed)

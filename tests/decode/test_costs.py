@@ -36,6 +36,15 @@ def observe_round(costs: PairCosts, target: float = 1.0, draft: float = 1.0) -> 
     costs.observe_verify(4, target * VERIFY[4])
 
 
+def test_passes_that_vary_are_told_from_those_that_do_not():
+    quiet, busy, noise = settled_pair(), settled_pair(), Random(3)
+    for _ in range(100):
+        quiet.observe_verify(1, 1.0 + noise.uniform(-0.03, 0.03))
+        busy.observe_verify(1, noise.choice((1.0, 1.0, 1.9)))
+    assert quiet.pass_deviation < 0.06
+    assert busy.pass_deviation > 0.15
+
+
 # The curve
 
 

@@ -8,7 +8,7 @@ from edgespec.chat.messages import ChatMessage
 from edgespec.chat.structure import Structure, StructureKind
 from edgespec.chat.thinking import Thinking
 from edgespec.chat.tools import NO_TOOLS, Tool, Toolbox, ToolCall
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.serve.chat import read_chat
 from edgespec.serve.errors import ApiError
 from edgespec.serve.fields import Fields
@@ -31,7 +31,7 @@ def read(*messages: object, **fields: object) -> Ask:
 def test_a_request_that_says_nothing_is_answered_greedily_and_to_its_end() -> None:
     ask = read()
     assert ask.prompt == (ChatMessage("user", "hi"),)
-    assert ask.sampling == Sampling(seed=ask.sampling.seed)
+    assert ask.sampling == SamplingWish(seed=ask.sampling.seed)
     assert (ask.max_tokens, ask.n_choices, ask.stops, ask.logprobs_n) == (None, 1, (), None)
     assert (ask.structure, ask.toolbox, ask.thinking, ask.continues) == (None, NO_TOOLS, Thinking(), False)
     assert len({read().sampling.seed for _ in range(8)}) > 1
@@ -49,7 +49,7 @@ def test_the_sampling_has_the_names_of_both_protocols() -> None:
         "repeat_last_n": 9,
         "seed": 5,
     }
-    assert read(**given).sampling == Sampling(**given)  # type: ignore[arg-type]
+    assert read(**given).sampling == SamplingWish(**given)  # type: ignore[arg-type]
     assert read(top_k=-1).sampling.top_k == 0
     assert read(seed=2**64).sampling.seed == 2**64 % (2**32 - 1)
     for limit in ("max_completion_tokens", "max_tokens", "n_predict"):

@@ -9,6 +9,7 @@ from asyncio.selector_events import _SelectorSocketTransport  # type: ignore[att
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from edgespec.decode.token import GenerationStats
 from edgespec.serve.answering import Writer
@@ -17,12 +18,17 @@ from edgespec.serve.chat import ChatWriter
 from edgespec.serve.completions import TextWriter
 from edgespec.serve.fields import Fields
 from edgespec.serve.messages import MessageWriter
+from edgespec.serve.pool import Pool, PoolSettings
+from edgespec.serve.registry import Registry, Served
 from edgespec.serve.responses import ResponseWriter
 from edgespec.serve.result import Result
-from edgespec.serve.server import leave_out_what_stays
+from edgespec.serve.server import Server, leave_out_what_stays, listen, make_config
+from edgespec.session.settings import EngineSettings
 from edgespec.session.shared.asked import Ask, Began, Ended, EndReason, Told, Wrote
-from tests.serve.test_connection import serving, short
+from edgespec.worker.serving_protocol import OpenShared
+from tests.serve.test_connection import HEAD, serving, short
 
+SETTINGS = PoolSettings(OpenShared(None, "none", EngineSettings(), 1), 4, None, ())
 TOLD: Sequence[Told] = (
     Began(1, 3, 0),
     Wrote(1, 0, thought="Hm."),
@@ -43,9 +49,9 @@ def alive(kind: type) -> int:
     return sum(isinstance(one, kind) for one in gc.get_objects())
 
 
-def ask_and_hang_up(port: int, *, reads: bool) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as one:
-        one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" if reads else b"POST / HT")
+def ask_and_hang_up(port: int, *, reads: bool, said: bytes = HEAD) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+        one.sendall(said)
         assert not reads or one.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
 
@@ -53,10 +59,32 @@ async def test_connections_that_are_closed_are_gone_at_once() -> None:
     async with serving(short) as port:
         for reads in (True, False):
             for _ in range(20):
-                await asyncio.to_thread(ask_and_hang_up, port, reads=reads)
+                await asyncio.to_thread(ask_and_hang_up, port, reads=reads, said=HEAD if reads else HEAD[:9])
         async with asyncio.timeout(20):
             while alive(_SelectorSocketTransport):
                 await asyncio.sleep(0.02)
+
+
+async def test_callers_that_wait_and_hang_up_are_not_all_taken_in_at_once() -> None:
+    taken_in: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        taken_in.append(len(server.server_state.connections))
+        await short(scope, receive, send)
+
+    with listen("127.0.0.1", 0) as listening:
+        server = Server(make_config(app, 4), Pool(SETTINGS, Registry([Served("m", "m")])))
+        running = asyncio.create_task(server._serve([listening]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        # The loop stands still meanwhile: the system takes them in.
+        for _ in range(100):
+            ask_and_hang_up(listening.getsockname()[1], reads=False, said=HEAD)
+        while len(taken_in) < 100:
+            await asyncio.sleep(0.01)
+        server.should_exit = True
+        await running
+    assert max(taken_in) < 25
 
 
 def test_looks_for_circles_pass_over_what_is_there_when_serving_begins() -> None:

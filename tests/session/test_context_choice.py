@@ -86,6 +86,8 @@ def test_a_longer_context_pushes_no_layer_off_a_gpu(monkeypatch: pytest.MonkeyPa
     weights = 900 * MIB
     card = Device("GPU0", "A card", "gpu", 512 * MIB + weights + 5000 * PER_TOKEN, 8 * GIB)
     assert choose_n_ctx(model(16384, weights), EngineSettings(), devices=(card,)) == 4096
+    here = EngineSettings(kv_offload=False)
+    assert choose_n_ctx(model(16384, weights), here, devices=(card,)) == 16384
     roomy = Device("GPU0", "A card", "gpu", 8 * GIB, 8 * GIB)
     assert choose_n_ctx(model(16384, weights), EngineSettings(), devices=(roomy,)) == 16384
 

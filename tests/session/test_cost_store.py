@@ -69,6 +69,22 @@ def test_what_was_learnt_is_kept(tiny_model: Path, tiny_draft: Path, monkeypatch
             assert getattr(session.state.acceptance, name) == getattr(learnt, name)
 
 
+@pytest.mark.parametrize(("change", "kept"), [(5.0, 1.1), (1.05, 1.05), (0.5, 0.5)])
+def test_a_speed_of_a_bad_hour_does_not_begin_the_next_session(
+    tiny_model: Path, tiny_draft: Path, change: float, kept: float
+):
+    with open_pair(tiny_model, tiny_draft) as session:
+        before = session.state.costs
+        step_s, ratio = before.step_s, before.draft_step_s / before.step_s
+        before.verify.scale(change)
+        assert before.draft is not None
+        before.draft.scale(change)
+    with open_pair(tiny_model, tiny_draft) as session:
+        after = session.state.costs
+        assert after.step_s == pytest.approx(kept * step_s)
+        assert after.draft_step_s / after.step_s == pytest.approx(ratio)
+
+
 def test_costs_that_were_measured_or_kept_are_in_doubt_at_first(tiny_model: Path, tiny_draft: Path):
     """The machine may have been busy then, or may be now: a plain step is taken before anything is drafted."""
     for _ in ("measured", "kept"):

@@ -4,7 +4,7 @@ import pytest
 
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
-from edgespec.session.explain import explain
+from edgespec.session.explain import explain, receipt
 
 
 def stats(**by_source: tuple[int, int]) -> GenerationStats:
@@ -61,3 +61,18 @@ def test_a_memory_that_makes_wrong_drafts_dear_is_part_of_the_reason():
             f"{plain} (this model's memory goes back only to where a draft began, and what was right in a wrong one "
             "is read again)"
         )
+
+
+@pytest.mark.parametrize(
+    ("deviation", "said"),
+    [
+        (0.06, " 1.50x plain (estimated) "),
+        (0.3, " ~1.5x plain (roughly: other programs are busy, passes vary by 30%) "),
+    ],
+)
+def test_a_factor_from_a_busy_machine_says_so(deviation: float, said: str):
+    answer = GenerationStats(
+        predicted_n=31, decode_s=2.0, draft_n=20, draft_n_accepted=12, target_passes=18, vanilla_step_s=0.1
+    )
+    answer.pass_deviation = deviation
+    assert said in receipt(answer)

@@ -282,10 +282,10 @@ def test_a_real_model_copies_faster_in_passes_and_to_the_same_text(
 ):
     """On a list that it continues, the n-gram draft saves target passes; on no text does it change a token."""
     with open_pair("smollm2-135m", "none") as session:
-        plain = ids(session, listing, 48, raw=True)
+        plain = ids(session, listing, 48, raw=True, sampling=Sampling())
         assert session.stats.target_passes == 47
     with open_pair("smollm2-135m", "ngram") as session:
-        drafted = ids(session, listing, 48, raw=True)
+        drafted = ids(session, listing, 48, raw=True, sampling=Sampling())
     assert drafted == plain
     assert session.stats.draft_n_accepted > 10
     assert session.stats.target_passes < 40

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static, TextArea
 
 from tests.tui.conftest import settle
+from tests.tui.pictures import screen_lines, without_numbers
 from tests.tui.scripted import ANSWER
 from tui.app import EdgespecApp
 from tui.chat.screen import ChatScreen
@@ -39,5 +41,7 @@ async def until(pilot: Pilot[int], holds: Callable[[], object]) -> None:
     """Waits for what other processes do."""
     end_s = time.monotonic() + LIMIT_S
     while not holds():
-        assert time.monotonic() < end_s
+        if time.monotonic() > end_s:
+            picture = without_numbers(pilot.app.export_screenshot(simplify=True))
+            pytest.fail("\n".join(["it did not come; the screen:", *screen_lines(picture)]))
         await pilot.pause(0.05)

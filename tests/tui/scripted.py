@@ -9,12 +9,14 @@ from edgespec.bench.summary import arm_name, sample_of, summarize_arm
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import DraftSource, GenerationStats
 from edgespec.session.choice import NGRAM, NONE
+from edgespec.worker.jobs.find import FindJob
 from edgespec.worker.protocol import (
     Answer,
     Answered,
     AnyEvent,
     ChangeDraft,
     ChangeMode,
+    JobFinished,
     Logged,
     OpenPair,
     PairOpened,
@@ -40,6 +42,13 @@ ANSWER = (
     Piece("It compares the text with ", DraftSource.NGRAM),
     Piece("its **reverse**.", DraftSource.TARGET),
 )
+NOT_THERE = RequestFailed(
+    "there is no model 'nosuch' in the catalogue and no file of that name",
+    "did you mean small or smaller? `edgespec models` lists all names; a path or owner/repo:Q4_K_M works too",
+)
+"""What is said of the target `nosuch` before anything is loaded."""
+TOO_LARGE = RequestFailed("too-large needs 40 GiB, and 4 GiB are free", "take a smaller model")
+"""What is said of the target `too-large`, whose file is here."""
 PAIR = PairOpened("target-1b", "draft-100m", Mode.AUTO, 4096, 12.5, 900 * MIB)
 
 
@@ -66,7 +75,7 @@ def finished_stats(stopped: str = "eog") -> GenerationStats:
 
 def tokens(pieces: tuple[Piece, ...], predicted_n: int = 21, arm: str = "") -> TokensArrived:
     """A batch in the middle of the scripted answer."""
-    return TokensArrived(pieces, predicted_n, 1.0, 10, 8, 12, 12.5, 950 * MIB, arm)
+    return TokensArrived(pieces, predicted_n, 1.0, 10, 8, 12, 12.5, 950 * MIB, arm, speedup=1.6)
 
 
 class ScriptedWorker:
@@ -123,10 +132,13 @@ class ScriptedWorker:
 
     def _answers(self, request: Request) -> Iterable[AnyEvent]:
         match request:
-            case OpenPair():
+            case OpenPair(target):
                 yield Logged("llama_model_loader: loaded meta data")
-                yield self._pair or RequestFailed(
-                    "there is no model 'nonsense'", "`edgespec models` lists them"
+                yield (
+                    TOO_LARGE
+                    if target == "too-large"
+                    else self._pair
+                    or RequestFailed("there is no model 'nonsense'", "`edgespec models` lists them")
                 )
             case Answer() if self.refuse is not None:
                 yield self.refuse
@@ -148,6 +160,8 @@ class ScriptedWorker:
                 yield self._pair
             case RunRace():
                 yield from race_events(request)
+            case RunJob(FindJob(target)):
+                yield NOT_THERE if target == "nosuch" else JobFinished(None)
             case RunJob():
                 yield from self._job(request)
             case Pause() | Resume():

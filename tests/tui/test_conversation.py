@@ -18,7 +18,8 @@ from tests.tui.chat_script import TEXT, chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import finished_stats
 from tui.app import EdgespecApp
-from tui.chat.turn import AnswerTurn, UserTurn
+from tui.chat.screen import ChatScreen
+from tui.chat.turn import AnswerTurn
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
 from tui.services.launch import Launch
 
@@ -32,17 +33,6 @@ async def test_regenerate_asks_the_same_again(bench: AppBench) -> None:
         assert asked[0] == asked[1]
         assert roles(app) == ["user", "assistant"]
         assert len(app.screen.query(AnswerTurn)) == 1
-
-
-async def test_edit_takes_the_last_message_back(bench: AppBench) -> None:
-    async with bench.run() as (app, pilot):
-        await send(pilot, "first")
-        await send(pilot, "second")
-        await pilot.press("ctrl+up")
-        await settle(pilot)
-        assert roles(app) == ["user", "assistant"]
-        assert chat_of(app).prompt.text == "second"
-        assert len(app.screen.query(UserTurn)) == 1
 
 
 async def test_up_and_down_go_through_the_history(bench: AppBench) -> None:
@@ -181,55 +171,10 @@ async def test_a_long_answer_says_that_it_was_cut(bench: AppBench) -> None:
         assert not chat_of(app).transcript.conversation.messages[-1].stopped
 
 
-@pytest.mark.parametrize("yes", [True, False])
-async def test_an_answer_that_filled_the_context_can_be_given_again_without_the_oldest_turns(
-    bench: AppBench, yes: bool
-) -> None:
-    async with bench.run() as (app, pilot):
-        await send(pilot, "one")
-        bench.workers[0].hold = True
-        await send(pilot, "two")
-        bench.workers[0].say(Answered(finished_stats("context"), 1))
-        await settle(pilot)
-        assert isinstance(app.screen, AskScreen)
-        await pilot.press("y" if yes else "n")
-        await settle(pilot)
-        asked = [request for request in bench.workers[0].requests if isinstance(request, Answer)]
-        assert [one.drop_oldest for one in asked] == [False, False, True][: 2 + yes]
-        if not yes:
-            assert "the context is full" in status_of(app)
-            assert roles(app) == ["user", "assistant"] * 2
-            return
-        assert asked[2].messages == asked[1].messages
-        bench.workers[0].say(Answered(replace(finished_stats(), dropped_n=2), 1))
-        await settle(pilot)
-        assert "the 2 oldest messages were left out" in status_of(app)
-        # From now on they are not asked again, and no question comes.
-        await send(pilot, "three")
-        asked = [request for request in bench.workers[0].requests if isinstance(request, Answer)]
-        assert asked[-1].messages[0].content == "two"
-        assert asked[-1].drop_oldest
-
-
-async def test_a_conversation_that_does_not_fit_can_go_on_without_its_oldest_turns(bench: AppBench) -> None:
-    async with bench.run() as (app, pilot):
-        await send(pilot, "one")
-        bench.workers[0].refuse = RequestFailed("the prompt has 9000 tokens", context_full=True)
-        await send(pilot, "two")
-        assert isinstance(app.screen, AskScreen)
-        bench.workers[0].refuse = None
-        await pilot.press("y")
-        await settle(pilot)
-        assert roles(app) == ["user", "assistant"] * 2
-        asked = [request for request in bench.workers[0].requests if isinstance(request, Answer)]
-        assert [one.drop_oldest for one in asked] == [False, False, True]
-        assert asked[-1].messages[-1].content == "two"
-
-
 async def test_a_first_question_that_is_too_long_only_gives_the_reason(bench: AppBench) -> None:
     async with bench.run() as (app, pilot):
         bench.workers[0].refuse = RequestFailed("the prompt has 9000 tokens", context_full=True)
         await send(pilot, "much too long")
-        assert not isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, ChatScreen)
         assert "9000 tokens" in status_of(app)
         assert chat_of(app).prompt.text == "much too long"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Label
 
 from edgespec.decode.token import DraftSource
 from edgespec.paths import copied_file
@@ -97,11 +98,11 @@ async def test_a_long_line_scrolls_by_key_and_wheel_and_wraps(bench: AppBench) -
         block.scroll_right(animate=False)
         await settle(pilot)
         assert block.scroll_x > 0
-        rows = block.size.height
+        rows = block.query_one(Label).size.height
         await pilot.press("alt+z")
         await settle(pilot)
         assert not block.show_horizontal_scrollbar
-        assert block.outer_size.height > rows
+        assert block.query_one(Label).size.height > rows
         assert app.settings.wrap_code
 
 

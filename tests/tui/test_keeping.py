@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.paths import chats_dir
 from tests.tui.chat_files import conversation, edit_file, questions_of
 from tests.tui.chat_script import chat_of, roles, send, status_of
@@ -34,13 +34,13 @@ def said(app: EdgespecApp) -> list[str]:
 async def test_a_conversation_is_kept_with_its_model_and_its_sampling(
     bench: AppBench, store: ChatStore
 ) -> None:
-    app = bench.make(Launch(sampling=Sampling(temperature=0.5)))
+    app = bench.make(Launch(sampling=SamplingWish(temperature=0.5)))
     async with app.run_test(size=LARGE) as pilot:
         await settle(pilot)
         await send(pilot, "hello")
         kept = store.newest()
         assert kept == chat_of(app).transcript.conversation
-        assert (kept.target, kept.sampling) == (PAIR.target, Sampling(temperature=0.5))
+        assert (kept.target, kept.sampling) == (PAIR.target, SamplingWish(temperature=0.5))
 
 
 async def test_what_was_asked_before_is_at_hand_by_up(bench: AppBench, store: ChatStore) -> None:

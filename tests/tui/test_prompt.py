@@ -24,7 +24,7 @@ def prompt_of(app: EdgespecApp) -> PromptInput:
 
 
 async def paste(pilot: Pilot[int], text: str) -> None:
-    pilot.app.screen.query_one(PromptInput).post_message(events.Paste(text))
+    pilot.app.post_message(events.Paste(text))
     await settle(pilot)
 
 
@@ -68,7 +68,7 @@ async def test_ctrl_c_copies_what_is_selected_first(bench: AppBench) -> None:
         assert Stop() not in bench.workers[0].requests
 
 
-@pytest.mark.parametrize("key", ["f3", "f5"])
+@pytest.mark.parametrize("key", ["f4", "f6"])
 async def test_ctrl_c_asks_on_the_other_screens_too(key: str, bench: AppBench) -> None:
     async with bench.run() as (app, pilot):
         await pilot.press(key)
@@ -87,6 +87,13 @@ async def test_a_long_paste_is_one_mark_and_sent_whole(bench: AppBench) -> None:
         await pilot.press(*" ok", "enter")
         await settle(pilot)
         assert asked(app) == [f"see {LONG} ok"]
+
+
+async def test_lines_may_end_as_terminals_send_them(bench: AppBench) -> None:
+    async with bench.run() as (app, pilot):
+        await paste(pilot, LONG.replace("\n", "\r"))
+        assert prompt_of(app).text == MARK
+        assert prompt_of(app).message == LONG
 
 
 async def test_a_short_paste_stays_as_it_is(bench: AppBench) -> None:

@@ -3,10 +3,12 @@
 import pytest
 
 from edgespec.decode.policy import Mode
+from edgespec.worker.jobs.find import FindJob
 from edgespec.worker.protocol import (
     ChangeDraft,
     ChangeMode,
     OpenPair,
+    RunJob,
 )
 from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import AppBench
@@ -47,7 +49,8 @@ async def test_another_target_gets_a_new_engine(bench: AppBench) -> None:
     async with bench.run(Launch(draft="old-draft")) as (_, pilot):
         await send(pilot, "/model other")
         assert bench.workers[0].closed
-        opened = bench.workers[1].requests[0]
+        found, opened = bench.workers[1].requests
+        assert found == RunJob(FindJob("other", ("auto",)))
         assert isinstance(opened, OpenPair)
         assert (opened.target, opened.draft) == ("other", "auto")
 

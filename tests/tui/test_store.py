@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from edgespec.errors import EdgespecError
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from tests.conftest import REPOSITORY
 from tests.tui.chat_files import TEXT, conversation, is_sound, questions_of
 from tests.tui.scripted import ANSWER
@@ -26,7 +26,7 @@ def test_a_conversation_comes_back_with_every_field(store: ChatStore) -> None:
     chat = replace(
         Conversation.begin("Be brief.").add(Message("user", "q\n\N{SNAKE}")).add(answer),
         target="target-1b",
-        sampling=Sampling(temperature=0.7, seed=3),
+        sampling=SamplingWish(temperature=0.7, seed=3),
     )
     saved = store.save(chat)
     assert store.load(chat.id) == saved == chat

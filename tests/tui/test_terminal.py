@@ -181,6 +181,24 @@ def test_a_thought_is_folded_and_opens_by_command(terminal: Terminal, tmp_path: 
     terminal.wait("left with 0", "ready>")
 
 
+def test_versions_are_stepped_through_by_the_keys_of_a_terminal(terminal: Terminal, tmp_path: Path) -> None:
+    path = make_scripted_model(tmp_path / "parrot.gguf", ("Yes", " indeed", "."))
+    terminal.run("chat", str(path), "--draft", "none")
+    terminal.wait("parrot", "tokens of context")
+    terminal.keys("Is it?", "Enter")
+    terminal.wait("Yes indeed.", "TTFT")
+    terminal.keys("C-r")
+    terminal.wait("‹ 2/2 ›", "TTFT")
+    terminal.keys("M-Left")
+    terminal.wait("‹ 1/2 ›", "version 1 of 2")
+    terminal.keys("C-Up")
+    terminal.wait("Enter sends it as another version")
+    terminal.keys("Escape")
+    terminal.wait("tokens of context", "‹ 1/2 ›")
+    terminal.keys("C-q")
+    terminal.wait("left with 0", "ready>")
+
+
 def test_a_killed_app_gives_the_terminal_back(terminal: Terminal) -> None:
     terminal.run()
     terminal.wait("smollm2-135m, no draft model on disk", " tokens")

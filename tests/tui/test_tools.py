@@ -20,9 +20,11 @@ from textual.widgets import Collapsible, Static
 pytest.importorskip("mcp", reason="pip install 'edgespec[mcp]'")
 
 from edgespec.chat.tools import CallDelta, ToolCall
+from edgespec.decode.token import DraftSource
 from edgespec.errors import ConfigError, UsageError
 from edgespec.paths import mcp_servers_file
-from edgespec.worker.protocol import Answer, Answered, AnyEvent
+from edgespec.session.settings import EngineSettings
+from edgespec.worker.protocol import Answer, Answered, AnyEvent, Piece
 from tests.conftest import REPOSITORY
 from tests.scripted_model import make_scripted_model
 from tests.tui.chat_files import posix_only
@@ -32,6 +34,7 @@ from tests.tui.scripted import ANSWER, finished_stats, tokens
 from tui.app import EdgespecApp
 from tui.chat.confirm_call import ConfirmCall
 from tui.chat.conversation import to_markdown
+from tui.chat.screen import ChatScreen
 from tui.chat.tool_turn import ToolTurn
 from tui.chat.tool_use import DECLINED, STOPPED
 from tui.services.launch import Launch
@@ -78,7 +81,8 @@ async def asked_about(pilot: Pilot[int]) -> ConfirmCall:
 
 
 def results(app: EdgespecApp) -> list[str]:
-    messages = chat_of(app).transcript.conversation.messages
+    [chat] = [screen for screen in app.screen_stack if isinstance(screen, ChatScreen)]
+    messages = chat.transcript.conversation.messages
     return [message.content for message in messages if message.role == "tool"]
 
 
@@ -127,6 +131,37 @@ async def test_a_call_is_shown_asked_about_run_and_gone_on_from(bench: AppBench)
         chat_of(app).transcript.show(store.load(saved.id))
         await settle(pilot)
         assert chat_of(app).query_one(ToolTurn).query_one(Collapsible).title == "result · the sum is 42"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "add", "arguments": {"a": 19, "b": 23}}',
+        '```json\n{"name": "add", "arguments": {"a": 19, "b": 23}}\n```',
+    ],
+    ids=["bare", "fenced"],
+)
+async def test_a_call_without_its_marks_is_one_where_it_is_all_that_was_said(
+    text: str, bench: AppBench
+) -> None:
+    write_servers(tiny=tiny())
+    says = (tokens((Piece(text, DraftSource.TARGET),), 9), Answered(finished_stats(), 1))
+    async with bench.run(says=says, then=DONE) as (app, pilot):
+        await send(pilot, "without tools")
+        assert roles(app) == ["user", "assistant"]
+        bench.workers[0].script(says, DONE)
+        await tools_on(pilot)
+        await send(pilot, "with tools")
+        await asked_about(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: results(app) == ["the sum is 42"])
+        assert chat_of(app).transcript.conversation.messages[3].content == ""
+        for other in (f"Like this: {text}", text.replace("add", "other"), text.replace('"a"', "'a'")):
+            await until(pilot, lambda: not chat_of(app).transcript.is_answering)
+            bench.workers[0].script((tokens((Piece(other, DraftSource.TARGET),), 9), says[1]), DONE)
+            await send(pilot, "no call")
+            assert roles(app)[-1] == "assistant"
+        assert len(results(app)) == 1
 
 
 async def test_no_runs_nothing_and_always_is_asked_once_in_a_conversation(bench: AppBench) -> None:
@@ -321,7 +356,8 @@ async def test_a_model_calls_a_tool_and_answers_with_what_it_said(tmp_path: Path
         chat_template=template,
     )
     write_servers(tiny=tiny())
-    app = EdgespecApp(Launch(target=str(path), draft="none", offline=True))
+    settings = EngineSettings(n_ctx=2048)  # four tools are told of in 800 tokens of a character each
+    app = EdgespecApp(Launch(target=str(path), draft="none", engine=settings, offline=True))
     async with app.run_test(size=LARGE) as pilot:
         await until(pilot, lambda: app.engine.is_ready)
         await tools_on(pilot)

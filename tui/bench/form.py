@@ -17,6 +17,7 @@ from edgespec.bench.speculative import BenchSettings
 from edgespec.catalog.toml_file import load_catalog
 from edgespec.chat.template import THINKS, Think
 from edgespec.errors import EdgespecError, UsageError
+from edgespec.llama.sampler import Sampling
 from edgespec.session.choice import AUTO_DRAFT
 from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
@@ -115,7 +116,7 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
         settings = BenchSettings(
             self._number("max_tokens", 2),
             self._number("repeat", 1),
-            self._launch.sampling,
+            self._launch.sampling.over(Sampling()),
             parse_draft_lengths(fixed) if fixed else (),
             self._think(),
         )

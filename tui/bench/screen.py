@@ -14,6 +14,7 @@ from textual.widgets import ProgressBar
 
 from edgespec.bench.result import BenchResult
 from edgespec.worker.jobs.bench import BenchJob
+from edgespec.worker.jobs.find import FindJob
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
 from tui.bench.form import BenchFormScreen, specs_of_pair
 from tui.bench.runs_panel import RunsPanel
@@ -51,6 +52,10 @@ class BenchScreen(ModeScreen):
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
         self._job: RunningJob | None = None
+        self._found: BenchJob | None = None
+        """What is measured once its models are found."""
+        self._made_room = False
+        """The chat's models were unloaded for it."""
         self._is_starting = self._is_stopping = False
         self._progress: Progressed | None = None
         self._figures: BenchResult | None = None
@@ -150,13 +155,24 @@ class BenchScreen(ModeScreen):
         # A bar without a total would be animated, at the benchmark's cost.
         progress.update(total=1, progress=0)
         progress.display = True
+        self._made_room = False
+        if self.services.engine.pair is not None and self.services.launch.server is None:
+            # What is loaded stays until all that is to be measured is found.
+            self._found, self._is_starting = job, False
+            self._job = self.services.jobs.start(FindJob(job.target, job.drafts, job.offline), self)
+        else:
+            await self._measure(job)
+        self.refresh_bindings()
+
+    async def _measure(self, job: BenchJob) -> None:
+        self._found = None
         try:
+            self._made_room = self.services.engine.pair is not None
             await self.services.engine.close()
             await self.wait_for_refresh()  # a bar rounds by its width, which it has from now on
             self._job = self.services.jobs.start(job, self)
         finally:
             self._is_starting = False
-        self.refresh_bindings()
 
     def action_pause(self) -> None:
         """Holds the benchmark between two answers, or lets it go on."""
@@ -172,7 +188,7 @@ class BenchScreen(ModeScreen):
             self.tell("stopping")
 
     @on(WorkerReported)
-    def _job_reported(self, message: WorkerReported) -> None:
+    async def _job_reported(self, message: WorkerReported) -> None:
         if self._job is None or message.source is not self._job:
             return
         match message.event:
@@ -182,6 +198,8 @@ class BenchScreen(ModeScreen):
             case JobReported(BenchResult() as figures):
                 self._figures = figures
                 self._paint_soon()
+            case JobFinished() if self._found is not None:
+                await self._measure(self._found)
             case JobFinished(BenchResult() as result):
                 self._figures = result if result.arms else None
                 self._end("done" if result.complete else f"stopped; {self._kept()}")
@@ -189,10 +207,17 @@ class BenchScreen(ModeScreen):
                 self._end(f"stopped; {self._kept()}")
             case RequestFailed(text, hint):
                 self._end(joined(text, hint), error=True)
+                self._hand_back()
             case WorkerDied(cause):
                 self._end(f"the engine {cause}; {self._kept()}", error=True)
+                self._hand_back()
             case _:
                 pass
+
+    def _hand_back(self) -> None:
+        """Loads the chat's models again that made room for what came to nothing."""
+        if self._made_room and self.services.engine.pair is None:
+            self.services.open_engine()
 
     def _kept(self) -> str:
         run = self._figures
@@ -223,7 +248,7 @@ class BenchScreen(ModeScreen):
             self.tell(progress_line(progress, job.eta_s(progress)))
 
     def _end(self, text: str, *, error: bool = False) -> None:
-        self._job = None
+        self._job = self._found = None
         self.query_one(ProgressBar).display = False
         self.runs.end_live(self._figures)
         self.tell(text, error=error)

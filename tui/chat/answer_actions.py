@@ -27,7 +27,7 @@ class AnswerActions(ModeScreen):
 
     def _is_busy(self) -> bool:
         """Whether an answer is under way; it is then said."""
-        busy = self.pane.transcript.is_answering
+        busy = self.pane.is_busy
         if busy:
             self.tell("an answer is under way: Esc stops it")
         return busy
@@ -52,8 +52,8 @@ class AnswerActions(ModeScreen):
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
             return
-        for error in said.failed:
-            self.services.tell_error(error)
+        for failure in said.failed:
+            self.services.tell_error(failure)
         self.tell(said.text, error=on and not self.services.tools.is_on)
 
     def action_schema(self) -> None:

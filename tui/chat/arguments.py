@@ -21,6 +21,18 @@ _MEANINGS: Final = {
     ("mode", "off"): "Draft nothing: plain decoding",
     ("tools", "on"): "Start the servers in mcp.json; each call is shown and asked about",
     ("tools", "off"): "End them",
+    ("sampling", "temperature"): "How daring: 0 takes the likeliest token, 0.7 is usual for conversations",
+    ("sampling", "top-k"): "Among so many of the likeliest tokens; 0 is off",
+    ("sampling", "top-p"): "Among the likeliest that have so much of the odds together",
+    ("sampling", "min-p"): "Among those that are at least so likely beside the likeliest",
+    ("sampling", "repeat-penalty"): "Tokens of late become less likely; 1 is off, 1.1 is usual",
+    ("sampling", "presence-penalty"): "The same for all that came of late; 0 is off",
+    ("sampling", "frequency-penalty"): "The same by how often they came; 0 is off",
+    ("sampling", "seed"): "The same number, the same answer",
+    ("sampling", "model"): "For this model wherever it answers, not for this chat alone",
+    ("sampling", "reset"): "As the model's file or the catalogue says",
+    ("version", "next"): "The one made after it",
+    ("version", "previous"): "The one made before it",
     ("think", "auto"): "As the model's template has it",
     ("think", "on"): "Let the model think before it answers",
     ("think", "off"): "Have the answer at once",
@@ -37,8 +49,11 @@ class Argument:
 
 def words_of(command: SlashCommand) -> list[Argument]:
     """The words that a command takes, where it takes nothing else."""
-    found = _WORDS.fullmatch(command.argument)
-    words = found[1].split("|") if found else []
+    if command.name == "sampling":
+        words = [word for name, word in _MEANINGS if name == command.name]
+    else:
+        found = _WORDS.fullmatch(command.argument)
+        words = found[1].split("|") if found else []
     return [Argument(word, _MEANINGS.get((command.name, word), "")) for word in words]
 
 

@@ -10,9 +10,13 @@ from edgespec.errors import EdgespecError
 from edgespec.session.choice import NONE
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened
+from tui.chat.conversation import Message
 from tui.chat.store import ChatSummary
 from tui.common.ask import Choice
 from tui.common.setting_labels import with_labels
+
+_TITLE = 80
+"""Characters of a message in a list."""
 
 
 def draft_choices(pair: PairOpened) -> list[Choice]:
@@ -48,3 +52,16 @@ def conversation_choices(saved: Sequence[ChatSummary]) -> list[Choice]:
         )
         for chat in saved
     ]
+
+
+def message_choices(messages: Sequence[Message]) -> list[Choice]:
+    """By their places, the newest first: a question is written anew, after an answer another question is asked."""
+    rows = [
+        Choice(
+            str(place),
+            f"{'You' if message.role == 'user' else 'Answer'}: {one_line(message.content)[:_TITLE]}",
+            "It is written anew." if message.role == "user" else "Another message follows it.",
+        )
+        for place, message in enumerate(messages)
+    ]
+    return rows[::-1]

@@ -1,13 +1,15 @@
 """A conversation as values: messages, with what each answer cost."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from uuid import uuid4
 
 from edgespec.chat.messages import ChatMessage, Role
 from edgespec.chat.tools import ToolCall
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import Piece
 
 _TITLE_LENGTH = 48
@@ -21,6 +23,37 @@ class Receipt:
     """The figures in one line."""
     why: str
     """Whether speculation was on, and the reason, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the model was shown of a conversation that has outgrown its context."""
+
+    left_out_n: int = 0
+    """Messages at its beginning that it was not; those that say nothing are not counted."""
+    summary: str = ""
+    """What it was told in their place."""
+
+    def dropping(self, n: int) -> "Seen":
+        """With so many more left out, and with them the summary, which comes with the first message that is not."""
+        return Seen(self.left_out_n + n) if n else self
+
+
+ALL_SEEN = Seen()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message stands: in the conversation as it is shown, and among the versions of itself."""
+
+    index: int
+    number: int = 1
+    """Of this version, from 1, the oldest first."""
+    count: int = 1
+    """Of versions."""
+
+
+FIRST = Place(0)
 
 
 def _new_message_id() -> str:
@@ -49,8 +82,17 @@ class Message:
     """Of a tool's result: the call that it belongs to."""
     tool_name: str = ""
     """Of a tool's result."""
+    context_n: int = 0
+    """Of an answer: tokens of the context up to its end; 0 where nobody wrote that down."""
+    seen: Seen = ALL_SEEN
+    """Of an answer: what the model was shown of what came before."""
     id: str = field(default_factory=_new_message_id, compare=False)
     """By which it is known to be saved: a message that says something else has another one."""
+
+    @property
+    def says_something(self) -> bool:
+        """Whether the model is shown it."""
+        return bool(self.content or self.thought or self.calls or self.call_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +106,13 @@ class Conversation:
     target: str = ""
     """The model that answered last."""
     updated_at: str = ""
-    sampling: Sampling | None = None
-    """How its tokens were chosen last; None where nobody wrote that down."""
+    sampling: SamplingWish | None = None
+    """What was set of how its tokens are picked; None where nothing was."""
     head: str = field(default="", compare=False)
     """Id of the newest message as it was saved last: where another stands there now, another app went on with it."""
+    branches: Mapping[str, tuple[Message, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """All that was ever said, those included that an edit or another answer replaced: by the id of the message before (empty for the
+    first), the oldest first. `messages` is one way through it."""
 
     @classmethod
     def begin(cls, system: str = "", now: datetime | None = None) -> "Conversation":
@@ -79,7 +124,9 @@ class Conversation:
     def copied(self) -> "Conversation":
         """The same under another id, to be saved beside this one."""
         messages = tuple(replace(message, id=_new_message_id()) for message in self.messages)
-        return replace(self, id=_id_at(datetime.now(UTC)), messages=messages, head="")
+        return replace(
+            self, id=_id_at(datetime.now(UTC)), messages=messages, head="", branches=in_line(messages)
+        )
 
     @property
     def title(self) -> str:
@@ -89,16 +136,82 @@ class Conversation:
         return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
 
     def add(self, message: Message) -> "Conversation":
-        """With one more message."""
-        return replace(self, messages=(*self.messages, message))
+        """With one more message; where there is one in its place already, it is another version of it."""
+        before = self.messages[-1].id if self.messages else ""
+        branches = {**self.branches, before: (*self.branches.get(before, ()), message)}
+        return replace(self, messages=(*self.messages, message), branches=branches)
 
-    def prompt(self, left_out: int = 0) -> tuple[ChatMessage, ...]:
+    def place(self, index: int) -> Place:
+        """Which version the message at `index` is; of one that is still to come there, the next."""
+        before = self.messages[index - 1].id if index else ""
+        ids = [one.id for one in self.branches.get(before, ())]
+        if index == len(self.messages):
+            return Place(index, len(ids) + 1, len(ids) + 1)
+        own = self.messages[index].id
+        return Place(index, ids.index(own) + 1, len(ids)) if own in ids else Place(index)
+
+    def with_version(self, index: int, number: int) -> "Conversation":
+        """The way that leads through another version of the message at `index`, and from there to what was said last.
+
+        Args:
+            index: In `messages`.
+            number: Of the version, from 1; another one is the nearest.
+        """
+        before = self.messages[index - 1].id if index else ""
+        versions = self.branches.get(before, (self.messages[index],))
+        messages = [*self.messages[:index], versions[min(max(number, 1), len(versions)) - 1]]
+        while following := self.branches.get(messages[-1].id):
+            messages.append(following[-1])
+        return replace(self, messages=tuple(messages))
+
+    def shared_with(self, other: "Conversation") -> int:
+        """How many messages both begin with."""
+        pairs = zip(self.messages, other.messages, strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0].id == pair[1].id, pairs))
+
+    def before(self, index: int) -> "Conversation":
+        """The same up to the message at `index`, from where it may go another way."""
+        return replace(self, messages=self.messages[:index])
+
+    def taken_back(self) -> "Conversation":
+        """As if the last message had never been said."""
+        before = self.messages[-2].id if len(self.messages) > 1 else ""
+        others = tuple(one for one in self.branches.get(before, ()) if one.id != self.messages[-1].id)
+        branches = {**self.branches, before: others}
+        return replace(self, messages=self.messages[:-1], branches=branches)
+
+    def question_before(self, index: int) -> int | None:
+        """Where the last question before `index` stands."""
+        return next((at for at in reversed(range(index)) if self.messages[at].role == "user"), None)
+
+    def spoken(self) -> tuple[Message, ...]:
+        """The messages that say something, which are those that the model is shown."""
+        return tuple(message for message in self.messages if message.says_something)
+
+    def place_of(self, n_spoken: int) -> int:
+        """Where the message stands that has so many before it that say something."""
+        spoken = [place for place, one in enumerate(self.messages) if one.says_something]
+        return spoken[n_spoken] if n_spoken < len(spoken) else len(self.messages)
+
+    def seen(self) -> Seen:
+        """What the model was shown for the last answer."""
+        answer = self.last_answer()
+        return answer.seen if answer else ALL_SEEN
+
+    def context_n(self) -> int:
+        """Tokens that the conversation took up to its last answer; 0 where that is not known."""
+        answer = self.last_answer()
+        return answer.context_n if answer else 0
+
+    def prompt(self, seen: Seen = ALL_SEEN) -> tuple[ChatMessage, ...]:
         """What the model is asked: the system prompt, and all messages that say something.
 
         Args:
-            left_out: So many of the oldest messages are not asked, the newest always.
+            seen: Of the oldest messages so many are not asked, the newest always. A summary of them comes with the first that is:
+                not every template knows a system prompt.
         """
         system = [ChatMessage("system", self.system)] if self.system else []
+        spoken = self.spoken()
         turns = [
             ChatMessage(
                 message.role,
@@ -108,10 +221,12 @@ class Conversation:
                 message.call_id,
                 message.tool_name,
             )
-            for message in self.messages
-            if message.content or message.thought or message.calls or message.call_id
+            for message in (spoken[seen.left_out_n :] or spoken[-1:])
         ]
-        return (*system, *(turns[left_out:] or turns[-1:]))
+        if seen.summary and turns and turns[0].role == "user":
+            told = f"(What was said before, in short: {seen.summary})\n\n{turns[0].content}"
+            turns[0] = ChatMessage("user", told)
+        return (*system, *turns)
 
     def without_last_answer(self) -> "Conversation":
         """Up to and with the last question; the same when it is not answered yet."""
@@ -136,6 +251,12 @@ class Conversation:
     def last_answer(self) -> Message | None:
         """The newest answer."""
         return next((m for m in reversed(self.messages) if m.role == "assistant"), None)
+
+
+def in_line(messages: Sequence[Message]) -> dict[str, tuple[Message, ...]]:
+    """The branches of a conversation in which nothing was ever replaced."""
+    before = ["", *(message.id for message in messages)]
+    return {parent: (message,) for parent, message in zip(before, messages, strict=False)}
 
 
 def _id_at(moment: datetime) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edgespec.errors import EdgespecError
 from tui.chat.conversation import Conversation
@@ -82,7 +82,7 @@ class ChatKeeper:
             Id of the message that is saved last now.
         """
         if self._waiting.pop(conversation.id, None) is not None:
-            self.save(replace(conversation, messages=conversation.messages[:-1]))
+            self.save(conversation.taken_back())
             return head
         try:
             return self.store.take_back(conversation, head)

@@ -11,20 +11,60 @@ def _key(key: str, action: str, title: str, tooltip: str, *, name: str, shown: b
     return Binding(key, action, title, id=f"chat.{name}", tooltip=tooltip, show=shown)
 
 
+PICK_KEY: Final = _key(
+    "ctrl+y", "screen.copy", "Pick & copy", "Pick an answer or a block of code to copy", name="pick"
+)
 CHAT_KEYS: Final[list[BindingType]] = [
     _key("escape", "stop", "Stop", "Stop the answer; the partial answer is kept", name="stop", shown=True),
     _key("ctrl+s", "next_mode", "Mode", "Speculation: auto, model, n-gram, off", name="mode", shown=True),
     _key("ctrl+t", "tint", "Tint", "Show which tokens came from the draft", name="tint", shown=True),
     _key("ctrl+r", "regenerate", "Again", "Answer the last message again", name="regenerate", shown=True),
     _key("ctrl+up", "edit_last", "Edit", "Change the last message", name="edit"),
+    Binding(
+        "alt+left",
+        "version(-1)",
+        "Version before",
+        id="chat.version_before",
+        tooltip="Show the version before",
+        show=False,
+        priority=True,
+    ),
+    Binding(
+        "alt+right",
+        "version(1)",
+        "Next version",
+        id="chat.version_next",
+        tooltip="Show the next version",
+        show=False,
+        priority=True,
+    ),
+    Binding(
+        "alt+up",
+        "point(-1)",
+        "Versions above",
+        id="chat.versions_above",
+        tooltip="Go to a turn above with several versions",
+        show=False,
+        priority=True,
+    ),
+    Binding(
+        "alt+down",
+        "point(1)",
+        "Versions below",
+        id="chat.versions_below",
+        tooltip="Go to a turn below with several versions",
+        show=False,
+        priority=True,
+    ),
     _key("ctrl+g", "editor", "$EDITOR", "Write the message in $EDITOR", name="editor"),
     _key("ctrl+n", "new", "New", "Begin another conversation", name="new", shown=True),
     _key("ctrl+o", "open_saved", "Open", "Open a saved conversation", name="open", shown=True),
     _key("ctrl+b", "rail", "Charts", "Show or hide the charts", name="rail"),
     _key("f9", "draft", "Draft", "Choose another draft model", name="draft"),
     _key("f10", "system", "System", "Change the system prompt", name="system"),
+    _key("ctrl+f10", "sampling", "Sampling", "Change how tokens are picked", name="sampling"),
     _key("f11", "copy_last", "Copy", "Copy the last answer", name="copy"),
-    _key("ctrl+y", "copy", "Pick & copy", "Pick an answer or a block of code to copy", name="pick"),
+    PICK_KEY,
     _key("alt+z", "wrap", "Wrap code", "Wrap long lines of code, or scroll them", name="wrap"),
     _key("f12", "export", "Export", "Write the chat as Markdown", name="export"),
     _key("ctrl+l", "clear", "Clear", "Empty this conversation", name="clear"),

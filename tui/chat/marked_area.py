@@ -44,8 +44,10 @@ class MarkedArea(TextArea):
         return super().edit(edit)
 
     async def _on_paste(self, event: events.Paste) -> None:
-        mark = self.pastes.collapse(event.text)
-        if mark != event.text:
+        # Terminals send what their Enter key would send between lines.
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        mark = self.pastes.collapse(text)
+        if mark != text:
             event.stop()
             event.prevent_default()
             await super()._on_paste(events.Paste(mark))

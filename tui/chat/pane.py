@@ -1,17 +1,19 @@
 """The left of the chat: what is asked below is answered by the engine, shown above, and kept."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 
 from edgespec.chat.structure import Structure
 from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.paths import chats_dir
 from edgespec.text import plain_text
 from edgespec.worker.protocol import (
@@ -24,23 +26,29 @@ from edgespec.worker.protocol import (
     WorkerDied,
 )
 from tui.chat.confirm_call import ConfirmCall, Permission
+from tui.chat.context_end import ContextEndScreen
+from tui.chat.context_meter import ContextMeter, ContextUsed
 from tui.chat.conversation import Conversation
 from tui.chat.copy_bar import CopyBar
+from tui.chat.editing import Editing
 from tui.chat.keeper import ChatKeeper, Listener
 from tui.chat.newest import NewestMark
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
+from tui.chat.room import Room
+from tui.chat.sampling import ChatSampling, SamplingChange, describe_sampling
 from tui.chat.slash_menu import SlashMenu
 from tui.chat.store import ChatStore
+from tui.chat.suggestion import find_suggestion
 from tui.chat.tool_use import ToolUse
 from tui.chat.transcript import Transcript
-from tui.common.ask import AskScreen
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
 from tui.common.wording import drafting_of, joined, progress_line
 from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
+from tui.services.settings import ContextEnd
 
 _REPORTS = (TokensArrived, Answered, PairOpened, Progressed, RequestFailed, WorkerDied)
 _CALLS = "calls"
@@ -52,6 +60,7 @@ _ENDS = {
     "length": "the answer reached its longest length; /settings changes it",
 }
 """Why an answer ended -> what is said of it, where that is worth a word."""
+_STOPS = "the context is full; /new begins another conversation, F7 (Full context) lets the oldest turns be left out"
 
 
 class ChatPane(Vertical):
@@ -69,28 +78,40 @@ class ChatPane(Vertical):
         self._menu = SlashMenu(lambda: self._engine.pair)
         self.prompt = PromptInput(self._menu)
         """Where messages are written."""
+        self.editing = Editing(self.transcript, self.prompt, self._tell_or_idle, self._keep_version)
+        """Messages that are written anew, and versions."""
         self.copy_bar = CopyBar(self.transcript)
         """Where something to copy is picked."""
         self._newest = NewestMark(self.transcript)
         self._status = StatusLine("status")
+        self.sampling = ChatSampling(services)
+        """How answers are sampled."""
         self.thinking = services.launch.thinking
         """How the model is to think, from the next answer on."""
         self.structure: Structure | None = None
         """What answers must look like, from the next one on."""
         self.tool_use = ToolUse(services.tools, self._ask_to_call)
         """The tools that answers call."""
+        self._before: Conversation | None = None
+        """As it was before what is being answered now: it comes back where that comes to nothing."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
-        self._head_before = ""
-        """Id of the message that was saved last before the newest question."""
-        self._shortened = ""
-        """Id of the conversation whose oldest turns may be left out."""
-        self._left_out = 0
-        """Messages at its beginning that are."""
+        self.meter = ContextMeter("context")
+        """What the conversation takes of the context."""
+        self.context_used = ContextUsed(0, 0)
+        """As it was told last."""
+        self._room = Room()
+        self._has_suggested = False
+        """A better model has been looked for."""
+        self._is_back = False
+        """The pair from before is being loaded again: why stays in the status line."""
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield from (self.transcript, self._newest, self._status, self._menu, self.copy_bar, self.prompt)
+        yield from (self.transcript, self._newest)
+        with Horizontal(id="status-row"):
+            yield from (self._status, self.meter)
+        yield from (self._menu, self.copy_bar, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
@@ -118,6 +139,15 @@ class ChatPane(Vertical):
         self.keeper.tell_notes()
         if newest is not None:
             self.transcript.show(newest)
+            self._tell_context()
+
+    @work
+    async def _suggest(self, pair: PairOpened) -> None:
+        """Names a better model where this is a first start."""
+        if not self._services.launch.offline:
+            found = await asyncio.to_thread(find_suggestion, pair, self.store)
+            if found is not None:
+                self.transcript.suggest(found.text)
 
     @property
     def is_waiting(self) -> bool:
@@ -128,6 +158,19 @@ class ChatPane(Vertical):
         """An empty one, with the system prompt of the command line or of the app."""
         asked = self._services.launch.system
         return Conversation.begin(self._services.settings.system_prompt if asked is None else asked)
+
+    def show(self, conversation: Conversation) -> None:
+        """Another conversation; what went wrong in the one before is not said of it."""
+        self.editing.leave()
+        self._waiting, self._before = False, None
+        self.transcript.show(conversation)
+        self._tell_context()
+        self.tell_pair()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is under way, or what it needs first."""
+        return self.transcript.is_answering or self._room.is_being_made
 
     @on(SlashMenu.Taken)
     def _completion_taken(self, message: SlashMenu.Taken) -> None:
@@ -147,10 +190,18 @@ class ChatPane(Vertical):
 
     def ask(self, text: str) -> None:
         """Adds a message and has it answered, at once or when the engine is ready."""
-        self._head_before = self.transcript.conversation.head
+        self._before = self.transcript.conversation
+        self.editing.take()
         self.tool_use.begin()
         self.transcript.add_question(text)
         self._save()
+        self.answer()
+
+    def regenerate(self) -> None:
+        """Has the last message answered again; the answer that is there stays as a version."""
+        self.editing.leave()
+        self._before = self.transcript.conversation
+        self.transcript.drop_answer()
         self.answer()
 
     def answer(self) -> None:
@@ -163,18 +214,19 @@ class ChatPane(Vertical):
         if self._waiting:
             self._tell("the answer starts when the model is loaded")
             return
-        self.transcript.begin_answer()
+        launch, settings = self._services.launch, self._services.settings
+        conversation, limit = self.transcript.conversation, launch.max_tokens or settings.max_tokens
+        if settings.context_end == "summarize" and self._summarize(conversation, limit):
+            return
+        seen = self._room.seen(conversation)
+        self.transcript.begin_answer(seen)
         self._tell("reading the prompt")
-        launch = self._services.launch
-        limit = launch.max_tokens or self._services.settings.max_tokens
-        conversation = self.transcript.conversation
-        may_drop = conversation.id == self._shortened
-        messages = conversation.prompt(self._left_out if may_drop else 0)
+        may_drop = settings.context_end in ("drop", "summarize")
         self._engine.ask(
             Answer(
-                messages,
+                conversation.prompt(seen),
                 limit,
-                launch.sampling,
+                self.sampling.asked(conversation),
                 drop_oldest=may_drop,
                 thinking=self.thinking,
                 toolbox=self.tool_use.toolbox,
@@ -183,7 +235,9 @@ class ChatPane(Vertical):
         )
 
     def stop(self) -> None:
-        """Ends the answer, or what is being loaded for it; what came is kept."""
+        """Ends the answer, or what is being loaded for it; what came is kept. Else leaves an edit."""
+        if not self.is_busy and not self._waiting and self.editing.leave():
+            return
         self._waiting = False
         if self.transcript.is_calling:
             self.workers.cancel_group(self, _CALLS)
@@ -195,6 +249,10 @@ class ChatPane(Vertical):
     @on(WorkerReported)
     async def _engine_reported(self, message: WorkerReported) -> None:
         match message.event:
+            case TokensArrived(arm="") as tokens if self._room.is_being_made:
+                self._room.hear(tokens.text)
+            case Answered() as answered if self._room.is_being_made:
+                self._end_summary(answered.stats)
             case TokensArrived(arm="") as tokens if self.transcript.is_answering:
                 self.tool_use.add(tokens.calls)
                 await self.transcript.add(tokens)
@@ -205,21 +263,29 @@ class ChatPane(Vertical):
                 for note in answered.notes:
                     self.notify(plain_text(with_labels(note)), markup=False)
             case PairOpened() if self._waiting:
+                self._tell_context()
                 self.answer()
-            case PairOpened():
+            case PairOpened() if self._is_back:
+                self._is_back = False
+            case PairOpened() as pair:
                 self.tell_pair()
-            case Progressed() as progressed:
+                self._tell_context()
+                if not self._has_suggested:
+                    self._has_suggested = True
+                    self._suggest(pair)
+            case Progressed() as progressed if not self._is_back:
                 self._tell(progress_line(progressed))
+            case RequestFailed(is_beside=True) as failed:
+                self._tell_failure(failed)
             case RequestFailed() as failed:
                 await self._end_answer(stopped=True)
                 self._restore_unanswered()
-                text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
-                self._tell(text, error=not failed.interrupted)
+                self._tell_failure(failed)
                 if failed.context_full and self.prompt.text:
-                    self._offer_to_drop(self._ask_again)
+                    self._meet_the_end(self._ask_again)
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
-                self._waiting = False
+                self._waiting, self._before = False, None
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
             case _:
@@ -229,75 +295,119 @@ class ChatPane(Vertical):
     def _answer_advanced(self, message: Transcript.Advanced) -> None:
         if self.transcript.is_answering:
             self._tell(live_line(message.tokens))
+            if message.tokens.prompt_n:
+                self._tell_context(message.tokens.prompt_n + message.tokens.predicted_n)
 
     async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> None:
         pair = self._engine.pair
         receipt = answer_receipt(answered, pair, race_gain(pair, self._engine.races)) if answered else None
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
-        calls = self.tool_use.take(whole=stats is not None and stats.stopped not in _CUT_SHORT)
+        self._room.forget()
+        taken = self.tool_use.take(
+            self.transcript.growing_text, whole=stats is not None and stats.stopped not in _CUT_SHORT
+        )
         if await self.transcript.end_answer(
-            target, stopped=stopped, receipt=receipt, stats=stats, calls=calls
+            target, stopped=stopped, receipt=receipt, stats=stats, taken=taken
         ):
             self._save()
-        if calls:
-            self._run_calls(calls)
+            self._tell_context()
+        if taken.calls:
+            self._run_calls(taken.calls)
 
     # Tools.
 
     @work(exclusive=True, group=_CALLS)
     async def _run_calls(self, calls: tuple[ToolCall, ...]) -> None:
         """Runs what an answer has called, one by one, and has it go on."""
-        try:
-            await self.tool_use.run_all(calls, self.transcript, self._tell)
-        finally:
-            self._save()
-        self.answer()
+        goes_on = await self.tool_use.run_all(calls, self.transcript, self._tell)
+        self._save()
+        if goes_on:
+            self.answer()
+        else:
+            self._tell("stopped")
 
     async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:
         return await self.app.push_screen_wait(ConfirmCall(call, server))
 
-    def _restore_unanswered(self) -> None:
-        """A message that could not be answered goes back into the prompt, unless another is being written there.
+    def _tell_failure(self, failed: RequestFailed) -> None:
+        text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
+        self._is_back = self._engine.goes_back
+        if self._is_back:
+            text += " (the model from before is loaded again)"
+        self._tell(text, error=not failed.interrupted)
 
-        It is then no part of what is saved.
+    def _restore_unanswered(self) -> None:
+        """A message that could not be answered goes back into the prompt, unless another is being written; what it, or another
+        answer, was to replace comes back. The message is then no part of what is saved.
         """
+        before, self._before = self._before, None
         messages = self.transcript.conversation.messages
-        if self._waiting or (messages and messages[-1].role == "user"):
-            self._waiting = False
-            if not self.prompt.text:
-                asked = self.transcript.conversation
-                self.prompt.put(self.transcript.take_back_question())
-                head = self.keeper.take_back(asked, self._head_before)
-                self.transcript.conversation = replace(self.transcript.conversation, head=head)
+        if before is None or not (self._waiting or (messages and messages[-1].role == "user")):
+            return
+        self._waiting = False
+        common = self.transcript.conversation.shared_with(before)
+        if common == len(messages):  # another answer to the same message
+            self.transcript.show(before, common)
+        elif not self.prompt.text:
+            self.prompt.put(messages[-1].content)
+            head = self.keeper.take_back(self.transcript.conversation, before.head)
+            self.transcript.show(replace(before, head=head), common)
 
     def _tell_end(self, stats: GenerationStats) -> None:
-        self._left_out += stats.dropped_n
-        dropped = f"the {self._left_out} oldest messages were left out" if stats.dropped_n else ""
-        self._tell(" · ".join(part for part in (_ENDS.get(stats.stopped, ""), dropped) if part))
+        n = self.transcript.conversation.seen().left_out_n
+        left_out = f"the {n} oldest messages were left out" if stats.dropped_n else ""
+        self._tell(" · ".join(part for part in (_ENDS.get(stats.stopped, ""), left_out) if part))
         questions = [one for one in self.transcript.conversation.messages if one.role == "user"]
         if stats.stopped == "context" and len(questions) > 1:
-            self._offer_to_drop(self._answer_again)
+            self._meet_the_end(self._answer_again)
 
     # The end of the context.
 
-    def _offer_to_drop(self, go_on: Callable[[], None]) -> None:
-        """Asks whether the oldest turns may be left out from now on, where that has not been said of this conversation."""
-        conversation, pair = self.transcript.conversation, self._engine.pair
-        if not conversation.messages or conversation.id == self._shortened or not self.screen.is_current:
+    def _tell_context(self, used: int | None = None) -> None:
+        pair = self._engine.pair
+        used = self.transcript.conversation.context_n() if used is None else used
+        self.context_used = ContextUsed(used, pair.n_ctx if pair else 0)
+        self.post_message(self.context_used)
+
+    def _meet_the_end(self, go_on: Callable[[], None]) -> None:
+        """Asks what is to be done where a conversation does not fit, unless that has been said."""
+        settings, pair = self._services.settings, self._engine.pair
+        if not self.transcript.conversation.messages or not self.screen.is_current:
+            return
+        if settings.context_end == "stop":
+            self._tell(_STOPS, error=True)
+            return
+        if settings.context_end != "ask":
             return
 
-        def take(yes: bool | None) -> None:
-            if yes:
-                self._shortened, self._left_out = conversation.id, 0
+        def take(choice: ContextEnd | None) -> None:
+            if choice is not None:
+                self._services.change_settings(replace(self._services.settings, context_end=choice))
+            if choice in ("drop", "summarize"):
+                self._room.is_full = True
                 go_on()
 
-        size = f" of {pair.n_ctx} tokens" if pair and pair.n_ctx else ""
-        question = (
-            f"The context{size} is full. Go on with the oldest turns left out? "
-            "They stay on the screen and are kept."
-        )
-        self.app.push_screen(AskScreen(question, "Continue", "Not now"), take)
+        self.app.push_screen(ContextEndScreen(pair.n_ctx if pair else 0), take)
+
+    def _summarize(self, conversation: Conversation, limit: int) -> bool:
+        """Asks for a summary first, where there is too little room for an answer; False where there is enough."""
+        pair = self._engine.pair
+        shortening = self._room.plan(conversation, pair.n_ctx if pair else 0, limit)
+        if shortening is None:
+            return False
+        n = shortening.n_messages
+        self._tell(f"the model summarizes the {n} oldest messages, to make room: Esc stops it")
+        self._engine.ask(shortening.request)
+        return True
+
+    def _end_summary(self, stats: GenerationStats) -> None:
+        if self._room.finish() and stats.stopped != "interrupted":
+            self.answer()
+        else:
+            self._room.forget()
+            self._restore_unanswered()
+            self._tell("stopped")
 
     def _ask_again(self) -> None:
         text = self.prompt.message
@@ -305,8 +415,7 @@ class ChatPane(Vertical):
         self.ask(text)
 
     def _answer_again(self) -> None:
-        self.transcript.drop_answer()
-        self.answer()
+        self.regenerate()
 
     def tell_pair(self) -> None:
         """What is loaded, in the status line."""
@@ -320,22 +429,41 @@ class ChatPane(Vertical):
         size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
         tools = f" · {len(self._services.tools.tools)} tools" if self._services.tools.is_on else ""
         schema = " · answers by a schema" if self.structure else ""
-        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}")
+        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}", whole=True)
 
-    def _tell(self, text: str, *, error: bool = False) -> None:
-        self._status.tell(text, error=error)
+    def _tell_or_idle(self, text: str) -> None:
+        if text:
+            self._tell(text, whole=True)
+        else:
+            self.tell_pair()
+
+    def _keep_version(self, conversation: Conversation) -> None:
+        self.keeper.save(conversation)
+        self._tell_context()
+
+    def _tell(self, text: str, *, error: bool = False, whole: bool = False) -> None:
+        self._status.tell(text, error=error, whole=whole)
 
     def _save(self) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.transcript.conversation = replace(
-            self.transcript.conversation, updated_at=now, sampling=self._services.launch.sampling
+            self.transcript.conversation, updated_at=now, sampling=self._chat_sampling()
         )
         self.keeper.save(self.transcript.conversation)
 
+    def _chat_sampling(self) -> SamplingWish | None:
+        wish = self.sampling.of_chat(self.transcript.conversation)
+        return wish if wish.given else None
+
+    def set_sampling(self, change: SamplingChange) -> None:
+        """Samples otherwise from the next answer on: in this conversation, or wherever its model answers."""
+        self.transcript.conversation = self.sampling.take(change, self.transcript.conversation)
+        self.keeper.save(self.transcript.conversation)
+        settled = describe_sampling(self.sampling.settled(self.transcript.conversation))
+        self._tell(f"sampling from the next answer on: {settled}", whole=True)
+
     def _saved(self, asked: Conversation, saved: Conversation) -> None:
         """Goes on from what was saved; where that waited, the conversation may have gone further."""
-        if self._shortened == asked.id:
-            self._shortened = saved.id
         if self.transcript.conversation is asked:
             self.transcript.conversation = saved
         elif self.transcript.conversation.id == saved.id:

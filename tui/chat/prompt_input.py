@@ -11,6 +11,7 @@ from textual.document._document import Location
 from textual.message import Message
 from textual.widgets import TextArea
 
+from tui.chat.keys import PICK_KEY
 from tui.chat.marked_area import MarkedArea
 from tui.chat.slash_menu import Completion, SlashMenu
 
@@ -47,12 +48,13 @@ class PromptInput(MarkedArea):
         ),
         Binding(
             "ctrl+shift+z",
-            "redo_edit",
+            "redo",
             "Redo",
             id="prompt.redo",
             tooltip="Take back an undo (Ctrl+Z)",
             show=False,
         ),
+        PICK_KEY,  # which Textual redoes with
     ]
 
     @dataclass
@@ -111,14 +113,6 @@ class PromptInput(MarkedArea):
             self.menu.reopen()
         elif not self.open_mark():
             self.screen.focus_next()
-
-    def action_redo(self) -> None:
-        """Textual has it on Ctrl+Y, which is the conversation's here."""
-        raise SkipAction
-
-    def action_redo_edit(self) -> None:
-        """Takes back an undo."""
-        self.redo()
 
     def action_cursor_line_end(self, select: bool = False) -> None:
         """To the end of the line; where nothing is written, the key is the conversation's."""

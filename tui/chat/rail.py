@@ -14,9 +14,10 @@ from textual_plot import HiResMode
 
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened, TokensArrived
+from tui.chat.context_meter import ContextMeter
 from tui.chat.trace import Trace
 from tui.common.plot import Plot
-from tui.common.wording import drafting_of
+from tui.common.wording import drafting_of, rate_of
 from tui.services.engine_client import EngineClient
 from tui.services.messages import WorkerReported
 
@@ -42,6 +43,8 @@ class Rail(Vertical):
         self._lengths: deque[float] = deque(maxlen=_POINTS)
         self._cpu: deque[float] = deque(maxlen=_POINTS)
         self._timer: Timer | None = None
+        self.context = ContextMeter("rail-context", with_bar=True)
+        """What the conversation takes of the context."""
 
     def compose(self) -> ComposeResult:
         """What is loaded; then, when there is something to draw, charts from top to bottom."""
@@ -55,6 +58,7 @@ class Rail(Vertical):
         ):
             yield Static(title, classes="rail-title", id=f"rail-{name}-title", markup=False)
             yield Trace(f"rail-{name}", top)
+        yield self.context
         yield Static("", classes="rail-title", id="rail-memory", markup=False)
 
     def on_mount(self) -> None:
@@ -141,8 +145,10 @@ class Rail(Vertical):
         plot.set_xlimits(0, max(len(rates) - 1, 1))
         plot.set_ylimits(0, 1.15 * max([self._vanilla, *self._rates, 1.0]))
         plot.set_xticks([])
-        now = f" {self._rates[-1]:.1f}" if self._rates else ""
-        plain = f"; plain {self._vanilla:.1f}" if self._vanilla else ""
+        # Of the whole answer, as its receipt has it: the line below is of three seconds each.
+        mean = rate_of(self._last) if self._last else 0.0
+        now = f" {mean:.1f}" if mean else ""
+        plain = f", plain {self._vanilla:.1f}" if self._vanilla else ""
         self.query_one("#rail-rate-title", Static).update(f"tok/s{now}{plain}", layout=False)
         for name, values, template in (
             ("acceptance", self._acceptance, "acceptance {:.0%}"),

@@ -49,8 +49,8 @@ def live_line(tokens: TokensArrived) -> str:
         parts.append(f"{tokens.predicted_n} tokens")
     if rate:
         parts.append(f"{rate:.1f} tok/s")
-        if tokens.vanilla_tok_per_s and tokens.draft_n:
-            parts.append(f"{rate / tokens.vanilla_tok_per_s:.2f}x plain (estimated)")
+        if tokens.speedup and tokens.draft_n:
+            parts.append(f"{tokens.speedup:.2f}x plain (estimated)")
     if tokens.draft_n:
         parts.append(f"{tokens.draft_n_accepted / tokens.draft_n:.0%} accepted")
     return " · ".join(parts)

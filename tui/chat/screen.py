@@ -14,18 +14,21 @@ from textual.events import Resize
 from edgespec.chat.template import Think
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError, UsageError
+from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
-from tui.chat.answer_actions import AnswerActions
 from tui.chat.choices import conversation_choices, draft_choices
+from tui.chat.context_meter import ContextUsed
 from tui.chat.conversation import Conversation
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
 from tui.chat.modes import mode_named, next_mode, next_think, switch_named, think_named
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
+from tui.chat.sampling import SamplingScreen, Scope, read_sampling
 from tui.chat.slash import parse_slash
 from tui.chat.store import export_markdown
-from tui.chat.transcript import Transcript
+from tui.chat.version_actions import VersionActions
 from tui.common.ask import AskScreen, ChooseScreen, TextScreen
 from tui.common.handover import hand_over
 from tui.common.wording import joined
@@ -34,7 +37,7 @@ from tui.services.app_services import AppServices
 _RAIL_COLUMNS = 100
 
 
-class ChatScreen(AnswerActions):
+class ChatScreen(VersionActions):
     """The first screen. Its pane has questions answered; what else can be done is done here."""
 
     NAME = "chat"
@@ -60,11 +63,6 @@ class ChatScreen(AnswerActions):
             self.services.open_engine()
 
     @property
-    def transcript(self) -> Transcript:
-        """The conversation."""
-        return self.pane.transcript
-
-    @property
     def prompt(self) -> PromptInput:
         """Where messages are written."""
         return self.pane.prompt
@@ -75,6 +73,15 @@ class ChatScreen(AnswerActions):
 
     def _show_rail(self) -> None:
         self.rail.display = self.services.settings.show_rail and self.size.width >= _RAIL_COLUMNS
+        self._show_context()
+
+    @on(ContextUsed)
+    def _show_context(self) -> None:
+        """Beside the status where there are no charts."""
+        used = self.pane.context_used
+        for meter in (self.rail.context, self.pane.meter):
+            meter.show(used.used, used.size)
+        self.pane.meter.display &= not self.rail.display
 
     # What is written.
 
@@ -88,7 +95,7 @@ class ChatScreen(AnswerActions):
         except UsageError as error:
             self.tell(joined(error.message, error.hint), error=True)
             return
-        if self.transcript.is_answering:
+        if self.pane.is_busy:
             self.tell("one answer at a time: Esc stops this one")
             return
         self.prompt.remember(event.text)
@@ -117,7 +124,11 @@ class ChatScreen(AnswerActions):
             case "draft" if argument:
                 self._change_draft(argument)
             case "model" if argument:
-                self.services.open_engine(argument)
+                self._open_model(argument)
+            case "version" if argument:
+                self.show_version(argument)
+            case "sampling" if argument:
+                self.pane.set_sampling(read_sampling(argument, self._sampling_wishes()))
             case "system" if argument:
                 self._set_system(argument)
             case "export" if argument:
@@ -128,7 +139,7 @@ class ChatScreen(AnswerActions):
 
     def interrupt(self) -> bool:
         """Stops the answer, or clears what is written; returns whether there was anything of the kind."""
-        if self.transcript.is_answering or self.pane.is_waiting:
+        if self.pane.is_busy or self.pane.is_waiting:
             self.pane.stop()
         elif self.prompt.clear_away():
             self.tell("cleared; Up brings it back")
@@ -141,6 +152,12 @@ class ChatScreen(AnswerActions):
     def action_stop(self) -> None:
         """Ends the answer, or what is being loaded; what came is kept."""
         self.pane.stop()
+
+    def _open_model(self, name: str) -> None:
+        """Another target, as soon as it is found; the one that is loaded answers until then."""
+        if not self._is_busy():
+            self.tell(f"looking for {name}")
+            self.services.open_engine(name)
 
     def action_next_mode(self) -> None:
         """Drafts in the next way."""
@@ -198,7 +215,7 @@ class ChatScreen(AnswerActions):
     def action_new(self) -> None:
         """Begins another conversation; this one is kept."""
         if not self._is_busy():
-            self.transcript.show(self.pane.begin_conversation())
+            self.pane.show(self.pane.begin_conversation())
             self.prompt.focus()
 
     @work
@@ -214,7 +231,7 @@ class ChatScreen(AnswerActions):
             except EdgespecError as error:
                 self.tell(joined(error.message, error.hint), error=True)
                 return
-            self.transcript.show(Conversation.begin(conversation.system))
+            self.pane.show(Conversation.begin(conversation.system))
 
     @work
     async def action_open_saved(self) -> None:
@@ -230,7 +247,7 @@ class ChatScreen(AnswerActions):
             choices = conversation_choices(store.summaries())
             found = await self.app.push_screen_wait(ChooseScreen("Open a conversation", choices, empty))
             if found is not None:
-                self.transcript.show(store.load(found))
+                self.pane.show(store.load(found))
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 
@@ -241,14 +258,23 @@ class ChatScreen(AnswerActions):
         if not self.transcript.conversation.messages:
             self.tell("no message to answer again")
             return
-        self.transcript.drop_answer()
-        self.pane.answer()
+        self.pane.regenerate()
 
-    def action_edit_last(self) -> None:
-        """Takes the last message back into the prompt; its answer goes."""
-        if not self._is_busy() and (question := self.transcript.take_back_question()):
-            self.prompt.put(question)
-            self.prompt.focus()
+    @work
+    async def action_sampling(self) -> None:
+        """Shows how answers are sampled, to be changed."""
+        pair = self._engine.pair
+        own = pair.sampling if pair else Sampling()
+        change = await self.app.push_screen_wait(SamplingScreen(own, self._sampling_wishes()))
+        try:
+            if change is not None:
+                self.pane.set_sampling(change)
+        except UsageError as error:
+            self.tell(joined(error.message, error.hint), error=True)
+
+    def _sampling_wishes(self) -> dict[Scope, SamplingWish]:
+        sampling = self.pane.sampling
+        return {"chat": sampling.of_chat(self.transcript.conversation), "model": sampling.of_model()}
 
     @work
     async def action_system(self) -> None:

@@ -32,7 +32,14 @@ _ALL = (
     SlashCommand("clear", "", "clear", "Empty this conversation"),
     SlashCommand("system", "[TEXT]", "system", "Set the system prompt; without a text, show it"),
     SlashCommand("regenerate", "", "regenerate", "Answer the last message again"),
-    SlashCommand("edit", "", "edit_last", "Change the last message and ask again"),
+    SlashCommand("edit", "", "edit_last", "Change the last message, or one before; what was said stays"),
+    SlashCommand("branch", "", "branch", "Go another way from an earlier message"),
+    SlashCommand(
+        "version",
+        "[next|previous]",
+        "version(1)",
+        "Show another version of a message or an answer, also by its number; without a word, the next",
+    ),
     SlashCommand("editor", "", "editor", "Write the message in $EDITOR"),
     SlashCommand(
         "model", "[NAME]", "app.go('models')", "Load another model; without a name, open the models"
@@ -46,6 +53,12 @@ _ALL = (
         "[auto|on|off]",
         "next_think",
         "Whether the model thinks first; without a choice, the next one",
+    ),
+    SlashCommand(
+        "sampling",
+        "[model] [NAME NUMBER|reset]",
+        "sampling",
+        "How tokens are picked: temperature, top-k, top-p, min-p, penalties, seed; without a word, a form",
     ),
     SlashCommand(
         "tools",

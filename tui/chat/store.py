@@ -2,19 +2,19 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edgespec.chat.tools import ToolCall
 from edgespec.documents import build, parse_json
 from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import Piece
-from tui.chat.conversation import Conversation, Message, Receipt, to_markdown
+from tui.chat.conversation import Conversation, Message, Receipt, in_line, to_markdown
 from tui.chat.database import ChatDatabase, Work, storable
 
 DATABASE_NAME: Final = "conversations.db"
@@ -219,7 +219,7 @@ def write_conversation(connection: sqlite3.Connection, conversation: Conversatio
     """Writes what the database lacks of it, and makes its last message the one that the conversation leads to."""
     messages = conversation.messages
     head = messages[-1].id if messages else ""
-    sampling = json.dumps(asdict(conversation.sampling)) if conversation.sampling else None
+    sampling = json.dumps(dict(conversation.sampling.given)) if conversation.sampling else None
     connection.execute(
         """INSERT INTO conversations
             (id, title, created_at, updated_at, target, system, sampling, head_id, message_n)
@@ -240,15 +240,22 @@ def write_conversation(connection: sqlite3.Connection, conversation: Conversatio
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (message.id, conversation.id, parent, now, *_texts_of(message))
-            for parent, message in zip(_parents(messages), messages, strict=True)
+            for parent, message in _all_of(conversation)
             if message.id not in written
         ],
     )
     return replace(conversation, head=head)
 
 
-def _parents(messages: Sequence[Message]) -> list[str | None]:
-    return [None, *(message.id for message in messages[:-1])][: len(messages)]
+def _all_of(conversation: Conversation) -> Iterator[tuple[str | None, Message]]:
+    """Every message with the id of the one before it, those too that an edit or another answer replaced."""
+    written: set[str] = set()
+    for branches in (conversation.branches, in_line(conversation.messages)):
+        for parent, messages in branches.items():
+            for message in messages:
+                if message.id not in written:
+                    written.add(message.id)
+                    yield parent or None, message
 
 
 def _texts_of(message: Message) -> tuple[str, str, str, str]:
@@ -281,7 +288,8 @@ def _take_back(connection: sqlite3.Connection, conversation: Conversation, head:
     head = head if head in left else before.id if before else ""
     if left:
         line = "UPDATE conversations SET head_id = ?, message_n = ? WHERE id = ?"
-        connection.execute(line, (head, len(_line_to(connection, chat_id, head)), chat_id))
+        message_n = len(_line_to(head, _tree_of(connection, chat_id)))
+        connection.execute(line, (head, message_n, chat_id))
     else:
         connection.execute("DELETE FROM conversations WHERE id = ?", (chat_id,))
     return head
@@ -300,27 +308,37 @@ def _load(connection: sqlite3.Connection, chat_id: str) -> Conversation | None:
         return None
     created_at, system, target, updated_at, head, sampling = found
     label = f"conversation {chat_id}"
-    chosen = build(Sampling, parse_json(sampling, label), label) if sampling else None
-    messages = _line_to(connection, chat_id, head)
-    return Conversation(chat_id, created_at, system, messages, target, updated_at, chosen, head)
+    chosen = build(SamplingWish, parse_json(sampling, label), label) if sampling else None
+    branches = _tree_of(connection, chat_id)
+    messages = _line_to(head, branches)
+    return Conversation(chat_id, created_at, system, messages, target, updated_at, chosen, head, branches)
 
 
-def _line_to(connection: sqlite3.Connection, chat_id: str, head: str) -> tuple[Message, ...]:
-    """The messages from the first one to `head`."""
+def _tree_of(connection: sqlite3.Connection, chat_id: str) -> dict[str, tuple[Message, ...]]:
+    """All messages of a conversation by the ids of those before them."""
     rows = connection.execute(
-        "SELECT id, parent_id, role, text, thought, details FROM messages WHERE conversation_id = ?",
+        "SELECT id, parent_id, role, text, thought, details FROM messages WHERE conversation_id = ? "
+        "ORDER BY number",
         (chat_id,),
     )
-    by_id: dict[str, tuple[Any, ...]] = {row[0]: row for row in rows}
-    line: list[Message] = []
-    place: str | None = head
-    # Taken out, no message is met twice, whatever a damaged file says of parents.
-    while place is not None and (row := by_id.pop(place, None)):
-        _, parent, role, text, thought, details = row
+    tree: dict[str, list[Message]] = {}
+    for place, parent, role, text, thought, details in rows:
         label = f"conversation {chat_id}, message {place}"
         fields = {"role": role, "content": text, "thought": thought, "id": place}
-        line.append(build(Message, {**_table(parse_json(details, label)), **fields}, label))
-        place = parent
+        message = build(Message, {**_table(parse_json(details, label)), **fields}, label)
+        tree.setdefault(parent or "", []).append(message)
+    return {parent: tuple(messages) for parent, messages in tree.items()}
+
+
+def _line_to(head: str, branches: Mapping[str, tuple[Message, ...]]) -> tuple[Message, ...]:
+    """The messages from the first one to `head`."""
+    # Taken out, no message is met twice, whatever a damaged file says of parents.
+    left = {one.id: (parent, one) for parent, messages in branches.items() for one in messages}
+    line: list[Message] = []
+    place = head
+    while found := left.pop(place, None):
+        place, message = found
+        line.append(message)
     return tuple(reversed(line))
 
 

@@ -13,10 +13,13 @@ from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import TokensArrived
 from tui.chat.answer_markdown import CodeBlock
-from tui.chat.conversation import Conversation, Message, Receipt, merge_pieces
+from tui.chat.conversation import ALL_SEEN, Conversation, Message, Receipt, Seen, merge_pieces
+from tui.chat.cut_mark import CutMark
+from tui.chat.taken_calls import NO_CALLS, TakenCalls
 from tui.chat.thought import ThoughtFold
 from tui.chat.tool_turn import ToolTurn
 from tui.chat.turn import AnswerTurn, UserTurn
+from tui.chat.version_mark import VersionMark
 from tui.common.pace import Pace
 
 _LIVE_S = 1.0
@@ -45,6 +48,8 @@ class Transcript(VerticalScroll, can_focus=False):
         """Whether tools that the last answer called are being run."""
         self.tinted = False
         """Whether answers show who thought of each token."""
+        self.pointed: int | None = None
+        """Where the message stands that keys step through the versions of; None for the newest that has several."""
         self._turn: AnswerTurn | None = None
         self._pace = Pace()
         self._arrived: list[TokensArrived] = []
@@ -52,10 +57,16 @@ class Transcript(VerticalScroll, can_focus=False):
         self._painting = asyncio.Lock()
         """A paint waits for Markdown: text of the next one must not come before its own."""
         self._told_s = 0.0
+        self._seen = ALL_SEEN
+        """What the model is shown of what came before the answer that is under way."""
 
     def compose(self) -> ComposeResult:
         """Advice, until there is a turn."""
         yield self._empty
+
+    def suggest(self, text: str) -> None:
+        """Adds a line to the advice that stands where there is no turn yet."""
+        self._empty.update(f"{_EMPTY}\n\n{text}")
 
     @property
     def is_answering(self) -> bool:
@@ -67,35 +78,86 @@ class Transcript(VerticalScroll, can_focus=False):
         """Whether it stays at its end while text comes: until it is scrolled up."""
         return self.is_anchored and not self._anchor_released
 
+    @property
+    def growing_text(self) -> str:
+        """What has come of the answer that is under way."""
+        arrived = "".join(tokens.text for tokens in self._arrived)
+        return (self._turn.content if self._turn else "") + arrived
+
     def show_newest(self) -> None:
         """Scrolls to its end and stays there."""
         self.anchor()
 
     # Whole conversations.
 
-    def show(self, conversation: Conversation) -> None:
-        """Puts another conversation on the screen."""
-        self.conversation = conversation
-        self._show_turns(conversation)
+    def show(self, conversation: Conversation, since: int = 0) -> None:
+        """Puts another conversation on the screen.
+
+        Args:
+            conversation: To be shown.
+            since: So many of its messages are there already.
+        """
+        self.conversation, self.pointed = conversation, None
+        self._show_turns(conversation, since)
 
     @work(exclusive=True, group="conversation")
-    async def _show_turns(self, conversation: Conversation) -> None:
-        await self.query(".turn").remove()
+    async def _show_turns(self, conversation: Conversation, since: int) -> None:
+        for turn in self.turns[since:]:
+            await turn.remove()
         self._empty.display = not conversation.messages
-        for message in conversation.messages:
+        for index, message in enumerate(conversation.messages[since:], since):
             if not self.is_attached:  # the app is being left
                 return
-            await self.mount(self._turn_of(conversation, message))
+            await self.mount(self._turn_of(conversation, index, message))
+        await self._mark_cut()
         self.anchor()
 
-    def _turn_of(self, conversation: Conversation, message: Message) -> UserTurn | ToolTurn | AnswerTurn:
+    @property
+    def turns(self) -> list[UserTurn | ToolTurn | AnswerTurn]:
+        """What stands of each message, in their order."""
+        return [turn for turn in self.children if isinstance(turn, UserTurn | ToolTurn | AnswerTurn)]
+
+    def _turn_of(
+        self, conversation: Conversation, index: int, message: Message
+    ) -> UserTurn | ToolTurn | AnswerTurn:
         match message.role:
             case "user":
-                return UserTurn(message.content)
+                return UserTurn(message.content, conversation.place(index))
             case "tool":
                 return ToolTurn(conversation.call_of(message), message.content)
             case _:
-                return AnswerTurn(message, tinted=self.tinted)
+                return AnswerTurn(message, conversation.place(index), tinted=self.tinted)
+
+    def mark_replaced(self, since: int | None) -> None:
+        """Dims the turns from a message on, which is being written anew; with None, none."""
+        for index, turn in enumerate(self.turns):
+            turn.set_class(since is not None and index >= since, "replaced")
+
+    def point(self, step: int = 0) -> int | None:
+        """Goes to the turn before or after that has several versions, and marks it; the newest first.
+
+        Returns:
+            Where it stands in the conversation; None where no turn has more than one.
+        """
+        marks = [mark for mark in self.query(VersionMark) if mark.place.count > 1]
+        if not marks:
+            return None
+        indices = [mark.place.index for mark in marks]
+        at = indices.index(self.pointed) if self.pointed in indices else len(marks) - 1
+        at = min(max(at + step, 0), len(marks) - 1)
+        self.pointed = indices[at]
+        for mark in marks:
+            mark.set_class(mark is marks[at], "pointed")
+        marks[at].scroll_visible(animate=False)
+        return self.pointed
+
+    async def _mark_cut(self) -> None:
+        """Says from where on the model sees the conversation, where that is not its beginning."""
+        await self.query(CutMark).remove()
+        seen, turns = self.conversation.seen(), self.turns
+        place = self.conversation.place_of(seen.left_out_n)
+        if seen.left_out_n and place < len(turns):
+            await self.mount(CutMark(seen), before=turns[place])
 
     async def tint(self, on: bool) -> None:
         """Shows or hides who thought of each token."""
@@ -122,24 +184,18 @@ class Transcript(VerticalScroll, can_focus=False):
     def add_question(self, text: str) -> None:
         """One more message of the user's."""
         self.conversation = self.conversation.add(Message("user", text))
-        self._add_turn(UserTurn(text))
+        place = self.conversation.place(len(self.conversation.messages) - 1)
+        self._add_turn(UserTurn(text, place))
 
-    def take_back_question(self) -> str:
-        """Removes the last question and its answer; returns the question, empty where there is none."""
-        before, question = self.conversation.without_last_question()
-        if question:
-            self.show(before)
-        return question
+    def leave(self, before: Conversation) -> None:
+        """Goes back to an earlier place of the conversation, from where it goes another way; what was said after it is kept."""
+        for turn in self.turns[len(before.messages) :]:
+            turn.remove()
+        self.conversation, self.pointed = before, None
 
     def drop_answer(self) -> None:
-        """Removes what answers the last question, if anything does."""
-        before = self.conversation.without_last_answer()
-        if before != self.conversation:
-            for turn in reversed(self.query(".turn")):
-                if isinstance(turn, UserTurn):
-                    break
-                turn.remove()
-            self.conversation = before
+        """Makes room for another answer to the last question; one that is there is kept as a version."""
+        self.leave(self.conversation.without_last_answer())
 
     def add_call(self, call: ToolCall) -> ToolTurn:
         """A tool that the last answer called."""
@@ -152,10 +208,15 @@ class Transcript(VerticalScroll, can_focus=False):
         result = Message("tool", text, call_id=call.id, tool_name=call.name)
         self.conversation = self.conversation.add(result)
 
-    def begin_answer(self) -> None:
-        """An empty turn, for the tokens that will come."""
-        self._told_s = 0.0
-        self._turn = AnswerTurn(tinted=self.tinted)
+    def begin_answer(self, seen: Seen = ALL_SEEN) -> None:
+        """An empty turn, for the tokens that will come.
+
+        Args:
+            seen: What the model is shown of what came before.
+        """
+        self._told_s, self._seen = 0.0, seen
+        place = self.conversation.place(len(self.conversation.messages))
+        self._turn = AnswerTurn(place=place, tinted=self.tinted)
         self._add_turn(self._turn)
 
     async def add(self, tokens: TokensArrived) -> None:
@@ -174,29 +235,36 @@ class Transcript(VerticalScroll, can_focus=False):
         stopped: bool,
         receipt: Receipt | None = None,
         stats: GenerationStats | None = None,
-        calls: tuple[ToolCall, ...] = (),
+        taken: TakenCalls = NO_CALLS,
     ) -> bool:
         """The answer is whole, or was stopped; one of which nothing came goes. Returns whether something is left."""
         await self._paint()
         turn, self._turn = self._turn, None
+        calls = taken.calls
         if turn is None:
             return False
         if not (turn.content or turn.thought or calls):
             await turn.remove()
             return False
+        is_bare = bool(calls) and taken.are_text  # the template writes it where the model is shown it again
         message = Message(
             "assistant",
-            turn.content,
-            merge_pieces(turn.pieces),
+            "" if is_bare else turn.content,
+            () if is_bare else merge_pieces(turn.pieces),
             receipt,
             stopped,
             turn.thought,
             stats.thought_n if stats else 0,
             stats.thought_s if stats else 0.0,
             calls,
+            context_n=stats.prompt_n + stats.predicted_n if stats else 0,
+            seen=self._seen.dropping(stats.dropped_n if stats else 0),
         )
+        was_seen = self.conversation.seen()
         self.conversation = replace(self.conversation.add(message), target=target or self.conversation.target)
         await turn.finish(message)
+        if message.seen != was_seen and self.is_attached:
+            await self._mark_cut()
         return True
 
     def _add_turn(self, turn: UserTurn | ToolTurn | AnswerTurn) -> None:

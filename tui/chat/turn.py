@@ -10,20 +10,33 @@ from textual.widgets import Static
 from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece, TokensArrived
 from tui.chat.answer_markdown import AnswerMarkdown
-from tui.chat.conversation import Message
+from tui.chat.conversation import FIRST, Message, Place
 from tui.chat.markdown_stream import MarkdownSplitter
 from tui.chat.markdown_text import shows_all
 from tui.chat.receipt_line import ReceiptLine
 from tui.chat.thought import ThoughtFold
 from tui.chat.tint import Tint, last_pieces
+from tui.chat.version_mark import VersionMark
 from tui.common.stream_text import StreamText
 
 
-class UserTurn(Static):
-    """What the user wrote, as written."""
+class UserTurn(Vertical):
+    """What the user wrote, as written.
 
-    def __init__(self, text: str) -> None:
-        super().__init__(plain_text(text), markup=False, classes="turn user-turn")
+    Args:
+        text: All of it.
+        place: In the conversation.
+    """
+
+    def __init__(self, text: str, place: Place) -> None:
+        super().__init__(classes="turn user-turn")
+        self._text = Static(plain_text(text), markup=False)
+        self.version = VersionMark(place)
+        """Which of several it is."""
+
+    def compose(self) -> ComposeResult:
+        """The text, and which version it is."""
+        yield from (self._text, self.version)
 
 
 class AnswerTurn(Vertical):
@@ -33,11 +46,14 @@ class AnswerTurn(Vertical):
 
     Args:
         message: A whole answer, or None for one that is to come.
+        place: In the conversation.
         tinted: Show who thought of each token.
     """
 
-    def __init__(self, message: Message | None = None, *, tinted: bool = False) -> None:
+    def __init__(self, message: Message | None = None, place: Place = FIRST, *, tinted: bool = False) -> None:
         super().__init__(classes="turn answer-turn")
+        self.version = VersionMark(place)
+        """Which of several it is."""
         self._message = message
         self._tinted = tinted
         self._splitter = MarkdownSplitter()
@@ -58,8 +74,8 @@ class AnswerTurn(Vertical):
         self._receipt = ReceiptLine(message)
 
     def compose(self) -> ComposeResult:
-        """Thought, body and receipt."""
-        yield from (self._fold, self._markdown, self._tail, self._receipt)
+        """Thought, body, receipt, and which version it is."""
+        yield from (self._fold, self._markdown, self._tail, self._receipt, self.version)
 
     def on_mount(self) -> None:
         """Shows what is filled."""

@@ -68,7 +68,7 @@ class HelpScreen(ModalScreen[None]):
 
     Args:
         explained: Whose keys are listed.
-        prompt_keys: Those of the field for messages, which are listed wherever the cursor is.
+        prompt_keys: Those that are listed wherever the cursor is, such as the prompt's.
         commands: Usage and meaning of what can be typed there.
     """
 

@@ -1,8 +1,9 @@
 """The settings: theme, engine, keys. Those of the engine hold from its next start on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 from textual import on
 from textual.app import ComposeResult
@@ -18,7 +19,7 @@ from edgespec.paths import app_settings_file
 from edgespec.text import plain_text
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
-from tui.services.settings import AppSettings
+from tui.services.settings import AppSettings, ContextEnd
 
 _AUTO = "auto"
 """What a number reads that is 0 in the file: edgespec chooses."""
@@ -28,6 +29,12 @@ _NUMBERS = (
     ("max_tokens", "Longest answer", "tokens", False),
 )
 """Field, label, hint, and whether it can be left to edgespec."""
+_CONTEXT_ENDS: Final[Mapping[ContextEnd, str]] = {
+    "ask": "ask what to do",
+    "drop": "leave out the oldest turns",
+    "summarize": "summarize the oldest turns",
+    "stop": "stop",
+}
 _MOST_DIGITS = 20
 """More take Python long to read, or are refused by it."""
 
@@ -70,6 +77,7 @@ class SettingsScreen(ModalScreen[None]):
         kinds = [kv_type.name.lower() for kv_type in KvType]
         yield "KV cache keys", _select("kv_type_k", kinds, settings.kv_type_k)
         yield "KV cache values", _select("kv_type_v", kinds, settings.kv_type_v)
+        yield "Full context", _select("context_end", list(_CONTEXT_ENDS), settings.context_end, _CONTEXT_ENDS)
         prompt = settings.system_prompt
         yield "System prompt", Input(prompt, id="system_prompt", placeholder="of new chats", compact=True)
         yield (
@@ -122,6 +130,7 @@ class SettingsScreen(ModalScreen[None]):
         return replace(
             self._services.settings,
             theme=str(self.query_one("#theme", Select).value),
+            context_end=self._context_end(),
             kv_type_k=str(self.query_one("#kv_type_k", Select).value),
             kv_type_v=str(self.query_one("#kv_type_v", Select).value),
             show_rail=self.query_one("#show_rail", Switch).value,
@@ -134,6 +143,10 @@ class SettingsScreen(ModalScreen[None]):
             ctx_size=numbers["ctx_size"],
             max_tokens=numbers["max_tokens"],
         )
+
+    def _context_end(self) -> ContextEnd:
+        chosen = self.query_one("#context_end", Select).value
+        return next(value for value in _CONTEXT_ENDS if value == chosen)
 
     def _number(self, name: str, title: str, has_auto: bool) -> int:
         value = self.query_one(f"#{name}", Input).value.strip()
@@ -149,6 +162,8 @@ class SettingsScreen(ModalScreen[None]):
         self.query_one("#settings-note", Static).update(plain_text(text))
 
 
-def _select(name: str, options: Sequence[str], value: str) -> Select[str]:
-    pairs = [(option, option) for option in options]
+def _select(
+    name: str, options: Sequence[str], value: str, titles: Mapping[Any, str] = MappingProxyType({})
+) -> Select[str]:
+    pairs = [(titles.get(option, option), option) for option in options]
     return Select(pairs, value=value, allow_blank=False, compact=True, id=name)

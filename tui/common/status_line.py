@@ -18,14 +18,28 @@ class Told(Message):
 
 
 class StatusLine(Static):
-    """Red for what went wrong."""
+    """Red for what went wrong, which takes the rows that it needs: the way out stands at its end."""
 
     def __init__(self, name: str) -> None:
         super().__init__("", id=name, markup=False)
 
-    def tell(self, text: str, *, error: bool = False) -> None:
-        """Says it; settings by the labels that the forms have for them."""
+    @property
+    def is_error(self) -> bool:
+        """Whether it says what went wrong."""
+        return self.has_class("error")
+
+    def tell(self, text: str, *, error: bool = False, whole: bool = False) -> None:
+        """Says it; settings by the labels that the forms have for them.
+
+        Args:
+            text: In a sentence.
+            error: It went wrong.
+            whole: It is said in full, in several rows where one is too short; what is said often should not be.
+        """
+        could_grow = self.has_class("whole")
         self.set_class(error, "error")
+        self.set_class(error or whole, "whole")
         height = self.styles.height
         # Where the line cannot grow, nothing around it has to be laid out anew.
-        self.update(one_line(with_labels(text)), layout=height is not None and height.is_auto)
+        may_grow = could_grow or error or whole or (height is not None and height.is_auto)
+        self.update(one_line(with_labels(text)), layout=may_grow)

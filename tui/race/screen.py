@@ -141,18 +141,19 @@ class RaceScreen(ModeScreen):
                 self._arms.pane(tokens.arm).add(tokens)
             case RaceAdvanced() as advanced:
                 self._advanced(advanced)
-            case RequestFailed() as failed if self._racing:
-                self._end("stopped" if failed.interrupted else joined(failed.message, failed.hint))
+            case RequestFailed(is_beside=False) as failed if self._racing:
+                text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
+                self._end(text, error=not failed.interrupted)
             case WorkerDied(cause) if self._racing:
-                self._end(f"the engine {cause}; Ctrl+F5 in the chat starts it again")
+                self._end(f"the engine {cause}; Ctrl+F5 in the chat starts it again", error=True)
             case Progressed() as progressed if not self._racing:
                 self.tell(progress_line(progressed))
             case _:
                 pass
 
-    def _end(self, text: str) -> None:
+    def _end(self, text: str, *, error: bool = False) -> None:
         self._racing = False
-        self.tell(text)
+        self.tell(text, error=error)
 
     def _advanced(self, advanced: RaceAdvanced) -> None:
         self._result = result = advanced.result

@@ -1,11 +1,11 @@
 """How the app is started."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgespec.chat.thinking import AS_IT_LIKES, Thinking
-from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import NO_WISH, SamplingWish
 from edgespec.session.choice import AUTO_DRAFT
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.protocol import Job, Worker
@@ -23,7 +23,7 @@ class Launch:
     draft: str = AUTO_DRAFT
     system: str | None = None
     max_tokens: int | None = None
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: SamplingWish = NO_WISH
     thinking: Thinking = AS_IT_LIKES
     engine: EngineSettings | None = None
     offline: bool = False

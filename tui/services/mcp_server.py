@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import logging
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ async def load_mcp() -> Any:
     Raises:
         UsageError: it is not installed.
     """
+    # What a server says wrong comes as an error; the package would write it on the screen, too.
+    logging.getLogger("mcp").addHandler(logging.NullHandler())
+    logging.getLogger("mcp").propagate = False
     try:
         return await asyncio.to_thread(importlib.import_module, "mcp")
     except ImportError:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -12,9 +12,13 @@ from edgespec.errors import ConfigError, EdgespecError, UsageError
 from edgespec.files import changing, written_whole
 from edgespec.llama.kv_types import KvType
 from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
+from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.paths import app_settings_file
 from edgespec.ranges import check_ranges
 from edgespec.session.settings import EngineSettings
+
+ContextEnd = Literal["ask", "drop", "summarize", "stop"]
+"""What is done where a conversation has outgrown its context: ask, leave out the oldest turns, have them summarized, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,15 @@ class AppSettings:
     """0 takes the physical cores."""
     ctx_size: int = 0
     """0 takes what the model was trained with, as far as that takes little memory."""
+    context_end: ContextEnd = "ask"
+    """`ask` until a choice was made."""
     gpu_layers: str = "auto"
     kv_type_k: str = "f16"
     kv_type_v: str = "f16"
     workshop_folder: str = ""
     """Where the workshop writes; empty takes edgespec's own folder (`edgespec.paths.made_dir`)."""
+    sampling: Mapping[str, SamplingWish] = field(default_factory=dict)
+    """Model -> how its answers are sampled, as far as that was set."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Id of a binding -> keys, as F1 lists them."""
 
@@ -113,9 +121,9 @@ def save_settings(settings: AppSettings, before: AppSettings | None = None) -> N
 
 
 def _change_table(
-    document: tomlkit.TOMLDocument, name: str, now: Mapping[str, str], before: Mapping[str, str]
+    document: tomlkit.TOMLDocument, name: str, now: Mapping[str, object], before: Mapping[str, object]
 ) -> None:
-    changed = {key: value for key, value in now.items() if before.get(key) != value}
+    changed = {key: _as_toml(value) for key, value in now.items() if before.get(key) != value}
     gone = [key for key in before if key not in now]
     if not changed and not gone:
         return
@@ -123,3 +131,7 @@ def _change_table(
     table.update(changed)
     for key in gone:
         table.pop(key, None)
+
+
+def _as_toml(value: object) -> object:
+    return dict(value.given) if isinstance(value, SamplingWish) else value

@@ -52,25 +52,16 @@ struct Q4_0 : NibblesOf32<block_q4_0> {
     static constexpr int OFFSET = 8;
 };
 
-// A table's values, made positive.
-template <int added>
-struct Table {
-    uint8_t values[16];
-
-    explicit Table(const int8_t (&from)[16]) {
-        for (int i = 0; i < 16; i++) {
-            values[i] = static_cast<uint8_t>(from[i] + added);
-        }
-    }
-};
-
+// Tables of ggml's, made positive. Written out: what has to be computed before it can be used would be when the library is opened,
+// and a library for another processor is opened too, to be asked whether it fits.
 struct IQ4_NL : NibblesOf32<block_iq4_nl> {
     static constexpr int BITS = 8, OFFSET = TOO_HIGH;
-    static inline const Table<128> table{kvalues_iq4nl};
+    // kvalues_iq4nl and 128 more.
+    static constexpr uint8_t TABLE[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
 
     static void unpack(const Panel & panel, int part, Bytes (&weights)[8]) {
         unpack_nibbles(panel.qs, part, weights);
-        const Bytes values = table_of(table.values);
+        const Bytes values = table_of(TABLE);
         for (Bytes & weight : weights) {
             weight = look_up(values, weight);
         }
@@ -85,7 +76,8 @@ struct MXFP4 {
         uint8_t e[PANEL_ROWS];
         uint8_t qs[4 * 64];
     };
-    static inline const Table<12> table{kvalues_mxfp4};
+    // kvalues_mxfp4 and 12 more.
+    static constexpr uint8_t TABLE[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
     static void pack(const Source * const (&blocks)[PANEL_ROWS], Panel & panel) {
         for (int row = 0; row < PANEL_ROWS; row++) {
@@ -96,7 +88,7 @@ struct MXFP4 {
 
     static void unpack(const Panel & panel, int part, Bytes (&weights)[8]) {
         unpack_nibbles(panel.qs, part, weights);
-        const Bytes values = table_of(table.values);
+        const Bytes values = table_of(TABLE);
         for (Bytes & weight : weights) {
             weight = look_up(values, weight);
         }

@@ -280,7 +280,7 @@ struct IQ4_XS {
     static void unpack_scales(const Panel & panel, Scales & scales) { scales.scales = panel.scales; }
     static void unpack(const Panel & panel, int sub, int, int part, Bytes (&weights)[8]) {
         unpack_nibbles(panel.qs + 256 * sub, part, weights);
-        const Bytes values = table_of(IQ4_NL::table.values);
+        const Bytes values = table_of(IQ4_NL::TABLE);
         for (Bytes & weight : weights) {
             weight = look_up(values, weight);
         }

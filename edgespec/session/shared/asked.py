@@ -12,6 +12,7 @@ from edgespec.chat.thinking import AS_IT_LIKES, Thinking
 from edgespec.chat.tools import NO_TOOLS, CallDelta, Toolbox
 from edgespec.decode.token import GenerationStats
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import AnySampling
 
 # What is asked for.
 
@@ -29,8 +30,8 @@ class Ask:
     max_tokens: int | None = None
     """Of every choice; None for as many as the context has room for."""
     n_choices: int = 1
-    sampling: Sampling = field(default_factory=Sampling)
-    """Choice c draws with the seed `sampling.seed` + c."""
+    sampling: AnySampling = field(default_factory=Sampling)
+    """Choice c draws with the seed `sampling.seed` + c. What a wish does not say is the model's own."""
     stops: tuple[str, ...] = ()
     """An answer ends where one of these texts begins, and is told without it."""
     logprobs_n: int | None = None

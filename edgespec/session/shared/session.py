@@ -23,8 +23,10 @@ from edgespec.errors import (
 )
 from edgespec.lifetime import Closes
 from edgespec.llama.memory import release_freed_memory
+from edgespec.llama.sampling_wish import settle_sampling
 from edgespec.ranges import check_ranges
 from edgespec.session.explain import explain
+from edgespec.session.own_sampling import own_sampling
 from edgespec.session.shared.asked import (
     Ask,
     Asked,
@@ -67,6 +69,8 @@ class SharedSession(Closes):
 
     def __init__(self, engine: SharedEngine) -> None:
         self.engine = engine
+        self.own_sampling = own_sampling(engine.target.file)
+        """How the target's tokens are picked where nobody says."""
         self._batch: Batch = engine.make_batch()
         self._inbox: deque[Asked] = deque()
         self._choices: dict[int, list[Choice]] = {}
@@ -193,7 +197,8 @@ class SharedSession(Closes):
             constraint = constrain_answer(model, prompt, ask.structure)
             reader = TokenReader(model, prompt, ask.thinking.budget, constraint)
             tokens = check_length(self.engine.target.context, reader.prompt)
-            sampling = replace(ask.sampling, seed=(ask.sampling.seed + number) % _SEEDS)
+            sampling = settle_sampling(ask.sampling, self.own_sampling)
+            sampling = replace(sampling, seed=(sampling.seed + number) % _SEEDS)
             picking = Picking(sampling, ask.logprobs_n, ask.logit_bias, constraint)
             wanted = Wanted(tokens, ask.max_tokens or self.engine.n_ctx, picking, ignore_end=ask.ignore_end)
             choices.append(Choice(ask, number, Answer(wanted), reader, model))

@@ -11,6 +11,7 @@ from edgespec.chat.thoughts import Parts
 from edgespec.chat.tools import CallDelta
 from edgespec.errors import ContextOverflowError, ServerError, UsageError
 from edgespec.llama.sampler import Sampling
+from edgespec.llama.sampling_wish import settle_sampling
 from edgespec.session.shorten import drop_oldest_turns
 from edgespec.worker.protocol import Answer
 from edgespec.worker.remote.address import ServerAddress
@@ -157,7 +158,7 @@ class RemoteAnswer:
             "stream": True,
             "stream_options": {"include_usage": True},
             "max_tokens": request.max_tokens,
-            **_sampling_fields(request.sampling, knows_llama=knows_llama),
+            **_sampling_fields(settle_sampling(request.sampling, Sampling()), knows_llama=knows_llama),
             **toolbox_fields(request.toolbox),
         }
         if knows_llama:

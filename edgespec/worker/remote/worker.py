@@ -184,6 +184,7 @@ def _arrived(parts: Parts, answer: RemoteAnswer) -> TokensArrived:
         thought=parts.thought,
         thought_n=stats.thought_n,
         thought_s=stats.thought_s,
+        prompt_n=stats.prompt_n,
     )
 
 

@@ -72,7 +72,7 @@ class EdgespecApp(App[int]):
             "interrupt",
             "Stop, clear or leave",
             id="app.interrupt",
-            tooltip="Copy what is selected, else stop the answer, else clear the prompt, else leave",
+            tooltip="Copy the selection, or stop, clear, leave",
             show=False,
         ),
     ]

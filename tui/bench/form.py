@@ -30,7 +30,7 @@ _FIELDS = (
     ("target", "Target", "", "the default model"),
     ("drafts", "Drafts", "auto", "names separated by commas; none: n-grams alone"),
     ("prompts", "Prompts", "", "built-in, or a JSONL file"),
-    ("categories", "Categories", "", "all, or names separated by commas (see below)"),
+    ("categories", "Categories", "", "all, or names such as chat,code (below)"),
     ("limit", "Per category", "1", "all, or a number of prompts"),
     ("max_tokens", "Longest answer", "96", "tokens, 2 or more"),
     ("repeat", "Repeats", "3", "answers per prompt and arm"),

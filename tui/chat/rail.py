@@ -21,6 +21,9 @@ from tui.common.wording import drafting_of, rate_of
 from tui.services.engine_client import EngineClient
 from tui.services.messages import WorkerReported
 
+_EMPTY: Final = """\
+With the first answer come its charts: tokens a second against plain decoding, the share of drafted tokens that was \
+accepted, the tokens gained by each pass of the target, and the load of the processor."""
 _POINTS: Final = 60
 _REFRESH_S: Final = 3.0
 """Charts cost the processor that the answer needs: every three seconds are enough to follow."""
@@ -49,6 +52,7 @@ class Rail(Vertical):
     def compose(self) -> ComposeResult:
         """What is loaded; then, when there is something to draw, charts from top to bottom."""
         yield Static("", id="rail-pair", markup=False)
+        yield Static(_EMPTY, id="rail-empty", markup=False)
         yield Static("tok/s", classes="rail-title", id="rail-rate-title", markup=False)
         yield Plot(id="rail-rate", allow_pan_and_zoom=False)
         for name, title, top in (

@@ -23,14 +23,15 @@ Row = tuple[str, str, str]
 TASKS: Final[Mapping[str, tuple[str, ...]]] = {
     "Write": (
         *("prompt.send", "prompt.newline", "prompt.complete", "prompt.redo", "chat.editor"),
-        *("chat.stop", "chat.regenerate", "chat.edit"),
+        *("chat.stop", "chat.regenerate", "chat.edit", "chat.version_before", "chat.version_next"),
+        *("chat.versions_above", "chat.versions_below"),
     ),
     "Read": (
-        *("chat.newest", "chat.up", "chat.down", "chat.copy", "chat.wrap"),
+        *("chat.newest", "chat.up", "chat.down", "chat.copy", "chat.pick", "chat.wrap"),
         *("chat.tint", "chat.rail", "chat.export"),
     ),
     "Conversations": ("chat.new", "chat.open", "chat.clear", "chat.system"),
-    "The model, and how it answers": ("chat.mode", "chat.draft", "chat.restart"),
+    "The model, and how it answers": ("chat.mode", "chat.draft", "chat.sampling", "chat.restart"),
     "Measure": (),
     "Everywhere": (),
 }

@@ -41,6 +41,11 @@ def app_settings_file() -> Path:
     return _root("config") / "app.toml"
 
 
+def system_prompts_file() -> Path:
+    """System prompts that were given names in the terminal app."""
+    return _root("config") / "system_prompts.toml"
+
+
 def mcp_servers_file() -> Path:
     """The MCP servers whose tools a model may call, in the form that other clients have them in."""
     return _root("config") / "mcp.json"

@@ -75,7 +75,7 @@ def build(target: Target, sources: Path, folder: Path, libraries: Sequence[str])
     flags += [f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={include}", "-DEDGESPEC_KERNELS=checked"]
     flags += ["-DCMAKE_BUILD_TYPE=Release", *target.flags]
     run_quietly(["cmake", "-G", "Ninja", "-S", str(sources), "-B", str(built), *flags])
-    run_quietly(["ninja", "-C", str(built), *libraries])
+    run_quietly(["cmake", "--build", str(built), "--target", *libraries])
     return built
 
 

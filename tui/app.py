@@ -14,6 +14,7 @@ from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 
+from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
 from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
@@ -131,12 +132,15 @@ class EdgespecApp(App[int]):
         """Of the command line, or of the app."""
         return self.launch.engine or self.settings.engine()
 
-    def open_engine(self, target: str | None = None) -> None:
-        """Loads a pair in a new process: another target, or what was asked for before. What is loaded stays where it is not found."""
+    def open_engine(self, target: str | None = None, mode: Mode | None = None) -> None:
+        """Loads a pair in a new process: another target, or what was asked for before; drafted for in some way.
+
+        What is loaded stays where it is not found.
+        """
         if target is not None:
             self.launch = self.launch.with_target(target)
         launch = self.launch
-        self.engine.open(OpenPair(launch.target, launch.draft, self.engine_settings(), launch.offline))
+        self.engine.open(OpenPair(launch.target, launch.draft, self.engine_settings(), launch.offline, mode))
 
     @on(WorkerReported)
     def _engine_failed(self) -> None:

@@ -116,8 +116,12 @@ def open_model(
     return open_file(found.name, found.path, found.entry)
 
 
-def find_on_disk(entry: ModelEntry) -> LocalModel | None:
+def find_on_disk(entry: ModelEntry, folders: programs.Folders | None = None) -> LocalModel | None:
     """An entry's file on this machine, wherever it came from; None when it is not (wholly) here.
+
+    Args:
+        entry: The model.
+        folders: Of other programs, for whoever looks for many models.
 
     Raises:
         OSError: a file goes while it is looked at.
@@ -130,7 +134,7 @@ def find_on_disk(entry: ModelEntry) -> LocalModel | None:
     cached = hub_cache.find_cached(entry)
     if cached:
         return _local(entry, cached[0], "hub")
-    elsewhere = programs.find_model(entry)
+    elsewhere = programs.find_model(entry, folders)
     return _local(entry, elsewhere.path, elsewhere.program) if elsewhere else None
 
 
@@ -139,7 +143,10 @@ def local_models(catalog: Catalog) -> list[LocalModel]:
 
     That is what else lies in the models folder, what the workshop made, and what is in the hub's cache and with other programs.
     """
-    found = [model for entry in catalog.models.values() if (model := find_on_disk(entry)) is not None]
+    folders = programs.find_folders()
+    found = [
+        model for entry in catalog.models.values() if (model := find_on_disk(entry, folders)) is not None
+    ]
     seen = {model.path.resolve() for model in found}
     for stray in _strays(catalog):
         if stray.path.resolve() not in seen:

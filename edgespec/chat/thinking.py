@@ -52,6 +52,17 @@ _unheeded: Final[WeakKeyDictionary[Model, list[str]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """The beginning of an answer, at the end of the tokens of its prompt."""
+
+    tokens: tuple[int, ...]
+    text_n: int
+    """Characters of it that were told, which are not told again; what was held back then is not among them."""
+    thought_n: int
+    """Likewise, of the thought."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatPrompt:
     """A conversation as a model reads it."""
 
@@ -61,6 +72,8 @@ class ChatPrompt:
     """None where the text goes to the model as it is, and its answer to the user likewise."""
     toolbox: Toolbox = NO_TOOLS
     """That its answer may call."""
+    begun: "Begun | None" = None
+    """What is there of its answer already, where that goes on."""
 
     def make_reader(self) -> AnswerReader:
         """Reads the answer: thoughts apart, and calls of its tools.
@@ -201,14 +214,36 @@ class TokenReader:
         self._model, self._budget, self._constraint = model, budget, constraint
         self._read: list[int] = []
         """All of the answer, where a constraint has to be told."""
+        self._told_text_n = self._told_thought_n = 0
+        """Characters that come and have been told."""
         self._reader: AnswerReader | None = None
         if prompt.template is None:
             return
         self._reader = reader = prompt.make_reader()
+        if prompt.begun:
+            self._read_begun(prompt.begun)
         if reader.in_thought and budget == 0:
             reader.add(reader.marks.ending)
             self._tell(ending_tokens(model, reader.marks))
             self.prompt, self._budget = self.prompt + ending_tokens(model, reader.marks), None
+
+    def _read_begun(self, begun: Begun) -> None:
+        """Goes on from where an answer was cut."""
+        assert self._reader is not None
+        pieces = codecs.getincrementaldecoder("utf-8")("replace")
+        read = AnswerParts()
+        for token in begun.tokens:
+            text = pieces.decode(self._model.token_bytes(token))
+            read += _read_token(self._reader, text, self._model.control_text(token))[0]
+        # At a cut all is told; here the same may still be held back.
+        self._told_text_n = max(0, begun.text_n - len(read.text))
+        self._told_thought_n = max(0, begun.thought_n - len(read.thought))
+
+    def _untold(self, parts: AnswerParts) -> AnswerParts:
+        text, thought = parts.text[self._told_text_n :], parts.thought[self._told_thought_n :]
+        self._told_text_n -= len(parts.text) - len(text)
+        self._told_thought_n -= len(parts.thought) - len(thought)
+        return AnswerParts(text, thought, parts.calls)
 
     def _tell(self, ending: Sequence[int]) -> None:
         """A thought is ended here: what was picked behind it does not count."""
@@ -245,7 +280,8 @@ class TokenReader:
         if is_thought:
             stats.thought_n += 1
             stats.thought_s += seconds
-        return parts + self._reader.finish() if stats.stopped else parts
+        parts = parts + self._reader.finish() if stats.stopped else parts
+        return self._untold(parts) if self._told_text_n > 0 or self._told_thought_n > 0 else parts
 
     def end_thought(self, stats: GenerationStats) -> ThoughtEnding | None:
         """What ends the thought here, if its budget is spent."""

@@ -38,9 +38,9 @@ _CONNECTIONS: Final = 512
 """Beside those that answer or wait."""
 _WAITING_CONNECTIONS: Final = 512
 """That the system holds until they are accepted."""
-_ACCEPTED_AT_ONCE: Final = 2
-"""Then the loop goes on with those that are there. Of callers that hang up at once, asyncio would otherwise accept hundreds before the
-first is gone, each with some 10 KiB, and what Python once had in so many pieces it does not give back."""
+_ACCEPTED_AT_ONCE: Final = 1
+"""Then the loop goes on with those that are there: of a hundred callers that had hung up, three were there at a time. By itself asyncio
+accepts all of them before the first is gone, each with some 10 KiB, and what Python once had in such pieces it does not give back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from typing import Final
 from edgespec.catalog.model_file import ModelFile
 from edgespec.chat.answer_grammar import constrain_answer
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.prompt_tokens import tokenize_messages
+from edgespec.chat.prompt_tokens import count_beyond, tokenize_messages, tokenize_rendered
 from edgespec.chat.structure import Structure
+from edgespec.chat.template import render_chat, template_of
 from edgespec.chat.thinking import (
     AS_IT_LIKES,
     ChatPrompt,
@@ -33,6 +34,7 @@ from edgespec.session.choice import AUTO_DRAFT, choose_files, mode_for
 from edgespec.session.cost_store import CostStore
 from edgespec.session.engine import Engine, PairState
 from edgespec.session.explain import explain
+from edgespec.session.going_on import WrittenAnswer, answer_of
 from edgespec.session.own_sampling import own_sampling
 from edgespec.session.settings import EngineSettings
 from edgespec.session.shorten import drop_oldest_turns
@@ -66,6 +68,7 @@ class Session(Closes):
         """What may draft; it may be changed between two answers."""
         self._use_draft(next(iter(engine.drafts), None), progress)
         self.stats = GenerationStats()
+        self._written: WrittenAnswer | None = None
         self._generator: Generator | None = None
 
     @property
@@ -114,6 +117,7 @@ class Session(Closes):
         thinking: Thinking = AS_IT_LIKES,
         structure: Structure | None = None,
         toolbox: Toolbox = NO_TOOLS,
+        continues: bool = False,
     ) -> PyGenerator[Token, None, None]:
         """Yields the answer's tokens as they come; `stats` is complete at the end.
 
@@ -128,6 +132,8 @@ class Session(Closes):
             thinking: Whether it is to think, and how long.
             structure: What the answer must look like, where it is no call of a tool; thoughts before it are free.
             toolbox: Tools that the answer may call, or has to; calls come in `Token.calls`.
+            continues: The last message is an answer that was cut, and goes on where it ends; what is new of it comes. The newest answer
+                of the session goes on from its own tokens, without reading them again: greedily, as if it had not been cut.
 
         Raises:
             ContextOverflowError: the prompt does not fit the context.
@@ -143,7 +149,9 @@ class Session(Closes):
                 if drop_oldest and not isinstance(prompt, str):
                     prompt, whole = self.shorten(prompt, max_tokens, raw=raw), prompt
                     dropped_n = len(whole) - len(prompt)
-                read = self._read(prompt, raw=raw, thinking=thinking, toolbox=toolbox)
+                read, written = self._read_answer(
+                    prompt, raw=raw, thinking=thinking, toolbox=toolbox, continues=continues
+                )
                 settled = settle_sampling(sampling, self.own_sampling)
                 constraint = constrain_answer(self.engine.target.model, read, structure)
                 generator = self.engine.generator(
@@ -154,9 +162,12 @@ class Session(Closes):
             answer = stream_answer(generator, model, read, max_tokens, thinking.budget, constraint)
             try:
                 while (token := self._next_of(answer)) is not None:
+                    written.tokens.append(token)
                     yield token
             finally:
                 answer.close()
+                # What ends a thought joins the cache without being told.
+                self._written = written if thinking.budget is None else None
                 self._finish_stats(generator.stats, dropped_n)
                 generator.close()
 
@@ -221,6 +232,50 @@ class Session(Closes):
         """
         with self._models:
             return self._read(prompt, raw=raw, thinking=AS_IT_LIKES).tokens
+
+    def count_tokens(self, prompt: Prompt, *, raw: bool = False) -> int:
+        """How many tokens a prompt has, chat template included, whether they fit the context or not.
+
+        Of what is far too long for the context only the beginning is counted: it has that many at least.
+
+        Args:
+            prompt: A text, taken as one user message, or a conversation.
+            raw: Count the text alone.
+
+        Raises:
+            ModelFileError: the chat template fails.
+        """
+        messages = [ChatMessage("user", prompt)] if isinstance(prompt, str) else list(prompt)
+        target = self.engine.target
+        with self._models:
+            text = render_chat(template_of(target.model, raw=raw), messages)
+            beyond_n = count_beyond(target.model, text, target.context.n_ctx)
+            if beyond_n:
+                return beyond_n
+            return len(
+                target.model.tokenize(text, add_special=False)
+                if raw
+                else tokenize_rendered(target.model, text)
+            )
+
+    def _read_answer(
+        self, prompt: Prompt, *, raw: bool, thinking: Thinking, toolbox: Toolbox, continues: bool
+    ) -> tuple[ChatPrompt, WrittenAnswer]:
+        """What the answer goes on from, and what is there of it."""
+        if not continues:
+            read = self._read(prompt, raw=raw, thinking=thinking, toolbox=toolbox)
+            return read, WrittenAnswer(read.tokens)
+        if isinstance(prompt, str):
+            raise UsageError("a text has no answer that could go on", "give a conversation")
+        answer, model = answer_of(prompt), self.engine.target.model
+        read = self._read(prompt[:-1], raw=raw, thinking=thinking, toolbox=toolbox)
+        if (written := self._written) is not None and written.goes_on(read, answer, model):
+            return written.resumed(read, answer), written
+        if not answer.content:
+            raise UsageError("an answer that has only been thought of cannot go on", "have it answered again")
+        context = self.engine.target.context
+        read = read_prompt(context, prompt, raw=raw, thinking=thinking, toolbox=toolbox, continues=True)
+        return read, WrittenAnswer(read.tokens)
 
     def _read(
         self, prompt: Prompt, *, raw: bool, thinking: Thinking, toolbox: Toolbox = NO_TOOLS

@@ -16,6 +16,7 @@ from edgespec.worker.protocol import (
     Answered,
     ChangeDraft,
     ChangeMode,
+    CountTokens,
     Link,
     OpenPair,
     PairOpened,
@@ -25,6 +26,7 @@ from edgespec.worker.protocol import (
     RunJob,
     RunRace,
     Stop,
+    TokensCounted,
 )
 from edgespec.worker.race import run_race
 from edgespec.worker.token_stream import TokenStream, rate_of, stoppable
@@ -51,6 +53,8 @@ class PairServer:
                 self._open(request)
             case Answer():
                 self._answer(request)
+            case CountTokens():
+                self._count(request)
             case ChangeMode(mode):
                 self._opened().mode = mode
                 self._tell_pair()
@@ -83,6 +87,8 @@ class PairServer:
             offline=request.offline,
             progress=self._link.progress,
         )
+        if request.mode is not None and (self._session.draft_name or request.mode is not Mode.MODEL):
+            self._session.mode = request.mode
         self._tell_pair()
 
     def _change_draft(self, request: ChangeDraft) -> None:
@@ -111,6 +117,7 @@ class PairServer:
             sampling=request.sampling,
             drop_oldest=request.drop_oldest,
             thinking=request.thinking,
+            continues=request.continues,
             structure=request.structure,
             toolbox=request.toolbox,
         )
@@ -129,6 +136,11 @@ class PairServer:
         notes = tuple(note for note in session.notes if note not in self._told)
         self._told.update(notes)
         self._link.send(Answered(session.stats, resident_bytes(), notes))
+
+    def _count(self, request: CountTokens) -> None:
+        session = self._opened()
+        text_n = tuple(session.count_tokens(text, raw=True) for text in request.texts)
+        self._link.send(TokensCounted(session.count_tokens(request.messages), text_n))
 
     def _tell_pair(self) -> None:
         session = self._opened()

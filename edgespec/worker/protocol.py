@@ -32,6 +32,8 @@ class OpenPair:
     draft: str
     settings: EngineSettings
     offline: bool = False
+    mode: Mode | None = None
+    """How answers are drafted, as far as the draft allows; None as `draft` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ class Answer:
     """What the answer may call; the calls come in `TokensArrived`, whoever asks runs them."""
     structure: Structure | None = None
     """What the answer must look like, where it is no call."""
+    continues: bool = False
+    """The last message is an answer that was cut, and goes on where it ends: what is new of it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountTokens:
+    """How many tokens would a conversation take, and some texts alone? Answered by `TokensCounted` or `RequestFailed`."""
+
+    messages: tuple[ChatMessage, ...]
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +123,9 @@ class RunJob:
     job: Job
 
 
-Request = OpenPair | Answer | ChangeMode | ChangeDraft | RunRace | Stop | Pause | Resume | RunJob
+Request = (
+    OpenPair | Answer | CountTokens | ChangeMode | ChangeDraft | RunRace | Stop | Pause | Resume | RunJob
+)
 
 
 # What the worker says.
@@ -201,6 +215,16 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class TokensCounted:
+    """Of what is far too long for the context only the beginning was counted, so it has that many at least."""
+
+    prompt_n: int
+    """Of the conversation, in the model's template."""
+    text_n: tuple[int, ...] = ()
+    """Of each text."""
+
+
+@dataclass(frozen=True, slots=True)
 class RaceAdvanced:
     """A round is over: an arm's own figures of it, with the result of all rounds, whose texts have been audited."""
 
@@ -258,6 +282,7 @@ AnyEvent = (
     | PairOpened
     | TokensArrived
     | Answered
+    | TokensCounted
     | RaceAdvanced
     | JobReported
     | JobFinished

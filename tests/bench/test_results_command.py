@@ -83,7 +83,7 @@ def test_show_prints_title_tables_bars_and_verdict(run_cli: RunCli) -> None:
     assert (found.code, found.err) == (0, "")
     assert lines[0] == "big-1.5b (20260102-080000-bbbb)"
     assert lines[2].startswith("arm           tok/s")
-    assert "auto     15.07 ± 0.28  1.50x ± 0.03      75 %    2.00" in lines
+    assert "auto   15.07 ± 0.28  1.50x ± 0.03      75 %    2.00" in lines
     assert "speed-up by category  copied   auto" in lines
     assert any("1.50x" in line and "│" in line for line in lines)
     assert lines[-1] == "auto is 1.50x ± 0.03 faster than plain decoding"

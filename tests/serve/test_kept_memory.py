@@ -84,7 +84,7 @@ async def test_callers_that_wait_and_hang_up_are_not_all_taken_in_at_once() -> N
             await asyncio.sleep(0.01)
         server.should_exit = True
         await running
-    assert max(taken_in) < 25
+    assert max(taken_in) < 10
 
 
 def test_looks_for_circles_pass_over_what_is_there_when_serving_begins() -> None:

@@ -29,7 +29,8 @@ def test_an_engine_that_dies_costs_its_answers_and_nothing_else(
     server = start(tiny_model, "--draft", "none", "-t", "1").wait_ready()
     (engine,) = server.engines()
     if streams:
-        with server.streaming(TEXT, LONG) as events:
+        # Many, so that the first piece is here long before the last one.
+        with server.streaming(TEXT, {**LONG, "n": 16}) as events:
             next(events)
             engine.kill()
             *_, last = events

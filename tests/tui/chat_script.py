@@ -37,6 +37,22 @@ async def send(pilot: Pilot[int], text: str) -> None:
     await settle(pilot)
 
 
+async def found(pilot: Pilot[int]) -> None:
+    """Until the list of conversations has searched, in a thread, what is typed there."""
+    await settle(pilot)
+    while any(one.group == "search" and not one.is_finished for one in pilot.app.workers):
+        await pilot.pause(0.01)
+    await settle(pilot)
+
+
+async def open_list(pilot: Pilot[int], words: str = "") -> None:
+    """The list of conversations, with those that have some words."""
+    await pilot.press("ctrl+o")
+    await found(pilot)
+    await pilot.press(*words)
+    await found(pilot)
+
+
 async def until(pilot: Pilot[int], holds: Callable[[], object]) -> None:
     """Waits for what other processes do."""
     end_s = time.monotonic() + LIMIT_S

@@ -16,6 +16,7 @@ from edgespec.worker.protocol import (
     AnyEvent,
     ChangeDraft,
     ChangeMode,
+    CountTokens,
     JobFinished,
     Logged,
     OpenPair,
@@ -30,6 +31,7 @@ from edgespec.worker.protocol import (
     RunRace,
     Stop,
     TokensArrived,
+    TokensCounted,
     WorkerDied,
 )
 
@@ -140,6 +142,9 @@ class ScriptedWorker:
                     else self._pair
                     or RequestFailed("there is no model 'nonsense'", "`edgespec models` lists them")
                 )
+            case CountTokens(messages, texts):
+                counts = [len(text) // 4 for text in texts]
+                yield TokensCounted(sum(len(one.content) // 4 for one in messages), tuple(counts))
             case Answer() if self.refuse is not None:
                 yield self.refuse
             case Answer() if self._says:

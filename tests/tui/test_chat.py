@@ -88,15 +88,6 @@ async def test_what_is_asked_while_the_app_is_left_is_kept(bench: AppBench) -> N
     assert [saved.title for saved in pane.store.summaries()] == ["too late"]
 
 
-async def test_a_second_message_waits_for_the_first_answer(bench: AppBench) -> None:
-    async with bench.run(hold=True) as (app, pilot):
-        await send(pilot, "one")
-        await send(pilot, "two")
-        assert roles(app) == ["user"]
-        assert "Esc stops" in status_of(app)
-        assert chat_of(app).prompt.text == "two"
-
-
 async def test_what_cannot_be_answered_goes_back_into_the_prompt(bench: AppBench) -> None:
     async with bench.run(hold=True) as (app, pilot):
         worker = bench.workers[0]

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input
 
 from edgespec.worker.protocol import (
     Answer,
@@ -14,7 +13,7 @@ from edgespec.worker.protocol import (
     ChangeDraft,
     RequestFailed,
 )
-from tests.tui.chat_script import TEXT, chat_of, roles, send, status_of
+from tests.tui.chat_script import TEXT, chat_of, open_list, roles, send, status_of
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import finished_stats
 from tui.app import EdgespecApp
@@ -62,11 +61,7 @@ async def test_saved_conversations_reopen(bench: AppBench) -> None:
         await settle(pilot)
         assert roles(app) == []
         await send(pilot, "about pears")
-        await pilot.press("ctrl+o")
-        await settle(pilot)
-        assert isinstance(app.screen, ChooseScreen)
-        app.screen.query_one(Input).value = "apples"
-        await settle(pilot)
+        await open_list(pilot, "apples")
         await pilot.press("enter")
         await settle(pilot)
         assert chat_of(app).transcript.conversation.messages[0].content == "about apples"
@@ -102,6 +97,8 @@ async def test_clear_asks_first(bench: AppBench) -> None:
 async def test_the_system_prompt_is_changed_in_a_dialog(bench: AppBench) -> None:
     async with bench.run() as (app, pilot):
         await pilot.press("f10")
+        await settle(pilot)
+        await pilot.press("home", "enter")
         await settle(pilot)
         assert isinstance(app.screen, TextScreen)
         await pilot.press(*"Be kind.", "ctrl+s")

@@ -5,11 +5,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 
 from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.paths import chats_dir
 from tests.tui.chat_files import conversation, edit_file, questions_of
-from tests.tui.chat_script import chat_of, roles, send, status_of
+from tests.tui.chat_script import chat_of, open_list, roles, send, status_of
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import PAIR
 from tui.app import EdgespecApp
@@ -90,9 +91,9 @@ async def test_a_database_of_a_later_version_is_said_once_and_left_alone(
     async with bench.run(Launch(resume_last=True)) as (app, pilot):
         await send(pilot, "hello")
         assert roles(app) == ["user", "assistant"]
-        await pilot.press("ctrl+o")
-        await settle(pilot)
-        assert "later version of edgespec" in status_of(app)
+        await open_list(pilot)
+        assert "later version of edgespec" in str(app.screen.query_one("#conversations-note", Static).content)
+        await pilot.press("escape")
         await send(pilot, f"/export {tmp_path / 'chat.md'}")
         [text] = said(app)
         assert text.startswith(f"{store.database.file} is of a later version of edgespec")
@@ -118,8 +119,7 @@ async def test_a_conversation_whose_messages_are_damaged_costs_itself_alone(
     edit_file(store, "UPDATE messages SET details = '['")
     async with bench.run(Launch(resume_last=True)) as (app, pilot):
         assert len(said(app)) == 1 and chat.id in said(app)[0]
-        await pilot.press("ctrl+o")
-        await settle(pilot)
+        await open_list(pilot)
         await pilot.press("enter")
         await settle(pilot)
         assert chat.id in status_of(app)

@@ -37,7 +37,7 @@ async def test_a_slash_lists_all_commands_with_what_they_do_and_typing_narrows_t
         assert len(lines_of(app)) == len(SLASH_COMMANDS)
         assert SLASH_COMMANDS["race"].help in "\n".join(lines_of(app))
         await type_in(pilot, "re")
-        assert [line.split()[0] for line in lines_of(app)] == ["/regenerate", "/restart"]
+        assert [line.split()[0] for line in lines_of(app)] == ["/rename", "/regenerate", "/restart"]
         await pilot.press("backspace", "backspace", "backspace")
         await settle(pilot)
         assert lines_of(app) == []
@@ -86,8 +86,7 @@ async def test_models_and_drafts_on_disk_are_offered(bench: AppBench, tiny_model
         assert menu_of(app).chosen is None
         await pilot.press("down", "enter")
         await settle(pilot)
-        opened = bench.workers[1].requests[0]
-        assert isinstance(opened, OpenPair)
+        opened = next(one for one in bench.workers[1].requests if isinstance(one, OpenPair))
         assert opened.target is not None
         assert "little" in opened.target
         await type_in(pilot, "/draft ")

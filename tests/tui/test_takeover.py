@@ -15,12 +15,11 @@ from threading import Timer
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from edgespec.paths import chats_dir
 from tests.conftest import REPOSITORY
 from tests.tui.chat_files import conversation, is_sound, posix_only, questions_of
-from tests.tui.chat_script import chat_of, send, status_of
+from tests.tui.chat_script import chat_of, open_list, send, status_of
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import ANSWER
 from tui.chat.conversation import Conversation, Message, Receipt
@@ -51,7 +50,7 @@ def write_old(folder: Path, chat: Conversation) -> Path:
     """As 0.1.0 wrote it."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {"version": 1, **asdict(chat)}
-    for name in ("sampling", "head"):
+    for name in ("sampling", "opened", "head", "branches"):
         del document[name]
     for message in document["messages"]:
         del message["id"]
@@ -234,10 +233,7 @@ async def test_the_app_starts_whatever_lies_among_the_conversations_and_says_so(
         assert all("stays where it is" in text for text in said[1:4])
         assert said[4:] == [f"{len(odd) - 3} more files were left out, too"]
         await send(pilot, "hello")
-        await pilot.press("ctrl+o")
-        await settle(pilot)
-        app.screen.query_one(Input).value = "apples"
-        await settle(pilot)
+        await open_list(pilot, "apples")
         await pilot.press("enter")
         await settle(pilot)
         assert questions_of(chat_of(app).transcript.conversation) == ["about apples"]

@@ -33,7 +33,7 @@ from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import ANSWER, finished_stats, tokens
 from tui.app import EdgespecApp
 from tui.chat.confirm_call import ConfirmCall
-from tui.chat.conversation import to_markdown
+from tui.chat.conversation import Conversation, Message, to_markdown
 from tui.chat.screen import ChatScreen
 from tui.chat.tool_turn import ToolTurn
 from tui.chat.tool_use import DECLINED, STOPPED
@@ -118,7 +118,7 @@ async def test_a_call_is_shown_asked_about_run_and_gone_on_from(bench: AppBench)
         assert results(app) == ["the sum is 42"]
         turn = chat_of(app).query_one(ToolTurn)
         assert turn.query_one(Collapsible).collapsed
-        assert turn.query_one(Collapsible).title == "result · the sum is 42"
+        assert str(turn.query_one(Collapsible).title) == "result · the sum is 42"
         asked = bench.workers[0].requests[-1]
         assert isinstance(asked, Answer)
         assert asked.messages[-2].calls == (SUM,)
@@ -130,7 +130,7 @@ async def test_a_call_is_shown_asked_about_run_and_gone_on_from(bench: AppBench)
         # The same again, from what was saved.
         chat_of(app).transcript.show(store.load(saved.id))
         await settle(pilot)
-        assert chat_of(app).query_one(ToolTurn).query_one(Collapsible).title == "result · the sum is 42"
+        assert str(chat_of(app).query_one(ToolTurn).query_one(Collapsible).title) == "result · the sum is 42"
 
 
 @pytest.mark.parametrize(
@@ -237,6 +237,31 @@ async def test_a_server_that_cannot_be_used_leaves_the_others(
         [note] = app._notifications
         assert said in note.message
         assert len(note.message.splitlines()) == 2
+
+
+async def test_what_a_tool_says_can_neither_drive_the_terminal_nor_mark_up(bench: AppBench) -> None:
+    evil = "\x1b[2J[bold]not bold[/bold] [@click=app.quit]no[/] [/] \u202e"
+    said = Message("tool", evil, call_id="x", tool_name="[b]add")
+    async with bench.run() as (app, pilot):
+        chat_of(app).transcript.show(Conversation.begin().add(Message("user", "hello")).add(said))
+        await settle(pilot)
+        chat_of(app).query_one(ToolTurn).query_one(Collapsible).collapsed = False
+        await settle(pilot)
+        shown = app.export_screenshot().replace("&#160;", " ")
+        assert shown.count("[bold]not") == 2
+        assert "tool [b]add" in shown
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+
+
+async def test_without_the_package_it_says_how_it_is_had(
+    bench: AppBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_servers(tiny=tiny())
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    async with bench.run() as (app, pilot):
+        await tools_on(pilot)
+        assert "pip install 'edgespec[mcp]'" in status_of(app)
 
 
 async def test_without_servers_it_says_where_they_are_named(bench: AppBench) -> None:

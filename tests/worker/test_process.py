@@ -23,6 +23,7 @@ from edgespec.worker.protocol import (
     AnyEvent,
     ChangeDraft,
     ChangeMode,
+    CountTokens,
     JobFinished,
     JobReported,
     OpenPair,
@@ -36,6 +37,7 @@ from edgespec.worker.protocol import (
     RunRace,
     Stop,
     TokensArrived,
+    TokensCounted,
     WorkerDied,
 )
 from tests.scripted_model import make_scripted_model
@@ -115,6 +117,31 @@ async def test_a_pair_opens_answers_and_says_what_it_cost(
     assert event.stats.predicted_n == 24
     assert event.stats.stopped == "length"
     assert text
+
+
+async def test_a_pair_is_drafted_for_as_it_is_opened_as_far_as_its_draft_allows(
+    worker: FollowedWorker, tiny_model: Path, tiny_draft: Path
+) -> None:
+    for draft, mode, found in (
+        (str(tiny_draft), Mode.MODEL, Mode.MODEL),
+        ("none", Mode.NGRAM, Mode.NGRAM),
+        ("none", Mode.MODEL, Mode.OFF),
+    ):
+        worker.send(OpenPair(str(tiny_model), draft, SETTINGS, offline=True, mode=mode))
+        opened = await worker.until(PairOpened)
+        assert isinstance(opened, PairOpened) and opened.mode is found
+
+
+async def test_tokens_are_counted_without_an_answer(worker: FollowedWorker, tiny_model: Path) -> None:
+    await open_pair(worker, tiny_model, "none")
+    worker.send(CountTokens(QUESTION, ("", "the cat " * 2000)))
+    counted = await worker.until(TokensCounted)
+    assert isinstance(counted, TokensCounted)
+    worker.send(Answer(QUESTION, 1))
+    answered = await worker.until(Answered)
+    assert isinstance(answered, Answered) and counted.prompt_n == answered.stats.prompt_n
+    assert counted.text_n[0] == 0
+    assert counted.text_n[1] > 1024
 
 
 async def test_a_thought_travels_apart_from_the_answer(worker: FollowedWorker, tmp_path: Path) -> None:

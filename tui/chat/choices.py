@@ -1,4 +1,4 @@
-"""What the chat lets choose from: the drafts that its target can be given, and the conversations that are saved."""
+"""The drafts that the target of the chat can be given."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,6 @@ from edgespec.session.choice import NONE
 from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened
 from tui.chat.conversation import Message
-from tui.chat.store import ChatSummary
 from tui.common.ask import Choice
 from tui.common.setting_labels import with_labels
 
@@ -42,24 +41,12 @@ def draft_choices(pair: PairOpened) -> list[Choice]:
     return choices
 
 
-def conversation_choices(saved: Sequence[ChatSummary]) -> list[Choice]:
-    """By their ids, each with its time and its first words."""
-    return [
-        Choice(
-            chat.id,
-            f"{chat.updated_at[:16].replace('T', ' ')}  {one_line(chat.title)}",
-            f"{chat.message_n} messages with {chat.target or 'no model'}",
-        )
-        for chat in saved
-    ]
-
-
 def message_choices(messages: Sequence[Message]) -> list[Choice]:
     """By their places, the newest first: a question is written anew, after an answer another question is asked."""
     rows = [
         Choice(
             str(place),
-            f"{'You' if message.role == 'user' else 'Answer'}: {one_line(message.content)[:_TITLE]}",
+            f"{'You' if message.role == 'user' else 'Answer'}: {one_line(message.written)[:_TITLE]}",
             "It is written anew." if message.role == "user" else "Another message follows it.",
         )
         for place, message in enumerate(messages)

@@ -9,10 +9,14 @@ from uuid import uuid4
 
 from edgespec.chat.messages import ChatMessage, Role
 from edgespec.chat.tools import ToolCall
+from edgespec.decode.policy import Mode
+from edgespec.decode.token import DraftSource
 from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import Piece
+from tui.chat.attachments import Attachment
 
 _TITLE_LENGTH = 48
+_HALF = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,12 @@ class Message:
     """Of a tool's result: the call that it belongs to."""
     tool_name: str = ""
     """Of a tool's result."""
+    attachments: tuple[Attachment, ...] = ()
+    """Of a question: files in its text."""
+    reached_limit: bool = False
+    """It ended at the longest length that was allowed."""
+    grown_from: str = field(default="", compare=False)
+    """Id of the answer that went on as this one, whose place it takes."""
     context_n: int = 0
     """Of an answer: tokens of the context up to its end; 0 where nobody wrote that down."""
     seen: Seen = ALL_SEEN
@@ -93,6 +103,37 @@ class Message:
     def says_something(self) -> bool:
         """Whether the model is shown it."""
         return bool(self.content or self.thought or self.calls or self.call_id)
+
+    @property
+    def written(self) -> str:
+        """What the user wrote of it, without the files that stand below."""
+        return self.content[: self.attachments[0].start] if self.attachments else self.content
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the model had more to say."""
+        return self.role == "assistant" and not self.calls and (self.stopped or self.reached_limit)
+
+    def without_half_character(self) -> "Message":
+        """Without what stands at the end where it was cut within a character."""
+        pieces = self.pieces or (Piece(self.content, DraftSource.TARGET),)
+        last = replace(pieces[-1], text=pieces[-1].text.rstrip(_HALF))
+        return replace(
+            self,
+            content=self.content.rstrip(_HALF),
+            thought=self.thought.rstrip(_HALF),
+            pieces=(*pieces[:-1], last),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What answered a conversation, to be opened again."""
+
+    spec: str
+    """Opens the target: a name, or a path."""
+    mode: Mode
+    """How it was drafted for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +149,8 @@ class Conversation:
     updated_at: str = ""
     sampling: SamplingWish | None = None
     """What was set of how its tokens are picked; None where nothing was."""
+    opened: Opened | None = None
+    """None where nobody wrote that down."""
     head: str = field(default="", compare=False)
     """Id of the newest message as it was saved last: where another stands there now, another app went on with it."""
     branches: Mapping[str, tuple[Message, ...]] = field(default_factory=dict, compare=False, repr=False)
@@ -131,7 +174,7 @@ class Conversation:
     @property
     def title(self) -> str:
         """The first words that were asked."""
-        first = next((message.content for message in self.messages if message.role == "user"), "")
+        first = next((message.written for message in self.messages if message.role == "user"), "")
         line = " ".join(first.split())
         return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
 
@@ -163,6 +206,13 @@ class Conversation:
         while following := self.branches.get(messages[-1].id):
             messages.append(following[-1])
         return replace(self, messages=tuple(messages))
+
+    def without_last(self) -> "Conversation":
+        """As if its last message had never been: it is no version of what comes in its place."""
+        *kept, last = self.messages
+        before = kept[-1].id if kept else ""
+        others = tuple(one for one in self.branches.get(before, ()) if one.id != last.id)
+        return replace(self, messages=tuple(kept), branches={**self.branches, before: others})
 
     def shared_with(self, other: "Conversation") -> int:
         """How many messages both begin with."""
@@ -240,7 +290,7 @@ class Conversation:
         before = self.without_last_answer()
         if not before.messages:
             return before, ""
-        return replace(before, messages=before.messages[:-1]), before.messages[-1].content
+        return replace(before, messages=before.messages[:-1]), before.messages[-1].written
 
     def call_of(self, result: Message) -> ToolCall:
         """The call that a tool's result belongs to."""

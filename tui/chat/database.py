@@ -25,6 +25,8 @@ BUSY_S: Final = 5.0
 """How long work waits for another process that is writing."""
 _INDEXES: Final = ("titles_index", "messages_index")
 _TOKENIZER: Final = "tokenize = 'unicode61 remove_diacritics 2'"
+_PREFIXES: Final = "prefix = '1 2'"
+"""What is found while a word's first two letters are typed stands in the index: all its words would have to be gone through."""
 
 
 def _index_triggers(index: str, table: str, column: str) -> tuple[str, ...]:
@@ -74,11 +76,20 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # A search goes from numbers to conversations past the texts, of which each fills a page.
         "CREATE INDEX conversations_of_messages ON messages (number, conversation_id)",
         "CREATE VIRTUAL TABLE titles_index USING fts5 "
-        f"(title, content = 'conversations', content_rowid = 'number', {_TOKENIZER})",
+        f"(title, content = 'conversations', content_rowid = 'number', {_TOKENIZER}, {_PREFIXES})",
         "CREATE VIRTUAL TABLE messages_index USING fts5 "
-        f"(text, content = 'messages', content_rowid = 'number', {_TOKENIZER})",
+        f"(text, content = 'messages', content_rowid = 'number', {_TOKENIZER}, {_PREFIXES})",
         *_index_triggers("titles_index", "conversations", "title"),
         *_index_triggers("messages_index", "messages", "text"),
+    ),
+    # What answered, as a JSON object.
+    ("ALTER TABLE conversations ADD COLUMN opened TEXT",),
+    # What is written and not sent.
+    (
+        """CREATE TABLE drafts (
+            conversation_id TEXT NOT NULL PRIMARY KEY REFERENCES conversations (id) ON DELETE CASCADE,
+            text TEXT NOT NULL
+        )""",
     ),
 )
 """Statements that make each version of the schema out of the one before. What stands here has been released: only add."""

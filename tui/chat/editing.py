@@ -37,7 +37,7 @@ class Editing:
             text: What the prompt begins with.
         """
         if self.index is None:
-            self._unsent = self._prompt.text
+            self._unsent = self._prompt.message
         self.index = index
         self._prompt.put(text)
         self._prompt.focus()

@@ -90,14 +90,22 @@ class ChatKeeper:
             self.tell_error(error)
             return conversation.head
 
-    def delete(self, conversation: Conversation) -> None:
-        """Removes what is saved of it.
+    def delete(self, chat_id: str) -> None:
+        """Removes what is saved of a conversation.
 
         Raises:
             EdgespecError: it cannot be removed.
         """
-        self._waiting.pop(conversation.id, None)
-        self.store.delete(conversation.id)
+        self._waiting.pop(chat_id, None)
+        self.store.delete(chat_id)
+
+    def keep_draft(self, chat_id: str, text: str) -> None:
+        """Keeps what is written in a conversation and not sent."""
+        if self._task is None:
+            try:
+                self.store.keep_draft(chat_id, text)
+            except EdgespecError as error:
+                self.tell_error(error)
 
     def tell_error(self, error: EdgespecError) -> None:
         """Says what is wrong with the store, once until it has worked again."""

@@ -43,10 +43,14 @@ class MarkedArea(TextArea):
             )
         return super().edit(edit)
 
+    def stand_in(self, pasted: str) -> str:
+        """What is written in the place of a text that is pasted."""
+        return self.pastes.collapse(pasted)
+
     async def _on_paste(self, event: events.Paste) -> None:
         # Terminals send what their Enter key would send between lines.
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")
-        mark = self.pastes.collapse(text)
+        mark = self.stand_in(text)
         if mark != text:
             event.stop()
             event.prevent_default()

@@ -23,15 +23,20 @@ from edgespec.worker.protocol import (
     Progressed,
     RequestFailed,
     TokensArrived,
+    TokensCounted,
     WorkerDied,
 )
+from tui.chat.attaching import Attaching, AttachingListener
+from tui.chat.attachments import MessageWithFiles
 from tui.chat.confirm_call import ConfirmCall, Permission
 from tui.chat.context_end import ContextEndScreen
 from tui.chat.context_meter import ContextMeter, ContextUsed
 from tui.chat.conversation import Conversation
 from tui.chat.copy_bar import CopyBar
+from tui.chat.drafts import Drafts
 from tui.chat.editing import Editing
 from tui.chat.keeper import ChatKeeper, Listener
+from tui.chat.model_of_chat import bring_model, opened_by
 from tui.chat.newest import NewestMark
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
@@ -42,6 +47,7 @@ from tui.chat.store import ChatStore
 from tui.chat.suggestion import find_suggestion
 from tui.chat.tool_use import ToolUse
 from tui.chat.transcript import Transcript
+from tui.chat.waiting import BETWEEN, WaitingMessage, WaitingMessages
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
 from tui.common.wording import drafting_of, joined, progress_line
@@ -50,14 +56,14 @@ from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
 from tui.services.settings import ContextEnd
 
-_REPORTS = (TokensArrived, Answered, PairOpened, Progressed, RequestFailed, WorkerDied)
+_REPORTS = (TokensArrived, Answered, TokensCounted, PairOpened, Progressed, RequestFailed, WorkerDied)
 _CALLS = "calls"
 _CUT_SHORT = ("interrupted", "length", "context")
 """Ends of answers whose last call may lack its end."""
 _ENDS = {
     "context": "the context is full: the answer was cut short",
-    "interrupted": "stopped",
-    "length": "the answer reached its longest length; /settings changes it",
+    "interrupted": "stopped; /continue goes on",
+    "length": "the answer reached its longest length; /continue goes on, /settings changes it",
 }
 """Why an answer ended -> what is said of it, where that is worth a word."""
 _STOPS = "the context is full; /new begins another conversation, F7 (Full context) lets the oldest turns be left out"
@@ -76,13 +82,17 @@ class ChatPane(Vertical):
         self.transcript = Transcript()
         """The conversation."""
         self._menu = SlashMenu(lambda: self._engine.pair)
-        self.prompt = PromptInput(self._menu)
+        self.prompt = PromptInput(self._menu, lambda: self._drafts.take_back())
         """Where messages are written."""
         self.editing = Editing(self.transcript, self.prompt, self._tell_or_idle, self._keep_version)
         """Messages that are written anew, and versions."""
         self.copy_bar = CopyBar(self.transcript)
         """Where something to copy is picked."""
         self._newest = NewestMark(self.transcript)
+        self.waiting = WaitingMessages()
+        """What is sent when the answer is there."""
+        self._attaching = Attaching(services, AttachingListener(self._ask, self._refuse))
+        self._drafts = Drafts(self.keeper, self.prompt, self.waiting, lambda: self.transcript.conversation.id)
         self._status = StatusLine("status")
         self.sampling = ChatSampling(services)
         """How answers are sampled."""
@@ -96,6 +106,8 @@ class ChatPane(Vertical):
         """As it was before what is being answered now: it comes back where that comes to nothing."""
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
+        self._goes_on = False
+        """What is answered, or waits, is an answer that goes on."""
         self.meter = ContextMeter("context")
         """What the conversation takes of the context."""
         self.context_used = ContextUsed(0, 0)
@@ -111,7 +123,7 @@ class ChatPane(Vertical):
         yield from (self.transcript, self._newest)
         with Horizontal(id="status-row"):
             yield from (self._status, self.meter)
-        yield from (self._menu, self.copy_bar, self.prompt)
+        yield from (self.waiting, self._menu, self.copy_bar, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
@@ -124,6 +136,7 @@ class ChatPane(Vertical):
     async def on_unmount(self) -> None:
         """The engine may go on without this screen; what was said is saved."""
         self._engine.unsubscribe(self)
+        self._drafts.keep(self.prompt.message.strip())
         await self.keeper.close()
 
     def _recall(self) -> None:
@@ -140,6 +153,14 @@ class ChatPane(Vertical):
         if newest is not None:
             self.transcript.show(newest)
             self._tell_context()
+            self._drafts.bring()
+            if self._services.launch.target is None:
+                self._bring_model(newest)
+
+    @work
+    async def _bring_model(self, conversation: Conversation) -> None:
+        if said := await bring_model(self._services, conversation):
+            self._tell(said)
 
     @work
     async def _suggest(self, pair: PairOpened) -> None:
@@ -160,12 +181,14 @@ class ChatPane(Vertical):
         return Conversation.begin(self._services.settings.system_prompt if asked is None else asked)
 
     def show(self, conversation: Conversation) -> None:
-        """Another conversation; what went wrong in the one before is not said of it."""
+        """Another conversation, with what was written there and not sent; what went wrong in the one before is not said of it."""
         self.editing.leave()
         self._waiting, self._before = False, None
         self.transcript.show(conversation)
+        self._drafts.bring()
         self._tell_context()
         self.tell_pair()
+        self.prompt.focus()
 
     @property
     def is_busy(self) -> bool:
@@ -186,16 +209,74 @@ class ChatPane(Vertical):
     def _newest_wanted(self) -> None:
         self.transcript.show_newest()
 
+    # What waits.
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether a message has to wait for what was asked before."""
+        return self.is_busy or self._waiting or self._attaching.is_busy
+
+    def send(self, text: str, files: tuple[str, ...] = ()) -> None:
+        """Asks it, now or when the answer is there that is under way.
+
+        Args:
+            text: As it was written.
+            files: That it mentions.
+        """
+        if not self.must_wait:
+            self.ask(text, files)
+            self._drafts.keep()
+            return
+        self.waiting.add(text, files)
+        self._drafts.keep()
+
+    @on(WaitingMessage.Clicked)
+    def _waiting_clicked(self, message: WaitingMessage.Clicked) -> None:
+        if not message.removes and self.prompt.text:
+            self._tell("another message is being written: send it, or clear the prompt first")
+            return
+        text = self._drafts.take_back(message.waiting)
+        if text and not message.removes:
+            self.prompt.put(text)
+            self.prompt.focus()
+
+    def _send_next(self) -> None:
+        """Asks what waits longest, where nothing is in its way."""
+        if not self.must_wait and (line := self.waiting.take_next()):
+            self.ask(line.text, line.files)
+            self._drafts.keep()
+
     # What is asked.
 
-    def ask(self, text: str) -> None:
-        """Adds a message and has it answered, at once or when the engine is ready."""
+    def ask(self, text: str, files: tuple[str, ...] = ()) -> None:
+        """Adds a message and has it answered, at once or when the engine is ready; first come the files that it mentions."""
+        if files:
+            self._tell("reading what is attached")
+            self.run_worker(self._attaching.begin(text, files, self.transcript.conversation.system))
+        else:
+            self._ask(MessageWithFiles(text))
+
+    def _ask(self, message: MessageWithFiles) -> None:
         self._before = self.transcript.conversation
         self.editing.take()
         self.tool_use.begin()
-        self.transcript.add_question(text)
+        self.transcript.add_question(message.text, message.attachments)
         self._save()
         self.answer()
+
+    def _refuse(self, written: str, error: EdgespecError) -> None:
+        """What cannot be attached goes back into the prompt, before what is being written there."""
+        self.prompt.put(BETWEEN.join(filter(None, (written, self.prompt.message))))
+        self._tell(joined(error.message, error.hint), error=True)
+
+    def go_on(self) -> bool:
+        """Has the last answer go on where it was cut; returns whether there is one."""
+        last = self.transcript.conversation.last_answer()
+        if last is None or not last.is_cut or last is not self.transcript.conversation.messages[-1]:
+            return False
+        self.editing.leave()
+        self.answer(goes_on=True)
+        return True
 
     def regenerate(self) -> None:
         """Has the last message answered again; the answer that is there stays as a version."""
@@ -204,10 +285,15 @@ class ChatPane(Vertical):
         self.transcript.drop_answer()
         self.answer()
 
-    def answer(self) -> None:
-        """Has the conversation answered as it stands, unless the app is being left."""
+    def answer(self, *, goes_on: bool = False) -> None:
+        """Has the conversation answered as it stands, unless the app is being left.
+
+        Args:
+            goes_on: Its last answer, which was cut, goes on.
+        """
         if not self.transcript.is_attached:
             return
+        self._goes_on = goes_on
         if self._engine.state in (EngineState.CLOSED, EngineState.DEAD):
             self._services.open_engine()
         self._waiting = not self._engine.is_ready
@@ -216,12 +302,18 @@ class ChatPane(Vertical):
             return
         launch, settings = self._services.launch, self._services.settings
         conversation, limit = self.transcript.conversation, launch.max_tokens or settings.max_tokens
-        if settings.context_end == "summarize" and self._summarize(conversation, limit):
+        if not goes_on and settings.context_end == "summarize" and self._summarize(conversation, limit):
             return
-        seen = self._room.seen(conversation)
-        self.transcript.begin_answer(seen)
+        if goes_on:
+            last = conversation.messages[-1].without_half_character()
+            conversation = replace(conversation, messages=(*conversation.messages[:-1], last))
+            seen = last.seen
+            self.transcript.reopen_answer()
+        else:
+            seen = self._room.seen(conversation)
+            self.transcript.begin_answer(seen)
         self._tell("reading the prompt")
-        may_drop = settings.context_end in ("drop", "summarize")
+        may_drop = settings.context_end in ("drop", "summarize") and not goes_on
         self._engine.ask(
             Answer(
                 conversation.prompt(seen),
@@ -229,6 +321,7 @@ class ChatPane(Vertical):
                 self.sampling.asked(conversation),
                 drop_oldest=may_drop,
                 thinking=self.thinking,
+                continues=goes_on,
                 toolbox=self.tool_use.toolbox,
                 structure=self.structure,
             )
@@ -257,14 +350,22 @@ class ChatPane(Vertical):
                 self.tool_use.add(tokens.calls)
                 await self.transcript.add(tokens)
             case Answered() as answered:
-                await self._end_answer(stopped=answered.stats.stopped == "interrupted", answered=answered)
+                calls = await self._end_answer(
+                    stopped=answered.stats.stopped == "interrupted", answered=answered
+                )
                 self._restore_unanswered()
                 self._tell_end(answered.stats)
                 for note in answered.notes:
                     self.notify(plain_text(with_labels(note)), markup=False)
+                if answered.stats.stopped != "context" and not calls:
+                    self._send_next()
+            case TokensCounted() as counted:
+                self._attaching.counted(counted)
+            case PairOpened() if self._attaching.is_busy:
+                self._attaching.count()
             case PairOpened() if self._waiting:
                 self._tell_context()
-                self.answer()
+                self.answer(goes_on=self._goes_on)
             case PairOpened() if self._is_back:
                 self._is_back = False
             case PairOpened() as pair:
@@ -277,6 +378,8 @@ class ChatPane(Vertical):
                 self._tell(progress_line(progressed))
             case RequestFailed(is_beside=True) as failed:
                 self._tell_failure(failed)
+            case RequestFailed(message=text, hint=hint) if self._attaching.is_busy:
+                self._attaching.fail(EdgespecError(text, hint))
             case RequestFailed() as failed:
                 await self._end_answer(stopped=True)
                 self._restore_unanswered()
@@ -286,6 +389,7 @@ class ChatPane(Vertical):
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
                 self._waiting, self._before = False, None
+                self._attaching.fail(EdgespecError("the engine has ended"))
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
             case _:
@@ -298,7 +402,8 @@ class ChatPane(Vertical):
             if message.tokens.prompt_n:
                 self._tell_context(message.tokens.prompt_n + message.tokens.predicted_n)
 
-    async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> None:
+    async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> bool:
+        """Returns whether tools are called."""
         pair = self._engine.pair
         receipt = answer_receipt(answered, pair, race_gain(pair, self._engine.races)) if answered else None
         stats = answered.stats if answered else None
@@ -314,6 +419,7 @@ class ChatPane(Vertical):
             self._tell_context()
         if taken.calls:
             self._run_calls(taken.calls)
+        return bool(taken.calls)
 
     # Tools.
 
@@ -341,16 +447,16 @@ class ChatPane(Vertical):
         """A message that could not be answered goes back into the prompt, unless another is being written; what it, or another
         answer, was to replace comes back. The message is then no part of what is saved.
         """
+        self._waiting = False
         before, self._before = self._before, None
         messages = self.transcript.conversation.messages
-        if before is None or not (self._waiting or (messages and messages[-1].role == "user")):
+        if before is None or not messages or messages[-1].role != "user":
             return
-        self._waiting = False
         common = self.transcript.conversation.shared_with(before)
         if common == len(messages):  # another answer to the same message
             self.transcript.show(before, common)
         elif not self.prompt.text:
-            self.prompt.put(messages[-1].content)
+            self.prompt.put(messages[-1].written)
             head = self.keeper.take_back(self.transcript.conversation, before.head)
             self.transcript.show(replace(before, head=head), common)
 
@@ -410,9 +516,9 @@ class ChatPane(Vertical):
             self._tell("stopped")
 
     def _ask_again(self) -> None:
-        text = self.prompt.message
+        text, files = self.prompt.message, self.prompt.files
         self.prompt.put("")
-        self.ask(text)
+        self.ask(text, files)
 
     def _answer_again(self) -> None:
         self.regenerate()
@@ -447,7 +553,10 @@ class ChatPane(Vertical):
     def _save(self) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.transcript.conversation = replace(
-            self.transcript.conversation, updated_at=now, sampling=self._chat_sampling()
+            self.transcript.conversation,
+            updated_at=now,
+            sampling=self._chat_sampling(),
+            opened=opened_by(self._engine) or self.transcript.conversation.opened,
         )
         self.keeper.save(self.transcript.conversation)
 

@@ -1,6 +1,7 @@
 """Where messages are written: several lines, a history, collapsed pastes, a menu of slash commands."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,9 +12,12 @@ from textual.document._document import Location
 from textual.message import Message
 from textual.widgets import TextArea
 
+from tui.chat.attachments import dropped_files, mention, mentioned_files
 from tui.chat.keys import PICK_KEY
 from tui.chat.marked_area import MarkedArea
+from tui.chat.path_completion import complete_path
 from tui.chat.slash_menu import Completion, SlashMenu
+from tui.common.status_line import Told
 
 _HISTORY = 200
 """Messages."""
@@ -26,6 +30,7 @@ class PromptInput(MarkedArea):
 
     Args:
         menu: What it offers while a slash command is written.
+        take_back: Gives what was sent and waits, one at a time, which Up brings back first; empty where nothing does.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,7 +48,7 @@ class PromptInput(MarkedArea):
             "complete",
             "Complete",
             id="prompt.complete",
-            tooltip="Take a line of the command list, or open a paste",
+            tooltip="Complete a command or an @path, or open a paste",
             show=False,
         ),
         Binding(
@@ -62,9 +67,12 @@ class PromptInput(MarkedArea):
         """A message was sent."""
 
         text: str
+        files: tuple[str, ...] = ()
+        """That are mentioned in it; a paste mentions none."""
 
-    def __init__(self, menu: SlashMenu) -> None:
+    def __init__(self, menu: SlashMenu, take_back: Callable[[], str] = str) -> None:
         super().__init__("prompt", "Ask something; / for commands, F1 for help")
+        self._take_back = take_back
         self._history: deque[str] = deque(maxlen=_HISTORY)
         self._place = 0
         self._draft = ""
@@ -98,14 +106,21 @@ class PromptInput(MarkedArea):
         chosen = self.menu.chosen
         text = chosen.text if chosen else self.message.strip()
         if text:
-            self.post_message(self.Submitted(text))
+            self.post_message(self.Submitted(text, () if chosen else self.files))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those that are mentioned. Who sits before a browser has no files on this machine."""
+        return () if self.app.is_web else tuple(mentioned_files(self.text))
 
     def action_newline(self) -> None:
         """Begins a line."""
         self.insert("\n")
 
     def action_complete(self) -> None:
-        """Takes the marked line of the menu, opens the menu again, or a paste at the cursor; elsewhere Tab moves on."""
+        """Goes on with a path after an `@`, takes the marked line of the menu, opens the menu again, or a paste at the cursor; elsewhere Tab moves on."""
+        if self._complete_path():
+            return
         self._follow()
         if (found := self.menu.only) is not None:
             self.put(f"{found.text} " if found.takes_more else found.text)
@@ -131,6 +146,22 @@ class PromptInput(MarkedArea):
     @on(TextArea.Changed)
     def _follow(self) -> None:
         self.menu.follow(self.text)
+
+    def _complete_path(self) -> bool:
+        """Goes on with a mention of a file, as far as its path is certain; returns whether one is being written."""
+        row, column = self.cursor_location
+        found = complete_path(self.document[row][:column])
+        if found is None or self.app.is_web:
+            return False
+        self.replace(found.common, (row, found.start), (row, column))
+        if len(found.paths) > 1:
+            self.post_message(Told("  ".join(found.paths)))
+        return True
+
+    def stand_in(self, pasted: str) -> str:
+        """Files that are dropped on the terminal are mentioned."""
+        paths = [] if self.app.is_web else dropped_files(pasted)
+        return f"{' '.join(map(mention, paths))} " if paths else super().stand_in(pasted)
 
     async def _on_key(self, event: events.Key) -> None:
         # A priority binding would overtake keys that still wait for this widget, as when text is pasted as keys.
@@ -159,6 +190,11 @@ class PromptInput(MarkedArea):
         return self._found == (self.text, self.cursor_location)
 
     def _recall(self, step: int, event: events.Key) -> None:
+        if step < 0 and not self.text and (text := self._take_back()):
+            self.put(text)
+            event.stop()
+            event.prevent_default()
+            return
         place = self._place + step
         if not 0 <= place <= len(self._history):
             return

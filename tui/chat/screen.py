@@ -1,5 +1,6 @@
 """The chat: what can be done there, by key, slash command or palette, each as one action with one name."""
 
+from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,22 +18,24 @@ from edgespec.errors import EdgespecError, UsageError
 from edgespec.llama.sampler import Sampling
 from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import ChangeDraft, ChangeMode
-from tui.chat.choices import conversation_choices, draft_choices
+from tui.chat.choices import draft_choices
 from tui.chat.context_meter import ContextUsed
-from tui.chat.conversation import Conversation
 from tui.chat.editor import edit_in_editor
 from tui.chat.keys import CHAT_KEYS
 from tui.chat.modes import mode_named, next_mode, next_think, switch_named, think_named
 from tui.chat.prompt_input import PromptInput
 from tui.chat.rail import Rail
 from tui.chat.sampling import SamplingScreen, Scope, read_sampling
+from tui.chat.saved import SavedConversations
 from tui.chat.slash import parse_slash
 from tui.chat.store import export_markdown
+from tui.chat.system_prompts import SystemPromptsScreen
 from tui.chat.version_actions import VersionActions
-from tui.common.ask import AskScreen, ChooseScreen, TextScreen
+from tui.common.ask import ChooseScreen
 from tui.common.handover import hand_over
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
+from tui.services.system_prompts import prompt_named
 
 _RAIL_COLUMNS = 100
 
@@ -47,6 +50,7 @@ class ChatScreen(VersionActions):
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
         self._engine = services.engine
+        self._saved = SavedConversations(self.pane, self, services)
         self.rail = Rail(services.engine)
         """The charts."""
 
@@ -92,15 +96,13 @@ class ChatScreen(VersionActions):
                 self.prompt.remember(event.text)
                 self.prompt.put("")
                 return
-        except UsageError as error:
+        except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
-            return
-        if self.pane.is_busy:
-            self.tell("one answer at a time: Esc stops this one")
             return
         self.prompt.remember(event.text)
         self.prompt.put("")
-        self.pane.ask(event.text.removeprefix("/") if event.text.startswith("//") else event.text)
+        text = event.text.removeprefix("/") if event.text.startswith("//") else event.text
+        self.pane.send(text, event.files)
 
     def _run_slash(self, text: str) -> bool:
         """Does what a slash command says; False when the text is a message.
@@ -130,7 +132,9 @@ class ChatScreen(VersionActions):
             case "sampling" if argument:
                 self.pane.set_sampling(read_sampling(argument, self._sampling_wishes()))
             case "system" if argument:
-                self._set_system(argument)
+                self._set_system(prompt_named(argument) or argument)
+            case "rename" if argument:
+                self.action_rename(argument)
             case "export" if argument:
                 self._export(Path(argument))
             case _:
@@ -216,38 +220,34 @@ class ChatScreen(VersionActions):
         """Begins another conversation; this one is kept."""
         if not self._is_busy():
             self.pane.show(self.pane.begin_conversation())
-            self.prompt.focus()
 
     @work
     async def action_clear(self) -> None:
-        """Empties this conversation, after a question."""
-        conversation = self.transcript.conversation
-        if self._is_busy() or not conversation.messages:
-            return
-        question = "Clear this conversation and delete everything saved of it?"
-        if await self.app.push_screen_wait(AskScreen(question, "Empty")):
-            try:
-                self.pane.keeper.delete(conversation)
-            except EdgespecError as error:
-                self.tell(joined(error.message, error.hint), error=True)
-                return
-            self.pane.show(Conversation.begin(conversation.system))
+        """Deletes this conversation, after a question."""
+        if not self._is_busy():
+            await self._tell_of(self._saved.delete())
 
     @work
     async def action_open_saved(self) -> None:
         """Opens a saved conversation."""
-        if self._is_busy():
-            return
-        if self.pane.keeper.is_taking_over:
-            self.tell("the conversations of edgespec 0.1.0 are being taken over: try again in a moment")
-            return
-        store = self.pane.store
-        empty = "No conversation is saved yet: each is, after its first message."
+        if not self._is_busy():
+            await self._tell_of(self._saved.choose())
+
+    @work
+    async def action_rename(self, title: str = "") -> None:
+        """Gives this conversation another title."""
+        await self._tell_of(self._saved.rename(title))
+
+    @work
+    async def action_pin(self) -> None:
+        """Keeps this conversation above the others in lists, or no longer."""
+        await self._tell_of(self._saved.pin())
+
+    async def _tell_of(self, change: Awaitable[str | None]) -> None:
+        """Says what came of a change of what is saved."""
         try:
-            choices = conversation_choices(store.summaries())
-            found = await self.app.push_screen_wait(ChooseScreen("Open a conversation", choices, empty))
-            if found is not None:
-                self.pane.show(store.load(found))
+            if said := await change:
+                self.tell(said)
         except EdgespecError as error:
             self.tell(joined(error.message, error.hint), error=True)
 
@@ -259,6 +259,11 @@ class ChatScreen(VersionActions):
             self.tell("no message to answer again")
             return
         self.pane.regenerate()
+
+    def action_continue(self) -> None:
+        """Lets the last answer go on where it was cut."""
+        if not self._is_busy() and not self.pane.go_on():
+            self.tell("the last answer is whole: there is nothing to go on with")
 
     @work
     async def action_sampling(self) -> None:
@@ -278,11 +283,11 @@ class ChatScreen(VersionActions):
 
     @work
     async def action_system(self) -> None:
-        """Shows the system prompt, to be changed."""
+        """Chooses or writes the system prompt."""
         before = self.transcript.conversation.system
-        text = await self.app.push_screen_wait(TextScreen("System prompt", before))
+        text = await self.app.push_screen_wait(SystemPromptsScreen(before))
         if text is not None:
-            self._set_system(text.strip())
+            self._set_system(text)
 
     def _set_system(self, text: str) -> None:
         """The system prompt of this conversation, from its next answer on."""

@@ -28,10 +28,14 @@ class SlashCommand:
 _ALL = (
     SlashCommand("help", "", "app.help", "Show keys and commands"),
     SlashCommand("new", "", "new", "Begin another conversation; this one is kept"),
-    SlashCommand("open", "", "open_saved", "Open a saved conversation"),
-    SlashCommand("clear", "", "clear", "Empty this conversation"),
-    SlashCommand("system", "[TEXT]", "system", "Set the system prompt; without a text, show it"),
+    SlashCommand("open", "", "open_saved", "Find and open a saved conversation"),
+    SlashCommand("rename", "[TITLE]", "rename", "Give this conversation another title"),
+    SlashCommand("pin", "", "pin", "Pin or unpin this conversation"),
+    SlashCommand("delete", "", "clear", "Delete this conversation, after a question"),
+    SlashCommand("clear", "", "clear", "The same as /delete"),
+    SlashCommand("system", "[NAME or TEXT]", "system", "Set the system prompt; alone, choose one"),
     SlashCommand("regenerate", "", "regenerate", "Answer the last message again"),
+    SlashCommand("continue", "", "continue", "Let an answer that was cut go on"),
     SlashCommand("edit", "", "edit_last", "Change the last message, or one before; what was said stays"),
     SlashCommand("branch", "", "branch", "Go another way from an earlier message"),
     SlashCommand(

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,39 +14,25 @@ from edgespec.errors import EdgespecError
 from edgespec.files import written_whole
 from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.worker.protocol import Piece
-from tui.chat.conversation import Conversation, Message, Receipt, in_line, to_markdown
+from tui.chat.attachments import Attachment
+from tui.chat.conversation import Conversation, Message, Opened, Receipt, in_line, to_markdown
 from tui.chat.database import ChatDatabase, Work, storable
+from tui.chat.listing import (
+    MOST_FOUND,
+    ChatSummary,
+    count_conversations,
+    list_conversations,
+    search_conversations,
+    summary_of,
+)
 
 DATABASE_NAME: Final = "conversations.db"
 OLD_FILES_FOLDER: Final = "from-0.1.0"
 """Beside the database: the files that conversations were in before."""
 _COLUMNS: Final = ("role", "content", "thought", "id")
 """Of a message; its other fields stand in one JSON object, so that a further one needs no other schema."""
-_SUMMARY: Final = "SELECT id, title, updated_at, target, message_n, pinned FROM conversations"
 _MOST_RECENT: Final = 200
 """Questions that the prompt's history begins with."""
-_NEWEST_FIRST: Final = "ORDER BY pinned DESC, updated_at DESC, number DESC"
-_FOUND: Final = tuple(
-    f"SELECT {column} FROM {index} JOIN {table} ON number = {index}.rowid WHERE {index} MATCH ? "
-    f"ORDER BY {index}.rowid DESC"
-    for index, table, column in (
-        ("titles_index", "conversations", "id"),
-        ("messages_index", "messages INDEXED BY conversations_of_messages", "conversation_id"),
-    )
-)
-"""Ids of conversations, one for each title or message that is found."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChatSummary:
-    """A line of a list of conversations."""
-
-    id: str
-    title: str
-    updated_at: str
-    target: str
-    message_n: int
-    pinned: bool
 
 
 class ChatStore:
@@ -93,44 +79,58 @@ class ChatStore:
 
         return self.database.read(find, None)
 
-    def summaries(self) -> list[ChatSummary]:
-        """All of them, the pinned ones first, then the newest; no message is read."""
-        query = f"{_SUMMARY} {_NEWEST_FIRST}"
-        return self.database.read(lambda one: [_summary(row) for row in one.execute(query)], [])
+    def summaries(self, limit: int = -1) -> list[ChatSummary]:
+        """The pinned ones first, then the newest; no message is read.
 
-    def search(self, text: str, limit: int = 100) -> list[ChatSummary]:
+        Args:
+            limit: So many of them; -1 for all.
+        """
+        return self.database.read(lambda one: list_conversations(one, limit), [])
+
+    def summary(self, chat_id: str) -> ChatSummary | None:
+        """What a list says of one conversation; None where it is not saved."""
+        return self.database.read(lambda one: summary_of(one, chat_id), None)
+
+    def count(self) -> int:
+        """How many are saved."""
+        return self.database.read(count_conversations, 0)
+
+    def search(self, text: str, limit: int = MOST_FOUND) -> list[ChatSummary]:
         """Those with a title or a message that has all words of `text`, of which each may be the beginning of one.
 
         Args:
-            text: What was typed; white space is between words, nothing in it is a part of a query's language.
+            text: What was typed; white space is between words.
             limit: So many, those that were found in the newest messages.
         """
-        words = " ".join('"{}"*'.format(word.replace('"', '""')) for word in storable(text).split())
-        if not words:
-            return []
+        return self.database.read(lambda one: search_conversations(one, text, limit), [])
 
-        def find(connection: sqlite3.Connection) -> list[ChatSummary]:
-            found: set[str] = set()
-            # From the newest back to where there are enough: a word that is everywhere takes no longer than another.
-            for query in _FOUND:
-                of_query: set[str] = set()
-                for (chat_id,) in connection.execute(query, (words,)):
-                    of_query.add(chat_id)
-                    if len(of_query) == limit:
-                        break
-                found |= of_query
-            places = ", ".join("?" * len(found))
-            query = f"{_SUMMARY} WHERE id IN ({places}) {_NEWEST_FIRST}"
-            return [_summary(row) for row in connection.execute(query, tuple(found))][:limit]
+    def draft(self, chat_id: str) -> str:
+        """What was written in a conversation and not sent; empty where nothing was."""
 
-        return self.database.read(find, [])
+        def find(connection: sqlite3.Connection) -> str:
+            line = "SELECT text FROM drafts WHERE conversation_id = ?"
+            found = connection.execute(line, (chat_id,)).fetchone()
+            return str(found[0]) if found else ""
+
+        return self.database.read(find, "")
+
+    def keep_draft(self, chat_id: str, text: str) -> None:
+        """Keeps what is written in a conversation and not sent; of one that is not saved, nothing is kept."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM drafts WHERE conversation_id = ?", (chat_id,))
+            if text:
+                line = "INSERT INTO drafts SELECT id, ? FROM conversations WHERE id = ?"
+                connection.execute(line, (storable(text), chat_id))
+
+        self._change(work)
 
     def recent_questions(self) -> list[str]:
         """What was asked last, in any conversation, the oldest first."""
-        query = "SELECT text FROM messages WHERE role = 'user' ORDER BY number DESC LIMIT ?"
-        return self.database.read(lambda one: [text for (text,) in one.execute(query, (_MOST_RECENT,))], [])[
-            ::-1
-        ]
+        query = "SELECT text, details FROM messages WHERE role = 'user' ORDER BY number DESC LIMIT ?"
+        none: list[tuple[str, str]] = []
+        newest = self.database.read(lambda one: one.execute(query, (_MOST_RECENT,)).fetchall(), none)
+        return [_written(text, details) for text, details in reversed(newest)]
 
     def take_back(self, conversation: Conversation, head: str) -> str:
         """Removes the last message, which nothing has answered: the conversation leads to another one again.
@@ -220,18 +220,19 @@ def write_conversation(connection: sqlite3.Connection, conversation: Conversatio
     messages = conversation.messages
     head = messages[-1].id if messages else ""
     sampling = json.dumps(dict(conversation.sampling.given)) if conversation.sampling else None
+    opened = json.dumps(asdict(conversation.opened)) if conversation.opened else None
     connection.execute(
         """INSERT INTO conversations
-            (id, title, created_at, updated_at, target, system, sampling, head_id, message_n)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            (id, title, created_at, updated_at, target, system, sampling, opened, head_id, message_n)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (id) DO UPDATE SET title = CASE WHEN is_renamed THEN title ELSE excluded.title END,
             updated_at = excluded.updated_at, target = excluded.target, system = excluded.system,
-            sampling = excluded.sampling, head_id = excluded.head_id, message_n = excluded.message_n""",
+            sampling = excluded.sampling, opened = excluded.opened, head_id = excluded.head_id, message_n = excluded.message_n""",
         (
             *map(storable, (conversation.id, conversation.title)),
             *map(storable, (conversation.created_at, conversation.updated_at)),
             *map(storable, (conversation.target, conversation.system)),
-            *(sampling, head, len(messages)),
+            *(sampling, opened, head, len(messages)),
         ),
     )
     written = message_ids(connection, conversation.id)
@@ -243,6 +244,15 @@ def write_conversation(connection: sqlite3.Connection, conversation: Conversatio
             for parent, message in _all_of(conversation)
             if message.id not in written
         ],
+    )
+    grown = [
+        (one.grown_from, conversation.id) for one in messages if one.grown_from and one.id not in written
+    ]
+    # Where another app has gone on from the shorter one, it stays.
+    connection.executemany(
+        "DELETE FROM messages WHERE id = ? AND conversation_id = ? "
+        "AND id NOT IN (SELECT parent_id FROM messages WHERE parent_id IS NOT NULL)",
+        grown,
     )
     return replace(conversation, head=head)
 
@@ -265,7 +275,7 @@ def _texts_of(message: Message) -> tuple[str, str, str, str]:
     return message.role, content, thought, document
 
 
-def _fields_of(value: Piece | Receipt | ToolCall) -> dict[str, object]:
+def _fields_of(value: Piece | Receipt | ToolCall | Attachment) -> dict[str, object]:
     # `asdict` copies what it finds, which takes most of the time where thousands are written.
     return {one.name: getattr(value, one.name) for one in fields(value)}
 
@@ -295,23 +305,20 @@ def _take_back(connection: sqlite3.Connection, conversation: Conversation, head:
     return head
 
 
-def _summary(row: tuple[str, str, str, str, int, int]) -> ChatSummary:
-    return ChatSummary(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
-
-
 def _load(connection: sqlite3.Connection, chat_id: str) -> Conversation | None:
     found = connection.execute(
-        "SELECT created_at, system, target, updated_at, head_id, sampling FROM conversations WHERE id = ?",
+        "SELECT created_at, system, target, updated_at, head_id, sampling, opened FROM conversations WHERE id = ?",
         (chat_id,),
     ).fetchone()
     if found is None:
         return None
-    created_at, system, target, updated_at, head, sampling = found
+    created_at, system, target, updated_at, head, sampling, opened = found
     label = f"conversation {chat_id}"
     chosen = build(SamplingWish, parse_json(sampling, label), label) if sampling else None
+    by = build(Opened, parse_json(opened, label), label) if opened else None
     branches = _tree_of(connection, chat_id)
     messages = _line_to(head, branches)
-    return Conversation(chat_id, created_at, system, messages, target, updated_at, chosen, head, branches)
+    return Conversation(chat_id, created_at, system, messages, target, updated_at, chosen, by, head, branches)
 
 
 def _tree_of(connection: sqlite3.Connection, chat_id: str) -> dict[str, tuple[Message, ...]]:
@@ -340,6 +347,18 @@ def _line_to(head: str, branches: Mapping[str, tuple[Message, ...]]) -> tuple[Me
         place, message = found
         line.append(message)
     return tuple(reversed(line))
+
+
+def _written(text: str, details: str) -> str:
+    """A question without the files below it."""
+    if '"attachments": [{' not in details:
+        return text
+    try:
+        return build(
+            Message, {**_table(parse_json(details, "")), "role": "user", "content": text}, ""
+        ).written
+    except EdgespecError:
+        return text
 
 
 def _table(value: object) -> dict[str, object]:

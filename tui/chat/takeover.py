@@ -96,7 +96,7 @@ def _with_ids(conversation: Conversation, texts: Sequence[str]) -> Conversation:
     for message, text in zip(conversation.messages, texts, strict=True):
         before = hashlib.sha256(json.dumps([before, text]).encode()).hexdigest()[:32]
         messages.append(replace(message, id=before))
-    return replace(conversation, messages=tuple(messages))
+    return replace(conversation, messages=tuple(messages), branches={})
 
 
 def _insert(connection: sqlite3.Connection, conversation: Conversation) -> None:

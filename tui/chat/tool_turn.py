@@ -1,14 +1,18 @@
 """A tool that an answer called: one line with its arguments, which opens into what came of it."""
 
 import json
+from typing import cast
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import Collapsible, Static
 
 from edgespec.chat.tools import ToolCall
 from edgespec.text import human_bytes, one_line, plain_text
 
+_MOST_OF_LINE = 40
+"""Characters of a result in the line that opens into it."""
 _MOST_SHOWN = 20_000
 """Characters of a result; all of it is kept and goes to the model."""
 
@@ -36,7 +40,8 @@ class ToolTurn(Vertical):
         """The result is there."""
         self._fold.display = result is not None
         if result is not None:
-            self._fold.title = describe_result(result)
+            # A string would be read as markup, and a tool may say anything.
+            self._fold.title = cast(str, Content(describe_result(result)))
             shown = result if len(result) <= _MOST_SHOWN else f"{result[:_MOST_SHOWN]}…"
             self._text.update(plain_text(shown))
 
@@ -55,6 +60,6 @@ def describe_result(result: str) -> str:
     lines = result.count("\n") + 1
     size = human_bytes(len(result.encode("utf-8", "replace")))
     first = one_line(result)
-    if len(first) > 60:
-        first = first[:59].rstrip() + "…"
+    if len(first) > _MOST_OF_LINE:
+        first = first[: _MOST_OF_LINE - 1].rstrip() + "…"
     return plain_text(f"result · {lines} lines, {size} · {first}" if lines > 1 else f"result · {first}")

@@ -13,6 +13,7 @@ from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import TokensArrived
 from tui.chat.answer_markdown import CodeBlock
+from tui.chat.attachments import Attachment
 from tui.chat.conversation import ALL_SEEN, Conversation, Message, Receipt, Seen, merge_pieces
 from tui.chat.cut_mark import CutMark
 from tui.chat.taken_calls import NO_CALLS, TakenCalls
@@ -57,6 +58,8 @@ class Transcript(VerticalScroll, can_focus=False):
         self._painting = asyncio.Lock()
         """A paint waits for Markdown: text of the next one must not come before its own."""
         self._told_s = 0.0
+        self._grows: Message | None = None
+        """The cut answer that goes on."""
         self._seen = ALL_SEEN
         """What the model is shown of what came before the answer that is under way."""
 
@@ -122,7 +125,7 @@ class Transcript(VerticalScroll, can_focus=False):
     ) -> UserTurn | ToolTurn | AnswerTurn:
         match message.role:
             case "user":
-                return UserTurn(message.content, conversation.place(index))
+                return UserTurn(message, conversation.place(index))
             case "tool":
                 return ToolTurn(conversation.call_of(message), message.content)
             case _:
@@ -181,11 +184,17 @@ class Transcript(VerticalScroll, can_focus=False):
 
     # Its end.
 
-    def add_question(self, text: str) -> None:
-        """One more message of the user's."""
-        self.conversation = self.conversation.add(Message("user", text))
+    def add_question(self, text: str, attachments: tuple[Attachment, ...] = ()) -> None:
+        """One more message of the user's.
+
+        Args:
+            text: As the model sees it.
+            attachments: The files in it.
+        """
+        message = Message("user", text, attachments=attachments)
+        self.conversation = self.conversation.add(message)
         place = self.conversation.place(len(self.conversation.messages) - 1)
-        self._add_turn(UserTurn(text, place))
+        self._add_turn(UserTurn(message, place))
 
     def leave(self, before: Conversation) -> None:
         """Goes back to an earlier place of the conversation, from where it goes another way; what was said after it is kept."""
@@ -219,8 +228,22 @@ class Transcript(VerticalScroll, can_focus=False):
         self._turn = AnswerTurn(place=place, tinted=self.tinted)
         self._add_turn(self._turn)
 
+    def reopen_answer(self) -> None:
+        """The last answer, which was cut, goes on in its turn."""
+        before = self._grows = self.conversation.messages[-1]
+        self.leave(self.conversation.without_last())
+        self.begin_answer(before.seen)
+        self._arrived = [_as_arrived(before.without_half_character())]
+        self.call_later(self._paint)
+
     async def add(self, tokens: TokensArrived) -> None:
         """Paints them now, or with those that come until the next paint is due."""
+        if (before := self._grows) is not None:
+            tokens = replace(
+                tokens,
+                thought_n=tokens.thought_n + before.thought_n,
+                thought_s=tokens.thought_s + before.thought_s,
+            )
         self._arrived.append(tokens)
         wait_s = self._pace.wait_s()
         if not wait_s:
@@ -240,6 +263,7 @@ class Transcript(VerticalScroll, can_focus=False):
         """The answer is whole, or was stopped; one of which nothing came goes. Returns whether something is left."""
         await self._paint()
         turn, self._turn = self._turn, None
+        before, self._grows = self._grows, None
         calls = taken.calls
         if turn is None:
             return False
@@ -256,10 +280,13 @@ class Transcript(VerticalScroll, can_focus=False):
             turn.thought,
             stats.thought_n if stats else 0,
             stats.thought_s if stats else 0.0,
-            calls,
+            calls=calls,
             context_n=stats.prompt_n + stats.predicted_n if stats else 0,
             seen=self._seen.dropping(stats.dropped_n if stats else 0),
+            reached_limit=stats is not None and stats.stopped == "length",
         )
+        if before is not None:
+            message = _grown(before, message)
         was_seen = self.conversation.seen()
         self.conversation = replace(self.conversation.add(message), target=target or self.conversation.target)
         await turn.finish(message)
@@ -286,3 +313,35 @@ class Transcript(VerticalScroll, can_focus=False):
         if newest.decode_s - self._told_s >= _LIVE_S:
             self._told_s = newest.decode_s
             self.post_message(self.Advanced(newest))
+
+
+def _as_arrived(message: Message) -> TokensArrived:
+    """A message as if all of it had just come."""
+    return TokensArrived(
+        message.pieces,
+        0,
+        0.0,
+        0,
+        0,
+        0,
+        0.0,
+        0,
+        thought=message.thought,
+        thought_n=message.thought_n,
+        thought_s=message.thought_s,
+    )
+
+
+def _grown(before: Message, after: Message) -> Message:
+    """An answer that has gone on, as what it was before has it; that one where nothing came."""
+    kept = before.without_half_character()
+    is_longer = (after.content, after.thought) != (kept.content, kept.thought)
+    if after.is_cut and not is_longer:
+        return before
+    return replace(
+        after,
+        thought_n=before.thought_n + after.thought_n,
+        thought_s=before.thought_s + after.thought_s,
+        receipt=after.receipt if is_longer else before.receipt,
+        grown_from=before.id,
+    )

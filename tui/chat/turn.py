@@ -11,6 +11,7 @@ from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece, TokensArrived
 from tui.chat.answer_markdown import AnswerMarkdown
 from tui.chat.conversation import FIRST, Message, Place
+from tui.chat.file_fold import FileFold
 from tui.chat.markdown_stream import MarkdownSplitter
 from tui.chat.markdown_text import shows_all
 from tui.chat.receipt_line import ReceiptLine
@@ -21,22 +22,23 @@ from tui.common.stream_text import StreamText
 
 
 class UserTurn(Vertical):
-    """What the user wrote, as written.
+    """What the user wrote, as written, and the files with it in a line each.
 
     Args:
-        text: All of it.
+        message: All of it.
         place: In the conversation.
     """
 
-    def __init__(self, text: str, place: Place) -> None:
+    def __init__(self, message: Message, place: Place) -> None:
         super().__init__(classes="turn user-turn")
-        self._text = Static(plain_text(text), markup=False)
+        self._text = Static(plain_text(message.written), markup=False)
+        self._files = [FileFold(one, message.content[one.start : one.end]) for one in message.attachments]
         self.version = VersionMark(place)
         """Which of several it is."""
 
     def compose(self) -> ComposeResult:
-        """The text, and which version it is."""
-        yield from (self._text, self.version)
+        """Text, files, and which version it is."""
+        yield from (self._text, *self._files, self.version)
 
 
 class AnswerTurn(Vertical):

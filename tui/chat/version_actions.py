@@ -33,7 +33,7 @@ class VersionActions(AnswerActions):
         )
         index = self.transcript.conversation.question_before(end)
         if index is not None:
-            self.pane.editing.begin(index, self.transcript.conversation.messages[index].content)
+            self.pane.editing.begin(index, self.transcript.conversation.messages[index].written)
 
     @work
     async def action_branch(self) -> None:
@@ -47,7 +47,7 @@ class VersionActions(AnswerActions):
             index = int(found)
             is_question = messages[index].role == "user"
             self.pane.editing.begin(
-                index if is_question else index + 1, messages[index].content if is_question else ""
+                index if is_question else index + 1, messages[index].written if is_question else ""
             )
 
     def action_point(self, step: int) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
 from edgespec.session.settings import EngineSettings
 from tui.services.engine_client import EngineClient
@@ -26,8 +27,8 @@ class AppServices(Protocol):
     def engine_settings(self) -> EngineSettings:
         """Of the command line, or of the app."""
 
-    def open_engine(self, target: str | None = None) -> None:
-        """Loads a pair in a new process: another target, or what was asked for before."""
+    def open_engine(self, target: str | None = None, mode: Mode | None = None) -> None:
+        """Loads a pair in a new process: another target, or what was asked for before; drafted for in some way."""
 
     def change_settings(self, settings: AppSettings) -> None:
         """Takes and keeps other settings; those of the engine hold from its next start on."""

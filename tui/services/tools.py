@@ -11,7 +11,7 @@ from edgespec.chat.tools import Tool, ToolCall
 from edgespec.errors import EdgespecError
 from edgespec.paths import mcp_servers_file
 from tui.services.mcp_config import load_servers
-from tui.services.mcp_server import McpServer
+from tui.services.mcp_server import McpServer, load_mcp
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME: Final = 64
@@ -59,10 +59,11 @@ class ToolServers:
 
         Raises:
             ConfigError: the file of servers is damaged.
-            UsageError: there is none.
+            UsageError: there is none, or the package `mcp` is not installed.
         """
         await self.close()
         setups = load_servers(mcp_servers_file())
+        await load_mcp()
         self._servers = [McpServer(name, setup) for name, setup in setups.items()]
         found = await asyncio.gather(*(server.open() for server in self._servers), return_exceptions=True)
         failed: list[EdgespecError] = []

@@ -46,14 +46,33 @@ class ProgramModel:
     program: Program
 
 
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where each program keeps its models, as its settings and the environment have it."""
+
+    ollama: tuple[Path, ...]
+    lm_studio: Path
+    llama_cpp: Path
+
+
+def find_folders() -> Folders:
+    """Of this user."""
+    return Folders(tuple(ollama_dirs()), lm_studio_dir(), llama_cpp_dir())
+
+
 def list_models() -> list[ProgramModel]:
     """All that they keep; folders that cannot be read count as empty."""
     return [*_list_lm_studio(), *_list_ollama(), *_list_llama_cpp()]
 
 
-def find_model(entry: ModelEntry) -> ProgramModel | None:
-    """The entry's file at one of them, whole and with the published size; None where nobody has it."""
-    for program, files in _places(entry):
+def find_model(entry: ModelEntry, folders: Folders | None = None) -> ProgramModel | None:
+    """The entry's file at one of them, whole and with the published size; None where nobody has it.
+
+    Args:
+        entry: The model.
+        folders: Found already, for whoever looks for many models; None finds them.
+    """
+    for program, files in _places(entry, folders or find_folders()):
         with suppress(OSError):  # a folder of another user, or a name that no folder can have
             if files and all(file.is_file() for file in files):
                 size = sum(file.stat().st_size for file in files)
@@ -74,19 +93,19 @@ def list_files(repo: str) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in _glob(folder, "*.gguf")]
 
 
-def _places(entry: ModelEntry) -> Iterator[tuple[Program, list[Path]]]:
+def _places(entry: ModelEntry, folders: Folders) -> Iterator[tuple[Program, list[Path]]]:
     """Where each program would keep an entry's files."""
     if entry.sha256 is not None:
-        for root in ollama_dirs():
+        for root in folders.ollama:
             yield "ollama", [root / "blobs" / f"sha256-{entry.sha256}"]
     if entry.repo is None or entry.file is None:
         return
     if entry.revision is None or entry.size_bytes is not None:  # neither program keeps revisions apart
-        yield "LM Studio", [lm_studio_dir() / entry.repo / file for file in entry.repo_files]
+        yield "LM Studio", [folders.lm_studio / entry.repo / file for file in entry.repo_files]
         flat = [f"{entry.repo}_{file}".replace("/", "_") for file in entry.repo_files]
-        yield "llama.cpp", [llama_cpp_dir() / name for name in flat]
+        yield "llama.cpp", [folders.llama_cpp / name for name in flat]
     with suppress(OSError):
-        yield "llama.cpp", hub_cache.find_cached(entry, llama_cpp_dir())
+        yield "llama.cpp", hub_cache.find_cached(entry, folders.llama_cpp)
 
 
 def lm_studio_dir() -> Path:

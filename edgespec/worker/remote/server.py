@@ -152,6 +152,8 @@ class RemoteAnswer:
 
     def _body(self, messages: Sequence[ChatMessage]) -> dict[str, Any]:
         request, knows_llama = self._request, self._model.takes_llama_settings
+        if request.continues and not knows_llama:  # llama-server goes on with every answer that stands last
+            raise UsageError("the server cannot go on with an answer", "have it answered again")
         body: dict[str, Any] = {
             **self._form,
             "model": self._model.name,

@@ -18,6 +18,7 @@ from edgespec.worker.protocol import (
     AnyEvent,
     ChangeDraft,
     ChangeMode,
+    CountTokens,
     OpenPair,
     PairOpened,
     Pause,
@@ -193,6 +194,8 @@ def _refusal(request: Request) -> tuple[str, str]:
     match request:
         case ChangeMode():
             return "the server decides how it drafts", "start it with another `draft`"
+        case CountTokens():
+            return "the server does not count tokens for others", "ask it"
         case ChangeDraft():
             return "the server decides what it drafts with", "start it with another `draft`"
         case RunRace():

@@ -1,0 +1,213 @@
+"""Messages that are sent while an answer comes wait for it, in sight; none of them is lost."""
+
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from edgespec.paths import chats_dir
+from edgespec.worker.protocol import Answer, Answered, RequestFailed
+from tests.tui.chat_files import posix_only, start
+from tests.tui.chat_script import chat_of, found, open_list, roles, send, status_of
+from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
+from tests.tui.scripted import finished_stats
+from tui.app import EdgespecApp
+from tui.chat.store import ChatStore
+from tui.chat.waiting import WaitingMessage
+from tui.services.launch import Launch
+
+
+@pytest.fixture
+def store() -> ChatStore:
+    """That of the app."""
+    return ChatStore(chats_dir())
+
+
+def waiting_in(app: EdgespecApp) -> list[str]:
+    return chat_of(app).pane.waiting.texts
+
+
+def questions_asked(bench: AppBench) -> list[str]:
+    requests = [one for worker in bench.workers for one in worker.requests if isinstance(one, Answer)]
+    return [one.messages[-1].content for one in requests]
+
+
+async def end_answer(bench: AppBench, stopped: str = "eog") -> None:
+    bench.workers[0].say(Answered(finished_stats(stopped), 1))
+
+
+async def test_they_are_shown_and_sent_one_after_another(bench: AppBench) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        for text in ("one", "two", "three"):
+            await send(pilot, text)
+        assert (waiting_in(app), roles(app)) == (["two", "three"], ["user"])
+        assert [line.text for line in app.screen.query(WaitingMessage)] == ["two", "three"]
+        await end_answer(bench)
+        await settle(pilot)
+        assert (waiting_in(app), questions_asked(bench)) == (["three"], ["one", "two"])
+        # To stop an answer makes room for the next one.
+        await pilot.press("escape")
+        await settle(pilot)
+        assert (waiting_in(app), questions_asked(bench)) == ([], ["one", "two", "three"])
+        assert not chat_of(app).pane.waiting.display
+
+
+async def test_a_message_waits_for_the_model_as_well(bench: AppBench) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        bench.workers[0].die()
+        await settle(pilot)
+        pair, bench.options["pair"] = bench.workers[0]._pair, None
+        pane = chat_of(app).pane
+        pane.ask("one")
+        pane.send("two")
+        assert waiting_in(app) == ["two"]
+        await settle(pilot)
+        # It could not be loaded: the first one is back in the prompt, the second one waits until that is answered.
+        assert (pane.prompt.text, waiting_in(app)) == ("one", ["two"])
+        bench.options["pair"] = pair
+        await pilot.press("enter")
+        await settle(pilot)
+        assert (questions_asked(bench), waiting_in(app)) == (["one"], ["two"])
+
+
+async def test_up_takes_the_newest_back_before_it_goes_through_the_history(bench: AppBench) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        for text in ("one", "two", "three"):
+            await send(pilot, text)
+        prompt = chat_of(app).prompt
+        await pilot.press("up")
+        assert (prompt.text, waiting_in(app)) == ("three", ["two"])
+        await pilot.press("!", "enter")
+        await settle(pilot)
+        assert waiting_in(app) == ["two", "three!"]
+        # While something is written, Up is the history's.
+        await pilot.press("x", "up")
+        assert (prompt.text, waiting_in(app)) == ("three!", ["two", "three!"])
+
+
+async def test_a_click_takes_one_back_or_throws_it_away(bench: AppBench) -> None:
+    async with bench.run(hold=True, size=SMALL) as (app, pilot):
+        for text in ("one", "two", "three", "four"):
+            await send(pilot, text)
+        lines = list(app.screen.query(WaitingMessage))
+        await pilot.click(lines[0], offset=(lines[0].size.width - 3, 0))
+        await settle(pilot)
+        assert (waiting_in(app), chat_of(app).prompt.text) == (["three", "four"], "")
+        await pilot.click(lines[1], offset=(12, 0))
+        await settle(pilot)
+        assert (waiting_in(app), chat_of(app).prompt.text) == (["four"], "three")
+        await pilot.click(lines[2], offset=(12, 0))
+        await settle(pilot)
+        assert (waiting_in(app), chat_of(app).prompt.text) == (["four"], "three")
+        assert "another message is being written" in status_of(app)
+
+
+@pytest.mark.parametrize("failure", ["dead", "refused"])
+async def test_after_a_failure_they_wait_until_an_answer_comes(failure: str, bench: AppBench) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        await send(pilot, "one")
+        await send(pilot, "two")
+        if failure == "dead":
+            bench.workers[0].die()
+        else:
+            bench.workers[0].say(RequestFailed("it does not work"))
+        await settle(pilot)
+        assert (waiting_in(app), questions_asked(bench)) == (["two"], ["one"])
+        await send(pilot, "three")
+        await settle(pilot)
+        assert questions_asked(bench) == ["one", "three"]
+        bench.workers[-1].say(Answered(finished_stats(), 1))
+        await settle(pilot)
+        assert questions_asked(bench) == ["one", "three", "two"]
+
+
+async def test_what_waits_when_the_app_ends_is_in_the_prompt_when_the_conversation_is_opened(
+    bench: AppBench, store: ChatStore
+) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        for text in ("one", "two", "three"):
+            await send(pilot, text)
+        await pilot.press(*"half")
+    bench.options["hold"] = False
+    app = bench.make(Launch(resume_last=True))
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        assert chat_of(app).prompt.text == "two\n\nthree\n\nhalf"
+        assert roles(app)[0] == "user"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert questions_asked(bench)[-1] == "two\n\nthree\n\nhalf"
+    newest = store.newest()
+    assert newest is not None and store.draft(newest.id) == ""
+
+
+async def test_a_draft_comes_back_with_its_conversation_and_never_over_what_is_written(
+    bench: AppBench, store: ChatStore
+) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        await send(pilot, "one")
+        await send(pilot, "two")
+        bench.workers[0].die()
+        await settle(pilot)
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        assert (waiting_in(app), chat_of(app).prompt.text) == ([], "")
+        await open_list(pilot, "one")
+        await pilot.press("enter")
+        await found(pilot)
+        assert chat_of(app).prompt.text == "two"
+        await pilot.press("ctrl+n")
+        await open_list(pilot, "one")
+        await pilot.press("enter")
+        await found(pilot)
+        assert chat_of(app).prompt.text == "two"
+        assert store.draft(chat_of(app).transcript.conversation.id) == "two"
+
+
+_QUEUE = """
+import asyncio
+from tests.tui.scripted import ScriptedWorker
+from tui.app import EdgespecApp
+from tui.services.launch import Launch
+from tui.services.settings import AppSettings
+
+async def run():
+    app = EdgespecApp(Launch(), AppSettings(), lambda: ScriptedWorker(hold=True))
+    async with app.run_test() as pilot:
+        while not app.engine.is_ready:
+            await asyncio.sleep(0.01)
+        app.screen.pane.send("one")
+        app.screen.pane.send("two")
+        app.screen.pane.send("three")
+        print("sent", flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(run())
+"""
+
+
+@posix_only
+def test_what_waits_when_the_app_is_killed_is_kept(store: ChatStore) -> None:
+    app = start(_QUEUE)
+    assert app.stdout is not None and app.stdout.readline() == "sent\n"
+    app.send_signal(signal.SIGKILL)
+    app.wait()
+    newest = store.newest()
+    assert newest is not None
+    assert [message.content for message in newest.messages] == ["one"]
+    assert store.draft(newest.id) == "two\n\nthree"
+    store.delete(newest.id)
+    with closing(sqlite3.connect(store.database.file)) as connection:
+        assert connection.execute("SELECT count(*) FROM drafts").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+async def test_messages_that_wait_look_as_they_did(
+    size: tuple[int, int], bench: AppBench, picture: Picture
+) -> None:
+    async with bench.run(size=size, hold=True) as (app, pilot):
+        chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
+        for text in ("What is a palindrome?", "and an example\nin Rust", "a long message " * 12):
+            await send(pilot, text)
+        await picture(pilot)

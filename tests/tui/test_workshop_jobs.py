@@ -373,19 +373,22 @@ async def test_smollm2_loses_blocks_in_the_workshops_own_job(smollm2: Path, tmp_
     assert "did not help" not in dict(made.notes)["held out"]
 
 
+ENDS = {"protect_first": "1", "protect_last": "1"}
+"""The published criteria protect more blocks than a small model has."""
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"criterion": Criterion.WINDOW, "repairs": False},
-        {"criterion": Criterion.GREEDY},
-        {"criterion": Criterion.KL},
-        {"criterion": Criterion.ANGULAR},
-        {"criterion": Criterion.TAYLOR},
-        {"criterion": Criterion.MAGNITUDE},
+        {"criterion": Criterion.GREEDY, **ENDS},
+        {"criterion": Criterion.KL, **ENDS},
+        {"criterion": Criterion.ANGULAR, **ENDS},
+        {"criterion": Criterion.TAYLOR, **ENDS},
+        {"criterion": Criterion.MAGNITUDE, **ENDS},
         {"unit": AmountUnit.NAMED, "amount": "3,4", "repairs": False},
         {"method": Method.FLAP, "unit": AmountUnit.SHARE, "amount": "0.2"},
-        {"method": Method.LLM_PRUNER, "unit": AmountUnit.SHARE, "amount": "0.2", "protect_first": "1"}
-        | {"protect_last": "1"},
+        {"method": Method.LLM_PRUNER, "unit": AmountUnit.SHARE, "amount": "0.2", **ENDS},
         {"file_type": "Q8_0", "calibration": OWN_ANSWERS, "n_tokens": "1024"},
         {"method": None, "file_type": "Q8_0", "calibration": None},
         {"method": None, "file_type": "Q8_0"},

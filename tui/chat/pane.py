@@ -569,7 +569,7 @@ class ChatPane(Vertical):
         self.transcript.conversation = self.sampling.take(change, self.transcript.conversation)
         self.keeper.save(self.transcript.conversation)
         settled = describe_sampling(self.sampling.settled(self.transcript.conversation))
-        self._tell(f"sampling from the next answer on: {settled}", whole=True)
+        self._tell(f"sampling from the next answer: {settled}", whole=True)
 
     def _saved(self, asked: Conversation, saved: Conversation) -> None:
         """Goes on from what was saved; where that waited, the conversation may have gone further."""

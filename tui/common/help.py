@@ -23,7 +23,14 @@ Row = tuple[str, str, str]
 TASKS: Final[Mapping[str, tuple[str, ...]]] = {
     "Write": (
         *("prompt.send", "prompt.newline", "prompt.complete", "prompt.redo", "chat.editor"),
-        *("chat.stop", "chat.regenerate", "chat.edit", "chat.version_before", "chat.version_next"),
+        *(
+            "chat.stop",
+            "chat.regenerate",
+            "chat.continue",
+            "chat.edit",
+            "chat.version_before",
+            "chat.version_next",
+        ),
         *("chat.versions_above", "chat.versions_below"),
     ),
     "Read": (

@@ -9,6 +9,7 @@ from edgespec.catalog.metadata import GgufMetadata
 from edgespec.worker.jobs.paces import Paces, TimedProgress
 from quant.prune.choices import Criterion, Method
 from quant.prune.plan import PrunePlan
+from quant.prune.run import needs_half_precision
 from quant.prune.versions import QUALITY_CHUNKS
 from quant.text.calibration import missing_answers
 from quant.text.calibration_source import OWN_ANSWERS, CalibrationSource
@@ -115,7 +116,8 @@ def _pruning(plan: PrunePlan) -> Iterator[Step]:
         yield from _choosing_blocks(plan)
     elif settings.method is Method.FLAP:
         n_fit = n_windows - n_windows // _HELD_OUT_ONE_IN
-        yield from (_half_precision(dense), _reading(n_fit * N_CTX * n_parameters))
+        yield from _half_precision(dense)
+        yield _reading(n_fit * N_CTX * n_parameters)
     else:
         yield Step("computing gradients", _billions(_GRADIENT_TOKENS * n_parameters))
     if plan.repairs:
@@ -135,7 +137,7 @@ def _choosing_blocks(plan: PrunePlan) -> Iterator[Step]:
     if criterion is Criterion.TAYLOR:
         yield Step("computing gradients", _billions(2 * _GRADIENT_TOKENS * dense.parameter_count))
         return
-    yield _half_precision(dense)
+    yield from _half_precision(dense)
     match criterion:
         case Criterion.WINDOW:
             if plan.repairs:
@@ -162,8 +164,11 @@ def _answers(meta: GgufMetadata, texts: Sequence[CalibrationSource], n_tokens: i
     return [Step("writing answers", _billions(missing * meta.weights_bytes))] if missing else []
 
 
-def _half_precision(meta: GgufMetadata) -> Step:
-    return Step("making a copy in half precision", _billions(meta.parameter_count))
+def _half_precision(meta: GgufMetadata) -> list[Step]:
+    """The copy that a model of small types is scored from."""
+    if not needs_half_precision(meta):
+        return []
+    return [Step("making a copy in half precision", _billions(meta.parameter_count))]
 
 
 def _reading(weights_times_tokens: int) -> Step:

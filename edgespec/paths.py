@@ -66,6 +66,11 @@ def models_dir() -> Path:
     return _root("data") / "models"
 
 
+def made_dir() -> Path:
+    """Models that the app's workshop made, unless its settings name another folder."""
+    return _root("data") / "made"
+
+
 def tuned_dir() -> Path:
     """Models that `edgespec tune` made and that a pair of the user's catalogue names."""
     return _root("data") / "tuned"

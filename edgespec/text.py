@@ -43,6 +43,16 @@ def human_bytes(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
+def human_duration(seconds: float) -> str:
+    """`42 s`, `3 min 5 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def nearest(name: str, known: Iterable[str], least_alike: float = 0.55) -> list[str]:
     """Up to three known names that look like `name`, the nearest first.
 

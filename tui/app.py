@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from edgespec.decode.policy import Mode
@@ -26,6 +27,7 @@ from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
 from tui.common.ask import LeaveScreen
 from tui.common.clipboard import Copied, copy_out
+from tui.common.contrast import ContrastFilter
 from tui.common.help import HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.mode_screen import ModeScreen
@@ -60,18 +62,18 @@ class EdgespecApp(App[int]):
         _key("f2", "go('chat')", "Chat", "Talk to the model", name="chat"),
         _key("f3", "go('race')", "Race", "One prompt, plain and drafted", name="race"),
         _key("f4", "go('bench')", "Bench", "Measure, and look at runs", name="bench"),
-        _key("f5", "go('models')", "Models", "What is here and what fits", name="models"),
+        _key("f5", "go('models')", "Models", "Models on disk, and what fits", name="models"),
         _key("f6", "go('workshop')", "Workshop", "Prune and quantize", name="workshop"),
         _key("f7", "settings", "Settings", "Theme, keys, engine", name="settings"),
         _key("f8", "logs", "Log", "What llama.cpp says", name="logs"),
-        _key("ctrl+q", "quit", "Quit", "Leave; nothing is lost", name="quit", show=True),
+        _key("ctrl+q", "quit", "Quit", "Quit; nothing is lost", name="quit", show=True),
         # Not before the widgets: where something is selected, this key copies it.
         Binding(
             "ctrl+c",
             "interrupt",
             "Stop, clear or leave",
             id="app.interrupt",
-            tooltip="Copy what is selected, else stop the answer, else clear the prompt, else leave",
+            tooltip="Copy the selection, or stop, clear, leave",
             show=False,
         ),
     ]
@@ -85,6 +87,7 @@ class EdgespecApp(App[int]):
         super().__init__()
         self.launch = launch or Launch()
         self.settings = settings or AppSettings()
+        self._contrast = ContrastFilter()
         server = self.launch.server
         # Work beside the chat is done on this machine, whoever answers.
         make_engine = partial(RemoteWorker, server) if server else make_worker
@@ -104,6 +107,10 @@ class EdgespecApp(App[int]):
         from tui.terminal_driver import TerminalDriver
 
         return TerminalDriver if found is LinuxDriver else found
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and last of all the one that keeps text readable."""
+        return [*super().get_line_filters(), self._contrast]
 
     def on_mount(self) -> None:
         """Takes theme and keys from the settings, and opens the first screen."""

@@ -44,7 +44,7 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """`vanilla`, a draft's name, `ngram`, `auto`, `fixed-2`, or what else tells it from the others."""
+        """`plain`, a draft's name, `ngram`, `auto`, `fixed-2`, or what else tells it from the others."""
         return self.spec.name
 
     @property

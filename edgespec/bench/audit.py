@@ -34,7 +34,7 @@ def compare_answers(
     Args:
         context: The target's, free to use; it is left with whatever the audit read.
         prompt: The prompt's tokens.
-        plain: The vanilla answer, or that of the first arm where none is plain.
+        plain: The plain answer, or that of the first arm where none is plain.
         others: Answers by arm.
         judge: Whether a large gap is a failure: only greedy answers can be judged by it.
 

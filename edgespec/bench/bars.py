@@ -1,4 +1,4 @@
-"""The bar chart of a run in a terminal: tokens/s of every arm, with its multiple of vanilla above the bar."""
+"""The bar chart of a run in a terminal: tokens/s of every arm, with its multiple of plain decoding above the bar."""
 
 import math
 import textwrap

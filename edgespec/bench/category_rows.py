@@ -9,7 +9,7 @@ from typing import Final
 
 from edgespec.bench.copying import group_of
 from edgespec.bench.result import COPYING, NOT_COPYING, ArmResult, BenchResult, CategoryFigures
-from edgespec.bench.summary import VANILLA, categories, copied_shares_of
+from edgespec.bench.summary import PLAIN_ARM, categories, copied_shares_of
 from edgespec.bench.verdict import multiple_text
 
 HEAD: Final = "speed-up by category"
@@ -33,8 +33,8 @@ class CategoryRow:
 
 
 def compared_arms(result: BenchResult) -> list[ArmResult]:
-    """The arms that have a speed-up: all but vanilla."""
-    return [arm for arm in result.arms if arm.name != VANILLA]
+    """The arms that have a speed-up: all but plain."""
+    return [arm for arm in result.arms if arm.name != PLAIN_ARM]
 
 
 def category_rows(result: BenchResult) -> list[CategoryRow]:

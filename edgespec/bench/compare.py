@@ -18,7 +18,7 @@ class ComparedArm:
     tok_per_s_ratio: Estimate
     """after / before over the shared prompts. Says nothing when the machine itself was slower or faster: see `speedup_ratio`."""
     speedup_ratio: Estimate
-    """after / before of the speed-ups; the speed of the machine cancels out, because each run has its own vanilla."""
+    """after / before of the speed-ups; the speed of the machine cancels out, because each run has its own plain decoding."""
 
 
 def compare(before: BenchResult, after: BenchResult) -> tuple[ComparedArm, ...]:

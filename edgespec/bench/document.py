@@ -8,7 +8,7 @@ from typing import Any
 from edgespec.bench.copying import group_of
 from edgespec.bench.fixed_lengths import regret_of
 from edgespec.bench.result import COPYING, SCHEMA, BenchResult
-from edgespec.bench.summary import categories, copied_shares_of
+from edgespec.bench.summary import PLAIN_ARM, categories, copied_shares_of
 from edgespec.bench.throughput.result import SCHEMA as THROUGHPUT_SCHEMA
 from edgespec.bench.throughput.result import ThroughputResult
 from edgespec.bench.throughput.verdict import throughput_verdict
@@ -19,6 +19,8 @@ from edgespec.errors import ConfigError
 Result = BenchResult | ThroughputResult
 """A run that is saved and shown."""
 
+_OLD_PLAIN_ARM = "vanilla"
+"""Its name in files of earlier versions."""
 _KINDS: dict[str, type[Result]] = {SCHEMA: BenchResult, THROUGHPUT_SCHEMA: ThroughputResult}
 
 
@@ -72,7 +74,19 @@ def from_json(text: str) -> Result:
         raise ConfigError(
             f"not a benchmark result of schema {' or '.join(_KINDS)}: its schema is {schema!r}", hint
         )
-    return build(kind, document, "damaged benchmark result", "result")
+    return build(kind, _with_present_names(document), "damaged benchmark result", "result")
+
+
+def _with_present_names(document: dict[str, Any]) -> dict[str, Any]:
+    """The same, the plain arm called as it is now."""
+    arms = document.get("arms")
+    if not isinstance(arms, list):
+        return document
+    renamed = [
+        {**arm, "name": PLAIN_ARM} if isinstance(arm, dict) and arm.get("name") == _OLD_PLAIN_ARM else arm
+        for arm in arms
+    ]
+    return {**document, "arms": renamed}
 
 
 def _categories(result: BenchResult) -> dict[str, dict[str, object]]:

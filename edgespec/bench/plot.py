@@ -1,4 +1,4 @@
-"""Runs as a picture: tokens/s by target and arm with the multiple of vanilla on every bar, and speed-ups by category."""
+"""Runs as a picture: tokens/s by target and arm with the multiple of plain decoding on every bar, and speed-ups by category."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgespec.bench.result import ArmResult, BenchResult
-from edgespec.bench.summary import AUTO_ARM, VANILLA, categories
+from edgespec.bench.summary import AUTO_ARM, PLAIN_ARM, categories
 from edgespec.bench.verdict import multiple_text, rate_text
 from edgespec.errors import EdgespecError
 from edgespec.figure import GREY, INK, PALETTE, check_plot_path, save_figure
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FIXED: Final = {VANILLA: GREY, "ngram": "#e69f00", AUTO_ARM: "#009e73"}
+_FIXED: Final = {PLAIN_ARM: GREY, "ngram": "#e69f00", AUTO_ARM: "#009e73"}
 """Colours of the arms that every run has; the others take theirs from the palette."""
 _WIDE_BARS: Final = 4
 """Bars of a category that are wide enough for their figures; above more of them these stand upright."""
@@ -78,7 +78,7 @@ def _draw_rates(axes: "Axes", result: BenchResult, colours: dict[str, str]) -> N
 
 def _draw_categories(axes: "Axes", result: BenchResult, colours: dict[str, str], *, named: bool) -> None:
     names = categories(result.arms)
-    arms = [arm for arm in result.arms if arm.name != VANILLA]
+    arms = [arm for arm in result.arms if arm.name != PLAIN_ARM]
     step = 0.8 / len(arms)
     is_narrow = len(arms) > _WIDE_BARS
     highest = 1.0
@@ -96,7 +96,7 @@ def _draw_categories(axes: "Axes", result: BenchResult, colours: dict[str, str],
     axes.set_xlim(-0.55, len(names) - 0.45)
     axes.set_xticks(range(len(names)), names)
     axes.tick_params(axis="x", length=0)
-    axes.set_ylabel("multiple of vanilla")
+    axes.set_ylabel("multiple of plain decoding")
     axes.set_title("Speed-up by category" + (f", {result.target}" if named else ""))
     axes.legend(
         loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=len(arms), frameon=False, borderaxespad=0

@@ -10,7 +10,7 @@ from edgespec.bench.fixed_lengths import best_fixed_arm, regret_against
 from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.summary import (
     AUTO_ARM,
-    VANILLA,
+    PLAIN_ARM,
     arm_in_category,
     arm_named,
     copied_shares_of,
@@ -53,7 +53,7 @@ def to_csv(result: BenchResult) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    vanilla = arm_named(result, VANILLA)
+    vanilla = arm_named(result, PLAIN_ARM)
     for arm in result.arms:
         writer.writerow(_csv_row(result, arm, ALL))
         for category in arm.by_category:

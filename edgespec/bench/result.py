@@ -66,10 +66,10 @@ class CategoryFigures:
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """An arm: `vanilla`, a draft, `ngram`, `auto` or `fixed-K`, with its figures over all samples.
+    """An arm: `plain`, a draft, `ngram`, `auto` or `fixed-K`, with its figures over all samples.
 
     Rates are geometric means over prompts of the median over repeats, so that one long prompt does not rule;
-    `speedup` is the geometric mean of the per-prompt ratios to vanilla in the same run.
+    `speedup` is the geometric mean of the per-prompt ratios to plain decoding in the same run.
     """
 
     name: str

@@ -49,7 +49,7 @@ class BenchSettings:
 
 
 class SpeculativeBench:
-    """One run: `vanilla`, every draft, `ngram`, `auto`, and what is asked for of fixed length, over all prompts.
+    """One run: `plain`, every draft, `ngram`, `auto`, and what is asked for of fixed length, over all prompts.
 
     Args:
         engine: The loaded pair; its drafts become arms.

@@ -20,17 +20,17 @@ from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
 
-VANILLA: Final = "vanilla"
+PLAIN_ARM: Final = "plain"
 """The arm that every other one is compared with."""
 AUTO_ARM: Final = "auto"
 """The arm of the policy."""
 
 
 def arm_name(mode: Mode, draft: str | None, draft_length: int | None = None) -> str:
-    """What an arm is called: `vanilla`, a draft's own name, `ngram`, `auto`, or `fixed-2` with a length for every draft."""
+    """What an arm is called: `plain`, a draft's own name, `ngram`, `auto`, or `fixed-2` with a length for every draft."""
     if draft_length is not None:
         return f"fixed-{draft_length}"
-    return {Mode.OFF: VANILLA, Mode.MODEL: draft or str(mode)}.get(mode, str(mode))
+    return {Mode.OFF: PLAIN_ARM, Mode.MODEL: draft or str(mode)}.get(mode, str(mode))
 
 
 def sample_of(
@@ -97,7 +97,7 @@ def summarize_arm(
         name: As `arm_name` has it.
         draft: The draft model's name, or None.
         samples: Every answer of this arm.
-        vanilla_samples: Every plain answer of the same run; the arm named `vanilla` is 1.0 by definition.
+        vanilla_samples: Every plain answer of the same run; the arm named `plain` is 1.0 by definition.
         t_d_s: One draft step in seconds, as measured with the costs.
         peak_memory_bytes: Highest resident memory while the arm ran.
         note: Why speculation was on or off.
@@ -113,8 +113,8 @@ def summarize_arm(
             "raise `max_tokens`, or choose other prompts with `prompts` or `category`",
         )
     rate = _rates(counted, lambda s: s.tok_per_s)
-    speedup = Estimate(1.0, 0.0) if name == VANILLA else paired_ratio(counted, vanilla_samples)
-    plain = samples if name == VANILLA else vanilla_samples
+    speedup = Estimate(1.0, 0.0) if name == PLAIN_ARM else paired_ratio(counted, vanilla_samples)
+    plain = samples if name == PLAIN_ARM else vanilla_samples
     interval = ratio_interval(paired_ratios(counted, plain))
     return ArmResult(
         name=name,
@@ -191,7 +191,7 @@ def paired_ratios(samples: Sequence[Sample], base: Sequence[Sample]) -> dict[str
 
 def copied_shares_of(result: BenchResult) -> dict[str, float]:
     """Copied share of the plain answers by category; empty for older runs."""
-    vanilla = arm_named(result, VANILLA)
+    vanilla = arm_named(result, PLAIN_ARM)
     return copied_shares(_counted(vanilla.samples)) if vanilla else {}
 
 
@@ -208,10 +208,10 @@ def arm_named(result: BenchResult, name: str) -> ArmResult | None:
 def is_plain(
     arm: ArmResult, figures: ArmResult | CategoryFigures | None = None, among: Collection[str] | None = None
 ) -> bool:
-    """Whether an arm drafted nothing and is as fast as vanilla within its interval: the rest of its speed-up is noise.
+    """Whether an arm drafted nothing and is as fast as plain decoding within its interval: the rest of its speed-up is noise.
 
     Args:
-        arm: Any but vanilla.
+        arm: Any but plain.
         figures: Of some of its prompts; None for all of them.
         among: The categories that these are of.
     """

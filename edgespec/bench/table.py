@@ -13,7 +13,7 @@ from edgespec.bench.category_rows import COPIED, HEAD, CategoryRow, category_row
 from edgespec.bench.report import number
 from edgespec.bench.result import ArmResult, BenchResult
 from edgespec.bench.statistics import Estimate
-from edgespec.bench.summary import VANILLA, has_thoughts, is_plain
+from edgespec.bench.summary import PLAIN_ARM, has_thoughts, is_plain
 from edgespec.bench.verdict import speedup_text, with_error
 
 FASTER, SLOWER, SAME, PLAIN = "green", "red", "yellow", "cyan"
@@ -61,8 +61,8 @@ def render_categories(result: BenchResult) -> RenderableType:
 
 
 def colour_of(arm: ArmResult) -> str:
-    """Whether the arm is faster or slower than vanilla beyond its error; one that drafted nothing is neither."""
-    if arm.name == VANILLA:
+    """Whether the arm is faster or slower than plain decoding beyond its error; one that drafted nothing is neither."""
+    if arm.name == PLAIN_ARM:
         return PLAIN
     if is_plain(arm) or not Estimate(arm.speedup, arm.speedup_sd).differs_from(1.0):
         return SAME

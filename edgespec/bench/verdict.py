@@ -7,7 +7,7 @@ from typing import Final
 from edgespec.bench.fixed_lengths import regret_of
 from edgespec.bench.result import ArmResult, BenchResult, CategoryFigures
 from edgespec.bench.statistics import Estimate
-from edgespec.bench.summary import AUTO_ARM, VANILLA, arm_named, drafted_nothing, is_plain, unsteady_samples
+from edgespec.bench.summary import AUTO_ARM, PLAIN_ARM, arm_named, drafted_nothing, is_plain, unsteady_samples
 
 PLAIN: Final = "plain"
 """In place of the speed-up of an arm that drafted nothing."""
@@ -34,14 +34,14 @@ def verdict(result: BenchResult) -> str:
 
 
 def deciding_arm(result: BenchResult) -> ArmResult | None:
-    """The arm that the verdict is about; None when there is nothing to compare with vanilla."""
-    arms = [arm for arm in result.arms if arm.name != VANILLA and math.isfinite(arm.speedup)]
+    """The arm that the verdict is about; None when there is nothing to compare with plain decoding."""
+    arms = [arm for arm in result.arms if arm.name != PLAIN_ARM and math.isfinite(arm.speedup)]
     return next((arm for arm in arms if arm.name == AUTO_ARM), max(arms, key=_gain, default=None))
 
 
 def speedup_text(arm: ArmResult) -> str:
-    """`1.42x ± 0.05`; `1.00x` for vanilla itself, `plain` for what decodes like it, `-` without anything to compare with."""
-    if arm.name == VANILLA:
+    """`1.42x ± 0.05`; `1.00x` for plain decoding itself, `plain` for what decodes like it, `-` without anything to compare with."""
+    if arm.name == PLAIN_ARM:
         return "1.00x"
     if is_plain(arm):
         return PLAIN
@@ -52,7 +52,7 @@ def multiple_text(
     arm: ArmResult, figures: ArmResult | CategoryFigures | None = None, among: Collection[str] | None = None
 ) -> str:
     """`1.42x` without its error, or as of `speedup_text`; for some categories as of `is_plain`."""
-    if arm.name != VANILLA and is_plain(arm, figures, among):
+    if arm.name != PLAIN_ARM and is_plain(arm, figures, among):
         return PLAIN
     return with_error((figures or arm).speedup, math.nan, digits=2, unit="x")
 
@@ -96,7 +96,7 @@ def doubts(result: BenchResult) -> tuple[str, ...]:
         found.append(
             f"{answers} far off the other repeats of the same prompt: close other programs and repeat."
         )
-    vanilla = arm_named(result, VANILLA)
+    vanilla = arm_named(result, PLAIN_ARM)
     if len(repeats) > 1 and vanilla and vanilla.tok_per_s_sd > _UNSTEADY_SPREAD * vanilla.tok_per_s:
         share = vanilla.tok_per_s_sd / vanilla.tok_per_s
         found.append(
@@ -113,15 +113,15 @@ def _sentence(arm: ArmResult) -> str:
     text = _measured_speedup(arm)
     speedup = Estimate(arm.speedup, arm.speedup_sd)
     if is_plain(arm):
-        return f"{arm.name} drafted nothing and decodes as vanilla does: its {text} is noise"
+        return f"{arm.name} drafted nothing and decodes as plain does: its {text} is noise"
     aside = ", though it drafted nothing" if drafted_nothing(arm) else ""
     if math.isnan(speedup.sd):
-        return f"{arm.name} is {text} against vanilla in a single answer: too little to tell it from noise"
+        return f"{arm.name} is {text} against plain decoding in a single answer: too little to tell it from noise"
     if not speedup.differs_from(1.0):
         return f"{arm.name} makes no difference within the noise: {text}"
     if speedup.value > 1:
-        return f"{arm.name} is {text} faster than vanilla{aside}"
-    return f"{arm.name} is {text}: slower than vanilla{aside}"
+        return f"{arm.name} is {text} faster than plain decoding{aside}"
+    return f"{arm.name} is {text}: slower than plain decoding{aside}"
 
 
 def _gain(arm: ArmResult) -> float:
@@ -150,8 +150,8 @@ def _regret_sentence(result: BenchResult) -> str:
 
 
 def _without_comparison(result: BenchResult) -> str:
-    vanilla = arm_named(result, VANILLA)
+    vanilla = arm_named(result, PLAIN_ARM)
     if vanilla is None:
         return "nothing was measured"
     rate = with_error(vanilla.tok_per_s, vanilla.tok_per_s_sd, digits=1)
-    return f"vanilla decodes {rate} tok/s; there is no other arm to compare it with"
+    return f"plain decoding runs at {rate} tok/s; there is no other arm to compare it with"

@@ -1,4 +1,4 @@
-"""Deletes models that edgespec fetched, and nobody else's."""
+"""Deletes models that edgespec fetched or made, and nobody else's."""
 
 import re
 import shutil
@@ -31,13 +31,13 @@ def find_removable(name: str, catalog: Catalog) -> LocalModel:
 
 
 def _checked_removable(model: LocalModel) -> LocalModel:
-    if model.origin not in ("hub", "wheels"):
+    if model.origin not in ("hub", "wheels", "made"):
         raise ModelMissingError(f"{model.name} belongs to {model.origin}", "delete it there")
     return model
 
 
 def remove_model(name: str, catalog: Catalog) -> int:
-    """Delete a model's files from the models folder and from the shared hub cache.
+    """Delete a model's files from the models folder, from the workshop's, and from the shared hub cache.
 
     A file that the user's own catalogue names by its path is the user's: it is never deleted.
 
@@ -48,6 +48,9 @@ def remove_model(name: str, catalog: Catalog) -> int:
         ModelMissingError: As `find_removable`.
     """
     model = find_removable(name, catalog)
+    if model.origin == "made":
+        model.path.unlink()
+        return model.size_bytes
     freed = 0
     folder = paths.models_dir() / name
     if _is_plain_name(name) and folder.is_dir():

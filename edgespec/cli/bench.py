@@ -67,13 +67,13 @@ def command(
     """
     if in_app:
         if is_sweep:
-            raise UsageError("--throughput says nothing to --tui", "see the command's --help")
-        refuse_group(OutputOptions, "says nothing to --tui")
+            raise UsageError("--throughput does not go with --tui", "see the command's --help")
+        refuse_group(OutputOptions, "does not go with --tui")
     output.check_plot()
     if is_sweep:
         from edgespec.cli.bench_throughput import bench_throughput
 
-        refuse_group(SpeculativeOptions, "says nothing to --throughput")
+        refuse_group(SpeculativeOptions, "does not go with --throughput")
         wanted = throughput.choose_variants(targets, drafts)
         sweep = throughput.make_settings(repeat, sampling.make_sampling())
         return bench_throughput(
@@ -144,7 +144,7 @@ def _show(result: "BenchResult", output: OutputOptions, settings: Settings) -> i
         InterruptedRunError: there is nothing to print.
     """
     if not result.arms:
-        raise InterruptedRunError("interrupted before the first prompt was finished; nothing was kept")
+        raise InterruptedRunError("interrupted before the first prompt was finished; nothing kept")
     show_result(result, output, quiet=settings.quiet)
     if result.audit.failed:
         click.echo(_audit_failure(result), err=True)

@@ -66,7 +66,7 @@ _THROUGHPUT: Final = (
         "--budget",
         help="Leave out what does not fit into this time, such as 10m; making versions and scoring their text come first.",
     ),
-    click.option("--resume", is_flag=True, help="Go on with the last sweep of the same models."),
+    click.option("--resume", is_flag=True, help="Resume the last sweep of the same models."),
 )
 
 

@@ -44,13 +44,13 @@ def bench_throughput(
     earlier = _earlier(variants) if resume else None
     result = _sweep(settings, variants, sweep, engine, earlier)
     if not result.complete and not any(point.runs for point in result.points):
-        raise InterruptedRunError("interrupted before the first point was measured; nothing was kept")
+        raise InterruptedRunError("interrupted before the first point was measured; nothing kept")
     show_result(result, output, quiet=settings.quiet)
     if result.complete:
         return ExitCode.OK
     click.echo(
         f"edgespec: interrupted; the measured points are kept as {result.run_id}, "
-        "and the same command with --resume goes on",
+        "and the same command with --resume goes on from there",
         err=True,
     )
     return ExitCode.INTERRUPTED
@@ -71,9 +71,7 @@ def _earlier(variants: Sequence["Variant"]) -> "ThroughputResult":
         result = entry.result
         if isinstance(result, ThroughputResult) and files == [(c.file, c.draft) for c in result.curves]:
             return result
-    raise UsageError(
-        "there is no earlier sweep of these models to go on with", "leave --resume out to begin one"
-    )
+    raise UsageError("there is no earlier sweep of these models to resume", "leave --resume out to begin one")
 
 
 def _sweep(

@@ -88,8 +88,13 @@ def start_app(settings: Settings, launch: "Launch") -> int:
     """Runs the app in this terminal.
 
     Raises:
-        UsageError: this is not a terminal.
+        UsageError: this is not a terminal, or one that cannot be drawn on.
     """
+    if os.environ.get("TERM") == "dumb" and not os.environ.get("TEXTUAL_DRIVER"):
+        raise UsageError(
+            "the app cannot be drawn on this terminal: TERM is dumb",
+            "`edgespec run -p TEXT` answers here; elsewhere set TERM to what the terminal is, such as xterm-256color",
+        )
     if not is_terminal():
         raise UsageError(
             "the app needs a terminal",

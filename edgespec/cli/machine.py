@@ -235,7 +235,13 @@ def _list_leftovers() -> tuple[Leftover, ...]:
     """Wherever a note says, and where files are written most: another home may have been used there."""
     from edgespec.files import find_leftovers
 
-    places = (Path(), paths.derived_models_dir(), paths.tuned_dir(), *paths.models_dir().glob("*/"))
+    places = (
+        Path(),
+        paths.derived_models_dir(),
+        paths.tuned_dir(),
+        paths.made_dir(),
+        *paths.models_dir().glob("*/"),
+    )
     return tuple(Leftover(left.path, left.size_bytes) for left in find_leftovers(*places))
 
 

@@ -45,7 +45,9 @@ def command(target: str, ctx_size: int, as_json: bool) -> None:
         return
     click.echo(_headline(pair_target))
     if not rows:
-        click.echo("no smaller model is here or in the catalogue; --draft ngram drafts from the text itself")
+        click.echo(
+            "no smaller model is on disk or in the catalogue; --draft ngram drafts from the text itself"
+        )
         return
     click.echo()
     heads = ["DRAFT", "VERDICT", "SIZE", "RATIO", "MEMORY", "WHY"]

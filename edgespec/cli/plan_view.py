@@ -40,7 +40,7 @@ def _lines(one: Prediction, n_ctx: int, explained: float | None) -> Iterator[str
     )
     yield f"  {one_line(one.machine_description)}"
     yield f"  memory  {_memory_sentence(one, n_ctx)}"
-    yield f"  vanilla {one.tok_per_s:.3g} tok/s" + ("" if one.fits else ", if it fitted")
+    yield f"  plain {one.tok_per_s:.3g} tok/s" + ("" if one.fits else ", if it fitted")
     if not one.drafts:
         yield "  drafts  none known; name one with --draft"
         return
@@ -84,8 +84,8 @@ def _cells(row: DraftPrediction) -> list[str]:
 def _verdict(one: Prediction) -> str:
     best = one.drafts[0]
     if best.length == 0:
-        return "no draft pays: vanilla is the fastest"
-    return f"best: {best.name}, {best.speedup:.2f}x vanilla"
+        return "no draft pays: plain decoding is the fastest"
+    return f"best: {best.name}, {best.speedup:.2f}x plain"
 
 
 def _explanation(row: DraftPrediction, speedup: float) -> Explanation:

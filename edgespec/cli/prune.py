@@ -11,7 +11,7 @@ from edgespec.cli.prune_options import PruneOptions, prune_options
 @click.command("prune")
 @click.argument("model")
 @prune_options
-@click.option("--dry-run", is_flag=True, help="Show what would come of it; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The new file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -22,7 +22,7 @@ _OPTIONS: Final = (
     click.option(
         "--ratio", type=click.FloatRange(0, 1), help="Share of the weights in the blocks [default: 0.25]."
     ),
-    click.option("--params", metavar="N", help="Parameters that shall be left, such as 4.9B."),
+    click.option("--params", metavar="N", help="Parameters to keep, such as 4.9B."),
     click.option("--blocks", "n_blocks", type=click.IntRange(0), help="Number of blocks to remove."),
     click.option("--remove", metavar="LIST", help="These blocks, counted from 0, such as 12-18 or 4,9,10."),
     click.option(

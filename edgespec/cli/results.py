@@ -60,7 +60,7 @@ def compare(before: str, after: str, as_json: bool) -> None:
     """Compare two runs arm by arm: above 1.00x, AFTER is the faster one.
 
     TOK/S RATIO is taken over the prompts that both runs have. It contains whatever else changed on the machine;
-    SPEED-UP RATIO does not, because each run has its own vanilla.
+    SPEED-UP RATIO does not, because each run has its own plain decoding.
     """
     from edgespec.bench.compare import compare as compare_runs
     from edgespec.bench.view import COMPARISON_HEADS, comparison_row

@@ -81,7 +81,7 @@ _ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+")
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep conversations in this folder until the next start.",
 )
-@click.option("--log-prompts", is_flag=True, help="Write prompts to stderr; else they are nowhere.")
+@click.option("--log-prompts", is_flag=True, help="Write prompts to stderr; otherwise they are not logged.")
 @engine_options
 @click.pass_obj
 def command(
@@ -167,12 +167,12 @@ def _check_places(host: str, origins: Sequence[str], cache_dir: Path | None) -> 
     """
     if not host.strip():
         raise UsageError(
-            f"--host {host!r} is no address", "write 127.0.0.1, or 0.0.0.0 for all of this machine's"
+            f"--host {host!r} is not an address", "write 127.0.0.1, or 0.0.0.0 for all of this machine's"
         )
     for origin in origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise UsageError(
-                f"--cors {origin!r} is no origin",
+                f"--cors {origin!r} is not an origin",
                 "write it as browsers do: https://editor.example, or * for all",
             )
     if cache_dir is not None:

@@ -45,10 +45,10 @@ class ServerOptions:
             if self.api_key is not None:
                 raise UsageError("--api-key goes with --server", "add --server, or leave it out")
             return None
-        refuse_group(EngineOptions, "is the server's own affair with --server")
+        refuse_group(EngineOptions, "is up to the server with --server")
         if click.get_current_context().get_parameter_source("draft") is not ParameterSource.DEFAULT:
             raise UsageError(
-                "--draft is the server's own affair with --server",
+                "--draft is up to the server with --server",
                 "start the server with it, or leave it out",
             )
         from edgespec.cli.api_key import read_api_key

@@ -64,7 +64,7 @@ def _read_text(path: Path) -> str:
     except OSError as err:
         raise UsageError(f"{path} cannot be read: {err.strerror}", "give the name of a file") from None
     except ValueError:  # a name with a zero byte, or bytes that are no UTF-8
-        raise UsageError(f"{path} is no text in UTF-8", "give the name of a text") from None
+        raise UsageError(f"{path} is not UTF-8 text", "give the name of a UTF-8 text file") from None
 
 
 structure_options: Final = option_group("structure", StructureOptions, _STRUCTURE)

@@ -40,7 +40,7 @@ def _draw(predictions: Sequence[Prediction]) -> "Figure":
 
 
 def _draw_panel(axes: "Axes", one: Prediction, colours: dict[str, str]) -> None:
-    bars = [("vanilla", one.tok_per_s, 1.0, GREY)]
+    bars = [("plain", one.tok_per_s, 1.0, GREY)]
     bars += [(row.name, row.tok_per_s, row.speedup, colours[row.name]) for row in one.drafts]
     axes.bar(range(len(bars)), [bar[1] for bar in bars], width=0.68, color=[bar[3] for bar in bars])
     for x, (_, rate, speedup, _) in enumerate(bars):

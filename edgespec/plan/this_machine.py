@@ -70,19 +70,21 @@ class ThisMachine:
         """Seconds of a decode by its rows: every type's bytes at its measured speed, and a constant for each block.
 
         Args:
-            work: Of the model; a type that was not measured is taken at the speed of the one with most bytes.
+            work: Of the model; a type that was not measured is taken at the speed of the one with most bytes, and where that was
+                not either, at that of another one.
             beside_bytes: Weights of another model that pass through the caches between two steps.
         """
         through = work.n_bytes + beside_bytes
-        main = max(work.bytes_by_type, key=lambda name: work.bytes_by_type[name])
+        most = max(work.bytes_by_type, key=lambda name: work.bytes_by_type[name])
+        main = self.types.get(most) or next(iter(self.types.values()))
         points = {}
         for rows in PROBED_ROWS:
             seconds = work.n_blocks * self.block_s[rows]
             for ggml_type, n_bytes in work.bytes_of(rows).items():
-                speed = self.types.get(ggml_type) or self.types[main]
+                speed = self.types.get(ggml_type) or main
                 seconds += n_bytes * speed.byte_s(rows, through)
             # The cache is read as plain numbers, by one row as by many.
-            seconds += work.kv_bytes * self.types[main].byte_s(1, through)
+            seconds += work.kv_bytes * main.byte_s(1, through)
             points[rows] = seconds
         if pays_to_pad(points):
             points[1] = points[2]
@@ -104,9 +106,7 @@ def measure_this_machine(
     Raises:
         DiskSpaceError: There is not enough space for the models that are timed.
     """
-    devices = tuple(list_devices())
-    accelerators = default_devices(devices)
-    is_cpu = not accelerators
+    is_cpu = not default_devices(list_devices())
     works = []
     for pair in pairs:
         works += [
@@ -116,13 +116,39 @@ def measure_this_machine(
     got = ProcessorTime()
     speeds = _measure_missing(needed_types(works), n_threads, progress, got if is_cpu else None)
     share = got.share(n_threads or default_threads())
-    state = "measured" if share >= LEAST_SHARE else _disturbed(share)
+    return _machine(speeds, n_threads, "measured" if share >= LEAST_SHARE else _disturbed(share))
+
+
+def estimate_this_machine(
+    works: Iterable[Workload], n_threads: int = 0, progress: Progress = SILENT
+) -> ThisMachine:
+    """The machine at hand with the speeds that are known already, for rough predictions of many models at once.
+
+    Where none is known, the type of weights that has most bytes in these models is measured: some six seconds, once.
+
+    Args:
+        works: What will be predicted, one model at least.
+        n_threads: 0 takes what llama.cpp's own tools would.
+        progress: A stage for each measurement.
+
+    Raises:
+        DiskSpaceError: There is not enough space for the models that are timed.
+    """
+    known = _load(_file(n_threads))
+    wanted = [] if known.block_s and known.types else needed_types(works)[:1]
+    got = None if default_devices(list_devices()) else ProcessorTime()
+    return _machine(_measure_missing(wanted, n_threads, progress, got), n_threads, "estimated")
+
+
+def _machine(speeds: _Speeds, n_threads: int, state: str) -> ThisMachine:
+    devices = tuple(list_devices())
+    accelerators = default_devices(devices)
     free_bytes = sum(room_on(device, devices) for device in accelerators)
     names = ", ".join(device.description for device in accelerators)
     return ThisMachine(
         description=f"this machine: {names or f'{n_threads or default_threads()} threads'}, {state}",
         total_memory_bytes=free_bytes or available_memory_bytes(),
-        is_cpu=is_cpu,
+        is_cpu=not accelerators,
         block_s=speeds.block_s,
         types=speeds.types,
     )
@@ -160,7 +186,7 @@ def _measure_missing(
         got: Told what the decodes got of the processor; None where they run elsewhere.
     """
     settings = EngineSettings(n_ctx=_N_CTX, n_threads=n_threads)
-    file = costs_dir() / f"machine.{_key(n_threads or default_threads())}.json"
+    file = _file(n_threads)
     speeds = _load(file)
     wanted = [name for name in types if name not in speeds.types]
     total = len(wanted) + (not speeds.block_s)
@@ -173,6 +199,10 @@ def _measure_missing(
         if got is None or got.share(n_threads or default_threads()) >= LEAST_SHARE:
             _save(file, speeds)
     return speeds
+
+
+def _file(n_threads: int) -> Path:
+    return costs_dir() / f"machine.{_key(n_threads or default_threads())}.json"
 
 
 def _key(n_threads: int) -> str:

@@ -51,7 +51,7 @@ class Candidate:
     @property
     def label(self) -> str:
         """Both variants in words."""
-        with_draft = {NO_DRAFT: "vanilla", NGRAM: "n-gram drafts"}.get(self.draft, f"draft {self.draft}")
+        with_draft = {NO_DRAFT: "plain", NGRAM: "n-gram drafts"}.get(self.draft, f"draft {self.draft}")
         return f"target {self.target}, {with_draft}"
 
 

@@ -63,13 +63,18 @@ class PruneRun:
         return read_metadata(path)
 
     def _in_half_precision(self, meta: GgufMetadata) -> Path:
-        if all(tensor.ggml_type in _WIDE_TYPES for tensor in meta.tensors):
+        if not needs_half_precision(meta):
             return meta.path
         copy = self.folder / f"{meta.path.stem}-f16.gguf"
         if not copy.exists():
             self.progress.stage("making a copy in half precision")
             requantize_file(meta.path, copy, "F16", n_threads=default_threads())
         return copy
+
+
+def needs_half_precision(meta: GgufMetadata) -> bool:
+    """Whether a model is scored from a copy: some of its types are small."""
+    return not all(tensor.ggml_type in _WIDE_TYPES for tensor in meta.tensors)
 
 
 def begin_run(plan: PrunePlan, folder: Path, progress: Progress) -> PruneRun:

@@ -99,7 +99,9 @@ class PruneSettings:
             ("`importance`", self.importance, self.method is Method.LLM_PRUNER, "llm-pruner"),
         ):
             if given is not None and not fits:
-                raise UsageError(f"{setting} says nothing to `method` {self.method}", f"it goes with {whose}")
+                raise UsageError(
+                    f"{setting} does not apply to `method` {self.method}", f"it goes with {whose}"
+                )
         if self.amount.n_blocks == 0 and not (is_depth and self.removes_inside_blocks):
             raise UsageError("`n_blocks` 0 removes nothing", "it goes with `narrow` or `drop_attention`")
 

@@ -71,6 +71,11 @@ def answer_tokens(
     return np.concatenate(answers)[:n_tokens]
 
 
+def count_answered(questions: Sequence[Question], store: Path) -> int:
+    """Tokens that a store has of these questions with their answers."""
+    return sum(map(len, _load(store, questions)))
+
+
 def answered_windows(
     model: Model,
     questions: Sequence[Question],

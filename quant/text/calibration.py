@@ -16,11 +16,13 @@ from edgespec.llama.model import Model
 from edgespec.llama.placement import Placement
 from edgespec.paths import derived_file
 from edgespec.progress import SILENT, Progress
-from quant.text.answers import answer_tokens
+from quant.text.answers import answer_tokens, count_answered
 from quant.text.calibration_source import DEFAULT_TOKENS, OWN_ANSWERS, CalibrationSource
 from quant.text.windows import N_CTX, Tokens, spread_windows, whole_windows
 
 _PROMPTS: Final = Path(__file__).with_name("calibration_prompts.txt")
+_ANSWERS: Final = "answers.npz"
+"""How the name of the file ends that keeps a model's answers."""
 _HELD_OUT_ONE_IN: Final = 7
 """Windows: of the 32 that are read by default four judge, and 28 are left to fit on."""
 
@@ -103,9 +105,18 @@ def _windows_of(
 ) -> Tokens:
     if text != OWN_ANSWERS:
         return spread_windows(model, read_text(Path(text)), n_windows)
-    questions = [[ChatMessage("user", question)] for question in calibration_prompts()]
-    store = derived_file(source, "answers.npz")
-    return whole_windows(model, answer_tokens(model, questions, n_windows * N_CTX, store, progress=progress))
+    store, n_tokens = derived_file(source, _ANSWERS), n_windows * N_CTX
+    return whole_windows(model, answer_tokens(model, _own_questions(), n_tokens, store, progress=progress))
+
+
+def missing_answers(source: Path, n_tokens: int) -> int:
+    """Tokens of its own answers that a model has still to write before `n_tokens` can be read in windows."""
+    wanted = max(2, n_tokens // N_CTX) * N_CTX
+    return max(0, wanted - count_answered(_own_questions(), derived_file(source, _ANSWERS)))
+
+
+def _own_questions() -> list[list[ChatMessage]]:
+    return [[ChatMessage("user", question)] for question in calibration_prompts()]
 
 
 def calibration_prompts() -> list[str]:

@@ -77,7 +77,7 @@ def check_bench(machine: Machine, target: Path, draft: Path | None, *, is_short:
     machine.add(f"bench {name}, tok/s", seen, not large)
     _check_floor(machine, name, by_name["auto"], is_judged=not is_short)
     _check_regret(machine, name, run["regret"], is_judged=not is_short)
-    _check_plan(machine, target, by_name["vanilla"]["tok_per_s"], is_judged=not is_short)
+    _check_plan(machine, target, by_name["plain"]["tok_per_s"], is_judged=not is_short)
 
 
 def _check_floor(machine: Machine, target: str, auto: dict[str, Any], *, is_judged: bool) -> None:

@@ -13,7 +13,8 @@ _QUESTIONS: Final = 3
 _READY: Final = b"tokens of context"
 _ENDED: Final = b"engine ended"
 """The next question starts it again."""
-_ANSWERED: Final = b"TTFT"
+_ANSWERED: Final = "▸".encode()
+"""A receipt begins with it."""
 _LEAVE: Final = b"\x11"
 
 

@@ -28,7 +28,7 @@ PROMPTS = tuple(
         ]
     )
 )
-ARMS = ["vanilla", "tiny-draft", "tiny-bpe", "ngram", "auto"]
+ARMS = ["plain", "tiny-draft", "tiny-bpe", "ngram", "auto"]
 
 
 @pytest.fixture

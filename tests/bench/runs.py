@@ -93,11 +93,11 @@ def arm(
 def vanilla() -> ArmResult:
     """Plain decoding at `PLAIN_RATES`."""
     plain = answers(PLAIN_RATES)
-    return summarize_arm("vanilla", None, plain, plain, peak_memory_bytes=2 * 2**20)
+    return summarize_arm("plain", None, plain, plain, peak_memory_bytes=2 * 2**20)
 
 
 def run(*arms: ArmResult, **changes: object) -> BenchResult:
-    """A finished run of these arms, by default vanilla, a draft, ngram and auto."""
+    """A finished run of these arms, by default plain, a draft, ngram and auto."""
     result = BenchResult(
         run_id="20260102-030405-1f9a",
         started_at="2026-01-02T03:04:05Z",

@@ -67,7 +67,7 @@ def test_of_older_runs_nobody_knows_what_copies() -> None:
     rates = {"chat-1": (10.0, 10.1), "edit-1": (20.0, 20.2)}
     old = answers(rates, copied_n=None)
     assert copied_shares(old) == {}
-    plain, ngram = (summarize_arm(name, None, old, old) for name in ("vanilla", "ngram"))
+    plain, ngram = (summarize_arm(name, None, old, old) for name in ("plain", "ngram"))
     assert ngram.by_copying == {}
     rows = category_rows(run(plain, ngram))
     assert [(row.title, row.depth, row.copied) for row in rows] == [
@@ -110,7 +110,7 @@ def test_an_answer_that_repeats_its_prompt_is_told_from_one_that_does_not(tmp_pa
             TokenizedPrompt("again", "edit", (*start, *text)),
         ]
         specs = [ArmSpec(name, engine, mode, None, state) for name, mode in
-                 (("vanilla", Mode.OFF), ("ngram", Mode.NGRAM))]  # fmt: skip
+                 (("plain", Mode.OFF), ("ngram", Mode.NGRAM))]  # fmt: skip
         with ArmLoop(specs, prompts, LENGTH) as loop:
             for number, prompt in enumerate(prompts):
                 loop.run(prompt, 0, turn=number)

@@ -81,7 +81,7 @@ def test_without_fixed_lengths_or_without_auto_there_is_no_regret() -> None:
 
 def test_the_verdict_says_how_auto_stands_to_the_best_fixed_length() -> None:
     assert verdict(fixed_run(auto_factor=1.1)).endswith(
-        "faster than vanilla; auto is 1.10x ± 0.00 of fixed-2, the best fixed length here"
+        "faster than plain decoding; auto is 1.10x ± 0.00 of fixed-2, the best fixed length here"
     )
 
 
@@ -102,7 +102,7 @@ def bench(engine: Engine, folder: Path, fixed: tuple[int, ...]) -> BenchResult:
 
 def test_every_length_is_an_arm_that_drafts_so_many_tokens_each_time(engine: Engine, tmp_path: Path) -> None:
     result = bench(engine, tmp_path, (1, 3))
-    names = ["vanilla", "tiny-draft", "ngram", "auto", "fixed-1", "fixed-3"]
+    names = ["plain", "tiny-draft", "ngram", "auto", "fixed-1", "fixed-3"]
     assert [one.name for one in result.arms] == names
     assert result.audit.compared == result.audit.identical == 5 * 2 * len(PROMPTS)
     for found, length in zip(result.arms[-2:], (1, 3), strict=True):

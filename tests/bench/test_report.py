@@ -26,27 +26,28 @@ def auto(speedup: float, sd: float, name: str = "auto") -> ArmResult:
 
 
 def test_a_clear_gain_is_called_faster() -> None:
-    assert verdict(run(vanilla(), auto(1.42, 0.05))) == "auto is 1.42x ± 0.05 faster than vanilla"
+    assert verdict(run(vanilla(), auto(1.42, 0.05))) == "auto is 1.42x ± 0.05 faster than plain decoding"
 
 
 def test_a_clear_loss_is_called_slower() -> None:
     text = verdict(run(vanilla(), auto(0.77, 0.02)))
-    assert text == "auto is 0.77x ± 0.02: slower than vanilla"
+    assert text == "auto is 0.77x ± 0.02: slower than plain decoding"
 
 
 def test_a_gain_with_categories_that_lose_for_sure_names_them() -> None:
     found = arm("auto", {"chat-1": 0.9, "edit-1": 1.8})
     assert (
-        verdict(run(vanilla(), found)) == "auto is 1.273x ± 0.004 faster than vanilla; slower on chat (0.90x)"
+        verdict(run(vanilla(), found))
+        == "auto is 1.273x ± 0.004 faster than plain decoding; slower on chat (0.90x)"
     )
     # Another arm's losses are not those of the arm that the sentence is about.
     text = verdict(run(vanilla(), arm("ngram", {"chat-1": 0.5, "edit-1": 1.0}), auto(1.42, 0.05)))
-    assert text == "auto is 1.42x ± 0.05 faster than vanilla"
+    assert text == "auto is 1.42x ± 0.05 faster than plain decoding"
 
 
 def test_a_loss_as_a_whole_is_not_told_category_by_category() -> None:
     text = verdict(run(vanilla(), arm("auto", {"chat-1": 0.8, "edit-1": 0.9})))
-    assert text == "auto is 0.849x ± 0.002: slower than vanilla"
+    assert text == "auto is 0.849x ± 0.002: slower than plain decoding"
 
 
 def test_a_difference_within_two_errors_is_called_none() -> None:
@@ -56,12 +57,12 @@ def test_a_difference_within_two_errors_is_called_none() -> None:
 
 def test_a_single_answer_decides_nothing() -> None:
     text = verdict(run(vanilla(), auto(3.0, math.nan)))
-    assert text == "auto is 3.00x against vanilla in a single answer: too little to tell it from noise"
+    assert text == "auto is 3.00x against plain decoding in a single answer: too little to tell it from noise"
 
 
 def test_without_auto_the_fastest_other_arm_decides() -> None:
     arms = (vanilla(), auto(0.9, 0.01, "small"), auto(1.2, 0.01, "ngram"))
-    assert verdict(run(*arms)) == "ngram is 1.20x ± 0.01 faster than vanilla"
+    assert verdict(run(*arms)) == "ngram is 1.20x ± 0.01 faster than plain decoding"
 
 
 def test_auto_decides_even_when_another_arm_is_faster() -> None:
@@ -72,13 +73,13 @@ def test_auto_decides_even_when_another_arm_is_faster() -> None:
 
 def test_a_run_without_another_arm_tells_the_plain_speed() -> None:
     text = verdict(run(vanilla()))
-    assert text == "vanilla decodes 10.0 ± 0.2 tok/s; there is no other arm to compare it with"
+    assert text == "plain decoding runs at 10.0 ± 0.2 tok/s; there is no other arm to compare it with"
     assert verdict(dataclasses.replace(run(), arms=())) == "nothing was measured"
 
 
 def test_an_unfinished_run_says_so() -> None:
     text = verdict(run(vanilla(), auto(1.42, 0.05), complete=False))
-    assert text == "auto is 1.42x ± 0.05 faster than vanilla (so far: the run is not finished)"
+    assert text == "auto is 1.42x ± 0.05 faster than plain decoding (so far: the run is not finished)"
 
 
 def test_a_failed_audit_overrules_every_speed() -> None:
@@ -108,12 +109,12 @@ def test_a_quiet_run_raises_no_doubt() -> None:
 
 def test_one_repeat_a_disturbance_and_ties_are_pointed_out() -> None:
     plain = answers({"chat-1": (10.0,), "edit-1": (11.0,)})
-    (single, tie) = doubts(run(summarize_arm("vanilla", None, plain, plain)))
+    (single, tie) = doubts(run(summarize_arm("plain", None, plain, plain)))
     assert "try `repeat` 3" in single
     assert tie == "1 output leaves the plain text at a tie of two tokens (floating-point rounding)."
     rates = {f"chat-{i}": (10.0, 10.2, 10.1) for i in range(5)} | {"chat-9": (10.0, 2.0, 10.1)}
     shaken = answers(rates)
-    found = doubts(run(summarize_arm("vanilla", None, shaken, shaken), audit=Audit()))
+    found = doubts(run(summarize_arm("plain", None, shaken, shaken), audit=Audit()))
     assert found[0].startswith("1 answer was far off the other repeats")
     assert found[1].startswith("Plain decoding varied by")
 
@@ -121,9 +122,9 @@ def test_one_repeat_a_disturbance_and_ties_are_pointed_out() -> None:
 def test_the_csv_has_a_row_for_each_arm_and_one_for_each_of_its_categories() -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(run()))))
     assert [(r["arm"], r["category"]) for r in rows[:3]] == [
-        ("vanilla", "all"),
-        ("vanilla", "chat"),
-        ("vanilla", "edit"),
+        ("plain", "all"),
+        ("plain", "chat"),
+        ("plain", "edit"),
     ]
     assert len(rows) == 12
     assert tuple(rows[0]) == CSV_COLUMNS
@@ -156,11 +157,11 @@ def test_the_markdown_is_two_tables_under_the_verdict() -> None:
     lone = arm("ngram", {"chat-1": 1.0, "edit-1": 2.25})
     text = to_markdown(run(vanilla(), dataclasses.replace(lone, speedup=1.5, speedup_sd=0.02)))
     assert text == (
-        "**big-1.5b**: ngram is 1.50x ± 0.02 faster than vanilla\n"
+        "**big-1.5b**: ngram is 1.50x ± 0.02 faster than plain decoding\n"
         "\n"
         "| arm | t/s | speed-up | accept | mean len | t_d ms | TTFT s | prompt t/s | peak MiB | draft % | verify % |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
-        "| vanilla | 10.00 ± 0.16 | 1.00x | - | 1.00 | - | 0.50 | 80.0 | 2 | 0 | 100 |\n"
+        "| plain | 10.00 ± 0.16 | 1.00x | - | 1.00 | - | 0.50 | 80.0 | 2 | 0 | 100 |\n"
         "| ngram | 15.07 ± 0.28 | 1.50x ± 0.02 | 75 % | 2.00 | - | 0.50 | 80.0 | 3 | 14 | 56 |\n"
         "\n"
         "| speed-up by category | copied | ngram |\n"
@@ -190,7 +191,7 @@ def test_what_drafted_nothing_is_plain_decoding_and_no_gain() -> None:
     found = undrafted("auto", 1.005)
     assert found.speedup > 1.005
     result = run(vanilla(), found)
-    assert verdict(result) == "auto drafted nothing and decodes as vanilla does: its 1.01x ± 0.01 is noise"
+    assert verdict(result) == "auto drafted nothing and decodes as plain does: its 1.01x ± 0.01 is noise"
     assert speedup_text(found) == multiple_text(found) == "plain"
     assert to_markdown(result).count("| plain |\n") == 5
     assert "| plain | - |" in to_markdown(result)
@@ -209,7 +210,7 @@ def test_noise_of_an_arm_that_drafted_nothing_does_not_make_it_the_best() -> Non
 
 def test_what_drafted_nothing_and_is_slower_for_sure_is_told_so() -> None:
     slow = undrafted("auto", 0.9)
-    assert verdict(run(vanilla(), slow)).endswith("slower than vanilla, though it drafted nothing")
+    assert verdict(run(vanilla(), slow)).endswith("slower than plain decoding, though it drafted nothing")
     assert speedup_text(slow).startswith("0.91x ± ")
 
 

@@ -72,7 +72,7 @@ def test_the_list_as_json_tells_the_same(run_cli: RunCli) -> None:
         "target": "big-1.5b",
         "started_at": "2026-01-02T03:04:05Z",
         "complete": True,
-        "verdict": "auto is 1.50x ± 0.03 faster than vanilla",
+        "verdict": "auto is 1.50x ± 0.03 faster than plain decoding",
     }
 
 
@@ -82,11 +82,11 @@ def test_show_prints_title_tables_bars_and_verdict(run_cli: RunCli) -> None:
     lines = [line.rstrip() for line in found.out.splitlines()]
     assert (found.code, found.err) == (0, "")
     assert lines[0] == "big-1.5b (20260102-080000-bbbb)"
-    assert lines[2].startswith("arm             tok/s")
-    assert "auto     15.07 ± 0.28  1.50x ± 0.03      75 %    2.00" in lines
+    assert lines[2].startswith("arm           tok/s")
+    assert "auto   15.07 ± 0.28  1.50x ± 0.03      75 %    2.00" in lines
     assert "speed-up by category  copied   auto" in lines
     assert any("1.50x" in line and "│" in line for line in lines)
-    assert lines[-1] == "auto is 1.50x ± 0.03 faster than vanilla"
+    assert lines[-1] == "auto is 1.50x ± 0.03 faster than plain decoding"
     assert "\x1b" not in found.out
 
 
@@ -162,9 +162,9 @@ def test_compare_sets_the_arms_side_by_side(run_cli: RunCli) -> None:
         "before: 20260101-080000-aaaa  big-1.5b",
         "after:  20260102-080000-bbbb  big-1.5b",
         "",
-        "ARM      BEFORE TOK/S  AFTER TOK/S   TOK/S RATIO  SPEED-UP RATIO  SHARED PROMPTS",
-        "vanilla          10.0         10.0  1.00x ± 0.00    1.00x ± 0.00               2",
-        "auto             10.0         15.1  1.50x ± 0.00    1.50x ± 0.04               2",
+        "ARM    BEFORE TOK/S  AFTER TOK/S   TOK/S RATIO  SPEED-UP RATIO  SHARED PROMPTS",
+        "plain          10.0         10.0  1.00x ± 0.00    1.00x ± 0.00               2",
+        "auto           10.0         15.1  1.50x ± 0.00    1.50x ± 0.04               2",
     ]
 
 

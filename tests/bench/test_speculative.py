@@ -48,7 +48,7 @@ def test_the_text_of_all_arms_is_audited_and_equal(engine: Engine, store: Spy):
     for arm in result.arms[1:]:
         assert [sample.tokens for sample in arm.samples] == [sample.tokens for sample in vanilla.samples]
     drafted = {arm.name: sum(sample.draft_n for sample in arm.samples) for arm in result.arms}
-    assert drafted["vanilla"] == 0
+    assert drafted["plain"] == 0
     assert min(drafted["tiny-draft"], drafted["tiny-bpe"], drafted["auto"]) > 20
 
 
@@ -245,11 +245,11 @@ def test_costs_and_memory_are_recorded(engine: Engine, store: Spy):
     assert min(result.calibration.t_v_s.values()) > 0
     by_name = {arm.name: arm for arm in result.arms}
     assert by_name["tiny-draft"].t_d_s == result.calibration.t_d_s["tiny-draft"]
-    assert by_name["vanilla"].t_d_s is None
+    assert by_name["plain"].t_d_s is None
     assert by_name["auto"].draft in ("tiny-draft", "tiny-bpe")
     drafts = sum(draft.memory_bytes for draft in engine.drafts.values())
-    assert by_name["vanilla"].peak_memory_bytes > 1 << 20
-    assert by_name["vanilla"].peak_memory_bytes <= by_name["auto"].peak_memory_bytes + drafts
+    assert by_name["plain"].peak_memory_bytes > 1 << 20
+    assert by_name["plain"].peak_memory_bytes <= by_name["auto"].peak_memory_bytes + drafts
 
 
 def test_the_record_names_versions_and_files_and_nobody(engine: Engine, store: Spy, tmp_path: Path):
@@ -268,7 +268,7 @@ def test_the_record_names_versions_and_files_and_nobody(engine: Engine, store: S
 def test_a_target_alone_has_three_arms(tiny_model: Path, store: Spy):
     with Engine(open_file("tiny", tiny_model), [], EngineSettings(n_threads=1)) as engine:
         result = bench(engine, store, repeat=1)
-    assert [arm.name for arm in result.arms] == ["vanilla", "ngram", "auto"]
+    assert [arm.name for arm in result.arms] == ["plain", "ngram", "auto"]
     assert result.arms[2].draft is None
     assert "both" not in result.arms[2].note
     assert result.calibration.t_d_s == {}

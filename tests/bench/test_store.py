@@ -147,10 +147,10 @@ def test_a_faster_machine_shows_in_rates_and_not_in_speedups() -> None:
     def on_machine(speed: float) -> list[ArmResult]:
         plain = answers({p: [r * speed for r in rs] for p, rs in rates.items()})
         fast = answers({p: [r * speed * 1.5 for r in rs] for p, rs in rates.items()})
-        return [summarize_arm("vanilla", None, plain, plain), summarize_arm("auto", None, fast, plain)]
+        return [summarize_arm("plain", None, plain, plain), summarize_arm("auto", None, fast, plain)]
 
     rows = compare(run(*on_machine(1.0)), run(*on_machine(2.0)))
-    assert [row.name for row in rows] == ["vanilla", "auto"]
+    assert [row.name for row in rows] == ["plain", "auto"]
     for row in rows:
         assert row.tok_per_s_ratio.value == pytest.approx(2.0)
         assert row.speedup_ratio.value == pytest.approx(1.0)
@@ -165,9 +165,9 @@ def test_errors_of_two_speedups_add_in_quadrature() -> None:
 
 def test_an_arm_that_only_one_run_has_and_runs_without_a_shared_prompt_have_no_ratio() -> None:
     other = answers({"code-9": (10.0, 10.0)})
-    strange = run(summarize_arm("vanilla", None, other, other), arm("ngram", {"chat-1": 1.0, "edit-1": 1.0}))
+    strange = run(summarize_arm("plain", None, other, other), arm("ngram", {"chat-1": 1.0, "edit-1": 1.0}))
     rows = {row.name: row for row in compare(run(), strange)}
     assert rows["auto"].after is None
     assert rows["auto"].tok_per_s_ratio.value != rows["auto"].tok_per_s_ratio.value
-    assert rows["vanilla"].shared_prompts == 0
-    assert rows["vanilla"].tok_per_s_ratio.value != rows["vanilla"].tok_per_s_ratio.value
+    assert rows["plain"].shared_prompts == 0
+    assert rows["plain"].tok_per_s_ratio.value != rows["plain"].tok_per_s_ratio.value

@@ -24,7 +24,7 @@ rate_tables = st.dictionaries(
 def test_the_rate_is_the_geometric_mean_over_prompts_of_the_median_over_repeats() -> None:
     rates = {"chat-1": (1.0, 4.0, 99.0), "code-1": (16.0, 16.0, 2.0)}
     plain = answers(rates)
-    assert summarize_arm("vanilla", None, plain, plain).tok_per_s == pytest.approx(8.0)
+    assert summarize_arm("plain", None, plain, plain).tok_per_s == pytest.approx(8.0)
 
 
 def test_the_speedup_pairs_answers_of_the_same_prompt_and_repeat() -> None:
@@ -39,7 +39,7 @@ def test_the_speedup_pairs_answers_of_the_same_prompt_and_repeat() -> None:
 
 def test_vanilla_is_one_without_error_even_in_a_single_answer() -> None:
     plain = [sample(7.0)]
-    found = summarize_arm("vanilla", None, plain, plain)
+    found = summarize_arm("plain", None, plain, plain)
     assert (found.speedup, found.speedup_sd) == (1.0, 0.0)
     assert found.by_category["chat"].speedup == 1.0
     assert math.isnan(found.tok_per_s_sd)

@@ -47,7 +47,7 @@ def test_the_bar_chart_looks_like_this() -> None:
             "       │    ████████        ████████        ████████",
             "       │    ████████        ████████        ████████",
             "     0 └────────────────────────────────────────────────",
-            "            vanilla        small-0.5b         auto",
+            "             plain         small-0.5b         auto",
             "              10.0            5.53            15.1",
             "",
         ]
@@ -106,12 +106,12 @@ def test_names_and_figures_all_stand_in_the_table_at_eighty_columns() -> None:
     assert lines[:5] == [
         "arm                tok/s        speed-up  accepted  length",
         "──────────────────────────────────────────────────────────",
-        "vanilla     10.00 ± 0.16           1.00x         -    1.00",
+        "plain       10.00 ± 0.16           1.00x         -    1.00",
         "small-0.5b   5.53 ± 0.10  0.550x ± 0.002      75 %    2.00",
         "auto        15.07 ± 0.28    1.52x ± 0.04      75 %    2.00",
     ]
     assert lines[6] == "arm         TTFT s  prompt t/s  t_d ms  draft  verify  policy  peak MiB"
-    assert lines[8] == "vanilla       0.50          80       -    0 %   100 %   0.0 %         2"
+    assert lines[8] == "plain         0.50          80       -    0 %   100 %   0.0 %         2"
 
 
 def test_a_wide_terminal_gets_one_table() -> None:

@@ -72,7 +72,7 @@ def test_every_arm_counts_the_thoughts_that_run_counts(
             pass
         wanted = session.stats
     result = measured(path, tmp_path, max_tokens=max_tokens)
-    assert [arm.name for arm in result.arms] == ["vanilla", "ngram", "auto"]
+    assert [arm.name for arm in result.arms] == ["plain", "ngram", "auto"]
     for arm in result.arms:
         assert {one.thought_n for one in arm.samples} == {wanted.thought_n}
         assert arm.thought_share == wanted.thought_n / wanted.predicted_n
@@ -92,7 +92,7 @@ def test_thinking_is_switched_for_all_arms_alike(tmp_path: Path) -> None:
 
 def thoughtful(thought_n: int | None) -> BenchResult:
     plain = answers(PLAIN_RATES, thought_n=thought_n)
-    return run(*(summarize_arm(name, None, plain, plain) for name in ("vanilla", "ngram")))
+    return run(*(summarize_arm(name, None, plain, plain) for name in ("plain", "ngram")))
 
 
 def drawn(part: RenderableType) -> str:

@@ -317,7 +317,7 @@ def test_pair_of_the_smallest_model_says_what_drafts_without_one(run_cli, tmp_pa
     result = run_cli("pair", write_gguf(tmp_path / "small.gguf", rows=10))
     assert result.code == 0
     assert result.out.splitlines()[1] == (
-        "no smaller model is here or in the catalogue; --draft ngram drafts from the text itself"
+        "no smaller model is on disk or in the catalogue; --draft ngram drafts from the text itself"
     )
 
 

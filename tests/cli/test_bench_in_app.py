@@ -58,11 +58,11 @@ def test_every_option_reaches_the_job_and_holds_for_the_app(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--throughput"], "--throughput says nothing to --tui"),
-        (["--json"], "--json, --csv or --markdown says nothing to --tui"),
-        (["--csv"], "--json, --csv or --markdown says nothing to --tui"),
-        (["--markdown"], "--json, --csv or --markdown says nothing to --tui"),
-        (["--plot", "figure.png"], "--plot says nothing to --tui"),
+        (["--throughput"], "--throughput does not go with --tui"),
+        (["--json"], "--json, --csv or --markdown does not go with --tui"),
+        (["--csv"], "--json, --csv or --markdown does not go with --tui"),
+        (["--markdown"], "--json, --csv or --markdown does not go with --tui"),
+        (["--plot", "figure.png"], "--plot does not go with --tui"),
         (["--batch", "2"], "--batch goes with --throughput"),
         (["--fixed", "1,17"], "--fixed '17' is not a draft length. Use whole numbers from 1 to 15"),
         (["--category", "nonsense"], "no prompt has the category 'nonsense'"),

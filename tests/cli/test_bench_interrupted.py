@@ -83,7 +83,7 @@ def test_ctrl_c_before_the_first_prompt_keeps_nothing(bench: RunCli, monkeypatch
     monkeypatch.setattr(Engine, "measure_costs", interrupted)
     result = bench("--json")
     assert (result.code, result.out) == (130, "")
-    assert result.err == "edgespec: interrupted before the first prompt was finished; nothing was kept\n"
+    assert result.err == "edgespec: interrupted before the first prompt was finished; nothing kept\n"
     assert not results_dir().exists()
 
 

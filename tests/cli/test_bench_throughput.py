@@ -111,7 +111,7 @@ def test_a_stopped_sweep_goes_on_with_resume(
     assert stopped.code == 130
     run_id = json.loads(stopped.out)["run_id"]
     assert stopped.err == (
-        f"edgespec: interrupted; the measured points are kept as {run_id}, and the same command with --resume goes on\n"
+        f"edgespec: interrupted; the measured points are kept as {run_id}, and the same command with --resume goes on from there\n"
     )
     done: list[Any] = []
     run = PointRunner.run
@@ -128,7 +128,7 @@ def test_an_early_ctrl_c_keeps_nothing(sweep: RunCli, tiny_model: Path, monkeypa
     interrupt(monkeypatch, after=0)
     result = sweep(tiny_model)
     assert (result.code, result.out) == (130, "")
-    assert "interrupted before the first point was measured; nothing was kept" in result.err
+    assert "interrupted before the first point was measured; nothing kept" in result.err
     assert not results_dir().exists()
 
 
@@ -156,8 +156,8 @@ def test_the_table_and_what_results_makes_of_it(
         (["--throughput", "--budget", "soon"], "--budget 'soon' is not a length of time"),
         (["--throughput", "--prune", "width"], "--prune 'width' is not a method"),
         (["--throughput", "--ratio", "0.3"], "--ratio goes with --prune"),
-        (["--throughput", "--limit", "1"], "--limit says nothing to --throughput"),
-        (["--throughput", "--category", "chat"], "--category says nothing to --throughput"),
+        (["--throughput", "--limit", "1"], "--limit does not go with --throughput"),
+        (["--throughput", "--category", "chat"], "--category does not go with --throughput"),
         (["--throughput", "--resume"], "there is no earlier sweep of these models"),
         (["--throughput", "--draft", "auto"], "there is no pair of that name"),
         (["--throughput", "--plot", "plot.txt"], "a plot is a .png or a .svg file"),

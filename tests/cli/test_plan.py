@@ -127,7 +127,7 @@ def test_stated_acceptances_go_to_their_drafts(run_cli):
 def test_a_person_reads_the_best_draft_and_what_was_assumed(run_cli):
     outcome = run_cli("plan", "llama-3.1-70b", "--hardware", "8xh100")
     assert re.search(r"llama-3\.1-70b \(Q4_K_M, 70\.6B, .* GiB, not on disk\) on 8xh100", outcome.out)
-    assert re.search(r"best: llama-3\.2-1b, 2\.\d\dx vanilla", outcome.out)
+    assert re.search(r"best: llama-3\.2-1b, 2\.\d\dx plain", outcome.out)
     assert "acceptance by size" in outcome.out
     assert "several devices take turns" in outcome.out
     stated = run_cli("plan", "llama-3.1-70b", "--hardware", "8xh100", "--acceptance", "0.8")
@@ -137,7 +137,7 @@ def test_a_person_reads_the_best_draft_and_what_was_assumed(run_cli):
 def test_a_draft_that_cannot_pay_and_a_target_without_drafts_are_said_plainly(run_cli):
     never = run_cli("plan", "llama-3.2-1b", "--draft", "llama-3.1-70b", "--hardware", "h100")
     assert never.code == 0
-    assert "no draft pays: vanilla is the fastest" in never.out
+    assert "no draft pays: plain decoding is the fastest" in never.out
     assert "never" in never.out
     alone = run_cli("plan", "llama-3.2-1b", "--hardware", "h100")
     assert "drafts  none known; name one with --draft" in alone.out

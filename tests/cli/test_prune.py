@@ -235,7 +235,7 @@ def test_a_dry_run_writes_nothing(prune: RunCli, tmp_path: Path):
         (("--blocks", "2", "--ratio", "0.2"), "say the same thing"),
         (("--blocks", "4", "--protect-first", "3"), "that leaves 3"),
         (("--blocks", "2", "--structure", "uniform"), "It goes with flap and llm-pruner"),
-        (("--method", "flap", "--criterion", "kl"), "--criterion says nothing to --method flap"),
+        (("--method", "flap", "--criterion", "kl"), "--criterion does not apply to --method flap"),
         (("--method", "flap", "--narrow", "0.1"), "It goes with depth"),
         (("--blocks", "2", "--narrow", "0.9"), "--narrow 0.9 is more than the blocks that are left have"),
         (("--method", "flap", "--drop-attention", "1"), "It goes with depth"),

@@ -177,9 +177,9 @@ def test_a_prompt_that_does_not_fit(run_cli: RunCli, foreign: Foreign) -> None:
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        (["--ctx-size", "512"], "--ctx-size is the server's own affair with --server"),
-        (["-t", "2"], "--threads is the server's own affair with --server"),
-        (["--draft", "none"], "--draft is the server's own affair with --server"),
+        (["--ctx-size", "512"], "--ctx-size is up to the server with --server"),
+        (["-t", "2"], "--threads is up to the server with --server"),
+        (["--draft", "none"], "--draft is up to the server with --server"),
     ],
 )
 def test_what_is_the_servers_own_affair_is_refused(

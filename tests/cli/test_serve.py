@@ -44,7 +44,7 @@ def test_a_host_that_is_none_is_told_of(run_cli: Callable[..., Outcome]) -> None
 def test_an_empty_host_is_no_address(run_cli: Callable[..., Outcome]) -> None:
     ran = run_cli("serve", "--host", "")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("edgespec: --host '' is no address. ")
+    assert ran.err.startswith("edgespec: --host '' is not an address. ")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_an_empty_host_is_no_address(run_cli: Callable[..., Outcome]) -> None:
 def test_an_origin_that_no_browser_sends_is_refused(run_cli: Callable[..., Outcome], wrong: str) -> None:
     ran = run_cli("serve", "--cors", wrong)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith(f"edgespec: --cors {wrong!r} is no origin. ")
+    assert ran.err.startswith(f"edgespec: --cors {wrong!r} is not an origin. ")
 
 
 def test_a_folder_that_cannot_hold_conversations_is_told_of_before_anything_is_loaded(

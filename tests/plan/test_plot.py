@@ -26,7 +26,7 @@ def test_a_panel_has_a_bar_for_plain_decoding_and_for_every_draft(prediction: Pr
     heights = [bar.get_height() for bar in axes.patches]
     assert heights == [prediction.tok_per_s, *(row.tok_per_s for row in prediction.drafts)]
     labels = [label.get_text().partition("\n")[0] for label in axes.get_xticklabels()]
-    assert labels == ["vanilla", *(row.name for row in prediction.drafts)]
+    assert labels == ["plain", *(row.name for row in prediction.drafts)]
     assert [note.get_text() for note in axes.texts] == [
         "1.00x",
         *(f"{row.speedup:.2f}x" for row in prediction.drafts),

@@ -19,9 +19,17 @@ from edgespec.plan.models import PlannedModel, PlannedPair
 from edgespec.plan.prediction import predict
 from edgespec.plan.probe import PROBED_ROWS, ProcessorTime, TypeSpeed
 from edgespec.plan.sketch import sketch_metadata
-from edgespec.plan.this_machine import ThisMachine, measure_this_machine, needed_types
+from edgespec.plan.this_machine import (
+    ThisMachine,
+    estimate_this_machine,
+    measure_this_machine,
+    needed_types,
+)
 from edgespec.plan.workload import Workload, workload_of
+from edgespec.progress import SILENT
 from edgespec.session.settings import EngineSettings
+from edgespec.worker.jobs.speeds import Speeds, SpeedsJob
+from edgespec.worker.protocol import AnyEvent
 from tests.odd_documents import damage_json
 
 
@@ -286,3 +294,34 @@ def test_a_folder_that_cannot_be_written_to_costs_only_the_next_measurement(prob
     pair = PlannedPair(PAIR.target)
     assert set(measure_this_machine([pair], n_threads=2).types) == {"Q4_K", "Q6_K"}
     assert probe.measured == ["blocks", "Q4_K", "Q6_K"]
+
+
+def test_many_models_are_estimated_by_what_is_known_and_one_type_is_measured_where_nothing_is(
+    probe: Probe,
+) -> None:
+    works = [workload_of(PAIR.target.meta), workload_of(PAIR.drafts[0].meta)]
+    first = estimate_this_machine(works, 2)
+    assert probe.measured == ["blocks", "Q4_K"]
+    assert all(first.predict_curve(work).cost(1) > 0 for work in works)
+    second = estimate_this_machine(works, 2)
+    assert probe.measured == ["blocks", "Q4_K"]
+    assert second.predict_curve(works[1]).cost(1) == first.predict_curve(works[1]).cost(1)
+
+
+def test_a_list_of_models_gets_speeds_and_those_that_cannot_be_read_none(
+    probe: Probe, tiny_model: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF no more")
+    found = SpeedsJob((str(tiny_model), str(broken), "nonsense", "smollm2-135m")).run(SilentLink())
+    assert set(found.tok_per_s) == {str(tiny_model), "smollm2-135m"}
+    assert found.tok_per_s[str(tiny_model)] > found.tok_per_s["smollm2-135m"] > 0
+    assert SpeedsJob(("nonsense",)).run(SilentLink()) == Speeds({})
+
+
+class SilentLink:
+    """For a job in the test's own process."""
+
+    progress = SILENT
+
+    def send(self, event: AnyEvent) -> None: ...

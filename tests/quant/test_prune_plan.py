@@ -113,7 +113,7 @@ def test_the_name_says_the_method_and_what_is_left(dense: GgufMetadata):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (replace(THREE, importance=Importance.MIXED), "`importance` says nothing to `method` depth"),
+        (replace(THREE, importance=Importance.MIXED), "`importance` does not apply to `method` depth"),
         (replace(THREE, drop_attention=7), "`drop_attention` 7 is more than the 7 blocks"),
         (replace(THREE, file_type="Q4_9"), "`type` 'Q4_9' is not a type"),
         (replace(THREE, protect_last=8), "that leaves 1"),

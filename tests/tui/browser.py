@@ -6,6 +6,7 @@ import io
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,40 @@ _READ_TERMINAL = """
 """
 
 
+_MEASURE = """
+    (() => {
+        const place = document.querySelector(".xterm-screen").getBoundingClientRect();
+        const one = window.shownTerminals.find(each => each.buffer?.active && each.rows);
+        return {
+            page_width: window.innerWidth,
+            page_height: window.innerHeight,
+            scroll_width: document.documentElement.scrollWidth,
+            left: place.left,
+            right: place.right,
+            bottom: place.bottom,
+            columns: one.cols,
+            rows: one.rows,
+            row_height: place.height / one.rows,
+        };
+    })()
+"""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """In the page's own pixels, of which a phone shows as many as its screen is wide."""
+
+    page_width: float
+    page_height: float
+    scroll_width: float
+    left: float
+    right: float
+    bottom: float
+    columns: int
+    rows: int
+    row_height: float
+
+
 class Page:
     """A tab that shows the app."""
 
@@ -67,10 +102,15 @@ class Page:
         async with asyncio.timeout(LIMIT_S):
             return await answer
 
-    async def open(self, url: str) -> None:
-        """Shows a page."""
+    async def open(self, url: str, phone: tuple[int, int] | None = None) -> None:
+        """Shows a page, as a phone of that width and height does where one is given."""
         for domain in ("Network", "Page", "Runtime", "Log"):
             await self.do(f"{domain}.enable")
+        if phone is not None:
+            width, height = phone
+            same = {"width": width, "height": height, "screenWidth": width, "screenHeight": height}
+            await self.do("Emulation.setDeviceMetricsOverride", deviceScaleFactor=3, mobile=True, **same)
+            await self.do("Emulation.setTouchEmulationEnabled", enabled=True)
         await self.do("Page.addScriptToEvaluateOnNewDocument", source=_KEEP_TERMINAL)
         await self.do("Page.navigate", url=url)
 
@@ -126,6 +166,10 @@ class Page:
         with Image.open(io.BytesIO(base64.b64decode(picture["data"]))) as image:
             return len(image.convert("RGB").getcolors(1 << 24) or ())
 
+    async def measures(self) -> Measures:
+        """How the terminal lies on the page."""
+        return Measures(**await self.evaluate(_MEASURE))
+
     async def close(self) -> None:
         """Ends the tab's side of the conversation."""
         self._listening.cancel()
@@ -148,8 +192,8 @@ class Page:
 
 
 @asynccontextmanager
-async def open_page(url: str, profile: Path) -> AsyncIterator[Page]:
-    """A browser of its own with that page; both are gone afterwards."""
+async def open_page(url: str, profile: Path, phone: tuple[int, int] | None = None) -> AsyncIterator[Page]:
+    """A browser of its own with that page, on a phone's screen where its size is given; both are gone afterwards."""
     browser = await asyncio.create_subprocess_exec(
         str(CHROMIUM),
         *_FLAGS,
@@ -163,7 +207,7 @@ async def open_page(url: str, profile: Path) -> AsyncIterator[Page]:
             address = await _find_tab(session, profile / "DevToolsActivePort")
             page = Page(await session.ws_connect(address, max_msg_size=0))
             try:
-                await page.open(url)
+                await page.open(url, phone)
                 yield page
             finally:
                 await page.close()

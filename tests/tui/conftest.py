@@ -1,6 +1,7 @@
 """The app on a screen of a fixed size, with scripted workers, and pictures of it to compare with."""
 
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,6 +46,9 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     Nobody's clipboard is filled.
     """
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TZ", "UTC")
+    if hasattr(time, "tzset"):
+        time.tzset()
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setattr("textual.widgets.Input.cursor_blink", False)

@@ -9,8 +9,10 @@ from textual.widgets import Static
 from edgespec.catalog.entries import Catalog, ModelEntry, PairEntry, WheelSource
 from edgespec.catalog.sources import hub_cache
 from edgespec.worker.jobs.pull import PullJob
+from edgespec.worker.jobs.speeds import Speeds, SpeedsJob
 from edgespec.worker.protocol import (
     AnyEvent,
+    JobFinished,
     Progressed,
     RunJob,
 )
@@ -24,6 +26,7 @@ MIB = 1 << 20
 
 
 FREE_BYTES = 4096 * MIB
+SPEEDS = {"small": 123.4, "medium": 9.96, "large": 0.7}
 
 
 ENTRIES = (
@@ -110,17 +113,33 @@ async def fetch_medium(pilot: Pilot[int]) -> None:
 
 
 def make(bench: AppBench, **options: object) -> EdgespecApp:
-    return bench.make(Launch(screen="models"), **options)
+    return bench.make(Launch(screen="models"), **{"job": predicted, **options})
 
 
 def downloads_of(bench: AppBench) -> list[ScriptedWorker]:
-    return [worker for worker in bench.workers if any(isinstance(r, RunJob) for r in worker.requests)]
+    return [worker for worker in bench.workers if any(_fetches(r) for r in worker.requests)]
+
+
+def _fetches(request: object) -> bool:
+    return isinstance(request, RunJob) and isinstance(request.job, PullJob)
+
+
+def opened_or_fetched(bench: AppBench) -> list[object]:
+    """What was asked of processes, predictions apart."""
+    asked = [request for worker in bench.workers for request in worker.requests]
+    return [r for r in asked if not (isinstance(r, RunJob) and isinstance(r.job, SpeedsJob))]
+
+
+def predicted(request: RunJob) -> Iterable[AnyEvent]:
+    """Speeds for the list of models, at once."""
+    if isinstance(request.job, SpeedsJob):
+        yield JobFinished(Speeds({spec: SPEEDS[spec] for spec in request.job.specs if spec in SPEEDS}))
 
 
 def half_way(request: RunJob) -> Iterable[AnyEvent]:
-    job = request.job
-    assert isinstance(job, PullJob)
-    yield Progressed(f"fetching {job.spec} from the hub", 450 * MIB, 900 * MIB, "bytes")
+    yield from predicted(request)
+    if isinstance(job := request.job, PullJob):
+        yield Progressed(f"fetching {job.spec} from the hub", 450 * MIB, 900 * MIB, "bytes")
 
 
 def leave_partial(name: str, n_bytes: int) -> Path:

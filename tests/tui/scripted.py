@@ -184,7 +184,7 @@ def race_events(request: RunRace) -> Iterable[AnyEvent]:
     for name in names:
         rounds = samples.setdefault(name, [])
         rounds.append(sample_of(stats[name], "race", "race", len(rounds), (1, 2, 3)))
-    n_compared = len(samples["vanilla"]) * (len(names) - 1)
+    n_compared = len(samples["plain"]) * (len(names) - 1)
     result = BenchResult(
         "20260101-000000-0000",
         "2026-01-01T00:00:00+00:00",
@@ -192,7 +192,7 @@ def race_events(request: RunRace) -> Iterable[AnyEvent]:
         {},
         {},
         tuple(
-            summarize_arm(arm, None, own, samples["vanilla"], peak_memory_bytes=900 * MIB)
+            summarize_arm(arm, None, own, samples["plain"], peak_memory_bytes=900 * MIB)
             for arm, own in samples.items()
         ),
         Audit(compared=n_compared, identical=n_compared),

@@ -28,6 +28,7 @@ from tests.tui.bench_script import (
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.bench.throughput_chart import LogAxis, ThroughputChart
 from tui.common.ask import AskScreen
+from tui.common.wording import local_time
 from tui.services.launch import Launch
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
@@ -40,7 +41,7 @@ async def test_without_runs_the_screen_says_how_to_make_one(bench: AppBench) -> 
     app = bench.make(Launch(screen="bench"))
     async with app.run_test(size=LARGE) as pilot:
         await ready(pilot)
-        assert "n measures one here" in shown(app)
+        assert "n to measure one here" in shown(app)
 
 
 async def test_runs_are_listed_newest_first_and_shown(bench: AppBench) -> None:
@@ -52,8 +53,8 @@ async def test_runs_are_listed_newest_first_and_shown(bench: AppBench) -> None:
         table = app.screen.query_one(DataTable)
         assert [str(table.get_row_at(row)[0]).strip() for row in range(3)] == [
             "20260104-080000-dddd",
-            FAST.run_id,
-            SLOW.run_id,
+            local_time(FAST.started_at),
+            local_time(SLOW.started_at),
         ]
         assert [str(cell) for cell in table.get_row_at(0)][1:4] == ["?", "?", "damaged"]
         assert [str(cell) for cell in table.get_row_at(1)][1:] == [
@@ -66,7 +67,7 @@ async def test_runs_are_listed_newest_first_and_shown(bench: AppBench) -> None:
         await pilot.press("down")
         await settle(pilot)
         assert "auto is 1.50x" in shown(app)
-        assert "vanilla" in shown(app)
+        assert "plain" in shown(app)
 
 
 async def test_two_runs_are_compared(bench: AppBench) -> None:
@@ -179,7 +180,7 @@ async def test_a_run_is_deleted_after_a_question(bench: AppBench) -> None:
         await settle(pilot)
         await pilot.press("y")
         await ready(pilot)
-        assert "n measures one here" in shown(app)
+        assert "n to measure one here" in shown(app)
 
 
 async def test_the_footer_shows_what_can_be_done(bench: AppBench) -> None:

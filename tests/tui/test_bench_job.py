@@ -12,6 +12,7 @@ from edgespec.bench.prompts import builtin_prompts, select
 from edgespec.bench.result import BenchResult
 from edgespec.bench.speculative import BenchSettings
 from edgespec.bench.store import ResultStore
+from edgespec.decode.policy import Mode
 from edgespec.paths import results_dir
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.jobs.bench import BenchJob
@@ -20,6 +21,7 @@ from edgespec.worker.protocol import (
     AnyEvent,
     JobFinished,
     JobReported,
+    PairOpened,
     Pause,
     Progressed,
     RequestFailed,
@@ -41,7 +43,7 @@ from tests.tui.bench_script import (
 )
 from tests.tui.conftest import LARGE, AppBench, settle
 from tests.tui.scripted import ScriptedWorker
-from tui.bench.form import BenchFormScreen
+from tui.bench.form import BenchFormScreen, specs_of_pair
 from tui.bench.screen import BenchScreen
 from tui.services.job_runner import RunningJob
 from tui.services.launch import Launch
@@ -94,15 +96,15 @@ async def test_the_cursor_goes_to_the_run_that_was_measured(bench: AppBench) -> 
         assert (table.display, table.has_focus, table.cursor_row, table.row_count) == (True, True, 0, 3)
         assert "new-model" in shown(app)
         assert str(table.get_row_at(0)[3]) == "not finished"
-        assert status_of(app) == f"stopped; what was finished is kept as {ours.run_id}"
+        assert status_of(app) == f"stopped; finished prompts kept as {ours.run_id}"
 
 
 @pytest.mark.parametrize(
     ("event", "told"),
     [
-        (RequestFailed("stopped", interrupted=True), "stopped; no prompt was finished, nothing is kept"),
-        (WorkerDied("was killed"), "the engine was killed; no prompt was finished, nothing is kept"),
-        (JobFinished(dataclasses.replace(SLOW, arms=(), complete=False)), "stopped; no prompt was finished"),
+        (RequestFailed("stopped", interrupted=True), "stopped; no prompt finished, nothing kept"),
+        (WorkerDied("was killed"), "the engine was killed; no prompt finished, nothing kept"),
+        (JobFinished(dataclasses.replace(SLOW, arms=(), complete=False)), "stopped; no prompt finished"),
     ],
     ids=["stopped", "died", "empty"],
 )
@@ -274,7 +276,51 @@ async def test_the_job_measures_and_keeps_what_was_finished(
     assert isinstance(last, JobFinished), last
     assert isinstance(last.result, BenchResult)
     assert last.result.complete != stop
-    assert [one.name for one in last.result.arms] == ["vanilla", "tiny-draft", "ngram", "auto"]
+    assert [one.name for one in last.result.arms] == ["plain", "tiny-draft", "ngram", "auto"]
     saved = [entry.result for entry in ResultStore(results_dir()).entries()]
     assert [one.run_id for one in saved if one is not None] == [last.result.run_id]
     assert any(isinstance(one, Progressed) for one in events)
+
+
+async def test_an_error_is_said_once_with_its_way_out(bench: AppBench) -> None:
+    failed = RequestFailed("there is no model 'nonsense'", "`edgespec models` lists them")
+    app = bench.make(Launch(screen="bench", bench_job=JOB), job=lambda _request: [failed])
+    async with app.run_test(size=LARGE) as pilot:
+        await ready(pilot)
+        assert status_of(app) == "there is no model 'nonsense'; `edgespec models` lists them"
+        assert screen_of(app).query_one("#bench-status").has_class("error")
+        assert not list(app._notifications)
+
+
+@pytest.mark.parametrize(
+    ("pair", "wanted"),
+    [
+        (
+            PairOpened("qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", Mode.AUTO, 4096, 12.5, 9),
+            "qwen2.5-coder-0.5b",
+        ),
+        (PairOpened("qwen2.5-coder-1.5b", None, Mode.AUTO, 4096, 12.5, 9), "auto"),
+    ],
+)
+async def test_the_form_takes_the_loaded_pair_and_lists_the_categories(
+    bench: AppBench, pair: PairOpened, wanted: str
+) -> None:
+    async with bench.run(pair=pair) as (app, pilot):
+        await pilot.press("f4")
+        await settle(pilot)
+        await pilot.press("n")
+        while not isinstance(app.screen, BenchFormScreen):
+            await pilot.pause(0.02)
+        await settle(pilot)
+        assert app.screen.query_one("#bench-target", Input).value == "qwen2.5-coder-1.5b"
+        assert app.screen.query_one("#bench-drafts", Input).value == wanted
+        note = str(app.screen.query_one("#bench-form-note", Static).content)
+        assert "Built-in categories: " in note
+        assert "multi-turn" in note
+
+
+async def test_the_form_names_a_file_as_it_was_asked_for(bench: AppBench) -> None:
+    pair = PairOpened("mine", "little", Mode.AUTO, 4096, 12.5, 9)
+    launch = Launch(target="/models/mine.gguf", draft="/models/little.gguf")
+    async with bench.run(launch, pair=pair) as (app, _):
+        assert specs_of_pair(app) == ("/models/mine.gguf", "/models/little.gguf")

@@ -13,9 +13,10 @@ from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.app import EdgespecApp
 from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
-from tui.common.help import HelpScreen
+from tui.common.help import TASKS, HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.settings_screen import SettingsScreen
+from tui.services.launch import Launch, ScreenName
 from tui.services.settings import AppSettings, load_settings, save_settings
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
@@ -36,6 +37,79 @@ async def test_help_lists_every_key_and_command(bench: AppBench) -> None:
         await pilot.press("escape")
         await settle(pilot)
         assert isinstance(app.screen, ChatScreen)
+
+
+async def test_help_is_in_the_order_of_what_somebody_wants_to_do(bench: AppBench) -> None:
+    async with bench.run() as (app, pilot):
+        await pilot.press("f1")
+        await settle(pilot)
+        keys = app.screen.query_one("#keys", DataTable)
+        rows = [keys.get_row_at(place) for place in range(keys.row_count)]
+        heads = [str(row[1]) for row in rows if not row[2]]
+        wanted = ["Write", "Read", "Conversations", "The model, and how it answers", "Everywhere"]
+        assert [head for head in heads if head in wanted] == wanted
+        assert heads[-1] == "Everywhere"
+        ids = [str(row[2]) for row in rows]
+        assert ids[1] == "prompt.send"
+        known = {id_ for ids_ in TASKS.values() for id_ in ids_}
+        assert known <= set(ids), "a task names a key that is not there"
+
+
+@pytest.mark.parametrize("screen", ["race", "bench", "models", "workshop"])
+async def test_help_of_every_screen_has_its_own_keys_first(screen: ScreenName, bench: AppBench) -> None:
+    app = bench.make(Launch(screen=screen))
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("f1")
+        await settle(pilot)
+        keys = app.screen.query_one("#keys", DataTable)
+        rows = [keys.get_row_at(place) for place in range(keys.row_count)]
+        last = [str(row[1]) for row in rows if not row[2]][-1]
+        assert last == "Everywhere"
+        assert str(rows[1][2]).startswith(f"{screen}.")
+
+
+async def test_the_log_can_be_narrowed_to_what_is_serious(bench: AppBench) -> None:
+    async with bench.run() as (app, pilot):
+        for line in (
+            "DEBUG edgespec.session: detail",
+            "INFO edgespec.llama.native: loaded",
+            "WARNING edgespec.llama.native: slow",
+            "  and why it is",
+            "ERROR edgespec.llama.native: broken",
+        ):
+            bench.workers[0].say(Logged(line))
+        await settle(pilot)
+        await pilot.press("f8")
+        await settle(pilot)
+        log = app.screen.query_one(Log)
+        assert len(list(log.lines)) >= 6
+        seen = []
+        for _ in range(3):
+            await pilot.press("l")
+            await settle(pilot)
+            seen.append([line.split(":")[0].split(" ")[0] for line in log.lines if line])
+        assert seen[1] == ["WARNING", "and", "ERROR"]
+        assert seen[2] == ["ERROR"]
+        assert "errors alone" in str(app.screen.query_one("#log-title", Static).content)
+        bench.workers[0].say(Logged("WARNING edgespec: not shown"))
+        bench.workers[0].say(Logged("ERROR edgespec: shown"))
+        await pilot.pause(0.8)
+        assert [line for line in log.lines if line][-1] == "ERROR edgespec: shown"
+        await pilot.press("l")
+        await settle(pilot)
+        assert "WARNING edgespec: not shown" in list(log.lines)
+
+
+async def test_a_number_that_is_left_to_edgespec_reads_auto(bench: AppBench) -> None:
+    async with bench.run(settings=AppSettings(threads=2)) as (app, pilot):
+        await pilot.press("f7")
+        await settle(pilot)
+        assert app.screen.query_one("#ctx_size", Input).value == "auto"
+        app.screen.query_one("#threads", Input).value = "Auto"
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert (app.settings.threads, app.settings.ctx_size) == (0, 0)
 
 
 async def test_the_log_shows_what_came_and_what_comes_and_saves_it(bench: AppBench, tmp_path: Path) -> None:

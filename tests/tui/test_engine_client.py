@@ -145,4 +145,4 @@ async def test_the_last_race_of_a_target_is_kept() -> None:
     await rest()
     engine.ask(RunRace("who wins", (Mode.OFF, Mode.AUTO), 8))
     await rest()
-    assert [arm.name for arm in engine.races["target-1b"].arms] == ["vanilla", "auto"]
+    assert [arm.name for arm in engine.races["target-1b"].arms] == ["plain", "auto"]

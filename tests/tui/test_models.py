@@ -24,6 +24,7 @@ from tests.tui.models_script import (
     highlight,
     leave_partial,
     make,
+    opened_or_fetched,
     quiet,
     screen_of,
     status_of,
@@ -45,20 +46,20 @@ async def test_every_model_has_a_row_with_what_matters(
         await quiet(pilot)
         rows = {row[1]: row[3:] for row in table_of(app)}
         assert rows == {
-            "small": ["wheels", "fits", "apache-2.0"],
-            "broken.gguf": ["this folder", "?", ""],
-            "pruned.gguf": ["this folder", "fits", ""],
-            "medium": ["1% arrived", "fits", "mit"],
-            "large": ["no", "too large", "llama3.1 (gated)"],
+            "small": ["~123", "edgespec", "fits", "apache-2.0"],
+            "broken.gguf": ["", "this folder", "?", ""],
+            "pruned.gguf": ["", "this folder", "fits", ""],
+            "medium": ["~10.0", "1% arrived", "fits", "mit"],
+            "large": ["", "no", "too large", "llama3.1 (gated)"],
         }
-        assert status_of(app) == "3 of 5 are here · 4.0 GiB of memory free · Enter chats with one"
+        assert status_of(app) == "3 of 5 on disk · 4.0 GiB of memory free · Enter chats with one"
 
 
 async def test_an_empty_disk_names_the_next_key(bench: AppBench) -> None:
     app = make(bench)
     async with app.run_test(size=LARGE) as pilot:
         await quiet(pilot)
-        assert "0 of 3 are here" in status_of(app)
+        assert "0 of 3 on disk" in status_of(app)
         assert "p fetches the highlighted one" in status_of(app)
 
 
@@ -136,8 +137,8 @@ async def test_a_model_that_is_not_here_is_not_opened(bench: AppBench) -> None:
         await pilot.press("c")
         await settle(pilot)
         assert app.current_mode == "models"
-        assert status_of(app) == "medium is not here yet: p fetches it"
-        assert bench.workers == []
+        assert status_of(app) == "medium is not on disk yet: p fetches it"
+        assert opened_or_fetched(bench) == []
 
 
 async def test_a_file_that_cannot_be_read_is_not_opened(bench: AppBench, own_files: list[Path]) -> None:
@@ -167,7 +168,7 @@ async def test_the_loaded_model_is_marked_and_not_loaded_again(
         await pilot.press("enter")
         await settle(pilot)
         assert app.current_mode == "chat"
-        assert len(bench.workers) == 1
+        assert [type(request) for request in opened_or_fetched(bench)] == [OpenPair]
 
 
 async def test_an_answer_under_way_is_not_cut_off_by_another_model(
@@ -197,31 +198,76 @@ async def test_the_workshop_gets_the_model(bench: AppBench, own_files: list[Path
         assert taken == [f"workshop {Path('pruned.gguf').resolve()}"]
 
 
-async def test_the_filter_narrows_and_escape_shows_all_again(bench: AppBench) -> None:
+async def test_the_filter_narrows_by_names_and_escape_shows_all_again(bench: AppBench) -> None:
     app = make(bench)
     async with app.run_test(size=LARGE) as pilot:
         await quiet(pilot)
-        await pilot.press("slash", *"too large")
+        await pilot.press("slash", *"M")
         await quiet(pilot)
-        assert [row[1] for row in table_of(app)] == ["large"]
+        # The description of `large` has the words too large, its licence an m.
+        assert [row[1] for row in table_of(app)] == ["small", "medium"]
         await pilot.press(*"zzz")
         await quiet(pilot)
-        assert "Nothing fits the filter" in facts_of(app)
+        assert "No model matches the filter" in facts_of(app)
         await pilot.press("escape")
         await quiet(pilot)
         assert len(table_of(app)) == 3
         assert isinstance(app.focused, DataTable)
 
 
-async def test_enter_in_the_filter_goes_into_the_table(bench: AppBench) -> None:
+async def test_letters_after_enter_in_the_filter_are_still_a_name_and_down_goes_to_the_table(
+    bench: AppBench, small_is_here: Path
+) -> None:
     app = make(bench)
     async with app.run_test(size=LARGE) as pilot:
         await quiet(pilot)
-        await pilot.press("slash", *"medium", "enter")
+        await pilot.press("slash", *"med", "enter", *"ium")
         await quiet(pilot)
-        assert isinstance(app.focused, DataTable)
-        assert screen_of(app).query_one("#models-filter", Input).value == "medium"
-        assert bench.workers == []
+        assert isinstance(app.focused, Input)
+        assert app.focused.value == "medium"
+        assert status_of(app) == "Down goes to the table, where keys act on the model"
+        assert opened_or_fetched(bench) == []
+        await pilot.press("down", "c")
+        await quiet(pilot)
+        assert status_of(app) == "medium is not on disk yet: p fetches it"
+
+
+async def test_speeds_are_predicted_once_for_each_model_and_said_in_the_details(
+    bench: AppBench, small_is_here: Path, tiny_draft: Path
+) -> None:
+    app = make(bench)
+    async with app.run_test(size=LARGE) as pilot:
+        await quiet(pilot)
+        await highlight(pilot, "small")
+        assert "speed: ~123 tok/s without drafting, predicted for this machine" in facts_of(app)
+        shutil.copy(tiny_draft, "fresh.gguf")
+        app.models_changed()
+        await quiet(pilot)
+        asked = [r.job.specs for worker in bench.workers for r in worker.requests if isinstance(r, RunJob)]
+        assert asked == [("small", "medium", "large"), (str(Path("fresh.gguf").resolve()),)]
+
+
+async def test_no_speed_is_predicted_while_the_engine_works(bench: AppBench, small_is_here: Path) -> None:
+    async with bench.run(hold=True) as (_, pilot):
+        await pilot.press(*"hello", "enter")
+        await settle(pilot)
+        await pilot.press("f5")
+        await quiet(pilot)
+        assert not [r for worker in bench.workers for r in worker.requests if isinstance(r, RunJob)]
+
+
+async def test_a_prediction_makes_room_for_an_engine_that_is_loaded(
+    bench: AppBench, small_is_here: Path
+) -> None:
+    app = make(bench, job=lambda _request: ())
+    async with app.run_test(size=LARGE) as pilot:
+        await quiet(pilot)
+        (predicting,) = bench.workers
+        assert not predicting.closed
+        await highlight(pilot, "small")
+        await pilot.press("c")
+        await settle(pilot)
+        assert predicting.closed
 
 
 async def test_a_model_of_the_hub_that_has_no_name_here_is_fetched_by_its_place(bench: AppBench) -> None:
@@ -251,7 +297,7 @@ async def test_what_is_not_a_model_of_the_hub_is_said(typed: str, said: str, ben
         await pilot.press("slash", *typed, "enter")
         await settle(pilot)
         assert said in status_of(app)
-        assert bench.workers == []
+        assert opened_or_fetched(bench) == []
 
 
 @pytest.mark.parametrize("agrees", [True, False])
@@ -273,7 +319,7 @@ async def test_deleting_asks_first(agrees: bool, bench: AppBench, small_is_here:
         assert small_is_here.exists() is not agrees
         if agrees:
             assert status_of(app).startswith("deleted small: ")
-            assert {row[1]: row[3] for row in table_of(app)}["small"] == "no"
+            assert {row[1]: row[4] for row in table_of(app)}["small"] == "no"
 
 
 async def test_a_loaded_model_is_unloaded_before_it_is_deleted(bench: AppBench, small_is_here: Path) -> None:
@@ -290,7 +336,7 @@ async def test_a_loaded_model_is_unloaded_before_it_is_deleted(bench: AppBench, 
         await pilot.press("y")
         while small_is_here.exists():
             await pilot.pause(0.02)
-        assert bench.workers[0].closed
+        assert all(worker.closed for worker in bench.workers)
         assert app.engine.pair is None
 
 
@@ -410,5 +456,5 @@ async def test_without_colour_the_words_say_it_all(
         await quiet(pilot)
         shown = app.export_screenshot(simplify=True).replace("&#160;", " ")
         assert app.no_color
-        for words in ("wheels", "fits", "too large", "apache-2.0"):
+        for words in ("edgespec", "fits", "too large", "apache-2.0"):
             assert words in shown

@@ -106,7 +106,7 @@ async def test_a_fetch_is_paused_goes_on_from_there_and_the_model_is_here(
         await until(pilot, is_stalled)
         assert state_of(app).startswith("fetching")
         await pilot.press("space")
-        await until(pilot, lambda: status_of(app).startswith("paused m: 3.0 MiB are kept"))
+        await until(pilot, lambda: status_of(app).startswith("paused m: 3.0 MiB kept"))
         await until(pilot, lambda: state_of(app) == "36% arrived")
         assert blobs() == []
         await pilot.press("space")
@@ -124,7 +124,7 @@ async def test_a_cancelled_fetch_leaves_nothing(hub: Hub, app: EdgespecApp) -> N
         await begin(pilot, app)
         await until(pilot, is_stalled)
         await pilot.press("x")
-        await until(pilot, lambda: status_of(app).startswith("ended the fetch of m"))
+        await until(pilot, lambda: status_of(app).startswith("cancelled m"))
         await until(pilot, lambda: state_of(app) == "no")
     assert partials() == blobs() == []
 

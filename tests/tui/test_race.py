@@ -7,6 +7,7 @@ from edgespec.decode.policy import Mode
 from edgespec.worker.protocol import PairOpened, RequestFailed, RunRace, WorkerDied
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tui.app import EdgespecApp
+from tui.chat.receipt_line import ReceiptLine
 from tui.common.stream_text import StreamText
 from tui.race.arms import ArmPane
 from tui.race.screen import RaceScreen
@@ -31,7 +32,7 @@ async def test_three_arms_race_and_the_verdict_says_who_won(bench: AppBench) -> 
         assert isinstance(asked, RunRace)
         assert asked.modes == (Mode.OFF, Mode.MODEL, Mode.AUTO)
         panes = list(app.screen.query(ArmPane))
-        assert [pane.arm for pane in panes] == ["vanilla", "draft-100m", "auto"]
+        assert [pane.arm for pane in panes] == ["plain", "draft-100m", "auto"]
         assert all(pane.query_one(StreamText).text for pane in panes)
         assert "auto is 1.60x" in verdict_of(app)
         assert "single answer" in verdict_of(app)
@@ -47,7 +48,7 @@ async def test_another_round_brings_a_spread(bench: AppBench) -> None:
         assert isinstance(asked, RunRace)
         assert asked.earlier is not None
         assert "single answer" not in verdict_of(app)
-        assert "faster than vanilla" in verdict_of(app)
+        assert "faster than plain decoding" in verdict_of(app)
         await pilot.press("ctrl+l")
         await settle(pilot)
         assert not app.screen.query(ArmPane)
@@ -76,8 +77,8 @@ async def test_the_chat_sends_its_last_message_to_the_race(bench: AppBench) -> N
         await settle(pilot)
         await pilot.press("ctrl+r")
         await settle(pilot)
-        receipt = app.screen.query(".receipt").last(Static)
-        assert "1.60x plain in the last race (measured)" in str(receipt.content)
+        receipt = app.screen.query(ReceiptLine).last()
+        assert "1.60x plain in the last race (measured)" in receipt.details
 
 
 async def test_a_race_that_fails_says_why_and_can_be_run_again(bench: AppBench) -> None:

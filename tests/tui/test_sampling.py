@@ -92,7 +92,7 @@ async def test_a_greedy_model_is_asked_for_nothing(bench: AppBench) -> None:
 async def test_a_chat_has_its_own_and_keeps_it(bench: AppBench) -> None:
     async with bench.run(pair=OWN) as (app, pilot):
         await send(pilot, "/sampling temperature 0 top-k 5")
-        assert "sampling from the next answer on: greedy" in status_of(app)
+        assert "sampling from the next answer: greedy" in status_of(app)
         await send(pilot, "hello")
         assert asked_of(bench) == [SamplingWish(temperature=0, top_k=5)]
         await send(pilot, "/new")

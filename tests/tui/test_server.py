@@ -24,6 +24,7 @@ from tests.worker.foreign_server import (
     serving,
 )
 from tui.app import EdgespecApp
+from tui.chat.receipt_line import ReceiptLine
 from tui.chat.turn import AnswerTurn
 from tui.common.status_line import StatusLine
 from tui.models.model_table import ModelTable
@@ -47,7 +48,7 @@ def is_ready(app: EdgespecApp) -> bool:
 
 def receipt_of(app: EdgespecApp) -> str:
     turn = app.screen.query(AnswerTurn).last()
-    return str(turn.query_one(".receipt", Static).content)
+    return turn.query_one(ReceiptLine).details
 
 
 async def test_an_answer_streams_and_what_the_server_does_not_tell_is_unknown(foreign: Foreign) -> None:

@@ -21,7 +21,7 @@ from tui.services.launch import Launch
         ("/nonsense", "there is no command /nonsense"),
         ("/regenrate", "did you mean /regenerate?"),
         ("/new now", "/new takes nothing after it"),
-        ("/mode sideways", "it takes off, model, ngram or auto"),
+        ("/mode sideways", "use off, model, ngram or auto"),
     ],
 )
 async def test_a_wrong_command_says_what_is_right(line: str, said: str, bench: AppBench) -> None:

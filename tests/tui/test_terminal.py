@@ -95,7 +95,7 @@ def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Termina
     terminal.run()
     terminal.wait("smollm2-135m, no draft model on disk", " tokens")
     terminal.keys("Name three colours.", "Enter")
-    terminal.wait("tok/s ·", "TTFT", "speculation o")
+    terminal.wait("tok/s ·", "▸", "speculation o")
     terminal.keys("C-s")
     terminal.wait("n-grams only")
     terminal.keys("C-s")
@@ -103,18 +103,18 @@ def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Termina
     terminal.keys("C-t")
     terminal.wait("green: from the draft model")
     terminal.keys("/system You tell very long stories.", "Enter")
-    terminal.wait("holds from the next answer on")
+    terminal.wait("applies from the next answer")
     terminal.keys("Tell me a story of a thousand words about a fox.", "Enter")
     terminal.wait("answering")
     terminal.keys("Escape")
-    terminal.wait("stopped; the part that came is kept", "speculation off: as asked")
+    terminal.wait("stopped, partial answer kept")
     terminal.keys("C-q")
     terminal.wait("left with 0", "ready>")
     assert terminal.state("#{alternate_on} #{cursor_flag} #{mouse_any_flag}") == "0 1 0"
     terminal.keys("echo $((6*7))", "Enter")
     terminal.wait("echo $((6*7))", "\n42\n")
     terminal.run("chat", "--continue")
-    terminal.wait("stopped; the part that came is kept")
+    terminal.wait("stopped, partial answer kept")
     terminal.keys("C-q")
     terminal.wait("left with 0")
 
@@ -125,7 +125,7 @@ def test_ctrl_c_stops_clears_asks_and_leaves(terminal: Terminal) -> None:
     terminal.keys("Tell me a story of a thousand words about a fox.", "Enter")
     terminal.wait("answering")
     terminal.keys("C-c")
-    terminal.wait("stopped; the part that came is kept")
+    terminal.wait("stopped, partial answer kept")
     terminal.keys("a second thought", "C-c")
     terminal.wait("cleared; Up brings it back")
     terminal.keys("Up")
@@ -238,6 +238,15 @@ def test_the_app_never_starts_where_its_output_goes_into_a_pipe(terminal: Termin
     terminal.wait("Usage: edgespec", "left with 2")
     terminal.keys(f"clear; {program} chat | cat; echo left with ${{PIPESTATUS[0]}}", "Enter")
     terminal.wait("the app needs a terminal", "edgespec run -p TEXT", "left with 2")
+    assert terminal.state("#{alternate_on}") == "0"
+
+
+@pytest.mark.parametrize("arguments", ["", " chat"])
+def test_a_terminal_that_cannot_be_drawn_on_is_refused_in_a_line(terminal: Terminal, arguments: str) -> None:
+    program = shlex.join([sys.executable, "-m", "edgespec"])
+    terminal.keys(f"export PYTHONPATH={shlex.quote(str(REPOSITORY))}; clear", "Enter")
+    terminal.keys(f"TERM=dumb {program}{arguments}; echo left with $?", "Enter")
+    terminal.wait("TERM is dumb", "edgespec run -p TEXT", "left with 2")
     assert terminal.state("#{alternate_on}") == "0"
 
 

@@ -42,7 +42,7 @@ async def test_a_browser_sends_a_prompt_and_reads_the_answer(
         await page.until_shown("smollm2-135m", " tokens")
         await page.type("Name three colours.")
         await page.press("Enter", 13, "\r")
-        shown = await page.until_shown("Name three colours.", "tok/s ·", "TTFT")
+        shown = await page.until_shown("Name three colours.", "tok/s ·", "▸")
         conversation = ChatStore(chats_dir()).newest()
         assert conversation is not None
         question, answer = conversation.messages
@@ -63,6 +63,32 @@ async def test_a_browser_sends_a_prompt_and_reads_the_answer(
         await page.until_ended()
     assert end_all(processes) == []
     assert served.process.poll() is None
+
+
+@needs_browser
+async def test_a_phone_shows_the_app_in_its_own_width_and_in_letters_that_can_be_read(
+    tiny_model: Path, serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    served = serve(str(tiny_model), "--draft", "none", "-n", "8")
+    async with open_page(served.url, tmp_path / "profile", phone=(390, 844)) as page:
+        await page.until_shown("tiny, no draft")
+        found = await page.measures()
+        assert (found.page_width, found.page_height) == (390, 844)
+        assert found.scroll_width <= 390
+        assert found.left >= 0
+        assert 0.9 * 390 < found.right <= 390
+        assert 0.95 * 844 < found.bottom <= 844
+        assert found.columns >= 36
+        assert found.row_height >= 16
+        await page.type("hello")
+        await page.until_shown("hello")
+        await page.press("Enter", 13, "\r")
+        shown = await page.until_shown("tok/s")
+        lines = shown.splitlines()
+        assert all(len(line) <= found.columns for line in lines)
+        assert any("hello" in line for line in lines)
+        await page.type("/he")
+        await page.until_shown("/help")
 
 
 @posix_only

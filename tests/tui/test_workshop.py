@@ -17,10 +17,12 @@ from quant.text.calibration_source import OWN_ANSWERS
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.workshop_script import (
     MADE,
+    STAGES,
     Script,
     make,
     planned,
     quick_script,
+    running,
     screen_of,
     text_of,
     until,
@@ -28,7 +30,6 @@ from tests.tui.workshop_script import (
 )
 from tui.common.ask import ChooseScreen
 from tui.workshop.screen import Phase
-from tui.workshop.stages import StageLine
 
 
 @pytest.fixture
@@ -192,6 +193,7 @@ async def test_the_plan_looks_as_it_did(
 async def test_the_work_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, script: Script, picture: Picture
 ) -> None:
+    script.stages = STAGES
     script.making = [
         Progressed("making a copy in half precision", 0, 1),
         Progressed("reading the calibration text", 8, 8),
@@ -201,7 +203,7 @@ async def test_the_work_looks_as_it_did(
     async with workshop(app, size=size) as pilot:
         screen = await planned(pilot, app)
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: len(screen.query(StageLine)) == 3)
+        await until(pilot, lambda: any("comparing" in text for text in running(screen)))
         await settle(pilot)
         await picture(pilot)
 

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from textual.widgets import Input, Select
 
 from edgespec.catalog.metadata import read_metadata
 from edgespec.cli.flags import with_flags
 from edgespec.errors import EdgespecError, ModelFileError
 from edgespec.files import clear_leftovers, find_leftovers
-from edgespec.paths import derived_models_dir
-from edgespec.progress import SILENT
+from edgespec.paths import costs_dir, derived_models_dir, made_dir
+from edgespec.progress import SILENT, Unit
 from edgespec.session.settings import EngineSettings
 from edgespec.worker.jobs.measure import Comparison, MeasureJob
+from edgespec.worker.jobs.paces import Paces, TimedProgress
 from edgespec.worker.jobs.plan import PlanJob, Planned
 from edgespec.worker.jobs.request import AmountUnit, WorkshopRequest
 from edgespec.worker.jobs.written import Made
@@ -34,13 +36,17 @@ from edgespec.worker.protocol import (
 )
 from quant.gguf.recipe import read_recipe
 from quant.prune.choices import Criterion, Method
+from quant.text.calibration_source import OWN_ANSWERS
 from tests.catalog.gguf_files import write_gguf
 from tests.conftest import REPOSITORY, Outcome
+from tests.recorded_progress import RecordedProgress
 from tests.tiny import CHAT_TEMPLATE, TinyShape, make_tiny_model
 from tests.tui.workshop_script import until
 from tui.app import EdgespecApp
+from tui.models.rows import Origin, load_models
 from tui.services.launch import Launch
 from tui.services.settings import AppSettings
+from tui.workshop.result_pane import ResultPane
 from tui.workshop.screen import Phase, WorkshopScreen
 
 
@@ -67,7 +73,7 @@ def asked(deep: Path, text: Path) -> WorkshopRequest:
         amount="2",
         calibration=str(text),
         n_tokens="2048",
-        output="out.gguf",
+        output="./out.gguf",
     )
 
 
@@ -91,6 +97,23 @@ async def finish(job: Job) -> tuple[Any, list[AnyEvent]]:
 
 def labels(events: list[AnyEvent]) -> list[str]:
     return list(dict.fromkeys(event.label for event in events if isinstance(event, Progressed)))
+
+
+def shown_text(pane: ResultPane) -> str:
+    """What stands in it, however it is wrapped."""
+    console = Console(width=200, color_system=None)
+    with console.capture() as shown:
+        console.print(pane.content)
+    return shown.get()
+
+
+class RecordingLink:
+    """Remembers what a job in the test's own process tells of itself."""
+
+    def __init__(self) -> None:
+        self.progress = RecordedProgress()
+
+    def send(self, event: AnyEvent) -> None: ...
 
 
 class NoLink:
@@ -122,6 +145,8 @@ async def test_what_is_planned_is_made_and_measured(
 
     made, events = await finish(planned.job)
     assert isinstance(made, Made)
+    expected = [stage.label for stage in planned.stages if not stage.measures]
+    assert labels(events) == expected
     assert labels(events)[-2:] == ["repairing blocks", "writing"]
     assert [name for name, _ in made.notes] == ["removed", "held out"]
     assert read_metadata(tmp_path / "out.gguf").block_count == 4
@@ -155,13 +180,13 @@ async def test_a_plan_knows_the_file_that_is_there_and_the_job_replaces_it_only_
     assert (tmp_path / "out.gguf").read_text() == "mine"
 
 
-async def test_quantizing_with_a_measured_importance(asked: WorkshopRequest, tmp_path: Path) -> None:
+async def test_quantizing_with_a_measured_importance(asked: WorkshopRequest) -> None:
     planned = plan(replace(asked, method=None, file_type="IQ2_XS", output=""))
-    assert planned.job.destination == Path("deep-IQ2_XS.gguf")
+    assert planned.job.destination == made_dir() / "deep-IQ2_XS.gguf"
     made, events = await finish(planned.job)
     assert "measuring the importance" in labels(events)
     assert made.path == planned.job.destination
-    recipe = read_recipe(read_metadata(tmp_path / "deep-IQ2_XS.gguf"))
+    recipe = read_recipe(read_metadata(made.path))
     assert recipe is not None
     assert recipe["steps"][0]["importance"] == asked.calibration
 
@@ -258,7 +283,43 @@ def test_names_are_those_of_the_command_line(
     planned = plan(replace(asked, method=method, unit=AmountUnit.SHARE, amount="0.2", output=""))
     text = ("--calibration", asked.calibration or "", "--calibration-tokens", "2048")
     done = run_cli("prune", asked.model, "--method", str(method), "--ratio", "0.2", *text)
-    assert (done.code, [path.name for path in tmp_path.iterdir()]) == (0, [str(planned.job.destination)])
+    assert (done.code, [path.name for path in tmp_path.iterdir()]) == (0, [planned.job.destination.name])
+
+
+@pytest.mark.parametrize(
+    ("output", "folder", "place"),
+    [
+        ("", "", "{made}/deep-depth-{kept}.gguf"),
+        ("small.gguf", "", "{made}/small.gguf"),
+        ("small.gguf", "{own}", "{own}/small.gguf"),
+        ("{own}/small.gguf", "", "{own}/small.gguf"),
+        ("./small.gguf", "{own}", "small.gguf"),
+    ],
+)
+def test_a_name_alone_is_a_file_in_the_folder_of_made_models(
+    asked: WorkshopRequest, tmp_path: Path, output: str, folder: str, place: str
+) -> None:
+    output, folder = output.format(own=tmp_path), folder.format(own=tmp_path)
+    planned = plan(replace(asked, output=output, folder=folder))
+    kept = planned.job.destination.stem[-2:]
+    assert str(planned.job.destination) == place.format(made=made_dir(), own=tmp_path, kept=kept)
+    assert dict(planned.lines)["into"].startswith(f"{planned.job.destination.resolve().parent}, ")
+
+
+def test_a_folder_of_the_settings_that_is_not_there_is_named(asked: WorkshopRequest) -> None:
+    with pytest.raises(EdgespecError, match="there is no folder nowhere/models"):
+        plan(replace(asked, output="", folder="nowhere/models"))
+
+
+def test_what_was_made_is_listed_and_can_be_deleted(deep: Path, run_cli: Callable[..., Outcome]) -> None:
+    made_dir().mkdir(parents=True)
+    made = made_dir() / "deep-small.gguf"
+    made.write_bytes(deep.read_bytes())
+    [row] = [row for row in load_models(EngineSettings(), Path()).rows if row.name == "deep-small"]
+    assert (row.origin, row.path) == (Origin.MADE, made)
+    assert str(made) in run_cli("models").out
+    assert run_cli("models", "rm", "-y", "deep-small").code == 0
+    assert not made.exists()
 
 
 def test_protected_blocks_reach_the_core(asked: WorkshopRequest) -> None:
@@ -286,7 +347,9 @@ async def test_the_whole_way_in_the_app(asked: WorkshopRequest, tmp_path: Path) 
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.phase is Phase.DONE)
         name = str(screen.query_one("#output", Input).value)
-        assert read_metadata(tmp_path / name).block_count == 4
+        assert read_metadata(made_dir() / name).block_count == 4
+        assert not list(tmp_path.glob("*.gguf"))
+        assert str(made_dir() / name) in shown_text(screen.result)
         assert "perplexity" in str(screen.query_one("#workshop-status").render())
 
 
@@ -301,10 +364,90 @@ async def test_smollm2_loses_blocks_in_the_workshops_own_job(smollm2: Path, tmp_
         criterion=Criterion.BLOCK_INFLUENCE,
         calibration=str(text),
         n_tokens="2048",
-        output="small.gguf",
+        output="./small.gguf",
     )
     made, _ = await finish(plan(asked).job)
     meta = read_metadata(tmp_path / "small.gguf")
     assert meta.block_count == 28
     assert dict(made.notes)["removed"].startswith("2 of 30 blocks")
     assert "did not help" not in dict(made.notes)["held out"]
+
+
+ENDS = {"protect_first": "1", "protect_last": "1"}
+"""The published criteria protect more blocks than a small model has."""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"criterion": Criterion.WINDOW, "repairs": False},
+        {"criterion": Criterion.GREEDY, **ENDS},
+        {"criterion": Criterion.KL, **ENDS},
+        {"criterion": Criterion.ANGULAR, **ENDS},
+        {"criterion": Criterion.TAYLOR, **ENDS},
+        {"criterion": Criterion.MAGNITUDE, **ENDS},
+        {"unit": AmountUnit.NAMED, "amount": "3,4", "repairs": False},
+        {"method": Method.FLAP, "unit": AmountUnit.SHARE, "amount": "0.2"},
+        {"method": Method.LLM_PRUNER, "unit": AmountUnit.SHARE, "amount": "0.2", **ENDS},
+        {"file_type": "Q8_0", "calibration": OWN_ANSWERS, "n_tokens": "1024"},
+        {"method": None, "file_type": "Q8_0", "calibration": None},
+        {"method": None, "file_type": "Q8_0"},
+    ],
+    ids=str,
+)
+def test_the_stages_that_are_expected_are_those_that_come(
+    asked: WorkshopRequest, changes: dict[str, Any]
+) -> None:
+    planned = plan(replace(asked, **changes))
+    link = RecordingLink()
+    planned.job.run(link)
+    assert list(dict.fromkeys(stage.label for stage in link.progress.stages)) == [
+        stage.label for stage in planned.stages if not stage.measures
+    ]
+
+
+def test_what_a_stage_took_is_the_next_plans_pace(asked: WorkshopRequest) -> None:
+    first = plan(asked)
+    takes = dict(first.lines)["takes"]
+    assert takes.startswith("about ")
+    assert "a first guess" in takes
+    work = {"repairing blocks": 2.0, "writing": 1.0}
+    Paces.load().keep({"repairing blocks": 60.0, "writing": 0.01}, work)
+    paces = Paces.load()
+    assert paces.seconds("repairing blocks", 3.0) == 90.0
+    assert (paces.knows("repairing blocks"), paces.knows("writing")) == (True, False)
+
+
+def test_a_pause_does_not_count_as_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("edgespec.worker.jobs.paces.monotonic", lambda: now[0])
+
+    class Paused:
+        def stage(
+            self, label: str, total: float | None = None, *, done: float = 0, unit: Unit = "steps"
+        ) -> None:
+            now[0] += 100.0
+
+        def advance(self, amount: float = 1) -> None:
+            now[0] += 1000.0
+
+    timed = TimedProgress(Paused())
+    timed.stage("one")
+    now[0] += 2.0
+    timed.advance()
+    now[0] += 3.0
+    timed.stage("two")
+    now[0] += 1.0
+    timed.end()
+    assert timed.taken_s == {"one": 5.0, "two": 1.0}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"version": 1, "seconds": {"writing": "soon"}}', '{"version": 9}']
+)
+def test_a_damaged_file_of_paces_is_learnt_anew(asked: WorkshopRequest, text: str) -> None:
+    Paces.load().keep({"writing": 60.0}, {"writing": 1.0})
+    [file] = costs_dir().glob("workshop.*.json")
+    file.write_text(text)
+    assert not Paces.load().knows("writing")
+    assert dict(plan(asked).lines)["takes"].startswith("about ")

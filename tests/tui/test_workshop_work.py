@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 
 from edgespec.worker.jobs.measure import MeasureJob
 from edgespec.worker.jobs.plan import PlanJob
@@ -10,6 +11,7 @@ from edgespec.worker.jobs.prune import PruneJob
 from edgespec.worker.protocol import (
     OpenPair,
     Pause,
+    Progressed,
     RequestFailed,
     Resume,
     Stop,
@@ -21,17 +23,20 @@ from tests.tui.workshop_script import (
     DENSE,
     JOB,
     MADE,
+    STAGES,
     Script,
     make,
     planned,
     quick_script,
+    running,
     screen_of,
+    stage_texts,
     text_of,
     until,
     workshop,
 )
 from tui.common.ask import AskScreen
-from tui.workshop.screen import Phase
+from tui.workshop.screen import Phase, WorkshopScreen
 from tui.workshop.stages import StageLine
 
 
@@ -197,7 +202,7 @@ async def test_measuring_can_be_left_out_and_done_later(bench: AppBench, script:
         await settle(pilot)
         bench.workers[-1].say(RequestFailed("stopped", interrupted=True))
         await until(pilot, lambda: screen.phase is Phase.DONE)
-        assert text_of(app, "status") == "stopped; the new file stays, M measures again"
+        assert text_of(app, "status") == "stopped; the new file is kept, m measures again"
         script.measuring = whole
         await pilot.press("m")
         await until(pilot, lambda: script.count(MeasureJob) == 2 and screen.phase is Phase.DONE)
@@ -230,3 +235,119 @@ async def test_escape_leads_back_to_form_and_plan(bench: AppBench, script: Scrip
         await until(pilot, lambda: screen.phase is Phase.PLANNING and screen.plan.planned is not None)
         assert screen.plan.planned is not None
         assert screen.plan.planned.exists
+
+
+async def test_all_stages_stand_there_with_their_times_before_the_work_says_a_word(
+    bench: AppBench, script: Script
+) -> None:
+    script.stages, script.making = STAGES, []
+    app = make(bench, script)
+    async with workshop(app, size=SMALL) as pilot:
+        screen = await planned(pilot, app)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: screen.phase is Phase.MAKING and running(screen))
+        texts = stage_texts(screen)
+        assert texts[0] == "▸ loading the model 0 s · ~1 s left"
+        assert texts[1] == "· writing answers ~2 min 40 s"
+        assert len(texts) == len(STAGES)
+        assert text_of_stages_left(screen) == "about 4 min 10 s left in all"
+
+
+async def test_what_is_left_follows_the_work_and_a_stage_that_does_not_come_is_taken_away(
+    bench: AppBench, script: Script
+) -> None:
+    script.stages = STAGES
+    script.making = [
+        Progressed("making a copy in half precision", 0, 1),
+        Progressed("something that nobody expected", 0, None),
+    ]
+    app = make(bench, script)
+    async with workshop(app, size=SMALL) as pilot:
+        screen = await planned(pilot, app)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: any("nobody expected" in text for text in running(screen)))
+        assert [text.split(" ~")[0] for text in stage_texts(screen)][:4] == [
+            "✓ loading the model 0 s",
+            "✓ making a copy in half precision 0 s",
+            "▸ something that nobody expected 0 s",
+            "· reading the calibration text",
+        ]
+        assert text_of_stages_left(screen) == ""
+
+
+async def test_measuring_anew_expects_its_own_stages_alone(bench: AppBench, script: Script) -> None:
+    script.stages = STAGES
+    app = make(bench, script)
+    async with workshop(app, size=SMALL) as pilot:
+        screen = await planned(pilot, app)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: screen.phase is Phase.DONE)
+        script.measuring = []
+        await pilot.press("m")
+        await until(pilot, lambda: screen.phase is Phase.MEASURING and running(screen))
+        assert stage_texts(screen) == [
+            "▸ quality of the dense model 0 s · ~12 s left",
+            "· quality of the new model ~20 s",
+            "· timing both, token by token ~8 s",
+        ]
+
+
+async def test_a_start_while_the_plan_is_made_waits_for_it_and_says_so(
+    bench: AppBench, script: Script
+) -> None:
+    script.plans_at_once = False
+    app = make(bench, script)
+    async with workshop(app, size=SMALL) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: script.count(PlanJob) == 1)
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert text_of(app, "status") == (
+            "the plan is being worked out: the work starts when it is ready, Esc calls it off"
+        )
+        assert script.count(PruneJob) == 0
+        bench.workers[-1].say(script.plan)
+        await until(pilot, lambda: screen.phase is Phase.DONE)
+        assert script.count(PruneJob) == 1
+
+
+@pytest.mark.parametrize("how", ["escape", "another choice", "a refusal"])
+async def test_a_start_that_waits_for_the_plan_can_be_called_off(
+    bench: AppBench, script: Script, how: str
+) -> None:
+    script.plans_at_once = False
+    app = make(bench, script)
+    async with workshop(app, size=SMALL) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: script.count(PlanJob) == 1)
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        worker = bench.workers[-1]
+        match how:
+            case "escape":
+                await pilot.press("escape")
+                await settle(pilot)
+                assert text_of(app, "status").startswith("called off")
+            case "another choice":
+                screen.form.take_model("another")
+                await until(pilot, lambda: script.count(PlanJob) == 2)
+                worker = bench.workers[-1]
+            case _:
+                script.refusal = RequestFailed("a ratio of 0.99 would remove 6 of 6 blocks", "remove 1 to 5")
+        worker.say(script.plan)
+        await until(pilot, lambda: not screen.plan.is_planning)
+        await settle(pilot)
+        assert (screen.phase, script.count(PruneJob)) == (Phase.PLANNING, 0)
+
+
+async def test_a_start_without_a_model_says_how_one_is_chosen(bench: AppBench, script: Script) -> None:
+    app = make(bench, script)
+    async with app.run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert text_of(app, "status") == "no model chosen: Ctrl+O lists those on disk"
+
+
+def text_of_stages_left(screen: WorkshopScreen) -> str:
+    return str(screen.query_one("#stages-left", Static).content)

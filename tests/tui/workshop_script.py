@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from edgespec.bench.plain_speed import PlainSpeed
 from edgespec.bench.statistics import Estimate
+from edgespec.worker.jobs.expected import ExpectedStage
 from edgespec.worker.jobs.measure import Comparison, MeasureJob, ModelFigures
 from edgespec.worker.jobs.plan import PlanJob, Planned
 from edgespec.worker.jobs.prune import PruneJob
@@ -33,6 +34,7 @@ from tests.tui.conftest import AppBench, settle
 from tui.app import EdgespecApp
 from tui.services.launch import Launch
 from tui.workshop.screen import WorkshopScreen
+from tui.workshop.stages import StageLine
 
 MIB = 1 << 20
 DENSE, MADE = Path("/models/dense.gguf"), Path("dense-depth-79.gguf")
@@ -42,6 +44,7 @@ PLAN_LINES = (
     ("parameters", "134.5M -> 106.2M"),
     ("size", "93.8 MiB -> 76.9 MiB, 5.94 bpw"),
     ("speed", "about 1.22x, predicted from the bytes a token reads"),
+    ("takes", "about 4 min 10 s, of which 40 s measure the result"),
     ("writes", "dense-depth-79.gguf, new"),
     ("into", "/models, 40.0 GiB free"),
 )
@@ -62,12 +65,27 @@ COMPARED = Comparison(
 JOB = PruneJob("dense", DENSE, PruneSettings(Amount(ratio=0.25)), MADE)
 
 
+STAGES = (
+    ExpectedStage("loading the model", 1.0),
+    ExpectedStage("writing answers", 160.0),
+    ExpectedStage("making a copy in half precision", 2.0),
+    ExpectedStage("reading the calibration text", 20.0),
+    ExpectedStage("comparing windows of blocks", 25.0),
+    ExpectedStage("writing", 2.0),
+    ExpectedStage("quality of the dense model", 12.0, measures=True),
+    ExpectedStage("quality of the new model", 20.0, measures=True),
+    ExpectedStage("timing both, token by token", 8.0, measures=True),
+)
+
+
 class Script:
     """What the processes answer, and what they were asked."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.exists = False
+        self.stages: tuple[ExpectedStage, ...] = ()
+        self.plans_at_once = True
         self.refusal: RequestFailed | None = None
         self.making: list[AnyEvent] = [
             Progressed("reading the calibration text", 3, 8),
@@ -84,11 +102,17 @@ class Script:
         self.jobs.append(request.job)
         match request.job:
             case PlanJob():
-                yield self.refusal or JobFinished(Planned(JOB, PLAN_LINES, self.exists))
+                if self.plans_at_once:
+                    yield self.plan
             case PruneJob() | QuantizeJob():
                 yield from self.making
             case MeasureJob():
                 yield from self.measuring
+
+    @property
+    def plan(self) -> AnyEvent:
+        """What a plan comes to."""
+        return self.refusal or JobFinished(Planned(JOB, PLAN_LINES, self.exists, self.stages))
 
     @property
     def asked(self) -> WorkshopRequest:
@@ -126,6 +150,20 @@ def screen_of(app: EdgespecApp) -> WorkshopScreen:
 
 def text_of(app: EdgespecApp, name: str) -> str:
     return str(screen_of(app).query_one(f"#workshop-{name}", Static).content)
+
+
+def stage_texts(screen: WorkshopScreen) -> list[str]:
+    """The stages that are shown, each with its mark and times."""
+    return [
+        " ".join(filter(None, (str(part.content).strip() for part in line.query(Static))))
+        for line in screen.query(StageLine)
+        if line.display
+    ]
+
+
+def running(screen: WorkshopScreen) -> list[str]:
+    """The stages that run."""
+    return [text for text in stage_texts(screen) if text.startswith("▸")]
 
 
 async def until(pilot: Pilot[int], reached: Callable[[], object]) -> None:

@@ -241,9 +241,9 @@ async def test_a_race_runs_all_arms_from_empty_caches(
         event = await worker.until(RaceAdvanced, RequestFailed)
         assert isinstance(event, RaceAdvanced), event
         advanced.append(event)
-    assert [one.arm for one in advanced] == ["vanilla", "tiny-draft", "auto"]
+    assert [one.arm for one in advanced] == ["plain", "tiny-draft", "auto"]
     texts = {arm.name: arm.samples[0].tokens for arm in advanced[-1].result.arms}
-    assert texts["vanilla"] == texts["tiny-draft"] == texts["auto"]
+    assert texts["plain"] == texts["tiny-draft"] == texts["auto"]
     assert all(one.stats.prompt_evaluated_n == one.stats.prompt_n for one in advanced)
     worker.send(RunRace("once upon a time", modes, 16, advanced[-1].result))
     while not isinstance(event, RaceAdvanced) or not event.is_last or event is advanced[-1]:

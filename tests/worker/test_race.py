@@ -23,7 +23,7 @@ from tests.session.eager import draft_eagerly
 
 PROMPT = "once upon a time there was a cat and a hat and a cat and a hat"
 MODES = (Mode.OFF, Mode.MODEL, Mode.AUTO)
-ARMS = ["vanilla", "tiny-draft", "auto"]
+ARMS = ["plain", "tiny-draft", "auto"]
 LENGTH = 24
 
 
@@ -125,7 +125,7 @@ def test_without_a_draft_model_the_text_itself_drafts(tiny_model: Path, monkeypa
     draft_eagerly(monkeypatch)
     with open_pair(tiny_model, "none", settings=EngineSettings(n_threads=1)) as session:
         result = race(session, modes=(Mode.OFF, Mode.NGRAM, Mode.AUTO)).advanced[-1].result
-    assert [arm.name for arm in result.arms] == ["vanilla", "ngram", "auto"]
+    assert [arm.name for arm in result.arms] == ["plain", "ngram", "auto"]
     assert (result.audit.compared, result.audit.identical) == (2, 2)
 
 

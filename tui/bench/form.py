@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, Label, Static
 from edgespec.bench.fixed_lengths import parse_draft_lengths
 from edgespec.bench.prompts import builtin_prompts, load_prompts, select
 from edgespec.bench.speculative import BenchSettings
+from edgespec.catalog.toml_file import load_catalog
 from edgespec.chat.template import THINKS, Think
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.llama.sampler import Sampling
@@ -22,13 +23,14 @@ from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from edgespec.worker.jobs.bench import BenchJob
 from tui.common.wording import joined
+from tui.services.app_services import AppServices
 from tui.services.launch import Launch
 
 _FIELDS = (
     ("target", "Target", "", "the default model"),
-    ("drafts", "Drafts", "auto", "names between commas; none: n-grams alone"),
-    ("prompts", "Prompts", "", "built in, or a JSONL file"),
-    ("categories", "Categories", "", "all, or names between commas"),
+    ("drafts", "Drafts", "auto", "names separated by commas; none: n-grams alone"),
+    ("prompts", "Prompts", "", "built-in, or a JSONL file"),
+    ("categories", "Categories", "", "all, or names such as chat,code (below)"),
     ("limit", "Per category", "1", "all, or a number of prompts"),
     ("max_tokens", "Longest answer", "96", "tokens, 2 or more"),
     ("repeat", "Repeats", "3", "answers per prompt and arm"),
@@ -46,29 +48,42 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
         Binding("ctrl+s", "start", "Start", id="bench-form.start", tooltip="Measure", priority=True),
     ]
 
-    def __init__(self, launch: Launch, engine: EngineSettings) -> None:
+    def __init__(
+        self, launch: Launch, engine: EngineSettings, target: str = "", drafts: str = "auto"
+    ) -> None:
+        """A form for what shall be measured.
+
+        Args:
+            launch: What the app was started with.
+            engine: Settings to measure with.
+            target: What the form begins with: the loaded model; empty is the default one.
+            drafts: Likewise.
+        """
         super().__init__()
         self._launch, self._engine = launch, engine
+        self._given = {"target": target, "drafts": drafts}
 
     def compose(self) -> ComposeResult:
         """A row for each choice."""
-        # A server's models are not on this machine, where it is measured.
-        here = self._launch.target if self._launch.server is None else None
         with VerticalScroll(classes="dialog dialog-wide"):
             yield Static("New benchmark", classes="dialog-title")
             with Grid(id="settings-grid"):
                 for name, title, value, hint in _FIELDS:
                     yield Label(title)
-                    given = here or "" if name == "target" else value
-                    yield Input(given, id=f"bench-{name}", placeholder=hint, compact=True)
+                    yield Input(
+                        self._given.get(name, value), id=f"bench-{name}", placeholder=hint, compact=True
+                    )
             yield Static("", id="bench-form-note", markup=False, classes="dialog-text")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button("Start", id="start", variant="primary", compact=True)
 
     def on_mount(self) -> None:
-        """Says what happens."""
-        self._note("The chat's models are unloaded meanwhile. Ctrl+S starts, Esc goes back.")
+        """Says what happens, and which categories there are."""
+        known = ", ".join(dict.fromkeys(prompt.category for prompt in builtin_prompts()))
+        self._note(
+            f"Built-in categories: {known}.\nThe chat's models are unloaded meanwhile. Ctrl+S starts, Esc goes back."
+        )
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
@@ -132,3 +147,23 @@ class BenchFormScreen(ModalScreen[BenchJob | None]):
 
     def _note(self, text: str) -> None:
         self.query_one("#bench-form-note", Static).update(plain_text(text))
+
+
+def specs_of_pair(services: AppServices) -> tuple[str, str]:
+    """Target and drafts that the chat has loaded, as the form takes them; reads the catalogue: call it from a thread.
+
+    A server's models are not on this machine, where it is measured. What the catalogue does not name is named as it was asked for.
+    """
+    launch, engine = services.launch, services.engine
+    if launch.server is not None:
+        return "", AUTO_DRAFT
+    asked, pair = engine.request, engine.pair
+    if pair is None or asked is None:
+        return launch.target or "", launch.draft or AUTO_DRAFT
+    try:
+        known = load_catalog().models
+    except EdgespecError:  # told where models are listed
+        return asked.target or "", asked.draft or AUTO_DRAFT
+    target = pair.target if pair.target in known else asked.target or ""
+    draft = pair.draft if pair.draft in known else asked.draft
+    return target, draft or AUTO_DRAFT

@@ -28,7 +28,7 @@ from tui.common.status_line import Told
 from tui.common.table import fit_columns
 from tui.services.app_services import AppServices
 
-_EMPTY: Final = "No run is saved yet. n measures one here; `edgespec bench` does the same without the app."
+_EMPTY: Final = "No runs yet. Press n to measure one here; `edgespec bench` does it without the app."
 _NOTHING_YET: Final = "The first figures come after the first prompt."
 _FORMATS: Final = (
     Choice(".md", "Markdown", "Tables to paste into a page"),
@@ -184,7 +184,7 @@ class RunsPanel(Vertical):
         if entry is not None and isinstance(entry.result, BenchResult):
             self._marked = "" if self._marked == entry.run_id else entry.run_id
             self._list(tuple(reversed(self._entries.values())))
-            self._tell("go to another run and press = to compare" if self._marked else "")
+            self._tell("now go to another run and press = to compare" if self._marked else "")
         elif entry is not None:
             self._tell("only speculative runs are compared: their arms have names in common")
 
@@ -194,7 +194,7 @@ class RunsPanel(Vertical):
         before = self._entries[self._marked].result if self._marked in self._entries else None
         after = entry.result if entry else None
         if not isinstance(before, BenchResult) or not isinstance(after, BenchResult):
-            self._tell("mark a speculative run with m, then go to another one")
+            self._tell("mark a speculative run with m first, then go to another and press =")
             return
         self._put(after, comparison_of(before, after), with_chart=False)
         self._tell("Enter shows the run again")

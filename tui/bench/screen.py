@@ -1,5 +1,6 @@
 """Benchmarks: those that were saved, and one under way."""
 
+import asyncio
 import math
 from time import monotonic
 from typing import ClassVar
@@ -12,15 +13,14 @@ from textual.timer import Timer
 from textual.widgets import ProgressBar
 
 from edgespec.bench.result import BenchResult
-from edgespec.errors import EdgespecError
 from edgespec.worker.jobs.bench import BenchJob
 from edgespec.worker.jobs.find import FindJob
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
-from tui.bench.form import BenchFormScreen
+from tui.bench.form import BenchFormScreen, specs_of_pair
 from tui.bench.runs_panel import RunsPanel
 from tui.common.mode_screen import ModeScreen
 from tui.common.status_line import StatusLine
-from tui.common.wording import progress_line
+from tui.common.wording import joined, progress_line
 from tui.services.app_services import AppServices
 from tui.services.job_runner import RunningJob
 from tui.services.messages import RunsChanged, WorkerReported
@@ -45,8 +45,8 @@ class BenchScreen(ModeScreen):
         _key("d", "delete", "Delete", "Delete the run under the cursor"),
         _key("x", "next_shape", "Shape", "The sweep's next shape"),
         _key("n", "new", "New", "Measure: target, drafts, prompts"),
-        _key("space", "pause", "Pause", "Hold the benchmark between answers, or go on"),
-        _key("escape", "stop", "Stop", "End the benchmark; finished prompts are kept"),
+        _key("space", "pause", "Pause", "Pause the benchmark between answers, or resume"),
+        _key("escape", "stop", "Stop", "Stop the benchmark; finished prompts are kept"),
     ]
 
     def __init__(self, services: AppServices) -> None:
@@ -135,7 +135,8 @@ class BenchScreen(ModeScreen):
     @work(exclusive=True, group="bench-new")
     async def action_new(self) -> None:
         """Asks what shall be measured, and measures."""
-        form = BenchFormScreen(self.services.launch, self.services.engine_settings())
+        loaded = await asyncio.to_thread(specs_of_pair, self.services)
+        form = BenchFormScreen(self.services.launch, self.services.engine_settings(), *loaded)
         job = await self.app.push_screen_wait(form)
         if job is not None:
             self.start(job)
@@ -177,7 +178,7 @@ class BenchScreen(ModeScreen):
         """Holds the benchmark between two answers, or lets it go on."""
         if self._job is not None and not self._is_stopping:
             self._job.toggle_pause()
-            self.tell("paused: Space goes on, Esc stops" if self._job.paused else "going on")
+            self.tell("paused: Space resumes, Esc stops" if self._job.paused else "running")
 
     def action_stop(self) -> None:
         """Ends the benchmark; asking twice would cut short what is being kept."""
@@ -205,11 +206,10 @@ class BenchScreen(ModeScreen):
             case RequestFailed() as failed if failed.interrupted:
                 self._end(f"stopped; {self._kept()}")
             case RequestFailed(text, hint):
-                self._end(text)
-                self.services.tell_error(EdgespecError(text, hint))
+                self._end(joined(text, hint), error=True)
                 self._hand_back()
             case WorkerDied(cause):
-                self._end(f"the engine {cause}; {self._kept()}")
+                self._end(f"the engine {cause}; {self._kept()}", error=True)
                 self._hand_back()
             case _:
                 pass
@@ -221,9 +221,7 @@ class BenchScreen(ModeScreen):
 
     def _kept(self) -> str:
         run = self._figures
-        return (
-            f"what was finished is kept as {run.run_id}" if run else "no prompt was finished, nothing is kept"
-        )
+        return f"finished prompts kept as {run.run_id}" if run else "no prompt finished, nothing kept"
 
     def _paint_soon(self) -> None:
         if self._paint_timer is not None:
@@ -249,9 +247,9 @@ class BenchScreen(ModeScreen):
         if not job.paused and not self._is_stopping:
             self.tell(progress_line(progress, job.eta_s(progress)))
 
-    def _end(self, text: str) -> None:
+    def _end(self, text: str, *, error: bool = False) -> None:
         self._job = self._found = None
         self.query_one(ProgressBar).display = False
         self.runs.end_live(self._figures)
-        self.tell(text)
+        self.tell(text, error=error)
         self.services.runs_changed()

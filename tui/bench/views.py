@@ -16,16 +16,18 @@ from edgespec.bench.verdict import doubts
 from edgespec.bench.view import COMPARISON_HEADS, arms_and_speedup, comparison_row, result_parts
 from edgespec.text import one_line, plain_text
 from tui.common.setting_labels import with_labels
+from tui.common.wording import local_time
 
-HEADS: Final = ("run", "target", "measured", "state", "found")
+HEADS: Final = ("date", "target", "measured", "state", "found")
 _COMPARED: Final = (
-    "Above 1.00x the later run is faster; the speed-up ratio does not depend on the machine's mood."
+    "Above 1.00x the later run is faster. The speed-up ratio does not depend on how busy the machine was."
 )
 
 
 def row_of(entry: Entry, *, marked: bool) -> list[Text]:
     """Cells under `HEADS`."""
-    return [Text(f"{'*' if marked else ' '} {one_line(entry.run_id)}"), *map(Text, _cells(entry))]
+    date = local_time(entry.result.started_at) if entry.result is not None else ""
+    return [Text(f"{'*' if marked else ' '} {one_line(date or entry.run_id)}"), *map(Text, _cells(entry))]
 
 
 def _cells(entry: Entry) -> list[str]:
@@ -43,7 +45,8 @@ def _cells(entry: Entry) -> list[str]:
 def view_of(result: Result, *, bar_height: int) -> RenderableType:
     """Title, verdict, figures and doubts of a run; a sweep's curves are drawn beside it."""
     state = "" if result.complete else ", not finished"
-    title = one_line(f"{result.target} ({result.run_id}{state})")
+    date = local_time(result.started_at)
+    title = one_line(f"{result.target} ({result.run_id}{state}{f', begun {date}' if date else ''})")
     shown: list[RenderableType] = [
         Text(title, style="bold"),
         Text(one_line(verdict_of(result)), style="bold"),

@@ -15,7 +15,7 @@ PICK_KEY: Final = _key(
     "ctrl+y", "screen.copy", "Pick & copy", "Pick an answer or a block of code to copy", name="pick"
 )
 CHAT_KEYS: Final[list[BindingType]] = [
-    _key("escape", "stop", "Stop", "End the answer; what came is kept", name="stop", shown=True),
+    _key("escape", "stop", "Stop", "Stop the answer; the partial answer is kept", name="stop", shown=True),
     _key("ctrl+s", "next_mode", "Mode", "Speculation: auto, model, n-gram, off", name="mode", shown=True),
     _key("ctrl+t", "tint", "Tint", "Show which tokens came from the draft", name="tint", shown=True),
     _key("ctrl+r", "regenerate", "Again", "Answer the last message again", name="regenerate", shown=True),

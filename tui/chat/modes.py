@@ -32,7 +32,7 @@ def mode_named(word: str) -> Mode:
     """
     mode = _WORDS.get(word.lower())
     if mode is None:
-        raise UsageError(f"/mode {word} is not a mode", "it takes off, model, ngram or auto")
+        raise UsageError(f"unknown mode {word}", "use off, model, ngram or auto")
     return mode
 
 
@@ -60,5 +60,5 @@ def think_named(word: str) -> Think:
     """
     found = next((think for think in THINKS if think == word.lower()), None)
     if found is None:
-        raise UsageError(f"/think {word} is not a choice", "it takes auto, on or off")
+        raise UsageError(f"unknown choice {word} for /think", "use auto, on or off")
     return found

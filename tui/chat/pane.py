@@ -298,7 +298,7 @@ class ChatPane(Vertical):
             self._services.open_engine()
         self._waiting = not self._engine.is_ready
         if self._waiting:
-            self._tell("the answer comes as soon as the model is loaded")
+            self._tell("the answer starts when the model is loaded")
             return
         launch, settings = self._services.launch, self._services.settings
         conversation, limit = self.transcript.conversation, launch.max_tokens or settings.max_tokens
@@ -572,7 +572,7 @@ class ChatPane(Vertical):
         self.transcript.conversation = self.sampling.take(change, self.transcript.conversation)
         self.keeper.save(self.transcript.conversation)
         settled = describe_sampling(self.sampling.settled(self.transcript.conversation))
-        self._tell(f"sampling from the next answer on: {settled}", whole=True)
+        self._tell(f"sampling from the next answer: {settled}", whole=True)
 
     def _saved(self, asked: Conversation, saved: Conversation) -> None:
         """Goes on from what was saved; where that waited, the conversation may have gone further."""

@@ -9,24 +9,31 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.timer import Timer
-from textual.widgets import Sparkline, Static
+from textual.widgets import Static
 from textual_plot import HiResMode
 
-from edgespec.text import human_bytes
+from edgespec.text import human_bytes, one_line
 from edgespec.worker.protocol import PairOpened, TokensArrived
 from tui.chat.context_meter import ContextMeter
+from tui.chat.trace import Trace
 from tui.common.plot import Plot
-from tui.common.wording import rate_of
+from tui.common.wording import drafting_of, rate_of
 from tui.services.engine_client import EngineClient
 from tui.services.messages import WorkerReported
 
+_EMPTY: Final = """\
+With the first answer come its charts: tokens a second against plain decoding, the share of drafted tokens that was \
+accepted, the tokens gained by each pass of the target, and the load of the processor."""
 _POINTS: Final = 60
 _REFRESH_S: Final = 3.0
 """Charts cost the processor that the answer needs: every three seconds are enough to follow."""
 
 
 class Rail(Vertical):
-    """Takes the engine's figures as they come, and draws every three seconds while it is visible and something changed."""
+    """Takes the engine's figures as they come, and draws every three seconds while it is visible and something changed.
+
+    Before the first figures it says what is loaded.
+    """
 
     def __init__(self, engine: EngineClient) -> None:
         super().__init__(id="rail")
@@ -43,23 +50,25 @@ class Rail(Vertical):
         """What the conversation takes of the context."""
 
     def compose(self) -> ComposeResult:
-        """Charts from top to bottom."""
+        """What is loaded; then, when there is something to draw, charts from top to bottom."""
+        yield Static("", id="rail-pair", markup=False)
+        yield Static(_EMPTY, id="rail-empty", markup=False)
         yield Static("tok/s", classes="rail-title", id="rail-rate-title", markup=False)
         yield Plot(id="rail-rate", allow_pan_and_zoom=False)
-        for name, title in (
-            ("acceptance", "acceptance"),
-            ("length", "tokens per target pass"),
-            ("cpu", "processor"),
+        for name, title, top in (
+            ("acceptance", "acceptance", 1.0),
+            ("length", "tokens per target pass", None),
+            ("cpu", "processor", 100.0),
         ):
             yield Static(title, classes="rail-title", id=f"rail-{name}-title", markup=False)
-            yield Sparkline([0.0], id=f"rail-{name}")
+            yield Trace(f"rail-{name}", top)
         yield self.context
-        yield Static("memory", classes="rail-title", id="rail-memory", markup=False)
+        yield Static("", classes="rail-title", id="rail-memory", markup=False)
 
     def on_mount(self) -> None:
         """Draws the empty charts and waits for figures."""
         plot = self.query_one(Plot)
-        plot.margin_left, plot.margin_bottom, plot.margin_top = 5, 1, 0
+        plot.margin_left, plot.margin_bottom, plot.margin_top = 5, 0, 0
         psutil.cpu_percent()
         self._timer = self.set_interval(_REFRESH_S, self._sample)
         self._draw()
@@ -80,11 +89,12 @@ class Rail(Vertical):
                 pass
 
     def _show_pair(self, pair: PairOpened) -> None:
-        """Another pair: its own vanilla line, and charts from the beginning."""
+        """Another pair: its own plain line, and charts from the beginning."""
         self._vanilla = pair.vanilla_tok_per_s
         self._last = self._drawn = None
-        for values in (self._rates, self._acceptance, self._lengths):
+        for values in (self._rates, self._acceptance, self._lengths, self._cpu):
             values.clear()
+        self.query_one("#rail-pair", Static).update(describe_pair(pair))
         self._tell_memory(pair.memory_bytes)
         self._draw()
 
@@ -120,17 +130,23 @@ class Rail(Vertical):
         self._draw()
 
     def _draw(self) -> None:
+        """The charts, each in the whole width; nothing before there is something to draw."""
+        self.set_class(not self._rates, "-empty")
         plot = self.query_one(Plot)
         plot.clear()
         rates = np.asarray(self._rates, dtype=float)
+        # A line needs two points: the first figure is a level one.
+        rates = np.repeat(rates, 2) if len(rates) == 1 else rates
         if self._vanilla:
             plot.plot(
-                [0, _POINTS - 1], [self._vanilla] * 2, line_style="yellow", hires_mode=HiResMode.BRAILLE
+                [0, max(len(rates) - 1, 1)],
+                [self._vanilla] * 2,
+                line_style="yellow",
+                hires_mode=HiResMode.BRAILLE,
             )
-        if len(rates) > 1:
-            places = np.arange(_POINTS - len(rates), _POINTS)
-            plot.plot(places, rates, line_style="green", hires_mode=HiResMode.BRAILLE)
-        plot.set_xlimits(0, _POINTS - 1)
+        if len(rates):
+            plot.plot(np.arange(len(rates)), rates, line_style="green", hires_mode=HiResMode.BRAILLE)
+        plot.set_xlimits(0, max(len(rates) - 1, 1))
         plot.set_ylimits(0, 1.15 * max([self._vanilla, *self._rates, 1.0]))
         plot.set_xticks([])
         # Of the whole answer, as its receipt has it: the line below is of three seconds each.
@@ -143,9 +159,7 @@ class Rail(Vertical):
             ("length", self._lengths, "tokens per target pass {:.2f}"),
             ("cpu", self._cpu, "processor {:.0f} %"),
         ):
-            spark = self.query_one(f"#rail-{name}", Sparkline)
-            # Older columns are empty, not stretched: a column is three seconds.
-            spark.data = [0.0] * (_POINTS - len(values)) + list(values)
+            self.query_one(f"#rail-{name}", Trace).show(values)
             title = template.format(values[-1]) if values else template.split(" {")[0]
             self.query_one(f"#rail-{name}-title", Static).update(title, layout=False)
 
@@ -153,3 +167,12 @@ class Rail(Vertical):
         free = psutil.virtual_memory().available
         used = f"{human_bytes(n_bytes)}, " if n_bytes else ""
         self.query_one("#rail-memory", Static).update(f"memory {used}{human_bytes(free)} free", layout=False)
+
+
+def describe_pair(pair: PairOpened) -> str:
+    """What is loaded, a line each."""
+    draft = f"+ {pair.draft}" if pair.draft else ""
+    plain = f"{pair.vanilla_tok_per_s:.1f} tok/s plain" if pair.vanilla_tok_per_s else ""
+    context = f"{pair.n_ctx} tokens of context" if pair.n_ctx else ""
+    lines = (pair.target, draft, drafting_of(pair), context, plain, pair.note)
+    return "\n".join(one_line(line) for line in lines if line)

@@ -178,7 +178,7 @@ class SamplingScreen(ModalScreen[SamplingChange | None]):
         """A row for each setting."""
         shown = self._wishes["model"].under(self._wishes["chat"])
         with Vertical(classes="dialog"):
-            yield Static("Sampling, from the next answer on", classes="dialog-title")
+            yield Static("Sampling, from the next answer", classes="dialog-title")
             with Grid(id="settings-grid"):
                 for name, title in FIELDS.items():
                     value = getattr(shown, name)

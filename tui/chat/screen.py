@@ -45,6 +45,7 @@ class ChatScreen(VersionActions):
 
     NAME = "chat"
     BINDINGS: ClassVar[list[BindingType]] = CHAT_KEYS
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]  # noqa: RUF012
 
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
@@ -180,9 +181,7 @@ class ChatScreen(VersionActions):
 
     def _set_think(self, think: Think) -> None:
         self.pane.thinking = replace(self.pane.thinking, think=think)
-        self.tell(
-            f"thinking: {think}, from the next answer on, where the model's template has a switch for it"
-        )
+        self.tell(f"thinking: {think} from the next answer, if the model's template has a switch for it")
 
     @work
     async def action_draft(self) -> None:
@@ -257,7 +256,7 @@ class ChatScreen(VersionActions):
         if self._is_busy():
             return
         if not self.transcript.conversation.messages:
-            self.tell("there is no message to answer again")
+            self.tell("no message to answer again")
             return
         self.pane.regenerate()
 
@@ -293,13 +292,13 @@ class ChatScreen(VersionActions):
     def _set_system(self, text: str) -> None:
         """The system prompt of this conversation, from its next answer on."""
         self.transcript.conversation = replace(self.transcript.conversation, system=text)
-        self.tell("the system prompt holds from the next answer on" if text else "no system prompt")
+        self.tell("the system prompt applies from the next answer" if text else "no system prompt")
 
     def action_copy_last(self) -> None:
         """Copies the last answer."""
         answer = self.transcript.conversation.last_answer()
         if answer is None:
-            self.tell("there is no answer to copy")
+            self.tell("no answer to copy")
             return
         self.app.copy_to_clipboard(answer.content)
 

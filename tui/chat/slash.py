@@ -46,14 +46,17 @@ _ALL = (
     ),
     SlashCommand("editor", "", "editor", "Write the message in $EDITOR"),
     SlashCommand(
-        "model", "[NAME]", "app.go('models')", "Load another target; without a name, go to the models"
+        "model", "[NAME]", "app.go('models')", "Load another model; without a name, open the models"
     ),
     SlashCommand("draft", "[NAME]", "draft", "Draft with another model, or none; without a name, choose"),
     SlashCommand(
-        "mode", "[off|model|ngram|auto]", "next_mode", "How answers are drafted; without one, the next mode"
+        "mode", "[off|model|ngram|auto]", "next_mode", "How answers are drafted; without a mode, the next one"
     ),
     SlashCommand(
-        "think", "[auto|on|off]", "next_think", "Whether the model thinks first; without one, the next choice"
+        "think",
+        "[auto|on|off]",
+        "next_think",
+        "Whether the model thinks first; without a choice, the next one",
     ),
     SlashCommand(
         "sampling",
@@ -80,7 +83,7 @@ _ALL = (
     SlashCommand("restart", "", "restart_engine", "Start the engine again"),
     SlashCommand("logs", "", "app.logs", "Show the native log"),
     SlashCommand("settings", "", "app.settings", "Change the settings"),
-    SlashCommand("quit", "", "app.quit", "Leave; nothing is lost"),
+    SlashCommand("quit", "", "app.quit", "Quit; nothing is lost"),
 )
 SLASH_COMMANDS: Final[Mapping[str, SlashCommand]] = {command.name: command for command in _ALL}
 

@@ -26,7 +26,7 @@ from tui.common.pace import Pace
 _LIVE_S = 1.0
 """Of an answer, between two reports of its figures."""
 _EMPTY = """\
-Ask something below. Under each answer stands what it cost, and what speculation brought.
+Ask something below. Under each answer you see its speed and what speculation gained.
 
 F1 shows all keys, / all commands, F5 the models that are here or can be fetched."""
 

@@ -10,10 +10,11 @@ from textual.widgets import Static
 from edgespec.text import plain_text
 from edgespec.worker.protocol import Piece, TokensArrived
 from tui.chat.answer_markdown import AnswerMarkdown
-from tui.chat.conversation import FIRST, Message, Place, Receipt
+from tui.chat.conversation import FIRST, Message, Place
 from tui.chat.file_fold import FileFold
 from tui.chat.markdown_stream import MarkdownSplitter
 from tui.chat.markdown_text import shows_all
+from tui.chat.receipt_line import ReceiptLine
 from tui.chat.thought import ThoughtFold
 from tui.chat.tint import Tint, last_pieces
 from tui.chat.version_mark import VersionMark
@@ -72,7 +73,7 @@ class AnswerTurn(Vertical):
         content = plain_text(message.content) if message and self._is_markdown else ""
         self._markdown = AnswerMarkdown(content, Tint(self._pieces) if tinted else None)
         self._tail = StreamText(self._pieces if message else (), tinted=tinted, is_growing=message is None)
-        self._receipt = Static(_receipt_text(message), markup=False, classes="receipt")
+        self._receipt = ReceiptLine(message)
 
     def compose(self) -> ComposeResult:
         """Thought, body, receipt, and which version it is."""
@@ -149,21 +150,10 @@ class AnswerTurn(Vertical):
             self._markdown.tint = Tint(pieces) if self._tinted else None
             await self._markdown.render_anew(text[: len(text) - len(tail)], is_growing=message is None)
         if self._receipt.is_attached:
-            self._receipt.update(_receipt_text(message))
+            self._receipt.show(message)
             self._show_parts()
 
     def _show_parts(self) -> None:
         is_whole = self._message is not None
         self._markdown.display = bool(self._markdown.source) or (is_whole and self._is_markdown)
         self._tail.display = not (is_whole and self._is_markdown)
-        self._receipt.display = is_whole
-
-
-def _receipt_text(message: Message | None) -> str:
-    if message is None:
-        return ""
-    lines = ["stopped; the part that came is kept"] if message.stopped else []
-    receipt: Receipt | None = message.receipt
-    if receipt is not None:
-        lines += [receipt.text, receipt.why]
-    return plain_text("\n".join(lines))

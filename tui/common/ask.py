@@ -19,7 +19,7 @@ class AskScreen(ModalScreen[bool]):
     """A question with two answers."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,n", "answer(False)", "No", id="ask.no", tooltip="Leave things as they are"),
+        Binding("escape,n", "answer(False)", "No", id="ask.no", tooltip="Change nothing"),
         Binding("y", "answer(True)", "Yes", id="ask.yes", tooltip="Do it"),
     ]
 
@@ -136,7 +136,7 @@ class ChooseScreen(ModalScreen[str | None]):
         options.add_options(
             Option(plain_text(choice.title), id=choice.value, disabled=choice.disabled) for choice in fitting
         )
-        detail = "" if fitting else (self._empty if not self._choices else "Nothing fits what is typed.")
+        detail = "" if fitting else (self._empty if not self._choices else "Nothing matches.")
         self.query_one("#choice-detail", Static).update(detail or plain_text(fitting[0].detail))
 
 

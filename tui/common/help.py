@@ -1,8 +1,9 @@
-"""Keys and commands, as they are now: remapped keys show as remapped."""
+"""Keys and commands by what somebody wants to do, as they are now: remapped keys show as remapped."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -10,10 +11,64 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Static
 
 from edgespec.paths import app_settings_file
+from tui.common.mode_screen import ModeScreen
 
 _FOOT = """\
 Keys can be changed: under [keys] in {path}, an id of this list takes other keys, such as
-"chat.regenerate" = "ctrl+y". The command palette (Ctrl+P) does everything that stands here."""
+"chat.regenerate" = "ctrl+y". The command palette (Ctrl+P) does everything listed here."""
+
+
+Row = tuple[str, str, str]
+"""Keys, what they do, id."""
+TASKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Write": (
+        *("prompt.send", "prompt.newline", "prompt.complete", "prompt.redo", "chat.editor"),
+        *(
+            "chat.stop",
+            "chat.regenerate",
+            "chat.continue",
+            "chat.edit",
+            "chat.version_before",
+            "chat.version_next",
+        ),
+        *("chat.versions_above", "chat.versions_below"),
+    ),
+    "Read": (
+        *("chat.newest", "chat.up", "chat.down", "chat.copy", "chat.pick", "chat.wrap"),
+        *("chat.tint", "chat.rail", "chat.export"),
+    ),
+    "Conversations": ("chat.new", "chat.open", "chat.clear", "chat.system"),
+    "The model, and how it answers": ("chat.mode", "chat.draft", "chat.sampling", "chat.restart"),
+    "Measure": (),
+    "Everywhere": (),
+}
+"""What somebody wants to do, and the ids of the keys for it, in the order in which they are needed. What stands under no task
+is under the name of its screen; keys of the whole app come last."""
+_SCREENS: Final = {"chat": "Chat", "race": "Measure", "bench": "Measure", "app": "Everywhere"}
+"""Of an id's first part, the task for what the tasks do not name."""
+
+
+def by_task(rows: Sequence[Row], screen: str) -> list[tuple[str, list[Row]]]:
+    """The rows under what somebody wants to do; what can be done on the screen comes first.
+
+    Args:
+        rows: Of all keys.
+        screen: The first part of the ids of the screen's own keys.
+    """
+    tasks = {name: task for task, names in TASKS.items() for name in names}
+    places = {name: place for place, name in enumerate(tasks)}
+    found: dict[str, list[Row]] = {task: [] for task in TASKS}
+    for row in sorted(rows, key=lambda row: places.get(row[2], len(places))):
+        first = row[2].split(".")[0]
+        task = tasks.get(row[2]) or _SCREENS.get(first) or first.capitalize()
+        found.setdefault(task, []).append(row)
+    tasks_here = [task for task, listed in found.items() if any(_is_of(row, screen) for row in listed)]
+    others = [task for task in found if task not in tasks_here and task != "Everywhere"]
+    return [(task, found[task]) for task in (*tasks_here, *others, "Everywhere") if found[task]]
+
+
+def _is_of(row: Row, screen: str) -> bool:
+    return row[2].split(".")[0] == screen
 
 
 class HelpScreen(ModalScreen[None]):
@@ -51,16 +106,22 @@ class HelpScreen(ModalScreen[None]):
         """Fills the tables."""
         keys = self.query_one("#keys", DataTable)
         keys.add_columns("key", "what it does", "id")
-        for key, text, name in self._keys():
-            keys.add_row(key, text, name)
+        for task, rows in by_task(self._keys(), self._own_name):
+            keys.add_row("", Text(task, style="bold"), "")
+            for row in rows:
+                keys.add_row(*row)
         commands = self.query_one("#commands", DataTable)
         commands.add_columns("command", "what it does")
         for usage, meaning in self._commands:
             commands.add_row(usage.replace("[", r"\["), meaning)
         self.query_one(VerticalScroll).focus()
 
-    def _keys(self) -> list[tuple[str, str, str]]:
-        rows: dict[str, tuple[str, str, str]] = {}
+    @property
+    def _own_name(self) -> str:
+        return self._explained.NAME if isinstance(self._explained, ModeScreen) else ""
+
+    def _keys(self) -> list[Row]:
+        rows: dict[str, Row] = {}
         bindings = [active.binding for active in self._explained.active_bindings.values()]
         bindings += [binding for binding in self._prompt_keys if isinstance(binding, Binding)]
         for binding in bindings:
@@ -69,4 +130,4 @@ class HelpScreen(ModalScreen[None]):
                     self.app.get_key_display(binding.with_key(key)) for key in binding.key.split(",")
                 )
                 rows[binding.id] = (shown, binding.tooltip or binding.description, binding.id)
-        return sorted(rows.values(), key=lambda row: (row[2].startswith("app."), row[2]))
+        return list(rows.values())

@@ -21,11 +21,14 @@ from tui.common.wording import joined
 from tui.services.app_services import AppServices
 from tui.services.settings import AppSettings, ContextEnd
 
+_AUTO = "auto"
+"""What a number reads that is 0 in the file: edgespec chooses."""
 _NUMBERS = (
-    ("threads", "Threads", "0: the physical cores"),
-    ("ctx_size", "Context", "tokens; 0: as many as the model and memory bear"),
-    ("max_tokens", "Longest answer", "tokens"),
+    ("threads", "Threads", "auto: the physical cores", True),
+    ("ctx_size", "Context", "tokens, or auto: as many as the model and memory allow", True),
+    ("max_tokens", "Longest answer", "tokens", False),
 )
+"""Field, label, hint, and whether it can be left to edgespec."""
 _CONTEXT_ENDS: Final[Mapping[ContextEnd, str]] = {
     "ask": "ask what to do",
     "drop": "leave out the oldest turns",
@@ -41,7 +44,7 @@ class SettingsScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Cancel", id="settings.cancel", tooltip="Change nothing"),
-        Binding("ctrl+s", "save", "Save", id="settings.save", tooltip="Take and keep them", priority=True),
+        Binding("ctrl+s", "save", "Save", id="settings.save", tooltip="Save and apply", priority=True),
     ]
 
     def __init__(self, services: AppServices) -> None:
@@ -65,9 +68,10 @@ class SettingsScreen(ModalScreen[None]):
         """Label and field, from top to bottom."""
         settings = self._services.settings
         yield "Theme", _select("theme", sorted(self.app.available_themes), settings.theme)
-        for name, title, hint in _NUMBERS:
-            value = str(getattr(settings, name))
-            yield title, Input(value, id=name, type="integer", placeholder=hint, compact=True)
+        for name, title, hint, has_auto in _NUMBERS:
+            value = getattr(settings, name)
+            written = _AUTO if has_auto and value == 0 else str(value)
+            yield title, Input(written, id=name, placeholder=hint, compact=True)
         layers = "auto, all or a number"
         yield "GPU layers", Input(settings.gpu_layers, id="gpu_layers", placeholder=layers, compact=True)
         kinds = [kv_type.name.lower() for kv_type in KvType]
@@ -76,6 +80,15 @@ class SettingsScreen(ModalScreen[None]):
         yield "Full context", _select("context_end", list(_CONTEXT_ENDS), settings.context_end, _CONTEXT_ENDS)
         prompt = settings.system_prompt
         yield "System prompt", Input(prompt, id="system_prompt", placeholder="of new chats", compact=True)
+        yield (
+            "Workshop's files",
+            Input(
+                settings.workshop_folder,
+                id="workshop_folder",
+                placeholder="edgespec's own folder",
+                compact=True,
+            ),
+        )
         yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
         yield "Tint drafted tokens", Switch(settings.tint_drafted, id="tint_drafted")
         yield "Wrap lines of code", Switch(settings.wrap_code, id="wrap_code")
@@ -105,13 +118,14 @@ class SettingsScreen(ModalScreen[None]):
             return
         self._services.change_settings(settings)
         if engine_changed and self._services.engine.request is not None:
-            self.notify("The engine takes them at its next start: Ctrl+F5 or /restart in the chat.")
+            self.notify("The engine uses them after a restart: Ctrl+F5 or /restart in the chat.")
         self.dismiss()
 
     def _read(self) -> AppSettings:
-        numbers = {name: self._number(name, title) for name, title, _ in _NUMBERS}
+        numbers = {name: self._number(name, title, has_auto) for name, title, _, has_auto in _NUMBERS}
         text = {
-            name: self.query_one(f"#{name}", Input).value.strip() for name in ("gpu_layers", "system_prompt")
+            name: self.query_one(f"#{name}", Input).value.strip()
+            for name in ("gpu_layers", "system_prompt", "workshop_folder")
         }
         return replace(
             self._services.settings,
@@ -124,6 +138,7 @@ class SettingsScreen(ModalScreen[None]):
             wrap_code=self.query_one("#wrap_code", Switch).value,
             gpu_layers=text["gpu_layers"] or "auto",
             system_prompt=text["system_prompt"],
+            workshop_folder=text["workshop_folder"],
             threads=numbers["threads"],
             ctx_size=numbers["ctx_size"],
             max_tokens=numbers["max_tokens"],
@@ -133,10 +148,14 @@ class SettingsScreen(ModalScreen[None]):
         chosen = self.query_one("#context_end", Select).value
         return next(value for value in _CONTEXT_ENDS if value == chosen)
 
-    def _number(self, name: str, title: str) -> int:
-        value = self.query_one(f"#{name}", Input).value.strip() or "0"
+    def _number(self, name: str, title: str, has_auto: bool) -> int:
+        value = self.query_one(f"#{name}", Input).value.strip()
+        if has_auto and value.lower() in ("", _AUTO):
+            return 0
         if not value.isascii() or not value.isdigit() or len(value) > _MOST_DIGITS:
-            raise UsageError(f"{title} is {value!r:.40}", "take a whole number")
+            raise UsageError(
+                f"{title} is {value!r:.40}", f"take a whole number{' or auto' if has_auto else ''}"
+            )
         return int(value)
 
     def _note(self, text: str) -> None:

@@ -1,9 +1,10 @@
 """Words that several screens share."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 from edgespec.decode.policy import Mode
-from edgespec.text import human_bytes
+from edgespec.text import human_bytes, human_duration
 from edgespec.worker.protocol import PairOpened, Progressed, TokensArrived
 from tui.common.setting_labels import with_labels
 
@@ -36,18 +37,20 @@ def progress_line(event: Progressed, eta_s: float | None = None) -> str:
         amount = f"{event.done / max(event.total, 1e-9):.0%}"
     else:
         amount = f"{event.done:.0f} of {event.total:.0f}"
-    left = "" if eta_s is None else f" · about {duration(eta_s)} left"
+    left = "" if eta_s is None else f" · about {human_duration(eta_s)} left"
     return f"{event.label} · {amount}{left}"
 
 
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min 5 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def local_time(moment: str) -> str:
+    """An ISO 8601 moment, such as a file has it, as this machine's clock would have shown it: `2026-01-31 09:05`.
+
+    Empty where it is no such moment. One without a time zone is taken as UTC.
+    """
+    try:
+        known = datetime.fromisoformat(moment)
+        return (known if known.tzinfo else known.replace(tzinfo=UTC)).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def joined(text: str, hint: str) -> str:

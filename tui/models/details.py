@@ -15,6 +15,7 @@ _TOLD_BY_THE_ROW: Final = ("model", "file", "licence", "origin")
 _PLACES: Final = {
     Origin.HUB: "in the cache of the hub",
     Origin.WHEELS: "in edgespec's models folder",
+    Origin.MADE: "made in the workshop",
     Origin.OWN: "a file that your catalogue names",
     Origin.FOLDER: "in the current folder",
     Origin.LM_STUDIO: "in LM Studio's models folder",
@@ -44,10 +45,12 @@ def known_facts(row: ModelRow, models: ModelList) -> tuple[tuple[str, str], ...]
     if entry is not None and entry.description:
         facts.insert(0, ("", entry.description))
     facts += [("licence", row.licence or "not said"), ("memory", _memory(row, models))]
+    if row.speed_text:
+        facts.append(("speed", f"{row.speed_text} tok/s without drafting, predicted for this machine"))
     if entry is not None and entry.repo:
         revision = (entry.revision or "the newest")[:_REVISION_CHARACTERS]
         facts += [("repository", entry.repo), ("hub file", entry.file or "?"), ("revision", revision)]
-        facts += [("wheels", "a package index has the same bytes")] if entry.wheels else []
+        facts += [("also at", "a Python package index, with the same bytes")] if entry.wheels else []
     if row.path is not None:
         facts.append(("path", str(row.path)))
     return tuple(facts)
@@ -79,8 +82,8 @@ def state_of(row: ModelRow) -> str:
         return f"on disk, {_PLACES[row.origin]}"
     if row.arrived:
         whole = f" of {human_bytes(row.size_bytes)}" if row.size_bytes else ""
-        return f"{human_bytes(row.arrived)}{whole} have arrived: p goes on, x throws them away"
-    return "not here: p fetches it"
+        return f"{human_bytes(row.arrived)}{whole} downloaded: p resumes, x discards"
+    return "not on disk: p fetches it"
 
 
 def _memory(row: ModelRow, models: ModelList) -> str:

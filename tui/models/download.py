@@ -7,9 +7,8 @@ from enum import StrEnum
 from time import monotonic
 from typing import Final
 
-from edgespec.text import human_bytes
+from edgespec.text import human_bytes, human_duration
 from edgespec.worker.protocol import Progressed
-from tui.common.wording import duration
 from tui.models.rows import ModelRow
 
 _WINDOW_S: Final = 10.0
@@ -84,5 +83,5 @@ class Download:
         if rate is not None:
             parts.append(f"{human_bytes(rate)}/s")
             if event.total and event.total > event.done:
-                parts.append(f"about {duration((event.total - event.done) / rate)} left")
+                parts.append(f"about {human_duration((event.total - event.done) / rate)} left")
         return " · ".join([*parts, event.label])

@@ -30,7 +30,7 @@ _LARGE_BYTES: Final = 2 << 30
 """From here on a question comes first."""
 _PATIENCE_S: Final = 5.0
 """A download that does not hear a stop by then is ended the hard way."""
-_NONE_RUNS: Final = "nothing is being fetched: p fetches the highlighted model"
+_NONE_RUNS: Final = "nothing is being fetched; p fetches the highlighted model"
 
 
 class Downloads(Horizontal):
@@ -86,7 +86,7 @@ class Downloads(Horizontal):
         self._paused.discard(row.spec)
         running = self._services.jobs.start(PullJob(row.spec, self._services.launch.offline), self)
         self._downloads[running] = Download(row)
-        self._tell(f"fetching {row.name}: Space pauses and keeps what came, x throws it away")
+        self._tell(f"fetching {row.name}: Space pauses, x cancels and discards")
         self._show()
 
     def pause(self) -> None:
@@ -115,8 +115,8 @@ class Downloads(Horizontal):
         """Asks before much is thrown away."""
         if arrived < _LARGE_BYTES:
             return True
-        question = f"Throw away the {human_bytes(arrived)} that have arrived?"
-        return await self.app.push_screen_wait(AskScreen(question, "Throw away", "Keep"))
+        question = f"Discard the {human_bytes(arrived)} downloaded so far?"
+        return await self.app.push_screen_wait(AskScreen(question, "Discard", "Keep"))
 
     def _find(self, spec: str) -> RunningJob | None:
         return next((job for job, download in self._downloads.items() if download.row.spec == spec), None)
@@ -164,7 +164,7 @@ class Downloads(Horizontal):
                 self._end(running, f"{failed.message} {failed.hint}", error=True)
             case WorkerDied(cause):
                 spec = self._downloads[running].row.spec
-                self._end(running, f"the fetch of {spec} {cause}; p goes on with it", error=True)
+                self._end(running, f"the fetch of {spec} {cause}; p resumes it", error=True)
             case Logged(line):
                 self._services.engine.log.append(one_line(line))
             case _:
@@ -188,8 +188,8 @@ class Downloads(Horizontal):
             return
         self._paused.add(row.spec)
         kept = await asyncio.to_thread(arrived_bytes, row.entry) if row.entry else 0
-        what = f"{human_bytes(kept)} are kept" if kept else "nothing was kept"
-        self._tell(f"paused {row.spec}: {what}; Space goes on, x throws them away")
+        what = f"{human_bytes(kept)} kept" if kept else "nothing kept"
+        self._tell(f"paused {row.spec}: {what}; Space resumes, x discards")
         self._services.models_changed()
 
     async def _discard(self, row: ModelRow) -> None:
@@ -200,7 +200,7 @@ class Downloads(Horizontal):
         except (EdgespecError, OSError) as error:
             self._tell(f"what arrived of {row.spec} cannot be removed: {error}", error=True)
             return
-        self._tell(f"ended the fetch of {row.spec}; what had arrived was removed")
+        self._tell(f"cancelled {row.spec}; the partial download was deleted")
         self._services.models_changed()
 
     def _tell(self, text: str, *, error: bool = False) -> None:

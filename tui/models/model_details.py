@@ -19,8 +19,8 @@ from tui.models.rows import ModelList, ModelRow, Role
 _VERDICT_STYLES: Final[dict[Verdict, str]] = {"ok": "green", "mapped": "green", "refused": "red"}
 _SHOWN_DRAFTS: Final = 12
 _REST: Final = {
-    True: "more that are not here or cannot serve",
-    False: "of the catalogue are smaller, but not here and so not checked",
+    True: "more that are not on disk or cannot draft for it",
+    False: "smaller models of the catalogue are not on disk, so not checked",
 }
 _ROLES: Final = {Role.TARGET: "as the target", Role.DRAFT: "as the draft"}
 _SETTLE_S: Final = 0.1
@@ -48,7 +48,7 @@ class ModelDetails(VerticalScroll):
             self._described.clear()
         facts = self.query_one("#models-facts", Static)
         if row is None or models is None:
-            facts.update("Nothing fits the filter; Esc empties it." if models else "")
+            facts.update("No model matches the filter. Esc clears it." if models else "")
             return
         known = self._described.get(row.spec)
         if known is None:

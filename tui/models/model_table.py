@@ -16,13 +16,15 @@ from edgespec.text import human_bytes, one_line
 from tui.common.status_line import Told
 from tui.common.table import fit_columns
 from tui.models.rows import Fit, ModelList, ModelRow, load_models
+from tui.models.speeds import ModelSpeeds
 from tui.services.app_services import AppServices
-from tui.services.messages import EngineChanged
+from tui.services.messages import EngineChanged, WorkerReported
 
 _COLUMNS: Final = {
     "mark": "",
     "name": "MODEL",
     "size": "SIZE",
+    "speed": "TOK/S",
     "here": "ON DISK",
     "fit": "MEMORY",
     "licence": "LICENCE",
@@ -44,6 +46,7 @@ class ModelTable(DataTable[Text]):
         super().__init__(id="models-table", cursor_type="row", zebra_stripes=False)
         self._services = services
         self._engine = services.engine
+        self._speeds = ModelSpeeds(services, self)
         self._words: list[str] = []
         self._downloading: Mapping[str, str] = {}
         self.models: ModelList | None = None
@@ -79,8 +82,9 @@ class ModelTable(DataTable[Text]):
             return
         if self.models is None:
             self.post_message(Told(_summary(models)))
-        self.models = models
+        self.models = self._speeds.add_to(models)
         self._fill()
+        self._speeds.predict(self.models)
 
     def filter(self, text: str) -> None:
         """Shows the models in which all these words occur."""
@@ -129,6 +133,8 @@ class ModelTable(DataTable[Text]):
                 return Text(f"…{name[-_NAME_CHARACTERS + 1 :]}" if is_long else name, style=here)
             case "size":
                 return Text(human_bytes(row.size_bytes) if row.size_bytes else "?", justify="right")
+            case "speed":
+                return Text(row.speed_text, justify="right", style=here)
             case "here":
                 return Text(self._downloading.get(row.spec, row.here_text), style=here)
             case "fit":
@@ -138,8 +144,16 @@ class ModelTable(DataTable[Text]):
 
     @on(EngineChanged)
     def _engine_changed(self) -> None:
+        self._speeds.make_room()
         self._refresh_cells("mark")
         self._tell_highlighted()
+
+    @on(WorkerReported)
+    def _speeds_reported(self, message: WorkerReported) -> None:
+        if self.models is not None and self._speeds.take(message):
+            self.models = self._speeds.add_to(self.models)
+            self._refresh_cells("speed")
+            self._tell_highlighted()
 
     @on(DataTable.RowHighlighted)
     def _tell_highlighted(self) -> None:
@@ -149,4 +163,4 @@ class ModelTable(DataTable[Text]):
 def _summary(models: ModelList) -> str:
     here = sum(row.is_here for row in models.rows)
     way = "Enter chats with one" if here else "p fetches the highlighted one"
-    return f"{here} of {len(models.rows)} are here · {human_bytes(models.free_bytes)} of memory free · {way}"
+    return f"{here} of {len(models.rows)} on disk · {human_bytes(models.free_bytes)} of memory free · {way}"

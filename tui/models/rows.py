@@ -1,5 +1,6 @@
 """The rows of the models screen: every model of the catalogue, and every one on disk."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,12 +25,16 @@ class Origin(StrEnum):
     """Where a model on disk came from, in the word that the table shows."""
 
     HUB = "hub"
-    WHEELS = "wheels"
+    WHEELS = "edgespec"
+    MADE = "made here"
     OWN = "own file"
     FOLDER = "this folder"
     LM_STUDIO = "LM Studio"
     OLLAMA = "ollama"
     LLAMA_CPP = "llama.cpp"
+
+
+_ORIGINS: Final = {"file": Origin.OWN, "made": Origin.MADE, "wheels": Origin.WHEELS}
 
 
 class Fit(StrEnum):
@@ -66,6 +71,8 @@ class ModelRow:
     licence: str = ""
     trouble: str = ""
     """Why the file cannot be read."""
+    tok_per_s: float | None = None
+    """Of plain decoding on this machine, predicted; None where that is not known."""
 
     @property
     def is_here(self) -> bool:
@@ -89,10 +96,16 @@ class ModelRow:
         name = Path(self.spec).stem if is_path else self.name
         return Role.TARGET if name == pair.target else Role.DRAFT if name == pair.draft else None
 
+    @property
+    def speed_text(self) -> str:
+        """Predicted tokens a second; empty where none are known, or where it does not fit."""
+        if self.tok_per_s is None or self.fit is Fit.TOO_LARGE:
+            return ""
+        return f"~{self.tok_per_s:.{1 if self.tok_per_s < 10 else 0}f}"
+
     def matches(self, words: list[str]) -> bool:
-        """Whether all words, in lower case, occur in what is known of it."""
-        description = self.entry.description if self.entry else ""
-        text = f"{self.name} {self.spec} {description} {self.licence} {self.origin or ''} {self.fit}".lower()
+        """Whether all words, in lower case, occur in its name."""
+        text = f"{self.name} {'' if self.path and str(self.path) == self.spec else self.spec}".lower()
         return all(word in text for word in words)
 
 
@@ -108,6 +121,11 @@ class ModelList:
     def find(self, spec: str) -> ModelRow | None:
         """The row of that spec."""
         return next((row for row in self.rows if row.spec == spec), None)
+
+    def with_speeds(self, tok_per_s: Mapping[tuple[str, int | None], float]) -> "ModelList":
+        """The same with predicted speeds, by spec and size in bytes."""
+        rows = (replace(row, tok_per_s=tok_per_s.get((row.spec, row.size_bytes))) for row in self.rows)
+        return replace(self, rows=tuple(rows))
 
 
 def load_models(settings: EngineSettings, folder: Path) -> ModelList:
@@ -162,7 +180,7 @@ def _row_of(model: LocalModel, settings: EngineSettings, free: int) -> ModelRow:
         model.entry,
         model.size_bytes,
         model.path,
-        Origin.OWN if model.origin == "file" else Origin(model.origin),
+        _ORIGINS.get(model.origin) or Origin(model.origin),
         licence=_licence(model.entry) if model.entry else "",
     )
     return _read(row, settings, free)

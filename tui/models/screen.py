@@ -26,7 +26,7 @@ from tui.services.engine_client import EngineState
 from tui.services.launch import ScreenName
 from tui.services.messages import ModelsChanged
 
-_FILTER = "filter, or owner/repo:Q4_K_M and Enter to fetch from the hub"
+_FILTER = "filter by name, or owner/repo:Q4_K_M and Enter to fetch from the hub"
 
 
 def _key(key: str, action: str, title: str, tooltip: str, *, name: str) -> Binding:
@@ -40,14 +40,22 @@ class ModelsScreen(ModeScreen):
     AUTO_FOCUS = "#models-table"
     HORIZONTAL_BREAKPOINTS = [(0, "-stacked"), (100, "-beside")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        _key("c", "chat", "Chat", "Load it and go to the chat; Enter does it, too", name="chat"),
-        _key("r", "race", "Race", "Load it and race it: plain against drafted", name="race"),
-        _key("p", "download", "Fetch", "Fetch it; what arrived before is gone on from", name="pull"),
-        _key("space", "pause", "Pause", "Pause the fetch, or go on; nothing is lost", name="pause"),
-        _key("x", "cancel_download", "Cancel", "End the fetch; what arrived is removed", name="cancel"),
+        _key("c", "chat", "Chat", "Load it and chat; Enter does the same", name="chat"),
+        _key("r", "race", "Race", "Load it and race it, plain against drafted", name="race"),
+        _key("p", "download", "Fetch", "Fetch it, or resume a paused fetch", name="pull"),
+        _key("space", "pause", "Pause", "Pause the fetch, or resume it", name="pause"),
+        _key("x", "cancel_download", "Cancel", "Cancel the fetch and delete what arrived", name="cancel"),
         _key("d", "delete", "Delete", "Delete its files, after a question", name="delete"),
         _key("w", "workshop", "Workshop", "Take it into the workshop: prune, quantize", name="workshop"),
         _key("slash", "filter", "Filter", "Narrow the table, or name another", name="filter"),
+        Binding(
+            "down",
+            "enter_table",
+            "Table",
+            id="models.table",
+            tooltip="From the filter into the table",
+            show=False,
+        ),
         Binding("escape", "leave_filter", "Back", id="models.back", tooltip="Empty the filter", show=False),
     ]
 
@@ -140,7 +148,7 @@ class ModelsScreen(ModeScreen):
         if row.trouble:
             self.tell(row.trouble, error=True)
         elif not row.is_here:
-            self.tell(f"{row.name} is not here yet: p fetches it", error=True)
+            self.tell(f"{row.name} is not on disk yet: p fetches it", error=True)
         return row.is_here and not row.trouble
 
     # Downloading one.
@@ -151,7 +159,7 @@ class ModelsScreen(ModeScreen):
         if row is None:
             return
         if row.is_here:
-            self.tell(f"{row.name} is here already: {row.path}")
+            self.tell(f"{row.name} is already on disk: {row.path}")
         else:
             self.downloads.start(row)
 
@@ -172,7 +180,7 @@ class ModelsScreen(ModeScreen):
         if row is None or models is None:
             return
         if not row.is_here:
-            whole = f"{row.name} is not whole; x throws away what has arrived"
+            whole = f"{row.name} is only partly downloaded; x discards that"
             self.tell(whole if row.arrived else f"nothing of {row.name} is on disk")
             return
         try:
@@ -193,7 +201,7 @@ class ModelsScreen(ModeScreen):
         name = row.spec if row.origin in (Origin.FOLDER, Origin.HUB) else row.name
         found = await asyncio.to_thread(find_removable, name, catalog)
         is_loaded = row.role_in(self.services.engine.pair) is not None
-        question = f"Delete {row.name}? {human_bytes(found.size_bytes)} are freed: {found.path}"
+        question = f"Delete {row.name}? this frees {human_bytes(found.size_bytes)}: {found.path}"
         question += "\n\nIt is loaded now, and will be unloaded." if is_loaded else ""
         if not await self.app.push_screen_wait(AskScreen(question, "Delete", "Keep")):
             return None
@@ -207,6 +215,10 @@ class ModelsScreen(ModeScreen):
         """Into the line above the table."""
         self._filter.focus()
 
+    def action_enter_table(self) -> None:
+        """From the filter into the table."""
+        self.table.focus()
+
     def action_leave_filter(self) -> None:
         """Shows all models again."""
         self._filter.value = ""
@@ -219,9 +231,13 @@ class ModelsScreen(ModeScreen):
     @on(Input.Submitted, "#models-filter")
     def _submitted(self, event: Input.Submitted) -> None:
         models, spec = self.table.models, event.value.strip()
-        self.table.focus()
         if self.table.row_count == 0 and models is not None and spec:
             self._download_named(spec, models.catalog)
+        elif spec:
+            # In the table letters are commands: who goes on typing a name would give them.
+            self.tell("Down goes to the table, where keys act on the model")
+        else:
+            self.table.focus()
 
     def _download_named(self, spec: str, catalog: Catalog) -> None:
         try:
@@ -233,6 +249,7 @@ class ModelsScreen(ModeScreen):
             self.tell(f"{spec} is not a model of the hub: write owner/repo:Q4_K_M", error=True)
             return
         self._filter.value = ""
+        self.table.focus()
         self.downloads.start(_row_of(entry))
 
 

@@ -36,7 +36,7 @@ _MAX_TOKENS = 96
 _TALL_ROWS = 34
 """From here on there is room for high bars below the texts."""
 _EMPTY = (
-    "Write a prompt above and press Enter: the same prompt is answered plain, drafted, and as auto decides."
+    "Type a prompt above and press Enter. It is answered three times: plain, drafted, and as auto decides."
 )
 _PROMPT = "Write a Python function that checks whether a string is a palindrome, then explain it."
 
@@ -47,11 +47,11 @@ class RaceScreen(ModeScreen):
     NAME = "race"
     AUTO_FOCUS = "#race-prompt"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="race.stop", tooltip="End the race; whole rounds count"),
+        Binding("escape", "stop", "Stop", id="race.stop", tooltip="Stop the race; finished rounds count"),
         Binding(
             "ctrl+r", "again", "Another round", id="race.again", tooltip="Adds a round: the spread shrinks"
         ),
-        Binding("ctrl+l", "clear", "Clear", id="race.clear", tooltip="Forget the rounds so far", show=False),
+        Binding("ctrl+l", "clear", "Clear", id="race.clear", tooltip="Discard the rounds so far", show=False),
     ]
 
     def __init__(self, services: AppServices) -> None:
@@ -132,7 +132,7 @@ class RaceScreen(ModeScreen):
         return {
             EngineState.BUSY: "an answer is under way in the chat: Esc there stops it",
             EngineState.LOADING: "the model is being loaded: press Enter again in a moment",
-        }.get(self._engine.state, "no model is loaded: F5 shows what is here")
+        }.get(self._engine.state, "no model is loaded: F5 lists the models")
 
     @on(WorkerReported)
     def _engine_reported(self, message: WorkerReported) -> None:

@@ -74,6 +74,11 @@ class JobRunner:
         self._make_worker = make_worker
         self._tasks: dict[RunningJob, asyncio.Task[None]] = {}
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any is under way."""
+        return bool(self._tasks)
+
     def start(self, job: Job, owner: MessagePump) -> RunningJob:
         """Runs a job; `owner` is posted `WorkerReported` until `JobFinished`, `RequestFailed` or `WorkerDied`."""
         running = RunningJob(job, owner, self._make_worker())

@@ -41,6 +41,8 @@ class AppSettings:
     gpu_layers: str = "auto"
     kv_type_k: str = "f16"
     kv_type_v: str = "f16"
+    workshop_folder: str = ""
+    """Where the workshop writes; empty takes edgespec's own folder (`edgespec.paths.made_dir`)."""
     sampling: Mapping[str, SamplingWish] = field(default_factory=dict)
     """Model -> how its answers are sampled, as far as that was set."""
     keys: Mapping[str, str] = field(default_factory=dict)

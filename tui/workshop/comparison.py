@@ -67,7 +67,7 @@ def sentence(found: Comparison) -> str:
     return (
         f"{verdict}, perplexity {cost:+.0%}"
         if cost < 10
-        else f"{verdict}, and hardly a language model any more"
+        else f"{verdict}, and barely a language model any more"
     )
 
 

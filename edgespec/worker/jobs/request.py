@@ -55,6 +55,8 @@ class WorkshopRequest:
     n_tokens: str = str(DEFAULT_TOKENS)
     output: str = ""
     """Empty takes the name that the command line would."""
+    folder: str = ""
+    """Where a file goes whose name has no folder; empty takes `edgespec.paths.made_dir`."""
 
     def prune_settings(self, method: Method) -> PruneSettings:
         """As `edgespec prune` would be told.

@@ -122,10 +122,12 @@ def parse_slash(text: str) -> SlashLine | None:
 
 
 def matching_commands(text: str) -> list[SlashCommand]:
-    """Commands that begin with what is written, while it is still the first word."""
+    """Commands that begin with what is written, while it is still the first word; one that is written in full comes first."""
     if not text.startswith("/") or " " in text or "\n" in text:
         return []
-    return [command for command in _ALL if command.name.startswith(text[1:].lower())]
+    written = text[1:].lower()
+    fitting = [command for command in _ALL if command.name.startswith(written)]
+    return sorted(fitting, key=lambda command: command.name != written)
 
 
 def begun_argument(text: str) -> tuple[SlashCommand, str] | None:

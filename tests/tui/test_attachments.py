@@ -219,6 +219,20 @@ async def test_tab_completes_a_path_and_a_dropped_file_is_mentioned(bench: AppBe
         assert prompt.text == "notes.md"
 
 
+async def test_what_is_being_attached_outlives_the_app(bench: AppBench, notes: Path) -> None:
+    store = ChatStore(chats_dir())
+    async with bench.run() as (app, pilot):
+        await send(pilot, "hello")
+        pane = chat_of(app).pane
+        pane.send("see @notes.md", ("notes.md",))
+        chat_id = pane.transcript.conversation.id
+        assert store.draft(chat_id) == "see @notes.md"
+        await until_asked(app)
+        await settle(pilot)
+        assert store.draft(chat_id) == ""
+        assert roles(app) == ["user", "assistant"] * 2
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_a_message_with_files_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, picture: Picture, notes: Path, tmp_path: Path

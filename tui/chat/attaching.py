@@ -1,7 +1,7 @@
 """A message with files on its way to the model: its files are read, the engine counts their tokens, and then it is asked."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from edgespec.chat.messages import ChatMessage
@@ -33,24 +33,37 @@ class Attaching:
 
     def __init__(self, services: AppServices, listener: AttachingListener) -> None:
         self._services, self._listener = services, listener
-        self._written = ""
+        self.written = ""
+        """As it was written; empty while no message is on its way."""
         self._system = ""
         self._message: MessageWithFiles | None = None
+        self._is_over = False
+        """The app is being left: no engine is opened any more."""
+
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        self._is_over = True
 
     @property
     def is_busy(self) -> bool:
         """Whether a message is on its way."""
-        return bool(self._written)
+        return bool(self.written)
 
-    async def begin(self, written: str, files: Sequence[str], system: str) -> None:
-        """Reads the files of a message, and has them counted as soon as there is an engine.
+    def begin(self, written: str, files: Sequence[str], system: str) -> Coroutine[None, None, None]:
+        """A message is on its way: its files are read, and counted as soon as there is an engine.
 
         Args:
             written: With its mentions.
             files: That are mentioned.
             system: The system prompt that it will be asked with.
+
+        Returns:
+            What is to be run.
         """
-        self._written, self._system = written, system
+        self.written, self._system = written, system
+        return self._read(written, files)
+
+    async def _read(self, written: str, files: Sequence[str]) -> None:
         try:
             self._message = await asyncio.to_thread(attach, written, files)
         except EdgespecError as error:
@@ -61,7 +74,7 @@ class Attaching:
     def count(self) -> None:
         """Asks the engine, which is loaded if it has to be."""
         engine = self._services.engine
-        if self._message is None:
+        if self._message is None or self._is_over:
             return
         if engine.state in (EngineState.CLOSED, EngineState.DEAD):
             self._services.open_engine()
@@ -96,10 +109,10 @@ class Attaching:
 
     def fail(self, error: EdgespecError) -> None:
         """It cannot be asked."""
-        written, self._written, self._message = self._written, "", None
+        written, self.written, self._message = self.written, "", None
         if written:
             self._listener.refused(written, error)
 
     def _end(self, message: MessageWithFiles) -> None:
-        self._written, self._message = "", None
+        self.written, self._message = "", None
         self._listener.attached(message)

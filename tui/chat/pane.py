@@ -91,7 +91,7 @@ class ChatPane(Vertical):
         self._newest = NewestMark(self.transcript)
         self.waiting = WaitingMessages()
         """What is sent when the answer is there."""
-        self._attaching = Attaching(services, AttachingListener(self._ask, self._refuse))
+        self._attaching = Attaching(services, AttachingListener(self._attached, self._refuse))
         self._drafts = Drafts(self.keeper, self.prompt, self.waiting, lambda: self.transcript.conversation.id)
         self._status = StatusLine("status")
         self.sampling = ChatSampling(services)
@@ -136,7 +136,8 @@ class ChatPane(Vertical):
     async def on_unmount(self) -> None:
         """The engine may go on without this screen; what was said is saved."""
         self._engine.unsubscribe(self)
-        self._drafts.keep(self.prompt.message.strip())
+        self._keep_unsent(self.prompt.message.strip())
+        self._attaching.close()
         await self.keeper.close()
 
     def _recall(self) -> None:
@@ -225,10 +226,9 @@ class ChatPane(Vertical):
         """
         if not self.must_wait:
             self.ask(text, files)
-            self._drafts.keep()
-            return
-        self.waiting.add(text, files)
-        self._drafts.keep()
+        else:
+            self.waiting.add(text, files)
+        self._keep_unsent()
 
     @on(WaitingMessage.Clicked)
     def _waiting_clicked(self, message: WaitingMessage.Clicked) -> None:
@@ -244,7 +244,11 @@ class ChatPane(Vertical):
         """Asks what waits longest, where nothing is in its way."""
         if not self.must_wait and (line := self.waiting.take_next()):
             self.ask(line.text, line.files)
-            self._drafts.keep()
+            self._keep_unsent()
+
+    def _keep_unsent(self, written: str = "") -> None:
+        """Keeps what waits, what is being attached, and what is being written, for the case that the app ends."""
+        self._drafts.keep(BETWEEN.join(filter(None, (self._attaching.written, written))))
 
     # What is asked.
 
@@ -255,6 +259,10 @@ class ChatPane(Vertical):
             self.run_worker(self._attaching.begin(text, files, self.transcript.conversation.system))
         else:
             self._ask(MessageWithFiles(text))
+
+    def _attached(self, message: MessageWithFiles) -> None:
+        self._ask(message)
+        self._keep_unsent()
 
     def _ask(self, message: MessageWithFiles) -> None:
         self._before = self.transcript.conversation

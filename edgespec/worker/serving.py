@@ -6,6 +6,7 @@ meanwhile counts from the next round on. It ends when its stdin does.
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -75,22 +76,29 @@ def _open(request: OpenShared, inbox: Inbox, outbox: Outbox) -> SharedSession | 
             offline=request.offline,
             progress=progress,
         )
-    except EdgespecError as error:
-        outbox.send(OpeningFailed(error.message, error.hint, error.exit_code))
-        return None
-    except MemoryError:
-        hint = "take a smaller model or a shorter context"
-        outbox.send(OpeningFailed("the machine ran out of memory", hint, ExitCode.MEMORY))
-        return None
     except Exception as error:
-        log.exception("unexpected")
-        said = f"{type(error).__name__}: {error}"
-        outbox.send(OpeningFailed(said, "the log has the details", ExitCode.FAILED))
+        outbox.send(_failure(error))
         return None
     finally:
         inbox.is_opening.clear()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return pair
+
+
+def _failure(error: Exception) -> OpeningFailed:
+    """What the server says of it."""
+    match error:
+        case EdgespecError():
+            return OpeningFailed(error.message, error.hint, error.exit_code)
+        case MemoryError():
+            hint = "take a smaller model or a shorter context"
+            return OpeningFailed("the machine ran out of memory", hint, ExitCode.MEMORY)
+        case OSError() if error.strerror:
+            what = f"'{os.fsdecode(error.filename)}'" if error.filename else "a file"
+            said = f"cannot use {what}: {error.strerror.lower()}"
+            return OpeningFailed(said, "check the disk and its permissions", ExitCode.FAILED)
+    log.error("unexpected", exc_info=error)
+    return OpeningFailed(f"{type(error).__name__}: {error}", "the log has the details", ExitCode.FAILED)
 
 
 def _opened(pair: SharedSession | EmbeddingSession, request: OpenShared) -> SharedOpened:

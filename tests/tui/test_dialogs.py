@@ -4,18 +4,21 @@ from pathlib import Path
 
 import pytest
 from textual.widgets import DataTable, Input, Log, Select, Static
+from textual.widgets._toast import Toast
 
 from edgespec.errors import ConfigError
 from edgespec.paths import app_settings_file
 from edgespec.ranges import MOST_THREADS
 from edgespec.worker.protocol import Logged, OpenPair
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
+from tests.tui.pictures import screen_lines, still_picture
 from tui.app import EdgespecApp
 from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
 from tui.common.help import TASKS, HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.settings_screen import SettingsScreen
+from tui.common.wrapped_table import WrappedTable
 from tui.services.launch import Launch, ScreenName
 from tui.services.settings import AppSettings, load_settings, save_settings
 
@@ -37,6 +40,31 @@ async def test_help_lists_every_key_and_command(bench: AppBench) -> None:
         await pilot.press("escape")
         await settle(pilot)
         assert isinstance(app.screen, ChatScreen)
+
+
+@SIZES
+async def test_a_notification_hides_no_answer_to_a_command(size: tuple[int, int], bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await settle(pilot)
+        app.notify("one line")
+        await settle(pilot)
+        toast = app.screen.query_one(Toast)
+        assert toast.region.height
+        assert toast.region.bottom <= app.screen.query_one("#status").region.y
+
+
+@SIZES
+async def test_help_shows_ids_and_commands_whole(size: tuple[int, int], bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("f1")
+        await settle(pilot)
+        for table in app.screen.query(WrappedTable):
+            assert table.virtual_size.width <= table.size.width
+        shown = "\n".join(screen_lines(await still_picture(pilot)))
+        assert "chat.version_before" in shown
 
 
 async def test_help_is_in_the_order_of_what_somebody_wants_to_do(bench: AppBench) -> None:

@@ -18,6 +18,7 @@ from tui.chat.slash import SLASH_COMMANDS
 from tui.common.help import TASKS, HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.settings_screen import SettingsScreen
+from tui.common.tick_box import TickBox
 from tui.common.wrapped_table import WrappedTable
 from tui.services.launch import Launch, ScreenName
 from tui.services.settings import AppSettings, load_settings, save_settings
@@ -95,6 +96,19 @@ async def test_help_of_every_screen_has_its_own_keys_first(screen: ScreenName, b
         last = [str(row[1]) for row in rows if not row[2]][-1]
         assert last == "Everywhere"
         assert str(rows[1][2]).startswith(f"{screen}.")
+
+
+async def test_a_box_that_is_off_is_empty_whatever_the_colours(bench: AppBench) -> None:
+    async with bench.run(settings=AppSettings(show_rail=True, tint_drafted=False)) as (app, pilot):
+        await pilot.press("f7")
+        await settle(pilot)
+        lines = screen_lines(await still_picture(pilot))
+        rows = {title: next(line for line in lines if title in line) for title in ("Charts", "Tint")}
+        assert "X" in rows["Charts"]
+        assert "X" not in rows["Tint"]
+        app.screen.query_one("#tint_drafted", TickBox).toggle()
+        await settle(pilot)
+        assert any("Tint" in line and "X" in line for line in screen_lines(await still_picture(pilot)))
 
 
 async def test_the_log_can_be_narrowed_to_what_is_serious(bench: AppBench) -> None:

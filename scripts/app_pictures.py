@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from textual.pilot import Pilot
+from textual.widgets import DataTable
 
 from tui.app import EdgespecApp
 from tui.services.engine_client import EngineState
@@ -61,8 +62,10 @@ async def show_list(pilot: Pilot[int], _app: EdgespecApp) -> None:
 
 
 async def show_models(pilot: Pilot[int], _app: EdgespecApp) -> None:
-    """The table with the details of its first row."""
-    await pilot.pause(6.0)
+    """The table with its predicted speeds and the details of its first row."""
+    table = pilot.app.screen.query_one(DataTable)
+    await wait_for(pilot, lambda: any("~" in str(cell) for cell in table.get_row_at(0)))
+    await pilot.pause(3.0)
 
 
 async def show_plan(pilot: Pilot[int], app: EdgespecApp) -> None:

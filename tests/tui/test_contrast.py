@@ -13,6 +13,7 @@ from textual.color import Color
 from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.screen import ModalScreen
+from textual.widget import Widget
 
 from tests.tui.bench_script import FAST, SLOW, ready, save
 from tests.tui.conftest import LARGE, AppBench, settle
@@ -115,7 +116,10 @@ def painted(app: EdgespecApp) -> Iterator[tuple[str, ColorTriplet, ColorTriplet]
     screen = app.screen
     region = screen.region
     if isinstance(screen, ModalScreen):
-        region = screen.query("*").first().region
+        first = screen.query("*").first()
+        # The palette's outermost container has no region of its own.
+        parts = [widget.region for widget in first.walk_children(Widget) if widget.region]
+        region = first.region or Region.from_union(parts)
     for y, strip in enumerate(screen._compositor.render_strips()):
         x = 0
         for text, style, _ in strip:

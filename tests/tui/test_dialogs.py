@@ -4,18 +4,22 @@ from pathlib import Path
 
 import pytest
 from textual.widgets import DataTable, Input, Log, Select, Static
+from textual.widgets._toast import Toast
 
 from edgespec.errors import ConfigError
 from edgespec.paths import app_settings_file
 from edgespec.ranges import MOST_THREADS
 from edgespec.worker.protocol import Logged, OpenPair
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
+from tests.tui.pictures import screen_lines, still_picture
 from tui.app import EdgespecApp
 from tui.chat.screen import ChatScreen
 from tui.chat.slash import SLASH_COMMANDS
 from tui.common.help import TASKS, HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.settings_screen import SettingsScreen
+from tui.common.tick_box import TickBox
+from tui.common.wrapped_table import WrappedTable
 from tui.services.launch import Launch, ScreenName
 from tui.services.settings import AppSettings, load_settings, save_settings
 
@@ -37,6 +41,31 @@ async def test_help_lists_every_key_and_command(bench: AppBench) -> None:
         await pilot.press("escape")
         await settle(pilot)
         assert isinstance(app.screen, ChatScreen)
+
+
+@SIZES
+async def test_a_notification_hides_no_answer_to_a_command(size: tuple[int, int], bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await settle(pilot)
+        app.notify("one line")
+        await settle(pilot)
+        toast = app.screen.query_one(Toast)
+        assert toast.region.height
+        assert toast.region.bottom <= app.screen.query_one("#status").region.y
+
+
+@SIZES
+async def test_help_shows_ids_and_commands_whole(size: tuple[int, int], bench: AppBench) -> None:
+    app = bench.make()
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("f1")
+        await settle(pilot)
+        for table in app.screen.query(WrappedTable):
+            assert table.virtual_size.width <= table.size.width
+        shown = "\n".join(screen_lines(await still_picture(pilot)))
+        assert "chat.version_before" in shown
 
 
 async def test_help_is_in_the_order_of_what_somebody_wants_to_do(bench: AppBench) -> None:
@@ -67,6 +96,19 @@ async def test_help_of_every_screen_has_its_own_keys_first(screen: ScreenName, b
         last = [str(row[1]) for row in rows if not row[2]][-1]
         assert last == "Everywhere"
         assert str(rows[1][2]).startswith(f"{screen}.")
+
+
+async def test_a_box_that_is_off_is_empty_whatever_the_colours(bench: AppBench) -> None:
+    async with bench.run(settings=AppSettings(show_rail=True, tint_drafted=False)) as (app, pilot):
+        await pilot.press("f7")
+        await settle(pilot)
+        lines = screen_lines(await still_picture(pilot))
+        rows = {title: next(line for line in lines if title in line) for title in ("Charts", "Tint")}
+        assert "X" in rows["Charts"]
+        assert "X" not in rows["Tint"]
+        app.screen.query_one("#tint_drafted", TickBox).toggle()
+        await settle(pilot)
+        assert any("Tint" in line and "X" in line for line in screen_lines(await still_picture(pilot)))
 
 
 async def test_the_log_can_be_narrowed_to_what_is_serious(bench: AppBench) -> None:

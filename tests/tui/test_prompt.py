@@ -33,6 +33,14 @@ def asked(app: EdgespecApp) -> list[str]:
     return [message.content for message in messages if message.role == "user"]
 
 
+async def test_the_end_of_the_last_line_begins_no_other_line(bench: AppBench) -> None:
+    async with bench.run() as (app, pilot):
+        await paste(pilot, LONG + "\n")
+        assert prompt_of(app).text == MARK
+        await pilot.press("tab")
+        assert prompt_of(app).text == LONG + "\n"
+
+
 async def test_ctrl_c_stops_then_clears_then_asks_then_leaves(bench: AppBench) -> None:
     async with bench.run(hold=True) as (app, pilot):
         await send(pilot, "hello")

@@ -6,6 +6,7 @@ from textual.widgets import Input, Static
 from edgespec.decode.policy import Mode
 from edgespec.worker.protocol import PairOpened, RequestFailed, RunRace, WorkerDied
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
+from tests.tui.pictures import screen_lines, still_picture
 from tui.app import EdgespecApp
 from tui.chat.receipt_line import ReceiptLine
 from tui.common.stream_text import StreamText
@@ -36,6 +37,16 @@ async def test_three_arms_race_and_the_verdict_says_who_won(bench: AppBench) -> 
         assert all(pane.query_one(StreamText).text for pane in panes)
         assert "auto is 1.60x" in verdict_of(app)
         assert "single answer" in verdict_of(app)
+
+
+async def test_the_prompt_begins_in_sight_and_what_is_typed_takes_its_place(bench: AppBench) -> None:
+    app = bench.make(Launch(screen="race"))
+    async with app.run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        shown = screen_lines(await still_picture(pilot))
+        assert any("Write a Python function" in line for line in shown)
+        await pilot.press(*"hello")
+        assert race_of(app).query_one(Input).value == "hello"
 
 
 async def test_another_round_brings_a_spread(bench: AppBench) -> None:

@@ -61,7 +61,7 @@ _CALLS = "calls"
 _CUT_SHORT = ("interrupted", "length", "context")
 """Ends of answers whose last call may lack its end."""
 _ENDS = {
-    "context": "the context is full: the answer was cut short",
+    "context": "the context is full: the answer was cut short; /new begins another conversation",
     "interrupted": "stopped; /continue goes on",
     "length": "the answer reached its longest length; /continue goes on, /settings changes it",
 }

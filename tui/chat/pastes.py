@@ -22,7 +22,7 @@ class Pastes:
         if text.count("\n") < _MOST_LINES and len(text) <= _MOST_CHARACTERS:
             return text
         size = human_bytes(len(text.encode("utf-8", "replace")))
-        lines = text.count("\n") + 1
+        lines = text.removesuffix("\n").count("\n") + 1
         what = f"pasted {lines} lines, {size}" if lines > 1 else f"pasted {size}"
         mark, number = f"[{what}]", 2
         while self._texts.get(mark, text) != text:

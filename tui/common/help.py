@@ -8,10 +8,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from edgespec.paths import app_settings_file
 from tui.common.mode_screen import ModeScreen
+from tui.common.wrapped_table import WrappedTable
 
 _FOOT = """\
 Keys can be changed: under [keys] in {path}, an id of this list takes other keys, such as
@@ -97,23 +98,18 @@ class HelpScreen(ModalScreen[None]):
         """Keys, commands, and how keys are changed."""
         with VerticalScroll(classes="dialog dialog-wide dialog-tall"):
             yield Static("Keys", classes="dialog-title")
-            yield DataTable(id="keys", cursor_type="none", show_cursor=False)
+            yield WrappedTable("key", "what it does", "id", wrapped=1, name="keys")
             yield Static("Commands in the chat", classes="dialog-title")
-            yield DataTable(id="commands", cursor_type="none", show_cursor=False)
+            yield WrappedTable("command", "what it does", wrapped=1, name="commands")
             yield Static(_FOOT.format(path=app_settings_file()), markup=False, classes="dialog-text")
 
     def on_mount(self) -> None:
         """Fills the tables."""
-        keys = self.query_one("#keys", DataTable)
-        keys.add_columns("key", "what it does", "id")
-        for task, rows in by_task(self._keys(), self._own_name):
-            keys.add_row("", Text(task, style="bold"), "")
-            for row in rows:
-                keys.add_row(*row)
-        commands = self.query_one("#commands", DataTable)
-        commands.add_columns("command", "what it does")
-        for usage, meaning in self._commands:
-            commands.add_row(usage.replace("[", r"\["), meaning)
+        rows: list[tuple[str | Text, ...]] = []
+        for task, listed in by_task(self._keys(), self._own_name):
+            rows += [("", Text(task, style="bold"), ""), *listed]
+        self.query_one("#keys", WrappedTable).fill(rows)
+        self.query_one("#commands", WrappedTable).fill(self._commands)
         self.query_one(VerticalScroll).focus()
 
     @property

@@ -11,12 +11,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Button, Input, Label, Select, Static, Switch
+from textual.widgets import Button, Input, Label, Select, Static
 
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.llama.kv_types import KvType
 from edgespec.paths import app_settings_file
 from edgespec.text import plain_text
+from tui.common.tick_box import TickBox
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
 from tui.services.settings import AppSettings, ContextEnd
@@ -89,9 +90,9 @@ class SettingsScreen(ModalScreen[None]):
                 compact=True,
             ),
         )
-        yield "Charts beside the chat", Switch(settings.show_rail, id="show_rail")
-        yield "Tint drafted tokens", Switch(settings.tint_drafted, id="tint_drafted")
-        yield "Wrap lines of code", Switch(settings.wrap_code, id="wrap_code")
+        yield "Charts beside the chat", TickBox("on", settings.show_rail, name="show_rail")
+        yield "Tint drafted tokens", TickBox("on", settings.tint_drafted, name="tint_drafted")
+        yield "Wrap lines of code", TickBox("on", settings.wrap_code, name="wrap_code")
 
     def on_mount(self) -> None:
         """Says where they are kept."""
@@ -133,9 +134,9 @@ class SettingsScreen(ModalScreen[None]):
             context_end=self._context_end(),
             kv_type_k=str(self.query_one("#kv_type_k", Select).value),
             kv_type_v=str(self.query_one("#kv_type_v", Select).value),
-            show_rail=self.query_one("#show_rail", Switch).value,
-            tint_drafted=self.query_one("#tint_drafted", Switch).value,
-            wrap_code=self.query_one("#wrap_code", Switch).value,
+            show_rail=self.query_one("#show_rail", TickBox).value,
+            tint_drafted=self.query_one("#tint_drafted", TickBox).value,
+            wrap_code=self.query_one("#wrap_code", TickBox).value,
             gpu_layers=text["gpu_layers"] or "auto",
             system_prompt=text["system_prompt"],
             workshop_folder=text["workshop_folder"],

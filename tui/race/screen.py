@@ -28,6 +28,7 @@ from tui.common.mode_screen import ModeScreen
 from tui.common.status_line import StatusLine
 from tui.common.wording import joined, progress_line
 from tui.race.arms import Arms
+from tui.race.prompt import RacePrompt
 from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
@@ -38,7 +39,6 @@ _TALL_ROWS = 34
 _EMPTY = (
     "Type a prompt above and press Enter. It is answered three times: plain, drafted, and as auto decides."
 )
-_PROMPT = "Write a Python function that checks whether a string is a palindrome, then explain it."
 
 
 class RaceScreen(ModeScreen):
@@ -63,7 +63,7 @@ class RaceScreen(ModeScreen):
 
     def compose_body(self) -> ComposeResult:
         """Prompt, arms, and the chart with the verdict."""
-        yield Input(_PROMPT, id="race-prompt", placeholder="The prompt that all arms answer", compact=True)
+        yield RacePrompt()
         yield Arms()
         with VerticalScroll(id="race-outcome", can_focus=False):
             yield Static(_EMPTY, id="race-chart", markup=False)
@@ -81,7 +81,7 @@ class RaceScreen(ModeScreen):
 
     def receive(self, value: str) -> None:
         """A prompt for the line above."""
-        self.query_one(Input).value = one_line(value)
+        self.query_one(RacePrompt).take(one_line(value))
 
     @property
     def _arms(self) -> Arms:

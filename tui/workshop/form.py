@@ -15,6 +15,7 @@ from edgespec.text import one_line
 from edgespec.worker.jobs.request import AmountUnit, WorkshopRequest
 from quant.prune.choices import Criterion, Importance, Method, Structure
 from quant.text.calibration_source import OWN_ANSWERS
+from tui.common.tick_box import TickBox
 
 TYPES: Final = (
     *("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q5_K_S", "Q5_0", "Q6_K", "Q8_0", "F16", "BF16"),
@@ -111,7 +112,7 @@ class WorkshopForm(VerticalScroll):
             Input(id="protect-last", placeholder="last blocks", compact=True),
             name="protect",
         )
-        yield Field("Repair", Checkbox("refit what is left", True, id="repair", compact=True), name="repair")
+        yield Field("Repair", TickBox("refit what is left", True, name="repair"), name="repair")
         kept = [("as they are", _KEEP), *((name, name) for name in TYPES)]
         yield Field("Types", _select("type", kept), name="type")
         yield Field("Calibrate", _select("calibration", _PRUNING_TEXTS), name="calibration")

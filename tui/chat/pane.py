@@ -91,7 +91,9 @@ class ChatPane(Vertical):
         self._newest = NewestMark(self.transcript)
         self.waiting = WaitingMessages()
         """What is sent when the answer is there."""
-        self._attaching = Attaching(services, AttachingListener(self._attached, self._refuse))
+        self._attaching = Attaching(
+            services, AttachingListener(self._attached, self._refuse), lambda: self.transcript.is_live
+        )
         self._drafts = Drafts(self.keeper, self.prompt, self.waiting, lambda: self.transcript.conversation.id)
         self._status = StatusLine("status")
         self.sampling = ChatSampling(services)
@@ -137,7 +139,6 @@ class ChatPane(Vertical):
         """The engine may go on without this screen; what was said is saved."""
         self._engine.unsubscribe(self)
         self._keep_unsent(self.prompt.message.strip())
-        self._attaching.close()
         await self.keeper.close()
 
     def _recall(self) -> None:
@@ -299,7 +300,7 @@ class ChatPane(Vertical):
         Args:
             goes_on: Its last answer, which was cut, goes on.
         """
-        if not self.transcript.is_attached:
+        if not self.transcript.is_live:
             return
         self._goes_on = goes_on
         if self._engine.state in (EngineState.CLOSED, EngineState.DEAD):

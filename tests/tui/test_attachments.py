@@ -233,6 +233,23 @@ async def test_what_is_being_attached_outlives_the_app(bench: AppBench, notes: P
         assert roles(app) == ["user", "assistant"] * 2
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("notes")
+@pytest.mark.parametrize("files", [(), ("notes.md",)], ids=["text", "file"])
+async def test_the_app_ends_while_a_dead_engine_is_to_answer(files: tuple[str, ...], bench: AppBench) -> None:
+    store = ChatStore(chats_dir())
+    async with bench.run() as (app, pilot):
+        await send(pilot, "hello")
+        bench.workers[0].die()
+        await settle(pilot)
+        pane = chat_of(app).pane
+        pane.send("see @notes.md", files)
+        chat_id = pane.transcript.conversation.id
+    assert all(worker.closed for worker in bench.workers[1:])
+    is_asked = "see @notes.md" in store.recent_questions()
+    assert (is_asked, store.draft(chat_id)) == ((False, "see @notes.md") if files else (True, ""))
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_a_message_with_files_looks_as_it_did(
     size: tuple[int, int], bench: AppBench, picture: Picture, notes: Path, tmp_path: Path

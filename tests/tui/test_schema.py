@@ -62,7 +62,7 @@ async def test_a_schema_that_cannot_be_kept_is_refused_at_once(
     async with bench.run() as (app, pilot):
         await send(pilot, f"/schema {name}")
         await until(pilot, lambda: said in status_of(app))
-        assert chat_of(app).pane.structure is None
+        assert chat_of(app).pane.asking.structure is None
 
 
 async def test_json_keeps_its_lines(bench: AppBench) -> None:

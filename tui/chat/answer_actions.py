@@ -67,10 +67,10 @@ class AnswerActions(ModeScreen):
         if self._is_far("files with schemas"):
             return
         if argument.lower() == "off":
-            self.pane.structure, self._schema = None, ""
+            self.pane.asking.structure, self._schema = None, ""
         else:
             try:
-                self.pane.structure = await asyncio.to_thread(load_schema, Path(argument))
+                self.pane.asking.structure = await asyncio.to_thread(load_schema, Path(argument))
             except EdgespecError as error:
                 self.tell(joined(error.message, error.hint), error=True)
                 return

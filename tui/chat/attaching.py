@@ -29,20 +29,17 @@ class Attaching:
     Args:
         services: Of the app.
         listener: Who asks.
+        is_live: Whether the app goes on: in one that is being left no engine is opened and nothing is asked any more.
     """
 
-    def __init__(self, services: AppServices, listener: AttachingListener) -> None:
-        self._services, self._listener = services, listener
+    def __init__(
+        self, services: AppServices, listener: AttachingListener, is_live: Callable[[], bool]
+    ) -> None:
+        self._services, self._listener, self._is_live = services, listener, is_live
         self.written = ""
         """As it was written; empty while no message is on its way."""
         self._system = ""
         self._message: MessageWithFiles | None = None
-        self._is_over = False
-        """The app is being left: no engine is opened any more."""
-
-    def close(self) -> None:
-        """Nothing is asked any more."""
-        self._is_over = True
 
     @property
     def is_busy(self) -> bool:
@@ -74,7 +71,7 @@ class Attaching:
     def count(self) -> None:
         """Asks the engine, which is loaded if it has to be."""
         engine = self._services.engine
-        if self._message is None or self._is_over:
+        if self._message is None or not self._is_live():
             return
         if engine.state in (EngineState.CLOSED, EngineState.DEAD):
             self._services.open_engine()
@@ -90,7 +87,7 @@ class Attaching:
     def counted(self, counted: TokensCounted) -> None:
         """The engine has counted: it is asked if it fits the context."""
         message, pair = self._message, self._services.engine.pair
-        if message is None:
+        if message is None or not self._is_live():
             return
         message = message.counted(counted.text_n)
         n_ctx = pair.n_ctx if pair else 0

@@ -2,22 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
+from functools import partial
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from edgespec.chat.structure import Structure
 from edgespec.chat.tools import ToolCall
 from edgespec.decode.token import GenerationStats
 from edgespec.errors import EdgespecError
-from edgespec.llama.sampling_wish import SamplingWish
 from edgespec.paths import chats_dir
 from edgespec.text import plain_text
 from edgespec.worker.protocol import (
-    Answer,
     Answered,
     PairOpened,
     Progressed,
@@ -26,47 +22,41 @@ from edgespec.worker.protocol import (
     TokensCounted,
     WorkerDied,
 )
+from tui.chat.asking import Asking
 from tui.chat.attaching import Attaching, AttachingListener
 from tui.chat.attachments import MessageWithFiles
 from tui.chat.confirm_call import ConfirmCall, Permission
-from tui.chat.context_end import ContextEndScreen
-from tui.chat.context_meter import ContextMeter, ContextUsed
+from tui.chat.context_limit import ContextLimit, LimitListener
+from tui.chat.context_meter import ContextMeter
 from tui.chat.conversation import Conversation
 from tui.chat.copy_bar import CopyBar
 from tui.chat.drafts import Drafts
 from tui.chat.editing import Editing
-from tui.chat.keeper import ChatKeeper, Listener
-from tui.chat.model_of_chat import bring_model, opened_by
+from tui.chat.model_of_chat import bring_model
 from tui.chat.newest import NewestMark
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
-from tui.chat.room import Room
 from tui.chat.sampling import ChatSampling, SamplingChange, describe_sampling
+from tui.chat.saving import Saving
 from tui.chat.slash_menu import SlashMenu
+from tui.chat.status_words import end_words, failure_words, pair_words
 from tui.chat.store import ChatStore
 from tui.chat.suggestion import find_suggestion
 from tui.chat.tool_use import ToolUse
 from tui.chat.transcript import Transcript
+from tui.chat.unanswered import Unanswered
 from tui.chat.waiting import BETWEEN, WaitingMessage, WaitingMessages
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
-from tui.common.wording import drafting_of, joined, progress_line
+from tui.common.wording import joined, progress_line
 from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
-from tui.services.settings import ContextEnd
 
 _REPORTS = (TokensArrived, Answered, TokensCounted, PairOpened, Progressed, RequestFailed, WorkerDied)
 _CALLS = "calls"
 _CUT_SHORT = ("interrupted", "length", "context")
 """Ends of answers whose last call may lack its end."""
-_ENDS = {
-    "context": "the context is full: the answer was cut short; /new begins another conversation",
-    "interrupted": "stopped; /continue goes on",
-    "length": "the answer reached its longest length; /continue goes on, /settings changes it",
-}
-"""Why an answer ended -> what is said of it, where that is worth a word."""
-_STOPS = "the context is full; /new begins another conversation, F7 (Full context) lets the oldest turns be left out"
 
 
 class ChatPane(Vertical):
@@ -76,11 +66,14 @@ class ChatPane(Vertical):
         super().__init__(id="conversation")
         self._services = services
         self._engine = services.engine
-        self.store = ChatStore(chats_dir())
-        self.keeper = ChatKeeper(self.store, Listener(self._saved, self._tell_of_store))
         # Kept, not looked for: with every turn Textual would remember one more answer to the same question.
         self.transcript = Transcript()
         """The conversation."""
+        self.sampling = ChatSampling(services)
+        """How answers are sampled."""
+        self.store = ChatStore(chats_dir())
+        self._saving = Saving(self.store, self.transcript, self.sampling, self._engine, self._tell_of_store)
+        self.keeper = self._saving.keeper
         self._menu = SlashMenu(lambda: self._engine.pair)
         self.prompt = PromptInput(self._menu, lambda: self._drafts.take_back())
         """Where messages are written."""
@@ -91,28 +84,26 @@ class ChatPane(Vertical):
         self._newest = NewestMark(self.transcript)
         self.waiting = WaitingMessages()
         """What is sent when the answer is there."""
-        self._attaching = Attaching(services, AttachingListener(self._attached, self._refuse))
+        self._attaching = Attaching(
+            services, AttachingListener(self._attached, self._refuse), lambda: self.transcript.is_live
+        )
         self._drafts = Drafts(self.keeper, self.prompt, self.waiting, lambda: self.transcript.conversation.id)
         self._status = StatusLine("status")
-        self.sampling = ChatSampling(services)
-        """How answers are sampled."""
-        self.thinking = services.launch.thinking
-        """How the model is to think, from the next answer on."""
-        self.structure: Structure | None = None
-        """What answers must look like, from the next one on."""
-        self.tool_use = ToolUse(services.tools, self._ask_to_call)
-        """The tools that answers call."""
-        self._before: Conversation | None = None
-        """As it was before what is being answered now: it comes back where that comes to nothing."""
+        self._tool_use = ToolUse(services.tools, self._ask_to_call)
+        self.asking = Asking(services, self.transcript, self.sampling, self._tool_use)
+        """What answers are to be like."""
+        self._room = self.asking.room
+        self._unanswered = Unanswered(self.keeper, self.transcript, self.prompt, self.editing)
         self._waiting = False
         """A message is there to be answered as soon as the engine is ready."""
         self._goes_on = False
         """What is answered, or waits, is an answer that goes on."""
         self.meter = ContextMeter("context")
         """What the conversation takes of the context."""
-        self.context_used = ContextUsed(0, 0)
-        """As it was told last."""
-        self._room = Room()
+        self.context = ContextLimit(
+            services, self.transcript, LimitListener(self.post_message, partial(self._tell, error=True))
+        )
+        """How full the context is."""
         self._has_suggested = False
         """A better model has been looked for."""
         self._is_back = False
@@ -137,7 +128,6 @@ class ChatPane(Vertical):
         """The engine may go on without this screen; what was said is saved."""
         self._engine.unsubscribe(self)
         self._keep_unsent(self.prompt.message.strip())
-        self._attaching.close()
         await self.keeper.close()
 
     def _recall(self) -> None:
@@ -153,7 +143,7 @@ class ChatPane(Vertical):
         self.keeper.tell_notes()
         if newest is not None:
             self.transcript.show(newest)
-            self._tell_context()
+            self.context.tell()
             self._drafts.bring()
             if self._services.launch.target is None:
                 self._bring_model(newest)
@@ -184,10 +174,11 @@ class ChatPane(Vertical):
     def show(self, conversation: Conversation) -> None:
         """Another conversation, with what was written there and not sent; what went wrong in the one before is not said of it."""
         self.editing.leave()
-        self._waiting, self._before = False, None
+        self._waiting = False
+        self._unanswered.forget()
         self.transcript.show(conversation)
         self._drafts.bring()
-        self._tell_context()
+        self.context.tell()
         self.tell_pair()
         self.prompt.focus()
 
@@ -265,11 +256,11 @@ class ChatPane(Vertical):
         self._keep_unsent()
 
     def _ask(self, message: MessageWithFiles) -> None:
-        self._before = self.transcript.conversation
+        self._unanswered.begin()
         self.editing.take()
-        self.tool_use.begin()
+        self._tool_use.begin()
         self.transcript.add_question(message.text, message.attachments)
-        self._save()
+        self._saving.save()
         self.answer()
 
     def _refuse(self, written: str, error: EdgespecError) -> None:
@@ -289,7 +280,7 @@ class ChatPane(Vertical):
     def regenerate(self) -> None:
         """Has the last message answered again; the answer that is there stays as a version."""
         self.editing.leave()
-        self._before = self.transcript.conversation
+        self._unanswered.begin()
         self.transcript.drop_answer()
         self.answer()
 
@@ -299,7 +290,7 @@ class ChatPane(Vertical):
         Args:
             goes_on: Its last answer, which was cut, goes on.
         """
-        if not self.transcript.is_attached:
+        if not self.transcript.is_live:
             return
         self._goes_on = goes_on
         if self._engine.state in (EngineState.CLOSED, EngineState.DEAD):
@@ -308,32 +299,11 @@ class ChatPane(Vertical):
         if self._waiting:
             self._tell("the answer starts when the model is loaded")
             return
-        launch, settings = self._services.launch, self._services.settings
-        conversation, limit = self.transcript.conversation, launch.max_tokens or settings.max_tokens
-        if not goes_on and settings.context_end == "summarize" and self._summarize(conversation, limit):
+        if not goes_on and (n := self.asking.ask_summary()):
+            self._tell(f"the model summarizes the {n} oldest messages, to make room: Esc stops it")
             return
-        if goes_on:
-            last = conversation.messages[-1].without_half_character()
-            conversation = replace(conversation, messages=(*conversation.messages[:-1], last))
-            seen = last.seen
-            self.transcript.reopen_answer()
-        else:
-            seen = self._room.seen(conversation)
-            self.transcript.begin_answer(seen)
         self._tell("reading the prompt")
-        may_drop = settings.context_end in ("drop", "summarize") and not goes_on
-        self._engine.ask(
-            Answer(
-                conversation.prompt(seen),
-                limit,
-                self.sampling.asked(conversation),
-                drop_oldest=may_drop,
-                thinking=self.thinking,
-                continues=goes_on,
-                toolbox=self.tool_use.toolbox,
-                structure=self.structure,
-            )
-        )
+        self.asking.ask(goes_on=goes_on)
 
     def stop(self) -> None:
         """Ends the answer, or what is being loaded for it; what came is kept. Else leaves an edit."""
@@ -355,7 +325,7 @@ class ChatPane(Vertical):
             case Answered() as answered if self._room.is_being_made:
                 self._end_summary(answered.stats)
             case TokensArrived(arm="") as tokens if self.transcript.is_answering:
-                self.tool_use.add(tokens.calls)
+                self._tool_use.add(tokens.calls)
                 await self.transcript.add(tokens)
             case Answered() as answered:
                 calls = await self._end_answer(
@@ -372,13 +342,13 @@ class ChatPane(Vertical):
             case PairOpened() if self._attaching.is_busy:
                 self._attaching.count()
             case PairOpened() if self._waiting:
-                self._tell_context()
+                self.context.tell()
                 self.answer(goes_on=self._goes_on)
             case PairOpened() if self._is_back:
                 self._is_back = False
             case PairOpened() as pair:
                 self.tell_pair()
-                self._tell_context()
+                self.context.tell()
                 if not self._has_suggested:
                     self._has_suggested = True
                     self._suggest(pair)
@@ -393,10 +363,11 @@ class ChatPane(Vertical):
                 self._restore_unanswered()
                 self._tell_failure(failed)
                 if failed.context_full and self.prompt.text:
-                    self._meet_the_end(self._ask_again)
+                    self._make_room_for(self._ask_again)
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
-                self._waiting, self._before = False, None
+                self._waiting = False
+                self._unanswered.forget()
                 self._attaching.fail(EdgespecError("the engine has ended"))
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
@@ -408,7 +379,7 @@ class ChatPane(Vertical):
         if self.transcript.is_answering:
             self._tell(live_line(message.tokens))
             if message.tokens.prompt_n:
-                self._tell_context(message.tokens.prompt_n + message.tokens.predicted_n)
+                self.context.tell(message.tokens.prompt_n + message.tokens.predicted_n)
 
     async def _end_answer(self, *, stopped: bool, answered: Answered | None = None) -> bool:
         """Returns whether tools are called."""
@@ -417,14 +388,14 @@ class ChatPane(Vertical):
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
         self._room.forget()
-        taken = self.tool_use.take(
+        taken = self._tool_use.take(
             self.transcript.growing_text, whole=stats is not None and stats.stopped not in _CUT_SHORT
         )
         if await self.transcript.end_answer(
             target, stopped=stopped, receipt=receipt, stats=stats, taken=taken
         ):
-            self._save()
-            self._tell_context()
+            self._saving.save()
+            self.context.tell()
         if taken.calls:
             self._run_calls(taken.calls)
         return bool(taken.calls)
@@ -434,8 +405,8 @@ class ChatPane(Vertical):
     @work(exclusive=True, group=_CALLS)
     async def _run_calls(self, calls: tuple[ToolCall, ...]) -> None:
         """Runs what an answer has called, one by one, and has it go on."""
-        goes_on = await self.tool_use.run_all(calls, self.transcript, self._tell)
-        self._save()
+        goes_on = await self._tool_use.run_all(calls, self.transcript, self._tell)
+        self._saving.save()
         if goes_on:
             self.answer()
         else:
@@ -445,78 +416,29 @@ class ChatPane(Vertical):
         return await self.app.push_screen_wait(ConfirmCall(call, server))
 
     def _tell_failure(self, failed: RequestFailed) -> None:
-        text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
         self._is_back = self._engine.goes_back
-        if self._is_back:
-            text += " (the model from before is loaded again)"
-        self._tell(text, error=not failed.interrupted)
+        self._tell(failure_words(failed, goes_back=self._is_back), error=not failed.interrupted)
 
     def _restore_unanswered(self) -> None:
-        """A message that could not be answered goes back into the prompt, unless another is being written; what it, or another
-        answer, was to replace comes back. The message is then no part of what is saved.
-        """
         self._waiting = False
-        before, self._before = self._before, None
-        messages = self.transcript.conversation.messages
-        if before is None or not messages or messages[-1].role != "user":
-            return
-        common = self.transcript.conversation.shared_with(before)
-        if common == len(messages):  # another answer to the same message
-            self.transcript.show(before, common)
-        elif not self.prompt.text:
-            head = self.keeper.take_back(self.transcript.conversation, before.head)
-            self.transcript.show(replace(before, head=head), common)
-            if common < len(before.messages):
-                self.editing.begin(common, messages[-1].written)
-            else:
-                self.prompt.put(messages[-1].written)
+        self._unanswered.restore()
 
     def _tell_end(self, stats: GenerationStats) -> None:
-        n = self.transcript.conversation.seen().left_out_n
-        left_out = f"the {n} oldest messages were left out" if stats.dropped_n else ""
-        self._tell(" · ".join(part for part in (_ENDS.get(stats.stopped, ""), left_out) if part))
+        self._tell(end_words(stats, self.transcript.conversation.seen().left_out_n))
         questions = [one for one in self.transcript.conversation.messages if one.role == "user"]
         if stats.stopped == "context" and len(questions) > 1:
-            self._meet_the_end(self._answer_again)
+            self._make_room_for(self.regenerate)
 
     # The end of the context.
 
-    def _tell_context(self, used: int | None = None) -> None:
-        pair = self._engine.pair
-        used = self.transcript.conversation.context_n() if used is None else used
-        self.context_used = ContextUsed(used, pair.n_ctx if pair else 0)
-        self.post_message(self.context_used)
+    def _make_room_for(self, go_on: Callable[[], None]) -> None:
+        """Where the conversation does not fit, and the user wants something left out, it goes on without that."""
 
-    def _meet_the_end(self, go_on: Callable[[], None]) -> None:
-        """Asks what is to be done where a conversation does not fit, unless that has been said."""
-        settings, pair = self._services.settings, self._engine.pair
-        if not self.transcript.conversation.messages or not self.screen.is_current:
-            return
-        if settings.context_end == "stop":
-            self._tell(_STOPS, error=True)
-            return
-        if settings.context_end != "ask":
-            return
+        def make_room() -> None:
+            self._room.is_full = True
+            go_on()
 
-        def take(choice: ContextEnd | None) -> None:
-            if choice is not None:
-                self._services.change_settings(replace(self._services.settings, context_end=choice))
-            if choice in ("drop", "summarize"):
-                self._room.is_full = True
-                go_on()
-
-        self.app.push_screen(ContextEndScreen(pair.n_ctx if pair else 0), take)
-
-    def _summarize(self, conversation: Conversation, limit: int) -> bool:
-        """Asks for a summary first, where there is too little room for an answer; False where there is enough."""
-        pair = self._engine.pair
-        shortening = self._room.plan(conversation, pair.n_ctx if pair else 0, limit)
-        if shortening is None:
-            return False
-        n = shortening.n_messages
-        self._tell(f"the model summarizes the {n} oldest messages, to make room: Esc stops it")
-        self._engine.ask(shortening.request)
-        return True
+        self.context.meet(make_room)
 
     def _end_summary(self, stats: GenerationStats) -> None:
         if self._room.finish() and stats.stopped != "interrupted":
@@ -531,22 +453,15 @@ class ChatPane(Vertical):
         self.prompt.put("")
         self.ask(text, files)
 
-    def _answer_again(self) -> None:
-        self.regenerate()
-
     def tell_pair(self) -> None:
         """What is loaded, in the status line."""
         pair = self._engine.pair
         if pair is None:
             self._tell("")
             return
-        nothing = "" if pair.server else ", no draft model on disk"
-        draft = f" with {pair.draft}" if pair.draft else nothing
-        note = f" · {with_labels(pair.note)}" if pair.note else ""
-        size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
-        tools = f" · {len(self._services.tools.tools)} tools" if self._services.tools.is_on else ""
-        schema = " · answers by a schema" if self.structure else ""
-        self._tell(f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}", whole=True)
+        has_schema = self.asking.structure is not None
+        words = pair_words(pair, tools_n=len(self._services.tools.tools), has_schema=has_schema)
+        self._tell(words, whole=True)
 
     def _tell_or_idle(self, text: str) -> None:
         if text:
@@ -556,24 +471,10 @@ class ChatPane(Vertical):
 
     def _keep_version(self, conversation: Conversation) -> None:
         self.keeper.save(conversation)
-        self._tell_context()
+        self.context.tell()
 
     def _tell(self, text: str, *, error: bool = False, whole: bool = False) -> None:
         self._status.tell(text, error=error, whole=whole)
-
-    def _save(self) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.transcript.conversation = replace(
-            self.transcript.conversation,
-            updated_at=now,
-            sampling=self._chat_sampling(),
-            opened=opened_by(self._engine) or self.transcript.conversation.opened,
-        )
-        self.keeper.save(self.transcript.conversation)
-
-    def _chat_sampling(self) -> SamplingWish | None:
-        wish = self.sampling.of_chat(self.transcript.conversation)
-        return wish if wish.given else None
 
     def set_sampling(self, change: SamplingChange) -> None:
         """Samples otherwise from the next answer on: in this conversation, or wherever its model answers."""
@@ -581,13 +482,6 @@ class ChatPane(Vertical):
         self.keeper.save(self.transcript.conversation)
         settled = describe_sampling(self.sampling.settled(self.transcript.conversation))
         self._tell(f"sampling from the next answer: {settled}", whole=True)
-
-    def _saved(self, asked: Conversation, saved: Conversation) -> None:
-        """Goes on from what was saved; where that waited, the conversation may have gone further."""
-        if self.transcript.conversation is asked:
-            self.transcript.conversation = saved
-        elif self.transcript.conversation.id == saved.id:
-            self.transcript.conversation = replace(self.transcript.conversation, head=saved.head)
 
     def _tell_of_store(self, text: str, is_error: bool) -> None:
         self.notify(

@@ -82,7 +82,7 @@ class ChatScreen(VersionActions):
     @on(ContextUsed)
     def _show_context(self) -> None:
         """Beside the status where there are no charts."""
-        used = self.pane.context_used
+        used = self.pane.context.used
         for meter in (self.rail.context, self.pane.meter):
             meter.show(used.used, used.size)
         self.pane.meter.display &= not self.rail.display
@@ -177,10 +177,10 @@ class ChatScreen(VersionActions):
 
     def action_next_think(self) -> None:
         """Lets the model think, or not, or as its template has it, from the next answer on."""
-        self._set_think(next_think(self.pane.thinking.think))
+        self._set_think(next_think(self.pane.asking.thinking.think))
 
     def _set_think(self, think: Think) -> None:
-        self.pane.thinking = replace(self.pane.thinking, think=think)
+        self.pane.asking.thinking = replace(self.pane.asking.thinking, think=think)
         self.tell(f"thinking: {think} from the next answer, if the model's template has a switch for it")
 
     @work

@@ -78,6 +78,11 @@ class Transcript(VerticalScroll, can_focus=False):
         return self._turn is not None or self.is_calling
 
     @property
+    def is_live(self) -> bool:
+        """Whether it belongs to an app that goes on: in one that is being left no turn ever comes to its first text."""
+        return self.is_attached and self.app.is_running
+
+    @property
     def is_following(self) -> bool:
         """Whether it stays at its end while text comes: until it is scrolled up."""
         return self.is_anchored and not self._anchor_released
@@ -110,7 +115,7 @@ class Transcript(VerticalScroll, can_focus=False):
             await turn.remove()
         self._empty.display = not conversation.messages
         for index, message in enumerate(conversation.messages[since:], since):
-            if not self.is_attached:  # the app is being left
+            if not self.is_live:  # the app is being left
                 return
             await self.mount(self._turn_of(conversation, index, message))
         await self._mark_cut()
@@ -293,12 +298,12 @@ class Transcript(VerticalScroll, can_focus=False):
         was_seen = self.conversation.seen()
         self.conversation = replace(self.conversation.add(message), target=target or self.conversation.target)
         await turn.finish(message)
-        if message.seen != was_seen and self.is_attached:
+        if message.seen != was_seen and self.is_live:
             await self._mark_cut()
         return True
 
     def _add_turn(self, turn: UserTurn | ToolTurn | AnswerTurn) -> None:
-        if not self.is_attached:  # the app is being left
+        if not self.is_live:  # the app is being left
             return
         self._empty.display = False
         self.mount(turn)

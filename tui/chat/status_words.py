@@ -1,0 +1,54 @@
+"""What the chat's status line says of the pair that is loaded, and of how an answer has ended."""
+
+from typing import Final
+
+from edgespec.decode.token import GenerationStats
+from edgespec.worker.protocol import PairOpened, RequestFailed
+from tui.common.setting_labels import with_labels
+from tui.common.wording import drafting_of, joined
+
+_ENDS: Final = {
+    "context": "the context is full: the answer was cut short; /new begins another conversation",
+    "interrupted": "stopped; /continue goes on",
+    "length": "the answer reached its longest length; /continue goes on, /settings changes it",
+}
+"""Why an answer ended -> what is said of it, where that is worth a word."""
+
+
+def pair_words(pair: PairOpened, *, tools_n: int, has_schema: bool) -> str:
+    """What is loaded, and how it drafts.
+
+    Args:
+        pair: That answers.
+        tools_n: Tools that it may call.
+        has_schema: Answers are held to one.
+    """
+    nothing = "" if pair.server else ", no draft model on disk"
+    draft = f" with {pair.draft}" if pair.draft else nothing
+    note = f" · {with_labels(pair.note)}" if pair.note else ""
+    size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
+    tools = f" · {tools_n} tools" if tools_n else ""
+    schema = " · answers by a schema" if has_schema else ""
+    return f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}"
+
+
+def end_words(stats: GenerationStats, left_out_n: int) -> str:
+    """Why an answer is over, and what it was written without; empty where it is whole.
+
+    Args:
+        stats: Of the answer.
+        left_out_n: Messages that the model is shown no more.
+    """
+    left_out = f"the {left_out_n} oldest messages were left out" if stats.dropped_n else ""
+    return " · ".join(part for part in (_ENDS.get(stats.stopped, ""), left_out) if part)
+
+
+def failure_words(failed: RequestFailed, *, goes_back: bool) -> str:
+    """Why nothing came of a request.
+
+    Args:
+        failed: What the engine says.
+        goes_back: It loads the pair from before again.
+    """
+    text = "stopped" if failed.interrupted else joined(failed.message, failed.hint)
+    return f"{text} (the model from before is loaded again)" if goes_back else text

@@ -82,7 +82,7 @@ async def test_two_runs_are_compared(bench: AppBench) -> None:
         await settle(pilot)
         await pilot.press("m")
         await settle(pilot)
-        assert "* 20260101" in str(app.screen.query_one(DataTable).get_row_at(1)[0])
+        assert "* 2026-01-02 03:04" in str(app.screen.query_one(DataTable).get_row_at(1)[0])
         await pilot.press("up", "=")
         await settle(pilot)
         assert "SPEED-UP" in shown(app)

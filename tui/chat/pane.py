@@ -320,50 +320,20 @@ class ChatPane(Vertical):
     @on(WorkerReported)
     async def _engine_reported(self, message: WorkerReported) -> None:
         match message.event:
-            case TokensArrived(arm="") as tokens if self._room.is_being_made:
-                self._room.hear(tokens.text)
+            case TokensArrived(arm="") as tokens:
+                await self._hear(tokens)
             case Answered() as answered if self._room.is_being_made:
                 self._end_summary(answered.stats)
-            case TokensArrived(arm="") as tokens if self.transcript.is_answering:
-                self._tool_use.add(tokens.calls)
-                await self.transcript.add(tokens)
             case Answered() as answered:
-                calls = await self._end_answer(
-                    stopped=answered.stats.stopped == "interrupted", answered=answered
-                )
-                self._restore_unanswered()
-                self._tell_end(answered.stats)
-                for note in answered.notes:
-                    self.notify(plain_text(with_labels(note)), markup=False)
-                if answered.stats.stopped != "context" and not calls:
-                    self._send_next()
+                await self._take_answer(answered)
             case TokensCounted() as counted:
                 self._attaching.counted(counted)
-            case PairOpened() if self._attaching.is_busy:
-                self._attaching.count()
-            case PairOpened() if self._waiting:
-                self.context.tell()
-                self.answer(goes_on=self._goes_on)
-            case PairOpened() if self._is_back:
-                self._is_back = False
             case PairOpened() as pair:
-                self.tell_pair()
-                self.context.tell()
-                if not self._has_suggested:
-                    self._has_suggested = True
-                    self._suggest(pair)
+                self._take_pair(pair)
             case Progressed() as progressed if not self._is_back:
                 self._tell(progress_line(progressed))
-            case RequestFailed(is_beside=True) as failed:
-                self._tell_failure(failed)
-            case RequestFailed(message=text, hint=hint) if self._attaching.is_busy:
-                self._attaching.fail(EdgespecError(text, hint))
             case RequestFailed() as failed:
-                await self._end_answer(stopped=True)
-                self._restore_unanswered()
-                self._tell_failure(failed)
-                if failed.context_full and self.prompt.text:
-                    self._make_room_for(self._ask_again)
+                await self._take_failure(failed)
             case WorkerDied(cause):
                 await self._end_answer(stopped=True)
                 self._waiting = False
@@ -373,6 +343,53 @@ class ChatPane(Vertical):
                 self._tell(what, error=True)
             case _:
                 pass
+
+    async def _hear(self, tokens: TokensArrived) -> None:
+        """More of the summary, or of the answer."""
+        if self._room.is_being_made:
+            self._room.hear(tokens.text)
+        elif self.transcript.is_answering:
+            self._tool_use.add(tokens.calls)
+            await self.transcript.add(tokens)
+
+    async def _take_answer(self, answered: Answered) -> None:
+        stopped = answered.stats.stopped
+        calls = await self._end_answer(stopped=stopped == "interrupted", answered=answered)
+        self._restore_unanswered()
+        self._tell_end(answered.stats)
+        for note in answered.notes:
+            self.notify(plain_text(with_labels(note)), markup=False)
+        if stopped != "context" and not calls:
+            self._send_next()
+
+    def _take_pair(self, pair: PairOpened) -> None:
+        """Another pair is loaded: what waited for one goes on."""
+        if self._attaching.is_busy:
+            self._attaching.count()
+        elif self._waiting:
+            self.context.tell()
+            self.answer(goes_on=self._goes_on)
+        elif self._is_back:
+            self._is_back = False
+        else:
+            self.tell_pair()
+            self.context.tell()
+            if not self._has_suggested:
+                self._has_suggested = True
+                self._suggest(pair)
+
+    async def _take_failure(self, failed: RequestFailed) -> None:
+        """Nothing comes of what was asked: the answer, the count of a message's files, or what was wanted beside them."""
+        if failed.is_beside:
+            self._tell_failure(failed)
+        elif self._attaching.is_busy:
+            self._attaching.fail(EdgespecError(failed.message, failed.hint))
+        else:
+            await self._end_answer(stopped=True)
+            self._restore_unanswered()
+            self._tell_failure(failed)
+            if failed.context_full and self.prompt.text:
+                self._make_room_for(self._ask_again)
 
     @on(Transcript.Advanced)
     def _answer_advanced(self, message: Transcript.Advanced) -> None:

@@ -64,7 +64,7 @@ async def show_list(pilot: Pilot[int], _app: EdgespecApp) -> None:
 async def show_models(pilot: Pilot[int], _app: EdgespecApp) -> None:
     """The table with its predicted speeds and the details of its first row."""
     table = pilot.app.screen.query_one(DataTable)
-    await wait_for(pilot, lambda: any("~" in str(cell) for cell in table.get_row_at(0)))
+    await wait_for(pilot, lambda: table.row_count > 0 and "~" in "".join(map(str, table.get_row_at(0))))
     await pilot.pause(3.0)
 
 

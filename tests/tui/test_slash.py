@@ -1,5 +1,8 @@
 """Slash commands of the chat: what they do, and what is said of wrong ones."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from edgespec.decode.policy import Mode
@@ -12,7 +15,16 @@ from edgespec.worker.protocol import (
 )
 from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import AppBench
+from tui.chat.slash import SLASH_COMMANDS
 from tui.services.launch import Launch
+
+APP_PAGE = Path(__file__).parents[2] / "docs" / "app.md"
+
+
+@pytest.mark.parametrize("name", SLASH_COMMANDS)
+def test_the_page_of_the_app_has_every_command(name: str) -> None:
+    rows = [line for line in APP_PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    assert any(re.search(rf"`/{name}\b", row) for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -388,7 +388,9 @@ async def test_a_model_calls_a_tool_and_answers_with_what_it_said(tmp_path: Path
         await tools_on(pilot)
         await send(pilot, "19 and 23?")
         await asked_about(pilot)
+        await settle(pilot)
         await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen))
         await until(pilot, lambda: roles(app) == ["user", "assistant", "tool", "assistant"])
         first, result, last = chat_of(app).transcript.conversation.messages[1:]
         assert first.content == "Let me see."

@@ -129,7 +129,7 @@ async def test_how_the_model_thinks_is_said_at_the_start_and_changed_by_command(
             await send(pilot, line)
         asked = [request.thinking for request in bench.workers[0].requests if isinstance(request, Answer)]
         assert asked == [Thinking("on", 99), Thinking("off", 99), Thinking("auto", 99)]
-        assert "/think perhaps is not a choice" in status_of(app)
+        assert "unknown choice perhaps for /think" in status_of(app)
 
 
 async def test_what_the_template_cannot_do_is_said(bench: AppBench) -> None:

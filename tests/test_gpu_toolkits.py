@@ -1,15 +1,13 @@
 """What a build for a GPU lacks, found before the compile: in folders with small headers of the real form."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.gpu_toolkits import header_version, read_definitions, what_is_missing
+from tests.installer import run_installer
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 VULKAN = "-DGGML_VULKAN=on"
 LOADER = {"win32": "vulkan-1.lib", "darwin": "libvulkan.dylib"}.get(sys.platform, "libvulkan.so")
 ENDING = ".exe" if sys.platform == "win32" else ""
@@ -177,15 +175,7 @@ def test_an_install_ends_before_the_compile_with_one_line(tmp_path: Path):
     old = write_vulkan(tmp_path, patch=239, minor=3)
     flags = f"{VULKAN} -DCMAKE_PREFIX_PATH={old.as_posix()}"
     # Should the check be passed over, pip fails at once.
-    environment = {**os.environ, "CMAKE_ARGS": flags, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
-    ran = subprocess.run(
-        [sys.executable, str(REPOSITORY / "scripts" / "install_llama.py"), "--rebuild"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=environment,
-    )
+    ran = run_installer(CMAKE_ARGS=flags)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.startswith("edgespec: llama-cpp-python was not built: Vulkan needs headers of 1.3.272")
     assert ran.stderr.count("\n") == 1

@@ -13,8 +13,9 @@ import pytest
 
 from scripts import install_llama
 from scripts.install_llama import Build
+from tests.conftest import REPOSITORY
+from tests.installer import run_installer
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PLAIN = Build(version("llama-cpp-python"), "-DGGML_RPC=ON", "")
 CUDA = Build(PLAIN.version, PLAIN.base_args, "-DGGML_CUDA=on")
 
@@ -176,16 +177,7 @@ def test_a_failure_names_what_is_likely_missing(log: str, word: str):
 
 
 def test_a_build_that_cannot_start_fails_with_one_last_line_that_names_the_log():
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    environment |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
-    ran = subprocess.run(
-        [sys.executable, str(REPOSITORY / "scripts" / "install_llama.py"), "--rebuild"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=environment,
-    )
+    ran = run_installer()
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.splitlines()[-1].startswith("edgespec: llama-cpp-python could not be installed. ")
     assert ran.stderr.rstrip().endswith(".log")

@@ -26,6 +26,18 @@ def run_process(*arguments: str | Path) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
+def run_code(code: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Python code in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
 def test_one_and_two_servers_give_the_text_of_this_machine(
     home_with_smollm2: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -131,13 +143,7 @@ for placement in (Placement(), Placement(2)):
 def test_a_model_without_layers_on_a_device_leaves_the_device_alone(tiny_model: Path):
     """Else weights of the CPU would lie in the device's buffers, and a context would be made on it."""
     with server() as (_, address):
-        ran = subprocess.run(
-            [sys.executable, "-c", _OPENED, tiny_model, address],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        ran = run_code(_OPENED, tiny_model, address)
     assert (ran.stdout, ran.stderr) == ("0 0\n2 1\n", "")
 
 
@@ -163,12 +169,7 @@ loaded.close()
 def test_a_machine_that_vanishes_is_noticed(tiny_model: Path):
     # The cable cannot be pulled here; what notices it is the system, which must have been told to ask.
     with server() as (_, address):
-        done = subprocess.run(
-            [sys.executable, "-c", _KEPT_ALIVE, tiny_model, address],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = run_code(_KEPT_ALIVE, tiny_model, address)
     assert done.returncode == 0, done.stderr
     assert "kept alive True" in done.stdout
     assert "False" not in done.stdout
@@ -238,12 +239,5 @@ run_together([partial(connect_servers, servers)] * 3)
 print(sum(device.is_remote for device in list_devices()))
 """
     with server() as (_, address):
-        ran = subprocess.run(
-            [sys.executable, "-c", code, address],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+        ran = run_code(code, address)
     assert (ran.stdout, ran.stderr) == ("1\n", "")

@@ -4,6 +4,8 @@ Whoever raises one knows no flags and no forms: a setting stands in backquotes u
 "use a smaller `ctx_size`", and each front door puts in what the user calls it (`name_settings`).
 """
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from enum import IntEnum
@@ -36,6 +38,26 @@ def name_settings(text: str, name_of: Callable[[str], str | None]) -> str:
         name_of: What the user calls a field; None for what is not a setting, which stays as it is.
     """
     return _SETTING.sub(lambda found: name_of(found[1]) or found[0], text)
+
+
+def os_error_words(error: OSError, otherwise: str) -> tuple[str, str]:
+    """What the system refused, and what to do about it.
+
+    Args:
+        error: With its number; the file it is about is named where the system says which.
+        otherwise: What to do where the number tells nothing.
+    """
+    hints = {
+        errno.ENOSPC: "free some space or choose another folder",
+        errno.EACCES: "check its permissions or choose another place",
+        errno.EPERM: "check its permissions or choose another place",
+        errno.ENOENT: "check the spelling and that its folder exists",
+        errno.EISDIR: "name a file, not a folder",
+    }
+    reason = (error.strerror or "failed").lower()
+    # What is written to a stream, or to a file that is open already, fails without a name.
+    what = "a file or the output" if error.filename is None else f"'{os.fsdecode(error.filename)}'"
+    return f"cannot use {what}: {reason}", hints.get(error.errno or 0, otherwise)
 
 
 class EdgespecError(Exception):

@@ -9,10 +9,11 @@ import traceback
 import click
 
 from edgespec.cli.flags import with_flags
-from edgespec.errors import EdgespecError, ExitCode
+from edgespec.errors import EdgespecError, ExitCode, os_error_words
 from edgespec.text import one_line
 
 _PROGRAM = "edgespec"
+_SEE_WHERE = "run again with --debug to see where it happened"
 
 
 def report(error: BaseException, *, debug: bool) -> int:
@@ -61,25 +62,9 @@ def describe(error: BaseException) -> tuple[str, ExitCode]:
             hint = "use a smaller model or a shorter context, or close other programs"
             return _join("this machine ran out of memory", hint), ExitCode.MEMORY
         case OSError() if error.strerror:
-            return _describe_os_error(error), ExitCode.FAILED
+            return _join(*os_error_words(error, _SEE_WHERE)), ExitCode.FAILED
         case _:
             return _describe_unexpected(error), ExitCode.FAILED
-
-
-def _describe_os_error(error: OSError) -> str:
-    hints = {
-        errno.ENOSPC: "free some space or choose another folder",
-        errno.EACCES: "check its permissions or choose another place",
-        errno.EPERM: "check its permissions or choose another place",
-        errno.ENOENT: "check the spelling and that its folder exists",
-        errno.EISDIR: "name a file, not a folder",
-    }
-    number = error.errno or 0
-    hint = hints.get(number, "run again with --debug to see where it happened")
-    reason = (error.strerror or "failed").lower()
-    # What is written to a stream, or to a file that is open already, fails without a name.
-    what = "a file or the output" if error.filename is None else f"'{os.fsdecode(error.filename)}'"
-    return _join(f"cannot use {what}: {reason}", hint)
 
 
 def _describe_unexpected(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, Protocol
 from edgespec.errors import EdgespecError, ExitCode
 from edgespec.session.shared.asked import Ask, Asked, Cancel, Ended, RefusalKind, Refused, Told
 from edgespec.worker.entry import interrupt_main_thread
+from edgespec.worker.failure import failure_of
 from edgespec.worker.frames import read_frame
 from edgespec.worker.outbox import Outbox
 from edgespec.worker.pulse import Pulse
@@ -154,9 +155,8 @@ def refused_for(number: int, error: Exception, kind: RefusalKind) -> Refused:
         error: What was raised.
         kind: Unless the error tells it.
     """
-    if isinstance(error, EdgespecError):
-        return Refused(number, kind, error.message, error.hint)
-    if isinstance(error, MemoryError):
-        return Refused(number, "memory", "the machine ran out of memory", "ask for less at a time")
-    log.error("unexpected", exc_info=error)
-    return Refused(number, "engine", f"{type(error).__name__}: {error}", "the server's log has the details")
+    failure = failure_of(
+        error, memory_hint="ask for less at a time", log_hint="the server's log has the details"
+    )
+    told: RefusalKind = "memory" if isinstance(error, MemoryError) else "engine"
+    return Refused(number, kind if isinstance(error, EdgespecError) else told, failure.message, failure.hint)

@@ -1,15 +1,15 @@
 """The worker process: the main thread does what is asked, a second one listens, so that work can be stopped."""
 
 import contextlib
-import logging
 import queue
 import signal
 import sys
 import threading
 from typing import BinaryIO, Final
 
-from edgespec.errors import ContextOverflowError, EdgespecError
+from edgespec.errors import ContextOverflowError
 from edgespec.worker.entry import claim_stdout, interrupt_main_thread, send_log_to_stderr
+from edgespec.worker.failure import failure_of
 from edgespec.worker.frames import read_frame
 from edgespec.worker.link import PipeLink
 from edgespec.worker.pair import PairServer
@@ -124,14 +124,10 @@ def _attempt(request: Request, listener: Listener, link: PipeLink, pair: PairSer
         _do(request, link, pair)
     except KeyboardInterrupt:
         return _STOPPED
-    except EdgespecError as error:
-        context_full = isinstance(error, ContextOverflowError)
-        return RequestFailed(error.message, error.hint, context_full=context_full)
-    except MemoryError:
-        return RequestFailed("the machine ran out of memory", "take a smaller model or a shorter context")
     except Exception as error:
-        logging.getLogger(__name__).exception("unexpected")
-        return RequestFailed(f"{type(error).__name__}: {error}", "the log has the details")
+        failure = failure_of(error)
+        context_full = isinstance(error, ContextOverflowError)
+        return RequestFailed(failure.message, failure.hint, context_full=context_full)
     return None
 
 

@@ -5,27 +5,24 @@ meanwhile counts from the next round on. It ends when its stdin does.
 """
 
 import contextlib
-import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from edgespec.catalog.model_file import ModelFile
-from edgespec.errors import EdgespecError, ExitCode
+from edgespec.errors import ExitCode
 from edgespec.llama.model import Model
 from edgespec.session.loading import resident_bytes
 from edgespec.session.shared.embedding_session import EmbeddingSession
 from edgespec.session.shared.opening import open_shared
 from edgespec.session.shared.session import SharedSession
 from edgespec.worker.entry import claim_stdout, send_log_to_stderr
+from edgespec.worker.failure import failure_of
 from edgespec.worker.link import SentProgress
 from edgespec.worker.outbox import Outbox
 from edgespec.worker.pulse import Pulse
 from edgespec.worker.rounds import Inbox, Rounds
 from edgespec.worker.serving_protocol import OpeningFailed, OpenShared, SharedOpened
-
-log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -77,28 +74,13 @@ def _open(request: OpenShared, inbox: Inbox, outbox: Outbox) -> SharedSession | 
             progress=progress,
         )
     except Exception as error:
-        outbox.send(_failure(error))
+        failure = failure_of(error)
+        outbox.send(OpeningFailed(failure.message, failure.hint, failure.exit_code))
         return None
     finally:
         inbox.is_opening.clear()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return pair
-
-
-def _failure(error: Exception) -> OpeningFailed:
-    """What the server says of it."""
-    match error:
-        case EdgespecError():
-            return OpeningFailed(error.message, error.hint, error.exit_code)
-        case MemoryError():
-            hint = "take a smaller model or a shorter context"
-            return OpeningFailed("the machine ran out of memory", hint, ExitCode.MEMORY)
-        case OSError() if error.strerror:
-            what = f"'{os.fsdecode(error.filename)}'" if error.filename else "a file"
-            said = f"cannot use {what}: {error.strerror.lower()}"
-            return OpeningFailed(said, "check the disk and its permissions", ExitCode.FAILED)
-    log.error("unexpected", exc_info=error)
-    return OpeningFailed(f"{type(error).__name__}: {error}", "the log has the details", ExitCode.FAILED)
 
 
 def _opened(pair: SharedSession | EmbeddingSession, request: OpenShared) -> SharedOpened:

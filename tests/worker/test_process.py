@@ -1,6 +1,7 @@
 """The worker process for real, on tiny models: what it answers, how it is stopped, and how it ends."""
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -262,6 +263,7 @@ async def test_native_noise_does_no_harm_and_the_worker_knows_no_terminal(worker
     [
         (EdgespecError("the disk is full", "free some"), "the disk is full"),
         (MemoryError(), "ran out of memory"),
+        (OSError(errno.EIO, "Input/output error", "m.gguf"), "cannot use 'm.gguf': input/output error"),
         (ZeroDivisionError("oops"), "ZeroDivisionError: oops"),
     ],
 )

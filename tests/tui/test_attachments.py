@@ -130,7 +130,7 @@ def test_a_session_counts_what_does_not_fit_as_well(tiny_model: Path) -> None:
 
 async def until_asked(app: EdgespecApp) -> None:
     """Until the files of a message are read, in a thread, and counted."""
-    while chat_of(app).pane.must_wait:
+    while chat_of(app).pane.sending.must_wait:
         await asyncio.sleep(0.01)
 
 
@@ -224,7 +224,7 @@ async def test_what_is_being_attached_outlives_the_app(bench: AppBench, notes: P
     async with bench.run() as (app, pilot):
         await send(pilot, "hello")
         pane = chat_of(app).pane
-        pane.send("see @notes.md", ("notes.md",))
+        pane.sending.send("see @notes.md", ("notes.md",))
         chat_id = pane.transcript.conversation.id
         assert store.draft(chat_id) == "see @notes.md"
         await until_asked(app)
@@ -243,7 +243,7 @@ async def test_the_app_ends_while_a_dead_engine_is_to_answer(files: tuple[str, .
         bench.workers[0].die()
         await settle(pilot)
         pane = chat_of(app).pane
-        pane.send("see @notes.md", files)
+        pane.sending.send("see @notes.md", files)
         chat_id = pane.transcript.conversation.id
     assert all(worker.closed for worker in bench.workers[1:])
     is_asked = "see @notes.md" in store.recent_questions()

@@ -83,7 +83,7 @@ async def test_what_is_asked_while_the_app_is_left_is_kept(bench: AppBench) -> N
         pane, requests = chat_of(app).pane, bench.workers[0].requests
         n_requests = len(requests)
         app.exit(0)
-        pane.ask("too late")
+        pane.sending.ask("too late")
     assert len(requests) == n_requests
     assert [saved.title for saved in pane.store.summaries()] == ["too late"]
 

@@ -25,7 +25,7 @@ def store() -> ChatStore:
 
 
 def waiting_in(app: EdgespecApp) -> list[str]:
-    return chat_of(app).pane.waiting.texts
+    return chat_of(app).pane.sending.waiting.texts
 
 
 def questions_asked(bench: AppBench) -> list[str]:
@@ -50,7 +50,7 @@ async def test_they_are_shown_and_sent_one_after_another(bench: AppBench) -> Non
         await pilot.press("escape")
         await settle(pilot)
         assert (waiting_in(app), questions_asked(bench)) == ([], ["one", "two", "three"])
-        assert not chat_of(app).pane.waiting.display
+        assert not chat_of(app).pane.sending.waiting.display
 
 
 async def test_a_message_waits_for_the_model_as_well(bench: AppBench) -> None:
@@ -59,8 +59,8 @@ async def test_a_message_waits_for_the_model_as_well(bench: AppBench) -> None:
         await settle(pilot)
         pair, bench.options["pair"] = bench.workers[0]._pair, None
         pane = chat_of(app).pane
-        pane.ask("one")
-        pane.send("two")
+        pane.sending.ask("one")
+        pane.sending.send("two")
         assert waiting_in(app) == ["two"]
         await settle(pilot)
         # It could not be loaded: the first one is back in the prompt, the second one waits until that is answered.
@@ -195,9 +195,9 @@ async def run():
     async with app.run_test() as pilot:
         while not app.engine.is_ready:
             await asyncio.sleep(0.01)
-        app.screen.pane.send("one")
-        app.screen.pane.send("two")
-        app.screen.pane.send("three")
+        app.screen.pane.sending.send("one")
+        app.screen.pane.sending.send("two")
+        app.screen.pane.sending.send("three")
         print("sent", flush=True)
         await asyncio.sleep(600)
 

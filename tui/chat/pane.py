@@ -23,14 +23,12 @@ from edgespec.worker.protocol import (
     WorkerDied,
 )
 from tui.chat.asking import Asking
-from tui.chat.attaching import Attaching, AttachingListener
 from tui.chat.attachments import MessageWithFiles
 from tui.chat.confirm_call import ConfirmCall, Permission
 from tui.chat.context_limit import ContextLimit, LimitListener
 from tui.chat.context_meter import ContextMeter
 from tui.chat.conversation import Conversation
 from tui.chat.copy_bar import CopyBar
-from tui.chat.drafts import Drafts
 from tui.chat.editing import Editing
 from tui.chat.model_of_chat import bring_model
 from tui.chat.newest import NewestMark
@@ -38,6 +36,7 @@ from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
 from tui.chat.sampling import ChatSampling, SamplingChange, describe_sampling
 from tui.chat.saving import Saving
+from tui.chat.sending import Sending, SendingListener
 from tui.chat.slash_menu import SlashMenu
 from tui.chat.status_words import end_words, failure_words, pair_words
 from tui.chat.store import ChatStore
@@ -45,10 +44,10 @@ from tui.chat.suggestion import find_suggestion
 from tui.chat.tool_use import ToolUse
 from tui.chat.transcript import Transcript
 from tui.chat.unanswered import Unanswered
-from tui.chat.waiting import BETWEEN, WaitingMessage, WaitingMessages
+from tui.chat.waiting import WaitingMessage
 from tui.common.setting_labels import with_labels
 from tui.common.status_line import StatusLine
-from tui.common.wording import joined, progress_line
+from tui.common.wording import progress_line
 from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 from tui.services.messages import WorkerReported
@@ -75,19 +74,27 @@ class ChatPane(Vertical):
         self._saving = Saving(self.store, self.transcript, self.sampling, self._engine, self._tell_of_store)
         self.keeper = self._saving.keeper
         self._menu = SlashMenu(lambda: self._engine.pair)
-        self.prompt = PromptInput(self._menu, lambda: self._drafts.take_back())
+        self.prompt = PromptInput(self._menu, lambda: self.sending.drafts.take_back())
         """Where messages are written."""
         self.editing = Editing(self.transcript, self.prompt, self._tell_or_idle, self._keep_version)
         """Messages that are written anew, and versions."""
         self.copy_bar = CopyBar(self.transcript)
         """Where something to copy is picked."""
         self._newest = NewestMark(self.transcript)
-        self.waiting = WaitingMessages()
-        """What is sent when the answer is there."""
-        self._attaching = Attaching(
-            services, AttachingListener(self._attached, self._refuse), lambda: self.transcript.is_live
+        self.sending = Sending(
+            services,
+            self.transcript,
+            self.prompt,
+            self.keeper,
+            SendingListener(
+                self._ask,
+                lambda: self.is_busy or self._waiting,
+                self._tell,
+                partial(self._tell, error=True),
+                self.run_worker,
+            ),
         )
-        self._drafts = Drafts(self.keeper, self.prompt, self.waiting, lambda: self.transcript.conversation.id)
+        """Messages on their way to the model."""
         self._status = StatusLine("status")
         self._tool_use = ToolUse(services.tools, self._ask_to_call)
         self.asking = Asking(services, self.transcript, self.sampling, self._tool_use)
@@ -114,7 +121,7 @@ class ChatPane(Vertical):
         yield from (self.transcript, self._newest)
         with Horizontal(id="status-row"):
             yield from (self._status, self.meter)
-        yield from (self.waiting, self._menu, self.copy_bar, self.prompt)
+        yield from (self.sending.waiting, self._menu, self.copy_bar, self.prompt)
 
     def on_mount(self) -> None:
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
@@ -127,7 +134,7 @@ class ChatPane(Vertical):
     async def on_unmount(self) -> None:
         """The engine may go on without this screen; what was said is saved."""
         self._engine.unsubscribe(self)
-        self._keep_unsent(self.prompt.message.strip())
+        self.sending.keep(self.prompt.message.strip())
         await self.keeper.close()
 
     def _recall(self) -> None:
@@ -144,7 +151,7 @@ class ChatPane(Vertical):
         if newest is not None:
             self.transcript.show(newest)
             self.context.tell()
-            self._drafts.bring()
+            self.sending.drafts.bring()
             if self._services.launch.target is None:
                 self._bring_model(newest)
 
@@ -177,7 +184,7 @@ class ChatPane(Vertical):
         self._waiting = False
         self._unanswered.forget()
         self.transcript.show(conversation)
-        self._drafts.bring()
+        self.sending.drafts.bring()
         self.context.tell()
         self.tell_pair()
         self.prompt.focus()
@@ -201,59 +208,11 @@ class ChatPane(Vertical):
     def _newest_wanted(self) -> None:
         self.transcript.show_newest()
 
-    # What waits.
-
-    @property
-    def must_wait(self) -> bool:
-        """Whether a message has to wait for what was asked before."""
-        return self.is_busy or self._waiting or self._attaching.is_busy
-
-    def send(self, text: str, files: tuple[str, ...] = ()) -> None:
-        """Asks it, now or when the answer is there that is under way.
-
-        Args:
-            text: As it was written.
-            files: That it mentions.
-        """
-        if not self.must_wait:
-            self.ask(text, files)
-        else:
-            self.waiting.add(text, files)
-        self._keep_unsent()
-
     @on(WaitingMessage.Clicked)
     def _waiting_clicked(self, message: WaitingMessage.Clicked) -> None:
-        if not message.removes and self.prompt.text:
-            self._tell("another message is being written: send it, or clear the prompt first")
-            return
-        text = self._drafts.take_back(message.waiting)
-        if text and not message.removes:
-            self.prompt.put(text)
-            self.prompt.focus()
-
-    def _send_next(self) -> None:
-        """Asks what waits longest, where nothing is in its way."""
-        if not self.must_wait and (line := self.waiting.take_next()):
-            self.ask(line.text, line.files)
-            self._keep_unsent()
-
-    def _keep_unsent(self, written: str = "") -> None:
-        """Keeps what waits, what is being attached, and what is being written, for the case that the app ends."""
-        self._drafts.keep(BETWEEN.join(filter(None, (self._attaching.written, written))))
+        self.sending.click(message)
 
     # What is asked.
-
-    def ask(self, text: str, files: tuple[str, ...] = ()) -> None:
-        """Adds a message and has it answered, at once or when the engine is ready; first come the files that it mentions."""
-        if files:
-            self._tell("reading what is attached")
-            self.run_worker(self._attaching.begin(text, files, self.transcript.conversation.system))
-        else:
-            self._ask(MessageWithFiles(text))
-
-    def _attached(self, message: MessageWithFiles) -> None:
-        self._ask(message)
-        self._keep_unsent()
 
     def _ask(self, message: MessageWithFiles) -> None:
         self._unanswered.begin()
@@ -262,11 +221,6 @@ class ChatPane(Vertical):
         self.transcript.add_question(message.text, message.attachments)
         self._saving.save()
         self.answer()
-
-    def _refuse(self, written: str, error: EdgespecError) -> None:
-        """What cannot be attached goes back into the prompt, before what is being written there."""
-        self.prompt.put(BETWEEN.join(filter(None, (written, self.prompt.message))))
-        self._tell(joined(error.message, error.hint), error=True)
 
     def go_on(self) -> bool:
         """Has the last answer go on where it was cut; returns whether there is one."""
@@ -327,7 +281,7 @@ class ChatPane(Vertical):
             case Answered() as answered:
                 await self._take_answer(answered)
             case TokensCounted() as counted:
-                self._attaching.counted(counted)
+                self.sending.take_count(counted)
             case PairOpened() as pair:
                 self._take_pair(pair)
             case Progressed() as progressed if not self._is_back:
@@ -338,7 +292,7 @@ class ChatPane(Vertical):
                 await self._end_answer(stopped=True)
                 self._waiting = False
                 self._unanswered.forget()
-                self._attaching.fail(EdgespecError("the engine has ended"))
+                self.sending.fail(EdgespecError("the engine has ended"))
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
             case _:
@@ -360,12 +314,12 @@ class ChatPane(Vertical):
         for note in answered.notes:
             self.notify(plain_text(with_labels(note)), markup=False)
         if stopped != "context" and not calls:
-            self._send_next()
+            self.sending.send_next()
 
     def _take_pair(self, pair: PairOpened) -> None:
         """Another pair is loaded: what waited for one goes on."""
-        if self._attaching.is_busy:
-            self._attaching.count()
+        if self.sending.is_attaching:
+            self.sending.count_files()
         elif self._waiting:
             self.context.tell()
             self.answer(goes_on=self._goes_on)
@@ -382,8 +336,8 @@ class ChatPane(Vertical):
         """Nothing comes of what was asked: the answer, the count of a message's files, or what was wanted beside them."""
         if failed.is_beside:
             self._tell_failure(failed)
-        elif self._attaching.is_busy:
-            self._attaching.fail(EdgespecError(failed.message, failed.hint))
+        elif self.sending.is_attaching:
+            self.sending.fail(EdgespecError(failed.message, failed.hint))
         else:
             await self._end_answer(stopped=True)
             self._restore_unanswered()
@@ -468,7 +422,7 @@ class ChatPane(Vertical):
     def _ask_again(self) -> None:
         text, files = self.prompt.message, self.prompt.files
         self.prompt.put("")
-        self.ask(text, files)
+        self.sending.ask(text, files)
 
     def tell_pair(self) -> None:
         """What is loaded, in the status line."""

@@ -102,7 +102,7 @@ class ChatScreen(VersionActions):
         self.prompt.remember(event.text)
         self.prompt.put("")
         text = event.text.removeprefix("/") if event.text.startswith("//") else event.text
-        self.pane.send(text, event.files)
+        self.pane.sending.send(text, event.files)
 
     def _run_slash(self, text: str) -> bool:
         """Does what a slash command says; False when the text is a message.

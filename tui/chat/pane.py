@@ -1,6 +1,5 @@
 """The left of the chat: what is asked below is answered by the engine, shown above, and kept."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -24,13 +23,13 @@ from edgespec.worker.protocol import (
 )
 from tui.chat.asking import Asking
 from tui.chat.attachments import MessageWithFiles
+from tui.chat.beginning import Beginning, BeginningListener
 from tui.chat.confirm_call import ConfirmCall, Permission
 from tui.chat.context_limit import ContextLimit, LimitListener
 from tui.chat.context_meter import ContextMeter
 from tui.chat.conversation import Conversation
 from tui.chat.copy_bar import CopyBar
 from tui.chat.editing import Editing
-from tui.chat.model_of_chat import bring_model
 from tui.chat.newest import NewestMark
 from tui.chat.prompt_input import PromptInput
 from tui.chat.receipt import answer_receipt, live_line, race_gain
@@ -40,7 +39,6 @@ from tui.chat.sending import Sending, SendingListener
 from tui.chat.slash_menu import SlashMenu
 from tui.chat.status_words import end_words, failure_words, pair_words
 from tui.chat.store import ChatStore
-from tui.chat.suggestion import find_suggestion
 from tui.chat.tool_use import ToolUse
 from tui.chat.transcript import Transcript
 from tui.chat.unanswered import Unanswered
@@ -111,8 +109,14 @@ class ChatPane(Vertical):
             services, self.transcript, LimitListener(self.post_message, partial(self._tell, error=True))
         )
         """How full the context is."""
-        self._has_suggested = False
-        """A better model has been looked for."""
+        self.beginning = Beginning(
+            services,
+            self.transcript,
+            self.prompt,
+            self.keeper,
+            BeginningListener(self._show_unsent, self._tell, self.run_worker),
+        )
+        """What a chat begins with."""
         self._is_back = False
         """The pair from before is being loaded again: why stays in the status line."""
 
@@ -127,9 +131,9 @@ class ChatPane(Vertical):
         """Takes what was asked for on the command line, and what was asked in earlier conversations."""
         self.transcript.tinted = self._services.settings.tint_drafted
         self.transcript.wrap_code(self._services.settings.wrap_code)
-        self.transcript.conversation = self.begin_conversation()
+        self.transcript.conversation = self.beginning.empty()
         self._engine.subscribe(self, *_REPORTS)
-        self.keeper.open(self._recall)
+        self.keeper.open(self.beginning.recall)
 
     async def on_unmount(self) -> None:
         """The engine may go on without this screen; what was said is saved."""
@@ -137,46 +141,10 @@ class ChatPane(Vertical):
         self.sending.keep(self.prompt.message.strip())
         await self.keeper.close()
 
-    def _recall(self) -> None:
-        """What was asked in earlier conversations, and the newest of them, where that was asked for."""
-        try:
-            for question in self.store.recent_questions():
-                self.prompt.remember(question)
-            resumes = self._services.launch.resume_last and not self.transcript.conversation.messages
-            newest = self.store.newest() if resumes else None
-        except EdgespecError as error:
-            self.keeper.tell_error(error)
-            return
-        self.keeper.tell_notes()
-        if newest is not None:
-            self.transcript.show(newest)
-            self.context.tell()
-            self.sending.drafts.bring()
-            if self._services.launch.target is None:
-                self._bring_model(newest)
-
-    @work
-    async def _bring_model(self, conversation: Conversation) -> None:
-        if said := await bring_model(self._services, conversation):
-            self._tell(said)
-
-    @work
-    async def _suggest(self, pair: PairOpened) -> None:
-        """Names a better model where this is a first start."""
-        if not self._services.launch.offline:
-            found = await asyncio.to_thread(find_suggestion, pair, self.store)
-            if found is not None:
-                self.transcript.suggest(found.text)
-
     @property
     def is_waiting(self) -> bool:
         """Whether a message is there to be answered as soon as a model is."""
         return self._waiting
-
-    def begin_conversation(self) -> Conversation:
-        """An empty one, with the system prompt of the command line or of the app."""
-        asked = self._services.launch.system
-        return Conversation.begin(self._services.settings.system_prompt if asked is None else asked)
 
     def show(self, conversation: Conversation) -> None:
         """Another conversation, with what was written there and not sent; what went wrong in the one before is not said of it."""
@@ -184,10 +152,14 @@ class ChatPane(Vertical):
         self._waiting = False
         self._unanswered.forget()
         self.transcript.show(conversation)
-        self.sending.drafts.bring()
-        self.context.tell()
+        self._show_unsent()
         self.tell_pair()
         self.prompt.focus()
+
+    def _show_unsent(self) -> None:
+        """Of the conversation that is shown now: what was written and not sent, and how full the context is."""
+        self.sending.drafts.bring()
+        self.context.tell()
 
     @property
     def is_busy(self) -> bool:
@@ -328,9 +300,7 @@ class ChatPane(Vertical):
         else:
             self.tell_pair()
             self.context.tell()
-            if not self._has_suggested:
-                self._has_suggested = True
-                self._suggest(pair)
+            self.beginning.suggest(pair)
 
     async def _take_failure(self, failed: RequestFailed) -> None:
         """Nothing comes of what was asked: the answer, the count of a message's files, or what was wanted beside them."""

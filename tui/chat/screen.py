@@ -219,7 +219,7 @@ class ChatScreen(VersionActions):
     def action_new(self) -> None:
         """Begins another conversation; this one is kept."""
         if not self._is_busy():
-            self.pane.show(self.pane.begin_conversation())
+            self.pane.show(self.pane.beginning.empty())
 
     @work
     async def action_clear(self) -> None:

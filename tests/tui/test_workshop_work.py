@@ -1,8 +1,11 @@
 """The workshop's work, key by key, on scripted processes."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Static
 
 from edgespec.worker.jobs.measure import MeasureJob
@@ -35,6 +38,7 @@ from tests.tui.workshop_script import (
     until,
     workshop,
 )
+from tui.app import EdgespecApp
 from tui.common.ask import AskScreen
 from tui.workshop.screen import Phase, WorkshopScreen
 from tui.workshop.stages import StageLine
@@ -292,16 +296,23 @@ async def test_measuring_anew_expects_its_own_stages_alone(bench: AppBench, scri
         ]
 
 
-async def test_a_start_while_the_plan_is_made_waits_for_it_and_says_so(
-    bench: AppBench, script: Script
-) -> None:
+@asynccontextmanager
+async def started_too_early(bench: AppBench, script: Script) -> AsyncIterator[tuple[EdgespecApp, Pilot[int]]]:
+    """A workshop whose plan is still being made when the work is to start."""
     script.plans_at_once = False
     app = make(bench, script)
     async with workshop(app, size=SMALL) as pilot:
-        screen = screen_of(app)
         await until(pilot, lambda: script.count(PlanJob) == 1)
         await pilot.press("ctrl+s")
         await settle(pilot)
+        yield app, pilot
+
+
+async def test_a_start_while_the_plan_is_made_waits_for_it_and_says_so(
+    bench: AppBench, script: Script
+) -> None:
+    async with started_too_early(bench, script) as (app, pilot):
+        screen = screen_of(app)
         assert text_of(app, "status") == (
             "the plan is being worked out: the work starts when it is ready, Esc calls it off"
         )
@@ -315,13 +326,8 @@ async def test_a_start_while_the_plan_is_made_waits_for_it_and_says_so(
 async def test_a_start_that_waits_for_the_plan_can_be_called_off(
     bench: AppBench, script: Script, how: str
 ) -> None:
-    script.plans_at_once = False
-    app = make(bench, script)
-    async with workshop(app, size=SMALL) as pilot:
+    async with started_too_early(bench, script) as (app, pilot):
         screen = screen_of(app)
-        await until(pilot, lambda: script.count(PlanJob) == 1)
-        await pilot.press("ctrl+s")
-        await settle(pilot)
         worker = bench.workers[-1]
         match how:
             case "escape":

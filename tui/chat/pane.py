@@ -253,7 +253,7 @@ class ChatPane(Vertical):
             case Answered() as answered:
                 await self._take_answer(answered)
             case TokensCounted() as counted:
-                self.sending.take_count(counted)
+                self.sending.attaching.counted(counted)
             case PairOpened() as pair:
                 self._take_pair(pair)
             case Progressed() as progressed if not self._is_back:
@@ -264,7 +264,7 @@ class ChatPane(Vertical):
                 await self._end_answer(stopped=True)
                 self._waiting = False
                 self._unanswered.forget()
-                self.sending.fail(EdgespecError("the engine has ended"))
+                self.sending.attaching.fail(EdgespecError("the engine has ended"))
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"
                 self._tell(what, error=True)
             case _:
@@ -290,8 +290,8 @@ class ChatPane(Vertical):
 
     def _take_pair(self, pair: PairOpened) -> None:
         """Another pair is loaded: what waited for one goes on."""
-        if self.sending.is_attaching:
-            self.sending.count_files()
+        if self.sending.attaching.is_busy:
+            self.sending.attaching.count()
         elif self._waiting:
             self.context.tell()
             self.answer(goes_on=self._goes_on)
@@ -306,8 +306,8 @@ class ChatPane(Vertical):
         """Nothing comes of what was asked: the answer, the count of a message's files, or what was wanted beside them."""
         if failed.is_beside:
             self._tell_failure(failed)
-        elif self.sending.is_attaching:
-            self.sending.fail(EdgespecError(failed.message, failed.hint))
+        elif self.sending.attaching.is_busy:
+            self.sending.attaching.fail(EdgespecError(failed.message, failed.hint))
         else:
             await self._end_answer(stopped=True)
             self._restore_unanswered()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgespec.errors import EdgespecError
-from edgespec.worker.protocol import TokensCounted
 from tui.chat.attaching import Attaching, AttachingListener
 from tui.chat.attachments import MessageWithFiles
 from tui.chat.drafts import Drafts
@@ -55,19 +54,15 @@ class Sending:
         """What is sent when the answer is there."""
         self.drafts = Drafts(keeper, prompt, self.waiting, lambda: transcript.conversation.id)
         """What is not asked yet, as it is kept."""
-        self._attaching = Attaching(
+        self.attaching = Attaching(
             services, AttachingListener(self._attached, self._refuse), lambda: transcript.is_live
         )
+        """A message whose files are read and counted."""
 
     @property
     def must_wait(self) -> bool:
         """Whether a message has to wait for what was asked before."""
-        return self._listener.is_busy() or self.is_attaching
-
-    @property
-    def is_attaching(self) -> bool:
-        """Whether a message's files are being read or counted."""
-        return self._attaching.is_busy
+        return self._listener.is_busy() or self.attaching.is_busy
 
     def send(self, text: str, files: tuple[str, ...] = ()) -> None:
         """Asks it, now or when the answer is there that is under way.
@@ -86,7 +81,7 @@ class Sending:
         """Has a message asked; first come the files that it mentions."""
         if files:
             self._listener.tell("reading what is attached")
-            self._listener.run(self._attaching.begin(text, files, self._transcript.conversation.system))
+            self._listener.run(self.attaching.begin(text, files, self._transcript.conversation.system))
         else:
             self._listener.ask(MessageWithFiles(text))
 
@@ -108,19 +103,7 @@ class Sending:
 
     def keep(self, written: str = "") -> None:
         """Keeps what waits, what is being attached, and what is being written, for the case that the app ends."""
-        self.drafts.keep(BETWEEN.join(filter(None, (self._attaching.written, written))))
-
-    def count_files(self) -> None:
-        """There is an engine now that can count a message's files."""
-        self._attaching.count()
-
-    def take_count(self, counted: TokensCounted) -> None:
-        """The engine has counted them."""
-        self._attaching.counted(counted)
-
-    def fail(self, error: EdgespecError) -> None:
-        """A message's files cannot be counted."""
-        self._attaching.fail(error)
+        self.drafts.keep(BETWEEN.join(filter(None, (self.attaching.written, written))))
 
     def _attached(self, message: MessageWithFiles) -> None:
         self._listener.ask(message)

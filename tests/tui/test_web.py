@@ -42,7 +42,7 @@ async def test_a_browser_sends_a_prompt_and_reads_the_answer(
         await page.until_shown("smollm2-135m", " tokens")
         await page.type("Name three colours.")
         await page.press("Enter", 13, "\r")
-        shown = await page.until_shown("Name three colours.", "tok/s ·", "▸")
+        shown = await page.until_shown("Name three colours.", " tokens · ", "▸")
         conversation = ChatStore(chats_dir()).newest()
         assert conversation is not None
         question, answer = conversation.messages

@@ -8,6 +8,7 @@ from edgespec.bench.plain_speed import N_ROUNDS, N_TOKENS
 from edgespec.catalog.metadata import GgufMetadata
 from edgespec.worker.jobs.paces import Paces, TimedProgress
 from quant.prune.choices import Criterion, Method
+from quant.prune.outcome import planned_model
 from quant.prune.plan import PrunePlan
 from quant.prune.run import needs_half_precision
 from quant.prune.versions import QUALITY_CHUNKS
@@ -19,6 +20,7 @@ QUALITY_OF_DENSE: Final = "quality of the dense model"
 QUALITY_OF_NEW: Final = "quality of the new model"
 TIMING: Final = "timing both, token by token"
 LOADING: Final = "loading the model"
+WRITING: Final = "writing"
 _ONE_BILLION: Final = 1e9
 _HELD_OUT_ONE_IN: Final = 7
 _FOLD_WINDOWS: Final = 8
@@ -65,7 +67,10 @@ def expected_stages(steps: Sequence[Step], paces: Paces) -> tuple[ExpectedStage,
 def learn(timed: TimedProgress, steps: Sequence[Step]) -> None:
     """Keeps the paces of stages that are over, for the next plan."""
     timed.end()
-    Paces.load().keep(timed.taken_s, {step.label: step.work for step in steps})
+    work: dict[str, float] = {}
+    for step in steps:
+        work[step.label] = work.get(step.label, 0.0) + step.work
+    Paces.load().keep(timed.taken_s, work)
 
 
 def pruning_steps(plan: PrunePlan) -> tuple[Step, ...]:
@@ -73,19 +78,22 @@ def pruning_steps(plan: PrunePlan) -> tuple[Step, ...]:
     return tuple(_pruning(plan))
 
 
-def quantizing_steps(meta: GgufMetadata, source: CalibrationSource | None, n_tokens: int) -> tuple[Step, ...]:
+def quantizing_steps(
+    meta: GgufMetadata, source: CalibrationSource | None, n_tokens: int, made_bytes: int
+) -> tuple[Step, ...]:
     """What quantizing goes through.
 
     Args:
         meta: Of the model.
         source: What its importance is measured on; None measures none.
         n_tokens: Of that text.
+        made_bytes: Of the new model's weights.
     """
     steps = [Step(LOADING, _billions(meta.weights_bytes))] if source is not None else []
     if source is not None:
         steps += _answers(meta, (source,), n_tokens)
         steps.append(Step("measuring the importance", _billions(n_tokens * meta.parameter_count)))
-    return (*steps, Step("quantizing", _billions(meta.parameter_count)))
+    return (*steps, Step("quantizing", _billions(meta.parameter_count)), Step(WRITING, _billions(made_bytes)))
 
 
 def measuring_steps(dense: GgufMetadata, made_parameters: int, made_bytes: int) -> tuple[Step, ...]:
@@ -122,9 +130,10 @@ def _pruning(plan: PrunePlan) -> Iterator[Step]:
         yield Step("computing gradients", _billions(_GRADIENT_TOKENS * n_parameters))
     if plan.repairs:
         yield Step("repairing blocks", _billions(n_windows * N_CTX * n_parameters))
-    yield Step("writing", _billions(plan.gguf.file_bytes))
+    yield Step(WRITING, _billions(plan.gguf.file_bytes))
     if settings.file_type is not None:
         yield Step("quantizing", _billions(plan.gguf.parameter_count))
+        yield Step(WRITING, _billions(planned_model(plan).weights_bytes))
 
 
 def _choosing_blocks(plan: PrunePlan) -> Iterator[Step]:

@@ -100,7 +100,7 @@ def _plan_quantize(file: ModelFile, request: WorkshopRequest) -> tuple[QuantizeJ
     lines = describe_types(file, settings.file_type, planned)
     if source is not None:
         lines.append(_calibration_line(source, n_tokens))
-    making = quantizing_steps(file.meta, source, n_tokens)
+    making = quantizing_steps(file.meta, source, n_tokens, planned.n_bytes)
     measuring = measuring_steps(file.meta, file.meta.parameter_count, planned.n_bytes)
     job = QuantizeJob(file.name, file.path, settings, source, n_tokens, destination)
     return job, tuple(lines), (*making, *measuring)

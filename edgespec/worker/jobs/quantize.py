@@ -38,12 +38,11 @@ class QuantizeJob:
         """
         file = open_file(self.name, self.model)
         settings, progress = self.settings, TimedProgress(link.progress)
-        steps = quantizing_steps(file.meta, self.calibration, self.n_tokens)
         if self.calibration is not None:
             progress.stage(LOADING)
             moments = measure_file(file.meta, self.calibration, self.n_tokens, progress=progress)
             settings = replace(settings, importance=importance_of(moments))
-        quantize_model(
+        made = quantize_model(
             file.meta,
             settings,
             self.destination,
@@ -51,6 +50,6 @@ class QuantizeJob:
             force=self.force,
             progress=progress,
         )
-        learn(progress, steps)
+        learn(progress, quantizing_steps(file.meta, self.calibration, self.n_tokens, made.weights_bytes))
         note = source_note(file.meta)
         return Made(file.path, self.destination, (("note", note),) if note else ())

@@ -51,8 +51,9 @@ def notes() -> list[Path]:
 
 @needs_signals
 def test_the_next_process_drafts_nothing_and_says_why_until_its_note_is_gone(
-    tiny_model: Path, tiny_draft: Path
+    tiny_model: Path, tiny_draft: Path, tmp_path: Path
 ):
+    prompts = tmp_path / "prompts.jsonl"
     with server() as (_, address):
         asked = (
             "run",
@@ -79,22 +80,9 @@ def test_the_next_process_drafts_nothing_and_says_why_until_its_note_is_gone(
         assert notes() == [note]
         assert not list(costs_dir().glob("*.json"))
 
-        code, out, err = run(
-            "bench",
-            tiny_model,
-            "--draft",
-            tiny_draft,
-            "--rpc",
-            address,
-            "-c",
-            "2048",
-            "-r",
-            "1",
-            "-n",
-            "16",
-            "--limit",
-            "1",
-        )
+        prompts.write_text('{"question_id": 1, "category": "writing", "turns": ["hi"]}\n', encoding="utf-8")
+        bench = ("bench", tiny_model, "--draft", tiny_draft, "--rpc", address, "--prompts", prompts)
+        code, out, err = run(*bench, "-r", "1", "-n", "8")
         assert (code, out) == (ExitCode.FAILED, ""), err
         assert "there is nothing to compare" in err.splitlines()[-1]
 

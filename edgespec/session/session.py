@@ -3,6 +3,7 @@
 from collections.abc import Generator as PyGenerator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Final
@@ -151,8 +152,9 @@ class Session(Closes):
                 read, written = self._read_answer(
                     prompt, raw=raw, thinking=thinking, toolbox=toolbox, continues=continues
                 )
+                read = replace(read, structure=structure)
                 settled = settle_sampling(sampling, self.own_sampling)
-                constraint = constrain_answer(self.engine.target.model, read, structure)
+                constraint = constrain_answer(self.engine.target.model, read)
                 generator = self.engine.generator(
                     self.mode, self._draft_name, settled, self.state, constraint=constraint
                 )

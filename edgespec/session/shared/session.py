@@ -194,7 +194,7 @@ class SharedSession(Closes):
             )
         model, choices = self.engine.target.model, []
         for number in range(ask.n_choices):
-            constraint = constrain_answer(model, prompt, ask.structure)
+            constraint = constrain_answer(model, prompt)
             reader = TokenReader(model, prompt, ask.thinking.budget, constraint)
             tokens = check_length(self.engine.target.context, reader.prompt)
             sampling = settle_sampling(ask.sampling, self.own_sampling)

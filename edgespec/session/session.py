@@ -33,7 +33,7 @@ from edgespec.progress import SILENT, Progress
 from edgespec.ranges import check_ranges
 from edgespec.session.choice import AUTO_DRAFT, choose_files, mode_for
 from edgespec.session.cost_store import CostStore
-from edgespec.session.engine import Engine, PairState
+from edgespec.session.engine import Engine
 from edgespec.session.explain import explain
 from edgespec.session.going_on import WrittenAnswer, answer_of
 from edgespec.session.own_sampling import own_sampling
@@ -96,15 +96,14 @@ class Session(Closes):
         with self._alone(), self._models:
             if draft:
                 self.engine.add_draft(draft, progress)
-            self._store.save(self.state.costs, self.state.acceptance)
+            self._store.save(self.state)
             self._use_draft(draft.name if draft else None, progress)
             if before:
                 self.engine.drop_draft(before)
 
     def _use_draft(self, name: str | None, progress: Progress) -> None:
         store = CostStore(self.engine.target, self.engine.drafts[name] if name else None)
-        saved = store.load()
-        self.state = PairState(*saved) if saved else self.engine.measure_costs(name, progress)
+        self.state = store.load() or self.engine.measure_costs(name, progress)
         self._store, self._draft_name = store, name
 
     def stream(
@@ -201,7 +200,9 @@ class Session(Closes):
             stats.pass_deviation = self.state.costs.pass_deviation
         stats.stopped = stats.stopped or "interrupted"
         replays = self.engine.target.context.abilities.replays
-        stats.why = explain(self.mode, self._draft_name, stats, replays=replays)
+        stats.why = explain(
+            self.mode, self._draft_name, stats, replays=replays, unmeasured=self.state.unmeasured
+        )
 
     @property
     def live_stats(self) -> GenerationStats:
@@ -321,7 +322,7 @@ class Session(Closes):
         """
         with self._models:
             try:
-                self._store.save(self.state.costs, self.state.acceptance)
+                self._store.save(self.state)
             finally:
                 self.engine.close()
 

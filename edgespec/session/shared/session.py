@@ -228,7 +228,9 @@ class SharedSession(Closes):
         # The machine may run at another speed than when the answer began.
         stats.vanilla_step_s = engine.state.costs.step_s
         replays = engine.target.context.abilities.replays
-        stats.why = explain(engine.mode, engine.draft_name, stats, replays=replays)
+        stats.why = explain(
+            engine.mode, engine.draft_name, stats, replays=replays, unmeasured=engine.state.unmeasured
+        )
         self._end(choice)
         notes = tuple(notes_of(engine.target.model))
         told.append(Ended(ask.id, choice.number, choice.reason, choice.stop, stats, notes))

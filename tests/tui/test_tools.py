@@ -14,8 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from textual.geometry import Offset
 from textual.pilot import Pilot
-from textual.widgets import Collapsible, Static
+from textual.widgets import Button, Collapsible, Static
 
 pytest.importorskip("mcp", reason="pip install 'edgespec[mcp]'")
 
@@ -130,6 +131,21 @@ async def test_a_call_is_shown_asked_about_run_and_gone_on_from(bench: AppBench)
         chat_of(app).transcript.show(store.load(saved.id))
         await settle(pilot)
         assert str(chat_of(app).query_one(ToolTurn).query_one(Collapsible).title) == "result · the sum is 42"
+
+
+async def test_no_note_lies_on_the_answers_to_a_question(bench: AppBench, lasting_notes: None) -> None:
+    write_servers(tiny=tiny())
+    async with bench.run(says=calling(SUM), then=DONE, size=SMALL) as (app, pilot):
+        await tools_on(pilot)
+        app._disable_notifications = False  # Textual's pilot shows none
+        app.notify("a note\nof many\nlines\nthat\nis\nhigher\nthan the\nrow of\nbuttons\nof\nthe\nquestion")
+        await send(pilot, "19 and 23?")
+        screen = await asked_about(pilot)
+        await settle(pilot)
+        for button in screen.query(Button):
+            at, _ = screen.get_widget_at(*(button.region.offset + Offset(2, 1)))
+            assert at is button
+        await pilot.press("n")
 
 
 async def test_no_runs_nothing_and_always_is_asked_once_in_a_conversation(bench: AppBench) -> None:

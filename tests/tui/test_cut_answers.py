@@ -57,7 +57,7 @@ async def test_a_stopped_answer_goes_on_and_takes_the_place_of_its_beginning(
         assert (last_of(app).content, last_of(app).pieces, last_of(app).is_cut) == (TEXT, ANSWER, False)
         assert len(app.screen.query(AnswerTurn)) == 1
         await send(pilot, "/continue")
-        assert "the last answer is whole" in status_of(app)
+        assert "the last answer is complete" in status_of(app)
     kept = store.newest()
     assert kept is not None and kept.messages[-1].content == TEXT
     with closing(sqlite3.connect(store.database.file)) as connection:

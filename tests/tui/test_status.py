@@ -1,12 +1,16 @@
 """What went wrong is read in full at 80 columns, way out and all, and goes when something else is begun."""
 
+from dataclasses import replace
+
 import pytest
 
+from edgespec.decode.policy import Mode
 from edgespec.worker.protocol import RequestFailed
 from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.pictures import screen_lines, still_picture
-from tests.tui.scripted import NOT_THERE
+from tests.tui.scripted import NOT_THERE, PAIR
+from tui.chat.status_words import pair_words
 from tui.common.status_line import StatusLine
 
 WAY_OUT = "a path or owner/repo:Q4_K_M works too"
@@ -55,3 +59,12 @@ async def test_a_race_that_fails_says_why_in_full(bench: AppBench) -> None:
         await settle(pilot)
         status = app.screen.query_one(StatusLine)
         assert status.is_error and status.size.height == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [(Mode.AUTO, "target-1b, no draft model on disk · "), (Mode.OFF, "target-1b, no draft model · ")],
+)
+def test_that_no_draft_is_on_disk_is_said_only_where_one_was_looked_for(mode: Mode, said: str) -> None:
+    pair = replace(PAIR, draft=None, mode=mode)
+    assert pair_words(pair, tools_n=0, has_schema=False).startswith(said)

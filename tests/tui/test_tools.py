@@ -14,8 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from textual.geometry import Offset
 from textual.pilot import Pilot
-from textual.widgets import Collapsible, Static
+from textual.widgets import Button, Collapsible, Static
 
 pytest.importorskip("mcp", reason="pip install 'edgespec[mcp]'")
 
@@ -132,13 +133,28 @@ async def test_a_call_is_shown_asked_about_run_and_gone_on_from(bench: AppBench)
         assert str(chat_of(app).query_one(ToolTurn).query_one(Collapsible).title) == "result · the sum is 42"
 
 
+async def test_no_note_lies_on_the_answers_to_a_question(bench: AppBench, lasting_notes: None) -> None:
+    write_servers(tiny=tiny())
+    async with bench.run(says=calling(SUM), then=DONE, size=SMALL) as (app, pilot):
+        await tools_on(pilot)
+        app._disable_notifications = False  # Textual's pilot shows none
+        app.notify("a note\nof many\nlines\nthat\nis\nhigher\nthan the\nrow of\nbuttons\nof\nthe\nquestion")
+        await send(pilot, "19 and 23?")
+        screen = await asked_about(pilot)
+        await settle(pilot)
+        for button in screen.query(Button):
+            at, _ = screen.get_widget_at(*(button.region.offset + Offset(2, 1)))
+            assert at is button
+        await pilot.press("n")
+
+
 async def test_no_runs_nothing_and_always_is_asked_once_in_a_conversation(bench: AppBench) -> None:
     write_servers(tiny=tiny())
     async with bench.run(says=calling(SUM), then=DONE) as (app, pilot):
         await tools_on(pilot)
         await send(pilot, "one")
         await asked_about(pilot)
-        await pilot.press("escape")
+        await pilot.press("n")
         await until(pilot, lambda: results(app) == [DECLINED])
         for key, n_results in (("a", 2), ("", 3)):
             await until(pilot, lambda: not chat_of(app).transcript.is_answering)
@@ -157,7 +173,7 @@ async def test_no_runs_nothing_and_always_is_asked_once_in_a_conversation(bench:
         await pilot.press("n")
 
 
-async def test_a_server_that_dies_costs_its_call_and_says_why(bench: AppBench) -> None:
+async def test_a_server_that_dies_costs_its_call_and_says_why(bench: AppBench, lasting_notes: None) -> None:
     write_servers(tiny=tiny())
     async with bench.run(says=calling(ToolCall("x", "end", "{}")), then=DONE) as (app, pilot):
         await tools_on(pilot)
@@ -166,8 +182,28 @@ async def test_a_server_that_dies_costs_its_call_and_says_why(bench: AppBench) -
         await pilot.press("y")
         await until(pilot, lambda: roles(app)[-1] == "assistant" and results(app))
         assert results(app) == ["error: the MCP server tiny has ended: there is no more paper"]
+        [note] = app._notifications
+        assert note.severity == "error"
+        assert "/tools on starts it again" in note.message
+        asked = bench.workers[0].requests[-1]
+        assert isinstance(asked, Answer)
+        assert asked.toolbox.tools == ()
         await tools_on(pilot)
         assert "tiny 4" in status_of(app)
+
+
+@pytest.mark.parametrize("way", ["escape", "#stop"])
+async def test_a_model_that_calls_and_calls_is_stopped_at_a_question(way: str, bench: AppBench) -> None:
+    write_servers(tiny=tiny())
+    async with bench.run(says=calling(SUM, SUM), then=calling(SUM)) as (app, pilot):
+        await tools_on(pilot)
+        await send(pilot, "19 and 23?")
+        await asked_about(pilot)
+        await (pilot.click(way) if way.startswith("#") else pilot.press(way))
+        await until(pilot, lambda: not chat_of(app).transcript.is_answering)
+        assert results(app) == [STOPPED, STOPPED]
+        assert roles(app)[-1] == "tool"
+        assert status_of(app) == "stopped"
 
 
 async def test_escape_ends_a_call_that_hangs(bench: AppBench) -> None:
@@ -179,11 +215,11 @@ async def test_escape_ends_a_call_that_hangs(bench: AppBench) -> None:
         await pilot.press("y")
         await until(pilot, lambda: "tool hang" in status_of(app) and not isinstance(app.screen, ConfirmCall))
         assert chat_of(app).transcript.is_answering
+        await send(pilot, "go on")  # waits, as with any answer
+        assert roles(app)[-1] != "user"
         await pilot.press("escape")
-        await until(pilot, lambda: not chat_of(app).transcript.is_answering)
+        await until(pilot, lambda: roles(app)[-2:] == ["user", "assistant"])
         assert results(app) == [STOPPED, STOPPED]
-        await send(pilot, "go on")
-        assert roles(app)[-2:] == ["user", "assistant"]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +281,7 @@ async def test_a_browser_has_no_tools(bench: AppBench, monkeypatch: pytest.Monke
         monkeypatch.setattr("textual.app.App.is_web", True)
         for line in ("/tools on", "/schema x.json"):
             await send(pilot, line)
-            assert "not to be had from a browser" in status_of(app)
+            assert "not available in a browser" in status_of(app)
         assert not app.tools.is_on
 
 

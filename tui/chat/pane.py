@@ -94,7 +94,7 @@ class ChatPane(Vertical):
         )
         """Messages on their way to the model."""
         self._status = StatusLine("status")
-        self._tool_use = ToolUse(services.tools, self._ask_to_call)
+        self._tool_use = ToolUse(services.tools, self._ask_to_call, services.tell_error)
         self.asking = Asking(services, self.transcript, self.sampling, self._tool_use)
         """What answers are to be like."""
         self._room = self.asking.room
@@ -350,6 +350,7 @@ class ChatPane(Vertical):
             self.answer()
         else:
             self._tell("stopped")
+            self.sending.send_next()
 
     async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:
         return await self.app.push_screen_wait(ConfirmCall(call, server))

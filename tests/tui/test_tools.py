@@ -35,6 +35,7 @@ from tui.app import EdgespecApp
 from tui.chat.confirm_call import ConfirmCall
 from tui.chat.conversation import Conversation, Message, to_markdown
 from tui.chat.screen import ChatScreen
+from tui.chat.tab_mark import TabMark
 from tui.chat.tool_turn import ToolTurn
 from tui.chat.tool_use import DECLINED, STOPPED
 from tui.services.launch import Launch
@@ -131,6 +132,28 @@ async def test_a_call_is_shown_asked_about_run_and_gone_on_from(bench: AppBench)
         chat_of(app).transcript.show(store.load(saved.id))
         await settle(pilot)
         assert str(chat_of(app).query_one(ToolTurn).query_one(Collapsible).title) == "result · the sum is 42"
+
+
+async def test_a_call_is_asked_about_when_its_tab_is_shown(bench: AppBench) -> None:
+    write_servers(tiny=tiny())
+    async with bench.run(hold=True) as (app, pilot):
+        await tools_on(pilot)
+        await send(pilot, "19 and 23?")
+        first, worker = chat_of(app).pane, bench.workers[0]
+        await pilot.press("alt+t")
+        for event in calling(SUM):
+            worker.say(event)
+        await until(pilot, lambda: first.mark is TabMark.ASKS)
+        worker.script(DONE)
+        # Who writes there meanwhile agrees to nothing, and has answers.
+        await pilot.press("y", "enter")
+        await until(pilot, lambda: roles(app) == ["user", "assistant"])
+        assert results(app) == []
+        await pilot.press("ctrl+pageup")
+        await asked_about(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: roles(app) == ["user", "assistant", "tool", "assistant"])
+        assert results(app) == ["the sum is 42"]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,10 @@ class PromptInput(MarkedArea):
         self.cursor_blink = False
         self.menu = menu
 
+    def allow_focus(self) -> bool:
+        """Not while another tab is shown: keys would go where nobody sees them."""
+        return super().allow_focus() and all(node.display for node in self.ancestors_with_self)
+
     def remember(self, text: str) -> None:
         """Adds a message to the history."""
         if text and (not self._history or self._history[-1] != text):

@@ -96,6 +96,20 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def is_left_behind(file: Path) -> bool:
+    """Whether a process ended while it held the lock of a file; on a file system without locks nobody can know."""
+    try:
+        descriptor = os.open(file, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return try_lock(descriptor) and is_that_file(descriptor, file)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def is_that_file(descriptor: int, file: Path) -> bool:
     """Whether an open file is the one of that name: who held its lock before may have deleted it."""
     try:

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ VULKAN_NEEDED: Final = (1, 3, 272)
 """The first headers with `VK_EXT_layer_settings`, which ggml-vulkan.cpp uses without asking (tags of Vulkan-Headers)."""
 SYSTEM: Final = tuple(Path(folder) for folder in ("/usr/local", "/usr", "/opt/homebrew", "/opt/local"))
 _CUDA_FOLDERS: Final = (Path("/usr/local/cuda/bin"), Path("/opt/cuda/bin"))
+_CUDA_SITE: Final = "https://developer.nvidia.com/cuda-downloads"
 _ROCM_FOLDER: Final = "/opt/rocm"
 _ON: Final = {"1", "on", "yes", "true", "y"}
 _ELSEWHERE: Final = ("CMAKE_TOOLCHAIN_FILE", "CMAKE_SYSROOT", "CMAKE_FIND_ROOT_PATH")
@@ -170,15 +172,58 @@ def _vulkan_library(places: Places) -> bool:
 
 
 def _cuda(places: Places) -> str | None:
-    if places.program("nvcc", ("CMAKE_CUDA_COMPILER", "CUDACXX"), ("CUDA_PATH",)):
-        return None
+    if nvcc := places.program("nvcc", ("CMAKE_CUDA_COMPILER", "CUDACXX"), ("CUDA_PATH",)):
+        return _cuda_libraries(places, nvcc)
     unseen = next((folder / "nvcc" for folder in _CUDA_FOLDERS if (folder / "nvcc").exists()), None)
     if unseen is not None and not places.named("CMAKE_CUDA_COMPILER", "CUDACXX"):
         return f"CUDA needs nvcc in PATH, where it is not: set CUDACXX={unseen}"
     return (
-        "CUDA needs its compiler, and nvcc was not found: install the toolkit of "
-        "https://developer.nvidia.com/cuda-downloads, or name it with CUDACXX=FOLDER/bin/nvcc"
+        f"CUDA needs its compiler, and nvcc was not found: install the toolkit of {_CUDA_SITE}, "
+        "or name it with CUDACXX=FOLDER/bin/nvcc"
     )
+
+
+def _cuda_libraries(places: Places, nvcc: Path) -> str | None:
+    """What is missing to link with: package managers offer the compiler without them."""
+    top = _cuda_top(nvcc)
+    if top is None or any(
+        places.named(name) for name in ("CMAKE_LIBRARY_PATH", "CUDAToolkit_ROOT", "CONDA_PREFIX")
+    ):
+        return None
+    wanted = {"cublas": "cuBLAS"}
+    if places.definitions.get("GGML_CUDA_NO_VMM", "").lower() not in _ON:
+        wanted["cuda"] = "the driver's library, or the toolkit's stub of it"
+    folders = (
+        "lib64",
+        "lib",
+        "lib/x64",
+        "lib64/stubs",
+        "lib/stubs",
+        "targets/*/lib",
+        "targets/*/lib/stubs",
+        "lib/*-linux-gnu*",
+    )
+    for name, words in wanted.items():
+        file = f"{name}.lib" if sys.platform == "win32" else f"lib{name}.so"
+        there = any((place / file).exists() for folder in folders for place in sorted(top.glob(folder)))
+        if not there and not places.find(file, folders, ("CUDA_PATH",)):
+            return (
+                f"CUDA needs {words} to link with, and {file} was not found in {top}: install the whole toolkit of "
+                f"{_CUDA_SITE}, or name its folder with CMAKE_ARGS=-DCUDAToolkit_ROOT=FOLDER"
+            )
+    return None
+
+
+def _cuda_top(nvcc: Path) -> Path | None:
+    """The toolkit's folder, as nvcc tells it to CMake's FindCUDAToolkit; None where it does not."""
+    try:
+        told = subprocess.run(
+            [nvcc, "-v", "__edgespec"], capture_output=True, text=True, errors="replace", timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"^#\$ TOP=(.+)$", told.stderr + told.stdout, re.MULTILINE)
+    return Path(found[1].strip()).resolve() if found else None
 
 
 def _hip(places: Places) -> str | None:

@@ -1,7 +1,9 @@
 """The wheels that need no compiler: what is asked of the build, and what goes into them."""
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 import tomllib
 from email import message_from_string
@@ -47,6 +49,68 @@ def test_the_wheel_is_built_with_edgespecs_flags_for_no_processor_in_particular(
     )
     assert "-DGGML_NATIVE=OFF" in flags
     assert flags[-1] == "-DGGML_OPENMP=OFF"
+
+
+_PROJECT = """
+[build-system]
+requires = []
+build-backend = "{backend}"
+{path}
+[project]
+name = "{name}"
+version = "1"
+"""
+_OUTER = """
+import os, subprocess, sys
+sys.path.insert(0, {companion!r})
+from build_backend import outer_environment
+from inner_backend import build_wheel as build
+
+def build_wheel(folder, settings=None, metadata=None):
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--no-cache-dir"]
+    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", folder, {inner!r}]
+    subprocess.run(command, check=True, env=outer_environment())
+    return build(folder, name="outer")
+"""
+_INNER = """
+from pathlib import Path
+from zipfile import ZipFile
+
+def build_wheel(folder, settings=None, metadata=None, name="inner"):
+    file = f"{name}-1-py3-none-any.whl"
+    with ZipFile(Path(folder) / file, "w") as wheel:
+        info = f"{name}-1.dist-info"
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\\nName: {name}\\nVersion: 1\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return file
+"""
+
+
+def test_a_build_within_the_build_finds_its_own_backend(tmp_path: Path):
+    backends, outer, inner = (tmp_path / name for name in ("backends", "outer", "inner"))
+    for folder in (backends, outer, inner):
+        folder.mkdir()
+    (backends / "inner_backend.py").write_text(_INNER, encoding="utf-8")
+    (inner / "pyproject.toml").write_text(
+        _PROJECT.format(backend="inner_backend", path="", name="inner"), encoding="utf-8"
+    )
+    (outer / "pyproject.toml").write_text(
+        _PROJECT.format(backend="outer_backend", path='backend-path = ["."]', name="outer"), encoding="utf-8"
+    )
+    (outer / "outer_backend.py").write_text(
+        _OUTER.format(companion=str(COMPANION), inner=str(inner)), encoding="utf-8"
+    )
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--no-cache-dir"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(tmp_path), str(outer)],
+        env={**os.environ, "PYTHONPATH": str(backends)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert (tmp_path / "outer-1-py3-none-any.whl").is_file()
 
 
 def test_every_variant_is_one_that_the_build_does_not_leave_out(backend: ModuleType):

@@ -151,6 +151,33 @@ def test_a_cuda_toolkit_outside_the_path_is_named(tmp_path: Path, monkeypatch: p
     )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the compiler that plays nvcc is a shell's script")
+def test_a_cuda_toolkit_without_its_libraries_is_named(tmp_path: Path):
+    cuda, top = "-DGGML_CUDA=ON", tmp_path / "toolkit"
+    nvcc = write_program(tmp_path / "bin" / "nvcc")
+    nvcc.write_text(
+        f"#!/bin/sh\necho '#$ _HERE_={top}/bin' >&2\necho '#$ TOP={top}/bin/..' >&2\n", encoding="utf-8"
+    )
+    (top / "bin").mkdir(parents=True)
+    cublas, stub = (
+        top / "targets" / "x86_64-linux" / "lib" / "libcublas.so",
+        top / "lib64" / "stubs" / "libcuda.so",
+    )
+    for file in (cublas, stub):
+        said = missing(cuda, path=nvcc.parent)
+        assert f"{file.name} was not found in {top}" in said
+        assert "-DCUDAToolkit_ROOT=FOLDER; or leave -DGGML_CUDA=on out" in said
+        assert missing(f"{cuda} -DCUDAToolkit_ROOT={top}", path=nvcc.parent) == ""
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"")
+    assert missing(cuda, path=nvcc.parent) == ""
+    stub.unlink()
+    assert missing(f"{cuda} -DGGML_CUDA_NO_VMM=on", path=nvcc.parent) == ""
+    (tmp_path / "usr" / "lib" / "x86_64-linux-gnu").mkdir(parents=True)
+    (tmp_path / "usr" / "lib" / "x86_64-linux-gnu" / "libcuda.so").write_bytes(b"")
+    assert missing(cuda, path=nvcc.parent, system=(tmp_path / "usr",)) == ""
+
+
 def test_rocm_and_oneapi_are_looked_for_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("scripts.gpu_toolkits._ROCM_FOLDER", str(tmp_path / "rocm"))
     assert "hipconfig was not found" in missing("-DGGML_HIP=1")

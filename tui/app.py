@@ -11,8 +11,9 @@ from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.events import Click
 from textual.filter import LineFilter
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen, SystemModalScreen
 
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
@@ -31,6 +32,7 @@ from tui.common.contrast import ContrastFilter
 from tui.common.help import HelpScreen
 from tui.common.logs import LogScreen
 from tui.common.mode_screen import ModeScreen
+from tui.common.narrow import NARROW_COLUMNS
 from tui.common.setting_labels import with_labels
 from tui.common.settings_screen import SettingsScreen
 from tui.common.theme import EDGESPEC_THEME
@@ -57,6 +59,7 @@ class EdgespecApp(App[int]):
     TITLE = "edgespec"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW_COLUMNS, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         _key("f1", "help", "Help", "Keys and commands", name="help", show=True),
         _key("f2", "go('chat')", "Chat", "Talk to the model", name="chat"),
@@ -111,6 +114,13 @@ class EdgespecApp(App[int]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, and last of all the one that keeps text readable."""
         return [*super().get_line_filters(), self._contrast]
+
+    def on_click(self, event: Click) -> None:
+        """Beside a question it does what Esc does there: a phone has no such key."""
+        screen = self.screen
+        is_question = isinstance(screen, ModalScreen) and not isinstance(screen, SystemModalScreen)
+        if is_question and event.widget is screen:
+            self.simulate_key("escape")
 
     def on_mount(self) -> None:
         """Takes theme and keys from the settings, and opens the first screen."""

@@ -10,7 +10,8 @@ from edgespec.decode.token import GenerationStats
 from edgespec.llama.context import Context
 from edgespec.llama.sampler import Sampling
 from edgespec.session.context_pair import ContextPair
-from edgespec.session.engine import Engine, PairState
+from edgespec.session.engine import Engine
+from edgespec.session.pair_state import PairState
 
 
 @dataclass(frozen=True, slots=True)

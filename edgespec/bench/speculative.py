@@ -15,7 +15,7 @@ from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.summary import arm_name
 from edgespec.chat.template import Think
 from edgespec.decode.policy import MAX_DRAFT, Mode
-from edgespec.errors import UsageError
+from edgespec.errors import EngineError, UsageError
 from edgespec.llama.sampler import Sampling
 from edgespec.progress import SILENT, Progress
 from edgespec.ranges import check_ranges
@@ -86,6 +86,7 @@ class SpeculativeBench:
         """Measures everything. Ctrl-C ends it early: what is finished is saved and returned as incomplete.
 
         Raises:
+            EngineError: a process did not survive the measuring of costs here; the log says what to do.
             NotEnoughMemoryError: there is not enough for a KV cache of every arm.
         """
         try:
@@ -110,7 +111,8 @@ class SpeculativeBench:
         """The arms, after the costs of every pair have been measured."""
         engine = self._engine
         for draft in (None, *engine.drafts):
-            engine.measure_costs(draft, self._progress)
+            if reason := engine.measure_costs(draft, self._progress).unmeasured:
+                raise EngineError(f"there is nothing to compare: {reason}")
         best = engine.best_draft()
         ways: list[tuple[Mode, str | None, int | None]] = [
             (Mode.OFF, None, None),

@@ -31,6 +31,8 @@ def check_weights(
 ) -> None:
     """Refuses a model that says that it has more blocks than there are weights of, or another width than its embeddings.
 
+    Or wider feed-forward parts than its own.
+
     Nor may it say of its heads and norms what no model has: llama.cpp finds that out while it computes.
 
     A file without any block, such as a vocabulary alone, may say what it likes of them.
@@ -46,6 +48,7 @@ def check_weights(
     """
     _check_blocks(path, architecture, fields, block_numbers(tensor.name for tensor in tensors))
     _check_width(path, architecture, fields, tensors)
+    _check_feed_forward(path, architecture, fields, tensors)
     _check_heads(path, architecture, fields)
     _check_epsilons(path, fields)
 
@@ -77,12 +80,22 @@ def _check_width(
         )
 
 
+def _check_feed_forward(
+    path: Path, architecture: str, fields: Mapping[str, object], tensors: Sequence[TensorInfo]
+) -> None:
+    widths = [tensor.shape[0] for tensor in tensors if ".ffn_down" in tensor.name and tensor.shape]
+    most = _most(fields.get(f"{architecture}.feed_forward_length"))
+    # The first Qwen says the width of gate and up together.
+    if widths and most > 2 * max(widths):
+        raise ModelFileError(
+            f"{path} says that its feed-forward parts are {most} wide, and they are {max(widths)}", _AGAIN
+        )
+
+
 def _check_heads(path: Path, architecture: str, fields: Mapping[str, object]) -> None:
     width = fields.get(f"{architecture}.embedding_length")
     for key in (f"{architecture}.attention.head_count", f"{architecture}.attention.head_count_kv"):
-        said = fields.get(key)
-        counts = said if isinstance(said, Sequence) else (said,)
-        most = max((count for count in counts if isinstance(count, int)), default=0)
+        most = _most(fields.get(key))
         if isinstance(width, int) and most > width:
             raise ModelFileError(f"{path} says that {key} is {most}, and that it is {width} wide", _AGAIN)
 
@@ -92,3 +105,9 @@ def _check_epsilons(path: Path, fields: Mapping[str, object]) -> None:
     for key, value in fields.items():
         if key.endswith("_epsilon") and isinstance(value, float) and not 0.0 <= value <= 1.0:
             raise ModelFileError(f"{path} says that {key} is {value:g}, not between 0 and 1", _AGAIN)
+
+
+def _most(said: object) -> int:
+    """The largest of what a header says of all blocks, or of each."""
+    counts = said if isinstance(said, Sequence) else (said,)
+    return max((count for count in counts if isinstance(count, int)), default=0)

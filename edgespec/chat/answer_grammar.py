@@ -56,20 +56,17 @@ def check_structure(structure: Structure) -> None:
     read_gbnf(structure_gbnf(structure))
 
 
-def constrain_answer(
-    model: Model, prompt: ChatPrompt, structure: Structure | None = None
-) -> GrammarConstraint | None:
+def constrain_answer(model: Model, prompt: ChatPrompt) -> GrammarConstraint | None:
     """What an answer has to fit: its structure, or calls of tools in the model's own notation; None for whatever it says.
 
     Args:
         model: The target.
-        prompt: What is answered; its toolbox says whether a tool has to be called.
-        structure: Of the answer, where it is no call.
+        prompt: What is answered, with the structure of the answer; its toolbox says whether a tool has to be called.
 
     Raises:
         UsageError: a schema or a grammar that cannot be kept to, or the tool that has to be called is not there.
     """
-    bodies, roots = [], []
+    bodies, roots, structure = [], [], prompt.structure
     if structure is not None:
         bodies.append(structure_gbnf(structure) + "\n")
         roots.append(ROOT)

@@ -30,6 +30,7 @@ class AnswerReader:
         prompt: The text that the answer goes on from.
         form: How the model writes calls; None where none are looked for.
         tools: Those that it may call.
+        unmarked: Whether JSON that the answer begins with may be a call, too.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class AnswerReader:
         prompt: str,
         form: CallForm | None = None,
         tools: tuple[Tool, ...] = (),
+        *,
+        unmarked: bool = True,
     ) -> None:
         has_calls = form is not None and bool(tools)
         self._thoughts = make_reader(marks, prompt, has_calls=has_calls)
-        self._calls = CallReader(form, tools) if form is not None and tools else None
+        self._calls = CallReader(form, tools, unmarked=unmarked) if form is not None and tools else None
         self._call_texts = texts_of(form) if form is not None and tools else frozenset()
 
     @property

@@ -13,6 +13,7 @@ from edgespec.chat.answers import AnswerParts, AnswerReader
 from edgespec.chat.marks import ThoughtMarks
 from edgespec.chat.messages import ChatMessage
 from edgespec.chat.prompt_tokens import tokenize_prompt
+from edgespec.chat.structure import Structure
 from edgespec.chat.template import (
     ChatTemplate,
     Think,
@@ -74,6 +75,8 @@ class ChatPrompt:
     """That its answer may call."""
     begun: "Begun | None" = None
     """What is there of its answer already, where that goes on."""
+    structure: Structure | None = None
+    """Of its answer, where that is no call."""
 
     def make_reader(self) -> AnswerReader:
         """Reads the answer: thoughts apart, and calls of its tools.
@@ -84,7 +87,11 @@ class ChatPrompt:
         if self.template is None:
             raise ValueError("an answer without a template has no parts")
         marks, tools = self.template.abilities.marks, self.toolbox.offered
-        return AnswerReader(marks, self.text, self.template.call_form if tools else None, tools)
+        form = self.template.call_form if tools else None
+        if form is not None and not self.toolbox.parallel:
+            form = replace(form, single=True)
+        # What answers are held to may be JSON with a name and arguments, too.
+        return AnswerReader(marks, self.text, form, tools, unmarked=self.structure is None)
 
 
 def read_prompt(

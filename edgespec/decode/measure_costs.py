@@ -39,6 +39,7 @@ def measure_pair_costs(
     draft: Context | Slot | None,
     *,
     budget_s: float = BUDGET_S,
+    rows: Sequence[int] = TIMED_TARGET_ROWS,
     clock: Callable[[], float] = perf_counter,
     progress: Progress = SILENT,
 ) -> PairCosts:
@@ -48,6 +49,7 @@ def measure_pair_costs(
         target: Keeps logits for a verification; as many rows are timed.
         draft: Of the draft, if there is one.
         budget_s: Seconds for both, of which a quarter goes to the draft. It is exceeded only by what is always measured.
+        rows: Of the target's decodes, in the order of their use; those that it keeps no logits for are left out.
         clock: Seconds; another one in tests.
         progress: Advanced by the seconds that the decodes took.
 
@@ -55,9 +57,9 @@ def measure_pair_costs(
         EngineError: llama.cpp failed.
     """
     share = _DRAFT_SHARE if draft else 0.0
-    rows = [count for count in TIMED_TARGET_ROWS if count <= target.settings.n_outputs_max]
+    some = [count for count in rows if count <= target.settings.n_outputs_max]
     times = time_decodes(
-        target, rows, budget_s * (1 - share), all_outputs=True, clock=clock, progress=progress
+        target, some, budget_s * (1 - share), all_outputs=True, clock=clock, progress=progress
     )
     verify, pads = single_as_run(times, target)
     costs = PairCosts(verify, target_pads=pads)

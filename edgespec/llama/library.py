@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from edgespec.errors import EngineError
 from edgespec.llama.bindings import import_bindings, load_backends, open_libraries
@@ -22,6 +23,15 @@ native_log = logging.getLogger("edgespec.llama.native")
 # llama.cpp informs at great length and warns about much that concerns only its developers: one level down each.
 _LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.ERROR}
 _LOG_CONTINUES = 5
+
+_OF_DEVICES: Final = {
+    r"libcuda\.|nvcuda": "NVIDIA's driver",
+    r"libcudart|libcublas|cudart64|cublas(Lt)?64": "the libraries of the CUDA toolkit",
+    r"libvulkan|vulkan-1\.dll": "the Vulkan loader",
+    r"libamdhip64|lib(hip|roc)blas|libhsa-runtime64": "the libraries of AMD's ROCm",
+    r"libsycl|libze_loader|libmkl": "the libraries of Intel's oneAPI",
+}
+"""What a build for an accelerator is linked with, by a pattern for the names of its files."""
 
 _kept_callbacks: list[Any] = []
 _loading = threading.Lock()
@@ -59,7 +69,7 @@ def _load_once() -> ModuleType:
     except (ImportError, OSError, RuntimeError, FileNotFoundError) as err:
         raise EngineError(
             f"llama-cpp-python cannot be loaded: {err}",
-            "run `make install`, or `pip install --force-reinstall llama-cpp-python`",
+            _way_to_load(str(err)),
         ) from err
     _route_log(lib)
     load_backends(Path(lib.__file__).parent / "lib")
@@ -67,6 +77,21 @@ def _load_once() -> ModuleType:
     lib.llama_backend_init()
     module: ModuleType = lib
     return module
+
+
+def _way_to_load(reason: str) -> str:
+    """What to do where llama.cpp cannot be loaded.
+
+    Args:
+        reason: What the system's loader said.
+    """
+    for pattern, what in _OF_DEVICES.items():
+        if re.search(pattern, reason):
+            return (
+                f"this llama.cpp was built for a GPU and needs {what}: install that, or build for the CPU with `make install` "
+                "and no CMAKE_ARGS"
+            )
+    return "run `make install`, or `pip install --force-reinstall llama-cpp-python`"
 
 
 class ClosedLibrary:

@@ -50,6 +50,8 @@ class BoundConnection(H11Protocol):
         self._stop_timer("_head_timer")
         self._stop_timer("_unread_timer")
         super().connection_lost(exc)
+        # Where an error ended the connection, uvicorn leaves this one running, and it holds the request's body until it is over.
+        self._stop_timer("timeout_keep_alive_task")
         if hasattr(self.transport, "_read_ready_cb"):
             # In Python 3.11 it keeps a method of its own, and so itself and its buffers until a look for circles; 3.12 lets go itself.
             self.transport._read_ready_cb = None

@@ -16,8 +16,10 @@ from edgespec.errors import ConfigError
 from edgespec.files import written_whole
 from edgespec.llama.build import native_kernels, native_version
 from edgespec.llama.devices import default_devices, list_devices
+from edgespec.llama.model import Model
 from edgespec.paths import costs_dir
 from edgespec.session.loading import AnyLoaded
+from edgespec.session.pair_state import PairState
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class CostStore:
         key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
         self._file = costs_dir() / f"{target.file.path.stem}.{key}.json"
 
-    def load(self) -> tuple[PairCosts, Acceptance] | None:
+    def load(self) -> PairState | None:
         """What was saved, or None."""
         if not self._file.exists():
             return None
@@ -81,17 +83,20 @@ class CostStore:
                 draft_pads=saved.draft_pads,
             )
             costs.doubt()
-            return costs, _acceptance(saved.acceptance)
+            return PairState(costs, _acceptance(saved.acceptance))
         except (ConfigError, ValueError) as err:
             log.info("measuring again: %s", err)
             return None
 
-    def save(self, costs: PairCosts, acceptance: Acceptance) -> None:
-        """Writes it; a failure costs the next run four seconds, so it is only logged.
+    def save(self, state: PairState) -> None:
+        """Writes it, where all was measured; a failure costs the next run four seconds, so it is only logged.
 
         What costs what is kept as it was learnt, and the speed of all of it as it is or was at its best: beside other programs a step
         takes many times as long, and a next session is not to begin with that.
         """
+        if state.unmeasured:
+            return
+        costs, acceptance = state.costs, state.acceptance
         share = min(1.0, _SLOWER * costs.first_step_s / costs.step_s)
         document = {
             "version": _VERSION,
@@ -114,19 +119,23 @@ class CostStore:
             log.info("the costs are not saved: %s", err)
 
 
+def describe_placement(model: Model) -> str:
+    """Where a model's layers are, and on what kind of device; empty where all of them are on the CPU."""
+    where = model.placement
+    if not where.gpu_layers:
+        return ""
+    # The same name may be another card the next time, or another machine.
+    devices = list_devices()
+    names = where.devices or [device.name for device in default_devices(devices)]
+    kinds = [device.description for device in devices if device.name in names]
+    return f"{where.gpu_layers} {names} {kinds} {where.tensor_split}"
+
+
 def _describe(loaded: AnyLoaded) -> str:
     path: Path = loaded.file.path
     stat = path.stat()
     settings = loaded.context.settings
-    where = loaded.model.placement
-    placed = ""
-    if where.gpu_layers:
-        # The same name may be another card the next time, or another machine.
-        devices = list_devices()
-        names = where.devices or [device.name for device in default_devices(devices)]
-        kinds = [device.description for device in devices if device.name in names]
-        placed = f"{where.gpu_layers} {names} {kinds} {where.tensor_split}"
-    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {placed}"
+    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {settings} {describe_placement(loaded.model)}"
 
 
 def _scaled(curve: CostCurve, share: float) -> dict[int, float]:

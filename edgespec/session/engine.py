@@ -1,14 +1,12 @@
 """A target with its drafts, loaded, measured, and ready to generate in any mode."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
 
 from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.model_file import ModelFile
-from edgespec.decode.acceptance import USUAL_ACCEPTANCE, Acceptance
-from edgespec.decode.costs import PairCosts
+from edgespec.decode.acceptance import USUAL_ACCEPTANCE
 from edgespec.decode.draft_length import best_token_s
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.drafters.draft_model import ModelDrafter
@@ -19,7 +17,6 @@ from edgespec.decode.engines import LlamaTarget
 from edgespec.decode.fixed_policy import policy_for
 from edgespec.decode.generate import Generator
 from edgespec.decode.grammar.constraint import Constraint
-from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
 from edgespec.decode.policy import MAX_DRAFT, Mode
 from edgespec.lifetime import Closes
 from edgespec.llama.sampler import Sampling
@@ -27,16 +24,10 @@ from edgespec.progress import SILENT, Progress
 from edgespec.session.context_choice import cautions
 from edgespec.session.context_pair import ContextPair, open_context_pair
 from edgespec.session.loading import Loaded, check_pair, load_draft, load_target
+from edgespec.session.measuring import measure_pair
+from edgespec.session.pair_state import PairState
 from edgespec.session.placing import check_draft_memory, check_memory, settle_context
 from edgespec.session.settings import EngineSettings
-
-
-@dataclass(slots=True)
-class PairState:
-    """What is known of the target with one draft (or none)."""
-
-    costs: PairCosts
-    acceptance: Acceptance
 
 
 def make_drafters(
@@ -133,11 +124,8 @@ class Engine(Closes):
             EngineError: llama.cpp failed.
         """
         draft = self.drafts[name] if name else None
-        progress.stage(f"measuring {name or self.target.file.name}", BUDGET_S, unit="seconds")
-        costs = measure_pair_costs(self.target.context, draft.context if draft else None, progress=progress)
         known = self._acceptance.get(name or "")
-        costs.doubt()
-        state = PairState(costs, Acceptance() if known is None else Acceptance.measured(known))
+        state = measure_pair(name or self.target.file.name, self.target, draft, known, progress)
         self.states[name] = state
         return state
 

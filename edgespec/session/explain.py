@@ -6,7 +6,9 @@ from edgespec.decode.token import DraftSource, GenerationStats
 _REPLAY = "(this model's memory goes back only to where a draft began, and what was right in a wrong one is read again)"
 
 
-def explain(mode: Mode, draft_name: str | None, stats: GenerationStats, *, replays: bool = False) -> str:
+def explain(
+    mode: Mode, draft_name: str | None, stats: GenerationStats, *, replays: bool = False, unmeasured: str = ""
+) -> str:
     """One sentence about an answer: whether speculation was on or off, and why.
 
     Args:
@@ -14,6 +16,7 @@ def explain(mode: Mode, draft_name: str | None, stats: GenerationStats, *, repla
         draft_name: Of the model that might; None without one.
         stats: Of the answer.
         replays: Whether the target reads again what was right in a draft of which something was wrong.
+        unmeasured: Why only plain steps were timed; empty where all was.
     """
     if mode is Mode.OFF:
         return "speculation off: as asked"
@@ -28,6 +31,8 @@ def explain(mode: Mode, draft_name: str | None, stats: GenerationStats, *, repla
             parts.append(f"{accepted} of {tested} tokens from {label} accepted")
     if parts:
         return "speculation on: " + ", ".join(parts)
+    if unmeasured:
+        return f"speculation off: {unmeasured}"
     price = f" {_REPLAY}" if replays else ""
     if mode is Mode.NGRAM:
         return f"speculation off: nothing in the text repeated itself enough to pay{price}"

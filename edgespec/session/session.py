@@ -3,6 +3,7 @@
 from collections.abc import Generator as PyGenerator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Final
@@ -32,7 +33,7 @@ from edgespec.progress import SILENT, Progress
 from edgespec.ranges import check_ranges
 from edgespec.session.choice import AUTO_DRAFT, choose_files, mode_for
 from edgespec.session.cost_store import CostStore
-from edgespec.session.engine import Engine, PairState
+from edgespec.session.engine import Engine
 from edgespec.session.explain import explain
 from edgespec.session.going_on import WrittenAnswer, answer_of
 from edgespec.session.own_sampling import own_sampling
@@ -95,15 +96,14 @@ class Session(Closes):
         with self._alone(), self._models:
             if draft:
                 self.engine.add_draft(draft, progress)
-            self._store.save(self.state.costs, self.state.acceptance)
+            self._store.save(self.state)
             self._use_draft(draft.name if draft else None, progress)
             if before:
                 self.engine.drop_draft(before)
 
     def _use_draft(self, name: str | None, progress: Progress) -> None:
         store = CostStore(self.engine.target, self.engine.drafts[name] if name else None)
-        saved = store.load()
-        self.state = PairState(*saved) if saved else self.engine.measure_costs(name, progress)
+        self.state = store.load() or self.engine.measure_costs(name, progress)
         self._store, self._draft_name = store, name
 
     def stream(
@@ -152,8 +152,9 @@ class Session(Closes):
                 read, written = self._read_answer(
                     prompt, raw=raw, thinking=thinking, toolbox=toolbox, continues=continues
                 )
+                read = replace(read, structure=structure)
                 settled = settle_sampling(sampling, self.own_sampling)
-                constraint = constrain_answer(self.engine.target.model, read, structure)
+                constraint = constrain_answer(self.engine.target.model, read)
                 generator = self.engine.generator(
                     self.mode, self._draft_name, settled, self.state, constraint=constraint
                 )
@@ -199,7 +200,9 @@ class Session(Closes):
             stats.pass_deviation = self.state.costs.pass_deviation
         stats.stopped = stats.stopped or "interrupted"
         replays = self.engine.target.context.abilities.replays
-        stats.why = explain(self.mode, self._draft_name, stats, replays=replays)
+        stats.why = explain(
+            self.mode, self._draft_name, stats, replays=replays, unmeasured=self.state.unmeasured
+        )
 
     @property
     def live_stats(self) -> GenerationStats:
@@ -319,7 +322,7 @@ class Session(Closes):
         """
         with self._models:
             try:
-                self._store.save(self.state.costs, self.state.acceptance)
+                self._store.save(self.state)
             finally:
                 self.engine.close()
 

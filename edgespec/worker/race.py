@@ -101,5 +101,8 @@ def _tell(session: Session, request: RunRace, link: Link, loop: ArmLoop) -> None
     )
     for arm in loop.arms:
         replays = arm.contexts.target.abilities.replays
-        arm.stats.why = explain(arm.spec.mode, arm.spec.draft, arm.stats, replays=replays)
+        unmeasured = arm.spec.state.unmeasured
+        arm.stats.why = explain(
+            arm.spec.mode, arm.spec.draft, arm.stats, replays=replays, unmeasured=unmeasured
+        )
         link.send(RaceAdvanced(result, arm.name, arm.stats, arm is loop.arms[-1]))

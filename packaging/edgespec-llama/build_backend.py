@@ -67,8 +67,15 @@ def compile_bindings(scratch: Path) -> Path:
     requirement = f"{install_llama.PACKAGE}=={install_llama.pinned_version()}"
     command = [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "--no-cache-dir"]
     command += ["--no-binary", install_llama.PACKAGE, "--wheel-dir", str(scratch), requirement]
-    subprocess.run(command, check=True, env={**os.environ, "CMAKE_ARGS": cmake_args()})
+    subprocess.run(command, check=True, env={**outer_environment(), "CMAKE_ARGS": cmake_args()})
     return next(scratch.glob("*.whl"))
+
+
+def outer_environment() -> dict[str, str]:
+    """The variables of who runs this build. Those by which pip tells a backend where it lies are not for one within it:
+    pip would look for that of llama-cpp-python in this folder, and nowhere else.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("_PYPROJECT_HOOKS_")}
 
 
 def pack(compiled: Path, folder: Path) -> str:

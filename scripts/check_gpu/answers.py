@@ -15,7 +15,9 @@ import psutil
 from edgespec.bench.audit import logit_gap
 from edgespec.catalog.model_file import open_file
 from edgespec.decode.measure_costs import time_decodes
+from edgespec.decode.timed_text import arbitrary_tokens
 from edgespec.errors import EdgespecError
+from edgespec.llama.context import Context
 from edgespec.llama.devices import list_devices
 from edgespec.llama.placement import PlacementRequest, parse_gpu_layers
 from edgespec.llama.rpc import parse_endpoints
@@ -63,9 +65,18 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
             told["why"] = session.stats.why
             if asked.get("curve"):
                 context = session.engine.target.context
+                warm_up(context)
                 told["curve"] = time_decodes(context, CURVE_ROWS, asked["curve"], all_outputs=True)
         told["closed"].append({"free": free_memory(), "resident": resident_bytes()})
     return told
+
+
+def warm_up(context: Context) -> None:
+    """Decodes every number of rows once: a driver compiles for each what it computes it with, and may take minutes for that."""
+    for rows in CURVE_ROWS:
+        context.decode(arbitrary_tokens(context.model, rows), outputs=rows)
+        context.logits(1)
+    context.clear()
 
 
 def try_answer(asked: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from edgespec.helper_process import describe_exit
+
 Backend = Literal["cpu", "vulkan", "cuda"]
 
 PREFIXES: Final[Mapping[Backend, str]] = {"cpu": "CPU", "vulkan": "Vulkan", "cuda": "CUDA"}
@@ -85,7 +87,9 @@ class Machine:
         command = [sys.executable, "-m", "scripts.check_gpu.answers", json.dumps(asked)]
         ran = self.start(command, **environment)
         if ran.returncode:
-            raise FailedError(last_line(ran.stderr) or f"ended with {ran.returncode}")
+            # Of a crash the last line of stderr is any.
+            crashed = describe_exit(ran.returncode) if ran.returncode < 0 else ""
+            raise FailedError(crashed or last_line(ran.stderr) or describe_exit(ran.returncode))
         return json.loads(ran.stdout)
 
     def edgespec(self, *arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":

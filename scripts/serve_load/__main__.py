@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.serve_load")
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--warm-up", type=int, default=6_000, help="requests before those")
+    parser.add_argument("--warm-up", type=int, default=14_000, help="requests before those")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--minutes", type=float, default=60.0, help="no round begins after that")
     parser.add_argument("--model", help="a model on this machine [default: a tiny one with random weights]")

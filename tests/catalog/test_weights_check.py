@@ -16,6 +16,7 @@ U32, F32 = 4, 6
 BLOCKS = ("block_count", 9, "says that it has 9 blocks, and has weights of 3")
 WIDTH = ("embedding_length", 128, "says that it is 128 wide, and its embeddings are 64")
 EPSILON = ("attention.layer_norm_rms_epsilon", 2.0, "layer_norm_rms_epsilon is 2, not between 0 and 1")
+FEED_FORWARD = ("feed_forward_length", 500, "says that its feed-forward parts are 500 wide, and they are 128")
 HEADS = ("attention.head_count_kv", 65, "head_count_kv is 65, and that it is 64 wide")
 COMMANDS = [
     *(
@@ -57,7 +58,9 @@ def keep_tensors(path: Path, keeps: Callable[[bytes], bool]) -> Gguf:
 
 @pytest.mark.parametrize("line", COMMANDS)
 @pytest.mark.parametrize(
-    ("key", "value", "said"), [BLOCKS, WIDTH, HEADS, EPSILON], ids=["blocks", "width", "heads", "epsilon"]
+    ("key", "value", "said"),
+    [BLOCKS, WIDTH, FEED_FORWARD, HEADS, EPSILON],
+    ids=["blocks", "width", "feed-forward", "heads", "epsilon"],
 )
 def test_every_command_refuses_it_in_one_line(
     run_cli: RunCli, sound: Path, tiny_model: Path, line: str, key: str, value: float, said: str

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,41 @@ except EngineError as error:
     ran = run_clean(code)
     assert ran.stderr == ""
     assert re.match(r"llama-cpp-python cannot be loaded: .* \| run `make install`", ran.stdout)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not shutil.which("cc"),
+    reason="a library without what it needs is linked there",
+)
+def test_a_build_for_a_gpu_whose_driver_is_not_there_says_what_is_missing(tmp_path: Path):
+    package = tmp_path / "llama_cpp"
+    installed = next(
+        place for place in map(Path, sys.path) if (place / "llama_cpp" / "llama_cpp.py").exists()
+    )
+    (package / "lib").mkdir(parents=True)
+    for name in ("__init__.py", "llama_cpp.py", "_ctypes_extensions.py"):
+        shutil.copy2(installed / "llama_cpp" / name, package / name)
+    source, driver = tmp_path / "empty.c", tmp_path / "libcuda.so.1"
+    source.write_bytes(b"")
+    link = ["cc", "-shared", "-fPIC", str(source)]
+    subprocess.run([*link, "-Wl,-soname,libcuda.so.1", "-o", driver], check=True)
+    library = package / "lib" / "libllama.so"
+    subprocess.run([*link, "-Wl,--no-as-needed", str(driver), "-o", library], check=True)
+    driver.unlink()
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from edgespec.errors import EngineError
+from edgespec.llama.library import load_library
+try:
+    load_library()
+except EngineError as error:
+    print(error.message, "|", error.hint)
+"""
+    ran = run_clean(code)
+    assert ran.stderr == ""
+    assert "libcuda.so.1" in ran.stdout.partition(" | ")[0]
+    assert "needs NVIDIA's driver: install that, or build for the CPU" in ran.stdout.partition(" | ")[2]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ class QuickConnection(BoundConnection):
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """The port of an application."""
     with listen("127.0.0.1", 0) as listening:
-        config = uvicorn.Config(app, http=QuickConnection, lifespan="off", log_config=None, ws="none")
+        config = uvicorn.Config(
+            app, http=QuickConnection, lifespan="off", log_config=None, ws="none", timeout_keep_alive=60
+        )
         server = uvicorn.Server(config)
         running = asyncio.create_task(server._serve([listening]))
         yield int(listening.getsockname()[1])

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import socket
+import struct
 import weakref
 from asyncio.selector_events import _SelectorSocketTransport  # type: ignore[attr-defined]
 from collections.abc import Callable, Iterator, Sequence
@@ -49,17 +50,21 @@ def alive(kind: type) -> int:
     return sum(isinstance(one, kind) for one in gc.get_objects())
 
 
-def ask_and_hang_up(port: int, *, reads: bool, said: bytes = HEAD) -> None:
+def ask_and_hang_up(port: int, *, reads: bool, said: bytes = HEAD, resets: bool = False) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
         one.sendall(said)
         assert not reads or one.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        if resets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-async def test_connections_that_are_closed_are_gone_at_once() -> None:
+@pytest.mark.parametrize("resets", [False, True], ids=["closed", "reset"])
+async def test_connections_that_ended_are_gone_at_once(resets: bool) -> None:
     async with serving(short) as port:
         for reads in (True, False):
             for _ in range(20):
-                await asyncio.to_thread(ask_and_hang_up, port, reads=reads, said=HEAD if reads else HEAD[:9])
+                said = HEAD if reads else HEAD[:9]
+                await asyncio.to_thread(ask_and_hang_up, port, reads=reads, said=said, resets=resets)
         async with asyncio.timeout(20):
             while alive(_SelectorSocketTransport):
                 await asyncio.sleep(0.02)

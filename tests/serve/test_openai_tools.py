@@ -1,13 +1,14 @@
 """The `openai` package against `edgespec serve`: tools."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+from tests.scripted_model import make_scripted_model
 from tests.serve.served import Server
 from tests.tiny import make_tiny_model
 
@@ -90,3 +91,31 @@ def test_a_tool_can_be_named(client: openai.OpenAI) -> None:
     )
     calls: Any = answer.choices[0].message.tool_calls
     assert [call.function.name for call in calls] == ["weather"]
+
+
+UNMARKED = ('{"name": "weather",', ' "arguments": ', '{"place": ', '"Rome"}', "}")
+
+
+@pytest.mark.parametrize("script", [UNMARKED, ("```json\n", *UNMARKED, "\n```")], ids=["bare", "fenced"])
+def test_a_call_without_its_marks_is_one_where_tools_are_offered(
+    script: Sequence[str], tmp_path: Path, start: Callable[..., Server]
+) -> None:
+    path = make_scripted_model(tmp_path / "unmarked.gguf", script, chat_template=TOOL_TEMPLATE)
+    server = start(path, "--draft", "none", "-t", "1", "-c", "2048").wait_ready()
+    with openai.OpenAI(
+        base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0
+    ) as client:
+        asked: Any = {"model": "unmarked", "messages": QUESTION, "temperature": 0, "max_tokens": 50}
+        answer = client.chat.completions.create(**asked, tools=[WEATHER]).choices[0]
+        assert (answer.finish_reason, answer.message.content) == ("tool_calls", None)
+        [call] = answer.message.tool_calls or []
+        assert call.type == "function"
+        assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"place": "Rome"})
+        with client.chat.completions.stream(**asked, tools=[WEATHER]) as stream:
+            streamed: Any = (stream.get_final_completion().choices[0].message.tool_calls or [])[0]
+        assert json.loads(streamed.function.arguments) == {"place": "Rome"}
+        offered: Any = {"tools": [WEATHER], "tool_choice": "none"}
+        for options in ({}, offered):
+            plain = client.chat.completions.create(**asked, **options).choices[0]
+            assert (plain.finish_reason, plain.message.content) == ("stop", "".join(script))
+            assert not plain.message.tool_calls

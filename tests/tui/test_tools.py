@@ -20,11 +20,10 @@ from textual.widgets import Collapsible, Static
 pytest.importorskip("mcp", reason="pip install 'edgespec[mcp]'")
 
 from edgespec.chat.tools import CallDelta, ToolCall
-from edgespec.decode.token import DraftSource
 from edgespec.errors import ConfigError, UsageError
 from edgespec.paths import mcp_servers_file
 from edgespec.session.settings import EngineSettings
-from edgespec.worker.protocol import Answer, Answered, AnyEvent, Piece
+from edgespec.worker.protocol import Answer, Answered, AnyEvent
 from tests.conftest import REPOSITORY
 from tests.scripted_model import make_scripted_model
 from tests.tui.chat_files import posix_only
@@ -154,37 +153,6 @@ async def test_a_call_is_asked_about_when_its_tab_is_shown(bench: AppBench) -> N
         await pilot.press("y")
         await until(pilot, lambda: roles(app) == ["user", "assistant", "tool", "assistant"])
         assert results(app) == ["the sum is 42"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"name": "add", "arguments": {"a": 19, "b": 23}}',
-        '```json\n{"name": "add", "arguments": {"a": 19, "b": 23}}\n```',
-    ],
-    ids=["bare", "fenced"],
-)
-async def test_a_call_without_its_marks_is_one_where_it_is_all_that_was_said(
-    text: str, bench: AppBench
-) -> None:
-    write_servers(tiny=tiny())
-    says = (tokens((Piece(text, DraftSource.TARGET),), 9), Answered(finished_stats(), 1))
-    async with bench.run(says=says, then=DONE) as (app, pilot):
-        await send(pilot, "without tools")
-        assert roles(app) == ["user", "assistant"]
-        bench.workers[0].script(says, DONE)
-        await tools_on(pilot)
-        await send(pilot, "with tools")
-        await asked_about(pilot)
-        await pilot.press("y")
-        await until(pilot, lambda: results(app) == ["the sum is 42"])
-        assert chat_of(app).transcript.conversation.messages[3].content == ""
-        for other in (f"Like this: {text}", text.replace("add", "other"), text.replace('"a"', "'a'")):
-            await until(pilot, lambda: not chat_of(app).transcript.is_answering)
-            bench.workers[0].script((tokens((Piece(other, DraftSource.TARGET),), 9), says[1]), DONE)
-            await send(pilot, "no call")
-            assert roles(app)[-1] == "assistant"
-        assert len(results(app)) == 1
 
 
 async def test_no_runs_nothing_and_always_is_asked_once_in_a_conversation(bench: AppBench) -> None:
@@ -391,9 +359,22 @@ async def ended(pids: Sequence[int]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_model_calls_a_tool_and_is_told_what_it_said(tmp_path: Path) -> None:
-    call = ("<tool_call>\n", '{"name": "add", "arguments": ', '{"a": 19, ', '"b": 23}', "}", "\n</tool_call>")
-    path = make_scripted_model(tmp_path / "caller.gguf", ("Let", " me", " see.", *call))
+_CALL = ('{"name": "add", "arguments": ', '{"a": 19, ', '"b": 23}', "}")
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        (("Let", " me", " see.", "<tool_call>\n", *_CALL, "\n</tool_call>"), "Let me see."),
+        (_CALL, ""),
+        (("```json\n", *_CALL, "\n```"), ""),
+    ],
+    ids=["marked", "bare", "fenced"],
+)
+async def test_a_model_calls_a_tool_and_is_told_what_it_said(
+    script: Sequence[str], text: str, tmp_path: Path
+) -> None:
+    path = make_scripted_model(tmp_path / "caller.gguf", script)
     write_servers(tiny=tiny())
     settings = EngineSettings(n_ctx=2048)  # four tools are told of in 800 tokens of a character each
     app = EdgespecApp(Launch(target=str(path), draft="none", engine=settings, offline=True))
@@ -407,7 +388,7 @@ async def test_a_model_calls_a_tool_and_is_told_what_it_said(tmp_path: Path) -> 
         await pilot.press("y")
         await until(pilot, lambda: results(app) == ["the sum is 42"])
         first = chat.transcript.conversation.messages[1]
-        assert first.content == "Let me see."
+        assert first.content == text
         assert [(one.name, json.loads(one.arguments)) for one in first.calls] == [("add", {"a": 19, "b": 23})]
         # It knows nothing else to say, and is asked about again.
         await until(pilot, lambda: isinstance(app.screen, ConfirmCall))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgespec.chat.messages import ChatMessage
+from edgespec.chat.structure import Structure, StructureKind
 from edgespec.chat.thinking import Thinking
 from edgespec.chat.tools import Tool, Toolbox, ToolCall
 from edgespec.decode.policy import Mode
@@ -465,6 +466,22 @@ async def test_what_is_no_call_is_passed_over(calls: object) -> None:
     assert isinstance(last, Answered)
     assert text_of(arrived) == "yes"
     assert not any(one.calls for one in arrived)
+
+
+async def test_calls_that_a_server_leaves_in_the_text_are_calls_where_tools_were_offered() -> None:
+    said = ['{"na', 'me": "look", ', '"arguments": {"at": 2}}']
+    replies = [*map(chunk, said), chunk(end="stop"), DONE]
+    toolbox = Toolbox((Tool("look"),))
+    arrived, last = await answer_of(Foreign(replies=[Reply(replies)]), Answer(QUESTION, 32, toolbox=toolbox))
+    assert isinstance(last, Answered)
+    calls = [delta for one in arrived for delta in one.calls]
+    assert [one.name for one in calls if one.name] == ["look"]
+    assert json.loads("".join(one.arguments for one in calls)) == {"at": 2}
+    assert text_of(arrived) == ""
+    for ask in (ASK, Answer(QUESTION, 32, toolbox=toolbox, structure=Structure(StructureKind.JSON))):
+        arrived, _ = await answer_of(Foreign(replies=[Reply(replies)]), ask)
+        assert text_of(arrived) == "".join(said)
+        assert not any(one.calls for one in arrived)
 
 
 # What goes wrong.

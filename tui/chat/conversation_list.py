@@ -23,6 +23,7 @@ from tui.common.ask import AskScreen
 from tui.common.ask_line import LineScreen
 from tui.common.dialog import Dialog
 from tui.common.local_time import local_time
+from tui.common.narrow import NARROW_COLUMNS
 from tui.common.wording import joined
 
 _EMPTY: Final = "No conversation is saved yet: each is, after its first message."
@@ -250,7 +251,7 @@ class ConversationsScreen(Dialog[Chosen | None]):
 
 
 def describe_summary(one: ChatSummary, width: int) -> Content:
-    """A conversation in a line, and below it the place where words were found.
+    """A conversation in a line, or two where there is little room, and below it the place where words were found.
 
     Args:
         one: The conversation.
@@ -260,7 +261,13 @@ def describe_summary(one: ChatSummary, width: int) -> Content:
     right = Content.styled(f"  {model.plain}  {local_time(one.updated_at):>15}", _MUTED)
     mark = Content.styled("★ ", "$text-accent") if one.pinned else Content("")
     left = Content.assemble(mark, one_line(one.title) or "(no words)")
-    line = Content.assemble(left.truncate(max(width - right.cell_length, 8), ellipsis=True, pad=True), right)
+    if width < NARROW_COLUMNS:
+        below = Content.styled(f"  {local_time(one.updated_at)}  {model.plain}", _MUTED)
+        parts = [part.truncate(width, ellipsis=True) for part in (left, below)]
+        line = Content("\n").join(parts)
+    else:
+        left = left.truncate(max(width - right.cell_length, 8), ellipsis=True, pad=True)
+        line = Content.assemble(left, right)
     if not one.excerpt:
         return line
     return Content.assemble(line, "\n", _excerpt(one.excerpt).truncate(width, ellipsis=True))

@@ -284,17 +284,15 @@ class ChatPane(TabPane):
         stats = answered.stats if answered else None
         target = pair.target if pair else ""
         self._room.forget()
-        taken = self._tool_use.take(
-            self.transcript.growing_text, whole=stats is not None and stats.stopped not in _CUT_SHORT
-        )
+        calls = self._tool_use.take(whole=stats is not None and stats.stopped not in _CUT_SHORT)
         if await self.transcript.end_answer(
-            target, stopped=stopped, receipt=receipt, stats=stats, taken=taken
+            target, stopped=stopped, receipt=receipt, stats=stats, calls=calls
         ):
             self.saving.save()
             self.context.tell()
-        if taken.calls:
-            self._run_calls(taken.calls)
-        return bool(taken.calls)
+        if calls:
+            self._run_calls(calls)
+        return bool(calls)
 
     # Tools.
 

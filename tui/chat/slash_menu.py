@@ -13,6 +13,7 @@ from edgespec.text import one_line
 from edgespec.worker.protocol import PairOpened
 from tui.chat.arguments import Argument, is_looked_up, look_up, words_of
 from tui.chat.slash import SlashCommand, begun_argument, matching_commands
+from tui.common.narrow import NARROW_COLUMNS
 
 _MOST_PADDED: Final = 30
 """Cells of the first column; what is longer pushes its own text to the right."""
@@ -101,8 +102,14 @@ class SlashMenu(OptionList, can_focus=False):
     def _completions(self) -> list[Completion]:
         if begun := begun_argument(self._text):
             return self._arguments(*begun)
+        is_narrow = self.app.size.width < NARROW_COLUMNS
         return [
-            Completion(f"/{command.name}", command.usage, command.help, bool(command.argument))
+            Completion(
+                f"/{command.name}",
+                f"/{command.name}" if is_narrow else command.usage,
+                command.help,
+                bool(command.argument),
+            )
             for command in matching_commands(self._text)
         ]
 

@@ -1,22 +1,17 @@
 """What an answer calls: collected while it comes, and run when it is whole and whoever sits there has agreed."""
 
 import asyncio
-import json
-import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgespec.chat.calls.reader import new_call_id
 from edgespec.chat.tools import NO_TOOLS, CallDelta, Toolbox, ToolCall
 from edgespec.errors import EdgespecError
 from edgespec.text import one_line
 from tui.chat.confirm_call import Permission
-from tui.chat.taken_calls import TakenCalls
 from tui.chat.transcript import Transcript
 from tui.services.tools import ToolServers
 
-_FENCED: Final = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 _MOST_ROUNDS: Final = 25
 """Of calls to one question: a model may go round in circles."""
 DECLINED: Final = "the user did not allow this call"
@@ -60,30 +55,16 @@ class ToolUse:
                 call.id or delta.id, call.name or delta.name, call.arguments + delta.arguments
             )
 
-    def take(self, text: str, *, whole: bool) -> TakenCalls:
+    def take(self, *, whole: bool) -> tuple[ToolCall, ...]:
         """The calls of the answer that has ended; none of one that was cut short.
 
         Args:
-            text: Of the answer. Small models leave out the marks of a call: text that is nothing but one is one.
             whole: The model has ended it.
         """
         calls, self._calls = self._calls, []
         if not whole or self.toolbox is NO_TOOLS:
-            return TakenCalls()
-        found = tuple(call for call in calls if call.name)
-        return TakenCalls(found) if found else TakenCalls(self._calls_in(text), are_text=True)
-
-    def _calls_in(self, text: str) -> tuple[ToolCall, ...]:
-        bare = _FENCED.fullmatch(text.strip())
-        try:
-            read = json.loads(bare[1] if bare else text)
-        except (ValueError, RecursionError):
             return ()
-        name = read.get("name") if isinstance(read, dict) else None
-        arguments = read.get("arguments") if isinstance(read, dict) else None
-        if not (isinstance(name, str) and self._servers.server_of(name) and isinstance(arguments, dict)):
-            return ()
-        return (ToolCall(new_call_id(), name, json.dumps(arguments, ensure_ascii=False)),)
+        return tuple(call for call in calls if call.name)
 
     async def run_all(
         self, calls: Sequence[ToolCall], transcript: Transcript, tell: Callable[[str], None]

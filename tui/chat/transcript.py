@@ -16,7 +16,6 @@ from tui.chat.answer_markdown import CodeBlock
 from tui.chat.attachments import Attachment
 from tui.chat.conversation import ALL_SEEN, Conversation, Message, Receipt, Seen, merge_pieces
 from tui.chat.cut_mark import CutMark
-from tui.chat.taken_calls import NO_CALLS, TakenCalls
 from tui.chat.thought import ThoughtFold
 from tui.chat.tool_turn import ToolTurn
 from tui.chat.turn import AnswerTurn, UserTurn
@@ -86,12 +85,6 @@ class Transcript(VerticalScroll, can_focus=False):
     def is_following(self) -> bool:
         """Whether it stays at its end while text comes: until it is scrolled up."""
         return self.is_anchored and not self._anchor_released
-
-    @property
-    def growing_text(self) -> str:
-        """What has come of the answer that is under way."""
-        arrived = "".join(tokens.text for tokens in self._arrived)
-        return (self._turn.content if self._turn else "") + arrived
 
     def show_newest(self) -> None:
         """Scrolls to its end and stays there."""
@@ -266,23 +259,21 @@ class Transcript(VerticalScroll, can_focus=False):
         stopped: bool,
         receipt: Receipt | None = None,
         stats: GenerationStats | None = None,
-        taken: TakenCalls = NO_CALLS,
+        calls: tuple[ToolCall, ...] = (),
     ) -> bool:
         """The answer is whole, or was stopped; one of which nothing came goes. Returns whether something is left."""
         await self._paint()
         turn, self._turn = self._turn, None
         before, self._grows = self._grows, None
-        calls = taken.calls
         if turn is None:
             return False
         if not (turn.content or turn.thought or calls):
             await turn.remove()
             return False
-        is_bare = bool(calls) and taken.are_text  # the template writes it where the model is shown it again
         message = Message(
             "assistant",
-            "" if is_bare else turn.content,
-            () if is_bare else merge_pieces(turn.pieces),
+            turn.content,
+            merge_pieces(turn.pieces),
             receipt,
             stopped,
             turn.thought,

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from edgespec.paths import app_settings_file
 from tui.common.dialog import Dialog
 from tui.common.mode_screen import ModeScreen
+from tui.common.narrow import NARROW_COLUMNS
 from tui.common.wrapped_table import WrappedTable
 
 _FOOT = """\
@@ -102,7 +103,7 @@ class HelpScreen(Dialog[None]):
         """Keys, commands, and how keys are changed."""
         with VerticalScroll(classes="dialog dialog-wide dialog-tall"):
             yield Static("Keys", classes="dialog-title")
-            yield WrappedTable("key", "what it does", "id", wrapped=1, name="keys")
+            yield WrappedTable(*self._heads, wrapped=1, name="keys")
             yield Static("Commands in the chat", classes="dialog-title")
             yield WrappedTable("command", "what it does", wrapped=1, name="commands")
             yield Static(_FOOT.format(path=app_settings_file()), markup=False, classes="dialog-text")
@@ -112,9 +113,15 @@ class HelpScreen(Dialog[None]):
         rows: list[tuple[str | Text, ...]] = []
         for task, listed in by_task(self._keys(), self._own_name):
             rows += [("", Text(task, style="bold"), ""), *listed]
-        self.query_one("#keys", WrappedTable).fill(rows)
+        self.query_one("#keys", WrappedTable).fill([row[: len(self._heads)] for row in rows])
         self.query_one("#commands", WrappedTable).fill(self._commands)
         self.query_one(VerticalScroll).focus()
+
+    @property
+    def _heads(self) -> tuple[str, ...]:
+        """Of the keys' table, in which ids of keys are for those who have such keys."""
+        heads = ("key", "what it does", "id")
+        return heads[:2] if self.app.size.width < NARROW_COLUMNS else heads
 
     @property
     def _own_name(self) -> str:

@@ -40,20 +40,24 @@ class TopBar(Static):
         self.refresh()
 
     def render(self) -> Content:
-        """One line."""
-        parts: list[Content] = [Content.styled(" edgespec ", "bold $text-primary")]
-        for name, (key, title) in SCREENS.items():
-            style = "bold reverse" if name == self._screen else "$text-muted"
-            label = f" {title} " if name == self._screen else f" {key} {title} "
-            parts.append(
-                Content.from_markup(f"[@click=app.go('{name}')]$label[/]", label=label).stylize(style)
-            )
-        left = Content.assemble(*parts)
+        """One line; on a phone's screen, which has no such keys, the screens alone."""
+        left = self._links(with_keys=True)
+        if left.cell_length > self.size.width:
+            left = self._links(with_keys=False)
         width = self.size.width - left.cell_length - 1
         right = one_line(self._describe_pair())
         if len(right) > width:
             right = right[: max(width - 1, 0)] + "…" if width > 8 else ""
         return Content.assemble(left, " " * max(width - len(right), 0), Content.styled(right, "$text-muted"))
+
+    def _links(self, *, with_keys: bool) -> Content:
+        parts = [Content.styled(" edgespec ", "bold $text-primary")] if with_keys else []
+        for name, (key, title) in SCREENS.items():
+            is_here = name == self._screen
+            label = f" {key} {title} " if with_keys and not is_here else f" {title} "
+            link = Content.from_markup(f"[@click=app.go('{name}')]$label[/]", label=label)
+            parts.append(link.stylize("bold reverse" if is_here else "$text-muted"))
+        return Content.assemble(*parts)
 
     def _describe_pair(self) -> str:
         pair = self._engine.pair

@@ -22,6 +22,7 @@ from edgespec.worker.jobs.written import Made
 from edgespec.worker.protocol import JobFinished, JobReported, Progressed, RequestFailed, WorkerDied
 from tui.common.ask import AskScreen, ChooseScreen
 from tui.common.mode_screen import ModeScreen
+from tui.common.narrow import NARROW_COLUMNS
 from tui.common.status_line import StatusLine
 from tui.common.wording import joined
 from tui.models.rows import load_models
@@ -61,7 +62,7 @@ class WorkshopScreen(ModeScreen):
 
     NAME = "workshop"
     AUTO_FOCUS = "#model"
-    HORIZONTAL_BREAKPOINTS = [(0, "-tight"), (100, "-roomy")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW_COLUMNS, "-tight"), (100, "-roomy")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         _key("ctrl+s", "start", "Start", "Do what the plan says"),
         _key("ctrl+o", "choose", "Models", "Choose a model on disk"),
@@ -86,7 +87,7 @@ class WorkshopScreen(ModeScreen):
 
     def compose_body(self) -> ComposeResult:
         """Form at the left; plan, comparison and stages at the right."""
-        with Horizontal():
+        with Horizontal(id="workshop-body"):
             yield WorkshopForm()
             with VerticalScroll(id="workshop-work"):
                 yield PlanPane(self.services.jobs)

@@ -11,6 +11,7 @@ from typing import Final
 from edgespec.chat.calls.form import CallForm
 from edgespec.chat.calls.scanning import Feed, NoCallError
 from edgespec.chat.calls.tagged import TaggedReader
+from edgespec.chat.calls.unmarked import FENCE, may_begin_call, read_call
 from edgespec.chat.tools import CallDelta, Tool
 
 ID_N: Final = 9
@@ -40,10 +41,11 @@ class CallReader:
     Args:
         form: How the model writes calls.
         tools: Those that it may call; what looks like a call of another one is text.
+        unmarked: Whether JSON that the answer begins with may be a call, too.
     """
 
-    def __init__(self, form: CallForm, tools: tuple[Tool, ...]) -> None:
-        self._form = form
+    def __init__(self, form: CallForm, tools: tuple[Tool, ...], *, unmarked: bool = True) -> None:
+        self._form, self._unmarked = form, unmarked
         self._tools = {tool.name: tool for tool in tools}
         self._feed = Feed()
         self._raw = ""
@@ -78,6 +80,8 @@ class CallReader:
     def _read_answer(self) -> Generator[None, None, None]:
         yield
         triggers = tuple(mark for mark in (self._form.trigger, *self._form.aliases) if mark)
+        if self._form.trigger and self._unmarked:
+            yield from self._read_unmarked()
         while True:
             if not self._form.trigger and not self._is_begun:
                 yield from self._read_bare()
@@ -100,6 +104,26 @@ class CallReader:
         else:
             self._feed.text = self._raw
             self._is_begun = True
+
+    def _read_unmarked(self) -> Generator[None, None, None]:
+        """Calls that the answer begins with and that lack the form's marks; each comes whole."""
+        feed, is_fenced = self._feed, False
+        while not (self._form.single and self.call_n):
+            while (found := read_call(feed.text, self._tools)) is None:
+                if feed.is_whole or not may_begin_call(feed.text, self._tools):
+                    return
+                yield
+            call, end = found
+            written = feed.take(end)
+            is_fenced = is_fenced or written.lstrip().startswith(FENCE)
+            self._begin(call.name)
+            self._argue(call.arguments)
+            self.call_n += 1
+            self._is_begun = True
+            if is_fenced and (yield from feed.is_next(FENCE)):
+                yield from feed.match(FENCE)
+                is_fenced = False
+            yield from feed.skip_space()
 
     def _read_rest(self) -> Generator[None, None, None]:
         while True:

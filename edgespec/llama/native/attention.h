@@ -115,22 +115,28 @@ private:
             list_ = group.list + done;
             listed_ = group.count - done;
             places_ = static_cast<int>(std::min<int64_t>(PLACES, listed_));
+            find_rows();
             is_seen = false;
             for (const Part & part : parts_) {
-                kv_head_ = part.kv_head;
                 read_masks(first, part.from, part.to);
                 if (seen_.empty()) {
                     continue;
                 }
                 is_seen = true;  // else nor do they see any that follows
+                keys_ = rows_of(k_, part.kv_head);
+                values_ = rows_of(v_, part.kv_head);
                 const auto groups = (static_cast<int64_t>(seen_.size()) + GROUP - 1) / GROUP;
                 for (int64_t i = 0; i < groups; i++) {
                     const int64_t begin = seen_.size() * i / groups, n = seen_.size() * (i + 1) / groups - begin;
-                    is_first_group_ = i == 0;
                     add_group(seen_.data() + begin, n);
                 }
             }
         }
+    }
+
+    // The first row of a KV head.
+    const char * rows_of(const ggml_tensor * cache, int64_t kv_head) const {
+        return static_cast<const char *>(cache->data) + kv_head * cache->nb[2] + stream_ * cache->nb[3];
     }
 
     // Where query `number` of a stream is: with two heads to a KV head and three rows, number 7 is the second head of KV head 1

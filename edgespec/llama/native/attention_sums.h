@@ -16,28 +16,27 @@ namespace few_rows {
 
 // Places of the cache that are handled at once.
 constexpr int PLACES = 64;
-// Of those, the ones that are asked for together.
-constexpr int ASKED = 16;
 // Of the queries, the ones whose sums are in registers at the same time.
 constexpr int GROUP = REGISTERS == 32 ? 6 : 2;
 
 // Knows the queries, scores and sums of a stretch of work; `Attention` says which of them are computed with which places.
 class AttentionSums {
 protected:
-    // Asks for ASKED rows PLACES places behind those from `place` on: rows of one head lie apart, by all heads of a place, and the
-    // processor does not read ahead of such jumps by itself. A few at a time, while others are computed with: were all of a block
-    // asked for at once, nothing would be computed until memory has taken the last of these questions.
-    void ask_behind(const ggml_tensor * cache, int64_t place) const {
-        if (!is_first_group_) {
-            return;
+    // Finds places_ rows of each head, and the PLACES rows behind them.
+    void find_rows() {
+        for (int j = 0; j < 2 * PLACES; j++) {
+            const int64_t place = list_[std::min<int64_t>(j, j < PLACES ? places_ - 1 : listed_ - 1)];
+            key_rows_[j] = place * k_->nb[1];
+            value_rows_[j] = place * v_->nb[1];
         }
-        const size_t bytes = ggml_row_size(cache->type, cache->ne[0]);
-        const int64_t end = std::min<int64_t>(place + PLACES + ASKED, listed_);
-        for (place += PLACES; place < end; place++) {
-            const char * from = at(cache, place);
-            for (size_t i = 0; i < bytes; i += 64) {
-                prefetch(from + i);
-            }
+    }
+
+    // Asks for a row that comes PLACES rows later. Rows of one head lie apart, by all heads of a place, and the processor does not
+    // read ahead of such jumps by itself. One at a time, while others are computed with: were all of a block asked for at once, nothing
+    // would be computed until memory has taken the last of these questions.
+    static void ask(const char * row, int64_t bytes) {
+        for (int64_t i = 0; i < bytes; i += 64) {
+            prefetch(row + i);
         }
     }
 
@@ -53,15 +52,15 @@ protected:
         return n == 1 ? add_places<1>(queries) : add_places<2>(queries);
     }
 
-    const char * at(const ggml_tensor * cache, int64_t place) const {
-        return static_cast<const char *>(cache->data) + list_[place] * cache->nb[1] + kv_head_ * cache->nb[2] +
-               stream_ * cache->nb[3];
-    }
-
     template <int N>
     void add_places(const int64_t * group) {
-        const auto multiply_keys = [&](auto cache) { this->multiply_keys<N, decltype(cache)>(group); };
-        with_cache_type(k_->type, multiply_keys);
+        with_cache_type(k_->type, [&](auto cache) {
+            switch (size_) {
+                case 64: return this->multiply_keys<N, 64, decltype(cache)>(group);
+                case 128: return this->multiply_keys<N, 128, decltype(cache)>(group);
+            }
+            this->multiply_keys<N, 0, decltype(cache)>(group);
+        });
         float shrunk[N];
         for (int n = 0; n < N; n++) {
             shrunk[n] = weigh(group[n]);
@@ -77,22 +76,22 @@ protected:
         });
     }
 
-    // Makes scores_ of the products with the keys.
-    template <int N, typename Cache>
+    // Makes scores_ of the products with the keys, which have SIZE floats, or size_ where that is 0.
+    template <int N, int SIZE, typename Cache>
     void multiply_keys(const int64_t * group) {
+        const int64_t size = SIZE != 0 ? SIZE : size_;
         const float * queries[N];
         for (int n = 0; n < N; n++) {
             queries[n] = &queries_[group[n] * size_];
         }
         for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
-            if (j % ASKED == 0) {
-                ask_behind(k_, j);
-            }
             FloatVector folded[N][SIMD_WIDTH / 4];
             for (int four = 0; four < SIMD_WIDTH / 4; four++) {
                 const char * keys[4];
                 for (int c = 0; c < 4; c++) {
-                    keys[c] = at(k_, std::min(j + 4 * four + c, places_ - 1));
+                    const int64_t * row = key_rows_ + j + 4 * four + c;
+                    keys[c] = keys_ + row[0];
+                    ask(keys_ + row[PLACES], Cache::bytes(size));
                 }
                 FloatVector dots[N][4];
                 for (int n = 0; n < N; n++) {
@@ -100,13 +99,13 @@ protected:
                         dots[n][c] = broadcast(0.0f);
                     }
                 }
-                for (int64_t d = 0; d < size_; d += SIMD_WIDTH) {
+                for (int64_t d = 0; d < size; d += SIMD_WIDTH) {
                     FloatVector key[4];
                     for (int c = 0; c < 4; c++) {
                         key[c] = Cache::load(keys[c], d);
                     }
                     for (int n = 0; n < N; n++) {
-                        const FloatVector query = load(queries[n] + d);
+                        const FloatVector query = held(load(queries[n] + d));
                         for (int c = 0; c < 4; c++) {
                             dots[n][c] = multiply_add(query, key[c], dots[n][c]);
                         }
@@ -156,22 +155,17 @@ protected:
                 sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
             }
         }
-        for (int from = 0; from < places_; from += ASKED) {
-            if (d == 0) {
-                ask_behind(v_, from);
+        for (int j = 0; j < places_; j++) {
+            const int64_t * row = value_rows_ + j;
+            ask(values_ + row[PLACES] + Cache::bytes(d), Cache::bytes(C * SIMD_WIDTH));
+            FloatVector value[C];
+            for (int c = 0; c < C; c++) {
+                value[c] = Cache::load(values_ + row[0], d + c * SIMD_WIDTH);
             }
-            const int to = std::min(from + ASKED, places_);
-            for (int j = from; j < to; j++) {
-                const char * row = at(v_, j);
-                FloatVector value[C];
+            for (int n = 0; n < N; n++) {
+                const FloatVector weight = held(broadcast(weights[n][j]));
                 for (int c = 0; c < C; c++) {
-                    value[c] = Cache::load(row, d + c * SIMD_WIDTH);
-                }
-                for (int n = 0; n < N; n++) {
-                    const FloatVector weight = broadcast(weights[n][j]);
-                    for (int c = 0; c < C; c++) {
-                        sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
-                    }
+                    sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
                 }
             }
         }
@@ -187,13 +181,15 @@ protected:
     const ggml_tensor *op_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr;
     // Floats of a key and of a value of one head, and heads that share a KV head.
     int64_t size_ = 0, value_size_ = 0, heads_ = 0;
-    // The KV head and the stream at hand.
-    int64_t kv_head_ = 0, stream_ = 0;
-    bool is_first_group_ = true;  // Of the queries that the places at hand are computed with.
+    int64_t stream_ = 0;
+    // Of the KV head at hand, the row of the cache's first place.
+    const char *keys_ = nullptr, *values_ = nullptr;
     // The places at hand, PLACES of them but at the end, and how many there are with those that follow in the list.
     const int32_t * list_ = nullptr;
     int64_t listed_ = 0;
     int places_ = 0;
+    // Bytes from the first place's row to those of the places at hand, and to those of PLACES that follow; the last one fills up.
+    int64_t key_rows_[2 * PLACES], value_rows_[2 * PLACES];
     // Of the scores: 1 / sqrt(head_size) in most models.
     float scale_ = 1.0f;
     // Row-major, of `count` queries:

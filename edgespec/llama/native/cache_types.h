@@ -1,4 +1,4 @@
-// Types of a KV cache that attention.h reads: each says how a vector of floats comes out of a row.
+// Types of a KV cache that attention.h reads: each says how a vector of floats comes out of a row, and where in the row it begins.
 
 #pragma once
 
@@ -13,10 +13,12 @@
 namespace few_rows {
 
 struct HalfCache {
+    static constexpr int64_t bytes(int64_t floats) { return sizeof(ggml_fp16_t) * floats; }
     static FloatVector load(const char * row, int64_t d) { return load_half(reinterpret_cast<const ggml_fp16_t *>(row) + d); }
 };
 
 struct Q8_0Cache {
+    static constexpr int64_t bytes(int64_t floats) { return floats * sizeof(block_q8_0) / QK8_0; }
     static FloatVector load(const char * row, int64_t d) {
         const auto & block = reinterpret_cast<const block_q8_0 *>(row)[d / QK8_0];
         return multiply(floats_of_signed(block.qs + d % QK8_0), broadcast_half(block.d));

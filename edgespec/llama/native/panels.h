@@ -141,6 +141,11 @@ void multiply_32(
     }
 }
 
+// Whether the products of a sub-block add up to a word of 16 bits, which one instruction multiplies with a scale and adds.
+template <typename Type>
+constexpr bool HAS_SMALL_DOTS =
+    QUANTIZED / Type::SCALES_OF_32 * std::max(Type::OFFSET, (1 << Type::BITS) - 1 - Type::OFFSET) * 128 < 1 << 15;
+
 // And with blocks of 256, which are summed up in whole numbers.
 template <typename Type, int N>
 void multiply_256(
@@ -175,7 +180,11 @@ void multiply_256(
                     }
                     add_dots<Type::BITS, VECTORS>(weights + VECTORS * s, row.values[sub][0] + 4 * VECTORS * s, QUANTIZED, dots);
                     for (int r = 0; r < N; r++) {
-                        totals[r] = add_ints(totals[r], multiply_ints(dots[r], scale));
+                        if constexpr (HAS_SMALL_DOTS<Type>) {
+                            totals[r] = add_small_product(totals[r], dots[r], scale);
+                        } else {
+                            totals[r] = add_ints(totals[r], multiply_ints(dots[r], scale));
+                        }
                     }
                 }
             }

@@ -6,6 +6,7 @@
 //   shift_down    of bytes or of words of 16 bits: what comes from a neighbour has to be masked; so has shift_up
 //   look_up       sixteen bytes (table_of), by each byte, which is below 16
 //   pairs_of_unsigned  two words to a lane, of two bytes each; dot_pairs adds their products with such a pair
+//   add_small_product  of lanes that fit into words: their sign extension is all that the upper half has
 //   store_rounded to whole numbers of -127 to 127
 //   bits_unlike   a bit for each of 64 words that is another one than `word`
 //   fold_four     of each four lanes the sums of `a`, `b`, `c` and `d`; join_folded the sums of SIMD_WIDTH vectors, from these
@@ -48,6 +49,15 @@ inline int32_t four_values(const int8_t * values) {
 #endif
 
 namespace few_rows {
+
+// In a register from here on. GCC else reads what is multiplied several times from memory each time, and a processor with AVX-512
+// has as many products as loads.
+inline FloatVector held(FloatVector lanes) {
+#if defined(__GNUC__) && defined(__x86_64__)
+    asm("" : "+v"(lanes));
+#endif
+    return lanes;
+}
 
 inline FloatVector floats_of_signed(const int8_t * bytes) { return floats_of(ints_of_signed(bytes)); }
 

@@ -44,6 +44,8 @@ inline Ints add_ints(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
 inline Ints multiply_ints(Ints a, Ints b) { return _mm256_mullo_epi32(a, b); }
 inline Ints shift_ints_up(Ints ints, int bits) { return _mm256_slli_epi32(ints, bits); }
 inline Ints dot_pairs(Ints sum, Ints words, int32_t pair) { return add_ints(sum, _mm256_madd_epi16(words, all_ints(pair))); }
+inline Ints low_words(Ints ints) { return _mm256_and_si256(ints, all_ints(0xffff)); }
+inline Ints add_small_product(Ints sum, Ints a, Ints b) { return add_ints(sum, _mm256_madd_epi16(a, low_words(b))); }
 
 inline FloatVector broadcast(float value) { return _mm256_set1_ps(value); }
 inline FloatVector load(const float * from) { return _mm256_loadu_ps(from); }

@@ -42,6 +42,7 @@ inline Ints pairs_of_unsigned(const void * bytes) {
 }
 inline Ints add_ints(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
 inline Ints multiply_ints(Ints a, Ints b) { return _mm512_mullo_epi32(a, b); }
+inline Ints low_words(Ints ints) { return _mm512_and_si512(ints, _mm512_set1_epi32(0xffff)); }
 inline Ints shift_ints_up(Ints ints, int bits) { return _mm512_slli_epi32(ints, static_cast<unsigned>(bits)); }
 
 inline FloatVector broadcast(float value) { return _mm512_set1_ps(value); }
@@ -96,6 +97,7 @@ inline FloatVector join_folded(const FloatVector (&folded)[SIMD_WIDTH / 4]) {
 constexpr int TOO_HIGH = 128;
 
 inline Ints dot_pairs(Ints sum, Ints words, int32_t pair) { return _mm512_dpwssd_epi32(sum, words, _mm512_set1_epi32(pair)); }
+inline Ints add_small_product(Ints sum, Ints a, Ints b) { return _mm512_dpwssd_epi32(sum, a, low_words(b)); }
 
 // Rows take turns, because one sum after the other would wait for the product before.
 template <int BITS, int COUNT, int N>
@@ -110,6 +112,7 @@ inline void add_dots(const Bytes * weights, const int8_t * values, int64_t strid
 #else
 
 inline Ints dot_pairs(Ints sum, Ints words, int32_t pair) { return add_ints(sum, _mm512_madd_epi16(words, all_ints(pair))); }
+inline Ints add_small_product(Ints sum, Ints a, Ints b) { return add_ints(sum, _mm512_madd_epi16(a, low_words(b))); }
 inline Ints add_words(Ints a, Ints b) { return _mm512_add_epi16(a, b); }
 inline Ints multiply_bytes(Bytes weights, Ints values) { return _mm512_maddubs_epi16(weights, values); }
 inline Bytes flip_highest(Bytes a) { return _mm512_xor_si512(a, all_bytes(0x80)); }

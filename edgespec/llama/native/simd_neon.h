@@ -43,6 +43,7 @@ inline Ints pairs_of_unsigned(const void * bytes) {
 }
 inline Ints add_ints(Ints a, Ints b) { return vaddq_s32(a, b); }
 inline Ints multiply_ints(Ints a, Ints b) { return vmulq_s32(a, b); }
+inline Ints add_small_product(Ints sum, Ints a, Ints b) { return vmlaq_s32(sum, a, b); }
 inline Ints shift_ints_up(Ints ints, int bits) { return vshlq_s32(ints, vdupq_n_s32(bits)); }
 inline Ints dot_pairs(Ints sum, Ints words, int32_t pair) {
     const int16x8_t a = vreinterpretq_s16_s32(words), b = vreinterpretq_s16_s32(vdupq_n_s32(pair));

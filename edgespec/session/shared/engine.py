@@ -7,11 +7,9 @@ from types import MappingProxyType
 
 from edgespec.catalog.compatibility import check_writes_text
 from edgespec.catalog.model_file import ModelFile
-from edgespec.decode.acceptance import Acceptance
 from edgespec.decode.drafters.contract import Drafter
 from edgespec.decode.fixed_policy import policy_for
 from edgespec.decode.grammar.constraint import Constraint
-from edgespec.decode.measure_costs import BUDGET_S, measure_pair_costs
 from edgespec.decode.policy import MAX_DRAFT, DraftingPolicy, Mode
 from edgespec.decode.shared.batch import Batch, Drafts
 from edgespec.decode.shared.kept import KeptTexts
@@ -25,9 +23,10 @@ from edgespec.llama.slots import Slots
 from edgespec.progress import SILENT, Progress
 from edgespec.session.choice import mode_for
 from edgespec.session.cost_store import CostStore
-from edgespec.session.engine import PairState, make_drafters
+from edgespec.session.engine import make_drafters
 from edgespec.session.fast_draft import shortlist_of
 from edgespec.session.loading import LoadedAs, check_pair, load_as, place_draft
+from edgespec.session.measuring import measure_pair
 from edgespec.session.placing import check_contexts, place_file, settle_context
 from edgespec.session.settings import EngineSettings
 from edgespec.session.shared.kept_files import KeptFiles
@@ -94,8 +93,9 @@ class SharedEngine(Closes):
 
                 self.draft = load_as(chosen, placement, settings, make_context, progress, partner)
             self._store = CostStore(self.target, self.draft)
-            saved = self._store.load()
-            self.state = PairState(*saved) if saved else self._measure(acceptance, progress)
+            known = acceptance.get(self.draft_name or "")
+            name = self.draft_name or target.name
+            self.state = self._store.load() or measure_pair(name, self.target, self.draft, known, progress)
             self._kept_files = KeptFiles(cache_dir, self.target) if cache_dir else None
             self.cache_bytes = choose_cache_bytes() if cache_bytes is None else cache_bytes
         except BaseException:
@@ -109,15 +109,6 @@ class SharedEngine(Closes):
         return load_as(
             file, placement, settings, lambda model: Slots(model, size.target, size.n_each), progress
         )
-
-    def _measure(self, acceptance: Mapping[str, float], progress: Progress) -> PairState:
-        target, draft = self.target, self.draft
-        progress.stage(f"measuring {self.draft_name or target.file.name}", BUDGET_S, unit="seconds")
-        draft_slot = draft.context.slots[0] if draft else None
-        costs = measure_pair_costs(target.context.slots[0], draft_slot, progress=progress)
-        costs.doubt()
-        known = acceptance.get(self.draft_name or "")
-        return PairState(costs, Acceptance() if known is None else Acceptance.measured(known))
 
     def make_batch(self) -> Batch:
         """The answers of these models, none yet."""
@@ -153,7 +144,7 @@ class SharedEngine(Closes):
         """Keeps what was learnt and frees everything. A second call does nothing."""
         try:
             if self.target.context.handle:
-                self._store.save(self.state.costs, self.state.acceptance)
+                self._store.save(self.state)
                 if self._kept_files and self._pool:
                     self._kept_files.write(self._pool.keep_all(), self.cache_bytes)
         finally:

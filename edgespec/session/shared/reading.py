@@ -21,7 +21,7 @@ def read_asked(asked: Ask | Tokenize, context: Slots) -> ChatPrompt | Tokenized:
         UsageError: nothing is left to answer, or a text is too long.
     """
     if isinstance(asked, Ask):
-        return _read(asked, context)
+        return replace(_read(asked, context), structure=asked.structure)
     model = context.model
     if isinstance(asked.prompt, str):
         return tokenize_text(model, asked, asked.prompt)

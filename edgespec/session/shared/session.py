@@ -194,7 +194,7 @@ class SharedSession(Closes):
             )
         model, choices = self.engine.target.model, []
         for number in range(ask.n_choices):
-            constraint = constrain_answer(model, prompt, ask.structure)
+            constraint = constrain_answer(model, prompt)
             reader = TokenReader(model, prompt, ask.thinking.budget, constraint)
             tokens = check_length(self.engine.target.context, reader.prompt)
             sampling = settle_sampling(ask.sampling, self.own_sampling)
@@ -228,7 +228,9 @@ class SharedSession(Closes):
         # The machine may run at another speed than when the answer began.
         stats.vanilla_step_s = engine.state.costs.step_s
         replays = engine.target.context.abilities.replays
-        stats.why = explain(engine.mode, engine.draft_name, stats, replays=replays)
+        stats.why = explain(
+            engine.mode, engine.draft_name, stats, replays=replays, unmeasured=engine.state.unmeasured
+        )
         self._end(choice)
         notes = tuple(notes_of(engine.target.model))
         told.append(Ended(ask.id, choice.number, choice.reason, choice.stop, stats, notes))

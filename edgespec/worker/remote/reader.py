@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final
 
@@ -23,9 +24,10 @@ class AnswerReader:
 
     Args:
         max_tokens: The limit that was asked for.
+        calls: Takes those of the answer.
     """
 
-    def __init__(self, max_tokens: int) -> None:
+    def __init__(self, max_tokens: int, calls: CallPieces | None = None) -> None:
         self.stats = GenerationStats(why=_NO_FIGURES)
         self.notes: list[str] = []
         self.has_timings = False
@@ -39,7 +41,7 @@ class AnswerReader:
         self._has_field = False
         """Thoughts come in a field of their own; else they may stand between marks in the text."""
         self._tags = make_reader(None, "")
-        self.calls = CallPieces()
+        self.calls = calls or CallPieces()
 
     def add(self, chunk: object) -> Parts:
         """What became sure with a piece."""
@@ -64,7 +66,7 @@ class AnswerReader:
 
     def finish(self) -> Parts:
         """It is whole: what was held back. Called once."""
-        parts = self._tags.finish()
+        parts = self._told(self._tags.finish()) + Parts(self.calls.finish())
         self._time_here()
         if not self.stats.stopped:
             self.stats.stopped = "eog"
@@ -84,8 +86,11 @@ class AnswerReader:
             self._note_time(is_thought=bool(thought))
         self._has_field = self._has_field or bool(thought)
         if self._has_field:
-            return Parts(text, thought)
-        return self._tags.add(text) if text else Parts()
+            return self._told(Parts(text, thought))
+        return self._told(self._tags.add(text)) if text else Parts()
+
+    def _told(self, parts: Parts) -> Parts:
+        return replace(parts, answer=self.calls.read_text(parts.answer))
 
     def _note_time(self, *, is_thought: bool) -> None:
         now_s, stats = perf_counter(), self.stats

@@ -18,7 +18,7 @@ from edgespec.worker.remote.address import ServerAddress
 from edgespec.worker.remote.connection import ServerConnection
 from edgespec.worker.remote.models import RemoteModel, find_remote_model
 from edgespec.worker.remote.reader import AnswerReader
-from edgespec.worker.remote.tool_fields import call_fields, toolbox_fields
+from edgespec.worker.remote.tool_fields import CallPieces, call_fields, toolbox_fields
 
 
 def _say_nothing(_text: str) -> None:
@@ -67,7 +67,8 @@ class RemoteServer:
         if self._model is None:
             raise UsageError("no model is loaded", "open one first")
         form = _structure_fields(structure, knows_llama=self._model.takes_llama_settings)
-        return RemoteAnswer(self._connection, self._model, request, form, raw=raw)
+        calls = CallPieces(request.toolbox.offered, unmarked=structure is None)
+        return RemoteAnswer(self._connection, self._model, request, form, calls, raw=raw)
 
 
 class RemoteAnswer:
@@ -79,12 +80,13 @@ class RemoteAnswer:
         model: RemoteModel,
         request: Answer,
         form: Mapping[str, object],
+        calls: CallPieces,
         *,
         raw: bool,
     ) -> None:
         self._connection, self._model, self._request, self._raw = connection, model, request, raw
         self._form = form
-        self._reader = AnswerReader(request.max_tokens)
+        self._reader = AnswerReader(request.max_tokens, calls)
         self.stats = self._reader.stats
         self._notes: list[str] = []
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from edgespec.chat.calls.reader import new_call_id
+from edgespec.chat.calls.form import HERMES
+from edgespec.chat.calls.reader import CallParts, CallReader, new_call_id
 from edgespec.chat.calls.writing import tool_values
 from edgespec.chat.messages import ChatMessage
-from edgespec.chat.tools import CallDelta, Toolbox
+from edgespec.chat.tools import CallDelta, Tool, Toolbox
 
 _MOST_CALLS: Final = 128
 """Of one answer."""
@@ -31,9 +32,15 @@ def call_fields(message: ChatMessage) -> dict[str, Any]:
 
 
 class CallPieces:
-    """The calls of one answer, as they come."""
+    """The calls of one answer, as they come: those that the server names, or those that it has left in the text.
 
-    def __init__(self) -> None:
+    Args:
+        tools: That may be called.
+        unmarked: Whether JSON that the text begins with may be a call.
+    """
+
+    def __init__(self, tools: tuple[Tool, ...] = (), *, unmarked: bool = True) -> None:
+        self._left = CallReader(HERMES, tools, unmarked=unmarked) if tools else None
         self._named: set[int] = set()
         self._deltas: list[CallDelta] = []
 
@@ -43,6 +50,19 @@ class CallPieces:
         for place, item in enumerate(listed if isinstance(listed, list) else []):
             if isinstance(item, Mapping):
                 self._deltas += self._read(item, place)
+
+    def read_text(self, text: str) -> str:
+        """More of the answer's text; what of it is sure to be no call."""
+        return self._without_calls(self._left.add(text)) if self._left else text
+
+    def finish(self) -> str:
+        """The text is whole: what of it was held back."""
+        return self._without_calls(self._left.finish()) if self._left else ""
+
+    def _without_calls(self, read: CallParts) -> str:
+        if not self._named:
+            self._deltas += read.calls
+        return read.text
 
     def take(self) -> tuple[CallDelta, ...]:
         """What has come since the last time."""

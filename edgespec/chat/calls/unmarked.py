@@ -1,0 +1,53 @@
+"""Calls that are JSON and nothing else: small models leave out the marks of their notation."""
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any, Final
+
+from edgespec.chat.tools import ToolCall
+
+FENCE: Final = "```"
+_OPENINGS: Final = ("", FENCE, f"{FENCE}json")
+_BEGIN: Final = re.compile(rf"\s*(?:{FENCE}(?:json)?\s*)?")
+_ARGUMENTS: Final = ("arguments", "parameters")
+"""The keys of a call's arguments, as models write them."""
+_DECODER: Final = json.JSONDecoder(strict=False)
+
+
+def may_begin_call(text: str, names: Collection[str]) -> bool:
+    """Whether a text begins as a call of one of the tools does, or may once more of it is there.
+
+    Args:
+        text: From its beginning, however little.
+        names: Of the tools.
+    """
+    written = "".join(text.split())
+    keys = [f'"name":"{name}"' for name in names] + [f'"{key}":' for key in _ARGUMENTS]
+    heads = ("".join(f"{fence}{{{key}".split()) for fence in _OPENINGS for key in keys)
+    return any(written[: len(head)] == head[: len(written)] for head in heads)
+
+
+def read_call(text: str, names: Collection[str]) -> tuple[ToolCall, int] | None:
+    """The call that a text begins with, without an id, and where it ends; None where none is whole.
+
+    Args:
+        text: From its beginning.
+        names: Of the tools; an object that names none of them is no call.
+    """
+    begin = _BEGIN.match(text)
+    assert begin is not None
+    try:
+        read, end = _DECODER.raw_decode(text, begin.end())
+    except (ValueError, RecursionError):
+        return None
+    call = _as_call(read, names)
+    return (call, end) if call else None
+
+
+def _as_call(read: Any, names: Collection[str]) -> ToolCall | None:
+    name = read.get("name") if isinstance(read, dict) else None
+    arguments = next((read[key] for key in _ARGUMENTS if key in read), None) if name else None
+    if not isinstance(name, str) or name not in names or not isinstance(arguments, dict):
+        return None
+    return ToolCall("", name, json.dumps(arguments, ensure_ascii=False))

@@ -45,9 +45,10 @@ async def test_what_is_loaded_is_said_in_full_where_one_row_is_too_short(bench: 
 
 
 async def test_beside_the_context_meter_an_end_is_read_in_full_and_figures_are_whole(bench: AppBench) -> None:
-    async with bench.run(size=SMALL, hold=True) as (app, pilot):
+    async with bench.run(size=SMALL) as (app, pilot):
         await send(pilot, "hello")
-        await settle(pilot)
+        bench.workers[0].hold = True
+        await send(pilot, "and again")
         assert chat_of(app).pane.meter.display
         [live] = [line for line in screen_lines(await still_picture(pilot)) if "answering" in line]
         assert "tok/s" in live and "…" not in live

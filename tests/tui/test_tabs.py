@@ -208,6 +208,21 @@ async def test_a_failure_is_told_where_it_belongs(bench: AppBench) -> None:
         assert "/restart" in status_of(app)
 
 
+async def test_models_that_are_unloaded_in_the_middle_of_an_answer_cost_that_answer_alone(
+    bench: AppBench,
+) -> None:
+    async with bench.run(hold=True) as (app, pilot):
+        await send(pilot, "one")
+        await app.engine.close()
+        await settle(pilot)
+        pane = chat_of(app).pane
+        assert (roles_of(pane), pane.is_at_work) == (["user", "assistant"], False)
+        assert "the models were unloaded" in status_of(app)
+        await send(pilot, "two")
+        await settle(pilot)
+        assert asked(bench) == ["one", "two"]
+
+
 async def test_a_model_that_cannot_be_loaded_gives_every_message_back(bench: AppBench) -> None:
     async with bench.run(hold=True) as (app, pilot):
         bench.workers[0].die()

@@ -145,7 +145,7 @@ class ChatScreen(TabActions):
 
     def interrupt(self) -> bool:
         """Stops the answer, or clears what is written; returns whether there was anything of the kind."""
-        if self.pane.is_busy or self.pane.is_waiting:
+        if self.pane.is_at_work:
             self.pane.stop()
         elif self.prompt.clear_away():
             self.tell("cleared; Up brings it back")

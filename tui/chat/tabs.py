@@ -28,7 +28,8 @@ from tui.chat.pane import ChatPane
 from tui.chat.store import ChatStore
 from tui.chat.tab_row import TabLabel, TabRow
 from tui.services.app_services import AppServices
-from tui.services.messages import WorkerReported
+from tui.services.engine_client import EngineState
+from tui.services.messages import EngineChanged, WorkerReported
 
 _REPORTS = (
     *(TokensArrived, Answered, TokensCounted, PairOpened, Progressed, RequestFailed, WorkerDied),
@@ -254,6 +255,13 @@ class ChatTabs(Vertical):
         )
 
     # What the engine says.
+
+    @on(EngineChanged)
+    async def _engine_changed(self) -> None:
+        """A measurement may take the machine for itself in the middle of an answer: nothing comes of what was asked."""
+        if self._engine.state in (EngineState.CLOSED, EngineState.LOADING):
+            for pane in [one for one in self.panes if one is self._queue.holder]:
+                await pane.hear(RequestFailed("the models were unloaded", "ask again to load them"))
 
     @on(WorkerReported)
     async def _engine_reported(self, message: WorkerReported) -> None:

@@ -14,6 +14,7 @@ from textual.driver import Driver
 from textual.events import Click
 from textual.filter import LineFilter
 from textual.screen import ModalScreen, Screen, SystemModalScreen
+from textual.widgets import Button
 
 from edgespec.decode.policy import Mode
 from edgespec.errors import EdgespecError
@@ -116,10 +117,10 @@ class EdgespecApp(App[int]):
         return [*super().get_line_filters(), self._contrast]
 
     def on_click(self, event: Click) -> None:
-        """Beside a question it does what Esc does there: a phone has no such key."""
+        """Beside a list or a text it is Esc, which a phone has no key for; a form has a button for that, and is not lost by a tap."""
         screen = self.screen
-        is_question = isinstance(screen, ModalScreen) and not isinstance(screen, SystemModalScreen)
-        if is_question and event.widget is screen:
+        is_own = isinstance(screen, ModalScreen) and not isinstance(screen, SystemModalScreen)
+        if is_own and event.widget is screen and not screen.query(Button):
             self.simulate_key("escape")
 
     def on_mount(self) -> None:

@@ -114,8 +114,8 @@ def test_a_call_without_its_marks_is_one_where_tools_are_offered(
         with client.chat.completions.stream(**asked, tools=[WEATHER]) as stream:
             streamed: Any = (stream.get_final_completion().choices[0].message.tool_calls or [])[0]
         assert json.loads(streamed.function.arguments) == {"place": "Rome"}
-        offered: Any = {"tools": [WEATHER], "tool_choice": "none"}
-        for options in ({}, offered):
+        nothing_offered: tuple[Any, ...] = ({}, {"tools": [WEATHER], "tool_choice": "none"})
+        for options in nothing_offered:
             plain = client.chat.completions.create(**asked, **options).choices[0]
             assert (plain.finish_reason, plain.message.content) == ("stop", "".join(script))
             assert not plain.message.tool_calls

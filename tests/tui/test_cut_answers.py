@@ -126,7 +126,7 @@ async def test_an_engine_that_cannot_be_loaded_leaves_the_answer_and_its_questio
 async def test_there_is_nothing_to_go_on_with_before_there_is_an_answer(bench: AppBench) -> None:
     async with bench.run() as (app, pilot):
         await send(pilot, "/continue")
-        assert "nothing to go on with" in status_of(app)
+        assert "nothing to continue" in status_of(app)
 
 
 async def test_half_a_character_at_the_cut_is_no_part_of_it(bench: AppBench) -> None:

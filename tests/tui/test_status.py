@@ -1,12 +1,16 @@
 """What went wrong is read in full at 80 columns, way out and all, and goes when something else is begun."""
 
+from dataclasses import replace
+
 import pytest
 
+from edgespec.decode.policy import Mode
 from edgespec.worker.protocol import Answered, RequestFailed
 from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.pictures import screen_lines, still_picture
-from tests.tui.scripted import NOT_THERE, finished_stats
+from tests.tui.scripted import NOT_THERE, PAIR, finished_stats
+from tui.chat.status_words import pair_words
 from tui.common.status_line import StatusLine
 
 WAY_OUT = "a path or owner/repo:Q4_K_M works too"
@@ -54,7 +58,7 @@ async def test_beside_the_context_meter_an_end_is_read_in_full_and_figures_are_w
         assert "tok/s" in live and "…" not in live
         bench.workers[0].say(Answered(finished_stats("length"), 1))
         await settle(pilot)
-        shown = " ".join(screen_lines(await still_picture(pilot)))
+        shown = " ".join(" ".join(screen_lines(await still_picture(pilot))).split())
         assert "/settings changes" in shown and "…" not in shown.split("longest length")[1]
 
 
@@ -69,3 +73,12 @@ async def test_a_race_that_fails_says_why_in_full(bench: AppBench) -> None:
         await settle(pilot)
         status = app.screen.query_one(StatusLine)
         assert status.is_error and status.size.height == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [(Mode.AUTO, "target-1b, no draft model on disk · "), (Mode.OFF, "target-1b, no draft model · ")],
+)
+def test_that_no_draft_is_on_disk_is_said_only_where_one_was_looked_for(mode: Mode, said: str) -> None:
+    pair = replace(PAIR, draft=None, mode=mode)
+    assert pair_words(pair, tools_n=0, has_schema=False).startswith(said)

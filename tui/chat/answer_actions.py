@@ -51,7 +51,7 @@ class AnswerActions(ModeScreen):
     def _is_far(self, what: str) -> bool:
         """Whether a browser shows the app, whose reader may sit at another machine; it is then said."""
         if self.app.is_web:
-            self.tell(f"{what} are this machine's: not to be had from a browser, start the app in a terminal")
+            self.tell(f"{what} are not available in a browser: start the app in a terminal")
         return self.app.is_web
 
     def action_tools(self) -> None:

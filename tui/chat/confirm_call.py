@@ -13,7 +13,8 @@ from edgespec.text import one_line, plain_text
 from tui.common.dialog import Dialog
 from tui.services.tools import shown_arguments
 
-Permission = Literal["once", "always", "no"]
+Permission = Literal["once", "always", "no", "stop"]
+"""Whether a call is run; with `stop` neither it nor what the model would say to that."""
 
 
 class ConfirmCall(Dialog[Permission]):
@@ -29,7 +30,10 @@ class ConfirmCall(Dialog[Permission]):
         Binding(
             "a", "answer('always')", "Always", id="call.always", tooltip="Run this tool in this conversation"
         ),
-        Binding("n,escape,ctrl+c", "answer('no')", "No", id="call.no", tooltip="Do not run it"),
+        Binding("n", "answer('no')", "No", id="call.no", tooltip="Do not run it; the model goes on"),
+        Binding(
+            "escape,ctrl+c", "answer('stop')", "Stop", id="call.stop", tooltip="Do not run it, end the answer"
+        ),
     ]
 
     def __init__(self, call: ToolCall, server: str) -> None:
@@ -44,8 +48,9 @@ class ConfirmCall(Dialog[Permission]):
             with VerticalScroll(id="call-arguments"):
                 yield Static(plain_text(shown_arguments(self._call)), markup=False)
             with Horizontal(classes="dialog-buttons"):
+                yield Button("Stop (Esc)", id="stop")
                 yield Button("No (n)", id="no")
-                yield Button("Always in this chat (a)", id="always")
+                yield Button("Always here (a)", id="always")
                 yield Button("Once (y)", id="once", variant="primary")
 
     def on_mount(self) -> None:
@@ -54,7 +59,7 @@ class ConfirmCall(Dialog[Permission]):
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
-        answers: dict[str | None, Permission] = {"once": "once", "always": "always"}
+        answers: dict[str | None, Permission] = {"once": "once", "always": "always", "stop": "stop"}
         self.dismiss(answers.get(event.button.id, "no"))
 
     def action_answer(self, answer: Permission) -> None:

@@ -26,8 +26,10 @@ class CopyBar(Static, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "pick(-1)", "Before", id="copy.before", tooltip="Pick the block or answer before"),
         Binding("down,j", "pick(1)", "After", id="copy.after", tooltip="Pick the block or answer after"),
-        Binding("left,h", "sideways(-1)", "Left", id="copy.left", tooltip="Move long lines of code"),
-        Binding("right,l", "sideways(1)", "Right", id="copy.right", tooltip="Move long lines of code"),
+        Binding("left,h", "sideways(-1)", "Left", id="copy.left", tooltip="Scroll long lines of code left"),
+        Binding(
+            "right,l", "sideways(1)", "Right", id="copy.right", tooltip="Scroll long lines of code right"
+        ),
         Binding("enter,y,c", "copy", "Copy", id="copy.copy", tooltip="Copy what is picked"),
         Binding("escape,q,ctrl+c", "leave", "Back", id="copy.leave", tooltip="Copy nothing"),
     ]

@@ -232,7 +232,11 @@ class ChatPane(TabPane):
         for note in answered.notes:
             self.notify(plain_text(with_labels(note)), markup=False)
         self._happened(TabMark.ANSWERED)
-        if stopped != "context" and not (calls or self.is_leaving or self.is_abandoned):
+        if stopped != "context" and not calls:
+            self._send_next()
+
+    def _send_next(self) -> None:
+        if not (self.is_leaving or self.is_abandoned):
             self.sending.send_next()
 
     def _take_pair(self, pair: PairOpened) -> None:
@@ -305,6 +309,7 @@ class ChatPane(TabPane):
             self.answer()
         else:
             self.tell("stopped")
+            self._send_next()
         self._happened()
 
     async def _ask_to_call(self, call: ToolCall, server: str) -> Permission:

@@ -79,7 +79,7 @@ class PaneParts(Vertical):
         )
         """Messages on their way to the model."""
         self._status = StatusLine("status")
-        self._tool_use = ToolUse(services.tools, self._ask_to_call)
+        self._tool_use = ToolUse(services.tools, self._ask_to_call, services.tell_error)
         self.asking = Asking(services, self.transcript, self.sampling, self._tool_use)
         """What answers are to be like."""
         self._room = self.asking.room

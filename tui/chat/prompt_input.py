@@ -56,7 +56,7 @@ class PromptInput(MarkedArea):
             "redo",
             "Redo",
             id="prompt.redo",
-            tooltip="Take back an undo (Ctrl+Z)",
+            tooltip="Redo what Ctrl+Z took back",
             show=False,
         ),
         PICK_KEY,  # which Textual redoes with

@@ -264,7 +264,7 @@ class ChatScreen(TabActions):
     def action_continue(self) -> None:
         """Lets the last answer go on where it was cut."""
         if not self._is_busy() and not self.pane.go_on():
-            self.tell("the last answer is whole: there is nothing to go on with")
+            self.tell("the last answer is complete: there is nothing to continue")
 
     @work
     async def action_sampling(self) -> None:

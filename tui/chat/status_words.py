@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import PairOpened, RequestFailed
 from tui.common.setting_labels import with_labels
@@ -11,7 +12,7 @@ from tui.services.engine_client import EngineState
 _ENDS: Final = {
     "context": "the context is full: the answer was cut short; /new begins another conversation",
     "interrupted": "stopped; /continue goes on",
-    "length": "the answer reached its longest length; /continue goes on, /settings changes it",
+    "length": "the answer reached the longest length allowed; /continue goes on, /settings changes that",
 }
 """Why an answer ended -> what is said of it, where that is worth a word."""
 
@@ -24,7 +25,9 @@ def pair_words(pair: PairOpened, *, tools_n: int, has_schema: bool) -> str:
         tools_n: Tools that it may call.
         has_schema: Answers are held to one.
     """
-    nothing = "" if pair.server else ", no draft model on disk"
+    # In another mode than auto none was looked for.
+    nothing = ", no draft model on disk" if pair.mode is Mode.AUTO else ", no draft model"
+    nothing = "" if pair.server else nothing
     draft = f" with {pair.draft}" if pair.draft else nothing
     note = f" · {with_labels(pair.note)}" if pair.note else ""
     size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"

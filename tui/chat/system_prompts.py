@@ -31,10 +31,24 @@ class SystemPromptsScreen(Dialog[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Close", id="prompts.cancel", tooltip="Leave it as it is"),
         Binding(
-            "ctrl+n", "new", "New", id="prompts.new", tooltip="Save another one under a name", priority=True
+            "ctrl+n", "new", "New", id="prompts.new", tooltip="Save a new prompt under a name", priority=True
         ),
-        Binding("ctrl+e", "edit", "Edit", id="prompts.edit", tooltip="Change the text of one", priority=True),
-        Binding("ctrl+d", "delete", "Delete", id="prompts.delete", tooltip="Delete one", priority=True),
+        Binding(
+            "ctrl+e",
+            "edit",
+            "Edit",
+            id="prompts.edit",
+            tooltip="Change the text of the marked prompt",
+            priority=True,
+        ),
+        Binding(
+            "ctrl+d",
+            "delete",
+            "Delete",
+            id="prompts.delete",
+            tooltip="Delete the marked prompt",
+            priority=True,
+        ),
     ]
     AUTO_FOCUS = "#prompts"
 

@@ -11,8 +11,8 @@ from textual.widgets import Collapsible, Static
 from edgespec.chat.tools import ToolCall
 from edgespec.text import human_bytes, one_line, plain_text
 
-_MOST_OF_LINE = 40
-"""Characters of a result in the line that opens into it."""
+_MOST_OF_LINE = 200
+"""Characters of a result in the line that opens into it, which is cut to the screen's width."""
 _MOST_SHOWN = 20_000
 """Characters of a result; all of it is kept and goes to the model."""
 

@@ -26,10 +26,11 @@ class ToolUse:
     Args:
         servers: Where the tools are.
         ask: Whether a call may be run, with the name of its server.
+        tell_error: Hears of servers that have ended.
     """
 
-    def __init__(self, servers: ToolServers, ask: Ask) -> None:
-        self._servers, self._ask = servers, ask
+    def __init__(self, servers: ToolServers, ask: Ask, tell_error: Callable[[EdgespecError], None]) -> None:
+        self._servers, self._ask, self._tell_error = servers, ask, tell_error
         self._calls: list[ToolCall] = []
         self._allowed: set[tuple[str, str]] = set()
         self._rounds_n = 0
@@ -82,7 +83,9 @@ class ToolUse:
                 try:
                     if not is_stopped:
                         tell(f"tool {one_line(call.name)}")
-                        result = await self._run(call, conversation_id)
+                        ran = await self._run(call, conversation_id)
+                        is_stopped = ran is None
+                        result = STOPPED if ran is None else ran
                 except asyncio.CancelledError:
                     is_stopped = True
                 turn.show(result)
@@ -92,17 +95,21 @@ class ToolUse:
             self._rounds_n += 1
         return not is_stopped
 
-    async def _run(self, call: ToolCall, conversation_id: str) -> str:
-        """Runs a call once it is allowed; what the model is told of it."""
+    async def _run(self, call: ToolCall, conversation_id: str) -> str | None:
+        """Runs a call once it is allowed; what the model is told of it, or None where the answer is to end."""
         key = (conversation_id, call.name)
         server = self._servers.server_of(call.name)
         if server and key not in self._allowed:
             answer = await self._ask(call, server)
+            if answer == "stop":
+                return None
             if answer == "no":
                 return DECLINED
             if answer == "always":
                 self._allowed.add(key)
         text, is_error = await self._servers.call(call)
+        for lost in self._servers.take_lost():
+            self._tell_error(lost)
         return f"error: {text}" if is_error else text
 
 

@@ -24,6 +24,7 @@ _CLOSE_S: Final = 8.0
 _LONGEST_REASON: Final = 300
 _CLOSED: Final = "Connection closed"
 """What `mcp` says where a program is gone."""
+_HAS_ENDED: Final = "has ended"
 
 
 async def load_mcp() -> Any:
@@ -55,6 +56,8 @@ class McpServer:
         self._client: Any = None
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.has_ended = False
+        """It was there, and a call has found it gone."""
         self._errors: IO[bytes] | None = None
         """What a program says on stderr."""
 
@@ -80,14 +83,16 @@ class McpServer:
             EdgespecError: the server is gone, refuses, or does not answer.
         """
         if self._client is None:
-            raise self._error("has ended")
+            raise self._error(_HAS_ENDED)
         try:
             async with asyncio.timeout(CALL_S):
                 result = await self._client.call_tool(name, arguments)
         except TimeoutError:
             raise self._error(f"did not answer in {CALL_S:g} s") from None
         except Exception as error:
-            raise self._error(_reason(error)) from error
+            reason = _reason(error)
+            self.has_ended = reason == _HAS_ENDED
+            raise self._error(reason) from error
         return _text_of(result), bool(result.is_error)
 
     async def close(self) -> None:
@@ -128,7 +133,7 @@ class McpServer:
         said = self._last_words()
         return EdgespecError(
             one_line(f"the MCP server {self.name} {what}" + (f": {said}" if said else ""))[:_LONGEST_REASON],
-            "/tools off and /tools on starts it again",
+            "/tools on starts it again",
         )
 
     def _last_words(self) -> str:
@@ -178,7 +183,7 @@ def _reason(error: BaseException) -> str:
     """Of what comes out of nested groups of tasks, the first thing that went wrong."""
     first = next(_leaves(error))
     text = str(first) or type(first).__name__
-    return "has ended" if text == _CLOSED else f"cannot be used: {text}"
+    return _HAS_ENDED if text == _CLOSED else f"cannot be used: {text}"
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

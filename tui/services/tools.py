@@ -33,6 +33,7 @@ class ToolServers:
     def __init__(self) -> None:
         self._servers: list[McpServer] = []
         self._offered: dict[str, OfferedTool] = {}
+        self._lost: list[EdgespecError] = []
 
     @property
     def is_on(self) -> bool:
@@ -90,7 +91,19 @@ class ToolServers:
         try:
             return await offered.server.call(offered.own_name, arguments)
         except EdgespecError as error:
+            if offered.server.has_ended:
+                self._lose(offered.server, error)
             return error.message, True
+
+    def _lose(self, server: McpServer, error: EdgespecError) -> None:
+        """Its tools are no longer offered."""
+        self._offered = {name: one for name, one in self._offered.items() if one.server is not server}
+        self._lost.append(error)
+
+    def take_lost(self) -> list[EdgespecError]:
+        """What is said of servers that have ended since the last time."""
+        lost, self._lost = self._lost, []
+        return lost
 
     async def close(self) -> None:
         """Ends all servers."""

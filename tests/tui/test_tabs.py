@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -77,6 +78,15 @@ async def test_a_tab_has_a_conversation_and_a_prompt_of_its_own(bench: AppBench)
         assert first.display
         await press(pilot, "alt+9")
         assert "there is no tab 9" in status_of(app)
+
+
+async def test_a_key_with_alt_writes_nothing_as_a_terminal_sends_it(bench: AppBench) -> None:
+    async with bench.run() as (app, pilot):
+        for key, character in (("alt+t", "t"), ("alt+1", "1")):
+            chat_of(app).prompt.post_message(Key(key, character))
+            await settle(pilot)
+        assert [pane.prompt.text for pane in panes(app)] == ["", ""]
+        assert panes(app)[0].display
 
 
 async def test_each_tab_keeps_its_settings_and_what_was_asked_before(bench: AppBench) -> None:

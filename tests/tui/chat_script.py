@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static, TextArea
+from textual.widgets import Static
 
 from tests.tui.conftest import settle
 from tests.tui.pictures import screen_lines, without_numbers
@@ -24,15 +24,23 @@ def chat_of(app: EdgespecApp) -> ChatScreen:
 
 
 def status_of(app: EdgespecApp) -> str:
-    return str(chat_of(app).query_one("#status", Static).content)
+    return str(chat_of(app).pane.query_one("#status", Static).content)
 
 
 def roles(app: EdgespecApp) -> list[str]:
     return [message.role for message in chat_of(app).transcript.conversation.messages]
 
 
+async def write(pilot: Pilot[int], text: str) -> None:
+    """What is not sent."""
+    app = pilot.app
+    assert isinstance(app, EdgespecApp)
+    chat_of(app).prompt.load_text(text)
+    await settle(pilot)
+
+
 async def send(pilot: Pilot[int], text: str) -> None:
-    pilot.app.screen.query_one("#prompt", TextArea).load_text(text)
+    await write(pilot, text)
     await pilot.press("enter")
     await settle(pilot)
 

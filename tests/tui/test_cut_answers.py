@@ -56,6 +56,8 @@ async def test_a_stopped_answer_goes_on_and_takes_the_place_of_its_beginning(
         ]
         assert (last_of(app).content, last_of(app).pieces, last_of(app).is_cut) == (TEXT, ANSWER, False)
         assert len(app.screen.query(AnswerTurn)) == 1
+        receipt = last_of(app).receipt
+        assert receipt is not None and receipt.text.startswith("+41 tokens · ")
         await send(pilot, "/continue")
         assert "the last answer is complete" in status_of(app)
     kept = store.newest()

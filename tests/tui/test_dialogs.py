@@ -27,7 +27,7 @@ SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 
 
 async def test_help_lists_every_key_and_command(bench: AppBench) -> None:
-    async with bench.run(settings=AppSettings(keys={"chat.tint": "alt+t"})) as (app, pilot):
+    async with bench.run(settings=AppSettings(keys={"chat.tint": "alt+q"})) as (app, pilot):
         await pilot.press("f1")
         await settle(pilot)
         keys = app.screen.query_one("#keys", DataTable)
@@ -36,11 +36,42 @@ async def test_help_lists_every_key_and_command(bench: AppBench) -> None:
         }
         wanted = {binding.id for binding in (*ChatScreen.BINDINGS, *EdgespecApp.BINDINGS)}  # type: ignore[union-attr]
         assert wanted <= set(rows)
-        assert rows["chat.tint"] == "alt+t"
+        assert rows["chat.tint"] == "alt+q"
         assert app.screen.query_one("#commands", DataTable).row_count == len(SLASH_COMMANDS)
         await pilot.press("escape")
         await settle(pilot)
         assert isinstance(app.screen, ChatScreen)
+
+
+@pytest.mark.parametrize(
+    "leads_there",
+    [
+        *(("f1",), ("f7",), ("f8",), ("f9",), ("f10",), ("ctrl+f10",), ("ctrl+o",)),
+        (*"hello", "enter", "ctrl+l"),
+        (*"hello", "enter", *"/rename", "enter"),
+        ("f4", "n"),
+    ],
+    ids="-".join,
+)
+async def test_ctrl_c_leaves_a_dialog_as_escape_does(leads_there: tuple[str, ...], bench: AppBench) -> None:
+    async with bench.run() as (app, pilot):
+        for key in leads_there:
+            await pilot.press(key)
+            await settle(pilot)
+        assert len(app.screen_stack) == 2
+        await pilot.press("ctrl+c")
+        await settle(pilot)
+        assert (len(app.screen_stack), app.is_running) == (1, True)
+
+
+async def test_ctrl_c_copies_what_is_selected_in_a_dialog(bench: AppBench) -> None:
+    async with bench.run() as (app, pilot):
+        await pilot.press("f9", *"draft")
+        await settle(pilot)
+        await pilot.press("shift+home", "ctrl+c")
+        await settle(pilot)
+        assert len(app.screen_stack) == 2
+        assert app.clipboard == "draft"
 
 
 @SIZES

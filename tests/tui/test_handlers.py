@@ -39,6 +39,6 @@ def test_a_message_is_handled_by_one_class_of_a_line(one: type[MessagePump]) -> 
 
 
 def test_the_check_sees_handlers_of_both_kinds() -> None:
-    from tui.chat.pane import ChatPane
+    from tui.chat.tabs import ChatTabs
 
-    assert {"on_mount", "on_worker_reported", "on_transcript_advanced"} <= handlers_of(ChatPane)
+    assert {"on_mount", "on_worker_reported", "on_tab_pane_changed"} <= handlers_of(ChatTabs)

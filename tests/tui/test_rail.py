@@ -9,8 +9,9 @@ from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import PAIR
 from tests.tui.workshop_script import until
 from tui.chat.rail import Rail, describe_pair
-from tui.chat.receipt_line import ReceiptLine, fitting
+from tui.chat.receipt_line import ReceiptLine
 from tui.chat.trace import Trace, columns_of
+from tui.common.fitting import fitting
 from tui.common.plot import Plot
 
 _MEASURED = ("acceptance", "length")

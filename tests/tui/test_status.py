@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from edgespec.decode.policy import Mode
-from edgespec.worker.protocol import RequestFailed
+from edgespec.worker.protocol import Answered, RequestFailed
 from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.pictures import screen_lines, still_picture
-from tests.tui.scripted import NOT_THERE, PAIR
+from tests.tui.scripted import NOT_THERE, PAIR, finished_stats
 from tui.chat.status_words import pair_words
 from tui.common.status_line import StatusLine
 
@@ -46,6 +46,20 @@ async def test_what_is_loaded_is_said_in_full_where_one_row_is_too_short(bench: 
         status = app.screen.query_one(StatusLine)
         assert len(status_of(app)) > 40
         assert status.size.height > 1
+
+
+async def test_beside_the_context_meter_an_end_is_read_in_full_and_figures_are_whole(bench: AppBench) -> None:
+    async with bench.run(size=SMALL) as (app, pilot):
+        await send(pilot, "hello")
+        bench.workers[0].hold = True
+        await send(pilot, "and again")
+        assert chat_of(app).pane.meter.display
+        [live] = [line for line in screen_lines(await still_picture(pilot)) if "answering" in line]
+        assert "tok/s" in live and "…" not in live
+        bench.workers[0].say(Answered(finished_stats("length"), 1))
+        await settle(pilot)
+        shown = " ".join(" ".join(screen_lines(await still_picture(pilot))).split())
+        assert "/settings changes" in shown and "…" not in shown.split("longest length")[1]
 
 
 async def test_a_race_that_fails_says_why_in_full(bench: AppBench) -> None:

@@ -143,6 +143,26 @@ def test_ctrl_c_stops_clears_asks_and_leaves(terminal: Terminal) -> None:
     terminal.wait("left with 0", "ready>")
 
 
+def test_tabs_are_opened_changed_and_closed_by_real_keys(terminal: Terminal) -> None:
+    terminal.run("chat", *_ENDLESS)
+    terminal.wait("smollm2-135m, no draft model on disk", " tokens")
+    terminal.keys("Tell me a story of a thousand words about a fox.", "Enter")
+    terminal.wait("answering")
+    terminal.keys("M-t")
+    terminal.wait("▶  2 new")
+    terminal.keys("Name three colours.", "Enter")
+    terminal.wait("another tab is being answered")
+    terminal.keys("C-PageUp")
+    terminal.wait("answering")
+    terminal.keys("Escape")
+    terminal.wait("stopped, partial answer kept")
+    terminal.keys("M-2")
+    terminal.wait("Name three colours.", "▸")
+    terminal.keys("M-w")
+    assert "2 Name" not in terminal.wait("stopped, partial answer kept")
+    terminal.leave()
+
+
 def test_a_long_paste_is_collapsed_and_the_menu_follows_real_keys(terminal: Terminal, tmp_path: Path) -> None:
     terminal.run()
     terminal.wait("smollm2-135m, no draft model on disk", " tokens")

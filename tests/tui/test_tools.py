@@ -35,6 +35,7 @@ from tui.app import EdgespecApp
 from tui.chat.confirm_call import ConfirmCall
 from tui.chat.conversation import Conversation, Message, to_markdown
 from tui.chat.screen import ChatScreen
+from tui.chat.tab_mark import TabMark
 from tui.chat.tool_turn import ToolTurn
 from tui.chat.tool_use import DECLINED, STOPPED
 from tui.services.launch import Launch
@@ -146,6 +147,28 @@ async def test_no_note_lies_on_the_answers_to_a_question(bench: AppBench, lastin
             at, _ = screen.get_widget_at(*(button.region.offset + Offset(2, 1)))
             assert at is button
         await pilot.press("n")
+
+
+async def test_a_call_is_asked_about_when_its_tab_is_shown(bench: AppBench) -> None:
+    write_servers(tiny=tiny())
+    async with bench.run(hold=True) as (app, pilot):
+        await tools_on(pilot)
+        await send(pilot, "19 and 23?")
+        first, worker = chat_of(app).pane, bench.workers[0]
+        await pilot.press("alt+t")
+        for event in calling(SUM):
+            worker.say(event)
+        await until(pilot, lambda: first.mark is TabMark.ASKS)
+        worker.script(DONE)
+        # Who writes there meanwhile agrees to nothing, and has answers.
+        await pilot.press("y", "enter")
+        await until(pilot, lambda: roles(app) == ["user", "assistant"])
+        assert results(app) == []
+        await pilot.press("ctrl+pageup")
+        await asked_about(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: roles(app) == ["user", "assistant", "tool", "assistant"])
+        assert results(app) == ["the sum is 42"]
 
 
 async def test_no_runs_nothing_and_always_is_asked_once_in_a_conversation(bench: AppBench) -> None:

@@ -3,6 +3,7 @@
 import signal
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -181,6 +182,41 @@ async def test_a_draft_that_finds_the_prompt_taken_is_kept_for_another_time(
         await settle(pilot)
         assert questions_asked(bench) == ["three"]
         assert store.draft(one.id) == "two"
+
+
+async def test_a_first_message_that_was_never_asked_is_there_at_the_next_start(bench: AppBench) -> None:
+    Path("notes.md").write_text("# Notes")
+    first = bench.make(pair=None)
+    async with first.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await send(pilot, "what is in @notes.md")
+        await settle(pilot)
+    for _ in range(2):  # nothing was ever saved but this
+        again = bench.make()
+        async with again.run_test(size=LARGE) as pilot:
+            await settle(pilot)
+            assert chat_of(again).prompt.text == "what is in @notes.md"
+            assert roles(again) == []
+    async with bench.make().run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        await settle(pilot)
+        assert questions_asked(bench)[-1].startswith("what is in @notes.md")
+    last = bench.make()
+    async with last.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        assert chat_of(last).prompt.text == ""
+
+
+async def test_what_goes_along_into_a_new_conversation_is_kept_once(
+    bench: AppBench, store: ChatStore
+) -> None:
+    async with bench.run() as (app, pilot):
+        await pilot.press(*"half", "alt+t", "ctrl+pageup", "ctrl+n")
+        await settle(pilot)
+        assert chat_of(app).prompt.text == "half"
+    assert store.take_first_drafts("other") == "half"
 
 
 _QUEUE = """

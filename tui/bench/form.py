@@ -8,7 +8,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
 from edgespec.bench.fixed_lengths import parse_draft_lengths
@@ -22,6 +21,7 @@ from edgespec.session.choice import AUTO_DRAFT
 from edgespec.session.settings import EngineSettings
 from edgespec.text import plain_text
 from edgespec.worker.jobs.bench import BenchJob
+from tui.common.dialog import Dialog
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
 from tui.services.launch import Launch
@@ -39,7 +39,7 @@ _FIELDS = (
 )
 
 
-class BenchFormScreen(ModalScreen[BenchJob | None]):
+class BenchFormScreen(Dialog[BenchJob | None]):
     """Dismissed with a job, or with None."""
 
     AUTO_FOCUS = "Input"

@@ -32,6 +32,8 @@ class Asking:
         """How the model is to think, from the next answer on."""
         self.structure: Structure | None = None
         """What answers must look like, from the next one on."""
+        self.schema_name = ""
+        """The file that this stands in."""
 
     def ask_summary(self) -> int:
         """Asks for a summary first where there is too little room for an answer, and the user wants one.

@@ -21,6 +21,8 @@ class AttachingListener:
     """It can be asked."""
     refused: Callable[[str, EdgespecError], None]
     """What was written cannot be asked, and why."""
+    enter: Callable[[], bool]
+    """Whether the engine may be asked now; else `count` is called when it may."""
 
 
 class Attaching:
@@ -62,11 +64,13 @@ class Attaching:
 
     async def _read(self, written: str, files: Sequence[str]) -> None:
         try:
-            self._message = await asyncio.to_thread(attach, written, files)
+            message = await asyncio.to_thread(attach, written, files)
         except EdgespecError as error:
             self.fail(error)
             return
-        self.count()
+        if self.written == written:  # nobody has stopped it
+            self._message = message
+            self.count()
 
     def count(self) -> None:
         """Asks the engine, which is loaded if it has to be."""
@@ -75,7 +79,7 @@ class Attaching:
             return
         if engine.state in (EngineState.CLOSED, EngineState.DEAD):
             self._services.open_engine()
-        if not engine.is_ready:
+        if not self._listener.enter():
             return
         if engine.pair is not None and engine.pair.server:
             self._end(self._message)

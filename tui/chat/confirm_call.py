@@ -6,18 +6,18 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from edgespec.chat.tools import ToolCall
 from edgespec.text import one_line, plain_text
+from tui.common.dialog import Dialog
 from tui.services.tools import shown_arguments
 
 Permission = Literal["once", "always", "no", "stop"]
 """Whether a call is run; with `stop` neither it nor what the model would say to that."""
 
 
-class ConfirmCall(ModalScreen[Permission]):
+class ConfirmCall(Dialog[Permission]):
     """Shows a call whole. Nothing is run without an answer.
 
     Args:

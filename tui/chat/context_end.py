@@ -7,7 +7,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -15,6 +14,7 @@ from edgespec.chat.messages import ChatMessage
 from edgespec.chat.thinking import Thinking
 from edgespec.worker.protocol import Answer
 from tui.chat.conversation import Conversation, Message, Seen
+from tui.common.dialog import Dialog
 from tui.services.settings import ContextEnd
 
 CHOICES: Final[tuple[tuple[ContextEnd, str, str], ...]] = (
@@ -35,7 +35,7 @@ _SUMMARY_ROOM: Final = 8
 """An eighth of it for the summary."""
 
 
-class ContextEndScreen(ModalScreen[ContextEnd | None]):
+class ContextEndScreen(Dialog[ContextEnd | None]):
     """Asked once: what is to be done, now and from now on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -3,7 +3,8 @@
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Final
+from dataclasses import dataclass
+from typing import ClassVar, Final, Protocol
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -11,7 +12,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Resize
-from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -21,6 +21,7 @@ from tui.chat.keeper import ChatKeeper
 from tui.chat.listing import MOST_FOUND, MOST_LISTED, ChatSummary
 from tui.common.ask import AskScreen
 from tui.common.ask_line import LineScreen
+from tui.common.dialog import Dialog
 from tui.common.local_time import local_time
 from tui.common.narrow import NARROW_COLUMNS
 from tui.common.wording import joined
@@ -37,16 +38,38 @@ def _key(key: str, action: str, title: str, tooltip: str, *, shown: bool = True)
     return Binding(key, action, title, id=f"conversations.{name}", tooltip=tooltip, show=shown, priority=True)
 
 
-class ConversationsScreen(ModalScreen[str | None]):
-    """Dismissed with the id of the conversation to open, or None.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A conversation to open."""
+
+    chat_id: str
+    in_new_tab: bool = False
+
+
+class OpenConversations(Protocol):
+    """Those that are open while the list is shown."""
+
+    def place_of(self, chat_id: str) -> int | None:
+        """Where one is open."""
+
+    def rename(self, chat_id: str, title: str) -> None:
+        """One has another title."""
+
+    def forget(self, chat_id: str) -> None:
+        """One was deleted."""
+
+
+class ConversationsScreen(Dialog[Chosen | None]):
+    """Dismissed with the conversation to open, or None.
 
     Args:
         keeper: Of the chat.
-        deleted: Is told the id of each conversation that is deleted here.
+        opened: Are told of what is done here.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Close", id="conversations.cancel", tooltip="Open nothing"),
+        _key("alt+t", "new_tab", "New tab", "Open the conversation in another tab"),
         _key("ctrl+r", "rename", "Rename", "Give the conversation another title"),
         _key("ctrl+t", "pin", "Pin", "Keep the conversation above the others, or no longer"),
         _key("ctrl+d", "delete", "Delete", "Delete the conversation, after a question"),
@@ -57,9 +80,9 @@ class ConversationsScreen(ModalScreen[str | None]):
     ]
     AUTO_FOCUS = "#conversations-words"
 
-    def __init__(self, keeper: ChatKeeper, deleted: Callable[[str], None]) -> None:
+    def __init__(self, keeper: ChatKeeper, opened: OpenConversations) -> None:
         super().__init__()
-        self._keeper, self._deleted = keeper, deleted
+        self._keeper, self._opened = keeper, opened
         self._found: list[ChatSummary] = []
         self._total_n = 0
         self._words: str | None = None
@@ -165,16 +188,22 @@ class ConversationsScreen(ModalScreen[str | None]):
 
     @on(OptionList.OptionSelected)
     def _clicked(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(event.option.id)
+        if event.option.id is not None:
+            self.dismiss(Chosen(event.option.id))
 
     def _open(self, chosen: ChatSummary | None) -> None:
         self._opens = False
         if chosen is not None:
-            self.dismiss(chosen.id)
+            self.dismiss(Chosen(chosen.id))
 
     def action_cancel(self) -> None:
         """By key."""
         self.dismiss(None)
+
+    def action_new_tab(self) -> None:
+        """Opens the chosen one beside the others."""
+        if (chosen := self._chosen) is not None:
+            self.dismiss(Chosen(chosen.id, in_new_tab=True))
 
     def action_move(self, action: str) -> None:
         """Chooses another one; what is typed goes on."""
@@ -187,7 +216,7 @@ class ConversationsScreen(ModalScreen[str | None]):
             return
         title = await self.app.push_screen_wait(LineScreen("Title of the conversation", chosen.title))
         if title is not None:
-            self._change(chosen, lambda: self._keeper.store.rename(chosen.id, title))
+            self._change(chosen, lambda: self._rename(chosen.id, title))
 
     def action_pin(self) -> None:
         """Keeps the chosen one above the others, or no longer."""
@@ -199,13 +228,18 @@ class ConversationsScreen(ModalScreen[str | None]):
         """Deletes the chosen one, after a question."""
         if (chosen := self._chosen) is None:
             return
-        question = f"Delete “{one_line(chosen.title)}” and all that is kept of it?"
+        is_open = ", which is open in a tab," if self._opened.place_of(chosen.id) is not None else ""
+        question = f"Delete “{one_line(chosen.title)}”{is_open} and all that is kept of it?"
         if await self.app.push_screen_wait(AskScreen(question, "Delete", "Keep")):
             self._change(chosen, lambda: self._delete(chosen.id))
 
+    def _rename(self, chat_id: str, title: str) -> None:
+        self._keeper.store.rename(chat_id, title)
+        self._opened.rename(chat_id, title)
+
     def _delete(self, chat_id: str) -> None:
         self._keeper.delete(chat_id)
-        self._deleted(chat_id)
+        self._opened.forget(chat_id)
 
     def _change(self, chosen: ChatSummary, change: Callable[[], None]) -> None:
         try:

@@ -91,6 +91,20 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             text TEXT NOT NULL
         )""",
     ),
+    # What is open side by side.
+    (
+        """CREATE TABLE open_tabs (
+            place INTEGER PRIMARY KEY,
+            conversation_id TEXT NOT NULL UNIQUE REFERENCES conversations (id) ON DELETE CASCADE,
+            is_shown INTEGER NOT NULL
+        )""",
+        # What is written and not sent in conversations of which nothing is saved.
+        """CREATE TABLE first_drafts (
+            number INTEGER PRIMARY KEY,
+            conversation_id TEXT NOT NULL UNIQUE,
+            text TEXT NOT NULL
+        )""",
+    ),
 )
 """Statements that make each version of the schema out of the one before. What stands here has been released: only add."""
 VERSION: Final = len(_MIGRATIONS)

@@ -23,6 +23,8 @@ class Drafts:
     ) -> None:
         self._keeper, self._prompt, self._waiting, self._chat_id = keeper, prompt, waiting, chat_id
         self._kept = ""
+        self._kept_for = ""
+        """The conversation that it is kept with."""
         self._not_brought = ""
         """Was kept, and is not in the prompt, where something else stood."""
 
@@ -30,21 +32,39 @@ class Drafts:
         """Keeps what waits, and what is being written, for the case that the app ends."""
         draft = BETWEEN.join(filter(None, (self._not_brought, *self._waiting.texts, written)))
         if draft != self._kept:
-            self._kept = draft
+            self._kept, self._kept_for = draft, self._chat_id()
             self._keeper.keep_draft(self._chat_id(), draft)
 
     def bring(self) -> None:
         """Puts what was not sent in the conversation that is shown now into the prompt, where that is empty."""
         self._waiting.clear()
         self._not_brought = ""
+        chat_id = self._chat_id()
         try:
-            self._kept = self._keeper.store.draft(self._chat_id())
+            if self._kept and self._kept_for != chat_id and self._prompt.text:
+                self._keeper.store.drop_first_draft(self._kept_for)  # it goes along
+            self._kept, self._kept_for = self._keeper.store.draft(chat_id), chat_id
         except EdgespecError as error:
             self._keeper.tell_error(error)
             return
         if self._prompt.text:
             self._not_brought = self._kept
         elif self._kept:
+            self._prompt.put(self._kept)
+
+    def bring_first(self) -> None:
+        """Puts what was written at an earlier start, in a conversation that never began, into the prompt, where that is empty."""
+        if self._prompt.text:
+            return
+        try:
+            self._kept, self._kept_for = (
+                self._keeper.store.take_first_drafts(self._chat_id()),
+                self._chat_id(),
+            )
+        except EdgespecError as error:
+            self._keeper.tell_error(error)
+            return
+        if self._kept:
             self._prompt.put(self._kept)
 
     def take_back(self, line: WaitingMessage | None = None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgespec.errors import EdgespecError
 from tui.chat.conversation import Conversation
+from tui.chat.open_tabs import OpenTabs
 from tui.chat.store import ChatStore
 from tui.chat.takeover import TakenOver, has_old_files, take_over
 from tui.common.wording import joined
@@ -106,6 +107,13 @@ class ChatKeeper:
                 self.store.keep_draft(chat_id, text)
             except EdgespecError as error:
                 self.tell_error(error)
+
+    def keep_tabs(self, tabs: OpenTabs) -> None:
+        """Keeps which conversations are open."""
+        try:
+            self.store.keep_tabs(tabs)
+        except EdgespecError as error:
+            self.tell_error(error)
 
     def tell_error(self, error: EdgespecError) -> None:
         """Says what is wrong with the store, once until it has worked again."""

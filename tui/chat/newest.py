@@ -6,6 +6,7 @@ from textual.widgets import Static
 
 from tui.chat.keys import NEWEST_ID
 from tui.chat.transcript import Transcript
+from tui.common.shown_key import shown_key
 
 
 class NewestMark(Static):
@@ -47,7 +48,7 @@ class NewestMark(Static):
         transcript = self._transcript
         below = 0 if transcript.is_following else transcript.max_scroll_y - round(transcript.scroll_y)
         if below > 0 and not self._said:
-            self._key = self._find_key()
+            self._key = shown_key(self, NEWEST_ID) or "a click"
         said = self._describe(below) if below > 0 else ""
         if said != self._said:
             self._said = said
@@ -58,9 +59,3 @@ class NewestMark(Static):
         rows = "one more row" if below == 1 else f"{below} more rows"
         coming = " · the answer goes on below" if self._transcript.is_answering else ""
         return f"↓ {rows}{coming} · {self._key} shows the newest"
-
-    def _find_key(self) -> str:
-        """The key that leads there, as it is shown; keys can be changed."""
-        bindings = (active.binding for active in self.screen.active_bindings.values())
-        found = next((binding for binding in bindings if binding.id == NEWEST_ID), None)
-        return self.app.get_key_display(found) if found else "a click"

@@ -81,6 +81,10 @@ class PromptInput(MarkedArea):
         self.cursor_blink = False
         self.menu = menu
 
+    def allow_focus(self) -> bool:
+        """Not while another tab is shown: keys would go where nobody sees them."""
+        return super().allow_focus() and all(node.display for node in self.ancestors_with_self)
+
     def remember(self, text: str) -> None:
         """Adds a message to the history."""
         if text and (not self._history or self._history[-1] != text):
@@ -166,7 +170,9 @@ class PromptInput(MarkedArea):
     async def _on_key(self, event: events.Key) -> None:
         # A priority binding would overtake keys that still wait for this widget, as when text is pasted as keys.
         active = self.screen.active_bindings.get(event.key)
-        if self.menu.is_open and event.key in ("up", "down", "escape"):
+        if event.key.startswith("alt+") and event.is_printable:
+            event.prevent_default()  # a terminal sends the character behind an Esc: a key, and nothing to write
+        elif self.menu.is_open and event.key in ("up", "down", "escape"):
             event.stop()
             event.prevent_default()
             if event.key == "escape":

@@ -10,6 +10,7 @@ from edgespec.text import human_bytes
 from edgespec.worker.protocol import Answered, PairOpened, TokensArrived
 from edgespec.worker.remote.figures import remote_receipt
 from tui.chat.conversation import Receipt
+from tui.common.fitting import fitting
 from tui.common.wording import rate_of
 
 
@@ -39,8 +40,8 @@ def race_gain(pair: PairOpened | None, races: Mapping[str, BenchResult]) -> floa
     return arm.speedup if arm is not None and math.isfinite(arm.speedup) else None
 
 
-def live_line(tokens: TokensArrived) -> str:
-    """The figures of an answer that is under way."""
+def live_line(tokens: TokensArrived, width: int) -> str:
+    """The figures of an answer that is under way, as many as a row of that width holds."""
     rate = rate_of(tokens)
     is_counted = tokens.predicted_n > 0
     thinks = tokens.thought_n == tokens.predicted_n if is_counted else not tokens.pieces
@@ -53,4 +54,4 @@ def live_line(tokens: TokensArrived) -> str:
             parts.append(f"{tokens.speedup:.2f}x plain (estimated)")
     if tokens.draft_n:
         parts.append(f"{tokens.draft_n_accepted / tokens.draft_n:.0%} accepted")
-    return " · ".join(parts)
+    return fitting(parts, width)

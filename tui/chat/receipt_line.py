@@ -9,11 +9,11 @@ from textual.widgets import Static
 
 from edgespec.text import plain_text
 from tui.chat.conversation import Message
+from tui.common.fitting import BETWEEN, fitting
 
 _FOLDED, _OPEN = "▸", "▾"
 _FIRST_WIDTH: Final = 60
 """Of a row, before it has a place: one row from the beginning, so that nothing jumps."""
-_BETWEEN: Final = " · "
 _STOPPED: Final = "stopped, partial answer kept"
 
 
@@ -36,13 +36,13 @@ class ReceiptLine(Static, can_focus=True):
     @property
     def details(self) -> str:
         """All figures in a line, and the reason in the next."""
-        return "\n".join(filter(None, (_BETWEEN.join(self._parts), self._why)))
+        return "\n".join(filter(None, (BETWEEN.join(self._parts), self._why)))
 
     def show(self, message: Message | None) -> None:
         """Those of this answer; nothing before it is there."""
         receipt = message.receipt if message else None
         self._parts = [_STOPPED] if message and message.stopped else []
-        self._parts += plain_text(receipt.text).split(_BETWEEN) if receipt else []
+        self._parts += plain_text(receipt.text).split(BETWEEN) if receipt else []
         self._why = plain_text(receipt.why) if receipt else ""
         self.display = bool(self._parts)
         self._paint()
@@ -61,7 +61,7 @@ class ReceiptLine(Static, can_focus=True):
         self._paint()
 
     def _paint(self) -> None:
-        whole = _BETWEEN.join(filter(None, (*self._parts, self._why)))
+        whole = BETWEEN.join(filter(None, (*self._parts, self._why)))
         width = self.content_size.width or _FIRST_WIDTH
         if cell_len(whole) <= width:
             self.update(whole)
@@ -69,13 +69,3 @@ class ReceiptLine(Static, can_focus=True):
             self.update(f"{_OPEN} {self.details}")
         else:
             self.update(f"{_FOLDED} {fitting(self._parts, width - 2)}")
-
-
-def fitting(parts: list[str], width: int) -> str:
-    """As many of the parts as a row of that width holds, the first of them in any case."""
-    shown = parts[:1]
-    for part in parts[1:]:
-        if cell_len(_BETWEEN.join([*shown, part])) > width:
-            break
-        shown.append(part)
-    return _BETWEEN.join(shown)

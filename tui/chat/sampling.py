@@ -9,7 +9,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
 from edgespec.errors import EdgespecError, UsageError
@@ -17,6 +16,7 @@ from edgespec.llama.sampler import Sampling
 from edgespec.llama.sampling_wish import NO_WISH, SamplingWish
 from edgespec.text import plain_text
 from tui.chat.conversation import Conversation
+from tui.common.dialog import Dialog
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
 
@@ -155,7 +155,7 @@ class ChatSampling:
         return self.of_model().under(self.of_chat(conversation)).over(own)
 
 
-class SamplingScreen(ModalScreen[SamplingChange | None]):
+class SamplingScreen(Dialog[SamplingChange | None]):
     """A form: what is left empty is the model's own.
 
     Args:

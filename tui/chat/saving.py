@@ -1,14 +1,12 @@
 """The conversation that is shown, as it is kept: with when it changed, how it is sampled, and what answered."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from tui.chat.conversation import Conversation
-from tui.chat.keeper import ChatKeeper, Listener
+from tui.chat.keeper import ChatKeeper
 from tui.chat.model_of_chat import opened_by
 from tui.chat.sampling import ChatSampling
-from tui.chat.store import ChatStore
 from tui.chat.transcript import Transcript
 from tui.services.engine_client import EngineClient
 
@@ -17,27 +15,35 @@ class Saving:
     """Of a pane.
 
     Args:
-        store: Where conversations are kept.
+        keeper: Of all conversations.
         transcript: Has the one that is shown.
         sampling: How its answers are sampled.
         engine: What answers.
-        told: Is told what the user should read of the store, and whether it is an error.
     """
 
     def __init__(
         self,
-        store: ChatStore,
+        keeper: ChatKeeper,
         transcript: Transcript,
         sampling: ChatSampling,
         engine: EngineClient,
-        told: Callable[[str, bool], None],
     ) -> None:
-        self.keeper = ChatKeeper(store, Listener(self._saved, told))
-        """Of all conversations."""
+        self._keeper = keeper
         self._transcript, self._sampling, self._engine = transcript, sampling, engine
+        self._has_ended = False
+
+    def begins(self) -> None:
+        """Another conversation is kept from now on."""
+        self._has_ended = False
+
+    def ends(self) -> None:
+        """The conversation was deleted: nothing of it is saved any more."""
+        self._has_ended = True
 
     def save(self) -> None:
         """Saves the conversation as it stands now."""
+        if self._has_ended:
+            return
         now = datetime.now(UTC).isoformat(timespec="seconds")
         conversation = self._transcript.conversation
         wish = self._sampling.of_chat(conversation)
@@ -47,9 +53,9 @@ class Saving:
             sampling=wish if wish.given else None,
             opened=opened_by(self._engine) or conversation.opened,
         )
-        self.keeper.save(self._transcript.conversation)
+        self._keeper.save(self._transcript.conversation)
 
-    def _saved(self, asked: Conversation, saved: Conversation) -> None:
+    def take_saved(self, asked: Conversation, saved: Conversation) -> None:
         """Goes on from what was saved; where that waited, the conversation may have gone further."""
         if self._transcript.conversation is asked:
             self._transcript.conversation = saved

@@ -30,7 +30,7 @@ from tui.chat.saved import SavedConversations
 from tui.chat.slash import parse_slash
 from tui.chat.store import export_markdown
 from tui.chat.system_prompts import SystemPromptsScreen
-from tui.chat.version_actions import VersionActions
+from tui.chat.tab_actions import TabActions
 from tui.common.ask import ChooseScreen
 from tui.common.handover import hand_over
 from tui.common.wording import joined
@@ -40,8 +40,8 @@ from tui.services.system_prompts import prompt_named
 _RAIL_COLUMNS = 100
 
 
-class ChatScreen(VersionActions):
-    """The first screen. Its pane has questions answered; what else can be done is done here."""
+class ChatScreen(TabActions):
+    """The first screen. Its panes have questions answered; what else can be done is done here."""
 
     NAME = "chat"
     BINDINGS: ClassVar[list[BindingType]] = CHAT_KEYS
@@ -50,14 +50,14 @@ class ChatScreen(VersionActions):
     def __init__(self, services: AppServices) -> None:
         super().__init__(services)
         self._engine = services.engine
-        self._saved = SavedConversations(self.pane, self, services)
+        self._saved = SavedConversations(self.tabs, self, services)
         self.rail = Rail(services.engine)
         """The charts."""
 
     def compose_body(self) -> ComposeResult:
         """Conversation and prompt at the left, charts at the right."""
         with Horizontal():
-            yield from (self.pane, self.rail)
+            yield from (self.tabs, self.rail)
 
     def on_mount(self) -> None:
         """Loads what was asked for on the command line, where that leads here."""
@@ -127,6 +127,8 @@ class ChatScreen(VersionActions):
                 self._change_draft(argument)
             case "model" if argument:
                 self._open_model(argument)
+            case "tab" if argument:
+                self.change_tab(argument.lower())
             case "version" if argument:
                 self.show_version(argument)
             case "sampling" if argument:
@@ -143,7 +145,7 @@ class ChatScreen(VersionActions):
 
     def interrupt(self) -> bool:
         """Stops the answer, or clears what is written; returns whether there was anything of the kind."""
-        if self.pane.is_busy or self.pane.is_waiting:
+        if self.pane.is_at_work:
             self.pane.stop()
         elif self.prompt.clear_away():
             self.tell("cleared; Up brings it back")
@@ -159,7 +161,7 @@ class ChatScreen(VersionActions):
 
     def _open_model(self, name: str) -> None:
         """Another target, as soon as it is found; the one that is loaded answers until then."""
-        if not self._is_busy():
+        if not self._is_busy_anywhere():
             self.tell(f"looking for {name}")
             self.services.open_engine(name)
 
@@ -204,7 +206,7 @@ class ChatScreen(VersionActions):
 
     def action_restart_engine(self) -> None:
         """Loads the models again in a new process."""
-        if not self._is_busy():
+        if not self._is_busy_anywhere():
             self.services.open_engine()
 
     def action_race_last(self) -> None:
@@ -230,8 +232,7 @@ class ChatScreen(VersionActions):
     @work
     async def action_open_saved(self) -> None:
         """Opens a saved conversation."""
-        if not self._is_busy():
-            await self._tell_of(self._saved.choose())
+        await self._tell_of(self._saved.choose())
 
     @work
     async def action_rename(self, title: str = "") -> None:
@@ -344,7 +345,8 @@ class ChatScreen(VersionActions):
         """Wraps long lines of code, or lets them run on, from now on."""
         settings = replace(self.services.settings, wrap_code=not self.services.settings.wrap_code)
         self.services.change_settings(settings)
-        self.transcript.wrap_code(settings.wrap_code)
+        for pane in self.tabs.panes:
+            pane.transcript.wrap_code(settings.wrap_code)
         self.tell("long lines of code wrap" if settings.wrap_code else "long lines of code scroll sideways")
 
     def action_rail(self) -> None:

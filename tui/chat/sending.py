@@ -24,6 +24,10 @@ class SendingListener:
     """A message's turn has come, and its files are read."""
     is_busy: Callable[[], bool]
     """Whether something that was asked before is still to be answered."""
+    enter: Callable[[], bool]
+    """Whether the engine may be asked now; else the pane's turn comes."""
+    leave: Callable[[], None]
+    """It is not asked any more."""
     tell: Callable[[str], None]
     tell_error: Callable[[str], None]
     run: Callable[[Coroutine[Any, Any, None]], object]
@@ -55,7 +59,9 @@ class Sending:
         self.drafts = Drafts(keeper, prompt, self.waiting, lambda: transcript.conversation.id)
         """What is not asked yet, as it is kept."""
         self.attaching = Attaching(
-            services, AttachingListener(self._attached, self._refuse), lambda: transcript.is_live
+            services,
+            AttachingListener(self._attached, self._refuse, listener.enter),
+            lambda: transcript.is_live,
         )
         """A message whose files are read and counted."""
 
@@ -111,5 +117,6 @@ class Sending:
 
     def _refuse(self, written: str, error: EdgespecError) -> None:
         """What cannot be attached goes back into the prompt, before what is being written there."""
+        self._listener.leave()
         self._prompt.put(BETWEEN.join(filter(None, (written, self._prompt.message))))
         self._listener.tell_error(joined(error.message, error.hint))

@@ -29,6 +29,12 @@ _ALL = (
     SlashCommand("help", "", "app.help", "Show keys and commands"),
     SlashCommand("new", "", "new", "Begin another conversation; this one is kept"),
     SlashCommand("open", "", "open_saved", "Find and open a saved conversation"),
+    SlashCommand(
+        "tab",
+        "[new|next|previous|close]",
+        "new_tab",
+        "Open another conversation beside this one; also goes to a tab by its number",
+    ),
     SlashCommand("rename", "[TITLE]", "rename", "Give this conversation another title"),
     SlashCommand("pin", "", "pin", "Pin or unpin this conversation"),
     SlashCommand("delete", "", "clear", "Delete this conversation, after a question"),

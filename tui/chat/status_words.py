@@ -7,6 +7,7 @@ from edgespec.decode.token import GenerationStats
 from edgespec.worker.protocol import PairOpened, RequestFailed
 from tui.common.setting_labels import with_labels
 from tui.common.wording import drafting_of, joined
+from tui.services.engine_client import EngineState
 
 _ENDS: Final = {
     "context": "the context is full: the answer was cut short; /new begins another conversation",
@@ -33,6 +34,20 @@ def pair_words(pair: PairOpened, *, tools_n: int, has_schema: bool) -> str:
     tools = f" · {tools_n} tools" if tools_n else ""
     schema = " · answers by a schema" if has_schema else ""
     return f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}"
+
+
+def waiting_words(state: EngineState, *, is_before: bool) -> str:
+    """Why a message is not answered yet.
+
+    Args:
+        state: Of the engine.
+        is_before: It answers in another tab.
+    """
+    if is_before:
+        return "another tab is being answered, then this is: Esc takes it back"
+    if state is EngineState.BUSY:
+        return "the answer starts when the race is over"
+    return "the answer starts when the model is loaded"
 
 
 def end_words(stats: GenerationStats, left_out_n: int) -> str:

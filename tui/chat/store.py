@@ -17,6 +17,13 @@ from edgespec.worker.protocol import Piece
 from tui.chat.attachments import Attachment
 from tui.chat.conversation import Conversation, Message, Opened, Receipt, in_line, to_markdown
 from tui.chat.database import ChatDatabase, Work, storable
+from tui.chat.kept_drafts import (
+    drop_first_draft,
+    has_first_draft,
+    read_draft,
+    take_first_drafts,
+    write_draft,
+)
 from tui.chat.listing import (
     MOST_FOUND,
     ChatSummary,
@@ -25,6 +32,7 @@ from tui.chat.listing import (
     search_conversations,
     summary_of,
 )
+from tui.chat.open_tabs import OpenTabs, read_open_tabs, write_open_tabs
 
 DATABASE_NAME: Final = "conversations.db"
 OLD_FILES_FOLDER: Final = "from-0.1.0"
@@ -106,24 +114,30 @@ class ChatStore:
 
     def draft(self, chat_id: str) -> str:
         """What was written in a conversation and not sent; empty where nothing was."""
-
-        def find(connection: sqlite3.Connection) -> str:
-            line = "SELECT text FROM drafts WHERE conversation_id = ?"
-            found = connection.execute(line, (chat_id,)).fetchone()
-            return str(found[0]) if found else ""
-
-        return self.database.read(find, "")
+        return self.database.read(lambda one: read_draft(one, chat_id), "")
 
     def keep_draft(self, chat_id: str, text: str) -> None:
-        """Keeps what is written in a conversation and not sent; of one that is not saved, nothing is kept."""
+        """Keeps what is written in a conversation and not sent; of one that is not saved, for a new one at the next start."""
+        change = self.database.write if text else self._change
+        change(lambda connection: write_draft(connection, chat_id, text))
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM drafts WHERE conversation_id = ?", (chat_id,))
-            if text:
-                line = "INSERT INTO drafts SELECT id, ? FROM conversations WHERE id = ?"
-                connection.execute(line, (storable(text), chat_id))
+    def drop_first_draft(self, chat_id: str) -> None:
+        """Keeps nothing any more of what was written in a conversation of which nothing is saved."""
+        self._change(lambda connection: drop_first_draft(connection, chat_id))
 
-        self._change(work)
+    def take_first_drafts(self, chat_id: str) -> str:
+        """What was written and not sent where nothing was ever saved, the oldest first: it is the draft of this conversation now."""
+        if not self.database.read(has_first_draft, False):
+            return ""
+        return self.database.write(lambda connection: take_first_drafts(connection, chat_id))
+
+    def open_tabs(self) -> OpenTabs:
+        """The conversations that were open side by side, in the app that kept them last."""
+        return self.database.read(read_open_tabs, OpenTabs())
+
+    def keep_tabs(self, tabs: OpenTabs) -> None:
+        """Keeps which conversations are open; of one that is not saved, nothing is kept."""
+        self._change(lambda connection: write_open_tabs(connection, tabs))
 
     def recent_questions(self) -> list[str]:
         """What was asked last, in any conversation, the oldest first."""

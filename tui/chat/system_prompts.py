@@ -6,7 +6,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -14,6 +13,7 @@ from edgespec.errors import EdgespecError
 from edgespec.text import one_line, plain_text
 from tui.common.ask import AskScreen, TextScreen
 from tui.common.ask_line import LineScreen
+from tui.common.dialog import Dialog
 from tui.common.wording import joined
 from tui.services.system_prompts import BUILT_IN, all_prompts, delete_prompt, own_prompts, save_prompt
 
@@ -21,7 +21,7 @@ _WRITE, _NONE, _NAMED = "write", "none", "named:"
 _TITLES: Final = {_WRITE: "Write one for this conversation", _NONE: "None"}
 
 
-class SystemPromptsScreen(ModalScreen[str | None]):
+class SystemPromptsScreen(Dialog[str | None]):
     """Dismissed with the text of the system prompt, or None where it stays as it is.
 
     Args:

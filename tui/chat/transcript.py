@@ -341,6 +341,11 @@ def _grown(before: Message, after: Message) -> Message:
         after,
         thought_n=before.thought_n + after.thought_n,
         thought_s=before.thought_s + after.thought_s,
-        receipt=after.receipt if is_longer else before.receipt,
+        receipt=_of_the_rest(after.receipt) if is_longer else before.receipt,
         grown_from=before.id,
     )
+
+
+def _of_the_rest(receipt: Receipt | None) -> Receipt | None:
+    """The receipt of what an answer has gone on with, which says that it is not of all of it."""
+    return replace(receipt, text=f"+{receipt.text}") if receipt and receipt.text[:1].isdigit() else receipt

@@ -6,13 +6,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from edgespec.text import plain_text
+from tui.common.dialog import Dialog
 
 
-class LineScreen(ModalScreen[str | None]):
+class LineScreen(Dialog[str | None]):
     """Dismissed with what is written, without white space around it; None where it was left or nothing is written."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

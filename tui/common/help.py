@@ -7,10 +7,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widgets import Static
 
 from edgespec.paths import app_settings_file
+from tui.common.dialog import Dialog
 from tui.common.mode_screen import ModeScreen
 from tui.common.narrow import NARROW_COLUMNS
 from tui.common.wrapped_table import WrappedTable
@@ -39,7 +40,10 @@ TASKS: Final[Mapping[str, tuple[str, ...]]] = {
         *("chat.newest", "chat.up", "chat.down", "chat.copy", "chat.pick", "chat.wrap"),
         *("chat.tint", "chat.rail", "chat.export"),
     ),
-    "Conversations": ("chat.new", "chat.open", "chat.clear", "chat.system"),
+    "Conversations": (
+        *("chat.new", "chat.open", "chat.clear", "chat.system"),
+        *("chat.new_tab", "chat.next_tab", "chat.tab_before", "chat.close_tab"),
+    ),
     "The model, and how it answers": ("chat.mode", "chat.draft", "chat.sampling", "chat.restart"),
     "Measure": (),
     "Everywhere": (),
@@ -73,7 +77,7 @@ def _is_of(row: Row, screen: str) -> bool:
     return row[2].split(".")[0] == screen
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Over the screen that it explains.
 
     Args:

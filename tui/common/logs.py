@@ -8,11 +8,11 @@ from typing import ClassVar, Final
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Log, Static
 
 from edgespec.files import written_whole
 from edgespec.text import plain_text
+from tui.common.dialog import Dialog
 from tui.services.engine_client import EngineClient
 
 _FILE = "edgespec-engine.log"
@@ -50,7 +50,7 @@ def at_least(lines: Iterable[str], least: LogLevel) -> list[str]:
     return found
 
 
-class LogScreen(ModalScreen[None]):
+class LogScreen(Dialog[None]):
     """The newest lines at the bottom, followed while it is open."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -9,7 +9,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select, Static
 
@@ -17,6 +16,7 @@ from edgespec.errors import EdgespecError, UsageError
 from edgespec.llama.kv_types import KvType
 from edgespec.paths import app_settings_file
 from edgespec.text import plain_text
+from tui.common.dialog import Dialog
 from tui.common.tick_box import TickBox
 from tui.common.wording import joined
 from tui.services.app_services import AppServices
@@ -40,7 +40,7 @@ _MOST_DIGITS = 20
 """More take Python long to read, or are refused by it."""
 
 
-class SettingsScreen(ModalScreen[None]):
+class SettingsScreen(Dialog[None]):
     """A form over the file of settings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

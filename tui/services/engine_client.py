@@ -104,6 +104,16 @@ class EngineClient:
         return self.state is EngineState.READY
 
     @property
+    def is_looking(self) -> bool:
+        """Whether another pair is looked for, while the one that is loaded answers on."""
+        return self._opening is not None and self._opening is not self.request
+
+    @property
+    def wanted(self) -> OpenPair | None:
+        """What is loaded, or will be where it is found."""
+        return self._opening or self.request
+
+    @property
     def goes_back(self) -> bool:
         """Whether the pair is being loaded again that another one could not take the place of."""
         return self.state is EngineState.LOADING and self.request is self._opened

@@ -66,7 +66,7 @@ CHAT_KEYS: Final[list[BindingType]] = [
         "step_tab(1)",
         "Next tab",
         id="chat.next_tab",
-        tooltip="Go to the next tab (Alt+1 to Alt+9: by its number)",
+        tooltip="Go to the next tab",
         show=False,
         priority=True,
     ),

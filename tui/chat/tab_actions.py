@@ -3,7 +3,6 @@
 from typing import Final
 
 from textual import work
-from textual.events import Key
 
 from edgespec.errors import UsageError
 from tui.chat.version_actions import VersionActions
@@ -19,13 +18,6 @@ class TabActions(VersionActions):
     async def action_new_tab(self) -> None:
         """Opens another one, with an empty conversation."""
         await self.tabs.open()
-
-    def on_key(self, event: Key) -> None:
-        """Alt and a digit go to the tab of that number: nine keys that do one thing."""
-        before, _, digit = event.key.rpartition("+")
-        if before == "alt" and digit in "123456789" and digit:
-            event.stop()
-            self.action_tab(int(digit))
 
     def action_step_tab(self, step: int) -> None:
         """Goes to the next one, or the one before."""

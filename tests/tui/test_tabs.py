@@ -83,7 +83,7 @@ async def test_a_tab_has_a_conversation_and_a_prompt_of_its_own(bench: AppBench)
 async def test_a_key_with_alt_writes_nothing_as_a_terminal_sends_it(bench: AppBench) -> None:
     async with bench.run() as (app, pilot):
         for key, character in (("alt+t", "t"), ("alt+1", "1")):
-            chat_of(app).prompt.post_message(Key(key, character))
+            app.post_message(Key(key, character))
             await settle(pilot)
         assert [pane.prompt.text for pane in panes(app)] == ["", ""]
         assert panes(app)[0].display

@@ -46,8 +46,8 @@ async def test_a_slash_lists_all_commands_with_what_they_do_and_typing_narrows_t
 async def test_arrows_mark_and_enter_does_what_is_marked(bench: AppBench) -> None:
     async with bench.run() as (app, pilot):
         await type_in(pilot, "/t")
-        assert [line.split()[0] for line in lines_of(app)] == ["/think", "/tools", "/thoughts", "/tint"]
-        await pilot.press("down", "down", "down", "enter")
+        assert [line.split()[0] for line in lines_of(app)] == ["/tab", "/think", "/tools", "/thoughts", "/tint"]
+        await pilot.press(*["down"] * 4, "enter")
         await settle(pilot)
         assert chat_of(app).transcript.tinted
         assert chat_of(app).prompt.text == ""
@@ -126,7 +126,7 @@ async def test_escape_closes_it_until_the_next_command_and_tab_opens_it_again(be
 async def test_a_click_takes_a_line(bench: AppBench) -> None:
     async with bench.run(size=SMALL) as (app, pilot):
         await type_in(pilot, "/t")
-        await pilot.click(OptionList, offset=(4, 3))
+        await pilot.click(OptionList, offset=(4, 4))
         await settle(pilot)
         assert chat_of(app).transcript.tinted
         await type_in(pilot, "/mod")

@@ -49,6 +49,7 @@ class CallReader:
         self._tools = {tool.name: tool for tool in tools}
         self._feed = Feed()
         self._raw = ""
+        self._told_n = 0  # Calls, as text was last read.
         """What the call at hand was written as, as long as it may still be text."""
         self._text: list[str] = []
         self._deltas: list[CallDelta] = []
@@ -133,6 +134,11 @@ class CallReader:
             yield
 
     def _say(self, text: str) -> None:
+        # White space behind a call is no text, unless text follows.
+        if text.strip():
+            self._told_n = self.call_n
+        elif self._told_n < self.call_n:
+            return
         if text:
             self._text.append(text)
             self._is_begun = self._is_begun or bool(text.strip())

@@ -95,7 +95,7 @@ def terminal(home_with_smollm2: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     subprocess.run(["tmux", "-L", socket, "kill-server"], check=False, capture_output=True)
 
 
-_ENDLESS = ("--temperature", "0", "--repeat-penalty", "1")
+_ENDLESS = ("--temperature", "0", "--repeat-penalty", "1", "-n", "7000")
 """A small model's greedy story goes on until it is stopped."""
 
 

@@ -46,7 +46,13 @@ async def test_a_slash_lists_all_commands_with_what_they_do_and_typing_narrows_t
 async def test_arrows_mark_and_enter_does_what_is_marked(bench: AppBench) -> None:
     async with bench.run() as (app, pilot):
         await type_in(pilot, "/t")
-        assert [line.split()[0] for line in lines_of(app)] == ["/tab", "/think", "/tools", "/thoughts", "/tint"]
+        assert [line.split()[0] for line in lines_of(app)] == [
+            "/tab",
+            "/think",
+            "/tools",
+            "/thoughts",
+            "/tint",
+        ]
         await pilot.press(*["down"] * 4, "enter")
         await settle(pilot)
         assert chat_of(app).transcript.tinted

@@ -29,9 +29,8 @@ def block_numbers(names: Iterable[str]) -> set[int]:
 def check_weights(
     path: Path, architecture: str, fields: Mapping[str, object], tensors: Sequence[TensorInfo]
 ) -> None:
-    """Refuses a model that says that it has more blocks than there are weights of, or another width than its embeddings.
-
-    Or wider feed-forward parts than its own.
+    """Refuses a model that says that it has more blocks than there are weights of, another width than its embeddings, or wider
+    feed-forward parts than its own.
 
     Nor may it say of its heads and norms what no model has: llama.cpp finds that out while it computes.
 

@@ -137,10 +137,7 @@ print(llama_cpp.Llama.__name__, llama_cpp.llama_cpp.llama_max_devices() > 0)
     assert (ran.stdout, ran.stderr) == ("Llama True\n", "")
 
 
-def test_a_missing_llama_cpp_says_how_to_install_it():
-    code = """
-import sys
-sys.modules["llama_cpp.llama_cpp"] = None
+LOADING = """
 from edgespec.errors import EngineError
 from edgespec.llama.library import load_library
 try:
@@ -148,7 +145,11 @@ try:
 except EngineError as error:
     print(error.message, "|", error.hint)
 """
-    ran = run_clean(code)
+"""Says what is wrong with the library."""
+
+
+def test_a_missing_llama_cpp_says_how_to_install_it():
+    ran = run_clean('import sys\nsys.modules["llama_cpp.llama_cpp"] = None' + LOADING)
     assert ran.stderr == ""
     assert re.match(r"llama-cpp-python cannot be loaded: .* \| run `make install`", ran.stdout)
 
@@ -172,17 +173,7 @@ def test_a_build_for_a_gpu_whose_driver_is_not_there_says_what_is_missing(tmp_pa
     library = package / "lib" / "libllama.so"
     subprocess.run([*link, "-Wl,--no-as-needed", str(driver), "-o", library], check=True)
     driver.unlink()
-    code = f"""
-import sys
-sys.path.insert(0, {str(tmp_path)!r})
-from edgespec.errors import EngineError
-from edgespec.llama.library import load_library
-try:
-    load_library()
-except EngineError as error:
-    print(error.message, "|", error.hint)
-"""
-    ran = run_clean(code)
+    ran = run_clean(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})" + LOADING)
     assert ran.stderr == ""
     assert "libcuda.so.1" in ran.stdout.partition(" | ")[0]
     assert "needs NVIDIA's driver: install that, or build for the CPU" in ran.stdout.partition(" | ")[2]

@@ -49,7 +49,6 @@ class CallReader:
         self._tools = {tool.name: tool for tool in tools}
         self._feed = Feed()
         self._raw = ""
-        self._told_n = 0  # Calls, as text was last read.
         """What the call at hand was written as, as long as it may still be text."""
         self._text: list[str] = []
         self._deltas: list[CallDelta] = []
@@ -134,11 +133,6 @@ class CallReader:
             yield
 
     def _say(self, text: str) -> None:
-        # White space behind a call is no text, unless text follows.
-        if text.strip():
-            self._told_n = self.call_n
-        elif self._told_n < self.call_n:
-            return
         if text:
             self._text.append(text)
             self._is_begun = self._is_begun or bool(text.strip())
@@ -160,6 +154,7 @@ class CallReader:
             if form.closing and (yield from feed.is_next(form.closing)):
                 yield from feed.match(form.closing)
             self._is_begun = True
+            yield from feed.skip_space()
         except NoCallError:
             self._held = None
             if self.call_n == before:

@@ -1,11 +1,13 @@
 """Conversations to be kept, and what tests look at and do in the file that keeps them."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -55,3 +57,31 @@ def start(program: str, *arguments: object) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
+
+
+_APP = """
+import asyncio
+from tests.tui.scripted import ScriptedWorker
+from tui.app import EdgespecApp
+from tui.services.launch import Launch
+from tui.services.settings import AppSettings
+
+async def run():
+    app = EdgespecApp(Launch(), AppSettings(), lambda: ScriptedWorker(hold=True))
+    async with app.run_test() as pilot:
+        while not app.engine.is_ready:
+            await asyncio.sleep(0.01)
+{steps}
+        print("sent", flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(run())
+"""
+
+
+def kill_app_after(steps: str) -> None:
+    """Runs these lines with an `app` and its `pilot`, in a process of its own, and kills it. No answer comes to its end."""
+    app = start(_APP.format(steps=indent(steps, 8 * " ")))
+    assert app.stdout is not None and app.stdout.readline() == "sent\n"
+    app.send_signal(signal.SIGKILL)
+    app.wait()

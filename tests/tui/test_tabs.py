@@ -1,6 +1,5 @@
 """Several conversations side by side, with one engine: each keeps its own, and is answered when its turn has come."""
 
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from textual.widgets import Static
 from edgespec.decode.policy import Mode
 from edgespec.paths import chats_dir
 from edgespec.worker.protocol import Answer, Answered, CountTokens, OpenPair, RequestFailed, Stop
-from tests.tui.chat_files import conversation, posix_only, start
+from tests.tui.chat_files import conversation, kill_app_after, posix_only
 from tests.tui.chat_script import chat_of, found, open_list, send, status_of, write
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import PAIR, finished_stats
@@ -439,36 +438,18 @@ async def test_what_was_open_is_open_again_with_continue(bench: AppBench, store:
 
 
 _TABS = """
-import asyncio
-from tests.tui.scripted import ScriptedWorker
-from tui.app import EdgespecApp
-from tui.services.launch import Launch
-from tui.services.settings import AppSettings
-
-async def run():
-    app = EdgespecApp(Launch(), AppSettings(), lambda: ScriptedWorker(hold=True))
-    async with app.run_test() as pilot:
-        while not app.engine.is_ready:
-            await asyncio.sleep(0.01)
-        app.screen.pane.sending.send("one")
-        await pilot.pause()
-        await app.screen.tabs.open()
-        app.screen.pane.sending.send("two")
-        app.screen.pane.sending.send("three")
-        await pilot.pause()
-        print("sent", flush=True)
-        await asyncio.sleep(600)
-
-asyncio.run(run())
+app.screen.pane.sending.send("one")
+await pilot.pause()
+await app.screen.tabs.open()
+app.screen.pane.sending.send("two")
+app.screen.pane.sending.send("three")
+await pilot.pause()
 """
 
 
 @posix_only
 def test_an_app_that_is_killed_loses_no_tab(store: ChatStore) -> None:
-    app = start(_TABS)
-    assert app.stdout is not None and app.stdout.readline() == "sent\n"
-    app.send_signal(signal.SIGKILL)
-    app.wait()
+    kill_app_after(_TABS)
     kept = store.open_tabs()
     assert [store.load(one).messages[0].content for one in kept.ids] == ["one", "two"]
     assert (kept.shown, store.draft(kept.ids[1])) == (kept.ids[1], "three")

@@ -1,6 +1,5 @@
 """Messages that are sent while an answer comes wait for it, in sight; none of them is lost."""
 
-import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from edgespec.paths import chats_dir
 from edgespec.worker.protocol import Answer, Answered, RequestFailed
-from tests.tui.chat_files import conversation, posix_only, start
+from tests.tui.chat_files import conversation, kill_app_after, posix_only
 from tests.tui.chat_script import chat_of, found, open_list, roles, send, status_of
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import finished_stats
@@ -220,33 +219,15 @@ async def test_what_goes_along_into_a_new_conversation_is_kept_once(
 
 
 _QUEUE = """
-import asyncio
-from tests.tui.scripted import ScriptedWorker
-from tui.app import EdgespecApp
-from tui.services.launch import Launch
-from tui.services.settings import AppSettings
-
-async def run():
-    app = EdgespecApp(Launch(), AppSettings(), lambda: ScriptedWorker(hold=True))
-    async with app.run_test() as pilot:
-        while not app.engine.is_ready:
-            await asyncio.sleep(0.01)
-        app.screen.pane.sending.send("one")
-        app.screen.pane.sending.send("two")
-        app.screen.pane.sending.send("three")
-        print("sent", flush=True)
-        await asyncio.sleep(600)
-
-asyncio.run(run())
+app.screen.pane.sending.send("one")
+app.screen.pane.sending.send("two")
+app.screen.pane.sending.send("three")
 """
 
 
 @posix_only
 def test_what_waits_when_the_app_is_killed_is_kept(store: ChatStore) -> None:
-    app = start(_QUEUE)
-    assert app.stdout is not None and app.stdout.readline() == "sent\n"
-    app.send_signal(signal.SIGKILL)
-    app.wait()
+    kill_app_after(_QUEUE)
     newest = store.newest()
     assert newest is not None
     assert [message.content for message in newest.messages] == ["one"]

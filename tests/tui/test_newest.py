@@ -107,8 +107,7 @@ async def test_the_mark_looks_as_it_did(size: tuple[int, int], bench: AppBench, 
     async with bench.run(size=size, hold=True) as (app, pilot):
         chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
         await converse(pilot)
-        paragraphs(bench)
-        await settle(pilot)
         await pilot.press("pageup")
         await settle(pilot)
+        paragraphs(bench)
         await picture(pilot)

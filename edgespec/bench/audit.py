@@ -53,7 +53,7 @@ def compare_answers(
                 prompt_id=plain.prompt_id,
                 repeat=plain.repeat,
                 position=place,
-                vanilla_token=_token_at(plain, place),
+                plain_token=_token_at(plain, place),
                 arm_token=_token_at(sample, place),
                 logit_gap=gap,
                 large=judge and gap > LARGE_GAP,

@@ -19,8 +19,8 @@ from edgespec.errors import ConfigError
 Result = BenchResult | ThroughputResult
 """A run that is saved and shown."""
 
-_OLD_PLAIN_ARM = "vanilla"
-"""Its name in files of earlier versions."""
+_OLD_PLAIN_ARM, _OLD_PLAIN_TOKEN = "vanilla", "vanilla_token"
+"""Names in files of earlier versions."""
 _KINDS: dict[str, type[Result]] = {SCHEMA: BenchResult, THROUGHPUT_SCHEMA: ThroughputResult}
 
 
@@ -78,15 +78,24 @@ def from_json(text: str) -> Result:
 
 
 def _with_present_names(document: dict[str, Any]) -> dict[str, Any]:
-    """The same, the plain arm called as it is now."""
-    arms = document.get("arms")
-    if not isinstance(arms, list):
-        return document
-    renamed = [
-        {**arm, "name": PLAIN_ARM} if isinstance(arm, dict) and arm.get("name") == _OLD_PLAIN_ARM else arm
-        for arm in arms
-    ]
-    return {**document, "arms": renamed}
+    """The same, plain decoding called as it is now."""
+    found = dict(document)
+    if isinstance(arms := document.get("arms"), list):
+        found["arms"] = [_with_present_arm(arm) for arm in arms]
+    audit = document.get("audit")
+    if isinstance(audit, dict) and isinstance(differences := audit.get("first_differences"), list):
+        found["audit"] = {**audit, "first_differences": [_with_present_token(one) for one in differences]}
+    return found
+
+
+def _with_present_arm(arm: Any) -> Any:
+    return {**arm, "name": PLAIN_ARM} if isinstance(arm, dict) and arm.get("name") == _OLD_PLAIN_ARM else arm
+
+
+def _with_present_token(difference: Any) -> Any:
+    if not isinstance(difference, dict) or _OLD_PLAIN_TOKEN not in difference:
+        return difference
+    return {"plain_token": difference[_OLD_PLAIN_TOKEN], **difference}
 
 
 def _categories(result: BenchResult) -> dict[str, dict[str, object]]:

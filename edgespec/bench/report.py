@@ -53,12 +53,12 @@ def to_csv(result: BenchResult) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    vanilla = arm_named(result, PLAIN_ARM)
+    plain = arm_named(result, PLAIN_ARM)
     for arm in result.arms:
         writer.writerow(_csv_row(result, arm, ALL))
         for category in arm.by_category:
             try:
-                part = arm_in_category(arm, category, vanilla)
+                part = arm_in_category(arm, category, plain)
             except EdgespecError:  # samples of a file made by hand may not cover its categories
                 continue
             writer.writerow(_csv_row(result, part, category))

@@ -114,7 +114,7 @@ class Difference:
     prompt_id: str
     repeat: int
     position: int
-    vanilla_token: int
+    plain_token: int
     arm_token: int
     logit_gap: float
     """Best minus second best logit of the plain decode at that place; small means a floating-point tie."""

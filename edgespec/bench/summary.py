@@ -81,7 +81,7 @@ def summarize_arm(
     name: str,
     draft: str | None,
     samples: Sequence[Sample],
-    vanilla_samples: Sequence[Sample],
+    plain_samples: Sequence[Sample],
     *,
     t_d_s: float | None = None,
     peak_memory_bytes: int = 0,
@@ -97,7 +97,7 @@ def summarize_arm(
         name: As `arm_name` has it.
         draft: The draft model's name, or None.
         samples: Every answer of this arm.
-        vanilla_samples: Every plain answer of the same run; the arm named `plain` is 1.0 by definition.
+        plain_samples: Every plain answer of the same run; the arm named `plain` is 1.0 by definition.
         t_d_s: One draft step in seconds, as measured with the costs.
         peak_memory_bytes: Highest resident memory while the arm ran.
         note: Why speculation was on or off.
@@ -113,8 +113,8 @@ def summarize_arm(
             "raise `max_tokens`, or choose other prompts with `prompts` or `category`",
         )
     rate = _rates(counted, lambda s: s.tok_per_s)
-    speedup = Estimate(1.0, 0.0) if name == PLAIN_ARM else paired_ratio(counted, vanilla_samples)
-    plain = samples if name == PLAIN_ARM else vanilla_samples
+    speedup = Estimate(1.0, 0.0) if name == PLAIN_ARM else paired_ratio(counted, plain_samples)
+    plain = samples if name == PLAIN_ARM else plain_samples
     interval = ratio_interval(paired_ratios(counted, plain))
     return ArmResult(
         name=name,
@@ -151,7 +151,7 @@ def has_figures(samples: Sequence[Sample]) -> bool:
     return bool(_counted(samples))
 
 
-def arm_in_category(arm: ArmResult, category: str, vanilla: ArmResult | None) -> ArmResult:
+def arm_in_category(arm: ArmResult, category: str, plain: ArmResult | None) -> ArmResult:
     """The same arm as if the run had had this category's prompts alone.
 
     Raises:
@@ -161,7 +161,7 @@ def arm_in_category(arm: ArmResult, category: str, vanilla: ArmResult | None) ->
         arm.name,
         arm.draft,
         [s for s in arm.samples if s.category == category],
-        [s for s in vanilla.samples if s.category == category] if vanilla else [],
+        [s for s in plain.samples if s.category == category] if plain else [],
         t_d_s=arm.t_d_s,
         peak_memory_bytes=arm.peak_memory_bytes,
         note=arm.note,
@@ -191,8 +191,8 @@ def paired_ratios(samples: Sequence[Sample], base: Sequence[Sample]) -> dict[str
 
 def copied_shares_of(result: BenchResult) -> dict[str, float]:
     """Copied share of the plain answers by category; empty for older runs."""
-    vanilla = arm_named(result, PLAIN_ARM)
-    return copied_shares(_counted(vanilla.samples)) if vanilla else {}
+    plain = arm_named(result, PLAIN_ARM)
+    return copied_shares(_counted(plain.samples)) if plain else {}
 
 
 def has_thoughts(result: BenchResult) -> bool:
@@ -259,26 +259,26 @@ def _rates(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> Esti
     return spread_of_rates(_by_prompt(samples, figure))
 
 
-def _by_category(samples: Sequence[Sample], vanilla: Sequence[Sample]) -> dict[str, CategoryFigures]:
+def _by_category(samples: Sequence[Sample], plain: Sequence[Sample]) -> dict[str, CategoryFigures]:
     found: dict[str, CategoryFigures] = {}
     for name in dict.fromkeys(s.category for s in samples):
-        found[name] = _figures([s for s in samples if s.category == name], vanilla)
+        found[name] = _figures([s for s in samples if s.category == name], plain)
     return found
 
 
-def _by_copying(samples: Sequence[Sample], vanilla: Sequence[Sample]) -> dict[str, CategoryFigures]:
-    groups = {category: group_of(share) for category, share in copied_shares(_counted(vanilla)).items()}
+def _by_copying(samples: Sequence[Sample], plain: Sequence[Sample]) -> dict[str, CategoryFigures]:
+    groups = {category: group_of(share) for category, share in copied_shares(_counted(plain)).items()}
     found: dict[str, CategoryFigures] = {}
     for group in (COPYING, NOT_COPYING):
         own = [s for s in samples if groups.get(s.category) == group]
         if own:
-            found[group] = _figures(own, vanilla)
+            found[group] = _figures(own, plain)
     return found
 
 
-def _figures(samples: Sequence[Sample], vanilla: Sequence[Sample]) -> CategoryFigures:
+def _figures(samples: Sequence[Sample], plain: Sequence[Sample]) -> CategoryFigures:
     medians = [median(values) for values in _by_prompt(samples, lambda s: s.tok_per_s).values()]
-    ratios = paired_ratios(samples, vanilla)
+    ratios = paired_ratios(samples, plain)
     interval = ratio_interval(ratios)
     return CategoryFigures(geometric_mean(medians), mean_ratio(ratios).value, interval.low, interval.high)
 

@@ -96,9 +96,9 @@ def doubts(result: BenchResult) -> tuple[str, ...]:
         found.append(
             f"{answers} far off the other repeats of the same prompt: close other programs and repeat."
         )
-    vanilla = arm_named(result, PLAIN_ARM)
-    if len(repeats) > 1 and vanilla and vanilla.tok_per_s_sd > _UNSTEADY_SPREAD * vanilla.tok_per_s:
-        share = vanilla.tok_per_s_sd / vanilla.tok_per_s
+    plain = arm_named(result, PLAIN_ARM)
+    if len(repeats) > 1 and plain and plain.tok_per_s_sd > _UNSTEADY_SPREAD * plain.tok_per_s:
+        share = plain.tok_per_s_sd / plain.tok_per_s
         found.append(
             f"Plain decoding varied by {share:.0%} between repeats: raise `repeat`, or let the machine cool."
         )
@@ -150,8 +150,8 @@ def _regret_sentence(result: BenchResult) -> str:
 
 
 def _without_comparison(result: BenchResult) -> str:
-    vanilla = arm_named(result, PLAIN_ARM)
-    if vanilla is None:
+    plain = arm_named(result, PLAIN_ARM)
+    if plain is None:
         return "nothing was measured"
-    rate = with_error(vanilla.tok_per_s, vanilla.tok_per_s_sd, digits=1)
+    rate = with_error(plain.tok_per_s, plain.tok_per_s_sd, digits=1)
     return f"plain decoding runs at {rate} tok/s; there is no other arm to compare it with"

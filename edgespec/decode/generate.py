@@ -63,7 +63,7 @@ class Generator:
         stats, history = GenerationStats(prompt_n=len(prompt)), list(prompt)
         self.stats = self._rounds.stats = stats
         self._inserted = []
-        stats.vanilla_step_s = self._policy.costs.step_s
+        stats.plain_step_s = self._policy.costs.step_s
         began = self._clock()
         stats.prompt_evaluated_n = self._target.start(prompt)
         first = self._target.pick(0)

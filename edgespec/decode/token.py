@@ -76,7 +76,7 @@ class GenerationStats:
     """Draft tokens that were tested: up to and with the first rejected one (llama.cpp PR 14104)."""
     draft_n_accepted: int = 0
     target_passes: int = 0
-    vanilla_step_s: float = 0.0
+    plain_step_s: float = 0.0
     """What a plain step cost here, for the estimated speed-up: a mean over the passes of this answer, of what each time was reckoned
     by plain steps among them, or taken where all were plain."""
     pass_deviation: float = 0.0
@@ -114,7 +114,7 @@ class GenerationStats:
 
     def count_plain_step(self, step_s: float) -> None:
         """Books what a plain step would have taken in the place of the last pass."""
-        self.vanilla_step_s += (step_s - self.vanilla_step_s) / max(1, self.target_passes)
+        self.plain_step_s += (step_s - self.plain_step_s) / max(1, self.target_passes)
 
     @property
     def is_disturbed(self) -> bool:
@@ -155,9 +155,9 @@ class GenerationStats:
 
         It is never above the tokens that a pass brought: a pass takes at least as long as a plain step.
         """
-        if not self.vanilla_step_s or not self.decode_s:
+        if not self.plain_step_s or not self.decode_s:
             return None
-        estimate = (self.predicted_n - 1) * self.vanilla_step_s / self.decode_s
+        estimate = (self.predicted_n - 1) * self.plain_step_s / self.decode_s
         most = self.mean_accepted_len
         return estimate if most is None else min(estimate, most)
 

@@ -126,7 +126,7 @@ class Engine:
                 if self._tell_progress is not None:
                     self._tell_progress(event)
             case SharedOpened():
-                self._watchdog.step_s = 1 / event.vanilla_tok_per_s if event.vanilla_tok_per_s else 0.0
+                self._watchdog.step_s = 1 / event.plain_tok_per_s if event.plain_tok_per_s else 0.0
                 self._settle(event)
             case OpeningFailed():
                 self._settle(OpeningError(event))

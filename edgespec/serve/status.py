@@ -113,7 +113,7 @@ def _of_server(service: Service) -> Iterator[Sample]:
 def _of_engine(name: str, engine: Engine, figures: Figures) -> Iterator[Sample]:
     labels = {"model": name}
     opened = engine.opened
-    plain_s = figures.vanilla_step_s * figures.predicted_n
+    plain_s = figures.plain_step_s * figures.predicted_n
     read_n = figures.prompt_n - figures.cached_n
     for key, text, value in (
         ("prompt_tokens_total", "Tokens of prompts that were read", read_n),

@@ -151,7 +151,7 @@ class PairOpened:
     draft: str | None
     mode: Mode
     n_ctx: int
-    vanilla_tok_per_s: float
+    plain_tok_per_s: float
     """From the measured cost of a plain step."""
     memory_bytes: int
     """Resident, of the worker process."""
@@ -181,7 +181,7 @@ class TokensArrived:
     draft_n: int
     draft_n_accepted: int
     target_passes: int
-    vanilla_tok_per_s: float
+    plain_tok_per_s: float
     """By the cost of a plain step in this answer so far."""
     memory_bytes: int
     arm: str = ""

@@ -39,7 +39,7 @@ class SharedOpened:
     n_ctx: int
     """Tokens that a conversation may have."""
     n_parallel: int
-    vanilla_tok_per_s: float
+    plain_tok_per_s: float
     """From the measured cost of a plain step."""
     memory_bytes: int
     """Resident, of the process."""

@@ -57,7 +57,7 @@ class TokenStream:
                 stats.draft_n,
                 stats.draft_n_accepted,
                 stats.target_passes,
-                rate_of(stats.vanilla_step_s),
+                rate_of(stats.plain_step_s),
                 self._memory_bytes,
                 self._arm,
                 thought,

@@ -90,7 +90,7 @@ def arm(
     )
 
 
-def vanilla() -> ArmResult:
+def plain_arm() -> ArmResult:
     """Plain decoding at `PLAIN_RATES`."""
     plain = answers(PLAIN_RATES)
     return summarize_arm("plain", None, plain, plain, peak_memory_bytes=2 * 2**20)
@@ -106,7 +106,7 @@ def run(*arms: ArmResult, **changes: object) -> BenchResult:
         settings={"repeat": 3},
         arms=arms
         or (
-            vanilla(),
+            plain_arm(),
             arm("small-0.5b", {"chat-1": 0.8, "edit-1": 0.9}, draft="small-0.5b"),
             arm("ngram", {"chat-1": 1.0, "edit-1": 1.8}),
             arm("auto", {"chat-1": 1.0, "edit-1": 2.0}, draft="small-0.5b"),
@@ -121,7 +121,7 @@ def fixed_run(auto_factor: float = 1.1) -> BenchResult:
     """With arms of fixed length besides: fixed-2 is the best, and `auto` is `auto_factor` times as fast everywhere."""
     fixed = {length: {"chat-1": 1.1, "edit-1": edit} for length, edit in ((1, 1.2), (2, 1.5), (3, 1.3))}
     return run(
-        vanilla(),
+        plain_arm(),
         arm("small-0.5b", {"chat-1": 1.2, "edit-1": 1.7}, draft="small-0.5b"),
         arm("auto", {prompt: auto_factor * one for prompt, one in fixed[2].items()}, draft="small-0.5b"),
         *(

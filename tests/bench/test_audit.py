@@ -115,7 +115,7 @@ def test_a_difference_where_the_plain_choice_led_clearly_is_large(
         prompt_id="p7",
         repeat=2,
         position=place,
-        vanilla_token=tokens[place],
+        plain_token=tokens[place],
         arm_token=wrong.tokens[place],
         logit_gap=0.0,
         large=True,
@@ -155,11 +155,11 @@ def test_an_answer_that_ends_early_differs_at_its_end(
     tokens, gaps = plain
     short = compare_answers(context, prompt, answer(tokens), {"auto": answer(tokens[:place])}, judge=True)
     (difference,) = short.first_differences
-    assert (difference.position, difference.vanilla_token, difference.arm_token) == (place, tokens[place], -1)
+    assert (difference.position, difference.plain_token, difference.arm_token) == (place, tokens[place], -1)
     assert difference.logit_gap == pytest.approx(gaps[place], abs=1e-2)
     long = compare_answers(context, prompt, answer(tokens[:place]), {"auto": answer(tokens)}, judge=True)
     (difference,) = long.first_differences
-    assert (difference.position, difference.vanilla_token, difference.arm_token) == (place, -1, tokens[place])
+    assert (difference.position, difference.plain_token, difference.arm_token) == (place, -1, tokens[place])
 
 
 def test_the_gap_does_not_depend_on_what_the_context_held(context: Context, prompt: list[int]):

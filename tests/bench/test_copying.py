@@ -114,10 +114,10 @@ def test_an_answer_that_repeats_its_prompt_is_told_from_one_that_does_not(tmp_pa
         with ArmLoop(specs, prompts, LENGTH) as loop:
             for number, prompt in enumerate(prompts):
                 loop.run(prompt, 0, turn=number)
-            vanilla, ngram = loop.results()
+            plain, ngram = loop.results()
     assert loop.audit.identical == 2
-    assert [one.copied_n for one in vanilla.samples] == [0, LENGTH - 3]
-    assert copied_shares(vanilla.samples) == {"chat": 0.0, "edit": (LENGTH - 3) / LENGTH}
+    assert [one.copied_n for one in plain.samples] == [0, LENGTH - 3]
+    assert copied_shares(plain.samples) == {"chat": 0.0, "edit": (LENGTH - 3) / LENGTH}
     # Of one prompt there is no interval, and NaN is not NaN: since Python 3.13 dataclasses compare field by field.
     assert repr(ngram.by_copying[COPYING]) == repr(ngram.by_category["edit"])
     assert repr(ngram.by_copying[NOT_COPYING]) == repr(ngram.by_category["chat"])

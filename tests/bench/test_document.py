@@ -199,8 +199,17 @@ def test_other_files_are_refused_and_other_versions_explained() -> None:
     assert "another version" in later.value.hint
 
 
-def test_a_file_of_an_earlier_version_calls_the_plain_arm_by_another_name() -> None:
+def test_files_of_earlier_versions_call_plain_decoding_by_another_name() -> None:
     document = json.loads(to_json(run()))
     assert document["arms"][0]["name"] == "plain"
     document["arms"][0]["name"] = "vanilla"
+    difference = document["audit"]["first_differences"][0]
+    difference["vanilla_token"] = difference.pop("plain_token")
     assert from_json(json.dumps(document)) == run()
+
+
+@pytest.mark.parametrize("audit", [None, [], {"first_differences": 3}, {"first_differences": [3]}])
+def test_a_damaged_audit_is_named(audit: object) -> None:
+    document = {**json.loads(to_json(run())), "audit": audit}
+    with pytest.raises(ConfigError, match="audit"):
+        from_json(json.dumps(document))

@@ -20,7 +20,7 @@ from edgespec.chat.messages import ChatMessage
 from edgespec.errors import UsageError
 from edgespec.session import EngineSettings
 from edgespec.session.engine import Engine
-from tests.bench.runs import arm, fixed_run, run, vanilla
+from tests.bench.runs import arm, fixed_run, plain_arm, run
 
 PROMPTS = tuple(
     Prompt(f"p{number}", "chat", (ChatMessage("user", text),))
@@ -62,7 +62,7 @@ def test_a_better_fixed_length_is_a_regret_above_zero_with_its_error() -> None:
     fixed = fixed_run().arms[-2]
     rates = [10.0, 12.0, 11.0, 10.0, 11.0, 12.0]
     samples = tuple(replace(one, tok_per_s=rate) for one, rate in zip(uneven.samples, rates, strict=True))
-    regret = regret_of(run(vanilla(), replace(uneven, samples=samples), fixed))
+    regret = regret_of(run(plain_arm(), replace(uneven, samples=samples), fixed))
     assert regret is not None
     assert regret.regret > 0
     assert regret.regret_sd > 0.01

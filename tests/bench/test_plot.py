@@ -7,7 +7,7 @@ import pytest
 from edgespec.bench.plot import save_plot
 from edgespec.errors import EdgespecError, UsageError
 from edgespec.figure import check_plot_path
-from tests.bench.runs import fixed_run, run, vanilla
+from tests.bench.runs import fixed_run, plain_arm, run
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -73,8 +73,8 @@ def test_two_targets_stand_side_by_side(tmp_path: Path) -> None:
     assert "<!-- Speed-up by category, big-405b -->" in text
 
 
-def test_a_run_of_vanilla_alone_has_no_second_panel(tmp_path: Path) -> None:
-    save_plot([run(vanilla())], tmp_path / "alone.png")
+def test_a_run_of_plain_alone_has_no_second_panel(tmp_path: Path) -> None:
+    save_plot([run(plain_arm())], tmp_path / "alone.png")
     save_plot([run()], tmp_path / "whole.png")
     assert png_size(tmp_path / "alone.png")[1] < png_size(tmp_path / "whole.png")[1]
 

@@ -18,7 +18,7 @@ from edgespec.bench.verdict import (
     verdict,
     with_error,
 )
-from tests.bench.runs import DRAFTED, answers, arm, fixed_run, run, sample, vanilla
+from tests.bench.runs import DRAFTED, answers, arm, fixed_run, plain_arm, run, sample
 
 
 def auto(speedup: float, sd: float, name: str = "auto") -> ArmResult:
@@ -26,65 +26,65 @@ def auto(speedup: float, sd: float, name: str = "auto") -> ArmResult:
 
 
 def test_a_clear_gain_is_called_faster() -> None:
-    assert verdict(run(vanilla(), auto(1.42, 0.05))) == "auto is 1.42x ± 0.05 faster than plain decoding"
+    assert verdict(run(plain_arm(), auto(1.42, 0.05))) == "auto is 1.42x ± 0.05 faster than plain decoding"
 
 
 def test_a_clear_loss_is_called_slower() -> None:
-    text = verdict(run(vanilla(), auto(0.77, 0.02)))
+    text = verdict(run(plain_arm(), auto(0.77, 0.02)))
     assert text == "auto is 0.77x ± 0.02: slower than plain decoding"
 
 
 def test_a_gain_with_categories_that_lose_for_sure_names_them() -> None:
     found = arm("auto", {"chat-1": 0.9, "edit-1": 1.8})
     assert (
-        verdict(run(vanilla(), found))
+        verdict(run(plain_arm(), found))
         == "auto is 1.273x ± 0.004 faster than plain decoding; slower on chat (0.90x)"
     )
     # Another arm's losses are not those of the arm that the sentence is about.
-    text = verdict(run(vanilla(), arm("ngram", {"chat-1": 0.5, "edit-1": 1.0}), auto(1.42, 0.05)))
+    text = verdict(run(plain_arm(), arm("ngram", {"chat-1": 0.5, "edit-1": 1.0}), auto(1.42, 0.05)))
     assert text == "auto is 1.42x ± 0.05 faster than plain decoding"
 
 
 def test_a_loss_as_a_whole_is_not_told_category_by_category() -> None:
-    text = verdict(run(vanilla(), arm("auto", {"chat-1": 0.8, "edit-1": 0.9})))
+    text = verdict(run(plain_arm(), arm("auto", {"chat-1": 0.8, "edit-1": 0.9})))
     assert text == "auto is 0.849x ± 0.002: slower than plain decoding"
 
 
 def test_a_difference_within_two_errors_is_called_none() -> None:
-    text = verdict(run(vanilla(), auto(1.01, 0.03)))
+    text = verdict(run(plain_arm(), auto(1.01, 0.03)))
     assert text == "auto makes no difference within the noise: 1.01x ± 0.03"
 
 
 def test_a_single_answer_decides_nothing() -> None:
-    text = verdict(run(vanilla(), auto(3.0, math.nan)))
+    text = verdict(run(plain_arm(), auto(3.0, math.nan)))
     assert text == "auto is 3.00x against plain decoding in a single answer: too little to tell it from noise"
 
 
 def test_without_auto_the_fastest_other_arm_decides() -> None:
-    arms = (vanilla(), auto(0.9, 0.01, "small"), auto(1.2, 0.01, "ngram"))
+    arms = (plain_arm(), auto(0.9, 0.01, "small"), auto(1.2, 0.01, "ngram"))
     assert verdict(run(*arms)) == "ngram is 1.20x ± 0.01 faster than plain decoding"
 
 
 def test_auto_decides_even_when_another_arm_is_faster() -> None:
-    found = deciding_arm(run(vanilla(), auto(1.9, 0.01, "ngram"), auto(1.2, 0.01)))
+    found = deciding_arm(run(plain_arm(), auto(1.9, 0.01, "ngram"), auto(1.2, 0.01)))
     assert found is not None
     assert found.name == "auto"
 
 
 def test_a_run_without_another_arm_tells_the_plain_speed() -> None:
-    text = verdict(run(vanilla()))
+    text = verdict(run(plain_arm()))
     assert text == "plain decoding runs at 10.0 ± 0.2 tok/s; there is no other arm to compare it with"
     assert verdict(dataclasses.replace(run(), arms=())) == "nothing was measured"
 
 
 def test_an_unfinished_run_says_so() -> None:
-    text = verdict(run(vanilla(), auto(1.42, 0.05), complete=False))
+    text = verdict(run(plain_arm(), auto(1.42, 0.05), complete=False))
     assert text == "auto is 1.42x ± 0.05 faster than plain decoding (so far: the run is not finished)"
 
 
 def test_a_failed_audit_overrules_every_speed() -> None:
     audit = Audit(9, 8, (Difference("auto", "chat-1", 0, 3, 1, 2, 4.0, True),))
-    text = verdict(run(vanilla(), auto(1.42, 0.05), audit=audit))
+    text = verdict(run(plain_arm(), auto(1.42, 0.05), audit=audit))
     assert text == "do not trust these figures: 1 output differs from plain decoding, and not by a tie"
 
 
@@ -155,7 +155,7 @@ def test_the_csv_has_the_regret_in_the_rows_of_auto() -> None:
 
 def test_the_markdown_is_two_tables_under_the_verdict() -> None:
     lone = arm("ngram", {"chat-1": 1.0, "edit-1": 2.25})
-    text = to_markdown(run(vanilla(), dataclasses.replace(lone, speedup=1.5, speedup_sd=0.02)))
+    text = to_markdown(run(plain_arm(), dataclasses.replace(lone, speedup=1.5, speedup_sd=0.02)))
     assert text == (
         "**big-1.5b**: ngram is 1.50x ± 0.02 faster than plain decoding\n"
         "\n"
@@ -190,7 +190,7 @@ def undrafted(name: str, factor: float) -> ArmResult:
 def test_what_drafted_nothing_is_plain_decoding_and_no_gain() -> None:
     found = undrafted("auto", 1.005)
     assert found.speedup > 1.005
-    result = run(vanilla(), found)
+    result = run(plain_arm(), found)
     assert verdict(result) == "auto drafted nothing and decodes as plain does: its 1.01x ± 0.01 is noise"
     assert speedup_text(found) == multiple_text(found) == "plain"
     assert to_markdown(result).count("| plain |\n") == 5
@@ -203,21 +203,21 @@ def test_noise_of_an_arm_that_drafted_nothing_does_not_make_it_the_best() -> Non
     slow, none = arm("small", {"chat-1": 0.9, "edit-1": 0.9}), undrafted("ngram", 1.004)
     fast = arm("other", {"chat-1": 1.002, "edit-1": 1.002})
     for arms, name in (((slow, none), "ngram"), ((slow, none, fast), "other")):
-        found = deciding_arm(run(vanilla(), *arms))
+        found = deciding_arm(run(plain_arm(), *arms))
         assert found is not None
         assert found.name == name
 
 
 def test_what_drafted_nothing_and_is_slower_for_sure_is_told_so() -> None:
     slow = undrafted("auto", 0.9)
-    assert verdict(run(vanilla(), slow)).endswith("slower than plain decoding, though it drafted nothing")
+    assert verdict(run(plain_arm(), slow)).endswith("slower than plain decoding, though it drafted nothing")
     assert speedup_text(slow).startswith("0.91x ± ")
 
 
 def test_a_category_without_drafts_is_plain_in_an_arm_that_drafts_elsewhere() -> None:
     plain = answers({"chat-1": (10.0, 10.2, 10.1), "edit-1": (10.0, 10.2, 10.1)})
     mine = answers({"chat-1": (10.2, 10.1, 10.3)}) + answers({"edit-1": (20.0, 20.2, 20.1)}, **DRAFTED)
-    result = run(vanilla(), summarize_arm("auto", None, mine, plain))
+    result = run(plain_arm(), summarize_arm("auto", None, mine, plain))
     cells = {row.title: row.cells for row in category_rows(result)}
     assert (cells["chat"], cells["edit"], cells["kinds that do not"]) == (("plain",), ("1.99x",), ("plain",))
     assert cells["all prompts"] != ("plain",)

@@ -10,17 +10,17 @@ from edgespec.bench.report import to_csv, to_markdown
 from edgespec.bench.result import Audit, BenchResult
 from edgespec.bench.store import ResultStore
 from edgespec.paths import results_dir
-from tests.bench.runs import arm, run, vanilla
+from tests.bench.runs import arm, plain_arm, run
 from tests.conftest import RunCli
 
 FIRST = run(
-    vanilla(),
+    plain_arm(),
     dataclasses.replace(arm("auto", {"chat-1": 1.0, "edit-1": 1.0}), speedup=1.0, speedup_sd=0.02),
     run_id="20260101-080000-aaaa",
     audit=Audit(6, 6),
 )
 SECOND = run(
-    vanilla(),
+    plain_arm(),
     dataclasses.replace(arm("auto", {"chat-1": 1.5, "edit-1": 1.5}), speedup=1.5, speedup_sd=0.03),
     run_id="20260102-080000-bbbb",
     audit=Audit(6, 6),
@@ -46,7 +46,7 @@ def test_an_empty_store_prints_nothing_but_a_hint(run_cli: RunCli) -> None:
 def test_the_list_has_a_line_for_each_run(run_cli: RunCli, arguments: tuple[str, ...]) -> None:
     broken = results_dir() / "20260103-080000-cccc.json"
     broken.write_text("{", encoding="utf-8")
-    ResultStore(results_dir()).save(run(vanilla(), run_id="20260104-080000-dddd", complete=False))
+    ResultStore(results_dir()).save(run(plain_arm(), run_id="20260104-080000-dddd", complete=False))
     found = run_cli(*arguments)
     lines = found.out.splitlines()
     assert (found.code, found.err) == (0, "")
@@ -170,7 +170,7 @@ def test_compare_sets_the_arms_side_by_side(run_cli: RunCli) -> None:
 
 @pytest.mark.usefixtures("two_runs")
 def test_compare_as_json_has_null_for_what_one_run_lacks(run_cli: RunCli) -> None:
-    ResultStore(results_dir()).save(run(vanilla(), run_id="20260105-080000-eeee"))
+    ResultStore(results_dir()).save(run(plain_arm(), run_id="20260105-080000-eeee"))
     document = json.loads(run_cli("results", "compare", "20260101", "latest", "--json").out)
     assert document["schema"] == "edgespec.comparison/1"
     assert (document["before"], document["after"]) == ("20260101-080000-aaaa", "20260105-080000-eeee")

@@ -44,9 +44,9 @@ def test_the_text_of_all_arms_is_audited_and_equal(engine: Engine, store: Spy):
     result = bench(engine, store)
     assert result.audit.compared == 4 * len(PROMPTS) * 2
     assert result.audit.identical == result.audit.compared
-    vanilla = result.arms[0]
+    plain = result.arms[0]
     for arm in result.arms[1:]:
-        assert [sample.tokens for sample in arm.samples] == [sample.tokens for sample in vanilla.samples]
+        assert [sample.tokens for sample in arm.samples] == [sample.tokens for sample in plain.samples]
     drafted = {arm.name: sum(sample.draft_n for sample in arm.samples) for arm in result.arms}
     assert drafted["plain"] == 0
     assert min(drafted["tiny-draft"], drafted["tiny-bpe"], drafted["auto"]) > 20
@@ -76,12 +76,12 @@ def test_a_prompt_is_read_once_from_its_start_for_all_arms(
         prefill(context, tokens)
 
     monkeypatch.setattr(Context, "prefill", note)
-    vanilla, *others = bench(engine, store, repeat=1).arms
-    prompt_n = [sample.prompt_n for sample in vanilla.samples]
+    plain, *others = bench(engine, store, repeat=1).arms
+    prompt_n = [sample.prompt_n for sample in plain.samples]
     # Before that, measuring the costs and warming up read texts of their own.
     assert read[-len(PROMPTS) - 1 :] == [(0, prompt_n[0]), *((0, count) for count in prompt_n)]
     for arm in others:
-        assert [sample.ttft_s for sample in arm.samples] == [sample.ttft_s for sample in vanilla.samples]
+        assert [sample.ttft_s for sample in arm.samples] == [sample.ttft_s for sample in plain.samples]
 
 
 def spy_on_tokens(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[int]]:
@@ -162,8 +162,8 @@ def test_a_short_answer_is_timed_more_often_and_progress_knows_by_how_much(store
     told = RecordedProgress()
     model = open_file("short", ending_after(tmp_path / "short.gguf", 7))
     with Engine(model, [], EngineSettings(n_threads=1)) as engine:
-        vanilla = bench(engine, store, told, repeat=2).arms[0]
-    counts = {prompt.id: sum(one.prompt_id == prompt.id for one in vanilla.samples) for prompt in PROMPTS}
+        plain = bench(engine, store, told, repeat=2).arms[0]
+    counts = {prompt.id: sum(one.prompt_id == prompt.id for one in plain.samples) for prompt in PROMPTS}
     # ceil(2 * 24 / 7)
     assert counts == {"p0": 7, "p1": 2, "p2": 2}
     reports = [report for report in told.steps if not report[2].startswith("measuring")]

@@ -8,7 +8,7 @@ from edgespec.bench.result import ArmResult
 from edgespec.bench.store import ResultStore, new_run_id
 from edgespec.bench.summary import summarize_arm
 from edgespec.errors import EdgespecError, UsageError
-from tests.bench.runs import answers, arm, run, vanilla
+from tests.bench.runs import answers, arm, plain_arm, run
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_a_saved_run_is_loaded_as_it_was(store: ResultStore) -> None:
 
 
 def test_saving_again_replaces_the_unfinished_run_and_leaves_one_file(store: ResultStore) -> None:
-    store.save(run(vanilla(), complete=False))
+    store.save(run(plain_arm(), complete=False))
     path = store.save(run())
     assert store.load("latest").complete
     assert list(store.folder.iterdir()) == [path]
@@ -120,7 +120,7 @@ def test_a_failed_save_keeps_the_file_from_before(
 
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(EdgespecError, match="No space left on device"):
-        store.save(run(vanilla()))
+        store.save(run(plain_arm()))
     assert store.load("latest") == run()
     assert len(list(store.folder.iterdir())) == 1
 

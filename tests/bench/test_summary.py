@@ -12,7 +12,7 @@ from edgespec.bench.summary import (
     unsteady_samples,
 )
 from edgespec.errors import EdgespecError
-from tests.bench.runs import DRAFTED, answers, arm, sample, vanilla
+from tests.bench.runs import DRAFTED, answers, arm, plain_arm, sample
 
 rate_tables = st.dictionaries(
     st.sampled_from(["chat-1", "chat-2", "code-1", "edit-1"]),
@@ -37,7 +37,7 @@ def test_the_speedup_pairs_answers_of_the_same_prompt_and_repeat() -> None:
     assert found.tok_per_s_sd > 1.0
 
 
-def test_vanilla_is_one_without_error_even_in_a_single_answer() -> None:
+def test_plain_decoding_is_one_without_error_even_in_a_single_answer() -> None:
     plain = [sample(7.0)]
     found = summarize_arm("plain", None, plain, plain)
     assert (found.speedup, found.speedup_sd) == (1.0, 0.0)
@@ -54,9 +54,9 @@ def test_acceptance_and_length_are_sums_over_all_answers_and_not_means_of_ratios
 
 
 def test_an_arm_that_never_drafted_has_no_acceptance_and_one_token_a_pass() -> None:
-    assert vanilla().acceptance is None
-    assert vanilla().mean_accepted_len == 1.0
-    assert vanilla().accept_rate_per_position == ()
+    assert plain_arm().acceptance is None
+    assert plain_arm().mean_accepted_len == 1.0
+    assert plain_arm().accept_rate_per_position == ()
 
 
 def test_acceptance_by_position_adds_up_answers_of_different_depth() -> None:
@@ -99,7 +99,7 @@ def test_a_single_answer_has_no_interval_and_is_never_slower_for_sure() -> None:
 
 def test_an_arm_within_a_category_agrees_with_the_figures_by_category() -> None:
     whole = arm("ngram", {"chat-1": 1.1, "edit-1": 1.9})
-    part = arm_in_category(whole, "edit", vanilla())
+    part = arm_in_category(whole, "edit", plain_arm())
     assert part.speedup == pytest.approx(whole.by_category["edit"].speedup)
     assert part.tok_per_s == pytest.approx(whole.by_category["edit"].tok_per_s)
     assert (part.speedup_low, part.speedup_high) == (

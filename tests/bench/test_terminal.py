@@ -6,10 +6,10 @@ from rich.console import Console, RenderableType
 
 from edgespec.bench.bars import nice_ceiling, render_bars
 from edgespec.bench.table import colour_of, printable, render_categories, render_table
-from tests.bench.runs import arm, run, vanilla
+from tests.bench.runs import arm, plain_arm, run
 
 RUN = run(
-    vanilla(),
+    plain_arm(),
     dataclasses.replace(arm("small-0.5b", {"chat-1": 0.55, "edit-1": 0.55}), speedup=0.55),
     dataclasses.replace(arm("auto", {"chat-1": 1.5, "edit-1": 1.5}), speedup=1.52, speedup_sd=0.04),
 )
@@ -71,7 +71,7 @@ def test_colours_tell_gain_from_loss_and_vanish_without_colour() -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
 def test_nothing_is_wider_than_the_terminal(width: int, encoding: str) -> None:
-    many = run(vanilla(), *(arm(f"draft-number-{i}", {"chat-1": 1.1, "edit-1": 0.9}) for i in range(9)))
+    many = run(plain_arm(), *(arm(f"draft-number-{i}", {"chat-1": 1.1, "edit-1": 0.9}) for i in range(9)))
     for result in (RUN, many):
         text = drawn(render_bars(result), width=width, encoding=encoding)
         assert max(map(len, text.splitlines())) <= width
@@ -82,7 +82,7 @@ def test_nothing_is_wider_than_the_terminal(width: int, encoding: str) -> None:
 
 
 def test_arms_that_do_not_fit_beside_the_others_stand_in_a_table_below() -> None:
-    many = run(vanilla(), *(arm(f"draft-number-{i}", {"chat-1": 1.1, "edit-1": 0.9}) for i in range(9)))
+    many = run(plain_arm(), *(arm(f"draft-number-{i}", {"chat-1": 1.1, "edit-1": 0.9}) for i in range(9)))
     text = drawn(render_categories(many))
     assert text.count("speed-up by category") == text.count("all prompts") == 3
     assert all(text.count(f"draft-number-{i}") == 1 for i in range(9))
@@ -91,13 +91,13 @@ def test_arms_that_do_not_fit_beside_the_others_stand_in_a_table_below() -> None
 
 def test_many_arms_are_drawn_in_several_rows_and_none_is_lost() -> None:
     names = [f"d{i}" for i in range(12)]
-    text = drawn(render_bars(run(vanilla(), *(arm(n, {"chat-1": 1.0, "edit-1": 1.0}) for n in names))))
+    text = drawn(render_bars(run(plain_arm(), *(arm(n, {"chat-1": 1.0, "edit-1": 1.0}) for n in names))))
     assert text.count("└") == 2
     assert all(f" {name} " in text.replace("\n", " \n") for name in names)
 
 
 def test_the_slowest_arm_still_has_a_bar() -> None:
-    text = drawn(render_bars(run(vanilla(), arm("slow", {"chat-1": 0.001, "edit-1": 0.001}))))
+    text = drawn(render_bars(run(plain_arm(), arm("slow", {"chat-1": 0.001, "edit-1": 0.001}))))
     assert text.count("▁▁▁▁") == 2
 
 
@@ -128,7 +128,7 @@ def test_the_table_in_ascii_spells_plus_minus() -> None:
 
 def test_the_reason_of_an_arm_stands_below_the_table() -> None:
     noted = dataclasses.replace(RUN.arms[2], note="off in chat: acceptance 0.41 does not pay")
-    text = drawn(render_table(run(vanilla(), noted)))
+    text = drawn(render_table(run(plain_arm(), noted)))
     assert text.rstrip().endswith("auto: off in chat: acceptance 0.41 does not pay")
 
 
@@ -149,7 +149,7 @@ def test_categories_have_a_row_each_and_vanish_when_there_is_one() -> None:
 
 def test_markup_and_escape_sequences_in_names_do_nothing() -> None:
     evil = dataclasses.replace(RUN.arms[2], name="[red]x\x1b[2J")
-    for part in (render_table(run(vanilla(), evil)), render_bars(run(vanilla(), evil))):
+    for part in (render_table(run(plain_arm(), evil)), render_bars(run(plain_arm(), evil))):
         text = drawn(part)
         assert "\x1b" not in text
         assert "[red]x?" in text

@@ -193,9 +193,9 @@ def test_the_embedded_model_is_measured_on_the_prompts_of_the_package(
         "edit": True,
     }
     assert document["audit"]["failed"] is False
-    vanilla = document["arms"][0]
-    assert vanilla["samples"][0]["category"] == "chat"
-    assert vanilla["peak_memory_bytes"] > 90_000_000
+    plain = document["arms"][0]
+    assert plain["samples"][0]["category"] == "chat"
+    assert plain["peak_memory_bytes"] > 90_000_000
 
 
 # Errors

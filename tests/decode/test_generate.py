@@ -323,22 +323,22 @@ def test_the_speed_up_is_against_plain_steps_of_this_answer():
     """However wrong what was kept of another hour: plain steps among the passes tell, and in plain decoding every pass."""
     wrong = {rows: 3 * cost for rows, cost in FLAT.items()}
     machine = Machine(verify=FLAT, mode=Mode.OFF, believed_verify=wrong)
-    assert machine.play(script_of(fresh_tokens(30))).stats.vanilla_step_s == pytest.approx(1.0)
+    assert machine.play(script_of(fresh_tokens(30))).stats.plain_step_s == pytest.approx(1.0)
 
 
 def test_the_speed_up_is_never_above_the_tokens_of_a_pass():
-    stats = GenerationStats(predicted_n=101, decode_s=10.0, target_passes=99, vanilla_step_s=0.2)
+    stats = GenerationStats(predicted_n=101, decode_s=10.0, target_passes=99, plain_step_s=0.2)
     assert stats.estimated_speedup == pytest.approx(100 / 99)
-    stats.vanilla_step_s = 0.1
+    stats.plain_step_s = 0.1
     assert stats.estimated_speedup == pytest.approx(1.0)
 
 
 def test_a_step_that_changed_its_speed_counts_for_as_many_passes_as_it_had_it():
-    stats = GenerationStats(vanilla_step_s=9.0)
+    stats = GenerationStats(plain_step_s=9.0)
     for step_s in (1.0, 1.0, 1.0, 5.0):
         stats.target_passes += 1
         stats.count_plain_step(step_s)
-    assert stats.vanilla_step_s == pytest.approx(2.0)
+    assert stats.plain_step_s == pytest.approx(2.0)
 
 
 def test_plain_steps_are_padded_where_that_is_faster():

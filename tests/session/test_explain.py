@@ -72,7 +72,7 @@ def test_a_memory_that_makes_wrong_drafts_dear_is_part_of_the_reason():
 )
 def test_a_factor_from_a_busy_machine_says_so(deviation: float, said: str):
     answer = GenerationStats(
-        predicted_n=31, decode_s=2.0, draft_n=20, draft_n_accepted=12, target_passes=18, vanilla_step_s=0.1
+        predicted_n=31, decode_s=2.0, draft_n=20, draft_n_accepted=12, target_passes=18, plain_step_s=0.1
     )
     answer.pass_deviation = deviation
     assert said in receipt(answer)

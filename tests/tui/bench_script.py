@@ -18,21 +18,21 @@ from edgespec.worker.protocol import (
     Progressed,
     RunJob,
 )
-from tests.bench.runs import arm, run, vanilla
+from tests.bench.runs import arm, plain_arm, run
 from tests.bench.throughput.sweeps import curve, point, sweep
 from tests.tui.conftest import settle
 from tui.app import EdgespecApp
 from tui.bench.screen import BenchScreen
 
 SLOW = run(
-    vanilla(),
+    plain_arm(),
     dataclasses.replace(arm("auto", {"chat-1": 1.0, "edit-1": 1.0}), speedup=1.0, speedup_sd=0.02),
     run_id="20260101-080000-aaaa",
 )
 
 
 FAST = run(
-    vanilla(),
+    plain_arm(),
     dataclasses.replace(arm("auto", {"chat-1": 1.5, "edit-1": 1.5}), speedup=1.5, speedup_sd=0.03),
     run_id="20260102-080000-bbbb",
 )

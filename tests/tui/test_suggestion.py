@@ -27,7 +27,7 @@ CATALOG = Catalog(
     "tiny",
     ("large", "medium", "small"),
 )
-DEFAULT = replace(PAIR, target="tiny", vanilla_tok_per_s=200.0)
+DEFAULT = replace(PAIR, target="tiny", plain_tok_per_s=200.0)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ DEFAULT = replace(PAIR, target="tiny", vanilla_tok_per_s=200.0)
 def test_the_best_that_fits_and_is_read_as_fast_as_it_comes(
     free: int, tok_per_s: float, name: str | None
 ) -> None:
-    found = choose_suggestion(CATALOG, replace(DEFAULT, vanilla_tok_per_s=tok_per_s), free)
+    found = choose_suggestion(CATALOG, replace(DEFAULT, plain_tok_per_s=tok_per_s), free)
     assert (found.entry.name if found else None) == name
 
 

@@ -69,7 +69,7 @@ def test_slow_texts_do_not_wait_for_others() -> None:
 
 
 def test_what_is_no_text_leaves_at_once_with_all_that_came_before() -> None:
-    figures = Figures(3, *[0] * 12, by_source={}, vanilla_step_s=0, memory_bytes=0)
+    figures = Figures(3, *[0] * 12, by_source={}, plain_step_s=0, memory_bytes=0)
     for urgent in (figures, Refused(2, "request", "no")):
         sent = Sent()
         sent.outbox.add([Wrote(1, 0, text="a")])

@@ -108,7 +108,7 @@ async def test_a_pair_opens_answers_and_says_what_it_cost(
 ) -> None:
     opened = await open_pair(worker, tiny_model, str(tiny_draft))
     assert (opened.target, opened.draft, opened.mode, opened.n_ctx) == ("tiny", "tiny-draft", Mode.AUTO, 1024)
-    assert opened.vanilla_tok_per_s > 0
+    assert opened.plain_tok_per_s > 0
     assert opened.memory_bytes > 0
     worker.send(Answer(QUESTION, 24))
     text = ""

@@ -70,7 +70,7 @@ def choose_suggestion(catalog: Catalog, pair: PairOpened, free_bytes: int) -> Su
         return None
     for entry in entries:
         size = entry.size_bytes or 0
-        tok_per_s = pair.vanilla_tok_per_s * default.size_bytes / size if size else 0.0
+        tok_per_s = pair.plain_tok_per_s * default.size_bytes / size if size else 0.0
         if tok_per_s >= _READABLE and guess_memory_bytes(size) <= _SHARE * free_bytes:
             return Suggestion(entry, size, tok_per_s)
     return None

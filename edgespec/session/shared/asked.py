@@ -254,7 +254,7 @@ class Figures:
     target_passes: int
     by_source: Mapping[str, tuple[int, int]]
     """Drafted tokens by who drafted them: (tested, accepted)."""
-    vanilla_step_s: float
+    plain_step_s: float
     """What a plain step of one answer is reckoned to cost."""
     memory_bytes: int
 

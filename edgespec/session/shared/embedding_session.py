@@ -177,7 +177,7 @@ class EmbeddingSession(Closes):
             decode_s=0.0,
             target_passes=self._passes,
             by_source={},
-            vanilla_step_s=0.0,
+            plain_step_s=0.0,
             memory_bytes=resident_bytes(),
         )
 

@@ -45,7 +45,7 @@ def figures_of(
         decode_s=batch.figures.decode_s,
         target_passes=batch.figures.target_passes,
         by_source={str(source): counts for source, counts in live.by_source.items()},
-        vanilla_step_s=engine.state.costs.step_s,
+        plain_step_s=engine.state.costs.step_s,
         memory_bytes=resident_bytes(),
     )
 

@@ -226,7 +226,7 @@ class SharedSession(Closes):
     def _finish(self, choice: Choice, told: list[Told]) -> None:
         stats, ask, engine = choice.answer.stats, choice.ask, self.engine
         # The machine may run at another speed than when the answer began.
-        stats.vanilla_step_s = engine.state.costs.step_s
+        stats.plain_step_s = engine.state.costs.step_s
         replays = engine.target.context.abilities.replays
         stats.why = explain(
             engine.mode, engine.draft_name, stats, replays=replays, unmeasured=engine.state.unmeasured

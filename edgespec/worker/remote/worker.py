@@ -180,7 +180,7 @@ def _arrived(parts: Parts, answer: RemoteAnswer) -> TokensArrived:
         stats.draft_n,
         stats.draft_n_accepted,
         target_passes=0,
-        vanilla_tok_per_s=0.0,
+        plain_tok_per_s=0.0,
         memory_bytes=0,
         thought=parts.thought,
         thought_n=stats.thought_n,

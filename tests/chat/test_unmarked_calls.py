@@ -22,6 +22,8 @@ from tests.chat.call_templates import TEMPLATES
 
 TOOLS = (Tool("weather"), Tool("now"))
 CALL = '{"name": "weather", "arguments": {"city": "Rome \\"old\\""}}'
+DOUBLED = f"{{{CALL}}}"
+"""As Qwen2.5-Coder's template shows a call."""
 ROME = ("weather", {"city": 'Rome "old"'})
 NOW: tuple[str, dict[str, str]] = ("now", {})
 CUTS = st.lists(st.integers(0, 300), max_size=12)
@@ -60,6 +62,11 @@ def read(
         (f"{CALL}\n\nIt is warm.", [ROME], "It is warm."),
         (f'{CALL}\n{{"answer": 3}}', [ROME], '{"answer": 3}'),
         (f"{CALL}\n<tool_call>\n{CALL}\n</tool_call>", [ROME, ROME], ""),
+        (DOUBLED, [ROME], ""),
+        (f"```json\n{DOUBLED}\n```", [ROME], ""),
+        (f'{DOUBLED}\n{{{{"name": "now", "arguments": {{}}}} }}\nNow.', [ROME, NOW], "Now."),
+        (f"<tool_call>\n{DOUBLED}\n</tool_call>\n<tool_call>\n{CALL}\n</tool_call>", [ROME, ROME], ""),
+        ("<tool_call>\n" + '{{"arguments": {}, "name": "now"}}' + "\n</tool_call>", [NOW], ""),
     ],
 )
 @settings(max_examples=30)
@@ -78,6 +85,9 @@ def test_json_that_an_answer_begins_with_is_a_call_of_a_tool_that_there_is(
         f"```python\n{CALL}\n```",
         f"[{CALL}]",
         CALL.replace("weather", "another"),
+        DOUBLED.replace("weather", "another"),
+        f"{{{CALL}",
+        f"{{{CALL}, 3}}",
         CALL.replace("weather", "weather2"),
         '{"name": "weather"}',
         '{"name": "weather", "arguments": "Rome"}',

@@ -198,9 +198,11 @@ class CallReader:
     # A call that is a JSON object.
 
     def _read_object(self, keys: tuple[str, str]) -> Generator[None, None, None]:
-        """In any order of its keys; arguments before the name are kept until it comes."""
+        """In any order of its keys; arguments before the name are kept until it comes. Its braces may be doubled."""
         feed = self._feed
         yield from feed.match(self._form.start[: self._form.start.rindex("{") + 1])
+        if is_doubled := (yield from feed.is_next("{")):
+            feed.take(1)
         name, call_id, early, is_sure = "", "", "", False
         while not (yield from feed.is_next("}")):
             key = _text_of((yield from feed.json_string()))
@@ -228,8 +230,9 @@ class CallReader:
             if not (yield from feed.is_next(",")):
                 break
             feed.take(1)
-        if (yield from feed.is_next("}")):
-            feed.take(1)
+        for _ in range(1 + is_doubled):
+            if (yield from feed.is_next("}")):
+                feed.take(1)
         if not is_sure:
             if not name:
                 raise NoCallError

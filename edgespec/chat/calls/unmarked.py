@@ -1,4 +1,7 @@
-"""Calls that are JSON and nothing else: small models leave out the marks of their notation."""
+"""Calls that are JSON and nothing else: small models leave out the marks of their notation.
+
+Qwen2.5-Coder's template shows its models a call in doubled braces, as a template of another kind would write it, and they copy them.
+"""
 
 import json
 import re
@@ -10,6 +13,7 @@ from edgespec.chat.tools import ToolCall
 FENCE: Final = "```"
 _OPENINGS: Final = ("", FENCE, f"{FENCE}json")
 _BEGIN: Final = re.compile(rf"\s*(?:{FENCE}(?:json)?\s*)?")
+_CLOSING: Final = re.compile(r"\s*\}")
 _ARGUMENTS: Final = ("arguments", "parameters")
 """The keys of a call's arguments, as models write them."""
 _DECODER: Final = json.JSONDecoder(strict=False)
@@ -24,7 +28,7 @@ def may_begin_call(text: str, names: Collection[str]) -> bool:
     """
     written = "".join(text.split())
     keys = [f'"name":"{name}"' for name in names] + [f'"{key}":' for key in _ARGUMENTS]
-    heads = ("".join(f"{fence}{{{key}".split()) for fence in _OPENINGS for key in keys)
+    heads = (f"{fence}{braces}{key}" for fence in _OPENINGS for braces in ("{", "{{") for key in keys)
     return any(written[: len(head)] == head[: len(written)] for head in heads)
 
 
@@ -37,11 +41,15 @@ def read_call(text: str, names: Collection[str]) -> tuple[ToolCall, int] | None:
     """
     begin = _BEGIN.match(text)
     assert begin is not None
+    is_doubled = text.startswith("{{", begin.end())
     try:
-        read, end = _DECODER.raw_decode(text, begin.end())
+        read, end = _DECODER.raw_decode(text, begin.end() + is_doubled)
     except (ValueError, RecursionError):
         return None
     call = _as_call(read, names)
+    if call and is_doubled:
+        closing = _CLOSING.match(text, end)
+        return (call, closing.end()) if closing else None
     return (call, end) if call else None
 
 

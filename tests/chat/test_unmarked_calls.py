@@ -23,7 +23,7 @@ from tests.chat.call_templates import TEMPLATES
 TOOLS = (Tool("weather"), Tool("now"))
 CALL = '{"name": "weather", "arguments": {"city": "Rome \\"old\\""}}'
 DOUBLED = f"{{{CALL}}}"
-"""As Qwen2.5-Coder's template shows a call."""
+"""As the template of Qwen2.5-Coder 1.5B shows a call."""
 ROME = ("weather", {"city": 'Rome "old"'})
 NOW: tuple[str, dict[str, str]] = ("now", {})
 CUTS = st.lists(st.integers(0, 300), max_size=12)

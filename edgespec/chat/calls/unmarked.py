@@ -1,6 +1,6 @@
 """Calls that are JSON and nothing else: small models leave out the marks of their notation.
 
-Qwen2.5-Coder's template shows its models a call in doubled braces, as a template of another kind would write it, and they copy them.
+The template of Qwen2.5-Coder 1.5B shows a call in doubled braces, as a template of another kind would write it, and the model copies them.
 """
 
 import json

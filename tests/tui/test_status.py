@@ -82,3 +82,13 @@ async def test_a_race_that_fails_says_why_in_full(bench: AppBench) -> None:
 def test_that_no_draft_is_on_disk_is_said_only_where_one_was_looked_for(mode: Mode, said: str) -> None:
     pair = replace(PAIR, draft=None, mode=mode)
     assert pair_words(pair, tools_n=0, has_schema=False).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(SMALL, "  target-1b"), (LARGE, " target-1b + draft-100m · speculation auto")],
+    ids=["80x24", "120x40"],
+)
+async def test_the_top_always_names_the_model(size: tuple[int, int], shown: str, bench: AppBench) -> None:
+    async with bench.run(size=size) as (app, _):
+        assert str(app.screen.query_one("#top-bar").render()).endswith(shown)

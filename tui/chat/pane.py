@@ -25,12 +25,11 @@ from tui.chat.engine_queue import EngineQueue
 from tui.chat.keeper import ChatKeeper
 from tui.chat.model_of_chat import bring_model
 from tui.chat.receipt import answer_receipt, live_line, race_gain
-from tui.chat.status_words import end_words, failure_words, waiting_words
+from tui.chat.status_words import end_words, failure_words, loading_words, waiting_words
 from tui.chat.tab_mark import TabMark
 from tui.chat.tab_pane import TabPane
 from tui.chat.transcript import Transcript
 from tui.common.setting_labels import with_labels
-from tui.common.wording import progress_line
 from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 
@@ -199,7 +198,7 @@ class ChatPane(TabPane):
             case PairOpened() as pair:
                 self._take_pair(pair)
             case Progressed() as progressed if not self._is_back:
-                self.tell(progress_line(progressed), whole=False)
+                self.tell(loading_words(progressed, self.sending.attaching.written), whole=False)
             case RequestFailed() as failed:
                 await self._take_failure(failed)
             case WorkerDied(cause):

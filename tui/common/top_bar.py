@@ -16,7 +16,6 @@ SCREENS = {
     "models": ("F5", "Models"),
     "workshop": ("F6", "Workshop"),
 }
-_SHORT_COLUMNS = 100
 
 
 class TopBar(Static):
@@ -45,7 +44,8 @@ class TopBar(Static):
         if left.cell_length > self.size.width:
             left = self._links(with_keys=False)
         width = self.size.width - left.cell_length - 1
-        right = one_line(self._describe_pair())
+        words = [one_line(text) for text in self._describe_pair()]
+        right = next((text for text in words if len(text) <= width), words[-1])
         if len(right) > width:
             right = right[: max(width - 1, 0)] + "…" if width > 8 else ""
         return Content.assemble(left, " " * max(width - len(right), 0), Content.styled(right, "$text-muted"))
@@ -59,13 +59,11 @@ class TopBar(Static):
             parts.append(link.stylize("bold reverse" if is_here else "$text-muted"))
         return Content.assemble(*parts)
 
-    def _describe_pair(self) -> str:
+    def _describe_pair(self) -> tuple[str, ...]:
+        """What is loaded, in fewer and fewer words."""
         pair = self._engine.pair
         if pair is None:
-            return {EngineState.LOADING: "loading", EngineState.DEAD: "engine ended"}.get(
-                self._engine.state, "no model loaded"
-            )
-        draft = f" + {pair.draft}" if pair.draft else ""
-        if self.size.width < _SHORT_COLUMNS:
-            return drafting_of(pair)
-        return f"{pair.target}{draft} · {drafting_of(pair)}"
+            words = {EngineState.LOADING: "loading", EngineState.DEAD: "engine ended"}
+            return (words.get(self._engine.state, "no model loaded"),)
+        names = f"{pair.target} + {pair.draft}" if pair.draft else pair.target
+        return f"{names} · {drafting_of(pair)}", names, pair.target

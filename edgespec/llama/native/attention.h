@@ -125,11 +125,7 @@ private:
                 is_seen = true;  // else nor do they see any that follows
                 keys_ = rows_of(k_, part.kv_head);
                 values_ = rows_of(v_, part.kv_head);
-                const auto groups = (static_cast<int64_t>(seen_.size()) + GROUP - 1) / GROUP;
-                for (int64_t i = 0; i < groups; i++) {
-                    const int64_t begin = seen_.size() * i / groups, n = seen_.size() * (i + 1) / groups - begin;
-                    add_group(seen_.data() + begin, n);
-                }
+                add_places(seen_);
             }
         }
     }
@@ -150,6 +146,7 @@ private:
         scores_.resize(count * PLACES);
         sums_.assign(count * value_size_, 0.0f);
         weights_.assign(count * SIMD_WIDTH, 0.0f);
+        shrunk_.resize(count);
         largest_.assign(count, -INFINITY);
         masks_.resize(count * PLACES);
         mask_of_.resize(count);

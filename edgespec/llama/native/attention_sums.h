@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 namespace few_rows {
@@ -17,7 +18,49 @@ namespace few_rows {
 // Places of the cache that are handled at once.
 constexpr int PLACES = 64;
 // Of the queries, the ones whose sums are in registers at the same time.
-constexpr int GROUP = REGISTERS == 32 ? 6 : 2;
+constexpr int GROUP = REGISTERS == 32 ? 6 : 3;
+// With them are keys and values, while queries and weights come one after the other; or the other way round, where registers are few.
+template <int N>
+constexpr bool HOLDS_QUERIES = REGISTERS == 16 && N > 2;
+// Queries from which on keys and values are made floats once for all groups, UNPACKED_FLOATS at a time, which the nearest cache
+// holds. (With 32 registers six queries share a conversion anyway, and this has not been measured.)
+constexpr int64_t UNPACKED_FROM = REGISTERS == 16 ? 2 * GROUP + 1 : INT64_MAX;
+constexpr int64_t UNPACKED_COLUMNS = 64, UNPACKED_FLOATS = PLACES * UNPACKED_COLUMNS;
+
+// Asks for a row that comes PLACES rows later. Rows of one head lie apart, by all heads of a place, and the processor does not
+// read ahead of such jumps by itself. One at a time, while others are computed with: were all of a block asked for at once, nothing
+// would be computed until memory has taken the last of these questions.
+inline void ask(const char * row, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 64) {
+        prefetch(row + i);
+    }
+}
+
+// Rows of one KV head in the cache, of the places at hand.
+template <typename Type>
+struct CachedRows {
+    using Cache = Type;
+    const char * first;
+    const int64_t * offsets;
+
+    // The row of place `j`, of which `floats` from number `d` on will be read.
+    const char * read(int j, int64_t d, int64_t floats) const {
+        ask(first + offsets[j + PLACES] + Cache::bytes(d), Cache::bytes(floats));
+        return first + offsets[j];
+    }
+};
+
+// Their floats from number `column` on, in memory, from place `place` on.
+struct UnpackedRows {
+    using Cache = FloatCache;
+    const float * first;
+    int64_t columns, column;
+    int place;
+
+    const char * read(int j, int64_t, int64_t) const {
+        return reinterpret_cast<const char *>(first + (j - place) * columns - column);
+    }
+};
 
 // Knows the queries, scores and sums of a stretch of work; `Attention` says which of them are computed with which places.
 class AttentionSums {
@@ -31,67 +74,99 @@ protected:
         }
     }
 
-    // Asks for a row that comes PLACES rows later. Rows of one head lie apart, by all heads of a place, and the processor does not
-    // read ahead of such jumps by itself. One at a time, while others are computed with: were all of a block asked for at once, nothing
-    // would be computed until memory has taken the last of these questions.
-    static void ask(const char * row, int64_t bytes) {
-        for (int64_t i = 0; i < bytes; i += 64) {
-            prefetch(row + i);
+    // Adds the places at hand to the sums of queries of one KV head.
+    void add_places(const std::vector<int64_t> & queries) {
+        const auto count = static_cast<int64_t>(queries.size());
+        if (count < UNPACKED_FROM) {
+            each_group(queries, [&](auto n, const int64_t * group) {
+                with_cache_type(k_->type, [&](auto cache) {
+                    multiply_keys_of<n.value>(group, CachedRows<decltype(cache)>{keys_, key_rows_}, 0, PLACES);
+                });
+                weigh_all(group, n.value);
+                with_cache_type(v_->type, [&](auto cache) {
+                    add_columns<n.value>(group, CachedRows<decltype(cache)>{values_, value_rows_}, 0, value_size_);
+                });
+            });
+            return;
+        }
+        const auto at_once = static_cast<int>(std::clamp<int64_t>(
+            UNPACKED_FLOATS / size_ / SIMD_WIDTH * SIMD_WIDTH, SIMD_WIDTH, PLACES));
+        for (int from = 0; from < PLACES; from += at_once) {
+            const int to = std::min(PLACES, from + at_once);
+            const UnpackedRows rows = unpack(*k_, keys_, key_rows_, from, to, 0, size_);
+            each_group(queries, [&](auto n, const int64_t * group) { multiply_keys_of<n.value>(group, rows, from, to); });
+        }
+        weigh_all(queries.data(), count);
+        for (int64_t from = 0; from < value_size_; from += UNPACKED_COLUMNS) {
+            const int64_t to = std::min(value_size_, from + UNPACKED_COLUMNS);
+            const UnpackedRows rows = unpack(*v_, values_, value_rows_, 0, places_, from, to);
+            each_group(queries, [&](auto n, const int64_t * group) { add_columns<n.value>(group, rows, from, to); });
         }
     }
 
-    void add_group(const int64_t * queries, int64_t n) {
-        if constexpr (GROUP > 2) {
-            switch (n) {
-                case 3: return add_places<3>(queries);
-                case 4: return add_places<4>(queries);
-                case 5: return add_places<5>(queries);
-                case 6: return add_places<6>(queries);
-            }
+    // Calls add(number, group) with as few groups as possible, none much smaller than others.
+    template <typename Add>
+    static void each_group(const std::vector<int64_t> & queries, const Add & add) {
+        const auto count = static_cast<int64_t>(queries.size()), groups = (count + GROUP - 1) / GROUP;
+        for (int64_t i = 0; i < groups; i++) {
+            const int64_t begin = count * i / groups;
+            with_number<GROUP>(count * (i + 1) / groups - begin, [&](auto n) { add(n, queries.data() + begin); });
         }
-        return n == 1 ? add_places<1>(queries) : add_places<2>(queries);
     }
 
-    template <int N>
-    void add_places(const int64_t * group) {
-        with_cache_type(k_->type, [&](auto cache) {
-            switch (size_) {
-                case 64: return this->multiply_keys<N, 64, decltype(cache)>(group);
-                case 128: return this->multiply_keys<N, 128, decltype(cache)>(group);
+    // Calls run with a number of 1..MOST that the compiler knows.
+    template <int MOST, typename Run>
+    static void with_number(int64_t number, const Run & run) {
+        if constexpr (MOST > 1) {
+            if (number < MOST) {
+                return with_number<MOST - 1>(number, run);
             }
-            this->multiply_keys<N, 0, decltype(cache)>(group);
+        }
+        run(std::integral_constant<int, MOST>{});
+    }
+
+    // Makes floats of a KV head's rows from..to, of each those from_d..to_d.
+    UnpackedRows unpack(
+        const ggml_tensor & tensor, const char * first, const int64_t * offsets, int from, int to, int64_t from_d, int64_t to_d) {
+        const int64_t columns = to_d - from_d;
+        unpacked_.resize(std::max<int64_t>(UNPACKED_FLOATS, SIMD_WIDTH * columns));
+        with_cache_type(tensor.type, [&](auto cache) {
+            using Cache = decltype(cache);
+            float * out = unpacked_.data();
+            for (int j = from; j < to; j++, out += columns) {
+                const char * row = CachedRows<Cache>{first, offsets}.read(j, from_d, columns);
+                for (int64_t d = 0; d < columns; d += SIMD_WIDTH) {
+                    store(out + d, Cache::load(row, from_d + d));
+                }
+            }
         });
-        float shrunk[N];
-        for (int n = 0; n < N; n++) {
-            shrunk[n] = weigh(group[n]);
-        }
-        with_cache_type(v_->type, [&](auto cache) {
-            int64_t d = 0;
-            for (; d + 4 * SIMD_WIDTH <= value_size_; d += 4 * SIMD_WIDTH) {
-                this->add_values<N, 4, decltype(cache)>(group, shrunk, d);
-            }
-            for (; d < value_size_; d += SIMD_WIDTH) {
-                this->add_values<N, 1, decltype(cache)>(group, shrunk, d);
-            }
-        });
+        return {unpacked_.data(), columns, from_d, from};
     }
 
-    // Makes scores_ of the products with the keys, which have SIZE floats, or size_ where that is 0.
-    template <int N, int SIZE, typename Cache>
-    void multiply_keys(const int64_t * group) {
+    template <int N, typename Rows>
+    void multiply_keys_of(const int64_t * group, const Rows & rows, int from, int to) {
+        switch (size_) {
+            case 64: return multiply_keys<N, 64>(group, rows, from, to);
+            case 128: return multiply_keys<N, 128>(group, rows, from, to);
+        }
+        multiply_keys<N, 0>(group, rows, from, to);
+    }
+
+    // Makes scores_ of the products with the keys from..to, which have SIZE floats, or size_ where that is 0.
+    template <int N, int SIZE, typename Rows>
+    void multiply_keys(const int64_t * group, const Rows & rows, int from, int to) {
+        using Cache = typename Rows::Cache;
         const int64_t size = SIZE != 0 ? SIZE : size_;
         const float * queries[N];
         for (int n = 0; n < N; n++) {
             queries[n] = &queries_[group[n] * size_];
         }
-        for (int j = 0; j < PLACES; j += SIMD_WIDTH) {
+        for (int j = from; j < to; j += SIMD_WIDTH) {
             FloatVector folded[N][SIMD_WIDTH / 4];
             for (int four = 0; four < SIMD_WIDTH / 4; four++) {
                 const char * keys[4];
                 for (int c = 0; c < 4; c++) {
-                    const int64_t * row = key_rows_ + j + 4 * four + c;
-                    keys[c] = keys_ + row[0];
-                    ask(keys_ + row[PLACES], Cache::bytes(size));
+                    keys[c] = rows.read(j + 4 * four + c, 0, size);
                 }
                 FloatVector dots[N][4];
                 for (int n = 0; n < N; n++) {
@@ -100,14 +175,27 @@ protected:
                     }
                 }
                 for (int64_t d = 0; d < size; d += SIMD_WIDTH) {
-                    FloatVector key[4];
-                    for (int c = 0; c < 4; c++) {
-                        key[c] = Cache::load(keys[c], d);
-                    }
-                    for (int n = 0; n < N; n++) {
-                        const FloatVector query = held(load(queries[n] + d));
+                    if constexpr (HOLDS_QUERIES<N>) {
+                        FloatVector query[N];
+                        for (int n = 0; n < N; n++) {
+                            query[n] = held(load(queries[n] + d));
+                        }
                         for (int c = 0; c < 4; c++) {
-                            dots[n][c] = multiply_add(query, key[c], dots[n][c]);
+                            const FloatVector key = held(Cache::load(keys[c], d));
+                            for (int n = 0; n < N; n++) {
+                                dots[n][c] = multiply_add(query[n], key, dots[n][c]);
+                            }
+                        }
+                    } else {
+                        FloatVector key[4];
+                        for (int c = 0; c < 4; c++) {
+                            key[c] = Cache::load(keys[c], d);
+                        }
+                        for (int n = 0; n < N; n++) {
+                            const FloatVector query = held(load(queries[n] + d));
+                            for (int c = 0; c < 4; c++) {
+                                dots[n][c] = multiply_add(query, key[c], dots[n][c]);
+                            }
                         }
                     }
                 }
@@ -118,6 +206,12 @@ protected:
             for (int n = 0; n < N; n++) {
                 store(&scores_[group[n] * PLACES + j], add(join_folded(folded[n]), load(mask_of_[group[n]] + j)));
             }
+        }
+    }
+
+    void weigh_all(const int64_t * queries, int64_t count) {
+        for (int64_t i = 0; i < count; i++) {
+            shrunk_[queries[i]] = weigh(queries[i]);
         }
     }
 
@@ -144,32 +238,66 @@ protected:
         return shrunk;
     }
 
+    template <int N, typename Rows>
+    void add_columns(const int64_t * group, const Rows & rows, int64_t from, int64_t to) {
+        int64_t d = from;
+        for (; d + 4 * SIMD_WIDTH <= to; d += 4 * SIMD_WIDTH) {
+            add_values<N, 4>(group, rows, d);
+        }
+        for (; d < to; d += SIMD_WIDTH) {
+            add_values<N, 1>(group, rows, d);
+        }
+    }
+
     // Of C vectors of the values, from number `d` on.
-    template <int N, int C, typename Cache>
-    void add_values(const int64_t * group, const float (&shrunk)[N], int64_t d) {
+    template <int N, int C, typename Rows>
+    void add_values(const int64_t * group, Rows rows, int64_t d) {
+        using Cache = typename Rows::Cache;
         FloatVector sums[N][C];
         const float * weights[N];
+#pragma GCC unroll 6
         for (int n = 0; n < N; n++) {
             weights[n] = &scores_[group[n] * PLACES];
+#pragma GCC unroll 6
             for (int c = 0; c < C; c++) {
-                sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk[n]));
+                sums[n][c] = multiply(load(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH]), broadcast(shrunk_[group[n]]));
             }
         }
         for (int j = 0; j < places_; j++) {
-            const int64_t * row = value_rows_ + j;
-            ask(values_ + row[PLACES] + Cache::bytes(d), Cache::bytes(C * SIMD_WIDTH));
-            FloatVector value[C];
-            for (int c = 0; c < C; c++) {
-                value[c] = Cache::load(values_ + row[0], d + c * SIMD_WIDTH);
-            }
-            for (int n = 0; n < N; n++) {
-                const FloatVector weight = held(broadcast(weights[n][j]));
+            const char * row = rows.read(j, d, C * SIMD_WIDTH);
+            if constexpr (HOLDS_QUERIES<N>) {
+                FloatVector weight[N];
+#pragma GCC unroll 6
+                for (int n = 0; n < N; n++) {
+                    weight[n] = held(broadcast(weights[n][j]));
+                }
+#pragma GCC unroll 6
                 for (int c = 0; c < C; c++) {
-                    sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
+                    const FloatVector value = held(Cache::load(row, d + c * SIMD_WIDTH));
+#pragma GCC unroll 6
+                    for (int n = 0; n < N; n++) {
+                        sums[n][c] = multiply_add(weight[n], value, sums[n][c]);
+                    }
+                }
+            } else {
+                FloatVector value[C];
+#pragma GCC unroll 6
+                for (int c = 0; c < C; c++) {
+                    value[c] = Cache::load(row, d + c * SIMD_WIDTH);
+                }
+#pragma GCC unroll 6
+                for (int n = 0; n < N; n++) {
+                    const FloatVector weight = held(broadcast(weights[n][j]));
+#pragma GCC unroll 6
+                    for (int c = 0; c < C; c++) {
+                        sums[n][c] = multiply_add(weight, value[c], sums[n][c]);
+                    }
                 }
             }
         }
+#pragma GCC unroll 6
         for (int n = 0; n < N; n++) {
+#pragma GCC unroll 6
             for (int c = 0; c < C; c++) {
                 store(&sums_[group[n] * value_size_ + d + c * SIMD_WIDTH], sums[n][c]);
             }
@@ -199,6 +327,8 @@ protected:
     std::vector<float> scores_;            // [count, PLACES]: scores, then weights of the places at hand
     std::vector<float> sums_;              // [count, value_size_]: weighted sums of the values so far
     std::vector<float> weights_;           // [count, SIMD_WIDTH]: sums of the weights so far, by lanes
+    std::vector<float> shrunk_;            // [count]: what the sums so far shrink by at the places at hand
+    std::vector<float> unpacked_;          // keys or values of one KV head
     std::vector<float> largest_;           // [count]: the largest score so far, which the weights are relative to
 };
 

@@ -25,6 +25,12 @@ struct Q8_0Cache {
     }
 };
 
+// What was a row of one of these, made floats.
+struct FloatCache {
+    static constexpr int64_t bytes(int64_t floats) { return sizeof(float) * floats; }
+    static FloatVector load(const char * row, int64_t d) { return few_rows::load(reinterpret_cast<const float *>(row) + d); }
+};
+
 inline bool is_cache_type(ggml_type type) {
     return type == GGML_TYPE_F16 || type == GGML_TYPE_Q8_0;
 }

@@ -96,7 +96,7 @@ inline FloatVector fold_four(FloatVector a, FloatVector b, FloatVector c, FloatV
     return add(_mm256_castpd_ps(_mm256_unpacklo_pd(first, second)), _mm256_castpd_ps(_mm256_unpackhi_pd(first, second)));
 }
 inline FloatVector join_folded(const FloatVector (&folded)[SIMD_WIDTH / 4]) {
-    return add(_mm256_permute2f128_ps(folded[0], folded[1], 0x20), _mm256_permute2f128_ps(folded[0], folded[1], 0x31));
+    return add(_mm256_blend_ps(folded[0], folded[1], 0xf0), _mm256_permute2f128_ps(folded[0], folded[1], 0x21));
 }
 
 #ifdef __AVXVNNI__

@@ -253,6 +253,8 @@ protected:
     template <int N, int C, typename Rows>
     void add_values(const int64_t * group, Rows rows, int64_t d) {
         using Cache = typename Rows::Cache;
+        // Whole blocks of a cache's type begin at `d`, so that the compiler sees which vectors have a scale in common.
+        const int64_t block = C * SIMD_WIDTH % QK8_0 == 0 ? d : 0;
         FloatVector sums[N][C];
         const float * weights[N];
 #pragma GCC unroll 6
@@ -264,7 +266,7 @@ protected:
             }
         }
         for (int j = 0; j < places_; j++) {
-            const char * row = rows.read(j, d, C * SIMD_WIDTH);
+            const char * row = rows.read(j, d, C * SIMD_WIDTH) + Cache::bytes(block);
             if constexpr (HOLDS_QUERIES<N>) {
                 FloatVector weight[N];
 #pragma GCC unroll 6
@@ -273,7 +275,7 @@ protected:
                 }
 #pragma GCC unroll 6
                 for (int c = 0; c < C; c++) {
-                    const FloatVector value = held(Cache::load(row, d + c * SIMD_WIDTH));
+                    const FloatVector value = held(Cache::load(row, d - block + c * SIMD_WIDTH));
 #pragma GCC unroll 6
                     for (int n = 0; n < N; n++) {
                         sums[n][c] = multiply_add(weight[n], value, sums[n][c]);
@@ -283,7 +285,7 @@ protected:
                 FloatVector value[C];
 #pragma GCC unroll 6
                 for (int c = 0; c < C; c++) {
-                    value[c] = Cache::load(row, d + c * SIMD_WIDTH);
+                    value[c] = Cache::load(row, d - block + c * SIMD_WIDTH);
                 }
 #pragma GCC unroll 6
                 for (int n = 0; n < N; n++) {

@@ -204,8 +204,9 @@ class ChatPane(TabPane):
             case WorkerDied(cause):
                 mark = TabMark.FAILED if self.is_at_work else TabMark.NONE
                 self._leave()
+                if self._waiting:  # for another tab: it was never asked
+                    self._restore_unanswered()
                 await self._end_answer(stopped=True)
-                self._waiting = False
                 self._unanswered.forget()
                 self.sending.attaching.fail(EdgespecError("the engine has ended"))
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"

@@ -70,7 +70,7 @@ def test_the_model_is_told_the_name_and_a_fence_that_nothing_closes(notes: Path)
     ("content", "said"),
     [
         (b"\xff\xfe\x00bin", "is not UTF-8 text"),
-        (b"a\0b", "is no text"),
+        (b"a\0b", "is not text"),
         (b"x" * (MOST_BYTES + 1), "odd.txt has 2.0 MiB"),
     ],
     ids=["bytes", "null", "huge"],
@@ -86,7 +86,7 @@ def test_what_is_no_text_is_refused(content: bytes, said: str, tmp_path: Path) -
 def test_what_cannot_be_read_to_its_end_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # whoever opens it waits for ever
     (tmp_path / "folder").mkdir()
-    for name, said in (("pipe", "pipe is no file"), ("folder", "folder is a folder")):
+    for name, said in (("pipe", "pipe is not a file"), ("folder", "folder is a folder")):
         with pytest.raises(UsageError, match=said):
             attach(f"@{name}", mentioned_files(f"@{name}"))
 

@@ -59,7 +59,7 @@ async def test_beside_the_context_meter_an_end_is_read_in_full_and_figures_are_w
         bench.workers[0].say(Answered(finished_stats("length"), 1))
         await settle(pilot)
         shown = " ".join(" ".join(screen_lines(await still_picture(pilot))).split())
-        assert "/settings changes" in shown and "…" not in shown.split("longest length")[1]
+        assert "/settings changes" in shown and "…" not in shown.split("length limit")[1]
 
 
 async def test_a_race_that_fails_says_why_in_full(bench: AppBench) -> None:

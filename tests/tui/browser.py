@@ -158,16 +158,6 @@ class Page:
         await self.do("Input.dispatchKeyEvent", type="keyDown", **same, **({"text": text} if text else {}))
         await self.do("Input.dispatchKeyEvent", type="keyUp", **same)
 
-    async def tap(self, column: int, row: int) -> None:
-        """Clicks on a cell of the terminal, or taps it on a phone."""
-        found = await self.measures()
-        place = {
-            "x": found.left + (column + 0.5) * (found.right - found.left) / found.columns,
-            "y": found.bottom - (found.rows - row - 0.5) * found.row_height,
-        }
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.do("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
-
     async def colours(self) -> int:
         """How many colours a picture of the page has."""
         from PIL import Image

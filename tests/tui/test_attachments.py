@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,10 @@ from edgespec.chat.messages import ChatMessage
 from edgespec.errors import UsageError
 from edgespec.paths import chats_dir
 from edgespec.session import open_pair
-from edgespec.worker.protocol import Answer, AnyEvent, CountTokens, OpenPair, Progressed, Request
+from edgespec.worker.protocol import Answer, CountTokens
 from tests.tui.chat_files import posix_only
 from tests.tui.chat_script import chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
-from tests.tui.scripted import PAIR, ScriptedWorker
 from tui.app import EdgespecApp
 from tui.chat.attachments import MOST_BYTES, attach, dropped_files, mention, mentioned_files
 from tui.chat.file_fold import FileFold
@@ -30,13 +28,6 @@ def notes(tmp_path: Path) -> Path:
     path = tmp_path / "notes.md"
     path.write_text("# Notes\n\n```python\nx = 1\n```\n")
     return path
-
-
-class LoadingWorker(ScriptedWorker):
-    """Loads for as long as a test wants."""
-
-    def _answers(self, request: Request) -> Iterable[AnyEvent]:
-        return () if isinstance(request, OpenPair) else super()._answers(request)
 
 
 def question_of(app: EdgespecApp) -> ChatMessage:
@@ -69,8 +60,8 @@ def test_the_model_is_told_the_name_and_a_fence_that_nothing_closes(notes: Path)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\xff\xfe\x00bin", "is not UTF-8 text"),
-        (b"a\0b", "is not text"),
+        (b"\xff\xfe\x00bin", "is no text in UTF-8"),
+        (b"a\0b", "is no text"),
         (b"x" * (MOST_BYTES + 1), "odd.txt has 2.0 MiB"),
     ],
     ids=["bytes", "null", "huge"],
@@ -86,7 +77,7 @@ def test_what_is_no_text_is_refused(content: bytes, said: str, tmp_path: Path) -
 def test_what_cannot_be_read_to_its_end_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # whoever opens it waits for ever
     (tmp_path / "folder").mkdir()
-    for name, said in (("pipe", "pipe is not a file"), ("folder", "folder is a folder")):
+    for name, said in (("pipe", "pipe is no file"), ("folder", "folder is a folder")):
         with pytest.raises(UsageError, match=said):
             attach(f"@{name}", mentioned_files(f"@{name}"))
 
@@ -181,7 +172,7 @@ async def test_a_file_that_does_not_fit_is_refused_with_both_numbers(bench: AppB
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("@./none.txt", "there is no file ./none.txt"), ("@binary.dat", "binary.dat is not UTF-8 text")],
+    [("@./none.txt", "there is no file ./none.txt"), ("@binary.dat", "binary.dat is no text in UTF-8")],
 )
 async def test_what_cannot_be_attached_is_said_and_the_message_comes_back(
     text: str, said: str, bench: AppBench, tmp_path: Path
@@ -211,22 +202,6 @@ async def test_the_engine_is_loaded_to_count(bench: AppBench, notes: Path) -> No
         await settle(pilot)
         assert "there is no model" in status_of(app)
         assert (roles(app), chat_of(app).prompt.text) == (["user", "assistant"], "again @notes.md")
-
-
-async def test_while_the_model_loads_a_message_with_files_is_in_sight(
-    bench: AppBench, notes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.tui.conftest.ScriptedWorker", LoadingWorker)
-    async with bench.run() as (app, pilot):
-        (worker,) = bench.workers
-        await send(pilot, "read @notes.md")
-        worker.say(Progressed("loading target-1b", 0.4, 1.0))
-        await settle(pilot)
-        assert status_of(app) == "loading target-1b · 40% · then asks: read @notes.md"
-        worker.say(PAIR)
-        await until_asked(app)
-        await settle(pilot)
-        assert roles(app) == ["user", "assistant"]
 
 
 async def test_tab_completes_a_path_and_a_dropped_file_is_mentioned(bench: AppBench, notes: Path) -> None:

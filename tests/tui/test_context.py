@@ -42,8 +42,8 @@ def answered(stopped: str = "eog", prompt_n: int = 20, dropped_n: int = 0) -> An
     [
         (467, 4096, "context 467/4,096"),
         (3276, 4096, "context 3,276/4,096"),
-        (3277, 4096, "context 3,277/4,096 · 80% full"),
-        (4096, 4096, "context 4,096/4,096 · 100% full"),
+        (3277, 4096, "context 3,277/4,096 · 80 % full"),
+        (4096, 4096, "context 4,096/4,096 · 100 % full"),
         (467, 0, "context 467 tokens"),
     ],
 )
@@ -59,7 +59,7 @@ async def test_a_context_that_is_nearly_full_warns(
         assert not any(one.display for one in app.screen.query(ContextMeter))
         await send(pilot, "hello")
         meter = shown_meter(app)
-        assert str(meter.content).startswith("context 3,441/4,096 · 84% full")
+        assert str(meter.content).startswith("context 3,441/4,096 · 84 % full")
         assert meter.has_class("warning")
         assert (meter.id == "rail-context") == (size == LARGE)
         chat_of(app).rail.query("#rail-memory, #rail-cpu-title, #rail-cpu").set(visible=False)
@@ -190,7 +190,7 @@ async def test_the_oldest_turns_are_summarized_by_the_model_itself(bench: AppBen
         assert chat_of(app).transcript.conversation.seen() == Seen(2, summary)
         assert roles(app) == ["user", "assistant"] * 3
         [mark] = app.screen.query(CutMark)
-        assert mark.query_one(Collapsible).title == "the model sees a summary of the 2 messages above"
+        assert mark.query_one(Collapsible).title == "of the 2 messages above the model sees a summary"
         chat_of(app).prompt.put("")
         chat_of(app).transcript.scroll_home(animate=False)
         mark.scroll_visible(animate=False)
@@ -246,9 +246,9 @@ def test_room_is_made_before_the_end(used: int, needed: bool) -> None:
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        (Seen(1), "the model no longer sees the message above"),
-        (Seen(4), "the model no longer sees the 4 messages above"),
-        (Seen(4, "short"), "the model sees a summary of the 4 messages above"),
+        (Seen(1), "the message above the model sees no more"),
+        (Seen(4), "the 4 messages above the model sees no more"),
+        (Seen(4, "short"), "of the 4 messages above the model sees a summary"),
     ],
 )
 def test_the_mark_says_what_the_model_sees(seen: Seen, words: str) -> None:

@@ -164,7 +164,7 @@ async def test_a_long_answer_says_that_it_was_cut(bench: AppBench) -> None:
         await send(pilot, "hello")
         bench.workers[0].say(Answered(replace(finished_stats(), stopped="length"), 1))
         await settle(pilot)
-        assert "reached its length limit" in status_of(app)
+        assert "reached the longest length allowed" in status_of(app)
         assert not chat_of(app).transcript.conversation.messages[-1].stopped
 
 

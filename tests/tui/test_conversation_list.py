@@ -155,7 +155,7 @@ async def test_delete_asks_and_deletes_what_is_chosen_and_no_other(
         assert len(store.summaries()) == 3
         await pilot.press("ctrl+d", "y")
         await found(pilot)
-        assert note_of(app) == "no conversation has these words"
+        assert note_of(app) == "nothing has these words"
         await pilot.press("ctrl+d", "ctrl+r", "ctrl+t", "enter")
         await settle(pilot)
         list_of(app)

@@ -164,7 +164,7 @@ async def test_the_log_can_be_narrowed_to_what_is_serious(bench: AppBench) -> No
             seen.append([line.split(":")[0].split(" ")[0] for line in log.lines if line])
         assert seen[1] == ["WARNING", "and", "ERROR"]
         assert seen[2] == ["ERROR"]
-        assert "errors only" in str(app.screen.query_one("#log-title", Static).content)
+        assert "errors alone" in str(app.screen.query_one("#log-title", Static).content)
         bench.workers[0].say(Logged("WARNING edgespec: not shown"))
         bench.workers[0].say(Logged("ERROR edgespec: shown"))
         await pilot.pause(0.8)

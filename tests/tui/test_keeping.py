@@ -76,7 +76,7 @@ async def test_a_conversation_that_went_on_elsewhere_goes_on_beside_it_and_that_
         for question in ("here", "and here"):
             await send(pilot, question)
         assert said(app) == [
-            "this conversation went on in another window: what is written here is kept as a separate one"
+            "this conversation went on in another window: what is written here is kept as one of its own"
         ]
     lines = {tuple(questions_of(store.load(one.id))) for one in store.summaries()}
     assert lines == {("begun", "elsewhere"), ("begun", "here", "and here")}

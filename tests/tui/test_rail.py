@@ -36,7 +36,7 @@ async def test_before_the_first_figures_the_rail_says_what_is_loaded_and_draws_n
             "target-1b",
             "+ draft-100m",
             "speculation auto",
-            "4,096 tokens of context",
+            "4096 tokens of context",
             "12.5 tok/s plain",
         ]
         assert not any(chart.display for chart in rail.query("Plot, Trace"))

@@ -45,8 +45,8 @@ def test_what_is_typed_is_laid_over_what_holds(text: str, change: SamplingChange
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("warmth 3", "warmth is not a sampling setting"),
-        ("temperature", "needs pairs of a name and a number"),
+        ("warmth 3", "warmth is no setting of the sampling"),
+        ("temperature", "is not pairs of a name and a number"),
         ("temperature hot", "temperature is 'hot'"),
         ("top-k 2.5", "top-k is '2.5'"),
         ("top-p 7", "`top_p` 7.0 is out of range"),

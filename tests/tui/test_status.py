@@ -59,7 +59,7 @@ async def test_beside_the_context_meter_an_end_is_read_in_full_and_figures_are_w
         bench.workers[0].say(Answered(finished_stats("length"), 1))
         await settle(pilot)
         shown = " ".join(" ".join(screen_lines(await still_picture(pilot))).split())
-        assert "/settings changes" in shown and "…" not in shown.split("length limit")[1]
+        assert "/settings changes" in shown and "…" not in shown.split("longest length")[1]
 
 
 async def test_a_race_that_fails_says_why_in_full(bench: AppBench) -> None:
@@ -82,13 +82,3 @@ async def test_a_race_that_fails_says_why_in_full(bench: AppBench) -> None:
 def test_that_no_draft_is_on_disk_is_said_only_where_one_was_looked_for(mode: Mode, said: str) -> None:
     pair = replace(PAIR, draft=None, mode=mode)
     assert pair_words(pair, tools_n=0, has_schema=False).startswith(said)
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [(SMALL, "  target-1b"), (LARGE, " target-1b + draft-100m · speculation auto")],
-    ids=["80x24", "120x40"],
-)
-async def test_the_top_always_names_the_model(size: tuple[int, int], shown: str, bench: AppBench) -> None:
-    async with bench.run(size=size) as (app, _):
-        assert str(app.screen.query_one("#top-bar").render()).endswith(shown)

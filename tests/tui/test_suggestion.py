@@ -61,7 +61,7 @@ def test_the_line_says_how_large_and_how_long() -> None:
     found = choose_suggestion(CATALOG, DEFAULT, 32 * GIB)
     assert found is not None
     assert found.text == (
-        "This model is very small. medium answers far better and fits this machine: 2.0 GiB, "
+        "This model is a very small one. medium answers far better and fits this machine: 2.0 GiB, "
         "about 6 min to fetch at 50 Mbit/s, then up to 10 tok/s. F5 fetches it."
     )
 

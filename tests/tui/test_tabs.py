@@ -12,7 +12,7 @@ from edgespec.decode.policy import Mode
 from edgespec.paths import chats_dir
 from edgespec.worker.protocol import Answer, Answered, CountTokens, OpenPair, RequestFailed, Stop
 from tests.tui.chat_files import conversation, kill_app_after, posix_only
-from tests.tui.chat_script import chat_of, found, open_list, send, status_of, until, write
+from tests.tui.chat_script import chat_of, found, open_list, send, status_of, write
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import PAIR, finished_stats
 from tui.app import EdgespecApp
@@ -214,22 +214,6 @@ async def test_a_failure_is_told_where_it_belongs(bench: AppBench) -> None:
         await settle(pilot)
         assert roles_of(second) == ["user", "assistant"]
         assert "/restart" in status_of(app)
-
-
-async def test_an_engine_that_dies_gives_back_what_waits_in_other_tabs(bench: AppBench) -> None:
-    async with bench.run(hold=True) as (app, pilot):
-        await send(pilot, "one")
-        await press(pilot, "alt+t")
-        await send(pilot, "two")
-        first, second = panes(app)
-        bench.workers[0].die()
-        await settle(pilot)
-        assert (roles_of(first), first.prompt.text) == (["user", "assistant"], "")
-        assert (roles_of(second), second.prompt.text) == ([], "two")
-        assert not first.is_at_work and not second.is_at_work
-        assert asked(bench) == ["one"]
-        await press(pilot, "enter")
-        await until(pilot, lambda: asked(bench) == ["one", "two"])
 
 
 async def test_models_that_are_unloaded_in_the_middle_of_an_answer_cost_that_answer_alone(

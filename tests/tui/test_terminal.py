@@ -126,14 +126,6 @@ def test_a_session_from_the_first_key_to_the_restored_terminal(terminal: Termina
     terminal.wait("left with 0")
 
 
-def test_what_is_typed_while_the_app_starts_is_in_the_prompt(terminal: Terminal) -> None:
-    terminal.run("chat")
-    terminal.keys("typed early")
-    assert "\n typed early\n" in re.sub(" +\n", "\n", terminal.wait("^p palette", "typed early"))
-    terminal.keys("C-c", "C-q")
-    terminal.wait("left with 0")
-
-
 def test_ctrl_c_stops_clears_asks_and_leaves(terminal: Terminal) -> None:
     terminal.run("chat", *_ENDLESS)
     terminal.wait("smollm2-135m, no draft model on disk", " tokens")

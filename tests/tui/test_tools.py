@@ -113,10 +113,6 @@ async def test_a_call_is_shown_asked_about_run_and_gone_on_from(bench: AppBench)
         shown = " ".join(str(one.content) for one in screen.query(Static))
         assert "Run the tool add of tiny?" in shown
         assert '"a": 19' in shown
-        assert (
-            str(app.screen_stack[0].query_one("#status", Static).content)
-            == "the model wants to run the tool add"
-        )
         assert results(app) == []
         await pilot.press("y")
         await until(pilot, lambda: roles(app) == ["user", "assistant", "tool", "assistant"])
@@ -240,8 +236,7 @@ async def test_escape_ends_a_call_that_hangs(bench: AppBench) -> None:
         await send(pilot, "hang")
         await asked_about(pilot)
         await pilot.press("y")
-        running = "running the tool hang; Esc stops it"
-        await until(pilot, lambda: not isinstance(app.screen, ConfirmCall) and status_of(app) == running)
+        await until(pilot, lambda: "tool hang" in status_of(app) and not isinstance(app.screen, ConfirmCall))
         assert chat_of(app).transcript.is_answering
         await send(pilot, "go on")  # waits, as with any answer
         assert roles(app)[-1] != "user"

@@ -9,7 +9,6 @@ from tests.tui.chat_files import conversation, edit_file
 from tests.tui.chat_script import TEXT, chat_of, roles, send, status_of
 from tests.tui.conftest import LARGE, SMALL, AppBench, Picture, settle
 from tests.tui.scripted import finished_stats
-from tui.chat.choices import message_choices
 from tui.chat.conversation import Conversation, Message, Place
 from tui.chat.store import ChatStore
 from tui.chat.turn import AnswerTurn, UserTurn
@@ -231,11 +230,6 @@ async def test_a_conversation_goes_another_way_from_any_message(bench: AppBench)
         assert chat_of(app).prompt.text == ""
         await send(pilot, "zweitens")
         assert (said(app), marks(app)) == (["first", TEXT, "zweitens", TEXT], ["‹ 2/2 ›"])
-
-
-def test_a_long_message_in_the_list_of_branches_is_cut_where_it_says_so() -> None:
-    (choice,) = message_choices([Message("user", "word " * 40)])
-    assert choice.title.startswith("You: word word") and choice.title.endswith("word…")
 
 
 async def test_the_turn_to_step_is_chosen_by_key_and_by_a_click(bench: AppBench) -> None:

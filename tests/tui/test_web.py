@@ -91,35 +91,6 @@ async def test_a_phone_shows_the_app_in_its_own_width_and_in_letters_that_can_be
         await page.until_shown("/help")
 
 
-@needs_browser
-@pytest.mark.parametrize("phone", [(390, 844), None], ids=["phone", "desktop"])
-async def test_tabs_are_opened_gone_to_by_a_tap_and_closed_in_a_browser(
-    phone: tuple[int, int] | None, tiny_model: Path, serve: Callable[..., Served], tmp_path: Path
-) -> None:
-    served = serve(str(tiny_model), "--draft", "none", "-n", "8")
-
-    async def say(text: str) -> None:
-        await page.type(text)
-        await page.until_shown(text)
-        await page.press("Enter", 13, "\r")
-
-    async with open_page(served.url, tmp_path / "profile", phone=phone) as page:
-        await page.until_shown("tiny, no draft")
-        await say("hello")
-        await page.until_shown("▌ hello", "▸ ")
-        await say("/tab new")
-        shown = await page.until_shown("1 hello", "2 new")
-        assert "▌ hello" not in shown
-        row, line = next((row, line) for row, line in enumerate(shown.splitlines()) if "2 new" in line)
-        assert (row, line.index("1 hello")) == (1, 1)
-        await say("second")
-        await page.until_shown("▌ second", "▸ ")
-        await page.tap(3, row)
-        await page.until(lambda shown: "▌ hello" in shown and "▌ second" not in shown)
-        await say("/tab close")
-        await page.until(lambda shown: "▌ second" in shown and "1 hello" not in shown)
-
-
 @posix_only
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
 async def test_nothing_outlives_the_server(

@@ -135,14 +135,14 @@ class BenchFormScreen(Dialog[BenchJob | None]):
         text = self._value(name)
         title = next(title for known, title, _, _ in _FIELDS if known == name)
         if not (text.isascii() and text.isdigit() and int(text) >= least):
-            raise UsageError(f"{title} is {text!r}", f"use a whole number, {least} or more")
+            raise UsageError(f"{title} is {text!r}", f"take a whole number from {least} on")
         return int(text)
 
     def _think(self) -> Think:
         word = self._value("think") or "auto"
         found = next((think for think in THINKS if think == word.lower()), None)
         if found is None:
-            raise UsageError(f"Thinking is {word!r}", "use auto, on or off")
+            raise UsageError(f"Thinking is {word!r}", "take auto, on or off")
         return found
 
     def _note(self, text: str) -> None:

@@ -134,9 +134,9 @@ def _read(name: str) -> str:
         if path.is_dir():
             raise UsageError(f"{shown} is a folder", "mention the files in it that matter")
         if not path.exists():
-            raise UsageError(f"there is no file {shown}", "check its path")
+            raise UsageError(f"there is no file {shown}", "correct its path")
         if not path.is_file():
-            raise UsageError(f"{shown} is not a file", "mention one that can be read to its end")
+            raise UsageError(f"{shown} is no file", "mention one that can be read to its end")
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
@@ -147,9 +147,9 @@ def _read(name: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UsageError(f"{shown} is not UTF-8 text", "mention a text file") from None
+        raise UsageError(f"{shown} is no text in UTF-8", "mention a text") from None
     if "\0" in text:
-        raise UsageError(f"{shown} is not text", "mention a text file")
+        raise UsageError(f"{shown} is no text", "mention a text")
     return text.replace("\r\n", "\n").rstrip("\n")
 
 

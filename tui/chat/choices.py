@@ -46,15 +46,9 @@ def message_choices(messages: Sequence[Message]) -> list[Choice]:
     rows = [
         Choice(
             str(place),
-            f"{'You' if message.role == 'user' else 'Answer'}: {_shortened(one_line(message.written))}",
-            "Write this message anew."
-            if message.role == "user"
-            else "Write another message below this answer.",
+            f"{'You' if message.role == 'user' else 'Answer'}: {one_line(message.written)[:_TITLE]}",
+            "It is written anew." if message.role == "user" else "Another message follows it.",
         )
         for place, message in enumerate(messages)
     ]
     return rows[::-1]
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _TITLE else f"{text[: _TITLE - 1].rstrip()}…"

@@ -51,8 +51,7 @@ class ContextEndScreen(Dialog[ContextEnd | None]):
         size = f" of {self._n_ctx:,} tokens" if self._n_ctx else ""
         with Vertical(classes="dialog"):
             yield Static(
-                f"The context{size} is full. What should happen, now and whenever it is full again?",
-                markup=False,
+                f"The context{size} is full. How should this go on, now and from now on?", markup=False
             )
             yield OptionList(*(Option(title, id=value) for value, title, _ in CHOICES), markup=False)
             yield Static("", markup=False, classes="dialog-text", id="context-end-detail")

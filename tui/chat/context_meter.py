@@ -44,10 +44,10 @@ class ContextMeter(Static):
 
 
 def context_words(used: int, size: int) -> str:
-    """`context 467/4,096`, and the share of it from where it warns: `context 3,441/4,096 · 84% full`."""
+    """`context 467/4,096`, and the share of it from where it warns: `context 3,441/4,096 · 84 % full`."""
     if not size:
         return f"context {used:,} tokens"
-    full = f" · {min(used / size, 1):.0%} full" if used >= _WARNS_AT * size else ""
+    full = f" · {min(used / size, 1):.0%} full".replace("%", " %") if used >= _WARNS_AT * size else ""
     return f"context {used:,}/{size:,}{full}"
 
 

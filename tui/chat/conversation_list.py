@@ -158,7 +158,7 @@ class ConversationsScreen(Dialog[Chosen | None]):
             return _EMPTY
         if self._words:
             more = ", in the newest messages" if shown_n == MOST_FOUND else ""
-            return f"{_count(shown_n)} found{more}" if shown_n else "no conversation has these words"
+            return f"{_count(shown_n)} found{more}" if shown_n else "nothing has these words"
         if shown_n < self._total_n:
             return f"the newest {shown_n} of {_count(self._total_n)}: type to search all of them"
         return _count(shown_n)
@@ -257,7 +257,7 @@ def describe_summary(one: ChatSummary, width: int) -> Content:
         one: The conversation.
         width: Columns there are.
     """
-    model = Content(one_line(one.target or "no answer yet")).truncate(_MOST_OF_A_MODEL, ellipsis=True)
+    model = Content(one_line(one.target or "no model")).truncate(_MOST_OF_A_MODEL, ellipsis=True)
     right = Content.styled(f"  {model.plain}  {local_time(one.updated_at):>15}", _MUTED)
     mark = Content.styled("★ ", "$text-accent") if one.pinned else Content("")
     left = Content.assemble(mark, one_line(one.title) or "(no words)")

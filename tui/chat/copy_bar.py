@@ -24,10 +24,8 @@ class CopyBar(Static, can_focus=True):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "up,k", "pick(-1)", "Previous", id="copy.before", tooltip="Pick the previous block or answer"
-        ),
-        Binding("down,j", "pick(1)", "Next", id="copy.after", tooltip="Pick the next block or answer"),
+        Binding("up,k", "pick(-1)", "Before", id="copy.before", tooltip="Pick the block or answer before"),
+        Binding("down,j", "pick(1)", "After", id="copy.after", tooltip="Pick the block or answer after"),
         Binding("left,h", "sideways(-1)", "Left", id="copy.left", tooltip="Scroll long lines of code left"),
         Binding(
             "right,l", "sideways(1)", "Right", id="copy.right", tooltip="Scroll long lines of code right"

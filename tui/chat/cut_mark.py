@@ -28,5 +28,7 @@ class CutMark(Vertical):
 def describe_cut(seen: Seen) -> str:
     """The line in words."""
     n = seen.left_out_n
-    what = "the message above" if n == 1 else f"the {n} messages above"
-    return f"the model sees a summary of {what}" if seen.summary else f"the model no longer sees {what}"
+    what = "the message" if n == 1 else f"the {n} messages"
+    if seen.summary:
+        return f"of {what} above the model sees a summary"
+    return f"{what} above the model sees no more"

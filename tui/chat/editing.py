@@ -42,7 +42,7 @@ class Editing:
         self._prompt.put(text)
         self._prompt.focus()
         self._transcript.mark_replaced(index)
-        self._tell("Enter sends it as another version and keeps the old one; Esc changes nothing")
+        self._tell("Enter sends it as another version, and what was said stays; Esc leaves all as it is")
 
     def leave(self) -> bool:
         """Leaves things as they were; returns whether a message was being written anew."""

@@ -13,7 +13,7 @@ from tui.common.wording import joined
 
 _MOST_NAMED = 3
 """Files that were left out, of which each is said by itself."""
-_WENT_ON = "this conversation went on in another window: what is written here is kept as a separate one"
+_WENT_ON = "this conversation went on in another window: what is written here is kept as one of its own"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,12 @@ from tui.chat.engine_queue import EngineQueue
 from tui.chat.keeper import ChatKeeper
 from tui.chat.model_of_chat import bring_model
 from tui.chat.receipt import answer_receipt, live_line, race_gain
-from tui.chat.status_words import end_words, failure_words, loading_words, waiting_words
+from tui.chat.status_words import end_words, failure_words, waiting_words
 from tui.chat.tab_mark import TabMark
 from tui.chat.tab_pane import TabPane
 from tui.chat.transcript import Transcript
 from tui.common.setting_labels import with_labels
+from tui.common.wording import progress_line
 from tui.services.app_services import AppServices
 from tui.services.engine_client import EngineState
 
@@ -198,15 +199,14 @@ class ChatPane(TabPane):
             case PairOpened() as pair:
                 self._take_pair(pair)
             case Progressed() as progressed if not self._is_back:
-                self.tell(loading_words(progressed, self.sending.attaching.written), whole=False)
+                self.tell(progress_line(progressed), whole=False)
             case RequestFailed() as failed:
                 await self._take_failure(failed)
             case WorkerDied(cause):
                 mark = TabMark.FAILED if self.is_at_work else TabMark.NONE
                 self._leave()
-                if self._waiting:  # for another tab: it was never asked
-                    self._restore_unanswered()
                 await self._end_answer(stopped=True)
+                self._waiting = False
                 self._unanswered.forget()
                 self.sending.attaching.fail(EdgespecError("the engine has ended"))
                 what = f"the engine {cause}; the conversation is kept. /restart or Ctrl+F5 starts it again"

@@ -157,7 +157,7 @@ class Rail(Vertical):
         for name, values, template in (
             ("acceptance", self._acceptance, "acceptance {:.0%}"),
             ("length", self._lengths, "tokens per target pass {:.2f}"),
-            ("cpu", self._cpu, "processor {:.0f}%"),
+            ("cpu", self._cpu, "processor {:.0f} %"),
         ):
             self.query_one(f"#rail-{name}", Trace).show(values)
             title = template.format(values[-1]) if values else template.split(" {")[0]
@@ -173,6 +173,6 @@ def describe_pair(pair: PairOpened) -> str:
     """What is loaded, a line each."""
     draft = f"+ {pair.draft}" if pair.draft else ""
     plain = f"{pair.plain_tok_per_s:.1f} tok/s plain" if pair.plain_tok_per_s else ""
-    context = f"{pair.n_ctx:,} tokens of context" if pair.n_ctx else ""
+    context = f"{pair.n_ctx} tokens of context" if pair.n_ctx else ""
     lines = (pair.target, draft, drafting_of(pair), context, plain, pair.note)
     return "\n".join(one_line(line) for line in lines if line)

@@ -64,7 +64,7 @@ def read_sampling(text: str, before: Mapping[Scope, SamplingWish]) -> SamplingCh
     if words == ["reset"]:
         return SamplingChange(scope, NO_WISH)
     if not words or len(words) % 2:
-        raise UsageError(f"/sampling {text} needs pairs of a name and a number", _TAKES)
+        raise UsageError(f"/sampling {text} is not pairs of a name and a number", _TAKES)
     changed = dict(_pair(name, value) for name, value in zip(words[::2], words[1::2], strict=True))
     return SamplingChange(scope, before[scope].under(SamplingWish(**changed)))  # type: ignore[arg-type]
 
@@ -72,7 +72,7 @@ def read_sampling(text: str, before: Mapping[Scope, SamplingWish]) -> SamplingCh
 def _pair(word: str, value: str) -> tuple[str, float | int]:
     name = {"temp": "temperature"}.get(word, word).replace("-", "_")
     if name not in FIELDS:
-        raise UsageError(f"{word} is not a sampling setting", f"known are {', '.join(_words())}")
+        raise UsageError(f"{word} is no setting of the sampling", f"known are {', '.join(_words())}")
     return name, _number(name, value)
 
 
@@ -197,7 +197,7 @@ class SamplingScreen(Dialog[SamplingChange | None]):
 
     def on_mount(self) -> None:
         """Says what empty fields mean."""
-        self._note("An empty field means the model's own value. Ctrl+S applies them to this chat.")
+        self._note("An empty field is the model's own. Ctrl+S takes them for this chat.")
 
     def _hint(self, name: str) -> str:
         if name == "seed":

@@ -44,7 +44,6 @@ class ChatScreen(TabActions):
     """The first screen. Its panes have questions answered; what else can be done is done here."""
 
     NAME = "chat"
-    AUTO_FOCUS = "#prompt"  # what was typed while the app started goes there
     BINDINGS: ClassVar[list[BindingType]] = CHAT_KEYS
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]  # noqa: RUF012
 

@@ -86,7 +86,7 @@ class Sending:
     def ask(self, text: str, files: tuple[str, ...] = ()) -> None:
         """Has a message asked; first come the files that it mentions."""
         if files:
-            self._listener.tell("reading the attachments")
+            self._listener.tell("reading what is attached")
             self._listener.run(self.attaching.begin(text, files, self._transcript.conversation.system))
         else:
             self._listener.ask(MessageWithFiles(text))

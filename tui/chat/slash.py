@@ -41,16 +41,14 @@ _ALL = (
     SlashCommand("clear", "", "clear", "The same as /delete"),
     SlashCommand("system", "[NAME or TEXT]", "system", "Set the system prompt; alone, choose one"),
     SlashCommand("regenerate", "", "regenerate", "Answer the last message again"),
-    SlashCommand("continue", "", "continue", "Continue an answer that was cut short"),
-    SlashCommand(
-        "edit", "", "edit_last", "Change the last message or an earlier one; the old version is kept"
-    ),
-    SlashCommand("branch", "", "branch", "Branch off from an earlier message"),
+    SlashCommand("continue", "", "continue", "Let an answer that was cut go on"),
+    SlashCommand("edit", "", "edit_last", "Change the last message, or one before; what was said stays"),
+    SlashCommand("branch", "", "branch", "Go another way from an earlier message"),
     SlashCommand(
         "version",
         "[next|previous]",
         "version(1)",
-        "Show another version of a message or an answer, also by its number; alone, the next",
+        "Show another version of a message or an answer, also by its number; without a word, the next",
     ),
     SlashCommand("editor", "", "editor", "Write the message in $EDITOR"),
     SlashCommand(
@@ -58,28 +56,25 @@ _ALL = (
     ),
     SlashCommand("draft", "[NAME]", "draft", "Draft with another model, or none; without a name, choose"),
     SlashCommand(
-        "mode",
-        "[off|model|ngram|auto]",
-        "next_mode",
-        "Change how answers are drafted; without a mode, take the next",
+        "mode", "[off|model|ngram|auto]", "next_mode", "How answers are drafted; without a mode, the next one"
     ),
     SlashCommand(
         "think",
         "[auto|on|off]",
         "next_think",
-        "Whether the model thinks first; without a choice, take the next",
+        "Whether the model thinks first; without a choice, the next one",
     ),
     SlashCommand(
         "sampling",
         "[model] [NAME NUMBER|reset]",
         "sampling",
-        "How tokens are picked: temperature, top-k, top-p, min-p, penalties, seed; alone, open a form",
+        "How tokens are picked: temperature, top-k, top-p, min-p, penalties, seed; without a word, a form",
     ),
     SlashCommand(
         "tools",
         "[on|off]",
         "tools",
-        "Let the model call tools of your MCP servers; alone, switch",
+        "Let the model call tools of your MCP servers; without one, the other way",
     ),
     SlashCommand(
         "schema", "[FILE|off]", "schema", "Hold answers to a JSON schema; without a file, say which one"

@@ -4,16 +4,15 @@ from typing import Final
 
 from edgespec.decode.policy import Mode
 from edgespec.decode.token import GenerationStats
-from edgespec.text import one_line
-from edgespec.worker.protocol import PairOpened, Progressed, RequestFailed
+from edgespec.worker.protocol import PairOpened, RequestFailed
 from tui.common.setting_labels import with_labels
-from tui.common.wording import drafting_of, joined, progress_line
+from tui.common.wording import drafting_of, joined
 from tui.services.engine_client import EngineState
 
 _ENDS: Final = {
     "context": "the context is full: the answer was cut short; /new begins another conversation",
     "interrupted": "stopped; /continue goes on",
-    "length": "the answer reached its length limit; /continue goes on, /settings changes the limit",
+    "length": "the answer reached the longest length allowed; /continue goes on, /settings changes that",
 }
 """Why an answer ended -> what is said of it, where that is worth a word."""
 
@@ -31,7 +30,7 @@ def pair_words(pair: PairOpened, *, tools_n: int, has_schema: bool) -> str:
     nothing = "" if pair.server else nothing
     draft = f" with {pair.draft}" if pair.draft else nothing
     note = f" · {with_labels(pair.note)}" if pair.note else ""
-    size = f"{pair.n_ctx:,} tokens of context" if pair.n_ctx else "context unknown"
+    size = f"{pair.n_ctx} tokens of context" if pair.n_ctx else "context unknown"
     tools = f" · {tools_n} tools" if tools_n else ""
     schema = " · answers by a schema" if has_schema else ""
     return f"{pair.target}{draft} · {drafting_of(pair)} · {size}{tools}{schema}{note}"
@@ -45,21 +44,10 @@ def waiting_words(state: EngineState, *, is_before: bool) -> str:
         is_before: It answers in another tab.
     """
     if is_before:
-        return "another tab is being answered, then this one: Esc takes it back"
+        return "another tab is being answered, then this is: Esc takes it back"
     if state is EngineState.BUSY:
         return "the answer starts when the race is over"
     return "the answer starts when the model is loaded"
-
-
-def loading_words(progressed: Progressed, written: str) -> str:
-    """How far the engine is.
-
-    Args:
-        progressed: As it says.
-        written: A message whose files are counted then, which stands nowhere yet; empty for none.
-    """
-    asked = f" · then asks: {one_line(written)}" if written else ""
-    return f"{progress_line(progressed)}{asked}"
 
 
 def end_words(stats: GenerationStats, left_out_n: int) -> str:

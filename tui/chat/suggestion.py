@@ -34,7 +34,7 @@ class Suggestion:
         """The line."""
         minutes = max(1, round(8 * self.size_bytes / (_FETCH_MBIT_PER_S * 1e6) / 60))
         return (
-            f"This model is very small. {self.entry.name} answers far better and fits this machine: "
+            f"This model is a very small one. {self.entry.name} answers far better and fits this machine: "
             f"{human_bytes(self.size_bytes)}, about {minutes} min to fetch at {_FETCH_MBIT_PER_S} Mbit/s, "
             f"then up to {self.tok_per_s:.0f} tok/s. F5 fetches it."
         )

@@ -78,7 +78,7 @@ def _old_files(folder: Path) -> Iterator[Path]:
 def _read(file: Path) -> Conversation:
     """Raises ConfigError for whatever else lies under such a name."""
     if not file.is_file():
-        raise ConfigError(f"{file} is not a file")
+        raise ConfigError(f"{file} is no file")
     document = read_json(file, version=_FORMAT)
     found = build(Conversation, document, str(file))
     return _with_ids(found, [json.dumps(message) for message in document.get("messages", ())])

@@ -82,7 +82,8 @@ class ToolUse:
                 turn, result = transcript.add_call(call), STOPPED
                 try:
                     if not is_stopped:
-                        ran = await self._run(call, conversation_id, tell)
+                        tell(f"tool {one_line(call.name)}")
+                        ran = await self._run(call, conversation_id)
                         is_stopped = ran is None
                         result = STOPPED if ran is None else ran
                 except asyncio.CancelledError:
@@ -94,12 +95,11 @@ class ToolUse:
             self._rounds_n += 1
         return not is_stopped
 
-    async def _run(self, call: ToolCall, conversation_id: str, tell: Callable[[str], None]) -> str | None:
+    async def _run(self, call: ToolCall, conversation_id: str) -> str | None:
         """Runs a call once it is allowed; what the model is told of it, or None where the answer is to end."""
         key = (conversation_id, call.name)
         server = self._servers.server_of(call.name)
         if server and key not in self._allowed:
-            tell(f"the model wants to run the tool {one_line(call.name)}")
             answer = await self._ask(call, server)
             if answer == "stop":
                 return None
@@ -107,7 +107,6 @@ class ToolUse:
                 return DECLINED
             if answer == "always":
                 self._allowed.add(key)
-        tell(f"running the tool {one_line(call.name)}; Esc stops it")
         text, is_error = await self._servers.call(call)
         for lost in self._servers.take_lost():
             self._tell_error(lost)
@@ -138,4 +137,4 @@ async def switch_tools(servers: ToolServers, *, on: bool) -> Switched:
         return Switched(
             failed[0].message if len(failed) == 1 else "no tools: no server has any", tuple(failed)
         )
-    return Switched(f"tools on, each call is confirmed first: {counts}", tuple(failed))
+    return Switched(f"tools on, each call is asked about: {counts}", tuple(failed))

@@ -11,7 +11,7 @@ from tui.chat.transcript import Transcript
 from tui.common.ask import ChooseScreen
 
 _STEPS = {"next": 1, "previous": -1}
-_NO_VERSIONS = "nothing has another version yet: Ctrl+R and Ctrl+Up make one"
+_NO_VERSIONS = "there is one version of everything: Ctrl+R and Ctrl+Up make others"
 
 
 class VersionActions(AnswerActions):
@@ -41,7 +41,7 @@ class VersionActions(AnswerActions):
         messages = self.transcript.conversation.messages
         if self._is_busy():
             return
-        title, empty = "Branch off from", "Nothing has been said yet."
+        title, empty = "Go another way from", "Nothing has been said yet."
         found = await self.app.push_screen_wait(ChooseScreen(title, message_choices(messages), empty))
         if found is not None:
             index = int(found)

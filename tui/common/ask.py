@@ -52,7 +52,7 @@ class LeaveScreen(AskScreen):
     ]
 
     def __init__(self) -> None:
-        super().__init__("Leave edgespec? Conversations are kept. Ctrl+C again leaves.", "Leave", "Stay")
+        super().__init__("Leave edgespec? What was said is kept. Ctrl+C again leaves.", "Leave", "Stay")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ class LogLevel(StrEnum):
     """The least serious lines that are shown."""
 
     ALL = "all lines"
-    INFO = "info and above"
-    WARNING = "warnings and above"
-    ERROR = "errors only"
+    INFO = "info and worse"
+    WARNING = "warnings and worse"
+    ERROR = "errors alone"
 
 
 _RANKS: Final = {
@@ -56,7 +56,7 @@ class LogScreen(Dialog[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f8,q", "dismiss", "Close", id="log.close", tooltip="Back to the screen"),
         Binding(
-            "l", "next_level", "Level", id="log.level", tooltip="All lines, info, warnings, or errors only"
+            "l", "next_level", "Level", id="log.level", tooltip="All lines, info, warnings, or errors alone"
         ),
         Binding("s", "save", "Save", id="log.save", tooltip=f"Write the log to {_FILE}"),
     ]
@@ -108,7 +108,7 @@ class LogScreen(Dialog[None]):
         self._seen = lines
         if not shown:
             log.write_line(
-                f"no line of this level among {len(lines)} lines"
+                f"nothing of this level among {len(lines)} lines"
                 if lines
                 else "nothing yet: the engine writes here when it loads a model"
             )

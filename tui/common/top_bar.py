@@ -16,6 +16,7 @@ SCREENS = {
     "models": ("F5", "Models"),
     "workshop": ("F6", "Workshop"),
 }
+_SHORT_COLUMNS = 100
 
 
 class TopBar(Static):
@@ -44,8 +45,7 @@ class TopBar(Static):
         if left.cell_length > self.size.width:
             left = self._links(with_keys=False)
         width = self.size.width - left.cell_length - 1
-        words = [one_line(text) for text in self._describe_pair()]
-        right = next((text for text in words if len(text) <= width), words[-1])
+        right = one_line(self._describe_pair())
         if len(right) > width:
             right = right[: max(width - 1, 0)] + "…" if width > 8 else ""
         return Content.assemble(left, " " * max(width - len(right), 0), Content.styled(right, "$text-muted"))
@@ -59,11 +59,13 @@ class TopBar(Static):
             parts.append(link.stylize("bold reverse" if is_here else "$text-muted"))
         return Content.assemble(*parts)
 
-    def _describe_pair(self) -> tuple[str, ...]:
-        """What is loaded, in fewer and fewer words."""
+    def _describe_pair(self) -> str:
         pair = self._engine.pair
         if pair is None:
-            words = {EngineState.LOADING: "loading", EngineState.DEAD: "engine ended"}
-            return (words.get(self._engine.state, "no model loaded"),)
-        names = f"{pair.target} + {pair.draft}" if pair.draft else pair.target
-        return f"{names} · {drafting_of(pair)}", names, pair.target
+            return {EngineState.LOADING: "loading", EngineState.DEAD: "engine ended"}.get(
+                self._engine.state, "no model loaded"
+            )
+        draft = f" + {pair.draft}" if pair.draft else ""
+        if self.size.width < _SHORT_COLUMNS:
+            return drafting_of(pair)
+        return f"{pair.target}{draft} · {drafting_of(pair)}"

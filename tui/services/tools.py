@@ -87,7 +87,7 @@ class ToolServers:
         except ValueError:
             arguments = None
         if not isinstance(arguments, dict):
-            return "the arguments are not a JSON object", True
+            return "the arguments are no JSON object", True
         try:
             return await offered.server.call(offered.own_name, arguments)
         except EdgespecError as error:

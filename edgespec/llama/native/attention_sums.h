@@ -4,7 +4,7 @@
 
 #pragma once
 
-#include "cache_types.h"
+#include "cached_rows.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,8 +15,6 @@
 
 namespace few_rows {
 
-// Places of the cache that are handled at once.
-constexpr int PLACES = 64;
 // Of the queries, the ones whose sums are in registers at the same time.
 constexpr int GROUP = REGISTERS == 32 ? 6 : 3;
 // With them are keys and values, while queries and weights come one after the other; or the other way round, where registers are few.
@@ -26,41 +24,6 @@ constexpr bool HOLDS_QUERIES = REGISTERS == 16 && N > 2;
 // holds. (With 32 registers six queries share a conversion anyway, and this has not been measured.)
 constexpr int64_t UNPACKED_FROM = REGISTERS == 16 ? 2 * GROUP + 1 : INT64_MAX;
 constexpr int64_t UNPACKED_COLUMNS = 64, UNPACKED_FLOATS = PLACES * UNPACKED_COLUMNS;
-
-// Asks for a row that comes PLACES rows later. Rows of one head lie apart, by all heads of a place, and the processor does not
-// read ahead of such jumps by itself. One at a time, while others are computed with: were all of a block asked for at once, nothing
-// would be computed until memory has taken the last of these questions.
-inline void ask(const char * row, int64_t bytes) {
-    for (int64_t i = 0; i < bytes; i += 64) {
-        prefetch(row + i);
-    }
-}
-
-// Rows of one KV head in the cache, of the places at hand.
-template <typename Type>
-struct CachedRows {
-    using Cache = Type;
-    const char * first;
-    const int64_t * offsets;
-
-    // The row of place `j`, of which `floats` from number `d` on will be read.
-    const char * read(int j, int64_t d, int64_t floats) const {
-        ask(first + offsets[j + PLACES] + Cache::bytes(d), Cache::bytes(floats));
-        return first + offsets[j];
-    }
-};
-
-// Their floats from number `column` on, in memory, from place `place` on.
-struct UnpackedRows {
-    using Cache = FloatCache;
-    const float * first;
-    int64_t columns, column;
-    int place;
-
-    const char * read(int j, int64_t, int64_t) const {
-        return reinterpret_cast<const char *>(first + (j - place) * columns - column);
-    }
-};
 
 // Knows the queries, scores and sums of a stretch of work; `Attention` says which of them are computed with which places.
 class AttentionSums {

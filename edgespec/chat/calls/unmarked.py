@@ -13,7 +13,8 @@ from edgespec.chat.tools import ToolCall
 FENCE: Final = "```"
 _OPENINGS: Final = ("", FENCE, f"{FENCE}json")
 _BEGIN: Final = re.compile(rf"\s*(?:{FENCE}(?:json)?\s*)?")
-_CLOSING: Final = re.compile(r"\s*\}")
+_CLOSINGS: Final = (re.compile(""), re.compile(r"\s*\}"))
+"""What is left of a call behind its object: nothing, or the second of doubled braces."""
 _ARGUMENTS: Final = ("arguments", "parameters")
 """The keys of a call's arguments, as models write them."""
 _DECODER: Final = json.JSONDecoder(strict=False)
@@ -46,11 +47,8 @@ def read_call(text: str, names: Collection[str]) -> tuple[ToolCall, int] | None:
         read, end = _DECODER.raw_decode(text, begin.end() + is_doubled)
     except (ValueError, RecursionError):
         return None
-    call = _as_call(read, names)
-    if call and is_doubled:
-        closing = _CLOSING.match(text, end)
-        return (call, closing.end()) if closing else None
-    return (call, end) if call else None
+    call, closing = _as_call(read, names), _CLOSINGS[is_doubled].match(text, end)
+    return (call, closing.end()) if call and closing else None
 
 
 def _as_call(read: Any, names: Collection[str]) -> ToolCall | None:

@@ -114,8 +114,8 @@ def summarize_arm(
         )
     rate = _rates(counted, lambda s: s.tok_per_s)
     speedup = Estimate(1.0, 0.0) if name == PLAIN_ARM else paired_ratio(counted, plain_samples)
-    plain = samples if name == PLAIN_ARM else plain_samples
-    interval = ratio_interval(paired_ratios(counted, plain))
+    base = samples if name == PLAIN_ARM else plain_samples
+    interval = ratio_interval(paired_ratios(counted, base))
     return ArmResult(
         name=name,
         draft=draft,
@@ -135,13 +135,13 @@ def summarize_arm(
         verify_time_share=_time_share(counted, lambda s: s.verify_s),
         policy_time_share=_time_share(counted, lambda s: s.policy_s),
         accept_rate_per_position=_per_position(counted),
-        by_category=_by_category(counted, plain),
+        by_category=_by_category(counted, base),
         samples=tuple(samples),
         note=note,
         draft_length=draft_length,
         speedup_low=interval.low,
         speedup_high=interval.high,
-        by_copying=_by_copying(counted, plain),
+        by_copying=_by_copying(counted, base),
         thought_share=_thought_share(counted),
     )
 

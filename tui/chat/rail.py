@@ -40,7 +40,7 @@ class Rail(Vertical):
         self._engine = engine
         self._last: TokensArrived | None = None
         self._drawn: TokensArrived | None = None
-        self._plain = 0.0
+        self._plain_tok_per_s = 0.0
         self._rates: deque[float] = deque(maxlen=_POINTS)
         self._acceptance: deque[float] = deque(maxlen=_POINTS)
         self._lengths: deque[float] = deque(maxlen=_POINTS)
@@ -90,7 +90,7 @@ class Rail(Vertical):
 
     def _show_pair(self, pair: PairOpened) -> None:
         """Another pair: its own plain line, and charts from the beginning."""
-        self._plain = pair.plain_tok_per_s
+        self._plain_tok_per_s = pair.plain_tok_per_s
         self._last = self._drawn = None
         for values in (self._rates, self._acceptance, self._lengths, self._cpu):
             values.clear()
@@ -110,7 +110,7 @@ class Rail(Vertical):
         now, before = self._last, self._drawn
         if now is None or now is before:
             return
-        self._drawn, self._plain = now, now.plain_tok_per_s
+        self._drawn, self._plain_tok_per_s = now, now.plain_tok_per_s
         tokens, seconds, passes, tested, accepted = (
             now.predicted_n - (before.predicted_n if before else 1),
             now.decode_s - (before.decode_s if before else 0.0),
@@ -137,22 +137,22 @@ class Rail(Vertical):
         rates = np.asarray(self._rates, dtype=float)
         # A line needs two points: the first figure is a level one.
         rates = np.repeat(rates, 2) if len(rates) == 1 else rates
-        if self._plain:
+        if self._plain_tok_per_s:
             plot.plot(
                 [0, max(len(rates) - 1, 1)],
-                [self._plain] * 2,
+                [self._plain_tok_per_s] * 2,
                 line_style="yellow",
                 hires_mode=HiResMode.BRAILLE,
             )
         if len(rates):
             plot.plot(np.arange(len(rates)), rates, line_style="green", hires_mode=HiResMode.BRAILLE)
         plot.set_xlimits(0, max(len(rates) - 1, 1))
-        plot.set_ylimits(0, 1.15 * max([self._plain, *self._rates, 1.0]))
+        plot.set_ylimits(0, 1.15 * max([self._plain_tok_per_s, *self._rates, 1.0]))
         plot.set_xticks([])
         # Of the whole answer, as its receipt has it: the line below is of three seconds each.
         mean = rate_of(self._last) if self._last else 0.0
         now = f" {mean:.1f}" if mean else ""
-        plain = f", plain {self._plain:.1f}" if self._plain else ""
+        plain = f", plain {self._plain_tok_per_s:.1f}" if self._plain_tok_per_s else ""
         self.query_one("#rail-rate-title", Static).update(f"tok/s{now}{plain}", layout=False)
         for name, values, template in (
             ("acceptance", self._acceptance, "acceptance {:.0%}"),
